@@ -1,0 +1,21 @@
+"""The type checker behind the shapes in signatures, for the test run only (see `addopts` in pyproject.toml)."""
+
+from functools import wraps
+
+from beartype import beartype
+from beartype.roar import BeartypeCallHintViolation
+
+
+def checked(function):
+    """beartype, but every violation is raised from the same line, so that Hypothesis sees one bug and shrinks it."""
+    strict = beartype(function)
+
+    @wraps(function)
+    def call(*args, **kwargs):
+        try:
+            return strict(*args, **kwargs)
+        except BeartypeCallHintViolation as violation:
+            message = str(violation)
+        raise TypeError(message)  # outside `except`: the generated frames of beartype are named by address
+
+    return call
