@@ -1,0 +1,75 @@
+"""What `forward` means: the backend seam, filled with nothing but readable NumPy.
+
+A backend answers three questions: how a weight matrix is kept (`prepare`), how it is multiplied (`linear`), and how
+the queries of a whole ragged batch meet their caches (`attention`). Other backends override methods of this class;
+each override is held to the method here by a test.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minillm import attention, layers
+from minillm.arrays import Array, Float
+
+
+class Plain:
+    """The backend that does what the formulas say."""
+
+    name = "plain"
+
+    def array(self, values: Any, dtype: Any = None) -> Array:
+        """Values as an array where this backend computes."""
+        return np.asarray(values, dtype)
+
+    def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
+        """An array of zeros where this backend computes; untouched pages take no memory."""
+        return np.zeros(shape, dtype)
+
+    def to_host(self, x: Array) -> Array:
+        """The same numbers as a NumPy array."""
+        return x
+
+    def prepare(self, weight: Float[Array, "inner out"]) -> Any:
+        """Called once per matrix, at load: the form in which `linear` wants it."""
+        return weight
+
+    def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
+        """x @ weight (+ bias)."""
+        product = x @ weight
+        return product if bias is None else product + bias
+
+    def rms_norm(self, x: Array, weight: Array, eps: float) -> Array:
+        """See layers.rms_norm."""
+        return layers.rms_norm(x, weight, eps)
+
+    def rope(self, x: Array, rotation: tuple[Array, Array]) -> Array:
+        """See layers.apply_rope."""
+        return layers.apply_rope(x, rotation)
+
+    def swiglu(self, gate: Array, up: Array) -> Array:
+        """See layers.swiglu."""
+        return layers.swiglu(gate, up)
+
+    def attend(self, q: Array, pieces: attention.Pieces, start: int, window: int | None) -> Array:
+        """See attention.attend."""
+        return attention.attend(q, pieces, start, window)
+
+    def attention(
+        self,
+        q: Float[Array, "tokens heads head_dim"],
+        k: Float[Array, "tokens kv_heads head_dim"],
+        v: Float[Array, "tokens kv_heads head_dim"],
+        spans: Sequence[slice],
+        caches: Sequence[Any],
+        layer: int,
+        window: int | None,
+    ) -> Float[Array, "tokens heads*head_dim"]:
+        """Write each sequence's keys and values to its cache and attend over it. `spans` are its rows in q, k and v."""
+        mixed = []
+        for span, cache in zip(spans, caches, strict=True):
+            cache.write(layer, k[span], v[span])
+            end = cache.length + span.stop - span.start
+            mixed.append(self.attend(q[span], cache.pieces(layer, end), cache.length, window))
+        return np.concatenate(mixed)

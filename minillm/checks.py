@@ -1,0 +1,74 @@
+"""Checks of arguments, kept out of the maths. Each raises a one-line ValueError that says what was expected."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minillm.arrays import Array, Int
+
+if TYPE_CHECKING:
+    from minillm.kv_cache import KVCache
+    from minillm.model import Model
+
+
+def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """A whole number in a range; NumPy's integers pass, booleans and floats do not."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not whole or value < low or (high is not None and value > high):
+        bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
+        raise ValueError(f"{name} is {str(value)[:40]!r}; expected a whole number {bounds}")
+    return int(value)
+
+
+def check_tokens(model: "Model", tokens: Any) -> Int[Array, "tokens"]:
+    """Token ids as an array of int64: at least one, each in the vocabulary, no more than the context."""
+    try:
+        ids = np.asarray(tokens)
+    except ValueError as problem:
+        raise ValueError("tokens: expected a flat list of token ids, found lists of different lengths") from problem
+    if ids.ndim != 1:
+        raise ValueError(f"tokens: expected a flat list of token ids, found {ids.ndim} dimensions")
+    if not len(ids):
+        raise ValueError("tokens: expected at least one token id, found none; is the prompt empty?")
+    if ids.dtype.kind not in "iu":
+        raise ValueError(f"tokens: expected whole numbers, found {ids.dtype}")
+    vocab_size, context = model.config.vocab_size, model.config.max_position_embeddings
+    if ids.min() < 0 or ids.max() >= vocab_size:
+        bad = int(ids[(ids < 0) | (ids >= vocab_size)][0])
+        raise ValueError(f"tokens: id {bad} is outside the vocabulary, 0 to {vocab_size - 1}")
+    if len(ids) > context:
+        raise ValueError(f"{len(ids)} tokens are more than the model's context of {context}; shorten the prompt")
+    return ids.astype(np.int64)
+
+
+def check_batch(
+    model: "Model", batch: Sequence[tuple[Any, "KVCache"]]
+) -> tuple[list[Int[Array, "_"]], list["KVCache"]]:
+    """The token arrays and the caches of a batch, after everything that could go wrong has been looked at."""
+    if not len(batch):
+        raise ValueError("batch: expected at least one (tokens, cache), found none")
+    caches = [cache for _, cache in batch]
+    if len({id(cache) for cache in caches}) < len(caches):
+        raise ValueError("batch: each sequence needs a cache of its own, but one cache is there twice; fork() it")
+    new_tokens = [check_tokens(model, tokens) for tokens, _ in batch]
+    context = model.config.max_position_embeddings
+    for tokens, cache in zip(new_tokens, caches, strict=True):
+        cache.check_room(len(tokens))
+        if cache.length + len(tokens) > context:
+            raise ValueError(f"{cache.length} + {len(tokens)} tokens are more than the model's context of {context}")
+    return new_tokens, caches
+
+
+def check_logit_rows(logit_rows: Sequence[int] | None, new_tokens: Sequence[Array]) -> Sequence[int]:
+    """How many rows of logits each sequence wants: one each by default, at most its new tokens."""
+    if logit_rows is None:
+        return [1] * len(new_tokens)
+    if len(logit_rows) != len(new_tokens):
+        raise ValueError(f"logit_rows has {len(logit_rows)} entries; the batch has {len(new_tokens)} sequences")
+    return [check_whole("logit_rows", n, 0, len(t)) for n, t in zip(logit_rows, new_tokens, strict=True)]
+
+
+def check_layer(model: "Model", layer: Any) -> int:
+    """A layer's number, from 0."""
+    return check_whole("layer", layer, 0, model.config.num_hidden_layers - 1)

@@ -1,0 +1,40 @@
+"""Decode: one token in, the logits for the next one out. And the same without a cache, which everything is equal to."""
+
+from minillm.arrays import Array, Float
+from minillm.checks import check_tokens, check_whole
+from minillm.kv_cache import KVCache
+from minillm.model import Model
+from minillm.transformer import Tokens, forward, forward_batch
+
+
+def decode_step(model: Model, token: int, cache: KVCache) -> Float[Array, "vocab"]:
+    """Append one token to the cache and return the logits after it.
+
+    Every weight is read from memory for this one row, so a step takes about (bytes of weights) / (memory bandwidth).
+
+    Raises:
+        ValueError: the token is not in the vocabulary, or the cache is full; the cache is as it was.
+    """
+    return forward_batch(model, [([token], cache)])[0]
+
+
+def naive_decode(model: Model, tokens: Tokens, max_new_tokens: int) -> list[int]:
+    """Greedy decoding with no cache: the whole sequence is computed again for every token. The definition of decoding.
+
+    Args:
+        model: the model.
+        tokens: the prompt.
+        max_new_tokens: how many tokens to add; end-of-sequence tokens do not stop it.
+
+    Returns:
+        the new ids only.
+
+    Raises:
+        ValueError: wrong tokens, or a sequence that outgrows the context.
+    """
+    sequence = [int(token) for token in check_tokens(model, tokens)]
+    prompt_tokens = len(sequence)
+    for _ in range(check_whole("max_new_tokens", max_new_tokens, 0)):
+        logits = forward(model, sequence)[-1]  # [vocab]
+        sequence.append(int(logits.argmax()))
+    return sequence[prompt_tokens:]

@@ -1,0 +1,87 @@
+"""KVCache: the keys and values of the tokens seen so far, so that no step computes them again.
+
+Contiguous: room for `capacity` tokens is taken at once, and token t lies at index t. `length` is the one thing that
+says which entries count: `truncate` only lowers it, and whatever lies beyond is overwritten by the next `write`.
+Size: 2 (keys and values) * layers * kv_heads * head_dim * bytes per number, for each token of capacity.
+"""
+
+from typing import TYPE_CHECKING
+
+from minillm.arrays import Array, Float
+from minillm.attention import Pieces
+
+if TYPE_CHECKING:
+    from minillm.model import Model
+
+
+class KVCache:
+    """The cache of one sequence.
+
+    Attributes:
+        length: tokens held.
+        capacity: tokens there is room for.
+        keys, values: `[layers, kv_heads, capacity, head_dim]`, in the model's dtype, where its backend keeps arrays.
+    """
+
+    def __init__(self, model: "Model", capacity: int = 2048) -> None:
+        """An empty cache.
+
+        Args:
+            model: the model whose keys and values it will hold.
+            capacity: the most tokens it can hold.
+
+        Raises:
+            ValueError: capacity is not a whole number from 1 to the model's longest context.
+        """
+        config = model.config
+        if type(capacity) is not int or not 1 <= capacity <= config.max_position_embeddings:
+            limit = config.max_position_embeddings
+            raise ValueError(f"capacity is {capacity!r}; expected a whole number from 1 to the context of {limit}")
+        shape = (config.num_hidden_layers, config.num_key_value_heads, capacity, config.head_dim)
+        self.model, self.capacity, self.length = model, capacity, 0
+        self.keys = model.ops.zeros(shape, model.dtype)
+        self.values = model.ops.zeros(shape, model.dtype)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes reserved for keys and values, for the whole capacity."""
+        return int(self.keys.nbytes + self.values.nbytes)
+
+    def check_room(self, new_tokens: int) -> None:
+        """Raise ValueError, before anything is written, if so many more tokens do not fit."""
+        need = self.length + new_tokens
+        if need > self.capacity:
+            raise ValueError(
+                f"the cache holds {self.capacity} tokens, {self.length} are in use and {new_tokens} more were given; "
+                f"pass capacity={need}"
+            )
+
+    def write(
+        self, layer: int, k: Float[Array, "new kv_heads head_dim"], v: Float[Array, "new kv_heads head_dim"]
+    ) -> None:
+        """Lay the keys and values of new tokens behind those held; `length` grows only when all layers have written."""
+        end = self.length + len(k)
+        self.keys[layer, :, self.length : end] = k.swapaxes(0, 1)
+        self.values[layer, :, self.length : end] = v.swapaxes(0, 1)
+
+    def pieces(self, layer: int, end: int) -> Pieces:
+        """Keys and values `[kv_heads, end, head_dim]` of the first `end` tokens: one piece, a view."""
+        return [(self.keys[layer, :, :end], self.values[layer, :, :end])]
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens from index `length` on.
+
+        Raises:
+            ValueError: length is negative or more than the cache holds.
+        """
+        if type(length) is not int or not 0 <= length <= self.length:
+            raise ValueError(f"cannot truncate to {length!r} tokens: expected a whole number from 0 to {self.length}")
+        self.length = length
+
+    def fork(self) -> "KVCache":
+        """An independent copy that holds the same tokens."""
+        copy = KVCache(self.model, self.capacity)
+        copy.length = self.length
+        copy.keys[:, :, : self.length] = self.keys[:, :, : self.length]
+        copy.values[:, :, : self.length] = self.values[:, :, : self.length]
+        return copy

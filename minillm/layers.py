@@ -1,0 +1,57 @@
+"""The pure functions of a layer besides attention: RMSNorm, RoPE, SwiGLU. They keep no state and know no backend."""
+
+import numpy as np
+
+from minillm.arrays import Array, Float, Int
+from minillm.config import RopeParameters
+
+
+def rms_norm(x: Float[Array, "*batch dim"], weight: Float[Array, "dim"], eps: float) -> Float[Array, "*batch dim"]:
+    """Divide each row by the root of its mean square, then scale (Zhang and Sennrich, 1910.07467, equation 4)."""
+    mean_square = np.mean(x * x, axis=-1, keepdims=True)  # [*batch, 1]
+    return x / np.sqrt(mean_square + eps) * weight
+
+
+def rope_frequencies(rope: RopeParameters, head_dim: int) -> Float[Array, "half"]:
+    """Radians per position of each pair of a head's numbers, in float64 (Su et al., 2104.09864, section 3.2.2).
+
+    Long-context models slow the slow pairs down: `linear` divides all frequencies by `factor`; `llama3` only those
+    that turn fewer than `low_freq_factor` times over the training context, with a ramp up to `high_freq_factor`.
+    """
+    frequencies = rope.rope_theta ** (-np.arange(0, head_dim, 2) / head_dim)  # [half]
+    if rope.frequency_factors is not None:
+        return frequencies / np.array(rope.frequency_factors)
+    if rope.rope_type == "linear":
+        return frequencies / rope.factor
+    if rope.rope_type == "llama3":
+        turns = rope.original_max_position_embeddings * frequencies / (2 * np.pi)
+        kept = (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
+        kept = np.clip(kept, 0.0, 1.0)
+        return kept * frequencies + (1 - kept) * frequencies / rope.factor
+    return frequencies
+
+
+def rope_rotation(
+    positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int
+) -> tuple[Float[Array, "tokens 1 half"], Float[Array, "tokens 1 half"]]:
+    """Cosine and sine of every position's angles, shared by all heads and layers; float64, the caller rounds."""
+    angles = positions[:, None] * rope_frequencies(rope, head_dim)  # [tokens, half]
+    return np.cos(angles)[:, None], np.sin(angles)[:, None]
+
+
+def apply_rope(
+    x: Float[Array, "tokens heads head_dim"],
+    rotation: tuple[Float[Array, "tokens 1 half"], Float[Array, "tokens 1 half"]],
+) -> Float[Array, "tokens heads head_dim"]:
+    """Turn the pair (i, i + half) of each head by its position's angle: the half-split layout of Hugging Face."""
+    cosine, sine = rotation
+    first, second = np.split(x, 2, axis=-1)  # [tokens, heads, half] each
+    return np.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
+
+
+def swiglu(gate: Float[Array, "tokens inner"], up: Float[Array, "tokens inner"]) -> Float[Array, "tokens inner"]:
+    """silu(gate) * up (Shazeer, GLU Variants Improve Transformer, 2002.05202).
+
+    silu is written with tanh, since exp(-gate) overflows for a gate below about -88 in float32.
+    """
+    return gate * (0.5 + 0.5 * np.tanh(0.5 * gate)) * up

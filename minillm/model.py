@@ -1,0 +1,209 @@
+"""Model: a config, weights ready to multiply, a tokenizer and a backend. `load` makes one from files."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+from minillm.loading.tokenizer import Tokenizer
+
+from minillm.arrays import Array
+from minillm.backends import get_backend
+from minillm.backends.plain import Plain
+from minillm.config import ModelConfig
+from minillm.loading.checkpoint import Checkpoint, StoredTensor
+
+DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+
+
+@dataclass(frozen=True)
+class LayerWeights:
+    """One transformer layer. Matrices are as `ops.prepare` left them, from `[in, out]`; norms and biases are arrays.
+
+    The q, k and v projections are one matrix, side by side, and so are gate and up: one product instead of three
+    or two reads the input once.
+    """
+
+    attention_norm: Array
+    qkv: Any
+    qkv_bias: Array | None
+    q_norm: Array | None
+    k_norm: Array | None
+    output: Any
+    output_bias: Array | None
+    mlp_norm: Array
+    gate_up: Any
+    gate_up_bias: Array | None
+    down: Any
+    down_bias: Array | None
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model that can run.
+
+    Attributes:
+        name: how it was called in `load`.
+        config: the architecture.
+        ops: the backend, which does the arithmetic.
+        dtype: of weights, activations and caches.
+        embedding: `[vocab, dim]`, a row for each token.
+        layer_weights: one entry for each layer, in order.
+        final_norm: `[dim]`.
+        head: prepared from `[dim, vocab]`.
+    """
+
+    name: str
+    config: ModelConfig
+    ops: Plain
+    dtype: np.dtype[Any]
+    embedding: Array
+    layer_weights: tuple[LayerWeights, ...]
+    final_norm: Array
+    head: Any
+    stored_tokenizer: Tokenizer | None
+
+    def layers(self) -> Iterable[LayerWeights]:
+        """The layers in order; `forward` asks for them one at a time."""
+        return self.layer_weights
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """Text to token ids and back.
+
+        Raises:
+            ValueError: the model's files have no tokenizer.
+        """
+        if self.stored_tokenizer is None:
+            raise ValueError(f"{self.name} has no tokenizer.json: pass token ids instead of text")
+        return self.stored_tokenizer
+
+
+def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float32") -> Model:
+    """Load a model.
+
+    Args:
+        name: a registry name such as "smollm2", a folder in Hugging Face layout, a .gguf file, or "hf:org/name".
+        backend: "numpy" (fast) or "plain" (what the formulas say).
+        dtype: "float32" or "float64".
+
+    Raises:
+        ValueError: the name, an argument or the contents of a file are wrong; the message says how.
+        OSError: a file is missing or cannot be read, or a download failed.
+    """
+    from minillm.loading import open_checkpoint
+
+    ops = get_backend(backend)
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
+    return build(open_checkpoint(name), ops, DTYPES[dtype])
+
+
+def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
+    """Read a checkpoint's tensors, check each shape against the config, and let the backend prepare them."""
+    config = checkpoint.config
+    read = TensorReader(checkpoint, ops, dtype)
+    embedding = read("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
+    layer_weights = tuple(_layer(read, config, number) for number in range(config.num_hidden_layers))
+    final_norm = read("model.norm.weight", config.hidden_size)
+    if config.tie_word_embeddings:
+        read.used.add("lm_head.weight")  # some files store the shared matrix twice
+        head = embedding
+    else:
+        head = read("lm_head.weight", config.vocab_size, config.hidden_size)
+    read.warn_of_unused()
+    return Model(
+        checkpoint.name,
+        config,
+        ops,
+        dtype,
+        embedding,
+        layer_weights,
+        final_norm,
+        ops.prepare(head.T),
+        checkpoint.tokenizer,
+    )
+
+
+def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeights:
+    dim, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
+    q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
+    name = f"model.layers.{number}."
+    q_name, k_name, v_name, o_name = (f"{name}self_attn.{letter}_proj" for letter in "qkvo")
+    gate, up, down = (f"{name}mlp.{part}_proj" for part in ("gate", "up", "down"))
+    return LayerWeights(
+        attention_norm=read(f"{name}input_layernorm.weight", dim),
+        qkv=read.matrix([(q_name, q), (k_name, kv), (v_name, kv)], dim),
+        qkv_bias=read.bias([(q_name, q), (k_name, kv), (v_name, kv)], config.attention_bias),
+        q_norm=read(f"{name}self_attn.q_norm.weight", d) if config.qk_norm else None,
+        k_norm=read(f"{name}self_attn.k_norm.weight", d) if config.qk_norm else None,
+        output=read.matrix([(o_name, dim)], q),
+        output_bias=read.bias([(o_name, dim)], config.attention_output_bias),
+        mlp_norm=read(f"{name}post_attention_layernorm.weight", dim),
+        gate_up=read.matrix([(gate, inner), (up, inner)], dim),
+        gate_up_bias=read.bias([(gate, inner), (up, inner)], config.mlp_bias),
+        down=read.matrix([(down, dim)], inner),
+        down_bias=read.bias([(down, dim)], config.mlp_bias),
+    )
+
+
+class TensorReader:
+    """Reads tensors by name, each held to the shape that the config gives, and remembers which were read."""
+
+    def __init__(self, checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> None:
+        """Nothing is read yet."""
+        self.name, self.tensors, self.ops, self.dtype = checkpoint.name, checkpoint.tensors, ops, dtype
+        self.used: set[str] = set()
+
+    def stored(self, name: str, *shape: int) -> StoredTensor:
+        """The tensor of this name, not read yet.
+
+        Raises:
+            ValueError: it is missing, or its shape is another.
+        """
+        if name not in self.tensors:
+            raise ValueError(f"{self.name}: tensor {name} is missing; the config says it should be there")
+        tensor = self.tensors[name]
+        if tuple(tensor.shape) != shape:
+            raise ValueError(
+                f"{self.name}: tensor {name} has shape {list(tensor.shape)}; the config says {list(shape)}"
+            )
+        self.used.add(name)
+        return tensor
+
+    def __call__(self, name: str, *shape: int) -> Array:
+        """One tensor in the model's dtype, where the backend computes."""
+        return self.ops.array(self.stored(name, *shape).read(), self.dtype)
+
+    def matrix(self, parts: list[tuple[str, int]], inner: int) -> Any:
+        """Projections `[out, inner]` that read the same input, side by side as `[inner, sum of outs]`, prepared."""
+        stored = [self.stored(f"{name}.weight", out, inner) for name, out in parts]
+        if len(stored) == 1:
+            return self.ops.prepare(self.ops.array(stored[0].read(), self.dtype).T)
+        joined = np.empty((sum(out for _, out in parts), inner), self.dtype)  # filled one part at a time: memory
+        first = 0
+        for tensor, (_, out) in zip(stored, parts, strict=True):
+            joined[first : first + out] = tensor.read()
+            first += out
+        return self.ops.prepare(self.ops.array(joined).T)
+
+    def bias(self, parts: list[tuple[str, int]], present: bool) -> Array | None:
+        """The biases of those projections as one row, or None."""
+        if not present:
+            return None
+        return self.ops.array(np.concatenate([self(f"{name}.bias", out) for name, out in parts]))
+
+    def warn_of_unused(self) -> None:
+        """One warning for tensors that the forward pass never asks for."""
+        unused = sorted(n for n in self.tensors.keys() - self.used if not n.endswith("rotary_emb.inv_freq"))
+        if unused:
+            import warnings
+
+            shown = ", ".join(repr(name)[:80] for name in unused[:4])
+            warnings.warn(f"{self.name}: {len(unused)} tensors are not used: {shown}", stacklevel=4)
+
+
+def weights_by_name(checkpoint: Checkpoint) -> Mapping[str, Array]:
+    """All tensors in float64 under their Hugging Face names: what `reference.forward` takes."""
+    return {name: np.asarray(tensor.read(), np.float64) for name, tensor in checkpoint.tensors.items()}

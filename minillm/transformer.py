@@ -1,0 +1,121 @@
+"""The one forward pass of the engine. Prefill, decode, batching and verification are this function with other tokens.
+
+A *ragged batch* is a list of (new tokens, the cache they extend). The new tokens of all sequences are laid end to end
+as the rows of one matrix, `[tokens, dim]`, without padding; only attention ever asks which row belongs to whom
+(selective batching: Yu et al., Orca, OSDI 2022). Architecture: Touvron et al., LLaMA, 2302.13971.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minillm.arrays import Array, Float, Int
+from minillm.attention import textbook_weights
+from minillm.checks import check_batch, check_layer, check_logit_rows, check_tokens
+from minillm.kv_cache import KVCache
+from minillm.layers import rope_rotation
+from minillm.model import LayerWeights, Model
+
+Tokens = Sequence[int] | Int[Array, "_"]
+Rotation = tuple[Array, Array]
+
+
+def forward(model: Model, tokens: Tokens) -> Float[Array, "tokens vocab"]:
+    """Logits after every token of one sequence, from nothing: the naive path, which keeps no cache.
+
+    Raises:
+        ValueError: no tokens, an id outside the vocabulary, or more tokens than the model's context.
+    """
+    tokens = check_tokens(model, tokens)
+    return forward_batch(model, [(tokens, KVCache(model, len(tokens)))], logit_rows=[len(tokens)])
+
+
+def forward_batch(
+    model: Model, batch: Sequence[tuple[Tokens, KVCache]], logit_rows: Sequence[int] | None = None
+) -> Float[Array, "rows vocab"]:
+    """Run new tokens of several sequences at once, each over its own cache, which then holds them too.
+
+    Args:
+        model: the model.
+        batch: (new tokens, the cache they extend) for each sequence; lengths may differ.
+        logit_rows: of how many last tokens of each sequence the logits are wanted; by default one each.
+
+    Returns:
+        the wanted rows, sequence after sequence: `[sequences, vocab]` by default.
+
+    Raises:
+        ValueError: a wrong argument, or a cache without room; no cache has been changed then.
+    """
+    new_tokens, caches = check_batch(model, batch)
+    rows = check_logit_rows(logit_rows, new_tokens)
+    ops, config = model.ops, model.config
+    ends = np.cumsum([len(tokens) for tokens in new_tokens])
+    spans = [slice(int(end) - len(tokens), int(end)) for tokens, end in zip(new_tokens, ends, strict=True)]
+    positions = [np.arange(c.length, c.length + len(t)) for t, c in zip(new_tokens, caches, strict=True)]
+    rotation = _rotation(model, np.concatenate(positions))
+
+    x = model.embedding[ops.array(np.concatenate(new_tokens))]  # [tokens, dim]
+    for number, layer in enumerate(model.layers()):
+        x = transformer_layer(model, layer, number, x, rotation, spans, caches)
+    for tokens, cache in zip(new_tokens, caches, strict=True):
+        cache.length += len(tokens)
+
+    wanted = np.concatenate([np.arange(s.stop - n, s.stop) for s, n in zip(spans, rows, strict=True)])
+    return ops.linear(ops.rms_norm(x[ops.array(wanted)], model.final_norm, config.rms_norm_eps), model.head)
+
+
+def transformer_layer(
+    model: Model,
+    layer: LayerWeights,
+    number: int,
+    x: Float[Array, "tokens dim"],
+    rotation: Rotation,
+    spans: Sequence[slice],
+    caches: Sequence[KVCache],
+) -> Float[Array, "tokens dim"]:
+    """Attention, then the MLP, each added to the residual stream."""
+    ops, config = model.ops, model.config
+    q, k, v = project_qkv(model, layer, x, rotation)
+    mixed = ops.attention(q, k, v, spans, caches, number, config.sliding_windows[number])  # [tokens, heads*head_dim]
+    x = x + ops.linear(mixed, layer.output, layer.output_bias)
+    h = ops.rms_norm(x, layer.mlp_norm, config.rms_norm_eps)
+    gate, up = np.split(ops.linear(h, layer.gate_up, layer.gate_up_bias), 2, axis=-1)  # [tokens, inner] each
+    return x + ops.linear(ops.swiglu(gate, up), layer.down, layer.down_bias)
+
+
+def project_qkv(
+    model: Model, layer: LayerWeights, x: Float[Array, "tokens dim"], rotation: Rotation
+) -> tuple[Array, Array, Array]:
+    """Queries `[tokens, heads, head_dim]`, keys and values `[tokens, kv_heads, head_dim]`; q and k know their position."""
+    ops, config = model.ops, model.config
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    h = ops.rms_norm(x, layer.attention_norm, config.rms_norm_eps)
+    joined = ops.linear(h, layer.qkv, layer.qkv_bias).reshape(len(x), heads + 2 * kv_heads, config.head_dim)
+    q, k, v = np.split(joined, [heads, heads + kv_heads], axis=1)
+    if layer.q_norm is not None and layer.k_norm is not None:
+        q = ops.rms_norm(q, layer.q_norm, config.rms_norm_eps)
+        k = ops.rms_norm(k, layer.k_norm, config.rms_norm_eps)
+    return ops.rope(q, rotation), ops.rope(k, rotation), v
+
+
+def attention_weights(model: Model, tokens: Tokens, layer: int) -> Float[Array, "heads tokens tokens"]:
+    """How much each token (axis 1) takes from each token (axis 2) in every head of one layer; rows sum to 1.
+
+    Raises:
+        ValueError: wrong tokens, or no such layer.
+    """
+    tokens, wanted = check_tokens(model, tokens), check_layer(model, layer)
+    cache, span = KVCache(model, len(tokens)), slice(0, len(tokens))
+    rotation = _rotation(model, np.arange(len(tokens)))
+    x = model.embedding[model.ops.array(tokens)]  # [tokens, dim]
+    for number, weights in enumerate(model.layers()):
+        if number == wanted:
+            break
+        x = transformer_layer(model, weights, number, x, rotation, [span], [cache])
+    q, k, _ = project_qkv(model, weights, x, rotation)
+    return textbook_weights(q, k, model.config.sliding_windows[wanted])
+
+
+def _rotation(model: Model, positions: Int[Array, "tokens"]) -> Rotation:
+    cosine, sine = rope_rotation(positions, model.config.rope, model.config.head_dim)
+    return model.ops.array(cosine, model.dtype), model.ops.array(sine, model.dtype)
