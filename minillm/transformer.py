@@ -86,7 +86,7 @@ def transformer_layer(
 def project_qkv(
     model: Model, layer: LayerWeights, x: Float[Array, "tokens dim"], rotation: Rotation
 ) -> tuple[Array, Array, Array]:
-    """Queries `[tokens, heads, head_dim]`, keys and values `[tokens, kv_heads, head_dim]`; q and k know their position."""
+    """Queries `[tokens, heads, head_dim]`, keys and values `[tokens, kv_heads, head_dim]`; q and k are rotated."""
     ops, config = model.ops, model.config
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     h = ops.rms_norm(x, layer.attention_norm, config.rms_norm_eps)

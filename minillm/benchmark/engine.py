@@ -1,0 +1,87 @@
+"""Prefill, decode and batched decode of one model, in alternating rounds with the machine's limits."""
+
+from typing import Any
+
+import numpy as np
+
+from minillm.benchmark.machine import matrix_multiply_flops, matrix_vector_bytes_per_s
+from minillm.benchmark.timing import Spread, seconds, spread
+from minillm.config import ModelConfig
+from minillm.decode import decode_step
+from minillm.kv_cache import KVCache
+from minillm.model import Model
+from minillm.prefill import prefill
+from minillm.transformer import forward_batch
+
+
+def matrix_parameters(config: ModelConfig) -> int:
+    """Weights that every token is multiplied with: all matrices and the output head, not the embedding's rows."""
+    q, kv = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
+    attention = config.hidden_size * (2 * q + 2 * kv)
+    mlp = 3 * config.hidden_size * config.intermediate_size
+    return config.num_hidden_layers * (attention + mlp) + config.vocab_size * config.hidden_size
+
+
+def prefill_flops(config: ModelConfig, tokens: int) -> int:
+    """Multiplications and additions of a prefill: the layers for every token, attention, the head for the last one."""
+    head = config.vocab_size * config.hidden_size
+    linear = 2 * (matrix_parameters(config) - head) * tokens + 2 * head
+    attention = 2 * config.num_hidden_layers * config.num_attention_heads * config.head_dim * tokens * (tokens + 1)
+    return linear + attention
+
+
+def measure(model: Model, context: int = 512, new_tokens: int = 32, batch: int = 8, rounds: int = 5) -> dict[str, Any]:
+    """Median and spread of tokens per second, and the fraction of the machine's limits that was reached.
+
+    Args:
+        model: what to measure.
+        context: tokens of the prefill, and the context at which decoding begins.
+        new_tokens: decode steps in a round.
+        batch: sequences in the batched decode.
+        rounds: measurements of each figure, taken in turn.
+    """
+    context = min(context, model.config.max_position_embeddings - new_tokens)
+    ids = np.random.default_rng(0).integers(0, model.config.vocab_size, context)
+    figures: dict[str, list[float]] = {name: [] for name in ("bandwidth", "matmul", "prefill", "decode", "batched")}
+    for _ in range(rounds):
+        figures["bandwidth"].append(matrix_vector_bytes_per_s())
+        figures["matmul"].append(matrix_multiply_flops())
+        cache = KVCache(model, context + new_tokens)
+        figures["prefill"].append(context / seconds(lambda cache=cache: prefill(model, ids, cache)))  # type: ignore[misc]
+        figures["decode"].append(new_tokens / seconds(lambda cache=cache: _decode(model, cache, new_tokens)))  # type: ignore[misc]
+        figures["batched"].append(_batched_rate(model, ids[:128], batch, new_tokens))
+    return _report(model, {name: spread(values) for name, values in figures.items()}, context, new_tokens, batch)
+
+
+def _decode(model: Model, cache: KVCache, steps: int) -> None:
+    for _ in range(steps):
+        decode_step(model, 0, cache)
+
+
+def _batched_rate(model: Model, ids: Any, batch: int, steps: int) -> float:
+    prompt = KVCache(model, len(ids) + steps)
+    prefill(model, ids, prompt)
+    caches = [prompt.fork() for _ in range(batch)]
+    taken = seconds(lambda: [forward_batch(model, [([0], cache) for cache in caches]) for _ in range(steps)])
+    return batch * steps / taken
+
+
+def _report(model: Model, figures: dict[str, Spread], context: int, new_tokens: int, batch: int) -> dict[str, Any]:
+    weight_bytes = matrix_parameters(model.config) * model.dtype.itemsize
+    kv_bytes = KVCache(model, 1).nbytes * (context + new_tokens // 2)  # read by a decode step, on average
+    decode_limit = figures["bandwidth"].median / (weight_bytes + kv_bytes)  # tokens per second
+    prefill_limit = figures["matmul"].median / (prefill_flops(model.config, context) / context)
+    return {
+        "model": model.name,
+        "backend": model.ops.name,
+        "dtype": str(model.dtype),
+        "context": context,
+        "bandwidth_bytes_per_s": figures["bandwidth"].record(),
+        "matmul_flops_per_s": figures["matmul"].record(),
+        "prefill_tokens_per_s": figures["prefill"].record(),
+        "decode_tokens_per_s": figures["decode"].record(),
+        "batch": batch,
+        "batched_decode_tokens_per_s": figures["batched"].record(),
+        "decode_fraction_of_bandwidth": figures["decode"].median / decode_limit,
+        "prefill_fraction_of_matmul": figures["prefill"].median / prefill_limit,
+    }

@@ -1,0 +1,32 @@
+"""Repeated timings and their median: absolute times drift from run to run, so the spread is always told."""
+
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Median, smallest and largest of several measurements."""
+
+    median: float
+    low: float
+    high: float
+
+    def record(self) -> dict[str, float]:
+        """For JSON."""
+        return {"median": self.median, "min": self.low, "max": self.high}
+
+
+def spread(values: list[float]) -> Spread:
+    """The Spread of measurements."""
+    return Spread(statistics.median(values), min(values), max(values))
+
+
+def seconds(action: Callable[[], Any]) -> float:
+    """How long one call takes."""
+    started = perf_counter()
+    action()
+    return perf_counter() - started

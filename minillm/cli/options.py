@@ -1,0 +1,47 @@
+"""Options that several commands share, and the Sampling they make."""
+
+import argparse
+from typing import Any
+
+from minillm.sampling import Sampling
+
+DEFAULT_MODEL = "smollm2"
+
+
+def add_model_options(parser: Any) -> None:
+    """--model, --backend, --dtype, --json."""
+    parser.add_argument(
+        "--model", default=DEFAULT_MODEL, help="a name from `minillm models`, a folder, a .gguf file, or hf:org/name"
+    )
+    parser.add_argument("--backend", default="numpy", help="numpy (fast) or plain (what the formulas say)")
+    parser.add_argument("--dtype", default="float32", help="float32 or float64")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def add_sampling_options(parser: Any) -> None:
+    """One option for each field of Sampling, and --max-new-tokens."""
+    add = parser.add_argument
+    add("--max-new-tokens", type=int, default=256, metavar="N", help="stop after so many tokens (default 256)")
+    add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the most probable token (default)")
+    add("--top-k", type=int, metavar="K", help="sample from the K most probable tokens")
+    add("--top-p", type=float, default=1.0, metavar="P", help="sample from the smallest set with probability P")
+    add("--min-p", type=float, default=0.0, metavar="P", help="drop tokens below P times the largest probability")
+    add("--repetition-penalty", type=float, default=1.0, metavar="R", help="above 1: repeat less")
+    add("--seed", type=int, metavar="S", help="make sampling repeatable")
+    add("--stop", action="append", default=[], metavar="TEXT", help="end the output before this text; may be repeated")
+    add("--ignore-eos", action="store_true", help="go on after an end-of-sequence token")
+
+
+def sampling_from(options: argparse.Namespace, logprobs: int | None = None) -> Sampling:
+    """The Sampling that the options describe; a wrong value is a ValueError."""
+    return Sampling(
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        min_p=options.min_p,
+        repetition_penalty=options.repetition_penalty,
+        seed=options.seed,
+        stop=options.stop,
+        logprobs=logprobs,
+        ignore_eos=options.ignore_eos,
+    )

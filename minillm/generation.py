@@ -1,0 +1,244 @@
+"""Generation: text in, text out. Tokenize, prefill, then sample and decode until something stops it.
+
+`Generation` is one request: iterate over its steps, then read its `output`. `generate` and `stream` are two ways to
+do that. With `use_cache=False` the same loop recomputes the whole sequence for every token: the naive twin.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from minillm.arrays import Array
+from minillm.checks import check_tokens, check_whole
+from minillm.decode import decode_step
+from minillm.kv_cache import KVCache
+from minillm.model import Model
+from minillm.prefill import prefill
+from minillm.sampling import Sampling, choose, log_probabilities
+from minillm.text_stream import TextStream
+from minillm.transformer import forward
+
+PREFILL_CHUNK = 512  # bounds the memory of the scores for long prompts; the result is the same
+
+Prompt = str | Sequence[int] | Sequence[dict[str, str]] | Array
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """The log-probability of a chosen token, and the most probable ones as (id, log-probability), best first."""
+
+    token: int
+    logprob: float
+    best: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Timings:
+    """Seconds of one request.
+
+    Attributes:
+        ttft_s: time to first token: from the start of prefill until the first token is chosen.
+        tpot_s: time per output token: mean of the tokens after the first; 0 if there is only one.
+        prefill_s: the prompt's forward pass.
+        decode_s: everything after the first token.
+    """
+
+    ttft_s: float
+    tpot_s: float
+    prefill_s: float
+    decode_s: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """One new token: its id, the text that became certain with it (perhaps none), its log-probabilities if asked."""
+
+    token: int
+    text: str
+    logprobs: TokenLogprobs | None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a request produced.
+
+    Attributes:
+        text: without special tokens, up to a stop string.
+        tokens: the new ids only; an end-of-sequence token, if one came, is the last.
+        finish_reason: "eos" (end-of-sequence token), "stop" (stop string) or "length" (max_new_tokens or context).
+        timings: seconds of the phases.
+        prompt_tokens: how many tokens the prompt had.
+        kv_cache_bytes: reserved for keys and values; 0 without a cache.
+        logprobs: one entry for each new token if `Sampling.logprobs` asked for them, else empty.
+    """
+
+    text: str
+    tokens: list[int]
+    finish_reason: str
+    timings: Timings
+    prompt_tokens: int
+    kv_cache_bytes: int
+    logprobs: list[TokenLogprobs] = field(default_factory=list)
+
+
+def encode_prompt(model: Model, prompt: Prompt) -> list[int]:
+    """The prompt's token ids: text as it stands (with the tokenizer's own BOS), messages by the template, ids as given.
+
+    Raises:
+        ValueError: an empty prompt, or one of another kind.
+    """
+    if isinstance(prompt, str):
+        ids = model.tokenizer.encode_prompt(prompt)
+        if not prompt:
+            raise ValueError("the prompt is empty; expected some text")
+    elif isinstance(prompt, list | tuple) and prompt and isinstance(prompt[0], dict):
+        ids = model.tokenizer.apply_chat_template(list(prompt))
+    elif isinstance(prompt, list | tuple | np.ndarray):
+        ids = prompt  # type: ignore[assignment]
+    else:
+        raise ValueError(f"prompt is of type {type(prompt).__name__}; expected text, token ids or chat messages")
+    return [int(token) for token in check_tokens(model, ids)]
+
+
+class Generation:
+    """One request. Iterating runs it, a token at a time; `output` is there afterwards."""
+
+    def __init__(
+        self,
+        model: Model,
+        prompt: Prompt,
+        max_new_tokens: int = 64,
+        sampling: Sampling | None = None,
+        use_cache: bool = True,
+        cache: KVCache | None = None,
+    ) -> None:
+        """Check everything and encode the prompt; nothing is computed yet.
+
+        Args:
+            model: the model.
+            prompt: text (continued as it stands), token ids, or chat messages (put through the model's template).
+            max_new_tokens: the most tokens to add; the context may end sooner.
+            sampling: how tokens are chosen; greedy by default.
+            use_cache: False recomputes the whole sequence for each token.
+            cache: holds the first tokens of the prompt already, and takes the rest; by default a new one.
+
+        Raises:
+            ValueError: a wrong argument, an empty prompt, or one longer than the model's context.
+        """
+        self.model, self.sampling = model, sampling or Sampling()
+        if not isinstance(self.sampling, Sampling):
+            raise ValueError(f"sampling is of type {type(sampling).__name__}; expected a minillm.Sampling")
+        check_whole("max_new_tokens", max_new_tokens, 1)
+        if self.sampling.logprobs is not None:
+            check_whole("logprobs", self.sampling.logprobs, 0, model.config.vocab_size)
+        self.prompt = encode_prompt(model, prompt)
+        room = model.config.max_position_embeddings - len(self.prompt) + 1  # the last token is never fed back
+        self.max_new_tokens = min(max_new_tokens, room)
+        capacity = len(self.prompt) + self.max_new_tokens - 1
+        self.cache = (cache or KVCache(model, capacity)) if use_cache else None
+        needs_text = model.stored_tokenizer is not None or self.sampling.stop
+        self.text_stream = TextStream(model.tokenizer, self.sampling.stop) if needs_text else None
+        self.output: Output | None = None
+
+    def __iter__(self) -> Iterator[Step]:
+        """Prefill, then decode; yields every new token as soon as it is chosen."""
+        generator, started = self.sampling.generator(), perf_counter()
+        tokens: list[int] = []
+        logprobs: list[TokenLogprobs] = []
+        finish_reason, text = "length", ""
+        logits = self._first_logits()
+        prefilled = first_token = perf_counter()
+        while True:
+            token = choose(logits, self.sampling, self.prompt + tokens, generator)
+            tokens.append(token)
+            if len(tokens) == 1:
+                first_token = perf_counter()
+            finish_reason = self._finish_reason(tokens)
+            piece = self._text_of(token, bool(finish_reason))
+            if self.text_stream is not None and self.text_stream.stopped:
+                finish_reason = "stop"
+            text += piece
+            step = Step(token, piece, self._logprobs(logits, token))
+            logprobs += [step.logprobs] if step.logprobs else []
+            if finish_reason:
+                break
+            yield step
+            logits = self._next_logits(tokens)
+        ended = perf_counter()
+        later = len(tokens) - 1
+        timings = Timings(
+            ttft_s=first_token - started,
+            tpot_s=(ended - first_token) / later if later else 0.0,
+            prefill_s=prefilled - started,
+            decode_s=ended - first_token,
+        )
+        cache_bytes = self.cache.nbytes if self.cache else 0
+        self.output = Output(text, tokens, finish_reason, timings, len(self.prompt), cache_bytes, logprobs)
+        yield step
+
+    def _first_logits(self) -> Array:
+        if self.cache is None:
+            return self._naive_logits([])
+        missing = self.prompt[self.cache.length :]
+        return self.model.ops.to_host(prefill(self.model, missing, self.cache, PREFILL_CHUNK))
+
+    def _next_logits(self, tokens: list[int]) -> Array:
+        if self.cache is None:
+            return self._naive_logits(tokens)
+        return self.model.ops.to_host(decode_step(self.model, tokens[-1], self.cache))
+
+    def _naive_logits(self, tokens: list[int]) -> Array:
+        return self.model.ops.to_host(forward(self.model, self.prompt + tokens)[-1])
+
+    def _finish_reason(self, tokens: list[int]) -> str:
+        if tokens[-1] in self.model.config.eos_token_ids and not self.sampling.ignore_eos:
+            return "eos"
+        return "length" if len(tokens) == self.max_new_tokens else ""
+
+    def _text_of(self, token: int, last: bool) -> str:
+        if self.text_stream is None:
+            return ""
+        piece = self.text_stream.push(token)
+        return piece + self.text_stream.finish() if last or self.text_stream.stopped else piece
+
+    def _logprobs(self, logits: Array, token: int) -> TokenLogprobs | None:
+        if self.sampling.logprobs is None:
+            return None
+        values = log_probabilities(logits)
+        best = np.argsort(-values, kind="stable")[: self.sampling.logprobs]
+        return TokenLogprobs(token, float(values[token]), tuple((int(i), float(values[i])) for i in best))
+
+
+def generate(
+    model: Model,
+    prompt: Prompt,
+    max_new_tokens: int = 64,
+    sampling: Sampling | None = None,
+    use_cache: bool = True,
+    on_step: Callable[[Step], Any] | None = None,
+) -> Output:
+    """Run one request to its end. The arguments are those of `Generation`; `on_step` is called with every new token."""
+    generation = Generation(model, prompt, max_new_tokens, sampling, use_cache)
+    for step in generation:
+        if on_step is not None:
+            on_step(step)
+    assert generation.output is not None
+    return generation.output
+
+
+def stream(
+    model: Model,
+    prompt: Prompt,
+    max_new_tokens: int = 64,
+    sampling: Sampling | None = None,
+    use_cache: bool = True,
+) -> Iterator[str]:
+    """The text of one request, in pieces as they become certain: never half a character, nothing of a stop string.
+
+    The arguments are those of `Generation`, checked at once; the model runs while the pieces are asked for.
+    """
+    generation = Generation(model, prompt, max_new_tokens, sampling, use_cache)
+    return (step.text for step in generation if step.text)
