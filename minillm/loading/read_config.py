@@ -137,7 +137,9 @@ def _shape(fields: Fields, model_type: str, extra_eos: tuple[int, ...]) -> Model
     if heads % kv_heads:
         raise fields.wrong("num_key_value_heads", f"a divisor of num_attention_heads {heads}")
     context = fields.integer(
-        "max_position_embeddings", defaults["max_position_embeddings"], high=LARGEST["max_position_embeddings"]
+        "max_position_embeddings",
+        defaults["max_position_embeddings"],
+        high=LARGEST["max_position_embeddings"],
     )
     bos = fields.token_ids("bos_token_id", vocab_size)
     eos = fields.token_ids("eos_token_id", vocab_size)

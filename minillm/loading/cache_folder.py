@@ -1,0 +1,12 @@
+"""Where fetched models are kept."""
+
+import os
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """`$MINILLM_CACHE`, else `$XDG_CACHE_HOME/minillm`, else `~/.cache/minillm`. It may not exist yet."""
+    if os.environ.get("MINILLM_CACHE"):
+        return Path(os.environ["MINILLM_CACHE"])
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "minillm"

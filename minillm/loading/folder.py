@@ -1,0 +1,25 @@
+"""A model folder in Hugging Face layout: config.json, safetensors, tokenizer.json and what may stand beside them."""
+
+from pathlib import Path
+
+from minillm.loading.checkpoint import Checkpoint
+from minillm.loading.json_file import read_json
+from minillm.loading.read_config import read_config
+from minillm.loading.safetensors_file import read_folder_tensors
+from minillm.loading.tokenizer import Tokenizer
+
+
+def read_folder(folder: Path, name: str) -> Checkpoint:
+    """The checkpoint in this folder; `name` is for messages.
+
+    Raises:
+        ValueError: a file does not hold what it should.
+        OSError: a file is missing or cannot be read.
+    """
+    if not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder}: config.json is missing; expected a folder in Hugging Face layout")
+    generation_file = folder / "generation_config.json"
+    generation = read_json(generation_file) if generation_file.exists() else None
+    config = read_config(read_json(folder / "config.json"), "config.json", generation)
+    tokenizer = Tokenizer.from_folder(folder, config.bos_token_id, config.eos_token_ids)
+    return Checkpoint(name, config, read_folder_tensors(folder), tokenizer)

@@ -1,0 +1,176 @@
+"""Tokenizer: text to token ids and back, with the `tokenizers` library underneath.
+
+`encode` treats text as text: a user who types `<|im_end|>` gets the tokens of those ten characters, never the special
+token. Special tokens come only from a chat template's own text (`chat_template.py`) and from the BOS of a raw prompt.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from minillm.loading.json_file import read_json
+
+Result = TypeVar("Result")
+
+
+class Tokenizer:
+    """A tokenizer.json with the settings that stand beside it.
+
+    Attributes:
+        chat_template: jinja2 source, or None.
+        bos_token, eos_token: their texts, for templates; empty where there is none.
+    """
+
+    def __init__(
+        self,
+        definition: dict[str, Any],
+        control_ids: Sequence[int] = (),
+        chat_template: str | None = None,
+        bos_token: str = "",
+        eos_token: str = "",
+        add_bos: bool = False,
+        source: str = "tokenizer.json",
+    ) -> None:
+        """Build from a parsed tokenizer.json. Added tokens among `control_ids` count as special, whatever it says.
+
+        Raises:
+            ValueError: the definition is not one that the library understands.
+        """
+        import tokenizers
+
+        added = definition.get("added_tokens") or []
+        if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
+            raise ValueError(f"{source}: added_tokens: expected a list of objects")
+        added = [{**token, "special": bool(token.get("special")) or token.get("id") in control_ids} for token in added]
+        self.definition = {**definition, "added_tokens": added}
+        text = json.dumps(self.definition)
+        self._with_special = _guard(lambda: tokenizers.Tokenizer.from_str(text), source)
+        self._as_text = _guard(lambda: tokenizers.Tokenizer.from_str(text), source)
+        self._as_text.encode_special_tokens = True
+        for one in (self._with_special, self._as_text):
+            one.no_truncation()
+            one.no_padding()
+        self.special_tokens = {str(token.get("content")): int(token["id"]) for token in added if token["special"]}
+        self.chat_template, self.bos_token, self.eos_token = chat_template, bos_token, eos_token
+        self.vocab_size = int(self._as_text.get_vocab_size(with_added_tokens=True))
+        self._bos = self._leading_bos(add_bos, source)
+
+    @classmethod
+    def from_folder(cls, folder: Path, bos_id: int | None, eos_ids: Sequence[int]) -> "Tokenizer | None":
+        """The tokenizer of a folder in Hugging Face layout, or None if it has no tokenizer.json.
+
+        Raises:
+            ValueError: a file does not hold what it should.
+        """
+        if not (folder / "tokenizer.json").exists():
+            return None
+        definition = read_json(folder / "tokenizer.json")
+        settings_file = folder / "tokenizer_config.json"
+        settings = read_json(settings_file) if settings_file.exists() else {}
+        if not isinstance(definition, dict) or not isinstance(settings, dict):
+            raise ValueError("tokenizer.json, tokenizer_config.json: expected a JSON object each")
+        return cls(
+            definition,
+            [*eos_ids, *([] if bos_id is None else [bos_id])],
+            _find_template(folder, settings.get("chat_template")),
+            _token_text(settings.get("bos_token")),
+            _token_text(settings.get("eos_token")),
+            settings.get("add_bos_token") is True,
+        )
+
+    def encode(self, text: str) -> list[int]:
+        """The text's token ids; nothing is added, and special tokens in it are ordinary text.
+
+        Raises:
+            ValueError: the text holds half a surrogate pair, which no UTF-8 can express.
+        """
+        return self._encode(self._as_text, text)
+
+    def encode_with_special(self, text: str) -> list[int]:
+        """As `encode`, but special tokens in the text are themselves: for text that a template wrote."""
+        return self._encode(self._with_special, text)
+
+    def encode_prompt(self, text: str) -> list[int]:
+        """A raw prompt: the tokenizer's own BOS, if it has one, then the text."""
+        return [*self._bos, *self.encode(text)]
+
+    def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+        """The text of these ids.
+
+        Raises:
+            ValueError: an id is not in the vocabulary.
+        """
+        ids = [int(token) for token in ids]
+        if any(not 0 <= token < 2**31 for token in ids):
+            raise ValueError("decode: expected token ids, found a negative or huge number")
+        return str(self._as_text.decode(ids, skip_special_tokens=skip_special_tokens))
+
+    def token_text(self, token: int) -> str:
+        """One token as text, for displays."""
+        return self.decode([token])
+
+    def apply_chat_template(self, messages: list[dict[str, str]]) -> list[int]:
+        """The token ids of a conversation, ready for the assistant's answer.
+
+        Raises:
+            ValueError: there is no template, it fails, or the messages are not {"role": ..., "content": ...}.
+        """
+        from minillm.loading.chat_template import encode_chat
+
+        return encode_chat(self, messages)
+
+    def save(self, folder: Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json, as transformers reads them too."""
+        settings = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": self.chat_template}
+        settings |= {"bos_token": self.bos_token or None, "eos_token": self.eos_token or None}
+        settings["add_bos_token"] = bool(self._bos) or None
+        kept = {name: value for name, value in settings.items() if value is not None}
+        (folder / "tokenizer.json").write_text(json.dumps(self.definition, ensure_ascii=False), encoding="utf-8")
+        (folder / "tokenizer_config.json").write_text(json.dumps(kept, indent=2), encoding="utf-8")
+
+    def _encode(self, tokenizer: Any, text: str) -> list[int]:
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            raise ValueError("the text holds half a surrogate pair, which is no character; remove it") from None
+        return list(_guard(lambda: tokenizer.encode(text, add_special_tokens=False), "tokenizer.json").ids)
+
+    def _leading_bos(self, add_bos: bool, source: str) -> list[int]:
+        """What the tokenizer puts before a text: one BOS, or nothing."""
+        added = _guard(lambda: self._with_special.encode("", add_special_tokens=True), source).ids
+        if add_bos and self.bos_token in self.special_tokens:
+            return [self.special_tokens[self.bos_token]]
+        return [added[0]] if added and self.bos_token == self._with_special.id_to_token(added[0]) else []
+
+
+def _guard(action: Callable[[], Result], source: str) -> Result:
+    """Run a call into the library; its errors, and its panics (which are no Exception), become one line."""
+    try:
+        return action()
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as problem:
+        raise ValueError(f"{source}: not usable as a tokenizer: {' '.join(str(problem).split())[:160]}") from None
+
+
+def _token_text(value: Any) -> str:
+    """tokenizer_config.json spells a token as its text, or as an object with `content`."""
+    text = value.get("content") if isinstance(value, dict) else value
+    return text if isinstance(text, str) else ""
+
+
+def _find_template(folder: Path, template: Any) -> str | None:
+    """chat_template.jinja, or the one in tokenizer_config.json: a text, or a list of which "default" is taken."""
+    file = folder / "chat_template.jinja"
+    if file.exists():
+        if file.stat().st_size > 1_000_000:
+            raise ValueError("chat_template.jinja: larger than a megabyte")
+        try:
+            return file.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ValueError("chat_template.jinja: expected UTF-8") from None
+    if isinstance(template, list):
+        named = [t.get("template") for t in template if isinstance(t, dict) and t.get("name") == "default"]
+        template = named[0] if named else None
+    return template if isinstance(template, str) else None
