@@ -37,5 +37,6 @@ def open_checkpoint(name: str | PathLike[str]) -> Checkpoint:
     if path.is_file():
         raise ValueError(f"{path.name} is one file; expected the folder that holds config.json, or a .gguf file")
     raise ValueError(
-        f"no model {text!r}: expected {', '.join(REGISTRY)}, a folder in Hugging Face layout, a .gguf file or hf:org/name"
+        f"no model {text!r}: expected {', '.join(REGISTRY)}, a folder in Hugging Face layout, a .gguf file "
+        "or hf:org/name"
     )

@@ -33,11 +33,11 @@ HARMLESS = frozenset(
     "chunk_size_feed_forward use_return_dict "
     # ids and labels that this engine takes from elsewhere or does not use
     "pad_token_id sep_token_id unk_token_id decoder_start_token_id forced_bos_token_id forced_eos_token_id id2label "
-    "label2id num_labels tokenizer_class prefix finetuning_task task_specific_params bad_words_ids suppress_tokens "
-    "begin_suppress_tokens "
+    "label2id num_labels tokenizer_class prefix finetuning_task task_specific_params bad_words_ids "
+    "suppress_tokens begin_suppress_tokens "
     # old settings of generate(), which belong to generation_config.json
-    "max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k top_p "
-    "typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size "
+    "max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k "
+    "top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size "
     "num_return_sequences exponential_decay_length_penalty remove_invalid_values".split()
 )
 # Fields that would change the result if they had any other value.
@@ -70,14 +70,17 @@ class Fields:
     used: set[str] = field(default_factory=set)
 
     def wrong(self, name: str, expected: str) -> ValueError:
+        """The error for this field."""
         shown = repr(self.values.get(name))
         return ValueError(f"{self.source}: {name} is {shown[:80]}; expected {expected}")
 
     def get(self, name: str, default: Any = None) -> Any:
+        """The raw value; the field counts as known from now on."""
         self.used.add(name)
         return self.values.get(name, default)
 
     def integer(self, name: str, default: int | None = None, low: int = 1, high: int = 2**20) -> int:
+        """A whole number in a range; null is the default."""
         value = self.get(name, default)
         value = default if value is None else value
         if type(value) is not int or not low <= value <= high:
@@ -85,18 +88,21 @@ class Fields:
         return value
 
     def number(self, name: str, default: float | None = None, low: float = 0.0) -> float:
+        """A finite number above `low`."""
         value = self.get(name, default)
         if type(value) not in (int, float) or not math.isfinite(value) or not low < value < 1e30:
             raise self.wrong(name, f"a finite number above {low:g}")
         return float(value)
 
     def boolean(self, name: str, default: bool = False) -> bool:
+        """true or false."""
         value = self.get(name, default)
         if type(value) is not bool:
             raise self.wrong(name, "true or false")
         return value
 
     def token_ids(self, name: str, vocab_size: int) -> tuple[int, ...]:
+        """No, one or several token ids."""
         value = self.get(name)
         ids = [] if value is None else value if isinstance(value, list) else [value]
         if not all(type(i) is int and 0 <= i < vocab_size for i in ids):
