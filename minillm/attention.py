@@ -69,6 +69,7 @@ def attend(
     scores *= head_dim**-0.5  # [kv_heads, group, queries, keys]
     weights = softmax(np.where(causal_mask(queries, scores.shape[-1], start, window), scores, -np.inf))
     ends = np.cumsum([keys.shape[1] for keys, _ in pieces])[:-1]
-    parts = zip(np.split(weights, ends, axis=-1), pieces, strict=True)
-    mixed = sum(part @ values[:, None] for part, (_, values) in parts)  # [kv_heads, group, queries, head_dim]
+    mixed = np.zeros_like(q)  # [kv_heads, group, queries, head_dim]
+    for part, (_, values) in zip(np.split(weights, ends, axis=-1), pieces, strict=True):
+        mixed = mixed + part @ values[:, None]
     return mixed.transpose(2, 0, 1, 3).reshape(queries, heads * head_dim)

@@ -6,15 +6,15 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-from minillm.loading.tokenizer import Tokenizer
 
 from minillm.arrays import Array
 from minillm.backends import get_backend
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
+from minillm.loading.tokenizer import Tokenizer
 
-DTYPES = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
+DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
 
 
 @dataclass(frozen=True)

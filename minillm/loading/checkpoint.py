@@ -6,17 +6,21 @@ file they come from, and stay on disk until they are read.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from minillm.arrays import Array
 from minillm.config import ModelConfig
 from minillm.loading.tokenizer import Tokenizer
 
 
+@runtime_checkable
 class StoredTensor(Protocol):
     """One tensor in a file. The header that describes it has been checked against the file's size."""
 
-    shape: tuple[int, ...]
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Axis lengths, `[out, in]` for a matrix."""
+        ...
 
     def read(self) -> Array:
         """The values as floats; perhaps a read-only view of the file, which lives as long as the array does."""
