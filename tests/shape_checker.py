@@ -1,5 +1,6 @@
 """The type checker behind the shapes in signatures, for the test run only (see `addopts` in pyproject.toml)."""
 
+import random
 from functools import wraps
 
 from beartype import beartype
@@ -12,10 +13,13 @@ def checked(function):
 
     @wraps(function)
     def call(*args, **kwargs):
+        state = random.getstate()  # beartype picks list items at random, which Hypothesis forbids inside strategies
         try:
             return strict(*args, **kwargs)
         except BeartypeCallHintViolation as violation:
             message = str(violation)
+        finally:
+            random.setstate(state)
         raise TypeError(message)  # outside `except`: the generated frames of beartype are named by address
 
     return call

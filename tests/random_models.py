@@ -1,0 +1,133 @@
+"""Random tiny models that cover every option of the architecture, with random weights, norms and biases."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from hypothesis import strategies as st
+
+from minillm.backends import get_backend
+from minillm.config import ModelConfig, RopeParameters
+from minillm.loading.checkpoint import Checkpoint
+from minillm.model import Model, build, weights_by_name
+
+CONTEXT = 160  # longer than two tiles of the fast backend's prefill
+
+
+@dataclass(frozen=True)
+class ArrayTensor:
+    """A tensor that lies in memory instead of a file."""
+
+    values: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.values.shape
+
+    def read(self) -> np.ndarray:
+        return self.values
+
+
+@st.composite
+def ropes(draw, head_dim: int) -> RopeParameters:
+    kind = draw(st.sampled_from(["default", "linear", "llama3", "factors"]))
+    theta = draw(st.sampled_from([100.0, 10_000.0, 500_000.0]))
+    if kind == "linear":
+        return RopeParameters(theta, "linear", factor=draw(st.sampled_from([2.0, 4.5])))
+    if kind == "llama3":  # a short training context, so that fast, slow and middle pairs all occur
+        return RopeParameters(theta, "llama3", 8.0, 1.0, 4.0, original_max_position_embeddings=draw(st.integers(8, 64)))
+    if kind == "factors":
+        factors = draw(st.lists(st.floats(0.5, 8), min_size=head_dim // 2, max_size=head_dim // 2))
+        return RopeParameters(theta, frequency_factors=tuple(factors))
+    return RopeParameters(theta)
+
+
+@st.composite
+def architectures(draw) -> ModelConfig:
+    """A tiny config; every field of ModelConfig that changes the result varies."""
+    kv_heads, group = draw(st.sampled_from([1, 2, 3])), draw(st.sampled_from([1, 2, 3]))
+    head_dim = draw(st.sampled_from([2, 4, 6, 8]))
+    layers = draw(st.integers(1, 3))
+    window = st.none() | st.integers(1, 12)
+    return ModelConfig(
+        model_type="llama",
+        vocab_size=draw(st.integers(11, 40)),
+        hidden_size=draw(st.integers(6, 20)),
+        intermediate_size=draw(st.integers(5, 24)),
+        num_hidden_layers=layers,
+        num_attention_heads=kv_heads * group,
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
+        max_position_embeddings=CONTEXT,
+        rms_norm_eps=draw(st.sampled_from([1e-6, 1e-5, 1e-2])),
+        tie_word_embeddings=draw(st.booleans()),
+        rope=draw(ropes(head_dim)),
+        attention_bias=draw(st.booleans()),
+        attention_output_bias=draw(st.booleans()),
+        mlp_bias=draw(st.booleans()),
+        qk_norm=draw(st.booleans()),
+        sliding_windows=tuple(draw(window) for _ in range(layers)),
+        bos_token_id=None,
+        eos_token_ids=(0,),
+    )
+
+
+def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
+    """Every tensor of a model with this config, as Hugging Face names and shapes it."""
+    dim, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
+    q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, dim)}
+    for number in range(config.num_hidden_layers):
+        layer = f"model.layers.{number}."
+        projections = {
+            "self_attn.q_proj": (q, dim, config.attention_bias),
+            "self_attn.k_proj": (kv, dim, config.attention_bias),
+            "self_attn.v_proj": (kv, dim, config.attention_bias),
+            "self_attn.o_proj": (dim, q, config.attention_output_bias),
+            "mlp.gate_proj": (inner, dim, config.mlp_bias),
+            "mlp.up_proj": (inner, dim, config.mlp_bias),
+            "mlp.down_proj": (dim, inner, config.mlp_bias),
+        }
+        for name, (out, width, bias) in projections.items():
+            shapes[f"{layer}{name}.weight"] = (out, width)
+            if bias:
+                shapes[f"{layer}{name}.bias"] = (out,)
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            shapes[f"{layer}{norm}.weight"] = (dim,)
+        if config.qk_norm:
+            shapes[f"{layer}self_attn.q_norm.weight"] = shapes[f"{layer}self_attn.k_norm.weight"] = (d,)
+    shapes["model.norm.weight"] = (dim,)
+    if not config.tie_word_embeddings:
+        shapes["lm_head.weight"] = (config.vocab_size, dim)
+    return shapes
+
+
+def random_checkpoint(config: ModelConfig, seed: int) -> Checkpoint:
+    """Random weights, large enough that attention and the MLP change the result; no norm is 1 and no bias is 0."""
+    generator = np.random.default_rng(seed)
+    tensors = {}
+    for name, shape in tensor_shapes(config).items():
+        values = generator.normal(size=shape)
+        if name.endswith("norm.weight"):
+            values = 1 + 0.5 * values
+        elif len(shape) == 2:
+            values *= 1.5 / np.sqrt(shape[1])
+        tensors[name] = ArrayTensor(values)
+    return Checkpoint("random", config, tensors, None)
+
+
+def random_model(
+    config: ModelConfig, seed: int, backend: str = "numpy", dtype: str = "float64"
+) -> tuple[Model, dict[str, np.ndarray]]:
+    """A model, and the same weights as `reference.forward` takes them."""
+    checkpoint = random_checkpoint(config, seed)
+    return build(checkpoint, get_backend(backend), np.dtype(dtype)), dict(weights_by_name(checkpoint))
+
+
+@st.composite
+def models(draw, backends: tuple[str, ...] = ("numpy", "plain")) -> Model:
+    """A random model in float64 on one of the backends."""
+    return random_model(draw(architectures()), draw(st.integers(0, 2**32)), draw(st.sampled_from(backends)))[0]
+
+
+def token_lists(vocab_size: int, max_size: int = 24) -> st.SearchStrategy[list[int]]:
+    return st.lists(st.integers(0, vocab_size - 1), min_size=1, max_size=max_size)
