@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import architectures, random_model, token_lists
 
@@ -34,6 +34,7 @@ def test_every_weight_changes_the_reference(data):
     assert not np.allclose(reference.forward(config, changed, tokens), before, rtol=1e-6)
 
 
+@settings(max_examples=15)
 @given(data=st.data())
 def test_long_prompts_are_the_reference_too(data):
     """Prefill runs in tiles of 64 queries on the fast backend: cross two of their edges."""

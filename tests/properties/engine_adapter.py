@@ -1,0 +1,45 @@
+"""What the equivalence properties ask of an engine. Subclass it to point the same properties at another engine."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+import minillm
+
+
+class EngineAdapter:
+    """An engine under test. A cache is whatever the engine calls one; logits are NumPy arrays."""
+
+    def __init__(self, model: minillm.Model) -> None:
+        self.model = model
+        self.vocab_size = model.config.vocab_size
+
+    def naive(self, tokens: Sequence[int]) -> np.ndarray:
+        """Logits after the last token, from nothing: what everything else is equal to."""
+        return minillm.forward(self.model, tokens)[-1]  # [vocab]
+
+    def new_cache(self, capacity: int) -> minillm.KVCache:
+        return minillm.KVCache(self.model, capacity=capacity)
+
+    def length(self, cache: minillm.KVCache) -> int:
+        return cache.length
+
+    def prefill(self, tokens: Sequence[int], cache: minillm.KVCache, chunk: int | None = None) -> np.ndarray:
+        return minillm.prefill(self.model, tokens, cache, chunk)  # [vocab]
+
+    def decode(self, token: int, cache: minillm.KVCache) -> np.ndarray:
+        return minillm.decode_step(self.model, token, cache)  # [vocab]
+
+    def batch(self, batch: Sequence[tuple[Sequence[int], minillm.KVCache]]) -> np.ndarray:
+        return minillm.forward_batch(self.model, batch)  # [sequences, vocab]
+
+    def truncate(self, cache: minillm.KVCache, length: int) -> None:
+        cache.truncate(length)
+
+    def fork(self, cache: minillm.KVCache) -> minillm.KVCache:
+        return cache.fork()
+
+
+def assert_same(found: np.ndarray, expected: np.ndarray) -> None:
+    """Equal up to the rounding of float64 sums in another order, and the same next token."""
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
