@@ -21,8 +21,25 @@ def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int
     return int(value)
 
 
+def check_model(model: Any) -> None:
+    """Raise ValueError unless this is a Model."""
+    from minillm.model import Model  # here, since model.py stands above this module
+
+    if not isinstance(model, Model):
+        raise ValueError(f"model is of type {type(model).__name__}; expected a minillm.Model, as minillm.load gives")
+
+
+def check_cache(model: "Model", cache: Any) -> None:
+    """Raise ValueError unless this is a cache made for this very model."""
+    if not hasattr(cache, "check_room"):
+        raise ValueError(f"cache is of type {type(cache).__name__}; expected a minillm.KVCache")
+    if cache.model is not model:
+        raise ValueError("the cache was made for another model; make one with minillm.KVCache(model, capacity)")
+
+
 def check_tokens(model: "Model", tokens: Any) -> Int[Array, "tokens"]:
     """Token ids as an array of int64: at least one, each in the vocabulary, no more than the context."""
+    check_model(model)
     try:
         ids = np.asarray(tokens)
     except ValueError as problem:
@@ -46,8 +63,11 @@ def check_batch(
     model: "Model", batch: Sequence[tuple[Any, "KVCache"]]
 ) -> tuple[list[Int[Array, "_"]], list["KVCache"]]:
     """The token arrays and the caches of a batch, after everything that could go wrong has been looked at."""
-    if not len(batch):
-        raise ValueError("batch: expected at least one (tokens, cache), found none")
+    pairs = isinstance(batch, Sequence) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in batch)
+    if not pairs or not batch:
+        raise ValueError("batch: expected a list of at least one (tokens, cache)")
+    for _, cache in batch:
+        check_cache(model, cache)
     caches = [cache for _, cache in batch]
     if len({id(cache) for cache in caches}) < len(caches):
         raise ValueError("batch: each sequence needs a cache of its own, but one cache is there twice; fork() it")
@@ -64,8 +84,8 @@ def check_logit_rows(logit_rows: Sequence[int] | None, new_tokens: Sequence[Arra
     """How many rows of logits each sequence wants: one each by default, at most its new tokens."""
     if logit_rows is None:
         return [1] * len(new_tokens)
-    if len(logit_rows) != len(new_tokens):
-        raise ValueError(f"logit_rows has {len(logit_rows)} entries; the batch has {len(new_tokens)} sequences")
+    if not isinstance(logit_rows, Sequence) or len(logit_rows) != len(new_tokens):
+        raise ValueError(f"logit_rows is {str(logit_rows)[:40]}; expected {len(new_tokens)} numbers, one a sequence")
     return [check_whole("logit_rows", n, 0, len(t)) for n, t in zip(logit_rows, new_tokens, strict=True)]
 
 

@@ -4,6 +4,7 @@ from minillm.arrays import Array, Float
 from minillm.checks import check_tokens, check_whole
 from minillm.kv_cache import KVCache
 from minillm.model import Model
+from minillm.sampling import greedy
 from minillm.transformer import Tokens, forward, forward_batch
 
 
@@ -30,11 +31,11 @@ def naive_decode(model: Model, tokens: Tokens, max_new_tokens: int) -> list[int]
         the new ids only.
 
     Raises:
-        ValueError: wrong tokens, or a sequence that outgrows the context.
+        ValueError: wrong tokens, a sequence that outgrows the context, or weights that overflow.
     """
     sequence = [int(token) for token in check_tokens(model, tokens)]
     prompt_tokens = len(sequence)
     for _ in range(check_whole("max_new_tokens", max_new_tokens, 0)):
         logits = forward(model, sequence)[-1]  # [vocab]
-        sequence.append(int(logits.argmax()))
+        sequence.append(greedy(model.ops.to_host(logits)))
     return sequence[prompt_tokens:]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array
-from minillm.checks import check_tokens, check_whole
+from minillm.checks import check_model, check_tokens, check_whole
 from minillm.decode import decode_step
 from minillm.kv_cache import KVCache
 from minillm.model import Model
@@ -128,7 +128,8 @@ class Generation:
         Raises:
             ValueError: a wrong argument, an empty prompt, or one longer than the model's context.
         """
-        self.model, self.sampling = model, sampling or Sampling()
+        check_model(model)
+        self.model, self.sampling = model, Sampling() if sampling is None else sampling
         if not isinstance(self.sampling, Sampling):
             raise ValueError(f"sampling is of type {type(sampling).__name__}; expected a minillm.Sampling")
         check_whole("max_new_tokens", max_new_tokens, 1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from minillm.arrays import Array, Float
 from minillm.attention import Pieces
+from minillm.checks import check_model
 
 if TYPE_CHECKING:
     from minillm.model import Model
@@ -33,6 +34,7 @@ class KVCache:
         Raises:
             ValueError: capacity is not a whole number from 1 to the model's longest context.
         """
+        check_model(model)
         config = model.config
         if type(capacity) is not int or not 1 <= capacity <= config.max_position_embeddings:
             limit = config.max_position_embeddings

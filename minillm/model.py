@@ -95,7 +95,7 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
     from minillm.loading import open_checkpoint
 
     ops = get_backend(backend)
-    if dtype not in DTYPES:
+    if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
     return build(open_checkpoint(name), ops, DTYPES[dtype])
 

@@ -14,7 +14,7 @@ Equal probabilities are ordered by token id. Everything after the logits is floa
 a seeded request draws the same tokens whatever runs beside it.
 """
 
-import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,8 @@ import numpy as np
 
 from minillm.arrays import Array, Bool, Float
 from minillm.checks import check_whole
+
+LARGEST, SMALLEST = sys.float_info.max, 5e-324  # the bounds of a finite number above 0
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,11 @@ class Sampling:
         ignore_eos: go on after an end-of-sequence token.
     """
 
-    temperature: float = 0.0
+    temperature: int | float = 0.0
     top_k: int | None = None
-    top_p: float = 1.0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
+    top_p: int | float = 1.0
+    min_p: int | float = 0.0
+    repetition_penalty: int | float = 1.0
     seed: int | None = None
     stop: Sequence[str] = ()
     logprobs: int | None = None
@@ -53,10 +55,10 @@ class Sampling:
 
     def __post_init__(self) -> None:
         """Refuse values that mean nothing."""
-        _check_number("temperature", self.temperature, 0.0, math.inf, "a finite number of at least 0")
-        _check_number("top_p", self.top_p, 5e-324, 1.0, "a number above 0 and at most 1")
+        _check_number("temperature", self.temperature, 0.0, LARGEST, "a finite number of at least 0")
+        _check_number("top_p", self.top_p, SMALLEST, 1.0, "a number above 0 and at most 1")
         _check_number("min_p", self.min_p, 0.0, 1.0, "a number from 0 to 1")
-        _check_number("repetition_penalty", self.repetition_penalty, 5e-324, math.inf, "a finite number above 0")
+        _check_number("repetition_penalty", self.repetition_penalty, SMALLEST, LARGEST, "a finite number above 0")
         for name in ("top_k", "seed", "logprobs"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 0)
@@ -122,12 +124,17 @@ def draw(probs: Float[Array, "vocab"], generator: np.random.Generator) -> int:
     return int(possible[min(int(place), len(possible) - 1)])  # the sum may fall a rounding short of 1
 
 
+def greedy(logits: Float[Array, "vocab"]) -> int:
+    """The most probable token; of equal ones the first."""
+    return int(_finite(logits).argmax())
+
+
 def choose(
     logits: Float[Array, "vocab"], sampling: Sampling, seen: Sequence[int], generator: np.random.Generator
 ) -> int:
     """The next token."""
     if sampling.temperature == 0:  # the largest, without sorting the vocabulary
-        return int(penalise(_finite(logits), sampling.repetition_penalty, seen).argmax())
+        return greedy(penalise(_finite(logits), sampling.repetition_penalty, seen))
     return draw(probabilities(logits, sampling, seen), generator)
 
 
@@ -146,6 +153,6 @@ def _finite(logits: Array) -> Array:
 
 
 def _check_number(name: str, value: Any, low: float, high: float, expected: str) -> None:
-    number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-    if not number or not math.isfinite(value) or not low <= value <= high:
+    number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
+    if not number or not low <= value <= high:
         raise ValueError(f"{name} is {str(value)[:40]!r}; expected {expected}")

@@ -27,6 +27,8 @@ def open_checkpoint(name: str | PathLike[str]) -> Checkpoint:
         from minillm.loading.hub import fetch_from_hub
 
         return read_folder(fetch_from_hub(text), text)
+    if len(text) > 4000 or "\0" in text:
+        raise ValueError(f"model is {text[:40]!r}...; expected a name, a folder, a .gguf file or hf:org/name")
     path = Path(text)
     if path.is_dir():
         return read_folder(path, text)

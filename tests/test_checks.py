@@ -1,0 +1,147 @@
+"""Every wrong argument of the Python functions is one line that says what was expected."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from random_models import random_model
+
+import minillm
+from minillm import KVCache, Sampling
+from minillm.config import ModelConfig, RopeParameters
+
+CONFIG = ModelConfig(
+    model_type="llama",
+    vocab_size=13,
+    hidden_size=8,
+    intermediate_size=12,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=4,
+    max_position_embeddings=16,
+    rms_norm_eps=1e-5,
+    tie_word_embeddings=True,
+    rope=RopeParameters(),
+    attention_bias=False,
+    attention_output_bias=False,
+    mlp_bias=False,
+    qk_norm=False,
+    sliding_windows=(None, None),
+    bos_token_id=None,
+    eos_token_ids=(0,),
+)
+MODEL, _ = random_model(CONFIG, 0)
+
+BAD_TOKENS = {
+    "none": ([], "at least one"),
+    "negative": ([1, -1], "id -1 is outside the vocabulary, 0 to 12"),
+    "too large": ([13], "id 13 is outside the vocabulary, 0 to 12"),
+    "huge": ([2**80], "tokens"),
+    "too many": ([1] * 17, "more than the model's context of 16"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TOKENS)
+@pytest.mark.parametrize("call", ["forward", "naive_decode", "attention_weights", "prefill", "generate"])
+def test_bad_tokens_are_refused(call, case):
+    tokens, expected = BAD_TOKENS[case]
+    calls = {
+        "forward": lambda: minillm.forward(MODEL, tokens),
+        "naive_decode": lambda: minillm.naive_decode(MODEL, tokens, 1),
+        "attention_weights": lambda: minillm.attention_weights(MODEL, tokens, 0),
+        "prefill": lambda: minillm.prefill(MODEL, tokens, KVCache(MODEL, 16)),
+        "generate": lambda: minillm.generate(MODEL, tokens, 1),
+    }
+    with pytest.raises(ValueError, match=expected) as caught:
+        calls[call]()
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("token", [13, -1, 2**70])
+def test_decode_refuses_what_is_no_token(token):
+    cache = KVCache(MODEL, 4)
+    with pytest.raises(ValueError, match=r"^tokens: "):
+        minillm.decode_step(MODEL, token, cache)
+    assert cache.length == 0
+
+
+@pytest.mark.parametrize("capacity", [0, -1, 17, 2**60])
+def test_a_capacity_must_fit_the_context(capacity):
+    with pytest.raises(ValueError, match="expected a whole number from 1 to the context of 16"):
+        KVCache(MODEL, capacity)
+
+
+@pytest.mark.parametrize("length", [-1, 4])
+def test_truncate_refuses_what_it_does_not_hold(length):
+    cache = KVCache(MODEL, 8)
+    minillm.prefill(MODEL, [1, 2, 3], cache)
+    with pytest.raises(ValueError, match="expected a whole number from 0 to 3"):
+        cache.truncate(length)
+    assert cache.length == 3
+
+
+@pytest.mark.parametrize("chunk", [0, -1])
+def test_a_chunk_has_at_least_one_token(chunk):
+    with pytest.raises(ValueError, match=r"^chunk is .*at least 1$"):
+        minillm.prefill(MODEL, [1, 2], KVCache(MODEL, 4), chunk)
+
+
+@pytest.mark.parametrize("count", [0, -1])
+def test_generate_wants_at_least_one_new_token(count):
+    with pytest.raises(ValueError, match=r"^max_new_tokens is .*at least 1$"):
+        minillm.generate(MODEL, [1], count)
+
+
+def test_an_empty_batch_is_refused():
+    with pytest.raises(ValueError, match="at least one"):
+        minillm.forward_batch(MODEL, [])
+
+
+def test_one_cache_cannot_be_twice_in_a_batch():
+    cache = KVCache(MODEL, 8)
+    with pytest.raises(ValueError, match="one cache is there twice"):
+        minillm.forward_batch(MODEL, [([1], cache), ([2], cache)])
+
+
+@pytest.mark.parametrize("rows", [[1], [1, 3], [-1, 1]])
+def test_logit_rows_must_fit_the_new_tokens(rows):
+    batch = [([1, 2], KVCache(MODEL, 8)), ([3, 4], KVCache(MODEL, 8))]
+    with pytest.raises(ValueError, match=r"^logit_rows"):
+        minillm.forward_batch(MODEL, batch, logit_rows=rows)
+    assert [cache.length for _, cache in batch] == [0, 0]
+
+
+def test_a_cache_of_another_model_is_refused():
+    other, _ = random_model(dataclasses.replace(CONFIG, num_hidden_layers=1, sliding_windows=(None,)), 1)
+    with pytest.raises(ValueError, match="another model"):
+        minillm.prefill(MODEL, [1], KVCache(other, 4))
+
+
+def test_a_context_that_is_full_is_refused_before_anything_is_written():
+    cache = KVCache(MODEL, 16)
+    minillm.prefill(MODEL, [1] * 16, cache)
+    with pytest.raises(ValueError, match="16 are in use and 1 more"):
+        minillm.decode_step(MODEL, 1, cache)
+    assert cache.length == 16
+
+
+def test_logits_that_are_not_numbers_are_refused():
+    damaged, _ = random_model(CONFIG, 0)
+    damaged = dataclasses.replace(damaged, final_norm=damaged.final_norm * np.nan)
+    for temperature in (0.0, 1.0):
+        with pytest.raises(ValueError, match="not all finite numbers"):
+            minillm.generate(damaged, [1, 2], 2, Sampling(temperature=temperature))
+    with pytest.raises(ValueError, match="not all finite numbers"):
+        minillm.naive_decode(damaged, [1, 2], 2)
+
+
+def test_text_without_a_tokenizer_is_refused():
+    with pytest.raises(ValueError, match="no tokenizer"):
+        minillm.generate(MODEL, "Hello")
+
+
+@pytest.mark.parametrize("settings", [{"backend": "gpu"}, {"dtype": "int8"}])
+def test_unknown_backends_and_dtypes_are_refused(settings):
+    with pytest.raises(ValueError, match="expected one of"):
+        minillm.load("smollm2", **settings)

@@ -1,0 +1,70 @@
+"""KVCache: sizes, bounds, and nothing written when something does not fit."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from random_models import architectures, random_model
+from test_checks import CONFIG, MODEL
+
+import minillm
+from minillm import KVCache
+
+
+@given(config=architectures(), capacity=st.integers(1, 160), dtype=st.sampled_from(["float32", "float64"]))
+def test_bytes_are_two_times_layers_heads_width_and_capacity(config, capacity, dtype):
+    model, _ = random_model(config, 0, dtype=dtype)
+    per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * np.dtype(dtype).itemsize
+    cache = KVCache(model, capacity)
+    assert (cache.nbytes, cache.capacity, cache.length) == (per_token * capacity, capacity, 0)
+
+
+@pytest.mark.parametrize("call", ["prefill", "chunked", "forward_batch"])
+def test_over_capacity_changes_nothing(call):
+    cache, other = KVCache(MODEL, 5), KVCache(MODEL, 8)
+    minillm.prefill(MODEL, [1, 2, 3], cache)
+    before = cache.keys.copy(), cache.values.copy()
+    calls = {
+        "prefill": lambda: minillm.prefill(MODEL, [4, 5, 6], cache),
+        "chunked": lambda: minillm.prefill(MODEL, [4, 5, 6], cache, chunk=1),
+        "forward_batch": lambda: minillm.forward_batch(MODEL, [([1], other), ([4, 5, 6], cache)]),
+    }
+    with pytest.raises(ValueError, match="holds 5 tokens, 3 are in use and 3 more were given; pass capacity=6"):
+        calls[call]()
+    assert (cache.length, other.length) == (3, 0)
+    assert np.array_equal(cache.keys, before[0]) and np.array_equal(cache.values, before[1])
+
+
+def test_a_bad_token_in_a_batch_changes_no_cache():
+    first, second = KVCache(MODEL, 5), KVCache(MODEL, 5)
+    with pytest.raises(ValueError, match="id 99"):
+        minillm.forward_batch(MODEL, [([1], first), ([99], second)])
+    assert (first.length, second.length) == (0, 0)
+
+
+def test_an_exactly_full_cache_is_fine():
+    cache = KVCache(MODEL, 5)
+    minillm.prefill(MODEL, [1, 2, 3, 4, 5], cache)
+    assert cache.length == cache.capacity
+
+
+def test_a_fork_shares_no_memory():
+    cache = KVCache(MODEL, 5)
+    minillm.prefill(MODEL, [1, 2], cache)
+    copy = cache.fork()
+    assert (copy.length, copy.capacity) == (2, 5)
+    assert not np.shares_memory(copy.keys, cache.keys) and not np.shares_memory(copy.values, cache.values)
+
+
+def test_the_cache_has_the_model_s_dtype():
+    model, _ = random_model(CONFIG, 0, dtype="float32")
+    assert KVCache(model, 3).keys.dtype == np.float32
+
+
+def test_float32_models_never_compute_in_float64():
+    """One float64 array among the weights would double the time of every product after it."""
+    model, _ = random_model(CONFIG, 0, dtype="float32")
+    cache = KVCache(model, 8)
+    assert minillm.prefill(model, [1, 2, 3], cache).dtype == np.float32
+    assert minillm.decode_step(model, 1, cache).dtype == np.float32
+    assert minillm.forward(model, [1, 2]).dtype == minillm.attention_weights(model, [1, 2], 1).dtype == np.float32

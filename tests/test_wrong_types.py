@@ -1,0 +1,131 @@
+"""Arguments of the wrong type are a one-line ValueError too, without any type checker.
+
+The test run checks types in signatures itself and would be faster than the package's own checks, so these calls are
+made in a process of their own, as a user's program makes them.
+"""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+CASES = {
+    "minillm.forward(model, None)": "flat list",
+    "minillm.forward(model, 3)": "flat list",
+    "minillm.forward(model, [True])": "whole numbers",
+    "minillm.forward(model, [1.0])": "whole numbers",
+    "minillm.forward(model, ['a'])": "whole numbers",
+    "minillm.forward(model, 'text')": "flat list",
+    "minillm.forward(model, [[1, 2]])": "flat list",
+    "minillm.forward(model, [[1], [2, 3]])": "flat list",
+    "minillm.forward(model, [1, None])": "whole numbers",
+    "minillm.forward(model, {1: 2})": "flat list",
+    "minillm.forward(model, numpy.array([1.5]))": "whole numbers",
+    "minillm.forward('model', [1])": "expected a minillm.Model",
+    "minillm.forward_batch(model, [[1, 2]])": "batch",
+    "minillm.forward_batch(model, [([1], None)])": "cache is of type",
+    "minillm.forward_batch(model, 5)": "batch",
+    "minillm.forward_batch(model, [([1], cache)], logit_rows=[1.0])": "logit_rows",
+    "minillm.forward_batch(model, [([1], cache)], logit_rows=1)": "logit_rows",
+    "minillm.prefill(model, [1], 'cache')": "expected a minillm.KVCache",
+    "minillm.prefill(model, [1, 2], cache, chunk=1.5)": "chunk",
+    "minillm.prefill(model, [1, 2], cache, chunk=True)": "chunk",
+    "minillm.prefill(model, [1, 2], cache, chunk='2')": "chunk",
+    "minillm.decode_step(model, 1.0, cache)": "whole numbers",
+    "minillm.decode_step(model, True, cache)": "whole numbers",
+    "minillm.decode_step(model, 'a', cache)": "whole numbers",
+    "minillm.decode_step(model, [1], cache)": "flat list",
+    "minillm.decode_step(model, None, cache)": "whole numbers",
+    "minillm.naive_decode(model, [1], 1.5)": "max_new_tokens",
+    "minillm.naive_decode(model, [1], None)": "max_new_tokens",
+    "minillm.KVCache(model, 4.0)": "capacity",
+    "minillm.KVCache(model, True)": "capacity",
+    "minillm.KVCache(model, '4')": "capacity",
+    "minillm.KVCache(model, None)": "capacity",
+    "minillm.KVCache(None, 4)": "expected a minillm.Model",
+    "cache.truncate(1.0)": "truncate",
+    "cache.truncate(True)": "truncate",
+    "cache.truncate(None)": "truncate",
+    "minillm.attention_weights(model, [1], 1.0)": "layer",
+    "minillm.attention_weights(model, [1], True)": "layer",
+    "minillm.attention_weights(model, [1], '0')": "layer",
+    "minillm.generate(model, None)": "expected text, token ids or chat messages",
+    "minillm.generate(model, b'bytes')": "expected text, token ids or chat messages",
+    "minillm.generate(model, {'role': 'user'})": "expected text, token ids or chat messages",
+    "minillm.generate(model, 3.5)": "expected text, token ids or chat messages",
+    "minillm.generate(model, [])": "at least one",
+    "minillm.generate(model, [{'role': 'user', 'content': 3}])": "messages|tokenizer",
+    "minillm.generate('story', [1])": "expected a minillm.Model",
+    "minillm.generate(model, [1], '3')": "max_new_tokens",
+    "minillm.generate(model, [1], None)": "max_new_tokens",
+    "minillm.generate(model, [1], True)": "max_new_tokens",
+    "minillm.generate(model, [1], 2, {'temperature': 1})": "expected a minillm.Sampling",
+    "minillm.generate(model, [1], 2, minillm.Sampling(logprobs=999))": "logprobs",
+    "minillm.stream(model, [1], 2, 'greedy')": "expected a minillm.Sampling",
+    "minillm.load(None)": "expected a name",
+    "minillm.load(3)": "expected a name",
+    "minillm.load('')": "expected a name",
+    "minillm.load(b'story')": "expected a name",
+    "minillm.load('smollm2', dtype=None)": "expected one of",
+    "minillm.load('smollm2', dtype=[])": "expected one of",
+    "minillm.load('smollm2', backend=None)": "expected one of",
+    "minillm.load('nothing\\0here')": "model",
+    "minillm.load('x' * 5000)": "model",
+    "minillm.load('two\\nlines')": "model",
+    "minillm.Sampling(temperature='hot')": "temperature",
+    "minillm.Sampling(temperature=None)": "temperature",
+    "minillm.Sampling(temperature=True)": "temperature",
+    "minillm.Sampling(temperature=1j)": "temperature",
+    "minillm.Sampling(temperature=10**400)": "temperature",
+    "minillm.Sampling(temperature=numpy.ones(2))": "temperature",
+    "minillm.Sampling(top_k=1.5)": "top_k",
+    "minillm.Sampling(top_k='3')": "top_k",
+    "minillm.Sampling(top_p='most')": "top_p",
+    "minillm.Sampling(min_p=None)": "min_p",
+    "minillm.Sampling(seed=1.5)": "seed",
+    "minillm.Sampling(seed='x')": "seed",
+    "minillm.Sampling(stop=3)": "stop",
+    "minillm.Sampling(stop=[3])": "stop",
+    "minillm.Sampling(stop=[''])": "stop",
+    "minillm.Sampling(stop=b'x')": "stop",
+    "minillm.Sampling(logprobs=True)": "logprobs",
+    "minillm.Sampling(ignore_eos=1)": "ignore_eos",
+    "minillm.Sampling(repetition_penalty='2')": "repetition_penalty",
+}
+PROGRAM = """
+import json, sys
+sys.path[:0] = ["tests", "tests/properties"]
+import numpy, minillm
+from test_checks import CONFIG
+from random_models import random_model
+results = {}
+for case in json.load(sys.stdin):
+    model, _ = random_model(CONFIG, 0)
+    cache = minillm.KVCache(model, 8)
+    try:
+        eval(case)
+        results[case] = ["nothing", ""]
+    except Exception as problem:
+        results[case] = [type(problem).__name__, str(problem)]
+print(json.dumps(results))
+"""
+
+
+@pytest.fixture(scope="module")
+def results(pytestconfig):
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], input=json.dumps(list(CASES)), cwd=pytestconfig.rootpath,
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_wrong_type_is_one_line(results, case):
+    kind, message = results[case]
+    assert kind == "ValueError", message
+    assert "\n" not in message and len(message) < 400
+    import re
+
+    assert re.search(CASES[case], message), message
