@@ -1,0 +1,156 @@
+"""Generation: what stops it, what it reports, and that its parts agree with each other."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_models import random_checkpoint
+from test_checks import CONFIG, MODEL
+from tiny_tokenizer import VOCAB_SIZE, tiny_tokenizer
+
+import minillm
+from minillm import Sampling
+from minillm.backends import get_backend
+from minillm.generation import Generation
+from minillm.model import build
+
+
+def text_model(chat_template=None, eos=(1,), context=64):
+    """A random model that reads and writes bytes."""
+    config = dataclasses.replace(
+        CONFIG, vocab_size=VOCAB_SIZE, max_position_embeddings=context, eos_token_ids=eos, tie_word_embeddings=False
+    )
+    checkpoint = dataclasses.replace(random_checkpoint(config, 3), tokenizer=tiny_tokenizer(chat_template))
+    return build(checkpoint, get_backend("numpy"), np.dtype("float64"))
+
+
+TEXT_MODEL = text_model()
+ON = Sampling(ignore_eos=True)
+WARM = Sampling(temperature=1.0, seed=5, ignore_eos=True)
+
+
+def test_an_end_of_sequence_token_ends_it_and_is_the_last():
+    tokens = minillm.naive_decode(MODEL, [1, 2], 10)
+    model = dataclasses.replace(MODEL, config=dataclasses.replace(CONFIG, eos_token_ids=(99, tokens[2])))
+    out = minillm.generate(model, [1, 2], 10)
+    first = tokens.index(tokens[2]) + 1
+    assert (out.tokens, out.finish_reason) == (tokens[:first], "eos")
+    assert minillm.generate(model, [1, 2], 10, ON).tokens == tokens
+
+
+def test_the_text_leaves_the_end_of_sequence_token_out():
+    tokens = minillm.generate(TEXT_MODEL, "ab", 6, WARM).tokens
+    model = text_model(eos=(tokens[3],))
+    out = minillm.generate(model, "ab", 6, dataclasses.replace(WARM, ignore_eos=False))
+    assert out.tokens == tokens[: tokens.index(tokens[3]) + 1]
+    assert out.finish_reason == "eos"
+
+
+def test_max_new_tokens_ends_it():
+    out = minillm.generate(TEXT_MODEL, "ab", 5, ON)
+    assert (len(out.tokens), out.finish_reason) == (5, "length")
+
+
+def test_the_end_of_the_context_ends_it():
+    """16 tokens fit: 14 of the prompt, two that are fed back, and one more that need not be."""
+    out = minillm.generate(MODEL, [1] * 14, 100, ON)
+    assert (len(out.tokens), out.finish_reason) == (3, "length")
+
+
+def test_a_prompt_that_fills_the_context_still_gives_one_token():
+    assert len(minillm.generate(MODEL, [1] * 16, 5, ON).tokens) == 1
+
+
+def test_a_stop_string_ends_it_and_is_not_in_the_text():
+    text = minillm.generate(TEXT_MODEL, "ab", 20, WARM).text
+    stop = text[4:7]
+    out = minillm.generate(TEXT_MODEL, "ab", 20, dataclasses.replace(WARM, stop=[stop]))
+    assert (out.text, out.finish_reason) == (text[: text.index(stop)], "stop")
+
+
+@settings(max_examples=15)
+@given(seed=st.integers(0, 2**32), stop=st.lists(st.sampled_from(["a", "!", "é", " b"]), max_size=2))
+def test_streamed_pieces_join_to_the_text(seed, stop):
+    sampling = Sampling(temperature=1.0, seed=seed, stop=stop)
+    out = minillm.generate(TEXT_MODEL, "ab", 12, sampling)
+    assert "".join(minillm.stream(TEXT_MODEL, "ab", 12, sampling)) == out.text
+
+
+def test_stream_checks_its_arguments_at_once():
+    with pytest.raises(ValueError, match="is empty"):
+        minillm.stream(TEXT_MODEL, "")
+
+
+def test_text_ids_and_messages_are_prompts():
+    model = text_model("{% for m in messages %}{{ m.content }}{% endfor %}")
+    text = minillm.generate(model, "abc", 4, ON)
+    assert minillm.generate(model, model.tokenizer.encode("abc"), 4, ON).tokens == text.tokens
+    assert minillm.generate(model, np.array(model.tokenizer.encode("abc")), 4, ON).tokens == text.tokens
+    assert minillm.generate(model, [{"role": "user", "content": "abc"}], 4, ON).tokens == text.tokens
+
+
+def test_log_probabilities_are_of_the_raw_logits():
+    """Penalty, temperature and filters change the choice, not what is reported."""
+    sampling = Sampling(temperature=3.0, top_k=4, repetition_penalty=2.0, seed=1, logprobs=3, ignore_eos=True)
+    out = minillm.generate(MODEL, [1, 2], 5, sampling)
+    sequence = [1, 2]
+    assert [entry.token for entry in out.logprobs] == out.tokens
+    for entry in out.logprobs:
+        logits = minillm.forward(MODEL, sequence)[-1]
+        expected = logits - np.log(np.exp(logits).sum())
+        assert math.isclose(entry.logprob, expected[entry.token], rel_tol=1e-9)
+        assert [token for token, _ in entry.best] == np.argsort(-expected)[:3].tolist()
+        np.testing.assert_allclose([p for _, p in entry.best], np.sort(expected)[::-1][:3])
+        sequence.append(entry.token)
+
+
+def test_no_log_probabilities_unless_asked():
+    assert minillm.generate(MODEL, [1], 2).logprobs == []
+    assert minillm.generate(MODEL, [1], 2, Sampling(logprobs=0)).logprobs[0].best == ()
+
+
+def test_the_cache_is_reserved_for_what_can_come():
+    out = minillm.generate(MODEL, [1, 2, 3], 4, ON)
+    per_token = minillm.KVCache(MODEL, 1).nbytes
+    assert out.kv_cache_bytes == per_token * 6  # the fourth new token is never fed back
+    assert minillm.generate(MODEL, [1, 2, 3], 4, ON, use_cache=False).kv_cache_bytes == 0
+
+
+def test_timings_fit_together():
+    timings = minillm.generate(MODEL, [1, 2, 3], 5, ON).timings
+    assert 0 < timings.prefill_s <= timings.ttft_s
+    assert math.isclose(timings.tpot_s * 4, timings.decode_s)
+
+
+def test_one_new_token_has_no_time_per_token():
+    assert minillm.generate(MODEL, [1], 1).timings.tpot_s == 0.0
+
+
+def test_every_step_is_told():
+    steps = []
+    out = minillm.generate(TEXT_MODEL, "ab", 5, ON, on_step=steps.append)
+    assert [step.token for step in steps] == out.tokens
+    assert "".join(step.text for step in steps) == out.text
+
+
+def test_a_cache_that_holds_the_beginning_is_not_computed_again():
+    prompt = [1, 2, 3, 4, 5]
+    cache = minillm.KVCache(MODEL, 16)
+    minillm.prefill(MODEL, prompt[:3], cache)
+    generation = Generation(MODEL, prompt, 4, ON, cache=cache)
+    tokens = [step.token for step in generation]
+    assert tokens == minillm.naive_decode(MODEL, prompt, 4)
+
+
+def test_a_seeded_request_draws_the_same_again():
+    assert minillm.generate(MODEL, [1], 8, WARM).tokens == minillm.generate(MODEL, [1], 8, WARM).tokens
+
+
+def test_the_public_names():
+    """What a user imports stays."""
+    for name in ("load", "forward", "forward_batch", "KVCache", "prefill", "decode_step", "generate", "stream",
+                 "naive_decode", "Sampling", "attention_weights", "reference"):  # fmt: skip
+        assert name in minillm.__all__ and hasattr(minillm, name)

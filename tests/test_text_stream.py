@@ -1,0 +1,92 @@
+"""Streamed text is the decoded text, never shows half a character, and never shows any of a stop string."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_tokenizer import VOCAB_SIZE, tiny_tokenizer
+
+from minillm.text_stream import TextStream
+
+TOKENIZER = tiny_tokenizer()
+ids_of_any_bytes = st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=60)
+
+
+def run(ids, stop=()):
+    """The pieces, up to a stop, and the stream."""
+    stream = TextStream(TOKENIZER, stop)
+    pieces = []
+    for token in ids:
+        pieces.append(stream.push(token))
+        if stream.stopped:
+            return pieces, stream
+    return [*pieces, stream.finish()], stream
+
+
+@given(text=st.text())
+def test_pieces_join_to_the_text(text):
+    pieces, stream = run(TOKENIZER.encode(text))
+    assert "".join(pieces) == stream.text == text
+
+
+@given(text=st.text(min_size=1))
+def test_no_piece_holds_half_a_character(text):
+    pieces, _ = run(TOKENIZER.encode(text.replace("\ufffd", "")))
+    assert all("\ufffd" not in piece for piece in pieces)
+
+
+@given(ids=ids_of_any_bytes)
+def test_any_tokens_at_all_give_what_decode_gives(ids):
+    """Bytes that are no text become replacement characters, the same ones as when all is decoded at once."""
+    assert "".join(run(ids)[0]) == TOKENIZER.decode(ids, skip_special_tokens=True)
+
+
+def test_a_character_of_four_bytes_comes_whole():
+    pieces, _ = run(TOKENIZER.encode("a😀b"))
+    assert [piece for piece in pieces if piece] == ["a", "😀", "b"]
+
+
+@given(text=st.text(alphabet="abc.", max_size=30), stop=st.lists(st.text("abc.", min_size=1, max_size=4), max_size=3))
+def test_text_ends_before_the_first_stop_string(text, stop):
+    pieces, stream = run([t for c in text for t in TOKENIZER.encode(c)], stop)
+    found = [text.find(s) for s in stop if s in text]
+    # Characters arrive one by one, so the stop that is complete first wins; of those that end there, the longest.
+    first_end = min((text.find(s) + len(s) for s in stop if s in text), default=len(text))
+    begins = [first_end - len(s) for s in stop if text[:first_end].endswith(s)]
+    assert stream.stopped == bool(found)
+    assert "".join(pieces) == (text[: min(begins)] if found else text)
+
+
+def test_a_stop_string_split_over_tokens_is_never_shown():
+    ids = [*TOKENIZER.encode("one E"), *TOKENIZER.encode("N"), *TOKENIZER.encode("D two")]
+    pieces, stream = run(ids, ["END"])
+    assert "".join(pieces) == "one " and stream.stopped
+
+
+def test_what_only_looked_like_a_stop_is_given_out():
+    pieces, stream = run(TOKENIZER.encode("EN route"), ["END"])
+    assert "".join(pieces) == "EN route" and not stream.stopped
+
+
+def test_two_stops_in_one_token_end_before_the_first():
+    token = TOKENIZER.encode("abc")
+    assert len(token) == 1
+    assert "".join(run(token, ["c", "b"])[0]) == "a"
+
+
+def test_special_tokens_are_not_text():
+    assert "".join(run([0, *TOKENIZER.encode("hi"), 1])[0]) == "hi"
+
+
+def test_nothing_comes_after_a_stop():
+    stream = TextStream(TOKENIZER, ["."])
+    for token in TOKENIZER.encode("a.b"):
+        stream.push(token)
+    assert (stream.text, stream.push(TOKENIZER.encode("c")[0]), stream.finish()) == ("a", "", "")
+
+
+@pytest.mark.parametrize("count", [1, 40])
+def test_endless_half_characters_are_let_go(count):
+    """A model that only ever writes the first byte of a character must not be held for ever."""
+    first_byte = TOKENIZER.encode("é")[0]
+    pieces, _ = run([first_byte] * count)
+    assert "".join(pieces) == TOKENIZER.decode([first_byte] * count)

@@ -1,0 +1,37 @@
+"""A tokenizer small enough for tests: a token for each byte, a few merges, two special tokens."""
+
+from tokenizers.pre_tokenizers import ByteLevel
+
+from minillm.loading.tokenizer import Tokenizer
+
+SPECIAL = ["<|im_start|>", "<|im_end|>"]
+MERGES = [("a", "b"), ("ab", "c"), ("Ġ", "a")]  # Ġ is how byte-level BPE writes a space
+CHATML = (
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def definition() -> dict:
+    """The parsed tokenizer.json."""
+    texts = [*SPECIAL, *sorted(ByteLevel.alphabet()), *("".join(pair) for pair in MERGES)]
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    added = [
+        {"id": i, "content": text, "special": True, "normalized": False, "single_word": False, "lstrip": False,
+         "rstrip": False}
+        for i, text in enumerate(SPECIAL)
+    ]  # fmt: skip
+    return {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
+        "pre_tokenizer": byte_level, "post_processor": None, "decoder": byte_level,
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
+                  "vocab": {text: i for i, text in enumerate(texts)}, "merges": [list(pair) for pair in MERGES]},
+    }  # fmt: skip
+
+
+VOCAB_SIZE = len(definition()["model"]["vocab"])  # 261
+
+
+def tiny_tokenizer(chat_template: str | None = CHATML) -> Tokenizer:
+    return Tokenizer(definition(), chat_template=chat_template)
