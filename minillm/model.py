@@ -85,8 +85,8 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
 
     Args:
         name: a registry name such as "smollm2", a folder in Hugging Face layout, a .gguf file, or "hf:org/name".
-        backend: "numpy" (fast) or "plain" (what the formulas say).
-        dtype: "float32" or "float64".
+        backend: "numpy" (fast), "plain" (what the formulas say) or "exact" (the same bits in every schedule).
+        dtype: "float32" or "float64"; "exact" is always float64.
 
     Raises:
         ValueError: the name, an argument or the contents of a file are wrong; the message says how.
@@ -97,7 +97,7 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
     ops = get_backend(backend)
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
-    return build(open_checkpoint(name), ops, DTYPES[dtype])
+    return build(open_checkpoint(name), ops, ops.dtype or DTYPES[dtype])
 
 
 def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:

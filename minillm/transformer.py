@@ -13,7 +13,6 @@ from minillm.arrays import Array, Float, Int
 from minillm.attention import textbook_weights
 from minillm.checks import check_batch, check_layer, check_logit_rows, check_tokens
 from minillm.kv_cache import KVCache
-from minillm.layers import rope_rotation
 from minillm.model import LayerWeights, Model
 
 Tokens = Sequence[int] | Int[Array, "_"]
@@ -117,5 +116,5 @@ def attention_weights(model: Model, tokens: Tokens, layer: int) -> Float[Array, 
 
 
 def _rotation(model: Model, positions: Int[Array, "tokens"]) -> Rotation:
-    cosine, sine = rope_rotation(positions, model.config.rope, model.config.head_dim)
+    cosine, sine = model.ops.rotation(positions, model.config.rope, model.config.head_dim)
     return model.ops.array(cosine, model.dtype), model.ops.array(sine, model.dtype)

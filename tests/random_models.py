@@ -124,7 +124,7 @@ def random_model(
 
 
 @st.composite
-def models(draw, backends: tuple[str, ...] = ("numpy", "plain")) -> Model:
+def models(draw, backends: tuple[str, ...] = ("numpy", "plain", "exact")) -> Model:
     """A random model in float64 on one of the backends."""
     return random_model(draw(architectures()), draw(st.integers(0, 2**32)), draw(st.sampled_from(backends)))[0]
 

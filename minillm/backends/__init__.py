@@ -2,7 +2,7 @@
 
 from minillm.backends.plain import Plain
 
-NAMES = ("numpy", "plain")
+NAMES = ("numpy", "plain", "exact")
 
 
 def get_backend(name: str) -> Plain:
@@ -17,4 +17,8 @@ def get_backend(name: str) -> Plain:
         from minillm.backends.fast import Fast
 
         return Fast()
+    if name == "exact":
+        from minillm.backends.exact import Exact
+
+        return Exact()
     raise ValueError(f"backend is {name!r}; expected one of {', '.join(NAMES)}")

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 
 from minillm import attention, layers
-from minillm.arrays import Array, Float
+from minillm.arrays import Array, Float, Int
+from minillm.config import RopeParameters
 
 
 class Plain:
     """The backend that does what the formulas say."""
 
     name = "plain"
+    dtype: np.dtype[Any] | None = None  # of weights, activations and caches; None leaves the choice to the user
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         """Values as an array where this backend computes."""
@@ -43,6 +45,10 @@ class Plain:
     def rms_norm(self, x: Array, weight: Array, eps: float) -> Array:
         """See layers.rms_norm."""
         return layers.rms_norm(x, weight, eps)
+
+    def rotation(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
+        """See layers.rope_rotation; float64, the caller rounds."""
+        return layers.rope_rotation(positions, rope, head_dim)
 
     def rope(self, x: Array, rotation: tuple[Array, Array]) -> Array:
         """See layers.apply_rope."""

@@ -1,6 +1,6 @@
 """Any sequence of prefill, decode, truncate, fork and batch leaves each cache holding just the tokens it should."""
 
-from engine_adapter import EngineAdapter, assert_same
+from engine_adapter import EngineAdapter
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
@@ -28,7 +28,7 @@ class CacheSchedules(RuleBasedStateMachine):
         return data.draw(st.integers(0, len(self.caches) - 1))
 
     def check(self, number, logits):
-        assert_same(logits, self.engine.naive(self.tokens[number]))
+        self.engine.assert_same(logits, self.engine.naive(self.tokens[number]))
         assert self.engine.length(self.caches[number]) == len(self.tokens[number])
 
     @rule(data=st.data(), chunk=st.none() | st.integers(1, 9))

@@ -1,6 +1,6 @@
 """Every schedule gives what naive decoding gives: cached, chunked, ragged, truncated, forked."""
 
-from engine_adapter import EngineAdapter, assert_same
+from engine_adapter import EngineAdapter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import models, token_lists
@@ -21,9 +21,9 @@ def test_cached_decoding_is_naive_decoding(data):
     prompt = data.draw(token_lists(engine.vocab_size, 12))
     continuation = data.draw(token_lists(engine.vocab_size, 8))
     cache = engine.new_cache(CAPACITY)
-    assert_same(engine.prefill(prompt, cache), engine.naive(prompt))
+    engine.assert_same(engine.prefill(prompt, cache), engine.naive(prompt))
     for count, token in enumerate(continuation, start=1):
-        assert_same(engine.decode(token, cache), engine.naive(prompt + continuation[:count]))
+        engine.assert_same(engine.decode(token, cache), engine.naive(prompt + continuation[:count]))
 
 
 @given(data=st.data())
@@ -31,7 +31,7 @@ def test_chunked_prefill_is_whole_prefill(data):
     engine = data.draw(engines())
     prompt = data.draw(token_lists(engine.vocab_size, 24))
     cache = engine.new_cache(CAPACITY)
-    assert_same(engine.prefill(prompt, cache, chunk=data.draw(st.integers(1, 25))), engine.naive(prompt))
+    engine.assert_same(engine.prefill(prompt, cache, chunk=data.draw(st.integers(1, 25))), engine.naive(prompt))
     assert engine.length(cache) == len(prompt)
 
 
@@ -45,7 +45,7 @@ def test_any_cuts_of_a_long_prompt_give_the_same(data):
     cache = engine.new_cache(CAPACITY)
     for start, end in zip([0, *cuts], [*cuts, length], strict=True):
         logits = engine.batch([(prompt[start:end], cache)])[0]
-    assert_same(logits, engine.naive(prompt))
+    engine.assert_same(logits, engine.naive(prompt))
 
 
 @given(data=st.data())
@@ -60,7 +60,7 @@ def test_a_ragged_batch_is_its_sequences_one_by_one(data):
     logits = engine.batch(list(zip(new, caches, strict=True)))
     assert len(logits) == len(cached)
     for row, before, tokens, cache in zip(logits, cached, new, caches, strict=True):
-        assert_same(row, engine.naive(before + tokens))
+        engine.assert_same(row, engine.naive(before + tokens))
         assert engine.length(cache) == len(before) + len(tokens)
 
 
@@ -71,7 +71,7 @@ def test_truncated_tokens_were_never_there(data):
     cache = engine.new_cache(CAPACITY)
     engine.prefill(kept + dropped, cache)
     engine.truncate(cache, len(kept))
-    assert_same(engine.prefill(later, cache), engine.naive(kept + later))
+    engine.assert_same(engine.prefill(later, cache), engine.naive(kept + later))
 
 
 @given(data=st.data())
@@ -81,9 +81,9 @@ def test_forks_are_independent(data):
     first = engine.new_cache(CAPACITY)
     engine.prefill(shared, first)
     second = engine.fork(first)
-    assert_same(engine.prefill(left, first), engine.naive(shared + left))
-    assert_same(engine.prefill(right, second), engine.naive(shared + right))
-    assert_same(engine.decode(0, first), engine.naive([*shared, *left, 0]))
+    engine.assert_same(engine.prefill(left, first), engine.naive(shared + left))
+    engine.assert_same(engine.prefill(right, second), engine.naive(shared + right))
+    engine.assert_same(engine.decode(0, first), engine.naive([*shared, *left, 0]))
 
 
 @settings(max_examples=25)
