@@ -1,9 +1,11 @@
 """`minillm models`: what can be loaded by name, and what is on disk already."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from minillm.cli.printing import print_json
+from minillm.loading.registry import REGISTRY, RegisteredModel
 
 
 def add_parser(commands: Any) -> None:
@@ -15,20 +17,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the registry."""
-    from minillm.loading.registry import REGISTRY
-
-    rows = [
-        {
-            "name": m.name,
-            "description": m.description,
-            "parameters": m.parameters,
-            "license": m.license,
-            "folder": str(m.folder() or ""),
-        }
-        for m in REGISTRY.values()
-    ]
+    models = [(model, model.folder()) for model in REGISTRY.values()]
     if options.json:
-        print_json({"models": rows})
+        print_json({"models": [_described(model, folder) for model, folder in models]})
         return 0
     from rich.console import Console
     from rich.table import Table
@@ -36,10 +27,20 @@ def run(options: argparse.Namespace) -> int:
     table = Table(box=None)
     for heading in ("model", "parameters", "licence", "on disk", "what it is"):
         table.add_column(heading, overflow="fold")
-    for row in rows:
-        on_disk = "yes" if row["folder"] else "no, fetched at first use"
-        table.add_row(row["name"], f"{row['parameters'] / 1e6:.0f} M", row["license"], on_disk, row["description"])
+    for model, folder in models:
+        on_disk = "yes" if folder else "no, fetched at first use"
+        table.add_row(model.name, f"{model.parameters / 1e6:.0f} M", model.license, on_disk, model.description)
     console = Console(highlight=False)
     console.print(table)
     console.print("Also: a folder in Hugging Face layout, a .gguf file, or hf:org/name.")
     return 0
+
+
+def _described(model: RegisteredModel, folder: Path | None) -> dict[str, str | int]:
+    return {
+        "name": model.name,
+        "description": model.description,
+        "parameters": model.parameters,
+        "license": model.license,
+        "folder": str(folder or ""),
+    }

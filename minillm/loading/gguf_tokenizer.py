@@ -3,7 +3,7 @@
 A GGUF holds the vocabulary and the merges, and only *names* how text is cut before merging (`tokenizer.ggml.pre`).
 """
 
-from typing import Any
+from typing import Any, TypeGuard
 
 from minillm.loading.tokenizer import Tokenizer
 
@@ -54,7 +54,7 @@ def tokenizer_from_gguf(metadata: dict[str, Any], eos_ids: tuple[int, ...]) -> T
     )
 
 
-def _texts(values: Any) -> bool:
+def _texts(values: Any) -> TypeGuard[list[str]]:
     return isinstance(values, list) and all(isinstance(text, str) for text in values)
 
 

@@ -122,7 +122,7 @@ class Tokenizer:
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as transformers reads them too."""
-        settings = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": self.chat_template}
+        settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": self.chat_template}
         settings |= {"bos_token": self.bos_token or None, "eos_token": self.eos_token or None}
         settings["add_bos_token"] = bool(self._bos) or None
         kept = {name: value for name, value in settings.items() if value is not None}
