@@ -6,12 +6,12 @@ stranger: nothing in it is believed before it is checked. NumPy has no bfloat16,
 the upper half of a float32. Source: the safetensors README, "Format".
 """
 
-import json
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short  # never long, whatever the value's size and depth
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -82,11 +82,11 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int, size: int) -> Ma
         raise ValueError(f"{where}: expected dtype, shape and data_offsets")
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in SIZES:
-        raise ValueError(f"{where}: dtype is {str(dtype)[:40]!r}; expected one of {', '.join(SIZES)}")
+        raise ValueError(f"{where}: dtype is {short(dtype)}; expected one of {', '.join(SIZES)}")
     if not _whole_numbers(shape) or len(shape) > 8:
-        raise ValueError(f"{where}: shape is {str(shape)[:40]}; expected whole numbers")
+        raise ValueError(f"{where}: shape is {short(shape)}; expected whole numbers")
     if not _whole_numbers(offsets) or len(offsets) != 2:
-        raise ValueError(f"{where}: data_offsets is {str(offsets)[:40]}; expected a begin and an end")
+        raise ValueError(f"{where}: data_offsets is {short(offsets)}; expected a begin and an end")
     begin, end = offsets
     expected = math.prod(shape) * SIZES[dtype]
     if end - begin != expected:
@@ -112,20 +112,23 @@ def _check_no_overlap(path: Path, tensors: Iterable[MappedTensor], start: int, s
 def read_folder_tensors(folder: Path) -> dict[str, MappedTensor]:
     """The tensors of `model.safetensors`, or of the shards that `model.safetensors.index.json` lists.
 
+    A file that is a link is followed (the Hugging Face cache is made of links): the folder's owner made it. An index
+    comes from a stranger, so it may only name files of this folder.
+
     Raises:
         ValueError: the index names something that is no plain file name, or a tensor that is not in its shard.
         OSError: a file is missing.
     """
-    index = folder / "model.safetensors.index.json"
-    if not index.exists():
-        return read_safetensors(_required(folder / "model.safetensors"))
+    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.exists() or not index.exists():
+        return read_safetensors(_required(single))
     values = read_json(index)
     weight_map = values.get("weight_map") if isinstance(values, dict) else None
     if not isinstance(weight_map, dict):
         raise ValueError(f"{index.name}: expected an object weight_map of tensor names and file names")
     for file in weight_map.values():
         if not isinstance(file, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", file):
-            raise ValueError(f"{index.name}: {json.dumps(file)[:80]} is no name of a file in this folder")
+            raise ValueError(f"{index.name}: {short(file)} is no name of a file in this folder")
     shards = {file: read_safetensors(_required(folder / file)) for file in set(weight_map.values())}
     for name, file in weight_map.items():
         if name not in shards[file]:
