@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from minillm.cli.options import add_model_options, add_sampling_options, max_new_tokens_from, sampling_from
-from minillm.cli.printing import bytes_text, print_json, seconds_text, write
+from minillm.cli.printing import bytes_text, print_json, seconds_text, show, write
 
 LONGEST_INPUT = 10_000_000  # bytes; far more than any context
 
@@ -103,7 +103,6 @@ def _record(generation: Any, text: str, options: argparse.Namespace) -> dict[str
 
 
 def _print_table(generation: Any) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     out = generation.output
@@ -122,7 +121,7 @@ def _print_table(generation: Any) -> None:
     table.add_column(overflow="fold")
     for row in rows:
         table.add_row(*row)
-    Console(highlight=False).print(table)
+    show(table)
 
 
 def _capacity(generation: Any) -> int:
@@ -131,22 +130,21 @@ def _capacity(generation: Any) -> int:
 
 def _show_phases(generation: Any) -> None:
     """Tokenization, prefill, then a line for each step: the token, its probability, the next three candidates."""
-    from rich.console import Console
     from rich.text import Text
 
-    console, count = Console(highlight=False), len(generation.prompt)
+    count = len(generation.prompt)
 
     def shown(token: int) -> str:
         return repr(generation.model.tokenizer.token_text(token))  # repr: no character that steers a terminal
 
-    console.print(Text(f"Tokenize: {count} tokens: {' '.join(f'{shown(t)}={t}' for t in generation.prompt)}"))
+    show(Text(f"Tokenize: {count} tokens: {' '.join(f'{shown(t)}={t}' for t in generation.prompt)}"))
     effect = "fill the KV cache and give the first logits" if generation.cache else "give the first logits; no cache"
-    console.print(f"Prefill: {count} tokens in one pass {effect}")
+    show(Text(f"Prefill: {count} tokens in one pass {effect}"))
     for number, step in enumerate(generation):
         others = [(token, logprob) for token, logprob in step.logprobs.best if token != step.token][:3]
         rest = "  ".join(f"{shown(token)} {math.exp(logprob):.1%}" for token, logprob in others)
         phase = f"Decode step {number}" if number else "Prefill gives"
         chosen = f"{shown(step.token)} {math.exp(step.logprobs.logprob):.1%}"
-        console.print(Text(f"{phase}: {chosen}   then: {rest}"))
+        show(Text(f"{phase}: {chosen}   then: {rest}"))
     write(generation.output.text + "\n")
     _print_table(generation)

@@ -19,6 +19,10 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong and how to get help; exit with 2."""
         self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
 
+    def print_help(self, file: Any = None) -> None:
+        """As argparse does, but a full disk or a closed pipe is not passed over in silence."""
+        (file or sys.stdout).write(self.format_help())
+
 
 class ShowVersion(argparse.Action):
     """`--version`: looked up only when asked for, since it reads the installed package's metadata."""

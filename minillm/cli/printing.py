@@ -30,6 +30,17 @@ def write(text: str) -> None:
     sys.stdout.flush()
 
 
+def show(*renderables: Any) -> None:
+    """What rich draws, as wide as the terminal, to stdout; nothing is cut, and a failure to write is an OSError."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    with console.capture() as drawn:
+        console.print(*renderables, overflow="fold", sep="\n")
+    sys.stdout.write(drawn.get())
+    sys.stdout.flush()
+
+
 def print_json(values: dict[str, Any]) -> None:
     """One JSON object on stdout; ASCII, so that any terminal and any reader takes it."""
     print(json.dumps(values, allow_nan=False))
