@@ -2,16 +2,21 @@
 
 import argparse
 import math
+import sys
 from typing import Any
 
-from minillm.cli.options import add_model_options, add_sampling_options, sampling_from
-from minillm.cli.printing import bytes_text, print_json, safe, seconds_text, write
+from minillm.cli.options import add_model_options, add_sampling_options, max_new_tokens_from, sampling_from
+from minillm.cli.printing import bytes_text, print_json, seconds_text, show, write
+
+LONGEST_INPUT = 10_000_000  # bytes; far more than any context
 
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
     parser = commands.add_parser("generate", help="answer one prompt", description="Answer one prompt.")
-    parser.add_argument("prompt", help="a question or, with --raw, the beginning of a text")
+    parser.add_argument(
+        "prompt", help="a question or, with --raw, the beginning of a text; - reads it from standard input"
+    )
     parser.add_argument("--raw", action="store_true", help="continue the text as it stands, without the chat template")
     parser.add_argument("--no-cache", action="store_true", help="recompute the whole sequence for each token")
     parser.add_argument("--show-phases", action="store_true", help="show tokens, prefill and each decode step")
@@ -23,38 +28,65 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load, generate, print."""
-    from minillm.generation import Generation
     from minillm.model import load
 
+    _check_combination(options)
     sampling = sampling_from(options, 4 if options.show_phases else options.logprobs)
-    if not options.prompt:
+    text = _read_stdin() if options.prompt == "-" else options.prompt
+    if not text:
         raise ValueError("the prompt is empty; expected some text")
-    model = load(options.model, options.backend, options.dtype)
-    chat = not options.raw and model.tokenizer.chat_template is not None
-    prompt: Any = [{"role": "user", "content": options.prompt}] if chat else options.prompt
-    generation = Generation(model, prompt, options.max_new_tokens, sampling, not options.no_cache)
-    if options.show_phases and not options.json:
-        return _show_phases(generation)
+    generation = _request(load(options.model, options.backend, options.dtype), text, sampling, options)
+    if options.show_phases:
+        _show_phases(generation)
+        return 0
     for step in generation:
         if not options.json:
             write(step.text)
     if options.json:
-        print_json(_record(generation, options))
+        print_json(_record(generation, text, options))
     else:
         write("\n")
         _print_table(generation)
     return 0
 
 
+def _check_combination(options: argparse.Namespace) -> None:
+    if options.logprobs is not None and not options.json:
+        raise ValueError("--logprobs is shown in JSON only; add --json, or use --show-phases instead")
+    if options.show_phases and options.json:
+        raise ValueError("--show-phases is a display; leave --json out, or use --json --logprobs instead")
+
+
+def _read_stdin() -> str:
+    """All of standard input, without the line end that `echo` adds."""
+    data = sys.stdin.buffer.read(LONGEST_INPUT + 1) if sys.stdin is not None else b""
+    if len(data) > LONGEST_INPUT:
+        raise ValueError(f"standard input: more than {LONGEST_INPUT} bytes; expected a prompt")
+    try:
+        return data.decode("utf-8").removesuffix("\n")
+    except UnicodeDecodeError:
+        raise ValueError("standard input: expected text in UTF-8") from None
+
+
+def _request(model: Any, text: str, sampling: Any, options: argparse.Namespace) -> Any:
+    """The Generation that the options describe: by the chat template if the model has one, unless --raw."""
+    from minillm.generation import Generation, encode_prompt
+
+    chat = not options.raw and model.tokenizer.chat_template is not None
+    prompt = encode_prompt(model, [{"role": "user", "content": text}] if chat else text)
+    room = model.config.max_position_embeddings - len(prompt) + 1  # the last new token is never fed back
+    return Generation(model, prompt, max_new_tokens_from(options, room), sampling, not options.no_cache)
+
+
 def _rate(tokens: int, seconds: float) -> float:
     return tokens / seconds if seconds > 0 else 0.0
 
 
-def _record(generation: Any, options: argparse.Namespace) -> dict[str, Any]:
+def _record(generation: Any, text: str, options: argparse.Namespace) -> dict[str, Any]:
     out = generation.output
     record = {
         "model": options.model,
-        "prompt": options.prompt,
+        "prompt": text,
         "prompt_tokens": out.prompt_tokens,
         "tokens": out.tokens,
         "text": out.text,
@@ -71,7 +103,6 @@ def _record(generation: Any, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _print_table(generation: Any) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     out = generation.output
@@ -86,30 +117,34 @@ def _print_table(generation: Any) -> None:
         ("decode", f"{decode:.1f} tokens/s"),
         ("KV cache", f"{bytes_text(out.kv_cache_bytes)}, reserved for {_capacity(generation)} tokens"),
     ]
-    for name, value in rows:
-        table.add_row(name, value)
-    Console(highlight=False).print(table)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    show(table)
 
 
 def _capacity(generation: Any) -> int:
     return generation.cache.capacity if generation.cache else 0
 
 
-def _show_phases(generation: Any) -> int:
+def _show_phases(generation: Any) -> None:
     """Tokenization, prefill, then a line for each step: the token, its probability, the next three candidates."""
-    from rich.console import Console
     from rich.text import Text
 
-    console, text_of = Console(highlight=False), generation.model.tokenizer.token_text
-    shown = " ".join(f"{safe(text_of(token))}[{token}]" for token in generation.prompt)
-    console.print(Text(f"Tokenize: {len(generation.prompt)} tokens: {shown}"))
-    console.print(f"Prefill: {len(generation.prompt)} tokens in one pass fill the KV cache and give the first logits")
-    for number, step in enumerate(generation, start=1):
-        others = [(i, p) for i, p in step.logprobs.best if i != step.token][:3]
-        rest = "  ".join(f"{safe(text_of(i))!r} {math.exp(p):.1%}" for i, p in others)
-        phase = "Prefill gives" if number == 1 else f"Decode step {number - 1}"
-        chosen = f"{safe(text_of(step.token))!r} {math.exp(step.logprobs.logprob):.1%}"
-        console.print(Text(f"{phase}: {chosen}   then: {rest}"))
+    count = len(generation.prompt)
+
+    def shown(token: int) -> str:
+        return repr(generation.model.tokenizer.token_text(token))  # repr: no character that steers a terminal
+
+    show(Text(f"Tokenize: {count} tokens: {' '.join(f'{shown(t)}={t}' for t in generation.prompt)}"))
+    effect = "fill the KV cache and give the first logits" if generation.cache else "give the first logits; no cache"
+    show(Text(f"Prefill: {count} tokens in one pass {effect}"))
+    for number, step in enumerate(generation):
+        others = [(token, logprob) for token, logprob in step.logprobs.best if token != step.token][:3]
+        rest = "  ".join(f"{shown(token)} {math.exp(logprob):.1%}" for token, logprob in others)
+        phase = f"Decode step {number}" if number else "Prefill gives"
+        chosen = f"{shown(step.token)} {math.exp(step.logprobs.logprob):.1%}"
+        show(Text(f"{phase}: {chosen}   then: {rest}"))
     write(generation.output.text + "\n")
     _print_table(generation)
-    return 0

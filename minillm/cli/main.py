@@ -19,13 +19,32 @@ class Parser(argparse.ArgumentParser):
         """Say what is wrong and how to get help; exit with 2."""
         self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
 
+    def print_help(self, file: Any = None) -> None:
+        """As argparse does, but a full disk or a closed pipe is not passed over in silence."""
+        (file or sys.stdout).write(self.format_help())
+
+
+class ShowVersion(argparse.Action):
+    """`--version`: looked up only when asked for, since it reads the installed package's metadata."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        """Print the version and exit."""
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            print(f"minillm {version('minillm-numpy')}")
+        except PackageNotFoundError:
+            print("minillm, not installed: run from its source folder")
+        parser.exit()
+
 
 def make_parser() -> Parser:
     """The parser of all commands."""
     from minillm.cli import bench, chat, generate, models
 
     parser = Parser(prog="minillm", description="How LLM inference works, in Python and NumPy.")
-    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
+    parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
     for command in (generate, chat, models, bench):
         command.add_parser(commands)
     return parser
@@ -40,27 +59,59 @@ def run(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     warnings.showwarning = _show_warning
     try:
-        options = make_parser().parse_args(arguments)
-        code = options.run(options)
+        _prepare_output()
+        code = _parse_and_run(arguments)
         sys.stdout.flush()
-        return int(code or 0)
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        code = 0
     except (ValueError, OSError) as problem:
-        if isinstance(problem, BrokenPipeError):  # the reader, `head` say, has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        print(f"minillm: {one_line(_message(problem))}", file=sys.stderr)
-        return 2
+        code = _complain(_message(problem))
     except MemoryError:
-        print("minillm: not enough memory for this model or context; use a smaller one", file=sys.stderr)
-        return 2
+        code = _complain("not enough memory for this model or context; use a smaller one")
     except KeyboardInterrupt:
         print(file=sys.stderr)
-        return 130
+        code = 130
+    _let_go_of_output()
+    return code
+
+
+def _parse_and_run(arguments: list[str] | None) -> int:
+    parser = make_parser()
+    try:
+        options = parser.parse_args(arguments)
+    except SystemExit as done:  # --help, --version or a mistake, already printed
+        return int(done.code or 0)
+    if options.command is None:
+        parser.print_help(sys.stderr)
+        return 2
+    return int(options.run(options))
+
+
+def _prepare_output() -> None:
+    """A character that the terminal's encoding lacks becomes a question mark instead of a failure."""
+    if sys.stdout is None:
+        raise OSError("standard output is closed; expected a terminal, a file or a pipe")
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def _let_go_of_output() -> None:
+    """Text that cannot be written (a full disk, a closed pipe) must not be tried again, loudly, when Python ends."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _complain(message: str) -> int:
+    print(f"minillm: {one_line(message)}", file=sys.stderr)
+    return 2
 
 
 def _message(problem: Exception) -> str:
-    if isinstance(problem, OSError) and problem.strerror and problem.filename:
-        return f"{problem.filename}: {problem.strerror}"
+    if isinstance(problem, OSError) and problem.strerror:
+        return f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror
     return str(problem)
 
 

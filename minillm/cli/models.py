@@ -11,7 +11,7 @@ from minillm.loading.registry import REGISTRY, RegisteredModel
 def add_parser(commands: Any) -> None:
     """Describe the command."""
     parser = commands.add_parser("models", help="list models", description="List what can be loaded by name.")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(run=run)
 
 
@@ -21,18 +21,11 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"models": [_described(model, folder) for model, folder in models]})
         return 0
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None)
-    for heading in ("model", "parameters", "licence", "on disk", "what it is"):
-        table.add_column(heading, overflow="fold")
     for model, folder in models:
-        on_disk = "yes" if folder else "no, fetched at first use"
-        table.add_row(model.name, f"{model.parameters / 1e6:.0f} M", model.license, on_disk, model.description)
-    console = Console(highlight=False)
-    console.print(table)
-    console.print("Also: a folder in Hugging Face layout, a .gguf file, or hf:org/name.")
+        print(f"{model.name}: {model.description}")
+        print(f"  {model.parameters / 1e6:.0f} M parameters, {model.license}")
+        print(f"  {f'on disk: {folder}' if folder else 'not on disk: fetched at first use'}")
+    print("Also: a folder in Hugging Face layout, a .gguf file, or hf:org/name.")
     return 0
 
 

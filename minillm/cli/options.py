@@ -3,9 +3,11 @@
 import argparse
 from typing import Any
 
+from minillm.checks import check_whole
 from minillm.sampling import Sampling
 
 DEFAULT_MODEL = "smollm2"
+DEFAULT_NEW_TOKENS = 256
 
 
 def add_model_options(parser: Any) -> None:
@@ -21,7 +23,7 @@ def add_model_options(parser: Any) -> None:
 def add_sampling_options(parser: Any) -> None:
     """One option for each field of Sampling, and --max-new-tokens."""
     add = parser.add_argument
-    add("--max-new-tokens", type=int, default=256, metavar="N", help="stop after so many tokens (default 256)")
+    add("--max-new-tokens", type=int, metavar="N", help="stop after N tokens (default: 256, or what the context holds)")
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the most probable token (default)")
     add("--top-k", type=int, metavar="K", help="sample from the K most probable tokens")
     add("--top-p", type=float, default=1.0, metavar="P", help="sample from the smallest set with probability P")
@@ -45,3 +47,14 @@ def sampling_from(options: argparse.Namespace, logprobs: int | None = None) -> S
         logprobs=logprobs,
         ignore_eos=options.ignore_eos,
     )
+
+
+def max_new_tokens_from(options: argparse.Namespace, room: int) -> int:
+    """The number asked for, or else 256, or what there is room for.
+
+    Raises:
+        ValueError: the number asked for is not from 1 to `room`.
+    """
+    if options.max_new_tokens is None:
+        return min(DEFAULT_NEW_TOKENS, room)
+    return check_whole("--max-new-tokens", options.max_new_tokens, 1, room)

@@ -5,10 +5,17 @@ import sys
 import unicodedata
 from typing import Any
 
+REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # show text in another order than it is stored
+
 
 def safe(text: str) -> str:
     """Text from a model or a file without characters that could steer the terminal: they are shown as escapes."""
-    return "".join(c if c in "\n\t" or unicodedata.category(c) != "Cc" else ascii(c)[1:-1] for c in text)
+    return "".join(ascii(c)[1:-1] if _steers(c) else c for c in text)
+
+
+def _steers(character: str) -> bool:
+    control = unicodedata.category(character) == "Cc" and character not in "\n\t"
+    return control or character in REORDERING
 
 
 def one_line(text: str) -> str:
@@ -18,15 +25,25 @@ def one_line(text: str) -> str:
 
 
 def write(text: str) -> None:
-    """Text of a model to stdout, at once. A character that the terminal's encoding lacks becomes a question mark."""
-    encoding = sys.stdout.encoding or "utf-8"
-    sys.stdout.write(safe(text).encode(encoding, "replace").decode(encoding))
+    """Text of a model to stdout, at once."""
+    sys.stdout.write(safe(text))
+    sys.stdout.flush()
+
+
+def show(*renderables: Any) -> None:
+    """What rich draws, as wide as the terminal, to stdout; nothing is cut, and a failure to write is an OSError."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    with console.capture() as drawn:
+        console.print(*renderables, overflow="fold", sep="\n")
+    sys.stdout.write(drawn.get())
     sys.stdout.flush()
 
 
 def print_json(values: dict[str, Any]) -> None:
     """One JSON object on stdout; ASCII, so that any terminal and any reader takes it."""
-    print(json.dumps(values))
+    print(json.dumps(values, allow_nan=False))
 
 
 def bytes_text(count: int) -> str:

@@ -1,0 +1,76 @@
+"""A saved tiny model, and the command line called as a user calls it."""
+
+import os
+import subprocess
+import sys
+from collections import namedtuple
+
+import pytest
+from model_folder import save_model_folder
+
+from minillm.cli.main import main
+
+Result = namedtuple("Result", "code out err")
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory):
+    return str(save_model_folder(tmp_path_factory.mktemp("tiny")))
+
+
+@pytest.fixture(scope="session")
+def raw_model_folder(tmp_path_factory):
+    """The same model without a chat template."""
+    return str(save_model_folder(tmp_path_factory.mktemp("raw"), chat_template=None))
+
+
+@pytest.fixture(scope="session")
+def endless_model_folder(tmp_path_factory):
+    """The same model with a context so long that filling it takes a minute."""
+    return str(save_model_folder(tmp_path_factory.mktemp("endless"), context=100_000))
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command in this process: its exit code, and what it wrote."""
+
+    def run(*arguments) -> Result:
+        with pytest.raises(SystemExit) as end:
+            main([str(argument) for argument in arguments])
+        return Result(end.value.code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def spawn():
+    """Start `python -m minillm` with pipes; whatever still runs at the end of the test is killed."""
+    children = []
+
+    def start(*arguments, **options):
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "", **options.pop("env", {})}
+        command = [sys.executable, "-m", "minillm", *(str(argument) for argument in arguments)]
+        child = subprocess.Popen(command, **{**streams, "env": environment, **options})
+        children.append(child)
+        return child
+
+    yield start
+    for child in children:
+        child.kill()
+        child.wait()
+        for stream in (child.stdin, child.stdout, child.stderr):
+            if stream:
+                stream.close()
+
+
+@pytest.fixture
+def finish(spawn):
+    """Run `python -m minillm` to its end."""
+
+    def run(*arguments, input=b"", **options) -> Result:
+        child = spawn(*arguments, **options)
+        out, err = child.communicate(input, timeout=60)
+        return Result(child.returncode, (out or b"").decode(), (err or b"").decode())
+
+    return run

@@ -1,0 +1,125 @@
+"""`minillm chat` with piped input: turns, reset, system message, JSON; and the cache that is kept between turns."""
+
+import json
+
+import pytest
+
+import minillm
+from minillm import Sampling
+from minillm.cli.chat import Conversation, common_prefix
+
+SAMPLING = Sampling(temperature=1.0, seed=4, top_k=20)
+
+
+@pytest.fixture
+def chat(finish, model_folder):
+    """The messages of a conversation whose user types these lines."""
+
+    def run(lines, *arguments):
+        typed = "".join(f"{line}\n" for line in lines).encode()
+        result = finish("chat", "--model", model_folder, "--json", *arguments, input=typed)
+        assert (result.code, result.err) == (0, "")
+        return json.loads(result.out)["messages"]
+
+    return run
+
+
+def test_every_line_is_answered(chat):
+    messages = chat(["a", "", "b"], "--max-new-tokens", 2)
+    assert [message["role"] for message in messages] == ["user", "assistant"] * 2
+    assert [message["content"] for message in messages[::2]] == ["a", "b"]
+
+
+def test_the_system_message_is_first_and_stays_after_a_reset(chat):
+    messages = chat(["a", "/reset", "b", "/exit", "c"], "--system", "Be kind.", "--max-new-tokens", 2)
+    assert [message["content"] for message in messages[:2]] == ["Be kind.", "b"]
+    assert len(messages) == 3
+
+
+def test_no_input_is_an_empty_conversation(chat):
+    assert chat([]) == []
+
+
+def test_the_answers_are_printed_one_after_the_other(finish, raw_model_folder, model_folder):
+    result = finish("chat", "--model", model_folder, "--max-new-tokens", 2, input=b"a\nb\n")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.count("\n") >= 2 and "> " not in result.out
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        (b"a" * 300 + b"\n", "the conversation takes 319 tokens, more than the model's context of 128"),
+        (b"a\nb\nc\nd\ne\nf\ng\n", "more than the model's context of 128; begin again with /reset"),
+        (b"\xff\n", "standard input"),
+    ],
+    ids=["a long question", "a long conversation", "no text"],
+)
+def test_what_cannot_be_answered_is_one_line(finish, model_folder, typed, expected):
+    command = ("chat", "--model", model_folder, "--json", "--max-new-tokens", 20)
+    result = finish(*command, input=typed, env={"PYTHONIOENCODING": "utf-8"})
+    assert (result.code, result.out) == (2, "")
+    assert expected in result.err and result.err.count("\n") == 1
+
+
+@pytest.fixture(scope="module")
+def model(model_folder):
+    return minillm.load(model_folder)
+
+
+def answers(conversation, questions):
+    for question in questions:
+        conversation.answer(question, lambda text: None)
+    return conversation.messages
+
+
+def test_the_kept_cache_changes_no_answer(model):
+    """Each answer is what a fresh request with the whole conversation gives."""
+    messages = answers(Conversation(model, None, 6, SAMPLING), ["ab", "abc", "x"])
+    for turn in (1, 3, 5):
+        fresh = minillm.generate(model, messages[:turn], 6, SAMPLING)
+        assert messages[turn]["content"] == fresh.text
+
+
+def test_only_the_new_tokens_are_computed(model):
+    conversation = Conversation(model, "Be kind.", 6, SAMPLING)
+    answers(conversation, ["ab"])
+    before = conversation.cached
+    conversation.answer("abc", lambda text: None)
+    system = model.tokenizer.apply_chat_template([{"role": "system", "content": "Be kind."}])
+    assert common_prefix(before, conversation.cached) > len(system)
+
+
+@pytest.mark.parametrize(("cached", "prompt", "expected"), [
+    ([], [1], 0), ([1], [1], 0), ([1, 2], [1, 2], 1), ([1, 2, 3], [1, 2, 4, 5], 2), ([1, 2], [1, 2, 3], 2),
+    ([5], [1, 2], 0),
+])  # fmt: skip
+def test_at_least_one_token_of_the_prompt_is_left_to_run(cached, prompt, expected):
+    assert common_prefix(cached, prompt) == expected
+
+
+def test_a_stopped_answer_stays_in_the_conversation(model):
+    """Ctrl-C comes as KeyboardInterrupt, here while the third piece is shown; the next answer must not suffer."""
+    conversation, shown = Conversation(model, None, 30, Sampling(temperature=1.0, seed=4, ignore_eos=True)), []
+
+    def show(text):
+        shown.append(text)
+        if len(shown) == 9:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        conversation.answer("ab", show)
+    assert [message["content"] for message in conversation.messages] == ["ab", "".join(shown)]
+    conversation.answer("abc", lambda text: None)
+    fresh = minillm.generate(model, conversation.messages[:3], 30, conversation.sampling)
+    assert conversation.messages[3]["content"] == fresh.text
+
+
+def test_a_question_that_is_refused_changes_nothing(model):
+    conversation = Conversation(model, None, 4, SAMPLING)
+    before = list(answers(conversation, ["ab"]))
+    with pytest.raises(ValueError, match="more than the model's context"):
+        conversation.answer("b" * 200, lambda text: None)
+    assert conversation.messages == before
+    conversation.answer("abc", lambda text: None)
+    assert conversation.messages[3]["content"] == minillm.generate(model, conversation.messages[:3], 4, SAMPLING).text

@@ -1,0 +1,142 @@
+"""`minillm generate`: what it prints, in every form of output."""
+
+import json
+
+import pytest
+
+import minillm
+from minillm.cli.printing import safe
+
+KEYS = {
+    "model", "prompt", "prompt_tokens", "tokens", "text", "finish_reason", "ttft_s", "tpot_s", "prefill_tokens_per_s",
+    "decode_tokens_per_s", "kv_cache_bytes",
+}  # fmt: skip
+WARM = ("--temperature", 1, "--seed", 7, "--ignore-eos")
+
+
+@pytest.fixture
+def generate(call, model_folder):
+    """`minillm generate` on the tiny model; a failure fails the test."""
+
+    def run(*arguments):
+        result = call("generate", "--model", model_folder, *arguments)
+        assert (result.code, result.err) == (0, "")
+        return result.out
+
+    return run
+
+
+@pytest.fixture
+def record(generate):
+    """The object that --json prints."""
+    return lambda *arguments: json.loads(generate("--json", *arguments), parse_constant=pytest.fail)
+
+
+def test_json_has_exactly_the_promised_keys(record, model_folder):
+    found = record("hello", "--max-new-tokens", 5)
+    assert found.keys() == KEYS
+    assert (found["model"], found["prompt"], len(found["tokens"])) == (model_folder, "hello", 5)
+    assert found["kv_cache_bytes"] > 0 and found["prefill_tokens_per_s"] > 0
+
+
+def test_json_of_one_token_has_no_infinities(record):
+    found = record("hello", "--max-new-tokens", 1)
+    assert (found["tpot_s"], found["decode_tokens_per_s"]) == (0.0, 0.0)
+
+
+def test_the_command_and_the_function_give_the_same(record, model_folder):
+    model = minillm.load(model_folder)
+    sampling = minillm.Sampling(temperature=1, seed=7, ignore_eos=True)
+    messages = [{"role": "user", "content": "hello"}]
+    assert record("hello", *WARM, "--max-new-tokens", 9)["tokens"] == (
+        minillm.generate(model, messages, 9, sampling).tokens
+    )
+    assert record("hello", "--raw", *WARM, "--max-new-tokens", 9)["tokens"] == (
+        minillm.generate(model, "hello", 9, sampling).tokens
+    )
+
+
+def test_raw_leaves_the_template_out(record):
+    assert record("hello", "--raw", "--max-new-tokens", 1)["prompt_tokens"] == len("hello")
+    assert record("hello", "--max-new-tokens", 1)["prompt_tokens"] > len("hello")
+
+
+def test_no_cache_gives_the_same_tokens_and_reserves_nothing(record):
+    naive, cached = (record("hello", *WARM, *extra, "--max-new-tokens", 20) for extra in (["--no-cache"], []))
+    assert naive["tokens"] == cached["tokens"]
+    assert naive["kv_cache_bytes"] == 0 < cached["kv_cache_bytes"]
+
+
+def test_without_max_new_tokens_the_context_is_filled(record):
+    found = record("hello", "--raw", "--ignore-eos")
+    assert len(found["tokens"]) == 128 - len("hello") + 1
+    assert found["finish_reason"] == "length"
+
+
+def test_the_first_of_several_stops_ends_the_text(record):
+    text = record("hello", "--raw", *WARM)["text"]
+    early, late = text[10:12], text[20:22]
+    found = record("hello", "--raw", *WARM, "--stop", late, "--stop", early)
+    assert found["text"] == text[: min(text.index(early), text.index(late))]
+    assert found["finish_reason"] == "stop"
+
+
+def test_the_streamed_text_is_the_text_of_the_json(generate, record):
+    arguments = ("hello", "--raw", "--temperature", 1, "--seed", 1, "--top-k", 40, "--max-new-tokens", 12)
+    text, streamed = record(*arguments)["text"], generate(*arguments)
+    assert streamed.startswith(safe(text) + "\n")
+
+
+def test_the_table_follows_the_text(generate):
+    table = generate("hello", "--max-new-tokens", 3)
+    for name in ("prompt", "time to first token", "time per token", "prefill", "decode", "KV cache"):
+        assert name in table
+    assert "3 tokens, finished by length" in table
+
+
+def test_logprobs_are_told_for_each_token(record):
+    found = record("hello", "--logprobs", 3, "--max-new-tokens", 4)
+    assert found.keys() == KEYS | {"logprobs"}
+    assert [entry["token"] for entry in found["logprobs"]] == found["tokens"]
+    for entry in found["logprobs"]:
+        assert len(entry["best"]) == 3
+        assert entry["best"][0] == [entry["token"], entry["logprob"]]  # greedy takes the best
+
+
+def test_phases_show_tokens_prefill_and_each_step(generate, record):
+    lines = generate("abc", "--raw", "--show-phases", "--ignore-eos", "--max-new-tokens", 3).splitlines()
+    assert lines[0] == "Tokenize: 1 tokens: 'abc'=259"
+    assert lines[1].startswith("Prefill: 1 tokens in one pass fill the KV cache")
+    assert lines[2].startswith("Prefill gives: ")
+    assert [line.split(":")[0] for line in lines[3:5]] == ["Decode step 1", "Decode step 2"]
+    for line in lines[2:5]:
+        chosen, others = line.split("   then: ")
+        assert chosen.count("%") == 1 and others.count("%") == 3
+
+
+def test_phases_without_a_cache_do_not_speak_of_one(generate):
+    shown = generate("abc", "--raw", "--show-phases", "--no-cache", "--max-new-tokens", 2)
+    assert "give the first logits; no cache" in shown
+
+
+def test_a_dash_reads_the_prompt_from_standard_input(finish, model_folder):
+    """The line end that `echo` adds is left out; those inside the text stay."""
+    command = ("generate", "-", "--model", model_folder, "--json", "--max-new-tokens", 1)
+    result = finish(*command, input="hé\nllo\n".encode())
+    assert json.loads(result.out)["prompt"] == "hé\nllo"
+
+
+@pytest.mark.parametrize(("data", "expected"), [(b"", "prompt is empty"), (b"\xff\xfe", "expected text in UTF-8")])
+def test_standard_input_that_is_no_prompt(finish, model_folder, data, expected):
+    result = finish("generate", "-", "--model", model_folder, input=data)
+    assert (result.code, result.out) == (2, "")
+    assert expected in result.err and result.err.count("\n") == 1
+
+
+def test_models_lists_what_can_be_loaded(call, tmp_path, monkeypatch):
+    monkeypatch.setenv("MINILLM_CACHE", str(tmp_path))
+    (model,) = json.loads(call("models", "--json").out)["models"]
+    assert (model["name"], model["folder"]) == ("smollm2", "")
+    assert "not on disk: fetched at first use" in call("models").out
+    (tmp_path / "models" / "smollm2").mkdir(parents=True)
+    assert f"on disk: {tmp_path / 'models' / 'smollm2'}" in call("models").out

@@ -1,0 +1,119 @@
+"""Ctrl-C ends every command with 130, no traceback, and the cursor visible."""
+
+import os
+import pty
+import select
+import signal
+import time
+
+import pytest
+
+
+def interrupted(child):
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=60)
+    return child.returncode, out, err
+
+
+def is_quiet(text: bytes) -> bool:
+    return b"Traceback" not in text and b"Error" not in text
+
+
+def test_during_generate(spawn, endless_model_folder):
+    child = spawn("generate", "x", "--model", endless_model_folder, "--ignore-eos", "--max-new-tokens", 90_000)
+    assert child.stdout.read(1)
+    code, out, err = interrupted(child)
+    assert (code, err) == (130, b"\n")
+    assert b"KV cache" not in out  # it had not ended by itself
+
+
+def test_during_loading(spawn, model_folder, tmp_path):
+    """The tokenizer is a pipe that nobody writes to, so loading never ends."""
+    for name in ("config.json", "model.safetensors"):
+        os.link(f"{model_folder}/{name}", tmp_path / name)
+    os.mkfifo(tmp_path / "tokenizer.json")
+    child = spawn("generate", "x", "--model", tmp_path)
+    time.sleep(1.5)
+    assert child.poll() is None
+    assert interrupted(child) == (130, b"", b"\n")
+
+
+@pytest.mark.parametrize("extra", [[], ["--json"]])
+def test_while_chat_waits_for_piped_input(spawn, model_folder, extra):
+    child = spawn("chat", "--model", model_folder, "--max-new-tokens", 2, *extra)
+    child.stdin.write(b"hello\n")
+    child.stdin.flush()
+    if extra:
+        time.sleep(1.5)  # nothing is printed before the end
+    else:
+        assert child.stdout.read(1)
+    assert interrupted(child) == (130, b"", b"\n") if extra else interrupted(child)[0] == 130
+
+
+class Terminal:
+    """A child's terminal: what is typed, and what has been shown."""
+
+    def __init__(self, spawn, *arguments):
+        self.screen, child_side = pty.openpty()
+        streams = dict.fromkeys(("stdin", "stdout", "stderr"), child_side)
+        self.child = spawn(*arguments, **streams, start_new_session=True)
+        os.close(child_side)
+        self.shown, self.unread = b"", b""
+
+    def wait_for(self, text: bytes) -> None:
+        """Read until this text is shown, behind what was waited for before."""
+        while text not in self.unread:
+            assert select.select([self.screen], [], [], 30)[0], f"{text} was not shown, but {self.unread[-200:]}"
+            piece = os.read(self.screen, 65536)
+            self.shown, self.unread = self.shown + piece, self.unread + piece
+        self.unread = self.unread.partition(text)[2]
+
+    def type(self, line: str) -> None:
+        os.write(self.screen, line.encode() + b"\n")
+
+    def interrupt(self) -> None:
+        time.sleep(0.2)  # Python overlooks a signal that comes between showing a prompt and waiting for input
+        self.child.send_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def chat(spawn):
+    """A conversation at a terminal."""
+    terminals = []
+
+    def start(*arguments):
+        terminals.append(Terminal(spawn, "chat", "--model", *arguments))
+        terminals[0].wait_for(b"> ")
+        return terminals[0]
+
+    yield start
+    os.close(terminals[0].screen)
+
+
+def test_at_the_prompt_of_chat_it_leaves(chat, model_folder):
+    terminal = chat(model_folder)
+    terminal.interrupt()
+    assert terminal.child.wait(60) == 130
+    assert is_quiet(terminal.shown)
+
+
+def test_during_an_answer_it_stops_the_answer_and_the_next_one_leaves(chat, endless_model_folder):
+    terminal = chat(endless_model_folder, "--ignore-eos", "--max-new-tokens", "90000")
+    for _ in range(2):
+        terminal.type("hello")
+        terminal.wait_for(b"hello\r\n")
+        terminal.interrupt()
+        terminal.wait_for(b"(stopped; Ctrl-C again leaves)\r\n")
+        terminal.wait_for(b"> ")
+    terminal.interrupt()
+    assert terminal.child.wait(60) == 130
+    assert is_quiet(terminal.shown)
+
+
+def test_a_conversation_goes_on_after_a_question_too_long(chat, model_folder):
+    terminal = chat(model_folder, "--max-new-tokens", "1")
+    terminal.type("b" * 150)
+    terminal.wait_for(b"more than the model's context of 128; begin again with /reset")
+    terminal.wait_for(b"> ")
+    terminal.type("/exit")
+    assert terminal.child.wait(60) == 0

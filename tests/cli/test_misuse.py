@@ -1,0 +1,126 @@
+"""Wrong input: exit code 2 and one line on stderr that says what was expected, whatever is wrong."""
+
+import json
+import shutil
+
+import pytest
+
+GENERATE = {
+    "no prompt": ([], "the following arguments are required: prompt"),
+    "an empty prompt": ([""], "the prompt is empty"),
+    "a prompt beyond the context": (["a" * 200], "more than the model's context of 128"),
+    "half a surrogate": (["\udcff"], "half a surrogate pair"),
+    "an unknown option": (["x", "--speed", "9"], "unrecognized arguments: --speed 9"),
+    "NaN temperature": (["x", "--temperature", "nan"], "temperature is 'nan'; expected a finite number"),
+    "negative temperature": (["x", "--temperature", "-1"], "temperature is '-1.0'; expected a finite number"),
+    "endless temperature": (["x", "--temperature", "inf"], "temperature is 'inf'; expected a finite number"),
+    "temperature in words": (["x", "--temperature", "hot"], "argument --temperature: invalid float value: 'hot'"),
+    "top-p 0": (["x", "--top-p", "0"], "top_p is '0.0'; expected a number above 0 and at most 1"),
+    "top-p 1.5": (["x", "--top-p", "1.5"], "top_p is '1.5'; expected a number above 0 and at most 1"),
+    "NaN top-p": (["x", "--top-p", "nan"], "top_p is 'nan'; expected"),
+    "min-p 2": (["x", "--min-p", "2"], "min_p is '2.0'; expected"),
+    "negative top-k": (["x", "--top-k", "-1"], "top_k is '-1'; expected a whole number of at least 0"),
+    "half a top-k": (["x", "--top-k", "1.5"], "argument --top-k: invalid int value"),
+    "no penalty": (["x", "--repetition-penalty", "0"], "repetition_penalty is '0.0'; expected"),
+    "negative seed": (["x", "--seed", "-1"], "seed is '-1'; expected a whole number of at least 0"),
+    "a seed of 5000 digits": (["x", "--seed", "9" * 5000], "argument --seed: invalid int value"),
+    "no new tokens": (["x", "--max-new-tokens", "0"], "--max-new-tokens is '0'; expected a whole number from 1 to"),
+    "fewer than none": (["x", "--max-new-tokens", "-1"], "--max-new-tokens is '-1'; expected"),
+    "more than fit": (["x", "--raw", "--max-new-tokens", "129"], "expected a whole number from 1 to 128"),
+    "far more than fit": (["x", "--max-new-tokens", "9" * 60], "expected a whole number from 1 to"),
+    "an empty stop": (["x", "--stop", ""], "expected a text or a list of texts, none of them empty"),
+    "logprobs for people": (["x", "--logprobs", "2"], "--logprobs is shown in JSON only"),
+    "negative logprobs": (["x", "--json", "--logprobs", "-2"], "logprobs is '-2'; expected"),
+    "more logprobs than tokens": (["x", "--json", "--logprobs", "999"], "logprobs is '999'; expected"),
+    "phases in JSON": (["x", "--json", "--show-phases"], "--show-phases is a display"),
+    "an unknown backend": (["x", "--backend", "tpu"], "expected one of"),
+    "an unknown dtype": (["x", "--dtype", "int4"], "dtype is 'int4'; expected one of"),
+}  # fmt: skip
+MODELS = {
+    "no such model": ("no-such-model", "no model 'no-such-model': expected smollm2, a folder"),
+    "no name": ("", "expected a name, a folder"),
+    "a name with a NUL": ("a\0b", "expected a name, a folder"),
+    "no hub name": ("hf:../../etc", "expected hf:org/name"),
+    "escape sequences": ("\x1b[2J", "no model '\\x1b[2J'"),
+}
+OTHERS = {
+    "an unknown command": (["sing"], "invalid choice: 'sing'"),
+    "an unknown option of models": (["models", "--all"], "unrecognized arguments: --all"),
+    "an argument of chat": (["chat", "hello"], "unrecognized arguments: hello"),
+    "no rounds": (["bench", "--rounds", "0"], "--rounds is '0'; expected a whole number from 1"),
+    "no context": (["bench", "--context", "-5"], "--context is '-5'; expected"),
+}
+
+
+def assert_refused(result, expected):
+    assert result.code == 2
+    assert result.out == ""
+    assert expected in result.err
+    assert result.err.startswith("minillm")
+    assert result.err.count("\n") == 1 and result.err.endswith("\n")
+    assert "\x1b" not in result.err and len(result.err) < 600
+
+
+@pytest.mark.parametrize(("arguments", "expected"), GENERATE.values(), ids=GENERATE)
+def test_generate_refuses(call, model_folder, arguments, expected):
+    assert_refused(call("generate", "--model", model_folder, *arguments), expected)
+
+
+@pytest.mark.parametrize(("name", "expected"), MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("command", [["generate", "x"], ["chat"], ["bench"]], ids=lambda command: command[0])
+def test_every_command_refuses_a_model_that_is_not_there(call, command, name, expected):
+    assert_refused(call(*command, "--model", name), expected)
+
+
+@pytest.mark.parametrize(("arguments", "expected"), OTHERS.values(), ids=OTHERS)
+def test_other_misuse(call, arguments, expected):
+    assert_refused(call(*arguments), expected)
+
+
+def test_no_command_shows_the_help(call):
+    result = call()
+    assert (result.code, result.out) == (2, "")
+    for command in ("generate", "chat", "models", "bench", "--version"):
+        assert command in result.err
+
+
+@pytest.mark.parametrize("command", [[], ["generate"], ["chat"], ["models"], ["bench"]])
+def test_every_command_has_help(call, command):
+    result = call(*command, "--help")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("usage: minillm")
+
+
+def test_the_version(call):
+    result = call("--version")
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("minillm") and result.out.count("\n") == 1
+
+
+def test_a_folder_without_config(call, tmp_path):
+    assert_refused(call("generate", "x", "--model", tmp_path), "config.json is missing")
+
+
+def test_a_file_that_is_no_model(call, tmp_path):
+    (tmp_path / "notes.txt").write_text("hello")
+    assert_refused(call("generate", "x", "--model", tmp_path / "notes.txt"), "is one file; expected the folder")
+
+
+def test_a_cut_gguf(call, tmp_path):
+    (tmp_path / "cut.gguf").write_bytes(b"GGUF\x03")
+    assert_refused(call("generate", "x", "--model", tmp_path / "cut.gguf"), "cut.gguf")
+
+
+def test_a_folder_without_tokenizer(call, tmp_path, model_folder):
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(f"{model_folder}/{name}", tmp_path)
+    assert_refused(call("generate", "x", "--model", tmp_path), "no tokenizer.json")
+
+
+def test_chat_refuses_a_model_without_template(call, raw_model_folder):
+    assert_refused(call("chat", "--model", raw_model_folder), "has no chat template; use `minillm generate")
+
+
+def test_generate_continues_raw_where_there_is_no_template(call, raw_model_folder):
+    record = json.loads(call("generate", "abc", "--model", raw_model_folder, "--json", "--max-new-tokens", 1).out)
+    assert record["prompt_tokens"] == 1  # "abc" is one token of the tiny tokenizer
