@@ -78,8 +78,8 @@ def transformer_layer(
     mixed = ops.attention(q, k, v, spans, caches, number, config.sliding_windows[number])  # [tokens, heads*head_dim]
     x = x + ops.linear(mixed, layer.output, layer.output_bias)
     h = ops.rms_norm(x, layer.mlp_norm, config.rms_norm_eps)
-    gate, up = np.split(ops.linear(h, layer.gate_up, layer.gate_up_bias), 2, axis=-1)  # [tokens, inner] each
-    return x + ops.linear(ops.swiglu(gate, up), layer.down, layer.down_bias)
+    gate_up, inner = ops.linear(h, layer.gate_up, layer.gate_up_bias), config.intermediate_size  # [tokens, 2 * inner]
+    return x + ops.linear(ops.swiglu(gate_up[:, :inner], gate_up[:, inner:]), layer.down, layer.down_bias)
 
 
 def project_qkv(
@@ -90,7 +90,7 @@ def project_qkv(
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     h = ops.rms_norm(x, layer.attention_norm, config.rms_norm_eps)
     joined = ops.linear(h, layer.qkv, layer.qkv_bias).reshape(len(x), heads + 2 * kv_heads, config.head_dim)
-    q, k, v = np.split(joined, [heads, heads + kv_heads], axis=1)
+    q, k, v = joined[:, :heads], joined[:, heads : heads + kv_heads], joined[:, heads + kv_heads :]
     if layer.q_norm is not None and layer.k_norm is not None:
         q = ops.rms_norm(q, layer.q_norm, config.rms_norm_eps)
         k = ops.rms_norm(k, layer.k_norm, config.rms_norm_eps)
