@@ -1,0 +1,64 @@
+"""Order is nothing to the exact backend: the terms of every sum may be permuted, and no bit of the result changes."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minillm.backends.exact import Exact
+from minillm.backends.plain import Plain
+
+OPS = Exact()
+seeds = st.integers(0, 2**32)
+
+
+def spread(rng, *shape):
+    """Numbers of very different sizes, so that an order of additions would show."""
+    return rng.normal(size=shape) * 10.0 ** rng.integers(-4, 4, shape)
+
+
+class Keys:
+    """A cache that holds what one call writes, in two pieces."""
+
+    length = 0
+
+    def write(self, layer, k, v):
+        self.k, self.v = k.swapaxes(0, 1), v.swapaxes(0, 1)  # [kv_heads, keys, head_dim]
+
+    def pieces(self, layer, end):
+        half = end // 2
+        return [(self.k[:, :half], self.v[:, :half]), (self.k[:, half:end], self.v[:, half:end])]
+
+
+def last_query(ops, q, k, v):
+    """What the last query, which sees every key, takes from the values."""
+    return ops.attention(q, k, v, [slice(0, len(k))], [Keys()], 0, None)[-1]
+
+
+@given(seed=seeds, inner=st.sampled_from([1, 5, 64, 576, 1536]))
+def test_the_terms_of_a_product(seed, inner):
+    rng = np.random.default_rng(seed)
+    x, weight, order = spread(rng, 3, inner), spread(rng, inner, 7), rng.permutation(inner)
+    in_order = OPS.linear(x, OPS.prepare(weight))
+    assert np.array_equal(in_order, OPS.linear(x[:, order], OPS.prepare(weight[order])))
+    assert np.array_equal(in_order[1:2], OPS.linear(x[1:2], OPS.prepare(weight)))
+
+
+@given(seed=seeds, width=st.sampled_from([2, 64, 576]))
+def test_the_squares_of_a_norm(seed, width):
+    rng = np.random.default_rng(seed)
+    x, weight, order = spread(rng, 3, width), rng.normal(size=width), rng.permutation(width)
+    assert np.array_equal(OPS.rms_norm(x, weight, 1e-5)[:, order], OPS.rms_norm(x[:, order], weight[order], 1e-5))
+
+
+@given(seed=seeds, keys=st.sampled_from([2, 3, 50, 300]))
+def test_the_keys_of_a_query(seed, keys):
+    rng = np.random.default_rng(seed)
+    q, k = rng.normal(size=(keys, 4, 8)), rng.normal(size=(keys, 2, 8))  # scores so near that many keys count
+    v, order = spread(rng, keys, 2, 8), rng.permutation(keys)
+    assert np.array_equal(last_query(OPS, q, k, v), last_query(OPS, q, k[order], v[order]))
+
+
+def test_an_ordinary_backend_would_not_pass():
+    rng = np.random.default_rng(0)
+    x, weight, order = spread(rng, 3, 576), spread(rng, 576, 7), rng.permutation(576)
+    assert not np.array_equal(Plain().linear(x, weight), Plain().linear(x[:, order], weight[order]))
