@@ -243,7 +243,8 @@ def _refuse_unsupported(fields: Fields, model_type: str) -> None:
             raise fields.wrong(name, f"{allowed[0]!r}, the only one supported")
     expected = f"{model_type.capitalize()}ForCausalLM"  # predicts the next token; a classifier, say, has another head
     architectures = fields.values.get("architectures") or [expected]
-    if not isinstance(architectures, list) or str(architectures[0]).lower() != expected.lower():
+    first = architectures[0] if isinstance(architectures, list) else None
+    if not isinstance(first, str) or first.lower() != expected.lower():
         raise fields.wrong("architectures", f"[{expected!r}]")
 
 
