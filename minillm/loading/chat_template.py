@@ -1,21 +1,21 @@
 """Chat templates: a conversation becomes the token ids that the model was trained on.
 
-A template is a program from a stranger. It runs in jinja2's immutable sandbox, which hides Python's internals, limits
-`range`, and lets nothing be changed; the size of template, messages and output is limited here. What remains possible
-is a template that takes long (nested loops): Ctrl-C ends it.
-
-Special tokens may come only from the template's own text. So each one that a user typed is broken by a marker before
-rendering; afterwards the text is cut at the unbroken ones, and the pieces between are encoded as plain text.
+A template is a program from a stranger; `template_sandbox.py` runs it. Special tokens may come only from the
+template's own text, never from a message. So a marker is put into each special token that a message spells, before
+rendering, and the text between the unbroken ones is encoded as plain text. That leaves special tokens which a template
+puts together, of a message's end and its own words, say, or by removing spaces. They are found by a second rendering
+with a marker after every character of the messages, which none of them survives: where the two differ in their special
+tokens, the second one counts. It alone would not do, since templates look for words in messages.
 """
 
 import re
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minillm.loading.tokenizer import Tokenizer
 
 MARKER = "\ufdd0"  # a noncharacter: Unicode promises that no text uses it
-LARGEST = 10_000_000
+ROLES = ("system", "user", "assistant", "tool")  # the caller's words, which some templates make special tokens of
 
 
 def encode_chat(tokenizer: "Tokenizer", messages: list[dict[str, str]]) -> list[int]:
@@ -26,13 +26,34 @@ def encode_chat(tokenizer: "Tokenizer", messages: list[dict[str, str]]) -> list[
     """
     check_messages(messages)
     specials = sorted((text for text in tokenizer.special_tokens if text), key=len, reverse=True)
-    pattern = "|".join(re.escape(text) for text in specials)
-    broken = [{name: _break(text, pattern) for name, text in message.items()} for message in messages]
-    rendered = render(tokenizer, broken)
-    if MARKER not in rendered or not pattern:
-        return tokenizer.encode_with_special(rendered.replace(MARKER, ""))
+    spelled = re.compile("|".join(re.escape(text) for text in specials) or "(?!)")
+    natural, safe = (
+        _encode_rendered(tokenizer, render(tokenizer, _marked(messages, pattern)), spelled)
+        for pattern in (spelled, re.compile(".", re.DOTALL))
+    )
+    control = set(tokenizer.special_tokens.values())
+    same = [token for token in natural if token in control] == [token for token in safe if token in control]
+    return natural if same else safe
+
+
+def _marked(messages: list[dict[str, str]], pattern: re.Pattern[str]) -> list[dict[str, str]]:
+    """The messages with a marker after the first character of each match."""
+
+    def mark(text: str) -> str:
+        return pattern.sub(lambda found: found[0][0] + MARKER + found[0][1:], text.replace(MARKER, "\ufffd"))
+
+    return [
+        {name: text if name == "role" and text in ROLES else mark(text) for name, text in message.items()}
+        for message in messages
+    ]
+
+
+def _encode_rendered(tokenizer: "Tokenizer", rendered: str, spelled: re.Pattern[str]) -> list[int]:
+    """Unmarked special tokens as themselves, everything between as plain text."""
+    if MARKER not in rendered:
+        return tokenizer.encode_with_special(rendered)
     ids: list[int] = []
-    for piece in re.split(f"({pattern})", rendered):
+    for piece in re.split(f"((?:{spelled.pattern})(?!{MARKER}))", rendered):
         special = tokenizer.special_tokens.get(piece)
         ids += [special] if special is not None else tokenizer.encode(piece.replace(MARKER, ""))
     return ids
@@ -48,52 +69,20 @@ def check_messages(messages: Any) -> None:
             raise ValueError(f"messages: expected role and content, both text; found {str(message)[:80]}")
 
 
-def _break(text: str, pattern: str) -> str:
-    """Put a marker into every special token in a user's text, and around it, so that no edges join into one."""
-    text = text.replace(MARKER, "\ufffd")
-    broken = re.sub(pattern, lambda found: found[0][0] + MARKER + found[0][1:], text) if pattern else text
-    return broken
-
-
 def render(tokenizer: "Tokenizer", messages: list[dict[str, str]]) -> str:
     """The template's text for these messages.
 
     Raises:
         ValueError: there is no template, or it fails.
     """
-    from jinja2.exceptions import TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    from minillm.loading.template_sandbox import MeteredEnvironment
 
     if tokenizer.chat_template is None:
         raise ValueError("the model has no chat template: continue raw text instead")
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
-    )
-    environment.globals["raise_exception"] = _refuse
-    variables = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token, "tools": None}
-    pieces, size = [], 0
+    variables: dict[str, Any] = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token, "tools": None}
+    variables |= {"documents": None, "messages": messages, "add_generation_prompt": True}
     try:
-        template = environment.from_string(tokenizer.chat_template)
-        for piece in template.generate(messages=messages, add_generation_prompt=True, **variables):
-            pieces.append(piece)
-            size += len(piece)
-            if size > LARGEST:
-                raise ValueError(f"its output is larger than {LARGEST} characters")
-    except (
-        TemplateError,
-        ValueError,
-        TypeError,
-        ArithmeticError,
-        LookupError,
-        AttributeError,
-        RecursionError,
-    ) as problem:
-        raise ValueError(f"the chat template failed: {' '.join(str(problem).split())[:200]}") from None
-    except MemoryError:
-        raise ValueError("the chat template failed: it asks for too much memory") from None
-    return "".join(pieces)
-
-
-def _refuse(message: object) -> NoReturn:
-    """What templates call to refuse a conversation."""
-    raise ValueError(str(message))
+        return MeteredEnvironment().render(tokenizer.chat_template, variables)
+    except Exception as problem:  # a stranger's program may fail in any way
+        reason = " ".join(str(problem).split())[:200] or type(problem).__name__
+        raise ValueError(f"the chat template failed: {reason}") from None

@@ -152,7 +152,8 @@ def config_fields(metadata: dict[str, Any], architecture: Any, tensors: set[str]
         fields["sliding_window"] = get("attention.sliding_window")
     elif get("attention.sliding_window"):
         raise ValueError(f"{architecture}.attention.sliding_window is not supported in this architecture")
-    return {name: value for name, value in fields.items() if value is not None or name == "sliding_window"}
+    may_be_null = {"sliding_window", "bos_token_id", "eos_token_id"}  # where null means none, and not the default
+    return {name: value for name, value in fields.items() if value is not None or name in may_be_null}
 
 
 def _tokenizer(metadata: dict[str, Any], eos_ids: tuple[int, ...]) -> Any:

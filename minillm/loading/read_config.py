@@ -5,18 +5,18 @@ fall into three groups: those read here; those known not to change inference (`H
 rest, which get one warning. Defaults are those of transformers' configuration classes.
 """
 
-import math
 import warnings
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from typing import Any
 
 from minillm.config import ModelConfig, RopeParameters
+from minillm.loading.fields import Fields
 
+LLAMA_ENDS = {"bos_token_id": 1, "eos_token_id": 2}
 # What transformers assumes when a config.json of this model_type leaves a field out.
 DEFAULTS: dict[str, dict[str, Any]] = {
-    "llama": {"head_dim": None, "num_key_value_heads": None, "max_position_embeddings": 2048},
-    "mistral": {"head_dim": None, "num_key_value_heads": 8, "max_position_embeddings": 131_072},
+    "llama": {"head_dim": None, "num_key_value_heads": None, "max_position_embeddings": 2048, **LLAMA_ENDS},
+    "mistral": {"head_dim": None, "num_key_value_heads": 8, "max_position_embeddings": 131_072, **LLAMA_ENDS},
     "qwen2": {"head_dim": None, "num_key_value_heads": 32, "max_position_embeddings": 32_768},
     "qwen3": {"head_dim": 128, "num_key_value_heads": 32, "max_position_embeddings": 32_768},
 }
@@ -45,6 +45,7 @@ MUST_BE: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu", "swish"),
     "quantization_config": (None,),
     "partial_rotary_factor": (None, 1.0),
+    "original_max_position_embeddings": (None,),  # belongs into rope_scaling
     "rope_interleaved": (None, False),
     "is_encoder_decoder": (None, False),
     "is_decoder": (None, False, True),
@@ -59,55 +60,6 @@ READ_BELOW = frozenset(
     "mlp_bias sliding_window use_sliding_window max_window_layers layer_types bos_token_id eos_token_id".split()
 )
 LARGEST = {"vocab_size": 2**24, "num_hidden_layers": 10_000, "max_position_embeddings": 2**31}
-
-
-@dataclass
-class Fields:
-    """Typed reads from untrusted JSON: each returns a checked value or raises a ValueError that names the field."""
-
-    values: Mapping[str, Any]
-    source: str
-    used: set[str] = field(default_factory=set)
-
-    def wrong(self, name: str, expected: str) -> ValueError:
-        """The error for this field."""
-        shown = repr(self.values.get(name))
-        return ValueError(f"{self.source}: {name} is {shown[:80]}; expected {expected}")
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The raw value; the field counts as known from now on."""
-        self.used.add(name)
-        return self.values.get(name, default)
-
-    def integer(self, name: str, default: int | None = None, low: int = 1, high: int = 2**20) -> int:
-        """A whole number in a range; null is the default."""
-        value = self.get(name, default)
-        value = default if value is None else value
-        if type(value) is not int or not low <= value <= high:
-            raise self.wrong(name, f"a whole number from {low} to {high}")
-        return value
-
-    def number(self, name: str, default: float | None = None, low: float = 0.0) -> float:
-        """A finite number above `low`."""
-        value = self.get(name, default)
-        if type(value) not in (int, float) or not math.isfinite(value) or not low < value < 1e30:
-            raise self.wrong(name, f"a finite number above {low:g}")
-        return float(value)
-
-    def boolean(self, name: str, default: bool = False) -> bool:
-        """true or false."""
-        value = self.get(name, default)
-        if type(value) is not bool:
-            raise self.wrong(name, "true or false")
-        return value
-
-    def token_ids(self, name: str, vocab_size: int) -> tuple[int, ...]:
-        """No, one or several token ids."""
-        value = self.get(name)
-        ids = [] if value is None else value if isinstance(value, list) else [value]
-        if not all(type(i) is int and 0 <= i < vocab_size for i in ids):
-            raise self.wrong(name, f"a token id below vocab_size {vocab_size}, or a list of them")
-        return tuple(ids)
 
 
 def read_config(values: Any, source: str = "config.json", generation: Any = None) -> ModelConfig:
@@ -127,31 +79,24 @@ def read_config(values: Any, source: str = "config.json", generation: Any = None
     model_type = values.get("model_type")
     if not isinstance(model_type, str) or model_type not in DEFAULTS:
         raise fields.wrong("model_type", f"one of {', '.join(sorted(DEFAULTS))}")
-    _refuse_unsupported(fields)
-    config = _shape(fields, model_type, _generation_eos(generation, values, source))
-    _warn_of_unknown(fields)
+    _refuse_unsupported(fields, model_type)
+    config = _architecture(fields, model_type, _generation_eos(generation))
+    _warn_of_unknown(fields, values)
     return config
 
 
-def _shape(fields: Fields, model_type: str, extra_eos: tuple[int, ...]) -> ModelConfig:
+def _architecture(fields: Fields, model_type: str, generation_eos: tuple[int, ...]) -> ModelConfig:
     defaults = DEFAULTS[model_type]
     vocab_size = fields.integer("vocab_size", high=LARGEST["vocab_size"])
     hidden_size = fields.integer("hidden_size")
     layers = fields.integer("num_hidden_layers", high=LARGEST["num_hidden_layers"])
     heads = fields.integer("num_attention_heads")
-    kv_heads = fields.integer("num_key_value_heads", defaults["num_key_value_heads"] or heads)
-    if heads % kv_heads:
-        raise fields.wrong("num_key_value_heads", f"a divisor of num_attention_heads {heads}")
+    kv_heads = _kv_heads(fields, defaults["num_key_value_heads"], heads)
     context = fields.integer(
-        "max_position_embeddings",
-        defaults["max_position_embeddings"],
-        high=LARGEST["max_position_embeddings"],
+        "max_position_embeddings", defaults["max_position_embeddings"], high=LARGEST["max_position_embeddings"]
     )
-    bos = fields.token_ids("bos_token_id", vocab_size)
-    eos = fields.token_ids("eos_token_id", vocab_size)
-    if extra_eos and max(extra_eos) >= vocab_size:
-        raise ValueError(f"generation_config.json: eos_token_id is {max(extra_eos)}; vocab_size is {vocab_size}")
-    attention_bias = model_type == "qwen2" or fields.boolean("attention_bias")
+    attention_bias, mlp_bias = _biases(fields, model_type)
+    bos, eos = _begin_and_ends(fields, defaults, vocab_size, generation_eos)
     return ModelConfig(
         model_type=model_type,
         vocab_size=vocab_size,
@@ -167,16 +112,50 @@ def _shape(fields: Fields, model_type: str, extra_eos: tuple[int, ...]) -> Model
         rope=_rope(fields, context),
         attention_bias=attention_bias,
         attention_output_bias=attention_bias and model_type != "qwen2",
-        mlp_bias=model_type == "llama" and fields.boolean("mlp_bias"),
+        mlp_bias=mlp_bias,
         qk_norm=model_type == "qwen3",
         sliding_windows=_sliding_windows(fields, model_type, layers),
-        bos_token_id=bos[0] if bos else None,
-        eos_token_ids=tuple(dict.fromkeys(eos + extra_eos)),
+        bos_token_id=bos,
+        eos_token_ids=eos,
     )
 
 
+def _kv_heads(fields: Fields, default: int | None, heads: int) -> int:
+    """Left out, it is the model type's default; null, it is the number of query heads."""
+    if fields.get("num_key_value_heads", default) is None:
+        return heads
+    kv_heads = fields.integer("num_key_value_heads", default)
+    if heads % kv_heads:
+        raise fields.wrong("num_key_value_heads", f"a divisor of num_attention_heads {heads}")
+    return kv_heads
+
+
+def _biases(fields: Fields, model_type: str) -> tuple[bool, bool]:
+    """Whether attention and the MLP have biases. Only Llama leaves both open; Qwen2's q, k and v always have one."""
+    attention_bias, mlp_bias = fields.boolean("attention_bias"), fields.boolean("mlp_bias")
+    if attention_bias and model_type == "mistral":
+        raise fields.wrong("attention_bias", "false in a mistral model")
+    if mlp_bias and model_type != "llama":
+        raise fields.wrong("mlp_bias", f"false in a {model_type} model")
+    return model_type == "qwen2" or attention_bias, mlp_bias
+
+
+def _begin_and_ends(
+    fields: Fields, defaults: dict[str, Any], vocab_size: int, generation_eos: tuple[int, ...]
+) -> tuple[int | None, tuple[int, ...]]:
+    """The token that begins a sequence, and those that end one, from both files."""
+    bos, eos = (fields.token_ids(name, vocab_size) for name in ("bos_token_id", "eos_token_id"))
+    if generation_eos and max(generation_eos) >= vocab_size:
+        raise ValueError(f"generation_config.json: eos_token_id is {max(generation_eos)}; vocab_size is {vocab_size}")
+    if "bos_token_id" in defaults and "bos_token_id" not in fields.values:
+        bos = (defaults["bos_token_id"],)
+    if "eos_token_id" in defaults and "eos_token_id" not in fields.values and not generation_eos:
+        eos = (defaults["eos_token_id"],)
+    return bos[0] if bos else None, tuple(dict.fromkeys(eos + generation_eos))
+
+
 def _head_dim(fields: Fields, default: int | None, hidden_size: int, heads: int) -> int:
-    if fields.get("head_dim", default) is None and hidden_size % heads:
+    if default is None and fields.get("head_dim") is None and hidden_size % heads:
         raise fields.wrong("hidden_size", f"a multiple of num_attention_heads {heads}, since head_dim is not given")
     head_dim = fields.integer("head_dim", default or hidden_size // heads)
     if head_dim % 2:
@@ -186,31 +165,34 @@ def _head_dim(fields: Fields, default: int | None, hidden_size: int, heads: int)
 
 def _rope(fields: Fields, context: int) -> RopeParameters:
     """`rope_theta` + `rope_scaling` (transformers 4) or `rope_parameters` (transformers 5)."""
+    old, new = fields.get("rope_scaling"), fields.get("rope_parameters")
+    if old and new and old != new:
+        raise fields.wrong("rope_scaling", "nothing else than rope_parameters says, or only one of the two")
+    name = "rope_scaling" if old else "rope_parameters"
+    given = old or new or {}
+    if not isinstance(given, dict) or any(isinstance(value, dict) for value in given.values()):
+        raise fields.wrong(name, "one flat object such as {'rope_type': 'llama3', ...} for all layers")
     theta = fields.number("rope_theta", 10_000.0) if fields.get("rope_theta") is not None else 10_000.0
-    scaling = fields.get("rope_scaling") or fields.get("rope_parameters") or {}
-    fields.used.add("rope_parameters")
-    if not isinstance(scaling, dict):
-        raise fields.wrong("rope_scaling", "an object such as {'rope_type': 'llama3', ...}")
-    inner = Fields(scaling, f"{fields.source}: rope_scaling")
-    rope_type = inner.get("rope_type", inner.get("type", "default"))
-    inner.used.add("type")
-    known = {"rope_theta": inner.number("rope_theta", theta), "rope_type": rope_type}
-    if inner.get("partial_rotary_factor", 1.0) not in (None, 1.0):
-        raise inner.wrong("partial_rotary_factor", "1.0, the only one supported")
+    return _rope_parameters(Fields(given, f"{fields.source}: {name}"), theta, context)
+
+
+def _rope_parameters(rope: Fields, theta: float, context: int) -> RopeParameters:
+    rope_type = rope.get("rope_type", rope.get("type", "default"))
+    known: dict[str, Any] = {"rope_theta": rope.number("rope_theta", theta), "rope_type": rope_type}
+    if rope.get("partial_rotary_factor", 1.0) not in (None, 1.0):
+        raise rope.wrong("partial_rotary_factor", "1.0, the only one supported")
     if rope_type not in ("default", "linear", "llama3"):
-        raise inner.wrong("rope_type", "default, linear or llama3, the supported ones")
-    if rope_type == "default":
-        _warn_of_unknown(inner, scaling.keys() - {"factor"})
-        return RopeParameters(**known)
-    known["factor"] = inner.number("factor")
+        raise rope.wrong("rope_type" if "rope_type" in rope.values else "type", "default, linear or llama3")
+    if rope_type != "default":
+        known["factor"] = rope.number("factor")
     if rope_type == "llama3":
-        known["low_freq_factor"] = inner.number("low_freq_factor")
-        known["high_freq_factor"] = inner.number("high_freq_factor", low=known["low_freq_factor"])
-        known["original_max_position_embeddings"] = inner.integer(
+        known["low_freq_factor"] = rope.number("low_freq_factor")
+        known["high_freq_factor"] = rope.number("high_freq_factor", low=known["low_freq_factor"])
+        known["original_max_position_embeddings"] = rope.integer(
             "original_max_position_embeddings", context, high=LARGEST["max_position_embeddings"]
         )
-    inner.used.add("original_max_position_embeddings")  # some files state it for "linear" too, where it has no effect
-    _warn_of_unknown(inner, scaling.keys())
+    without_effect = {"type", "factor", "original_max_position_embeddings"}  # some files state them for other types too
+    _warn_of_unknown(rope, rope.values.keys() - without_effect)
     return RopeParameters(**known)
 
 
@@ -241,11 +223,13 @@ def _sliding_windows(fields: Fields, model_type: str, layers: int) -> tuple[int 
         return (None,) * layers
     if model_type != "mistral" and not fields.boolean("use_sliding_window"):
         raise fields.wrong("layer_types", "no sliding_attention while use_sliding_window is false")
+    if fields.get("sliding_window", 4096) is None:
+        raise fields.wrong("sliding_window", "a number of tokens, since layer_types has sliding_attention")
     window = fields.integer("sliding_window", 4096, high=LARGEST["max_position_embeddings"])
     return tuple(window if kind == "sliding_attention" else None for kind in types)
 
 
-def _generation_eos(generation: Any, values: Mapping[str, Any], source: str) -> tuple[int, ...]:
+def _generation_eos(generation: Any) -> tuple[int, ...]:
     if generation is None:
         return ()
     if not isinstance(generation, dict):
@@ -253,17 +237,18 @@ def _generation_eos(generation: Any, values: Mapping[str, Any], source: str) -> 
     return Fields(generation, "generation_config.json").token_ids("eos_token_id", LARGEST["vocab_size"])
 
 
-def _refuse_unsupported(fields: Fields) -> None:
+def _refuse_unsupported(fields: Fields, model_type: str) -> None:
     for name, allowed in MUST_BE.items():
         if fields.get(name, allowed[0]) not in allowed:
             raise fields.wrong(name, f"{allowed[0]!r}, the only one supported")
-    architectures = fields.values.get("architectures") or ["ForCausalLM"]
-    if not isinstance(architectures, list) or not str(architectures[0]).endswith("ForCausalLM"):
-        raise fields.wrong("architectures", "a model that ends in ForCausalLM, one that predicts the next token")
+    expected = f"{model_type.capitalize()}ForCausalLM"  # predicts the next token; a classifier, say, has another head
+    architectures = fields.values.get("architectures") or [expected]
+    first = architectures[0] if isinstance(architectures, list) else None
+    if not isinstance(first, str) or first.lower() != expected.lower():
+        raise fields.wrong("architectures", f"[{expected!r}]")
 
 
-def _warn_of_unknown(fields: Fields, names: Any = None) -> None:
-    names = fields.values.keys() if names is None else names
+def _warn_of_unknown(fields: Fields, names: Iterable[str]) -> None:
     unknown = sorted(set(names) - fields.used - HARMLESS - READ_BELOW)
     if unknown:
         shown = ", ".join(repr(name)[:60] for name in unknown[:8])
