@@ -29,9 +29,10 @@ def fetch_from_hub(name: str) -> Path:
     if not re.fullmatch(NAME, repository, re.ASCII):
         raise ValueError(f"model is {name[:80]!r}; expected hf:org/name")
     import huggingface_hub
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     if not (sys.stderr and sys.stderr.isatty()):
-        huggingface_hub.utils.disable_progress_bars()
+        disable_progress_bars()
     try:
         return Path(huggingface_hub.snapshot_download(repository, allow_patterns=WANTED, ignore_patterns=UNWANTED))
     except Exception as problem:
