@@ -22,7 +22,7 @@ def open_checkpoint(name: str | PathLike[str]) -> Checkpoint:
         raise ValueError(f"model is {str(name)[:40]!r}; expected a name, a folder, a .gguf file or hf:org/name")
     text = fspath(name)
     if text in REGISTRY:
-        return read_folder(REGISTRY[text].fetch(), text)
+        return REGISTRY[text].open()
     if text.startswith("hf:"):
         from minillm.loading.hub import fetch_from_hub
 

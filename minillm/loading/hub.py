@@ -1,7 +1,21 @@
-"""`hf:org/name`: fetch a model's folder from the Hugging Face hub, or find it in the hub's local cache."""
+"""`hf:org/name`: fetch a model's folder from the Hugging Face hub, or find it in the hub's local cache.
+
+Only configuration, tokenizer, template and safetensors are fetched: never a pickle, and never a program.
+"""
 
 import re
+import sys
 from pathlib import Path
+
+WANTED = ["*.json", "*.safetensors", "*.jinja"]
+UNWANTED = ["*/*", "consolidated*"]  # other formats' folders; Mistral's second copy of the weights
+NAME = r"\w[\w.-]{0,95}/\w[\w.-]{0,95}"
+REASONS = {
+    "GatedRepoError": "its owner wants you to accept a licence first, at huggingface.co/{0}; then set HF_TOKEN",
+    "RepositoryNotFoundError": "there is no such model, or it is private: check the name, or set HF_TOKEN",
+    "LocalEntryNotFoundError": "the hub cannot be reached, and no copy is in the local cache: check the connection "
+    "and HF_HUB_OFFLINE, or fetch it elsewhere (`hf download {0}`) and pass its folder",
+}
 
 
 def fetch_from_hub(name: str) -> Path:
@@ -9,20 +23,19 @@ def fetch_from_hub(name: str) -> Path:
 
     Raises:
         ValueError: not of that form.
-        OSError: it could not be fetched.
+        OSError: it could not be fetched; the message says what to do.
     """
     repository = name.removeprefix("hf:")
-    if not re.fullmatch(r"[\w.-]{1,96}/[\w.-]{1,96}", repository, re.ASCII):
+    if not re.fullmatch(NAME, repository, re.ASCII):
         raise ValueError(f"model is {name[:80]!r}; expected hf:org/name")
     import huggingface_hub
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    if not (sys.stderr and sys.stderr.isatty()):
+        disable_progress_bars()
     try:
-        return Path(
-            huggingface_hub.snapshot_download(repository, allow_patterns=["*.json", "*.safetensors", "*.jinja"])
-        )
+        return Path(huggingface_hub.snapshot_download(repository, allow_patterns=WANTED, ignore_patterns=UNWANTED))
     except Exception as problem:
-        reason = type(problem).__name__
-        raise OSError(
-            f"{name}: cannot be fetched ({reason}); check the name and the connection, or fetch it elsewhere "
-            "and pass its folder"
-        ) from None
+        other = f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
+        reason = REASONS.get(type(problem).__name__, other).format(repository)
+    raise OSError(f"{name}: cannot be fetched: {reason}")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minillm.loading.cache_folder import cache_folder
+from minillm.loading.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,21 @@ class RegisteredModel:
         if not place.is_dir():
             self.make(place)
         return place
+
+    def open(self) -> Checkpoint:
+        """Its checkpoint, fetched if need be.
+
+        Raises:
+            OSError: it could not be fetched; the message says what to do.
+            ValueError: the folder is damaged.
+        """
+        place = self.fetch()
+        from minillm.loading.folder import read_folder
+
+        try:
+            return read_folder(place, self.name)
+        except (ValueError, OSError) as problem:
+            raise ValueError(f"{problem}; remove the damaged folder {place} and it is fetched again") from None
 
 
 def _smollm2(destination: Path) -> None:

