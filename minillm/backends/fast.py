@@ -6,6 +6,7 @@ products, few calls: each costs a microsecond or more, thirty layers a token. Pr
 then by exponentials, so what counts is not to compute what the mask hides.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,8 @@ class Fast(Plain):
 
     def rms_norm(self, x: Float[Array, "*batch dim"], weight: Array, eps: float) -> Float[Array, "*batch dim"]:
         """See layers.rms_norm; `vecdot` squares and sums in one call."""
-        mean_square = np.vecdot(x, x)[..., None] / x.dtype.type(x.shape[-1])  # [*batch, 1]
-        return x / np.sqrt(mean_square + x.dtype.type(eps)) * weight
+        mean_square = np.vecdot(x, x)[..., None] / x.shape[-1]  # [*batch, 1]
+        return x / np.sqrt(mean_square + eps) * weight
 
     def rotation(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
         """Cosine and signed sine for all of a head, `[tokens, 1, head_dim]`, as `rope` below wants them."""
@@ -60,35 +61,60 @@ class Fast(Plain):
         self, q: Float[Array, "queries heads head_dim"], pieces: Pieces, start: int, window: int | None
     ) -> Float[Array, "queries heads*head_dim"]:
         """Tiles of 64 queries, each over no more keys than its last query sees: half the work, and little memory."""
+        if len(q) == 1:
+            return _attend_one(q, pieces if window is None else _seen(pieces, start, 1, window))
         tiles = [slice(first, first + QUERY_TILE) for first in range(0, len(q), QUERY_TILE)]
         mixed = [_attend_tile(q[tile], pieces, start + tile.start, window) for tile in tiles]
         return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
 
+def _attend_one(q: Array, pieces: Pieces) -> Array:
+    """One query, as in decode, sees all the keys: no mask, and matrix-vector products instead of thin matrices."""
+    (_, heads, head_dim), kv_heads = q.shape, len(pieces[0][0])
+    q = (q * q.dtype.type(head_dim**-0.5)).reshape(kv_heads, heads // kv_heads, head_dim)
+    scores = _join([np.matvec(keys[:, None], q) for keys, _ in pieces])  # [kv_heads, group, keys]
+    total = _exponentiate(scores)
+    mixed = _mix(scores, pieces, lambda weights, values: np.vecmat(weights, values[:, None]))
+    mixed /= total
+    return mixed.reshape(1, heads * head_dim)
+
+
 def _attend_tile(q: Array, pieces: Pieces, start: int, window: int | None) -> Array:
-    """See attention.attend; the query heads that share a key head are one taller matrix, and softmax is in place."""
+    """Many queries: the query heads that share a key head are one tall matrix, which is multiplied at once."""
     (queries, heads, head_dim), kv_heads = q.shape, len(pieces[0][0])
     group = heads // kv_heads
-    pieces, first_key = _seen(pieces, start, queries, window)
+    first_key = 0 if window is None else max(0, start - window + 1)
+    pieces = _seen(pieces, start, queries, window)
     q = (q * q.dtype.type(head_dim**-0.5)).reshape(queries, kv_heads, group, head_dim)
     q = q.transpose(1, 2, 0, 3).reshape(kv_heads, group * queries, head_dim)
     scores = _join([q @ keys.swapaxes(-1, -2) for keys, _ in pieces])  # [kv_heads, group * queries, keys]
-    if queries > 1:
-        hidden = ~causal_mask(queries, scores.shape[-1], start - first_key, window)  # [queries, keys]
-        scores.reshape(kv_heads, group, queries, -1)[..., hidden] = -np.inf
-    scores -= scores.max(axis=-1, keepdims=True)
-    np.exp(scores, out=scores)
-    total = scores.sum(axis=-1, keepdims=True)
-    ends = np.cumsum([0] + [keys.shape[1] for keys, _ in pieces])
-    parts = [scores[..., a:b] @ v for a, b, (_, v) in zip(ends[:-1], ends[1:], pieces, strict=True)]
-    mixed = sum(parts[1:], start=parts[0])  # [kv_heads, group * queries, head_dim]
+    hidden = ~causal_mask(queries, scores.shape[-1], start - first_key, window)  # [queries, keys]
+    np.copyto(scores.reshape(kv_heads, group, queries, -1), -np.inf, where=hidden)
+    total = _exponentiate(scores)
+    mixed = _mix(scores, pieces, np.matmul)  # [kv_heads, group * queries, head_dim]
     mixed /= total
     mixed = mixed.reshape(kv_heads, group, queries, head_dim).transpose(2, 0, 1, 3)
     return mixed.reshape(queries, heads * head_dim)
 
 
-def _seen(pieces: Pieces, start: int, queries: int, window: int | None) -> tuple[Pieces, int]:
-    """Only the keys that some query of the tile sees, and the position of the first of them."""
+def _exponentiate(scores: Float[Array, "*batch keys"]) -> Float[Array, "*batch 1"]:
+    """The numerators of softmax, in place; returns their sums, by which the caller divides the smaller result."""
+    scores -= scores.max(axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    return scores.sum(axis=-1, keepdims=True)
+
+
+def _mix(weights: Array, pieces: Pieces, product: Callable[[Array, Array], Array]) -> Array:
+    """The sum of weight * value over the keys of all pieces."""
+    if len(pieces) == 1:
+        return product(weights, pieces[0][1])
+    ends = np.cumsum([keys.shape[1] for keys, _ in pieces])
+    parts = [product(weights[..., end - v.shape[1] : end], v) for end, (_, v) in zip(ends, pieces, strict=True)]
+    return sum(parts[1:], start=parts[0])
+
+
+def _seen(pieces: Pieces, start: int, queries: int, window: int | None) -> Pieces:
+    """Only the keys that one of these queries sees."""
     first, end = 0 if window is None else max(0, start - window + 1), start + queries
     kept, position = [], 0
     for keys, values in pieces:
@@ -96,7 +122,7 @@ def _seen(pieces: Pieces, start: int, queries: int, window: int | None) -> tuple
         if seen.start < min(seen.stop, keys.shape[1]):
             kept.append((keys[:, seen], values[:, seen]))
         position += keys.shape[1]
-    return kept, first
+    return kept
 
 
 def _join(arrays: list[Array]) -> Array:
