@@ -46,6 +46,7 @@ def write_gguf(path, config: dict, tensors: dict, kind: str = "F32", **more: obj
     writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
     if "head_dim" in config:
         writer.add_key_length(config["head_dim"])
+        writer.add_rope_dimension_count(config["head_dim"])
     for key, value in more.items():
         add = writer.add_string if isinstance(value, str) else writer.add_float32
         add(f"{arch}.rope.{key}".replace("scaling_", "scaling."), value)
