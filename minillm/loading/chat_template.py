@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from minillm.loading.tokenizer import Tokenizer
 
 MARKER = "\ufdd0"  # a noncharacter: Unicode promises that no text uses it
-ROLES = ("system", "user", "assistant", "tool")  # the caller's words, which some templates make special tokens of
+ROLES = frozenset("system user assistant tool developer function ipython model".split())  # the caller's own words
 
 
 def encode_chat(tokenizer: "Tokenizer", messages: list[dict[str, str]]) -> list[int]:

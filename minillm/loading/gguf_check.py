@@ -103,6 +103,11 @@ def _check(walker: Walker) -> None:
     for name, offset, size in placed:
         if offset % alignment or data_start + offset + size > len(walker.data):
             raise walker.wrong(f"tensor {name[:60]!r} lies outside the file; is it cut short?")
+    free = 0
+    for name, offset, size in sorted(placed, key=lambda tensor: tensor[1]):
+        if offset < free:
+            raise walker.wrong(f"tensor {name[:60]!r} overlaps the one before it")
+        free = offset + size
 
 
 def _tensor(walker: Walker) -> tuple[str, int, int]:

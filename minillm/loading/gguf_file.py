@@ -7,6 +7,7 @@ llama.cpp lays out the rows of q and k so that RoPE turns neighbours (0, 1), (2,
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -140,8 +141,10 @@ def config_fields(metadata: dict[str, Any], architecture: Any, tensors: set[str]
         "bos_token_id": metadata.get("tokenizer.ggml.bos_token_id"),
     }
     fields["head_dim"] = get("attention.key_length", get("rope.dimension_count"))
+    if get("rope.dimension_count", fields["head_dim"]) != fields["head_dim"]:
+        raise ValueError(f"{architecture}.rope.dimension_count: expected the whole head, {short(fields['head_dim'])}")
     ends = [metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
-    fields["eos_token_id"] = list(dict.fromkeys(end for end in ends if end is not None))
+    fields["eos_token_id"] = [end for end in ends if end is not None]
     scaling = get("rope.scaling.type", "none")
     if scaling != "none":
         fields["rope_scaling"] = {"rope_type": scaling, "factor": get("rope.scaling.factor")}

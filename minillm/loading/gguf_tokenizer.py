@@ -68,7 +68,7 @@ def _cuts(metadata: dict[str, Any]) -> list[dict[str, Any]]:
     pre = metadata.get("tokenizer.ggml.pre", "default")
     digits = [{"type": "Digits", "individual_digits": True}] if pre == "smollm" else []
     patterns = {"smollm": GPT2, "gpt-2": GPT2, "default": GPT2, "llama-bpe": LLAMA3, "llama3": LLAMA3, "qwen2": QWEN2}
-    if pre not in patterns:
+    if not isinstance(pre, str) or pre not in patterns:
         raise ValueError(f"tokenizer.ggml.pre is {str(pre)[:40]!r}; expected one of {', '.join(patterns)}")
     split = {"type": "Split", "pattern": {"Regex": patterns[pre]}, "behavior": "Isolated", "invert": False}
     return [*digits, split]

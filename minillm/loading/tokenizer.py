@@ -96,10 +96,10 @@ class Tokenizer:
         return [*self._bos, *self.encode(text)]
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
-        """The text of these ids.
+        """The text of these ids. An id without a token, as at the end of a padded vocabulary, has no text.
 
         Raises:
-            ValueError: an id is not in the vocabulary.
+            ValueError: an id is negative or beyond 32 bits.
         """
         ids = [int(token) for token in ids]
         if any(not 0 <= token < 2**31 for token in ids):

@@ -1,0 +1,147 @@
+"""Tokenizer: any Unicode comes back, special tokens in a text are text, and a damaged tokenizer.json is one line."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny_folder import loaded_or_refused, refused, write_folder, write_json
+from tiny_tokenizer import SPECIAL, definition, tiny_tokenizer
+
+import minillm
+from minillm.loading.tokenizer import Tokenizer
+
+TINY = tiny_tokenizer()
+UNICODE = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("abc \0<|>_😀é"))
+
+
+@given(UNICODE)
+def test_any_text_comes_back(text):
+    assert TINY.decode(TINY.encode(text)) == text
+
+
+@given(st.lists(st.sampled_from([*SPECIAL, "<|im_", "end|>", " ", "a"])).map("".join))
+def test_special_tokens_in_a_text_are_text(text):
+    ids = TINY.encode(text)
+    assert min(ids, default=2) >= 2 and TINY.decode(ids) == text
+
+
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\ud83d"])
+def test_half_a_surrogate_pair_is_refused(text):
+    for encode in (TINY.encode, TINY.encode_prompt, TINY.encode_with_special):
+        with pytest.raises(ValueError, match="half a surrogate pair"):
+            encode(text)
+
+
+@pytest.mark.parametrize("ids", [[-1], [2**31], [2**70], [3, -5]])
+def test_an_id_that_cannot_be_one_is_refused(ids):
+    with pytest.raises(ValueError, match=r"^decode: expected token ids"):
+        TINY.decode(ids)
+
+
+@pytest.mark.parametrize("setting, expected", [(True, [0]), (False, []), (None, [])])
+def test_the_beginning_token_is_added_once_to_a_raw_prompt(setting, expected, tmp_path):
+    folder = write_folder(tmp_path)
+    write_json(folder / "tokenizer_config.json", {"bos_token": SPECIAL[0], "add_bos_token": setting})
+    tokenizer = minillm.load(folder).tokenizer
+    text = f"{SPECIAL[0]}ab"  # a typed one is text and does not count
+    assert tokenizer.encode_prompt(text) == expected + tokenizer.encode(text)
+
+
+@pytest.mark.parametrize("spelled", [SPECIAL[0], {"content": SPECIAL[0]}])
+def test_a_template_post_processor_adds_the_beginning_token(spelled, tmp_path):
+    processor = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": SPECIAL[0], "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {SPECIAL[0]: {"id": SPECIAL[0], "ids": [0], "tokens": [SPECIAL[0]]}},
+    }
+    folder = write_folder(tmp_path)
+    write_json(folder / "tokenizer.json", definition() | {"post_processor": processor})
+    write_json(folder / "tokenizer_config.json", {"bos_token": spelled})
+    tokenizer = minillm.load(folder).tokenizer
+    assert tokenizer.encode_prompt("ab") == [0, *tokenizer.encode("ab")]
+
+
+def added(**changes: object) -> dict:
+    first, *others = definition()["added_tokens"]
+    return definition() | {"added_tokens": [first | changes, *others]}
+
+
+BAD = {
+    "a list": [], "a number": 3, "null": None, "empty": {}, "no model": {"version": "1.0"},
+    "added tokens are an object": definition() | {"added_tokens": {"id": 0}},
+    "added tokens are texts": definition() | {"added_tokens": ["<s>"]},
+    "an id below zero": added(id=-1), "an id that is a text": added(id="0"), "a huge id": added(id=2**70),
+    "an id that is null": added(id=None), "an id that is a list": added(id=[0]),
+    "content is a number": added(content=1),
+    "vocab is a list": definition() | {"model": {"type": "BPE", "vocab": [], "merges": []}},
+    "vocab ids are texts": definition() | {"model": {"type": "BPE", "vocab": {"a": "0"}, "merges": []}},
+    "vocab ids below zero": definition() | {"model": {"type": "BPE", "vocab": {"a": -1}, "merges": []}},
+    "merges of nothing": definition() | {"model": {"type": "BPE", "vocab": {"a": 0}, "merges": [["x", "y"]]}},
+    "an unknown model": definition() | {"model": {"type": "GPT"}},
+    "an unknown decoder": definition() | {"decoder": {"type": "Magic"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_tokenizer_is_refused(case, tmp_path):
+    folder = write_folder(tmp_path)
+    write_json(folder / "tokenizer.json", BAD[case])
+    refused(folder, r"^tokenizer\.json")
+
+
+def test_a_tokenizer_cut_anywhere_is_refused(tmp_path):
+    folder = write_folder(tmp_path)
+    whole = (folder / "tokenizer.json").read_bytes()
+    for length in random.Random(0).sample(range(len(whole)), 100):
+        (folder / "tokenizer.json").write_bytes(whole[:length])
+        assert not loaded_or_refused(folder)
+
+
+def test_a_tokenizer_with_flipped_bits_loads_or_is_refused(tmp_path):
+    folder, chance = write_folder(tmp_path), random.Random(1)
+    whole = (folder / "tokenizer.json").read_bytes()
+    for _ in range(100):
+        damaged = bytearray(whole)
+        damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
+        (folder / "tokenizer.json").write_bytes(damaged)
+        loaded_or_refused(folder)
+
+
+def test_without_a_tokenizer_token_ids_work_and_text_is_refused(tmp_path):
+    folder = write_folder(tmp_path)
+    (folder / "tokenizer.json").unlink()
+    model = minillm.load(folder)
+    assert minillm.generate(model, [3, 4], 2).text == ""
+    with pytest.raises(ValueError, match=r"no tokenizer\.json: pass token ids"):
+        minillm.generate(model, "Hello")
+
+
+def llama2_style() -> Tokenizer:
+    """SentencePiece's BPE as transformers converts it: '▁' for a space, bytes for what has no token."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "b", "▁a", "ab", "▁ab"]
+    special = {"special": True, "normalized": False, "single_word": False, "lstrip": False, "rstrip": False}
+    values = definition() | {
+        "added_tokens": [{"id": i, "content": pieces[i], **special} for i in range(3)],
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+        "pre_tokenizer": None,
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
+            {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+    }  # fmt: skip
+    values["model"] |= {"vocab": {piece: i for i, piece in enumerate(pieces)}, "byte_fallback": True,
+                        "fuse_unk": True, "unk_token": "<unk>", "merges": [["▁", "a"], ["a", "b"], ["▁a", "b"]],
+                        }  # fmt: skip
+    return Tokenizer(json.loads(json.dumps(values)), bos_token="<s>", eos_token="</s>", add_bos=True)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁"), min_size=1))
+def test_any_text_comes_back_in_the_llama_2_style(text):
+    tokenizer = llama2_style()
+    ids = tokenizer.encode_prompt(text)
+    assert ids[0] == 1 and not {0, 1, 2} & set(ids[1:])
+    assert tokenizer.decode(ids[1:]) == text

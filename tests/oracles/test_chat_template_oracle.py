@@ -1,0 +1,73 @@
+"""Real models' chat templates give the ids that transformers' `apply_chat_template` gives.
+
+Messages that spell special tokens are another matter: transformers lets them pass, see tests/loading.
+"""
+
+import json
+
+import pytest
+from chat_templates import TEMPLATES
+from hypothesis import given
+from hypothesis import strategies as st
+from jinja2 import TemplateError
+from tiny_tokenizer import definition
+from tokenizers import Tokenizer as LibraryTokenizer
+from transformers import PreTrainedTokenizerFast
+
+from minillm.loading.tokenizer import Tokenizer
+
+SPECIAL = ["<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<s>", "</s>"]
+
+
+def with_special() -> dict:
+    values = definition()
+    first = len(values["model"]["vocab"])
+    model = values["added_tokens"][0]
+    values["added_tokens"] += [model | {"id": first + i, "content": text} for i, text in enumerate(SPECIAL[2:])]
+    return values
+
+
+THEIRS = PreTrainedTokenizerFast(
+    tokenizer_object=LibraryTokenizer.from_str(json.dumps(with_special())), bos_token="<s>", eos_token="</s>"
+)
+FRAGMENTS = [
+    "<think>",
+    "</think>",
+    "\n",
+    " ",
+    "<tool_response>",
+    "</tool_response>",
+    "Hello",
+    "é",
+    "😀",
+    "{{ 1 }}",
+    "<",
+]
+TEXTS = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=4), max_size=5).map("".join)
+MESSAGES = st.lists(
+    st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": TEXTS}),
+    min_size=1, max_size=5,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+@given(messages=MESSAGES)
+def test_templates_give_the_ids_that_transformers_gives(name, messages):
+    ours = Tokenizer(with_special(), (), TEMPLATES[name], "<s>", "</s>")
+    try:
+        expected = THEIRS.apply_chat_template(
+            messages, chat_template=TEMPLATES[name], add_generation_prompt=True, return_dict=False
+        )
+    except TemplateError as refusal:
+        with pytest.raises(ValueError, match=r"^the chat template failed: ") as caught:
+            ours.apply_chat_template(messages)
+        assert str(refusal) in str(caught.value)
+        return
+    assert ours.apply_chat_template(messages) == expected
+
+
+@given(TEXTS)
+def test_alternating_turns_in_the_mistral_form(text):
+    messages = [{"role": role, "content": text} for role in ("user", "assistant", "user")]
+    expected = THEIRS.apply_chat_template(messages, chat_template=TEMPLATES["mistral"], return_dict=False)
+    assert Tokenizer(with_special(), (), TEMPLATES["mistral"], "<s>", "</s>").apply_chat_template(messages) == expected
