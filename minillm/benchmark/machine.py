@@ -4,6 +4,9 @@ Decode reads every weight once for each token, so bandwidth is its limit; prefil
 is its limit (the roofline model: Williams, Waterman, Patterson, CACM 52(4), 2009).
 """
 
+import resource
+import sys
+
 import numpy as np
 
 from minillm.benchmark.timing import seconds
@@ -20,3 +23,9 @@ def matrix_multiply_flops() -> float:
     n = 1536
     matrix = np.ones((n, n), np.float32)
     return 2 * n**3 / min(seconds(lambda: matrix @ matrix) for _ in range(3))
+
+
+def peak_memory_bytes() -> int:
+    """The most memory that this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, kilobytes on Linux

@@ -34,7 +34,7 @@ def show(*renderables: Any) -> None:
     """What rich draws, as wide as the terminal, to stdout; nothing is cut, and a failure to write is an OSError."""
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     with console.capture() as drawn:
         console.print(*renderables, overflow="fold", sep="\n")
     sys.stdout.write(drawn.get())
