@@ -21,7 +21,7 @@ def save_folder(checkpoint: Checkpoint, folder: Path, report: Report) -> None:
     folder.mkdir()
     if checkpoint.tokenizer is not None:
         checkpoint.tokenizer.save(folder)
-    (folder / "config.json").write_text(json.dumps(_config_fields(checkpoint.config), indent=2))
+    (folder / "config.json").write_text(json.dumps(config_fields(checkpoint.config), indent=2))
     with (folder / "model.safetensors").open("wb") as file:
         file.write(_header(checkpoint))
         for done, tensor in enumerate(checkpoint.tensors.values()):
@@ -41,7 +41,7 @@ def _header(checkpoint: Checkpoint) -> bytes:
     return len(text).to_bytes(8, "little") + text
 
 
-def _config_fields(config: ModelConfig) -> dict[str, Any]:
+def config_fields(config: ModelConfig) -> dict[str, Any]:
     fields: dict[str, Any] = {name: getattr(config, name) for name in SAME}
     fields["rms_norm_eps"] = float(f"{config.rms_norm_eps:.6g}")  # GGUF holds float32: 9.9999997e-06
     fields |= {"architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "torch_dtype": "float32"}

@@ -1,0 +1,1 @@
+"""Making a model smaller or cheaper to run."""

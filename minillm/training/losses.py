@@ -1,0 +1,52 @@
+"""Losses: how surprised the model is by the next token, and the gradient of that with respect to its logits."""
+
+import numpy as np
+
+from minillm.arrays import Array, Float, Int
+
+IGNORED = -1  # the target of a row that teaches nothing: padding
+
+
+def log_softmax_(logits: Float[Array, "tokens vocab"]) -> Float[Array, "tokens vocab"]:
+    """log softmax of each row, in place: the logits of a batch are its largest array."""
+    logits -= logits.max(axis=-1, keepdims=True)
+    logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    return logits
+
+
+def cross_entropy(
+    logits: Float[Array, "tokens vocab"], targets: Int[Array, "tokens"], count: int
+) -> tuple[float, Float[Array, "tokens vocab"]]:
+    """The sum of -log p(target) over the rows, divided by `count`, and its gradient; overwrites the logits.
+
+    The gradient is softmax(logits) - one_hot(target), divided by `count`: the number of targets in the whole batch,
+    of which these rows may be a part.
+    """
+    log_probs = log_softmax_(logits)
+    rows = np.flatnonzero(targets != IGNORED)
+    loss = -float(log_probs[rows, targets[rows]].sum(dtype=np.float64)) / count
+    d_logits = np.exp(log_probs, out=log_probs)
+    d_logits[rows, targets[rows]] -= 1
+    d_logits[targets == IGNORED] = 0
+    d_logits /= logits.dtype.type(count)
+    return loss, d_logits
+
+
+def soft_cross_entropy(
+    logits: Float[Array, "tokens vocab"],
+    target_probs: Float[Array, "tokens vocab"],
+    targets: Int[Array, "tokens"],
+    count: int,
+) -> tuple[float, Float[Array, "tokens vocab"]]:
+    """The same with a whole distribution as the target: -sum over the vocabulary of p_target * log p.
+
+    `targets` only says which rows are padding. The gradient is softmax(logits) - target_probs, divided by `count`.
+    """
+    log_probs = log_softmax_(logits)
+    taught = targets != IGNORED
+    loss = -float(np.vecdot(target_probs, log_probs)[taught].sum(dtype=np.float64)) / count
+    d_logits = np.exp(log_probs, out=log_probs)
+    d_logits -= target_probs
+    d_logits[~taught] = 0
+    d_logits /= logits.dtype.type(count)
+    return loss, d_logits

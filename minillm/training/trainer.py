@@ -1,0 +1,149 @@
+"""Trainer: steps over batches, data-parallel over threads, with checkpoints that resume to the same bits.
+
+Each thread runs forward and backward over its share of a batch with matrix products of one thread (NumPy releases
+Python's lock inside them), and the gradients are added in a fixed order: on one machine the outcome does not depend on
+timing, nor on how often the run was stopped. Data parallelism: Li et al., PyTorch Distributed, 2006.15704, section 2.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minillm.arrays import Array, Int
+from minillm.training.batches import split_row
+from minillm.training.losses import IGNORED, cross_entropy
+from minillm.training.network import Network
+from minillm.training.optimizer import AdamW, Schedule
+from minillm.training.parameters import ParameterVector
+
+# From logits [tokens, vocab], inputs and targets [batch, time] and the number of targets in the whole batch to the loss and d_logits.
+Loss = Callable[[Array, Array, Array, int], tuple[float, Array]]
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """One step: the mean loss in nats a token, the gradient's length before clipping, how many tokens were inputs."""
+
+    step: int
+    loss: float
+    gradient_norm: float
+    tokens: int
+
+
+def next_token_loss(logits: Array, inputs: Array, targets: Array, count: int) -> tuple[float, Array]:
+    """Cross-entropy with the text itself."""
+    return cross_entropy(logits, targets.ravel(), count)
+
+
+class Trainer:
+    """One training run.
+
+    Attributes:
+        parameters: what is trained, in place.
+        losses: of every step so far.
+    """
+
+    def __init__(
+        self,
+        parameters: ParameterVector,
+        schedule: Schedule,
+        rows: Int[Array, "rows length"],
+        batch: int,
+        loss: Loss = next_token_loss,
+        threads: int = 2,
+    ) -> None:
+        """Nothing trained yet.
+
+        Args:
+            parameters: where to start.
+            schedule: the recipe; its `steps` fixes how many rows are read.
+            rows: the data, see `batches.pack`; step s reads `batch` of them, and starts over at their end.
+            batch: rows a step, a multiple of `threads`.
+            loss: what is minimised.
+            threads: shares of a batch that run side by side.
+
+        Raises:
+            ValueError: a batch that cannot be shared out, or too few rows for one.
+        """
+        if batch % threads or len(rows) < batch:
+            raise ValueError(f"batch is {batch}; expected a multiple of {threads} and at most the {len(rows)} rows")
+        self.parameters, self.schedule, self.rows, self.batch, self.loss = parameters, schedule, rows, batch, loss
+        self.optimizer = AdamW(schedule, parameters.matrices())
+        self.losses: list[float] = []
+        self._network = Network(parameters, batch // threads, rows.shape[1] - 1)
+        self._gradients = [parameters.like() for _ in range(threads)]
+        self._threads = ThreadPoolExecutor(threads)
+
+    @property
+    def step_number(self) -> int:
+        """Steps taken."""
+        return self.optimizer.step
+
+    def step(self) -> StepReport:
+        """Read one batch and improve the weights."""
+        first = self.step_number * self.batch
+        rows = self.rows[np.arange(first, first + self.batch) % len(self.rows)]  # [batch, time + 1]
+        count = int((rows[:, 1:] != IGNORED).sum())
+        shares = np.split(rows, len(self._gradients))
+        losses = list(self._threads.map(self._share, shares, self._gradients, [count] * len(shares)))
+        total = self._gradients[0].vector
+        for other in self._gradients[1:]:
+            total += other.vector
+        norm = self.optimizer.update(self.parameters.vector, total)
+        self.losses.append(sum(losses))
+        return StepReport(self.step_number, self.losses[-1], norm, rows.shape[0] * (rows.shape[1] - 1))
+
+    def _share(self, rows: Array, gradients: ParameterVector, count: int) -> float:
+        inputs, targets = split_row(rows)
+        logits, saved = self._network.forward(inputs)
+        loss, d_logits = self.loss(logits, inputs, targets, count)
+        self._network.backward(d_logits, saved, gradients)
+        return loss
+
+    def save(self, path: Path) -> None:
+        """Write everything that the next steps depend on, atomically."""
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            np.savez(
+                file,
+                run=np.array(self._identity()),
+                vector=self.parameters.vector,
+                mean=self.optimizer.mean,
+                square=self.optimizer.square,
+                losses=np.array(self.losses),
+            )
+        os.replace(partial, path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            ValueError: it is of another run: another recipe, model or data.
+        """
+        with np.load(path, allow_pickle=False) as state:
+            if str(state["run"]) != self._identity():
+                raise ValueError(f"{path}: is of a run with another recipe, model or data; remove it to start anew")
+            self.parameters.vector[...] = state["vector"]
+            self.optimizer.mean[...], self.optimizer.square[...] = state["mean"], state["square"]
+            self.losses = state["losses"].tolist()
+            self.optimizer.step = len(self.losses)
+
+    def _identity(self) -> str:
+        data = hashlib.sha256(np.ascontiguousarray(self.rows)).hexdigest()
+        recipe = repr((self.schedule, self.batch, self.parameters.config, data))
+        return hashlib.sha256(recipe.encode()).hexdigest()
+
+
+def evaluate(parameters: ParameterVector, rows: Int[Array, "rows length"], batch: int = 8) -> tuple[float, int]:
+    """The mean cross-entropy in nats a target over all rows, and how many targets there were."""
+    total, count = 0.0, int((rows[:, 1:] != IGNORED).sum())
+    for first in range(0, len(rows), batch):
+        inputs, targets = split_row(rows[first : first + batch])
+        logits, _ = Network(parameters, len(inputs), inputs.shape[1]).forward(inputs)
+        total += cross_entropy(logits, targets.ravel(), count)[0]
+    return total, count

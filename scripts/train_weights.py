@@ -1,0 +1,182 @@
+"""Train the bundled models: `story`, then two drafts, one on the text alone and one distilled from `story`.
+
+    python scripts/make_corpus.py --out build/training
+    python scripts/train_weights.py                       # all of it; Ctrl-C stops, the same command goes on
+
+Everything in between lies under --work: the packed corpus, a checkpoint every few minutes, and a loss curve of each
+run. A run that was stopped and resumed gives the same weights, to the bit, as one that was not.
+"""
+
+import os
+
+# Before NumPy is imported: the trainer runs a thread for each share of a batch, so each multiplies with one.
+for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+    os.environ[variable] = "1"
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from time import perf_counter
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from minillm.config import ModelConfig
+from minillm.loading.tokenizer import Tokenizer
+from minillm.optimize.distill import distillation_loss
+from minillm.training.batches import pack
+from minillm.training.export import export
+from minillm.training.optimizer import Schedule
+from minillm.training.parameters import ParameterVector, initialise, llama_config
+from minillm.training.trainer import Trainer, next_token_loss
+
+CONTEXT, VOCABULARY, BATCH, SEED = 512, 2048, 6, 1
+SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
+WEIGHTS = Path(__file__).parents[1] / "weights"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One model, how it is trained, and what it is distilled from."""
+
+    config: ModelConfig
+    schedule: Schedule
+    teacher: str | None = None
+
+
+STORY = llama_config(VOCABULARY, 192, 512, layers=6, heads=6, kv_heads=2, context=CONTEXT)
+DRAFT = llama_config(VOCABULARY, 64, 192, layers=2, heads=4, kv_heads=2, context=CONTEXT)
+RECIPES = {
+    "story": Recipe(STORY, Schedule(steps=5200, weight_decay=0.1)),
+    "story-draft-text": Recipe(DRAFT, Schedule(steps=2600)),  # for comparison only
+    "story-draft": Recipe(DRAFT, Schedule(steps=2600), teacher="story"),
+}
+
+
+def main() -> int:
+    """Train what is asked for; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Train the bundled models; Ctrl-C stops, the same command goes on.")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(RECIPES)}; all by default")
+    parser.add_argument("--work", type=Path, default=Path("build/training"), help="corpus, checkpoints, loss curves")
+    options = parser.parse_args()
+    unknown = [name for name in options.models if name not in RECIPES]
+    if unknown:
+        parser.error(f"no model {unknown[0]!r}; expected some of {', '.join(RECIPES)}")
+    rows = packed_rows(options.work)
+    for name in options.models or RECIPES:
+        parameters = train(name, rows, options.work)
+        if parameters is None:
+            print(f"{name}: stopped and saved; run the same command to go on", file=sys.stderr)
+            return 130
+        folder = options.work if name == "story-draft-text" else WEIGHTS
+        export(parameters, folder / name)
+    return 0
+
+
+def packed_rows(work: Path) -> np.ndarray:
+    """The training corpus as rows of token ids, made once: [rows, CONTEXT + 1]."""
+    file = work / "rows.npy"
+    if not file.exists():
+        print("packing the corpus into rows ...", file=sys.stderr)
+        np.save(work / "rows.partial.npy", pack(encoded(work / "train.jsonl"), CONTEXT, end_of_text=0).astype(np.int16))
+        os.replace(work / "rows.partial.npy", file)
+    return np.load(file, allow_pickle=False)
+
+
+def encoded(file: Path) -> Iterator[list[int]]:
+    """The token ids of each document of a corpus file."""
+    if not file.exists():
+        raise SystemExit(f"{file} is missing; make it with: python scripts/make_corpus.py --out {file.parent}")
+    tokenizer = Tokenizer.from_folder(WEIGHTS / "story", None, (0,))
+    with file.open(encoding="utf-8") as lines:
+        for line in lines:
+            yield tokenizer.encode(json.loads(line)["text"])
+
+
+def train(name: str, rows: np.ndarray, work: Path) -> ParameterVector | None:
+    """Train one model, from its checkpoint if there is one; None if stopped before the end."""
+    recipe, checkpoint = RECIPES[name], work / f"{name}.npz"
+    loss = next_token_loss if recipe.teacher is None else distillation_loss(trained(recipe.teacher, work))
+    trainer = Trainer(initialise(recipe.config, SEED), recipe.schedule, rows, BATCH, loss)
+    if checkpoint.exists():
+        trainer.resume(checkpoint)
+    with stop_at_interrupt() as stop, live_bar(name, trainer) as advance:
+        while trainer.step_number < recipe.schedule.steps and not stop.is_set():
+            advance()
+            if trainer.step_number % SAVE_EVERY == 0:
+                trainer.save(checkpoint)
+    trainer.save(checkpoint)
+    write_curve(work / f"{name}.csv", trainer)
+    return None if trainer.step_number < recipe.schedule.steps else trainer.parameters
+
+
+def trained(name: str, work: Path) -> ParameterVector:
+    """The weights of a finished run."""
+    parameters = initialise(RECIPES[name].config, SEED)
+    try:
+        with np.load(work / f"{name}.npz", allow_pickle=False) as state:
+            finished = len(state["losses"]) == RECIPES[name].schedule.steps
+            parameters.vector[...] = state["vector"]
+    except FileNotFoundError:
+        finished = False
+    if not finished:
+        raise SystemExit(f"{name} is not trained yet; train it first")
+    return parameters
+
+
+@contextmanager
+def stop_at_interrupt() -> Iterator[Event]:
+    """Ctrl-C and a polite kill set the event; the step under way is finished, so the state is whole."""
+    stop = Event()
+    before = [(number, signal.signal(number, lambda *_: stop.set())) for number in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        yield stop
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+
+
+@contextmanager
+def live_bar(name: str, trainer: Trainer) -> Iterator:
+    """A function that takes one step and shows it: a bar on a terminal, a line now and then elsewhere."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn(name),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=trainer.schedule.steps, completed=trainer.step_number, text="")
+
+        def advance() -> None:
+            started = perf_counter()
+            report = trainer.step()
+            speed = report.tokens / (perf_counter() - started)
+            text = f"loss {np.mean(trainer.losses[-REPORT_EVERY:]):.3f}  {speed:,.0f} tokens/s"
+            bar.update(task, completed=report.step, text=text)
+            if not console.is_terminal and report.step % REPORT_EVERY == 0:
+                print(f"{name}: step {report.step} of {trainer.schedule.steps}  {text}", file=sys.stderr, flush=True)
+
+        yield advance
+
+
+def write_curve(file: Path, trainer: Trainer) -> None:
+    """The loss curve as CSV: the mean of every REPORT_EVERY steps, in nats a token."""
+    lines = ["step,loss"]
+    for first in range(0, trainer.step_number, REPORT_EVERY):
+        part = trainer.losses[first : first + REPORT_EVERY]
+        lines.append(f"{first + len(part)},{np.mean(part):.4f}")
+    file.write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""Training runs: they learn, they resume to the bit, and refuse a checkpoint of another run."""
+
+import numpy as np
+import pytest
+
+from minillm.training.optimizer import Schedule
+from minillm.training.parameters import check_trainable, initialise, llama_config
+from minillm.training.trainer import Trainer, evaluate
+
+CONFIG = llama_config(16, 16, 24, 2, 4, 2, 32)
+
+
+def trainer(steps=12, seed=0, threads=2, dtype=np.float32) -> Trainer:
+    """Rows that count up from a random start: soon learned."""
+    starts = np.random.default_rng(5).integers(0, 16, (40, 1))
+    rows = (starts + np.arange(13)) % 16
+    return Trainer(initialise(CONFIG, seed, dtype), Schedule(steps, 0.02, warmup_steps=3), rows, 4, threads=threads)
+
+
+def test_the_loss_falls_to_that_of_a_learned_rule():
+    run = trainer(steps=60)
+    losses = [run.step().loss for _ in range(60)]
+    assert losses[0] == pytest.approx(np.log(16), abs=0.2)  # knows nothing yet
+    assert losses[-1] < 0.3 and evaluate(run.parameters, run.rows)[0] < 0.3
+
+
+@pytest.mark.parametrize("stop_after", [1, 5, 11])
+def test_a_stopped_and_resumed_run_gives_the_same_bits(tmp_path, stop_after):
+    whole, part = trainer(), trainer()
+    for _ in range(12):
+        whole.step()
+    for _ in range(stop_after):
+        part.step()
+    part.save(tmp_path / "state.npz")
+    resumed = trainer()
+    resumed.resume(tmp_path / "state.npz")
+    while resumed.step_number < 12:
+        resumed.step()
+    assert np.array_equal(resumed.parameters.vector, whole.parameters.vector)
+    assert resumed.losses == whole.losses
+    assert [file.name for file in tmp_path.iterdir()] == ["state.npz"]
+
+
+def test_shares_of_a_batch_add_up_to_the_whole():
+    one, two = trainer(threads=1, dtype=np.float64), trainer(threads=2, dtype=np.float64)
+    for _ in range(3):
+        one.step()
+        two.step()
+    np.testing.assert_allclose(one.losses, two.losses, rtol=1e-9)
+    np.testing.assert_allclose(one.parameters.vector, two.parameters.vector, rtol=0, atol=1e-6)
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    run = trainer(steps=12)
+    run.step()
+    run.save(tmp_path / "state.npz")
+    with pytest.raises(ValueError, match="another recipe"):
+        trainer(steps=13).resume(tmp_path / "state.npz")
+
+
+def test_a_batch_that_cannot_be_shared_is_refused():
+    with pytest.raises(ValueError, match="multiple of 3"):
+        trainer(threads=3)
+
+
+def test_architectures_without_a_backward_pass_are_refused():
+    import dataclasses
+
+    for change in ({"attention_bias": True}, {"qk_norm": True}, {"sliding_windows": (4, None)}):
+        with pytest.raises(ValueError, match="expected a plain Llama"):
+            check_trainable(dataclasses.replace(CONFIG, **change))
