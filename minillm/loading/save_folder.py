@@ -42,6 +42,7 @@ def _header(checkpoint: Checkpoint) -> bytes:
 
 
 def config_fields(config: ModelConfig) -> dict[str, Any]:
+    """The config.json of a plain Llama: default RoPE, no biases but those of `attention_bias` and `mlp_bias`."""
     fields: dict[str, Any] = {name: getattr(config, name) for name in SAME}
     fields["rms_norm_eps"] = float(f"{config.rms_norm_eps:.6g}")  # GGUF holds float32: 9.9999997e-06
     fields |= {"architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "torch_dtype": "float32"}

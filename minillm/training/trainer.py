@@ -21,7 +21,8 @@ from minillm.training.network import Network
 from minillm.training.optimizer import AdamW, Schedule
 from minillm.training.parameters import ParameterVector
 
-# From logits [tokens, vocab], inputs and targets [batch, time] and the number of targets in the whole batch to the loss and d_logits.
+# From logits [tokens, vocab], inputs and targets [batch, time], and the number of targets in the whole batch, of which
+# these may be a share, to the loss and its gradient with respect to the logits.
 Loss = Callable[[Array, Array, Array, int], tuple[float, Array]]
 
 
@@ -134,7 +135,7 @@ class Trainer:
             self.optimizer.step = len(self.losses)
 
     def _identity(self) -> str:
-        data = hashlib.sha256(np.ascontiguousarray(self.rows)).hexdigest()
+        data = hashlib.sha256(self.rows.tobytes()).hexdigest()
         recipe = repr((self.schedule, self.batch, self.parameters.config, data))
         return hashlib.sha256(recipe.encode()).hexdigest()
 
