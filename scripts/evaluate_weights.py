@@ -1,0 +1,144 @@
+"""What the bundled models can do, measured on the files as they are stored: the figures of their model cards.
+
+    python scripts/make_corpus.py --out build/training       # the held-out split
+    python scripts/evaluate_weights.py                        # prints everything; --cards also writes the model cards
+
+Abilities are greedy answers to probes that training never showed (or, for the capitals, in the two main phrasings that
+it did show), judged by their whole text. Acceptance is how often a draft's most probable token is the target's, along
+the target's own greedy stories: the share that greedy speculative decoding accepts.
+"""
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from corpus import probes
+from rich.console import Console
+from rich.progress import track
+
+import minillm
+from minillm import KVCache, Model, Sampling, forward, forward_batch
+
+ROOT = Path(__file__).parents[1]
+TOGETHER = 64  # prompts in one batch
+STORIES, STORY_SEED = 20, 1
+OPENING_TOKENS, STORY_TOKENS, ACCEPTANCE_STORIES = 12, 100, 100
+BEGIN, END = "<!-- output of scripts/evaluate_weights.py -->", "<!-- end of output -->"
+CONSOLE = Console(stderr=True)
+
+
+def main() -> int:
+    """Measure, print, and with --cards put the output into the model cards."""
+    parser = argparse.ArgumentParser(description="Measure the bundled models.")
+    parser.add_argument("--work", type=Path, default=Path("build/training"), help="folder that holds heldout.jsonl")
+    parser.add_argument("--cards", action="store_true", help="also write the output into weights/*/MODEL_CARD.md")
+    options = parser.parse_args()
+    heldout = heldout_documents(options.work)
+    target, draft = (minillm.load(ROOT / "weights" / name) for name in ("story", "story-draft"))
+    undistilled = minillm.load(options.work / "story-draft-text")
+    sections = {
+        "story": "\n".join([*abilities(target), *perplexities(target, heldout), *sampled_stories(target)]),
+        "story-draft": "\n".join([*acceptances(target, draft, undistilled, heldout), *perplexities(draft, heldout)]),
+    }
+    for name, section in sections.items():
+        print(f"## {name}\n\n{section}\n")
+        if options.cards:
+            write_card(ROOT / "weights" / name / "MODEL_CARD.md", section)
+    return 0
+
+
+def heldout_documents(work: Path) -> list[dict[str, str]]:
+    """The held-out documents, each {"kind", "text"}."""
+    file = work / "heldout.jsonl"
+    if not file.exists():
+        raise SystemExit(f"{file} is missing; make it with: python scripts/make_corpus.py --out {work}")
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def abilities(model: Model) -> Iterator[str]:
+    """A table of how many probes of each group are answered rightly."""
+    yield "| asked | right | of | share |\n|---|---|---|---|"
+    for name, group in probes.all_probes().items():
+        right = sum(correct(model, group, name))
+        yield f"| {name} | {right} | {len(group)} | {right / len(group):.1%} |"
+    yield ""
+
+
+def correct(model: Model, group: Sequence[probes.Probe], name: str = "") -> list[bool]:
+    """For each probe whether the greedy continuation begins with the whole answer."""
+    answers = []
+    for first in track(range(0, len(group), TOGETHER), name, console=CONSOLE):
+        part = group[first : first + TOGETHER]
+        longest = max(len(model.tokenizer.encode(probe.answer)) for probe in part)
+        answers += greedy_texts(model, [probe.prompt for probe in part], longest)
+    return [answer.startswith(probe.answer) for answer, probe in zip(answers, group, strict=True)]
+
+
+def greedy_texts(model: Model, prompts: Sequence[str], new_tokens: int) -> list[str]:
+    """The greedy continuations of prompts of any lengths, decoded side by side."""
+    tokens = [model.tokenizer.encode(prompt) for prompt in prompts]
+    caches = [KVCache(model, len(ids) + new_tokens) for ids in tokens]
+    new: list[list[int]] = [[] for _ in tokens]
+    for _ in range(new_tokens):
+        logits = forward_batch(model, list(zip(tokens, caches, strict=True)))  # [prompts, vocab]
+        tokens = [[int(token)] for token in logits.argmax(axis=-1)]
+        for ids, (token,) in zip(new, tokens, strict=True):
+            ids.append(token)
+    return [model.tokenizer.decode(ids) for ids in new]
+
+
+def perplexities(model: Model, heldout: Sequence[dict[str, str]]) -> Iterator[str]:
+    """exp of the mean cross-entropy a token, of held-out documents by kind; the end of text counts as a token."""
+    yield "| held-out text | perplexity a token | tokens |\n|---|---|---|"
+    for kind in sorted({document["kind"] for document in heldout}):
+        texts = [document["text"] for document in heldout if document["kind"] == kind][:400]
+        losses = np.concatenate([token_losses(model, text) for text in track(texts, kind, console=CONSOLE)])
+        yield f"| {kind} | {math.exp(losses.mean()):.3f} | {len(losses)} |"
+    yield ""
+
+
+def token_losses(model: Model, text: str) -> np.ndarray:
+    """-log p of every token after the first, and of the end of text. [tokens]"""
+    ids = [*model.tokenizer.encode(text), *model.config.eos_token_ids]
+    logits = forward(model, ids[:-1]).astype(np.float64)  # [tokens, vocab]
+    logits -= logits.max(axis=-1, keepdims=True)
+    return np.log(np.exp(logits).sum(axis=-1)) - logits[np.arange(len(logits)), ids[1:]]
+
+
+def acceptances(target: Model, draft: Model, undistilled: Model, heldout: Sequence[dict[str, str]]) -> Iterator[str]:
+    """How often each draft's most probable token is the target's, along the target's greedy stories."""
+    texts = [document["text"] for document in heldout if document["kind"] == "story"][:ACCEPTANCE_STORIES]
+    agreed: dict[str, list[np.ndarray]] = {"distilled from story": [], "trained on the text alone": []}
+    for text in track(texts, "acceptance", console=CONSOLE):
+        prompt = target.tokenizer.encode(text)[:OPENING_TOKENS]
+        new = minillm.generate(target, prompt, STORY_TOKENS, Sampling(temperature=0)).tokens
+        for model, shares in zip((draft, undistilled), agreed.values(), strict=True):
+            choices = forward(model, prompt + new)[len(prompt) - 1 : -1].argmax(axis=-1)
+            shares.append(choices == np.array(new))
+    yield "| the same draft | greedy acceptance on stories | tokens |\n|---|---|---|"
+    for name, shares in agreed.items():
+        yield f"| {name} | {np.concatenate(shares).mean():.3f} | {sum(map(len, shares))} |"
+    yield ""
+
+
+def sampled_stories(model: Model) -> Iterator[str]:
+    """Stories at temperature 0.7, seeds in order, none left out."""
+    yield f'{STORIES} stories at temperature 0.7 after "Once upon a time", seeds {STORY_SEED} to {STORIES}, unselected:\n'
+    for seed in track(range(STORY_SEED, STORY_SEED + STORIES), "stories", console=CONSOLE):
+        sampling = Sampling(temperature=0.7, seed=seed)
+        yield f"{seed}. Once upon a time{minillm.generate(model, 'Once upon a time', 256, sampling).text}"
+    yield ""
+
+
+def write_card(file: Path, section: str) -> None:
+    """Replace what stands between the card's two marks."""
+    head, _, rest = file.read_text(encoding="utf-8").partition(BEGIN)
+    file.write_text(f"{head}{BEGIN}\n\n{section}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
