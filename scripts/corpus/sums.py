@@ -1,0 +1,53 @@
+"""Sums of two numbers from 0 to 99. A held-out pair appears in training in neither order."""
+
+from collections.abc import Iterator
+from random import Random
+
+from corpus import split
+
+LARGEST = 99
+SMALL_PAIR_COPIES = 4  # pairs of two one-digit numbers are few (1%), and the first that anyone tries
+FORMATS = ("{a} + {b} = {c}.", "Q: What is {a} + {b}? A: {c}.", "{a} plus {b} is {c}.")
+FORMAT_ODDS = (6, 3, 1)
+DENSE_SHARE = 0.7  # of the documents hold many sums: more examples a token
+DENSE_LENGTHS = (6, 12)
+
+
+def is_heldout(a: int, b: int) -> bool:
+    """Whether a + b, and b + a with it, is never shown in training."""
+    return split.is_heldout(f"sum {min(a, b)} {max(a, b)}")
+
+
+def training_pairs() -> list[tuple[int, int]]:
+    """Every ordered pair shown in training, small ones several times."""
+    pairs = [pair for pair in _all_pairs() if not is_heldout(*pair)]
+    return pairs + (SMALL_PAIR_COPIES - 1) * [pair for pair in pairs if max(pair) < 10]
+
+
+def heldout_pairs() -> list[tuple[int, int]]:
+    """Every ordered pair held out."""
+    return [pair for pair in _all_pairs() if is_heldout(*pair)]
+
+
+def documents(rng: Random) -> Iterator[str]:
+    """Training documents without end; the pairs come from a deck that is shuffled anew when it is used up."""
+    deck = _deal(training_pairs(), rng)
+    while True:
+        template = rng.choices(FORMATS, FORMAT_ODDS)[0]
+        count = rng.randint(*DENSE_LENGTHS) if rng.random() < DENSE_SHARE else 1
+        yield rng.choice((" ", "\n")).join(sentence(template, *next(deck)) for _ in range(count))
+
+
+def sentence(template: str, a: int, b: int) -> str:
+    """One sum in one of `FORMATS`."""
+    return template.format(a=a, b=b, c=a + b)
+
+
+def _all_pairs() -> list[tuple[int, int]]:
+    return [(a, b) for a in range(LARGEST + 1) for b in range(LARGEST + 1)]
+
+
+def _deal(cards: list[tuple[int, int]], rng: Random) -> Iterator[tuple[int, int]]:
+    while True:
+        rng.shuffle(cards)
+        yield from cards

@@ -1,0 +1,114 @@
+"""Make the corpus that the story models are trained from: python scripts/make_corpus.py --out corpus
+
+Writes train.jsonl and heldout.jsonl, an object a line: {"kind": ..., "text": ...}. The same seed gives the same bytes.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+from corpus import counting, facts, patterns, probes, stories, sums
+from rich.console import Console
+from rich.progress import track
+from tokenizers import Tokenizer
+
+# What share of the tokens each kind has.
+MIXTURE = {
+    "story": 0.42,
+    "sum": 0.26,
+    "capital": 0.08,
+    "colour": 0.015,
+    "opposite": 0.02,
+    "sound": 0.01,
+    "calendar": 0.015,
+    "counting": 0.06,  # the sequences, and with NEXT_NUMBER_SHARE what comes after a number
+    "copy": 0.05,
+    "repeat": 0.03,
+    "reverse": 0.04,
+}
+NEXT_NUMBER_SHARE = 0.4  # of the counting documents
+SAMPLE = 400  # documents of a kind from which its tokens a document are measured
+TOKENIZER = Path(__file__).parents[1] / "weights/story/tokenizer.json"
+
+
+def documents(kind: str, seed: int) -> Iterator[str]:
+    """Training documents of a kind, without end; for stories the held-out ones as well."""
+    rng = Random(f"{seed} {kind}")
+    if kind == "story":
+        return stories.documents(rng)
+    if kind == "sum":
+        return sums.documents(rng)
+    if kind in patterns.TASKS:
+        return patterns.documents(kind, rng)
+    return _both_countings(rng) if kind == "counting" else facts.documents(kind, rng)
+
+
+def make_corpus(tokens: int, seed: int, tokenizer: Tokenizer) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+    """The (kind, text) of the training documents and of the held-out ones, each shuffled.
+
+    Args:
+        tokens: about how many tokens the training documents have, end tokens counted.
+        seed: any number; the same gives the same corpus.
+        tokenizer: measures a sample of each kind.
+    """
+    train, heldout = [], [(probe.kind, probe.prompt + probe.answer) for probe in _heldout_probes()]
+    for kind, share in track(MIXTURE.items(), "documents", console=Console(stderr=True)):
+        count = round(tokens * share / _tokens_a_document(kind, seed, tokenizer))
+        for text in islice(documents(kind, seed), count):
+            (heldout if kind == "story" and stories.is_heldout(text) else train).append((kind, text))
+    heldout = list(dict.fromkeys(heldout))
+    for part in (train, heldout):
+        Random(seed).shuffle(part)
+    return train, heldout
+
+
+def write_jsonl(path: Path, part: list[tuple[str, str]]) -> None:
+    """Write whole or not at all."""
+    unfinished = path.with_name(path.name + ".part")
+    with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+        file.writelines(json.dumps({"kind": kind, "text": text}) + "\n" for kind, text in part)
+    os.replace(unfinished, path)
+
+
+def _both_countings(rng: Random) -> Iterator[str]:
+    sequences, neighbours = counting.documents(rng), facts.documents("counting", rng)
+    while True:
+        yield next(neighbours if rng.random() < NEXT_NUMBER_SHARE else sequences)
+
+
+def _heldout_probes() -> list[probes.Probe]:
+    groups = probes.all_probes()
+    return [probe for name, group in groups.items() if name != "capitals" for probe in group]
+
+
+def _tokens_a_document(kind: str, seed: int, tokenizer: Tokenizer) -> float:
+    sample = list(islice(documents(kind, seed), SAMPLE))
+    return sum(len(encoding.ids) + 1 for encoding in tokenizer.encode_batch(sample)) / len(sample)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder for train.jsonl and heldout.jsonl")
+    parser.add_argument("--tokens", type=int, default=16_000_000, help="about how many (default 16000000)")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    if options.tokens < 1:
+        parser.error(f"--tokens: expected a positive number, got {options.tokens}")
+    if not TOKENIZER.exists():
+        parser.error(f"{TOKENIZER} is missing; run scripts/train_tokenizer.py first")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        train, heldout = make_corpus(options.tokens, options.seed, Tokenizer.from_file(str(TOKENIZER)))
+        write_jsonl(options.out / "train.jsonl", train)
+        write_jsonl(options.out / "heldout.jsonl", heldout)
+    except OSError as problem:
+        parser.error(str(problem))
+
+
+if __name__ == "__main__":
+    main()
