@@ -19,7 +19,7 @@ END = "<|endoftext|>"
 SEED = 1
 STORIES = 20_000
 FACTS = 3_000  # documents of each kind
-NAME_COPIES = 300  # of each country, capital and list word, so that most become one token
+NAME_COPIES = 600  # of each country, capital and list word: one or two tokens each, and short stories still
 
 
 def texts() -> Iterator[str]:

@@ -23,7 +23,7 @@ SHARING = (
     (
         '"Can I have some of your {food}?" asked {pal}.',
         '"I forgot my lunch," said {pal}, and {phe} looked {sad}.',
-        '"I am so hungry," {pal} {said}.',
+        '"I am so hungry," {pal} said.',
     ),
     (
         '"No, it is mine!" said {hero}. {Pal} was {sad} and looked away.',
@@ -57,7 +57,7 @@ NEW_FRIEND = (
     (
         "But {hero} had no one to play with.",
         "{Hero} was new {at} and did not know anyone.",
-        "{One_day}, {hero} went to the {place} all alone.",
+        "{Hero} often went to the {place} all alone.",
     ),
     (
         "{One_day}, {he} saw {a_pal_kind} {at} with {a_colour} {thing}.",

@@ -147,7 +147,7 @@ PLANTING = (
     (
         "It grew and grew, and {soon} it was {a_big} {plant}.",
         "The leaf grew into {a_plant}.",
-        "Week after week it grew, until it was {a_plant}, taller than {hero}.",
+        "Week after week it grew, until it was {a_plant}, big and strong.",
     ),
     (
         '{Hero} {smiled}. "I grew {a_plant}!" {he} said.',
