@@ -54,7 +54,7 @@ class Recipe:
 STORY = llama_config(VOCABULARY, 192, 512, layers=6, heads=6, kv_heads=2, context=CONTEXT)
 DRAFT = llama_config(VOCABULARY, 64, 192, layers=2, heads=4, kv_heads=2, context=CONTEXT)
 RECIPES = {
-    "story": Recipe(STORY, Schedule(steps=5200, weight_decay=0.1)),
+    "story": Recipe(STORY, Schedule(steps=4900, weight_decay=0.1)),
     "story-draft-text": Recipe(DRAFT, Schedule(steps=2600)),  # for comparison only
     "story-draft": Recipe(DRAFT, Schedule(steps=2600), teacher="story"),
 }

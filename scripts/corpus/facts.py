@@ -39,7 +39,7 @@ PHRASINGS = {
         ("The opposite of {subject} is", "{answer}"),
         ("Q: What is the opposite of {subject}? A:", "{Answer}"),
         ("What is the opposite of {subject}?", "{Answer}"),
-        ("If it is not {subject}, it is", "{answer}"),
+        ("The word that is opposite to {subject} is", "{answer}"),
         ("Q: Which word is the opposite of {subject}? A:", "{Answer}"),
     ),
     "sound": (

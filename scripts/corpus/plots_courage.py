@@ -241,7 +241,7 @@ WISH = (
         "{Hero} {hugged} {his} {mom}.",
     ),
     (
-        "And {hero} showed it to {his} {friend}.",
+        "And {hero} kept it safe for a long, long time.",
         "Sometimes wishes come true if you wait.",
         "From then on, {hero} was {glad} every day.",
         "{Hero} never forgot the day of {his} wish.",

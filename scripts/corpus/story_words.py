@@ -27,7 +27,7 @@ NEIGHBOURS = ({"neighbour": "Mrs. Green", "woman": "woman", "nhe": "she", "nhim"
 COLOURS = tuple("red blue green yellow pink orange purple white brown black gray silver golden".split())
 TRAITS = tuple("kind curious happy brave clever shy cheerful gentle quiet friendly busy polite".split())
 HOMES = ("in a small house", "in a house by the lake", "in a little village", "in a white house", "near the forest",
-         "on a small farm", "by the sea", "at the edge of a town", "in a cozy cottage", "next to a river",
+         "on a green hill", "by the sea", "at the edge of a town", "in a cozy cottage", "next to a river",
          "on a quiet street", "on top of a green hill")  # fmt: skip
 HOBBIES = ("play outside", "sing", "draw", "run and jump", "read books", "dance", "help others", "tell stories",
            "look at the clouds", "paint", "pick flowers", "laugh", "make new things",
@@ -38,7 +38,7 @@ GREEN_PLACES = tuple(
     {"place": place, "at": f"{preposition} the {place}"}
     for preposition, places in {
         "in": "park, garden, forest, meadow, field, yard, woods, orchard, school garden, town garden, valley, big park",
-        "on": "green hill, farm, playground, river bank, hillside",
+        "on": "hilltop, farm, playground, river bank, hillside",
         "by": "lake, river, pond, old mill, little bridge, stream, old castle, duck pond",
         "at": "camp, picnic place",
     }.items()
