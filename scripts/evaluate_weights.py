@@ -110,24 +110,29 @@ def token_losses(model: Model, text: str) -> np.ndarray:
 
 
 def acceptances(target: Model, draft: Model, undistilled: Model, heldout: Sequence[dict[str, str]]) -> Iterator[str]:
-    """How often each draft's most probable token is the target's, along the target's greedy stories."""
+    """A table: the greedy acceptance of both drafts on stories that begin as held-out ones do."""
     texts = [document["text"] for document in heldout if document["kind"] == "story"][:ACCEPTANCE_STORIES]
-    agreed: dict[str, list[np.ndarray]] = {"distilled from story": [], "trained on the text alone": []}
-    for text in track(texts, "acceptance", console=CONSOLE):
-        prompt = target.tokenizer.encode(text)[:OPENING_TOKENS]
-        new = minillm.generate(target, prompt, STORY_TOKENS, Sampling(temperature=0)).tokens
-        for model, shares in zip((draft, undistilled), agreed.values(), strict=True):
-            choices = forward(model, prompt + new)[len(prompt) - 1 : -1].argmax(axis=-1)
-            shares.append(choices == np.array(new))
-    yield "| the same draft | greedy acceptance on stories | tokens |\n|---|---|---|"
-    for name, shares in agreed.items():
-        yield f"| {name} | {np.concatenate(shares).mean():.3f} | {sum(map(len, shares))} |"
+    openings = [target.tokenizer.decode(target.tokenizer.encode(text)[:OPENING_TOKENS]) for text in texts]
+    yield "| the same draft | greedy acceptance on stories |\n|---|---|"
+    for name, model in {"distilled from story": draft, "trained on the text alone": undistilled}.items():
+        yield f"| {name} | {acceptance(target, model, openings):.3f} |"
     yield ""
+
+
+def acceptance(target: Model, draft: Model, openings: Sequence[str]) -> float:
+    """The share of the target's greedy tokens after these openings that are the draft's most probable ones too."""
+    agreed = []
+    for opening in track(openings, "acceptance", console=CONSOLE):
+        prompt = target.tokenizer.encode(opening)
+        new = minillm.generate(target, prompt, STORY_TOKENS).tokens
+        choices = forward(draft, prompt + new)[len(prompt) - 1 : -1].argmax(axis=-1)  # [new]
+        agreed.append(choices == np.array(new))
+    return float(np.concatenate(agreed).mean())
 
 
 def sampled_stories(model: Model) -> Iterator[str]:
     """Stories at temperature 0.7, seeds in order, none left out."""
-    yield f'{STORIES} stories at temperature 0.7 after "Once upon a time", seeds {STORY_SEED} to {STORIES}, unselected:\n'
+    yield f'{STORIES} stories at temperature 0.7 after "Once upon a time", seeds from {STORY_SEED} on, unselected:\n'
     for seed in track(range(STORY_SEED, STORY_SEED + STORIES), "stories", console=CONSOLE):
         sampling = Sampling(temperature=0.7, seed=seed)
         yield f"{seed}. Once upon a time{minillm.generate(model, 'Once upon a time', 256, sampling).text}"

@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--against", action="append", default=[], choices=["transformers", "llama-cpp"], help="also measure this engine"
     )
-    add_model_options(parser)
+    add_model_options(parser, "smollm2")
     parser.set_defaults(run=run)
 
 

@@ -10,7 +10,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from minillm.cli.options import add_model_options, add_sampling_options, max_new_tokens_from, sampling_from
+from minillm.cli.options import (
+    DEFAULT_CHAT_MODEL,
+    add_model_options,
+    add_sampling_options,
+    max_new_tokens_from,
+    sampling_from,
+)
 from minillm.cli.printing import one_line, print_json, write
 
 
@@ -18,7 +24,7 @@ def add_parser(commands: Any) -> None:
     """Describe the command."""
     parser = commands.add_parser("chat", help="talk with a model", description="Talk with a model.")
     parser.add_argument("--system", help="a system message, first in the conversation")
-    add_model_options(parser)
+    add_model_options(parser, DEFAULT_CHAT_MODEL)
     add_sampling_options(parser)
     parser.set_defaults(run=run)
 

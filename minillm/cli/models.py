@@ -23,10 +23,16 @@ def run(options: argparse.Namespace) -> int:
         return 0
     for model, folder in models:
         print(f"{model.name}: {model.description}")
-        print(f"  {model.parameters / 1e6:.0f} M parameters, {model.license}")
-        print(f"  {f'on disk: {folder}' if folder else 'not on disk: fetched at first use'}")
+        print(f"  {model.parameters / 1e6:.3g} M parameters, {model.license}")
+        print(f"  {_where(model, folder)}")
     print("Also: a folder in Hugging Face layout, a .gguf file, or hf:org/name.")
     return 0
+
+
+def _where(model: RegisteredModel, folder: Path | None) -> str:
+    if model.make is None:
+        return "ships with minillm"
+    return f"on disk: {folder}" if folder else "not on disk: fetched at first use"
 
 
 def _described(model: RegisteredModel, folder: Path | None) -> dict[str, str | int]:

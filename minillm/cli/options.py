@@ -6,14 +6,16 @@ from typing import Any
 from minillm.checks import check_whole
 from minillm.sampling import Sampling
 
-DEFAULT_MODEL = "smollm2"
+DEFAULT_MODEL, DEFAULT_CHAT_MODEL = "story", "smollm2"  # story ships with minillm and continues text; it cannot chat
 DEFAULT_NEW_TOKENS = 256
 
 
-def add_model_options(parser: Any) -> None:
+def add_model_options(parser: Any, default: str = DEFAULT_MODEL) -> None:
     """--model, --backend, --dtype, --json."""
     parser.add_argument(
-        "--model", default=DEFAULT_MODEL, help="a name from `minillm models`, a folder, a .gguf file, or hf:org/name"
+        "--model",
+        default=default,
+        help=f"a name from `minillm models`, a folder, a .gguf file, or hf:org/name (default: {default})",
     )
     parser.add_argument("--backend", default="numpy", help="numpy (fast) or plain (what the formulas say)")
     parser.add_argument("--dtype", default="float32", help="float32 or float64")

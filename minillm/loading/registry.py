@@ -10,18 +10,26 @@ from minillm.loading.checkpoint import Checkpoint
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """One model: what it is, and how its folder comes to be."""
+    """One model: what it is, and how its folder comes to be.
+
+    Attributes:
+        make: fetches it into a folder of the user's cache; None for a model that ships with minillm.
+    """
 
     name: str
     description: str
     parameters: int
     license: str
-    make: Callable[[Path], None]
+    make: Callable[[Path], None] | None = None
+
+    @property
+    def place(self) -> Path:
+        """Where it lies, or would."""
+        return bundled_weights() / self.name if self.make is None else cache_folder() / "models" / self.name
 
     def folder(self) -> Path | None:
-        """Where it lies, or None if it has not been fetched."""
-        place = cache_folder() / "models" / self.name
-        return place if place.is_dir() else None
+        """Where it lies, or None if it is not there."""
+        return self.place if self.place.is_dir() else None
 
     def fetch(self) -> Path:
         """Its folder, fetched if need be.
@@ -29,10 +37,11 @@ class RegisteredModel:
         Raises:
             OSError: it could not be fetched; the message says what to do.
         """
-        place = cache_folder() / "models" / self.name
-        if not place.is_dir():
-            self.make(place)
-        return place
+        if not self.place.is_dir():
+            if self.make is None:
+                raise FileNotFoundError(f"{self.place}: missing, though it ships with minillm; install minillm anew")
+            self.make(self.place)
+        return self.place
 
     def open(self) -> Checkpoint:
         """Its checkpoint, fetched if need be.
@@ -47,7 +56,14 @@ class RegisteredModel:
         try:
             return read_folder(place, self.name)
         except (ValueError, OSError) as problem:
-            raise ValueError(f"{problem}; remove the damaged folder {place} and it is fetched again") from None
+            mend = "install minillm anew" if self.make is None else "remove it and it is fetched again"
+            raise ValueError(f"{problem}; the folder {place} is damaged: {mend}") from None
+
+
+def bundled_weights() -> Path:
+    """The models that ship with minillm: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parents[1] / "weights"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "weights"
 
 
 def _smollm2(destination: Path) -> None:
@@ -57,6 +73,8 @@ def _smollm2(destination: Path) -> None:
 
 
 REGISTRY = {
+    "story": RegisteredModel("story", "little stories, capitals, sums and patterns; the default", 2_755_008, "MIT"),
+    "story-draft": RegisteredModel("story-draft", "a draft for story, distilled from it", 229_696, "MIT"),
     "smollm2": RegisteredModel(
         "smollm2", "SmolLM2-135M-Instruct, a small chat model", 134_515_008, "Apache-2.0", _smollm2
     ),

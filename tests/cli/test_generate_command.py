@@ -1,6 +1,7 @@
 """`minillm generate`: what it prints, in every form of output."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -135,8 +136,10 @@ def test_standard_input_that_is_no_prompt(finish, model_folder, data, expected):
 
 def test_models_lists_what_can_be_loaded(call, tmp_path, monkeypatch):
     monkeypatch.setenv("MINILLM_CACHE", str(tmp_path))
-    (model,) = json.loads(call("models", "--json").out)["models"]
-    assert (model["name"], model["folder"]) == ("smollm2", "")
+    folders = {model["name"]: model["folder"] for model in json.loads(call("models", "--json").out)["models"]}
+    assert list(folders) == ["story", "story-draft", "smollm2"]
+    assert (Path(folders["story"]) / "config.json").is_file() and folders["smollm2"] == ""
+    assert "ships with minillm" in call("models").out
     assert "not on disk: fetched at first use" in call("models").out
     (tmp_path / "models" / "smollm2").mkdir(parents=True)
     assert f"on disk: {tmp_path / 'models' / 'smollm2'}" in call("models").out

@@ -37,7 +37,7 @@ GENERATE = {
     "an unknown dtype": (["x", "--dtype", "int4"], "dtype is 'int4'; expected one of"),
 }  # fmt: skip
 MODELS = {
-    "no such model": ("no-such-model", "no model 'no-such-model': expected smollm2, a folder"),
+    "no such model": ("no-such-model", "no model 'no-such-model': expected story, story-draft, smollm2, a folder"),
     "no name": ("", "expected a name, a folder"),
     "a name with a NUL": ("a\0b", "expected a name, a folder"),
     "no hub name": ("hf:../../etc", "expected hf:org/name"),
