@@ -41,14 +41,30 @@ def main() -> int:
     target, draft = (minillm.load(ROOT / "weights" / name) for name in ("story", "story-draft"))
     undistilled = minillm.load(options.work / "story-draft-text")
     sections = {
-        "story": "\n".join([*abilities(target), *perplexities(target, heldout), *sampled_stories(target)]),
-        "story-draft": "\n".join([*acceptances(target, draft, undistilled, heldout), *perplexities(draft, heldout)]),
+        "story": "\n".join(
+            [*loss_curve("story"), *abilities(target), *perplexities(target, heldout), *sampled_stories(target)]
+        ),
+        "story-draft": "\n".join(
+            [
+                *loss_curve("story-draft"),
+                *acceptances(target, draft, undistilled, heldout),
+                *perplexities(draft, heldout),
+            ]
+        ),
     }
     for name, section in sections.items():
         print(f"## {name}\n\n{section}\n")
         if options.cards:
             write_card(ROOT / "weights" / name / "MODEL_CARD.md", section)
     return 0
+
+
+def loss_curve(name: str) -> Iterator[str]:
+    """Some points of the training run's loss curve."""
+    rows = (ROOT / "weights" / name / "loss.csv").read_text(encoding="utf-8").splitlines()[1:]
+    shown = rows[:: max(1, len(rows) // 8)] + rows[-1:]
+    steps, losses = zip(*(row.split(",") for row in dict.fromkeys(shown)), strict=True)
+    yield f"| step | {' | '.join(steps)} |\n|---{'|---' * len(steps)}|\n| loss, nats a token | {' | '.join(losses)} |\n"
 
 
 def heldout_documents(work: Path) -> list[dict[str, str]]:

@@ -15,6 +15,7 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "
 
 import argparse
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -75,8 +76,12 @@ def main() -> int:
         if parameters is None:
             print(f"{name}: stopped and saved; run the same command to go on", file=sys.stderr)
             return 130
-        folder = options.work if name == "story-draft-text" else WEIGHTS
-        export(parameters, folder / name)
+        folder = (options.work if name == "story-draft-text" else WEIGHTS) / name
+        export(parameters, folder)
+        shutil.copy(options.work / f"{name}.csv", folder / "loss.csv")
+        for file in (WEIGHTS / "story").glob("tokenizer*.json"):
+            if folder != file.parent:
+                shutil.copy(file, folder)
     return 0
 
 
