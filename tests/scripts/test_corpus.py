@@ -1,12 +1,17 @@
 """The corpus is right, the same for the same seed, and shows nothing in training that it holds out."""
 
+import os
 import re
+import subprocess
+import sys
 from itertools import islice, pairwise
 from pathlib import Path
 from random import Random
 
 import pytest
+import train_tokenizer
 from corpus import facts, patterns, probes, stories, sums
+from corpus.story_words import GIRLS
 from make_corpus import MIXTURE, TOKENIZER, make_corpus, write_jsonl
 from tokenizers import Tokenizer as RustTokenizer
 
@@ -40,6 +45,22 @@ def test_same_seed_same_bytes_and_another_seed_others(tokenizer, tmp_path):
         write_jsonl(tmp_path / name, make_corpus(20_000, seed, tokenizer)[0])
     a, b, c = ((tmp_path / name).read_bytes() for name in "abc")
     assert a == b != c
+
+
+def test_the_corpus_does_not_depend_on_the_hash_seed():
+    """Python orders sets and hashes texts anew in every process; the corpus must not notice."""
+    code = "import sys; from make_corpus import documents; from itertools import islice; from corpus import probes\n"
+    code += "print([list(islice(documents(k, 1), 30)) for k in ('story', 'sum', 'copy')], probes.all_probes())"
+    printed = [
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert printed[0] == printed[1] != b""
 
 
 def test_tokens_come_near_to_the_number_asked_and_to_the_mixture(corpus, tokenizer):
@@ -136,6 +157,18 @@ def test_stories_use_only_pronouns_of_their_cast(told):
     assert checked > 50
 
 
+def test_pronouns_belong_to_the_name(told):
+    for _, slots in told:
+        for name, pronoun in (("hero", "he"), ("pal", "phe")):
+            assert (slots[name] in GIRLS) == (slots[pronoun] == "she"), slots
+
+
+@pytest.mark.parametrize("noun", ["apple", "egg", "igloo", "orange", "umbrella"])
+def test_an_stands_before_a_vowel(noun):
+    assert stories.with_article(noun) == f"an {noun}"
+    assert stories.with_article("b" + noun) == f"a b{noun}"
+
+
 def test_stories_name_the_hero_early_and_late(told):
     for text, slots in told:
         assert slots["hero"] in text[:90] and slots["hero"] in text[-300:], text
@@ -160,6 +193,14 @@ def test_tokenizer_has_2048_tokens_digits_alone_and_comes_back(told):
     assert len(tokenizer.encode(" 68")) == 3 and len(tokenizer.encode("1234567890")) == 10
     for text in (*(text for text, _ in told[:100]), "naïve 日本語 🙂\n\t x"):
         assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_a_trained_tokenizer_keeps_digits_alone(monkeypatch):
+    for name, few in {"STORIES": 300, "FACTS": 100, "NAME_COPIES": 3}.items():
+        monkeypatch.setattr(train_tokenizer, name, few)
+    trained = train_tokenizer.train()
+    assert trained.get_vocab_size() == 2048 and trained.token_to_id("<|endoftext|>") == 0
+    assert [token for token in trained.get_vocab() if re.search(r"\d", token) and len(token) > 1] == []
 
 
 def test_sums_probes_ask_every_held_out_pair():
