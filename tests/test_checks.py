@@ -66,10 +66,27 @@ def test_decode_refuses_what_is_no_token(token):
     assert cache.length == 0
 
 
-@pytest.mark.parametrize("capacity", [0, -1, 17, 2**60])
-def test_a_capacity_must_fit_the_context(capacity):
-    with pytest.raises(ValueError, match="expected a whole number from 1 to the context of 16"):
+@pytest.mark.parametrize("capacity", [0, -1])
+def test_a_cache_has_room_for_at_least_one_token(capacity):
+    with pytest.raises(ValueError, match=r"^capacity is .*expected a whole number of at least 1$"):
         KVCache(MODEL, capacity)
+
+
+@pytest.mark.parametrize("capacity", [2**40, 2**56, 2**62, 2**90])
+def test_more_capacity_than_memory_is_one_line(capacity):
+    with pytest.raises(ValueError, match=rf"^capacity is {capacity}, .* GB are more than there is memory") as caught:
+        KVCache(MODEL, capacity)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("capacity", [{}, {"capacity": 17}], ids=["default", "17"])
+def test_a_cache_larger_than_the_context_is_fine_and_the_context_still_holds(capacity):
+    """A context of 16 tokens, and the default capacity is 2048."""
+    cache = KVCache(MODEL, **capacity)
+    minillm.prefill(MODEL, [1] * 16, cache)
+    with pytest.raises(ValueError, match=r"16 \+ 1 tokens are more than the model's context of 16"):
+        minillm.decode_step(MODEL, 1, cache)
+    assert cache.length == 16
 
 
 @pytest.mark.parametrize("length", [-1, 4])
