@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from minillm.arrays import Array, Float
 from minillm.attention import Pieces
-from minillm.checks import check_model, check_whole
+from minillm.checks import check_model, check_whole, shown
 
 if TYPE_CHECKING:
     from minillm.model import Model
@@ -43,9 +43,9 @@ class KVCache:
             self.keys = model.ops.zeros(shape, model.dtype)
             self.values = model.ops.zeros(shape, model.dtype)
         except (MemoryError, OverflowError, ValueError):  # the last two: more bytes than an array can have
-            gigabytes = 2 * math.prod(shape) * model.dtype.itemsize / 1e9
+            gigabytes = 2 * math.prod(shape) * model.dtype.itemsize // 10**9
             raise ValueError(
-                f"capacity is {capacity}, and its {gigabytes:.3g} GB are more than there is memory; pass a smaller one"
+                f"capacity is {shown(capacity)}: there is no memory of {shown(gigabytes)} GB; pass a smaller one"
             ) from None
 
     @property
@@ -80,9 +80,7 @@ class KVCache:
         Raises:
             ValueError: length is negative or more than the cache holds.
         """
-        if type(length) is not int or not 0 <= length <= self.length:
-            raise ValueError(f"cannot truncate to {length!r} tokens: expected a whole number from 0 to {self.length}")
-        self.length = length
+        self.length = check_whole("length", length, 0, self.length)
 
     def fork(self) -> "KVCache":
         """An independent copy that holds the same tokens."""

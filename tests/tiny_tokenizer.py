@@ -1,5 +1,7 @@
 """A tokenizer small enough for tests: a token for each byte, a few merges, two special tokens."""
 
+import json
+
 from tokenizers.pre_tokenizers import ByteLevel
 
 from minillm.loading.tokenizer import Tokenizer
@@ -34,4 +36,4 @@ VOCAB_SIZE = len(definition()["model"]["vocab"])  # 261
 
 
 def tiny_tokenizer(chat_template: str | None = CHATML) -> Tokenizer:
-    return Tokenizer(definition(), chat_template=chat_template)
+    return Tokenizer(json.dumps(definition()).encode(), chat_template=chat_template)
