@@ -67,13 +67,26 @@ def check_tokens(model: "Model", tokens: Any) -> Int[Array, "tokens"]:
         raise ValueError("tokens: expected at least one token id, found none; is the prompt empty?")
     if ids.dtype.kind not in "iu":
         raise ValueError(f"tokens: expected whole numbers, found {ids.dtype.type.__name__.strip('_')}")
-    vocab_size, context = model.config.vocab_size, model.config.max_position_embeddings
+    vocab_size = model.config.vocab_size
     if ids.min() < 0 or ids.max() >= vocab_size:
         bad = int(ids[(ids < 0) | (ids >= vocab_size)][0])
         raise ValueError(f"tokens: id {bad} is outside the vocabulary, 0 to {vocab_size - 1}")
-    if len(ids) > context:
-        raise ValueError(f"{len(ids)} tokens are more than the model's context of {context}; shorten the prompt")
+    check_context(model, len(ids))
     return ids.astype(np.int64)
+
+
+def check_context(model: "Model", tokens: int) -> None:
+    """Raise ValueError if a sequence of so many tokens is longer than the model's context."""
+    context = model.config.max_position_embeddings
+    if tokens > context:
+        raise ValueError(f"{shown(tokens)} tokens are more than the model's context of {context}")
+
+
+def check_room(model: "Model", cache: Any, new_tokens: int) -> None:
+    """Raise ValueError unless this is a cache of this model in which so many more tokens fit, and in its context."""
+    check_cache(model, cache)
+    cache.check_room(new_tokens)
+    check_context(model, cache.length + new_tokens)
 
 
 def check_batch(
@@ -84,17 +97,12 @@ def check_batch(
     pairs = isinstance(batch, Sequence) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in batch)
     if not pairs or not batch:
         raise ValueError("batch: expected a list of at least one (tokens, cache)")
-    for _, cache in batch:
-        check_cache(model, cache)
     caches = [cache for _, cache in batch]
     if len({id(cache) for cache in caches}) < len(caches):
         raise ValueError("batch: each sequence needs a cache of its own, but one cache is there twice; fork() it")
     new_tokens = [check_tokens(model, tokens) for tokens, _ in batch]
-    context = model.config.max_position_embeddings
     for tokens, cache in zip(new_tokens, caches, strict=True):
-        cache.check_room(len(tokens))
-        if cache.length + len(tokens) > context:
-            raise ValueError(f"{cache.length} + {len(tokens)} tokens are more than the model's context of {context}")
+        check_room(model, cache, len(tokens))
     return new_tokens, caches
 
 

@@ -84,9 +84,26 @@ def test_a_cache_larger_than_the_context_is_fine_and_the_context_still_holds(cap
     """A context of 16 tokens, and the default capacity is 2048."""
     cache = KVCache(MODEL, **capacity)
     minillm.prefill(MODEL, [1] * 16, cache)
-    with pytest.raises(ValueError, match=r"16 \+ 1 tokens are more than the model's context of 16"):
+    with pytest.raises(ValueError, match="17 tokens are more than the model's context of 16"):
         minillm.decode_step(MODEL, 1, cache)
     assert cache.length == 16
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 4])
+def test_a_prompt_beyond_the_context_leaves_a_larger_cache_as_it_was(chunk):
+    cache = KVCache(MODEL, 40)
+    minillm.prefill(MODEL, [1] * 10, cache)
+    keys = cache.keys.copy()
+    with pytest.raises(ValueError, match="17 tokens are more than the model's context of 16"):
+        minillm.prefill(MODEL, [2] * 7, cache, chunk)
+    assert cache.length == 10 and np.array_equal(cache.keys, keys)
+
+
+def test_naive_decode_refuses_at_once_what_would_outgrow_the_context():
+    assert len(minillm.naive_decode(MODEL, [1] * 10, 7)) == 7  # the last new token is never fed back
+    for count in (8, 10**9):
+        with pytest.raises(ValueError, match="tokens are more than the model's context of 16"):
+            minillm.naive_decode(MODEL, [1] * 10, count)
 
 
 @pytest.mark.parametrize("length", [-1, 4])
