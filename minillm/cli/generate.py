@@ -132,14 +132,17 @@ def _show_phases(generation: Any) -> None:
     """Tokenization, prefill, then a line for each step: the token, its probability, the next three candidates."""
     from rich.text import Text
 
+    from minillm.generation import PREFILL_CHUNK
+
     count = len(generation.prompt)
+    passes = math.ceil(count / PREFILL_CHUNK) if generation.cache else 1
 
     def shown(token: int) -> str:
         return repr(generation.model.tokenizer.token_text(token))  # repr: no character that steers a terminal
 
     show(Text(f"Tokenize: {count} tokens: {' '.join(f'{shown(t)}={t}' for t in generation.prompt)}"))
     effect = "fill the KV cache and give the first logits" if generation.cache else "give the first logits; no cache"
-    show(Text(f"Prefill: {count} tokens in one pass {effect}"))
+    show(Text(f"Prefill: {count} tokens in {'one pass' if passes == 1 else f'{passes} passes'} {effect}"))
     for number, step in enumerate(generation):
         others = [(token, logprob) for token, logprob in step.logprobs.best if token != step.token][:3]
         rest = "  ".join(f"{shown(token)} {math.exp(logprob):.1%}" for token, logprob in others)

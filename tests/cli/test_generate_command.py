@@ -114,6 +114,11 @@ def test_phases_show_tokens_prefill_and_each_step(generate, record):
         assert chosen.count("%") == 1 and others.count("%") == 3
 
 
+def test_phases_tell_how_many_passes_a_long_prompt_takes(call, endless_model_folder):
+    command = ("generate", "b" * 1025, "--raw", "--show-phases", "--model", endless_model_folder, "--max-new-tokens", 1)
+    assert "Prefill: 1025 tokens in 3 passes fill the KV cache" in " ".join(call(*command).out.split())
+
+
 def test_phases_without_a_cache_do_not_speak_of_one(generate):
     shown = generate("abc", "--raw", "--show-phases", "--no-cache", "--max-new-tokens", 2)
     assert "give the first logits; no cache" in shown
