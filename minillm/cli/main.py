@@ -89,6 +89,8 @@ def _parse_and_run(arguments: list[str] | None) -> int:
 
 def _prepare_output() -> None:
     """A character that the terminal's encoding lacks becomes a question mark instead of a failure."""
+    if sys.stderr is None:  # closed: messages must not land in the output
+        sys.stderr = open(os.devnull, "w")
     if sys.stdout is None:
         raise OSError("standard output is closed; expected a terminal, a file or a pipe")
     if hasattr(sys.stdout, "reconfigure"):
