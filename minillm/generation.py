@@ -142,7 +142,7 @@ class Generation:
         capacity = len(self.prompt) + self.max_new_tokens - 1
         self.cache = (cache or KVCache(model, capacity)) if use_cache else None
         needs_text = model.stored_tokenizer is not None or self.sampling.stop
-        self.text_stream = TextStream(model.tokenizer, self.sampling.stop) if needs_text else None
+        self.text_stream = TextStream(model.tokenizer, self.sampling.stop, self.prompt) if needs_text else None
         self.output: Output | None = None
 
     def __iter__(self) -> Iterator[Step]:

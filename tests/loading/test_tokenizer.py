@@ -8,7 +8,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_folder import loaded_or_refused, refused, write_folder, write_json
-from tiny_tokenizer import SPECIAL, definition, tiny_tokenizer
+from tiny_tokenizer import SPECIAL, definition, llama2_style, llama2_tokenizer, tiny_tokenizer
 
 import minillm
 from minillm.loading.tokenizer import Tokenizer
@@ -120,29 +120,9 @@ def test_without_a_tokenizer_token_ids_work_and_text_is_refused(tmp_path):
         minillm.generate(model, "Hello")
 
 
-def llama2_style() -> dict:
-    """SentencePiece's BPE as transformers converts it: '▁' for a space, bytes for what has no token."""
-    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "b", "▁a", "ab", "▁ab"]
-    special = {"special": True, "normalized": False, "single_word": False, "lstrip": False, "rstrip": False}
-    values = definition() | {
-        "added_tokens": [{"id": i, "content": pieces[i], **special} for i in range(3)],
-        "normalizer": {"type": "Sequence", "normalizers": [
-            {"type": "Prepend", "prepend": "▁"},
-            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
-        "pre_tokenizer": None,
-        "decoder": {"type": "Sequence", "decoders": [
-            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
-            {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
-    }  # fmt: skip
-    values["model"] |= {"vocab": {piece: i for i, piece in enumerate(pieces)}, "byte_fallback": True,
-                        "fuse_unk": True, "unk_token": "<unk>", "merges": [["▁", "a"], ["a", "b"], ["▁a", "b"]],
-                        }  # fmt: skip
-    return values
-
-
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁"), min_size=1))
 def test_any_text_comes_back_in_the_llama_2_style(text):
-    tokenizer = Tokenizer(json.dumps(llama2_style()).encode(), bos_token="<s>", eos_token="</s>", add_bos=True)
+    tokenizer = llama2_tokenizer()
     ids = tokenizer.encode_prompt(text)
     assert ids[0] == 1 and not {0, 1, 2} & set(ids[1:])
     assert tokenizer.decode(ids[1:]) == text
