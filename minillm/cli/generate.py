@@ -115,7 +115,7 @@ def _print_table(generation: Any) -> None:
         ("time per token", seconds_text(out.timings.tpot_s)),
         ("prefill", f"{prefill:.1f} tokens/s"),
         ("decode", f"{decode:.1f} tokens/s"),
-        ("KV cache", f"{bytes_text(out.kv_cache_bytes)}, reserved for {_capacity(generation)} tokens"),
+        ("KV cache", _cache_text(generation)),
     ]
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
@@ -124,8 +124,10 @@ def _print_table(generation: Any) -> None:
     show(table)
 
 
-def _capacity(generation: Any) -> int:
-    return generation.cache.capacity if generation.cache else 0
+def _cache_text(generation: Any) -> str:
+    if generation.cache is None:
+        return "none"
+    return f"{bytes_text(generation.cache.nbytes)}, reserved for {generation.cache.capacity} tokens"
 
 
 def _show_phases(generation: Any) -> None:

@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     warnings.showwarning = _show_warning
+    warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's; what is not finite is found in the logits, in one line
     try:
         _prepare_output()
         code = _parse_and_run(arguments)

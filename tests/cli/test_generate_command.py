@@ -1,6 +1,7 @@
 """`minillm generate`: what it prints, in every form of output."""
 
 import json
+import re
 
 import pytest
 
@@ -122,6 +123,7 @@ def test_phases_tell_how_many_passes_a_long_prompt_takes(call, endless_model_fol
 def test_phases_without_a_cache_do_not_speak_of_one(generate):
     shown = generate("abc", "--raw", "--show-phases", "--no-cache", "--max-new-tokens", 2)
     assert "give the first logits; no cache" in shown
+    assert re.search(r"KV cache +none", shown)
 
 
 def test_a_dash_reads_the_prompt_from_standard_input(finish, model_folder):

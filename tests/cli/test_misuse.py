@@ -3,7 +3,10 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from model_folder import save_model_folder
+from safetensors.numpy import load_file, save_file
 
 GENERATE = {
     "no prompt": ([], "the following arguments are required: prompt"),
@@ -109,6 +112,17 @@ def test_a_file_that_is_no_model(call, tmp_path):
 def test_a_cut_gguf(call, tmp_path):
     (tmp_path / "cut.gguf").write_bytes(b"GGUF\x03")
     assert_refused(call("generate", "x", "--model", tmp_path / "cut.gguf"), "cut.gguf")
+
+
+@pytest.mark.parametrize("damage", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize("extra", [[], ["--json"], ["--no-cache"], ["--temperature", "1"]], ids=" ".join)
+def test_weights_that_are_no_numbers(call, tmp_path, damage, extra):
+    """NumPy's own warnings on the way there stay away."""
+    file = save_model_folder(tmp_path) / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.layers.1.mlp.up_proj.weight"][0] = damage
+    save_file(tensors, file)
+    assert_refused(call("generate", "x", "--model", tmp_path, *extra), "its weights overflow, or are damaged")
 
 
 def test_a_folder_without_tokenizer(call, tmp_path, model_folder):
