@@ -12,13 +12,28 @@ if TYPE_CHECKING:
     from minillm.model import Model
 
 
+def shown(value: Any) -> str:
+    """A value as messages show it: short, and on one line."""
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # a number of thousands of digits, an object whose own repr fails
+        return f"of type {type(value).__name__} and too large to show"
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:
     """A whole number in a range; NumPy's integers pass, booleans and floats do not."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or value < low or (high is not None and value > high):
         bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
-        raise ValueError(f"{name} is {str(value)[:40]!r}; expected a whole number {bounds}")
+        raise ValueError(f"{name} is {shown(value)}; expected a whole number {bounds}")
     return int(value)
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise ValueError unless this is True or False."""
+    if type(value) is not bool:
+        raise ValueError(f"{name} is {shown(value)}; expected True or False")
 
 
 def check_model(model: Any) -> None:
@@ -45,38 +60,49 @@ def check_tokens(model: "Model", tokens: Any) -> Int[Array, "tokens"]:
     except ValueError as problem:
         raise ValueError("tokens: expected a flat list of token ids, found lists of different lengths") from problem
     if ids.ndim != 1:
-        raise ValueError(f"tokens: expected a flat list of token ids, found {ids.ndim} dimensions")
+        found = f"{ids.ndim} dimensions" if ids.ndim else type(tokens).__name__
+        hint = "; model.tokenizer.encode makes them of text" if isinstance(tokens, str) else ""
+        raise ValueError(f"tokens: expected a flat list of token ids, found {found}{hint}")
     if not len(ids):
         raise ValueError("tokens: expected at least one token id, found none; is the prompt empty?")
     if ids.dtype.kind not in "iu":
-        raise ValueError(f"tokens: expected whole numbers, found {ids.dtype}")
-    vocab_size, context = model.config.vocab_size, model.config.max_position_embeddings
+        raise ValueError(f"tokens: expected whole numbers, found {ids.dtype.type.__name__.strip('_')}")
+    vocab_size = model.config.vocab_size
     if ids.min() < 0 or ids.max() >= vocab_size:
         bad = int(ids[(ids < 0) | (ids >= vocab_size)][0])
         raise ValueError(f"tokens: id {bad} is outside the vocabulary, 0 to {vocab_size - 1}")
-    if len(ids) > context:
-        raise ValueError(f"{len(ids)} tokens are more than the model's context of {context}; shorten the prompt")
+    check_context(model, len(ids))
     return ids.astype(np.int64)
+
+
+def check_context(model: "Model", tokens: int) -> None:
+    """Raise ValueError if a sequence of so many tokens is longer than the model's context."""
+    context = model.config.max_position_embeddings
+    if tokens > context:
+        raise ValueError(f"{shown(tokens)} tokens are more than the model's context of {context}")
+
+
+def check_room(model: "Model", cache: Any, new_tokens: int) -> None:
+    """Raise ValueError unless this is a cache of this model in which so many more tokens fit, and in its context."""
+    check_cache(model, cache)
+    cache.check_room(new_tokens)
+    check_context(model, cache.length + new_tokens)
 
 
 def check_batch(
     model: "Model", batch: Sequence[tuple[Any, "KVCache"]]
 ) -> tuple[list[Int[Array, "_"]], list["KVCache"]]:
     """The token arrays and the caches of a batch, after everything that could go wrong has been looked at."""
+    check_model(model)
     pairs = isinstance(batch, Sequence) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in batch)
     if not pairs or not batch:
         raise ValueError("batch: expected a list of at least one (tokens, cache)")
-    for _, cache in batch:
-        check_cache(model, cache)
     caches = [cache for _, cache in batch]
     if len({id(cache) for cache in caches}) < len(caches):
         raise ValueError("batch: each sequence needs a cache of its own, but one cache is there twice; fork() it")
     new_tokens = [check_tokens(model, tokens) for tokens, _ in batch]
-    context = model.config.max_position_embeddings
     for tokens, cache in zip(new_tokens, caches, strict=True):
-        cache.check_room(len(tokens))
-        if cache.length + len(tokens) > context:
-            raise ValueError(f"{cache.length} + {len(tokens)} tokens are more than the model's context of {context}")
+        check_room(model, cache, len(tokens))
     return new_tokens, caches
 
 
@@ -85,7 +111,7 @@ def check_logit_rows(logit_rows: Sequence[int] | None, new_tokens: Sequence[Arra
     if logit_rows is None:
         return [1] * len(new_tokens)
     if not isinstance(logit_rows, Sequence) or len(logit_rows) != len(new_tokens):
-        raise ValueError(f"logit_rows is {str(logit_rows)[:40]}; expected {len(new_tokens)} numbers, one a sequence")
+        raise ValueError(f"logit_rows is {shown(logit_rows)}; expected {len(new_tokens)} numbers, one a sequence")
     return [check_whole("logit_rows", n, 0, len(t)) for n, t in zip(logit_rows, new_tokens, strict=True)]
 
 

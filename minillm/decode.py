@@ -1,7 +1,7 @@
 """Decode: one token in, the logits for the next one out. And the same without a cache, which everything is equal to."""
 
 from minillm.arrays import Array, Float
-from minillm.checks import check_tokens, check_whole
+from minillm.checks import check_context, check_tokens, check_whole
 from minillm.kv_cache import KVCache
 from minillm.model import Model
 from minillm.sampling import greedy
@@ -35,7 +35,8 @@ def naive_decode(model: Model, tokens: Tokens, max_new_tokens: int) -> list[int]
     """
     sequence = [int(token) for token in check_tokens(model, tokens)]
     prompt_tokens = len(sequence)
-    for _ in range(check_whole("max_new_tokens", max_new_tokens, 0)):
+    check_context(model, prompt_tokens + check_whole("max_new_tokens", max_new_tokens, 0) - 1)  # the last is not fed
+    for _ in range(max_new_tokens):
         logits = forward(model, sequence)[-1]  # [vocab]
         sequence.append(greedy(model.ops.to_host(logits)))
     return sequence[prompt_tokens:]

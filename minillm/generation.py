@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array
-from minillm.checks import check_model, check_tokens, check_whole
+from minillm.checks import check_flag, check_model, check_tokens, check_whole, shown
 from minillm.decode import decode_step
 from minillm.kv_cache import KVCache
 from minillm.model import Model
@@ -96,7 +96,7 @@ def encode_prompt(model: Model, prompt: Prompt) -> list[int]:
             raise ValueError("the prompt is empty; expected some text")
     elif isinstance(prompt, list | tuple) and prompt and isinstance(prompt[0], dict):
         ids = model.tokenizer.apply_chat_template(list(prompt))
-    elif isinstance(prompt, list | tuple | np.ndarray):
+    elif isinstance(prompt, Sequence | np.ndarray) and not isinstance(prompt, bytes):
         ids = prompt  # type: ignore[assignment]
     else:
         raise ValueError(f"prompt is of type {type(prompt).__name__}; expected text, token ids or chat messages")
@@ -133,6 +133,7 @@ class Generation:
         if not isinstance(self.sampling, Sampling):
             raise ValueError(f"sampling is of type {type(sampling).__name__}; expected a minillm.Sampling")
         check_whole("max_new_tokens", max_new_tokens, 1)
+        check_flag("use_cache", use_cache)
         if self.sampling.logprobs is not None:
             check_whole("logprobs", self.sampling.logprobs, 0, model.config.vocab_size)
         self.prompt = encode_prompt(model, prompt)
@@ -141,7 +142,7 @@ class Generation:
         capacity = len(self.prompt) + self.max_new_tokens - 1
         self.cache = (cache or KVCache(model, capacity)) if use_cache else None
         needs_text = model.stored_tokenizer is not None or self.sampling.stop
-        self.text_stream = TextStream(model.tokenizer, self.sampling.stop) if needs_text else None
+        self.text_stream = TextStream(model.tokenizer, self.sampling.stop, self.prompt) if needs_text else None
         self.output: Output | None = None
 
     def __iter__(self) -> Iterator[Step]:
@@ -222,6 +223,8 @@ def generate(
     on_step: Callable[[Step], Any] | None = None,
 ) -> Output:
     """Run one request to its end. The arguments are those of `Generation`; `on_step` is called with every new token."""
+    if on_step is not None and not callable(on_step):
+        raise ValueError(f"on_step is {shown(on_step)}; expected a function of one Step")
     generation = Generation(model, prompt, max_new_tokens, sampling, use_cache)
     for step in generation:
         if on_step is not None:

@@ -5,11 +5,12 @@ says which entries count: `truncate` only lowers it, and whatever lies beyond is
 Size: 2 (keys and values) * layers * kv_heads * head_dim * bytes per number, for each token of capacity.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 from minillm.arrays import Array, Float
 from minillm.attention import Pieces
-from minillm.checks import check_model
+from minillm.checks import check_model, check_whole, shown
 
 if TYPE_CHECKING:
     from minillm.model import Model
@@ -29,20 +30,23 @@ class KVCache:
 
         Args:
             model: the model whose keys and values it will hold.
-            capacity: the most tokens it can hold.
+            capacity: the most tokens it can hold; more than the model's context is of no use, and no harm.
 
         Raises:
-            ValueError: capacity is not a whole number from 1 to the model's longest context.
+            ValueError: capacity is not a whole number of at least 1, or there is not so much memory.
         """
         check_model(model)
-        config = model.config
-        if type(capacity) is not int or not 1 <= capacity <= config.max_position_embeddings:
-            limit = config.max_position_embeddings
-            raise ValueError(f"capacity is {capacity!r}; expected a whole number from 1 to the context of {limit}")
+        capacity, config = check_whole("capacity", capacity, 1), model.config
         shape = (config.num_hidden_layers, config.num_key_value_heads, capacity, config.head_dim)
         self.model, self.capacity, self.length = model, capacity, 0
-        self.keys = model.ops.zeros(shape, model.dtype)
-        self.values = model.ops.zeros(shape, model.dtype)
+        try:
+            self.keys = model.ops.zeros(shape, model.dtype)
+            self.values = model.ops.zeros(shape, model.dtype)
+        except (MemoryError, OverflowError, ValueError):  # the last two: more bytes than an array can have
+            gigabytes = 2 * math.prod(shape) * model.dtype.itemsize // 10**9
+            raise ValueError(
+                f"capacity is {shown(capacity)}: there is no memory of {shown(gigabytes)} GB; pass a smaller one"
+            ) from None
 
     @property
     def nbytes(self) -> int:
@@ -76,9 +80,7 @@ class KVCache:
         Raises:
             ValueError: length is negative or more than the cache holds.
         """
-        if type(length) is not int or not 0 <= length <= self.length:
-            raise ValueError(f"cannot truncate to {length!r} tokens: expected a whole number from 0 to {self.length}")
-        self.length = length
+        self.length = check_whole("length", length, 0, self.length)
 
     def fork(self) -> "KVCache":
         """An independent copy that holds the same tokens."""

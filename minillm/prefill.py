@@ -6,7 +6,7 @@ and lets other requests decode in between (Agrawal et al., Sarathi, 2308.16369).
 """
 
 from minillm.arrays import Array, Float
-from minillm.checks import check_cache, check_tokens, check_whole
+from minillm.checks import check_room, check_tokens, check_whole
 from minillm.kv_cache import KVCache
 from minillm.model import Model
 from minillm.transformer import Tokens, forward_batch
@@ -28,8 +28,7 @@ def prefill(model: Model, tokens: Tokens, cache: KVCache, chunk: int | None = No
         ValueError: wrong tokens, or a cache without room; the cache is as it was.
     """
     tokens = check_tokens(model, tokens)
-    check_cache(model, cache)
-    cache.check_room(len(tokens))
+    check_room(model, cache, len(tokens))
     chunk = len(tokens) if chunk is None else check_whole("chunk", chunk, 1)
     last_chunk = (len(tokens) - 1) // chunk * chunk  # where the last chunk begins
     for first in range(0, last_chunk, chunk):

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Bool, Float
-from minillm.checks import check_whole
+from minillm.checks import check_flag, check_whole, shown
 
 LARGEST, SMALLEST = sys.float_info.max, 5e-324  # the bounds of a finite number above 0
 
@@ -62,11 +62,10 @@ class Sampling:
         for name in ("top_k", "seed", "logprobs"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 0)
-        if type(self.ignore_eos) is not bool:
-            raise ValueError(f"ignore_eos is {self.ignore_eos!r}; expected True or False")
+        check_flag("ignore_eos", self.ignore_eos)
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         if not isinstance(stop, list | tuple) or not all(isinstance(text, str) and text for text in stop):
-            raise ValueError(f"stop is {str(self.stop)[:40]!r}; expected a text or a list of texts, none of them empty")
+            raise ValueError(f"stop is {shown(self.stop)}; expected a text or a list of texts, none of them empty")
         object.__setattr__(self, "stop", tuple(stop))
 
     def generator(self) -> np.random.Generator:
@@ -154,5 +153,5 @@ def _finite(logits: Array) -> Array:
 
 def _check_number(name: str, value: Any, low: float, high: float, expected: str) -> None:
     number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
-    if not number or not low <= value <= high:
-        raise ValueError(f"{name} is {str(value)[:40]!r}; expected {expected}")
+    if not number or not low <= (float(value) if isinstance(value, np.floating) else value) <= high:
+        raise ValueError(f"{name} is {shown(value)}; expected {expected}")

@@ -22,11 +22,17 @@ class TextStream:
         stopped: whether a stop string was found; nothing comes after it.
     """
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
-        """No token yet. `stop` holds texts that end the stream, none of them empty."""
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = (), prompt: Sequence[int] = ()) -> None:
+        """No token yet.
+
+        Args:
+            tokenizer: turns tokens into text.
+            stop: texts that end the stream, none of them empty.
+            prompt: the tokens before, which are not given out; some decoders drop the space of a first word.
+        """
         self.tokenizer, self.stop = tokenizer, tuple(stop)
-        self.ids: list[int] = []
-        self.window_start = self.read = 0  # ids[window_start:read] give text that was decoded before
+        self.ids = list(prompt)
+        self.window_start, self.read = 0, len(self.ids)  # ids[window_start:read] give text that was decoded before
         self.held = ""  # decoded, and perhaps the beginning of a stop string
         self.text, self.stopped = "", False
 

@@ -66,10 +66,44 @@ def test_decode_refuses_what_is_no_token(token):
     assert cache.length == 0
 
 
-@pytest.mark.parametrize("capacity", [0, -1, 17, 2**60])
-def test_a_capacity_must_fit_the_context(capacity):
-    with pytest.raises(ValueError, match="expected a whole number from 1 to the context of 16"):
+@pytest.mark.parametrize("capacity", [0, -1])
+def test_a_cache_has_room_for_at_least_one_token(capacity):
+    with pytest.raises(ValueError, match=r"^capacity is .*expected a whole number of at least 1$"):
         KVCache(MODEL, capacity)
+
+
+@pytest.mark.parametrize("capacity", [2**40, 2**56, 2**62, 2**90])
+def test_more_capacity_than_memory_is_one_line(capacity):
+    expected = rf"^capacity is {capacity}: there is no memory of \d+ GB; pass a smaller one$"
+    with pytest.raises(ValueError, match=expected):
+        KVCache(MODEL, capacity)
+
+
+@pytest.mark.parametrize("capacity", [{}, {"capacity": 17}], ids=["default", "17"])
+def test_a_cache_larger_than_the_context_is_fine_and_the_context_still_holds(capacity):
+    """A context of 16 tokens, and the default capacity is 2048."""
+    cache = KVCache(MODEL, **capacity)
+    minillm.prefill(MODEL, [1] * 16, cache)
+    with pytest.raises(ValueError, match="17 tokens are more than the model's context of 16"):
+        minillm.decode_step(MODEL, 1, cache)
+    assert cache.length == 16
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 4])
+def test_a_prompt_beyond_the_context_leaves_a_larger_cache_as_it_was(chunk):
+    cache = KVCache(MODEL, 40)
+    minillm.prefill(MODEL, [1] * 10, cache)
+    keys = cache.keys.copy()
+    with pytest.raises(ValueError, match="17 tokens are more than the model's context of 16"):
+        minillm.prefill(MODEL, [2] * 7, cache, chunk)
+    assert cache.length == 10 and np.array_equal(cache.keys, keys)
+
+
+def test_naive_decode_refuses_at_once_what_would_outgrow_the_context():
+    assert len(minillm.naive_decode(MODEL, [1] * 10, 7)) == 7  # the last new token is never fed back
+    for count in (8, 10**9):
+        with pytest.raises(ValueError, match="tokens are more than the model's context of 16"):
+            minillm.naive_decode(MODEL, [1] * 10, count)
 
 
 @pytest.mark.parametrize("length", [-1, 4])

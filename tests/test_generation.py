@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import random_checkpoint
 from test_checks import CONFIG, MODEL
-from tiny_tokenizer import VOCAB_SIZE, tiny_tokenizer
+from tiny_tokenizer import VOCAB_SIZE, llama2_tokenizer, tiny_tokenizer
 
 import minillm
-from minillm import Sampling
+from minillm import Sampling, generation
 from minillm.backends import get_backend
 from minillm.generation import Generation
 from minillm.model import build
@@ -79,6 +79,15 @@ def test_streamed_pieces_join_to_the_text(seed, stop):
     assert "".join(minillm.stream(TEXT_MODEL, "ab", 12, sampling)) == out.text
 
 
+def test_the_text_continues_the_prompt_with_its_space(monkeypatch):
+    """A Llama 2 tokenizer drops the space of a text's first word, and the answer's first word is not that."""
+    tokenizer = llama2_tokenizer()
+    model = dataclasses.replace(TEXT_MODEL, stored_tokenizer=tokenizer)
+    chosen = iter(tokenizer.encode("é é")[3:])
+    monkeypatch.setattr(generation, "choose", lambda *_: next(chosen))
+    assert minillm.generate(model, "é", 3, ON).text == " é"
+
+
 def test_stream_checks_its_arguments_at_once():
     with pytest.raises(ValueError, match="is empty"):
         minillm.stream(TEXT_MODEL, "")
@@ -140,8 +149,7 @@ def test_a_cache_that_holds_the_beginning_is_not_computed_again():
     prompt = [1, 2, 3, 4, 5]
     cache = minillm.KVCache(MODEL, 16)
     minillm.prefill(MODEL, prompt[:3], cache)
-    generation = Generation(MODEL, prompt, 4, ON, cache=cache)
-    tokens = [step.token for step in generation]
+    tokens = [step.token for step in Generation(MODEL, prompt, 4, ON, cache=cache)]
     assert tokens == minillm.naive_decode(MODEL, prompt, 4)
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from random_models import architectures, random_model, token_lists
 
@@ -19,15 +19,15 @@ def test_forward_is_the_reference(backend, data):
     np.testing.assert_allclose(forward(model, tokens), expected, rtol=1e-10, atol=1e-10)
 
 
+@settings(max_examples=150)
 @given(data=st.data())
 def test_every_weight_changes_the_reference(data):
     """The models above would prove nothing if a norm or a bias were ignored by both sides."""
     config = data.draw(architectures())
     _, weights = random_model(config, data.draw(st.integers(0, 2**32)))
     name = data.draw(st.sampled_from(sorted(weights)))
-    # k biases and the rows of a window of one key can cancel exactly in the softmax; everything else must count
-    if "k_proj.bias" in name or "k_norm" in name or "q_" in name or "k_proj" in name:
-        return
+    if any(part in name for part in ("q_proj", "k_proj", "q_norm", "k_norm")):
+        assume(config.sliding_windows[int(name.split(".")[2])] != 1)  # who sees one key takes all of it, whatever q is
     tokens = list(range(8))
     before = reference.forward(config, weights, tokens)
     changed = weights | {name: weights[name] * 1.5 + 0.25}

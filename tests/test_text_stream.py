@@ -3,17 +3,19 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_tokenizer import VOCAB_SIZE, tiny_tokenizer
+from tiny_tokenizer import VOCAB_SIZE, llama2_tokenizer, tiny_tokenizer
 
 from minillm.text_stream import TextStream
 
 TOKENIZER = tiny_tokenizer()
+PARTS = ["a", "b", "c", " ", "ab", "é", "漢", "😀", "\n", "👩\u200d🚀"]
+WORDS = st.lists(st.sampled_from(PARTS), min_size=1).map("".join)
 ids_of_any_bytes = st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=60)
 
 
-def run(ids, stop=()):
+def run(ids, stop=(), tokenizer=TOKENIZER, prompt=()):
     """The pieces, up to a stop, and the stream."""
-    stream = TextStream(TOKENIZER, stop)
+    stream = TextStream(tokenizer, stop, prompt)
     pieces = []
     for token in ids:
         pieces.append(stream.push(token))
@@ -26,6 +28,17 @@ def run(ids, stop=()):
 def test_pieces_join_to_the_text(text):
     pieces, stream = run(TOKENIZER.encode(text))
     assert "".join(pieces) == stream.text == text
+
+
+@pytest.mark.parametrize("tokenizer", [TOKENIZER, llama2_tokenizer()], ids=["bytes", "llama 2"])
+@given(prompt=WORDS, text=WORDS)
+def test_pieces_continue_the_prompt(tokenizer, prompt, text):
+    """The prompt's text and the pieces together are the text of all tokens: no space of a first word is lost."""
+    before, after = tokenizer.encode(prompt), tokenizer.encode(prompt + text)
+    if after[: len(before)] == before:
+        pieces, _ = run(after[len(before) :], tokenizer=tokenizer, prompt=before)
+        assert prompt + "".join(pieces) == prompt + text
+        assert all("\ufffd" not in piece for piece in pieces)
 
 
 @given(text=st.text(min_size=1))

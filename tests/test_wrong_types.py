@@ -44,9 +44,9 @@ CASES = {
     "minillm.KVCache(model, '4')": "capacity",
     "minillm.KVCache(model, None)": "capacity",
     "minillm.KVCache(None, 4)": "expected a minillm.Model",
-    "cache.truncate(1.0)": "truncate",
-    "cache.truncate(True)": "truncate",
-    "cache.truncate(None)": "truncate",
+    "cache.truncate(1.0)": "length is 1.0; expected a whole number",
+    "cache.truncate(True)": "length is True; expected a whole number",
+    "cache.truncate(None)": "length is None; expected a whole number",
     "minillm.attention_weights(model, [1], 1.0)": "layer",
     "minillm.attention_weights(model, [1], True)": "layer",
     "minillm.attention_weights(model, [1], '0')": "layer",
@@ -63,6 +63,26 @@ CASES = {
     "minillm.generate(model, [1], 2, {'temperature': 1})": "expected a minillm.Sampling",
     "minillm.generate(model, [1], 2, minillm.Sampling(logprobs=999))": "logprobs",
     "minillm.stream(model, [1], 2, 'greedy')": "expected a minillm.Sampling",
+    "minillm.generate(model, [1], 2, use_cache='no')": "use_cache is 'no'; expected True or False",
+    "minillm.generate(model, [1], 2, on_step=3)": "on_step is 3; expected a function",
+    "minillm.generate(model, [1], -10**5000)": "max_new_tokens is of type int and too large to show",
+    "minillm.forward_batch(None, [([1], cache)])": "expected a minillm.Model",
+    "minillm.KVCache(model, 10**5000)": "capacity is of type int and too large to show: there is no memory",
+    "cache.truncate(numpy.ones((2, 2)))": "length is array",
+    "minillm.Sampling(temperature=numpy.float32('nan'))": r"temperature is np.float32\(nan\)",
+    "minillm.Sampling(ignore_eos='x' * 1000)": "ignore_eos",
+    "tokenizer.encode(None)": "text is of type NoneType; expected str",
+    "tokenizer.encode(b'bytes')": "text is of type bytes; expected str",
+    "tokenizer.encode(['a'])": "text is of type list; expected str",
+    "tokenizer.decode(3)": "ids is of type int; expected a list of token ids",
+    "tokenizer.decode(None)": "ids is of type NoneType",
+    "tokenizer.decode('ab')": "a token id is 'a'; expected a whole number",
+    "tokenizer.decode([1.5])": "a token id is 1.5; expected a whole number",
+    "tokenizer.decode([[1]])": r"a token id is \[1\]; expected a whole number",
+    "tokenizer.decode([None])": "a token id is None",
+    "tokenizer.decode([1], skip_special_tokens='no')": "skip_special_tokens is 'no'",
+    "tokenizer.apply_chat_template(None)": "messages",
+    "tokenizer.apply_chat_template('hello')": "messages",
     "minillm.load(None)": "expected a name",
     "minillm.load(3)": "expected a name",
     "minillm.load('')": "expected a name",
@@ -99,10 +119,11 @@ sys.path[:0] = ["tests", "tests/properties"]
 import numpy, minillm
 from test_checks import CONFIG
 from random_models import random_model
+from tiny_tokenizer import tiny_tokenizer
 results = {}
 for case in json.load(sys.stdin):
     model, _ = random_model(CONFIG, 0)
-    cache = minillm.KVCache(model, 8)
+    cache, tokenizer = minillm.KVCache(model, 8), tiny_tokenizer()
     try:
         eval(case)
         results[case] = ["nothing", ""]

@@ -1,4 +1,6 @@
-"""A tokenizer small enough for tests: a token for each byte, a few merges, two special tokens."""
+"""Tokenizers small enough for tests: a token for each byte, a few merges, two or three special tokens."""
+
+import json
 
 from tokenizers.pre_tokenizers import ByteLevel
 
@@ -34,4 +36,28 @@ VOCAB_SIZE = len(definition()["model"]["vocab"])  # 261
 
 
 def tiny_tokenizer(chat_template: str | None = CHATML) -> Tokenizer:
-    return Tokenizer(definition(), chat_template=chat_template)
+    return Tokenizer(json.dumps(definition()).encode(), chat_template=chat_template)
+
+
+def llama2_style() -> dict:
+    """SentencePiece's BPE as transformers converts it: '▁' for a space, bytes for what has no token."""
+    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "b", "▁a", "ab", "▁ab"]
+    special = {"special": True, "normalized": False, "single_word": False, "lstrip": False, "rstrip": False}
+    values = definition() | {
+        "added_tokens": [{"id": i, "content": pieces[i], **special} for i in range(3)],
+        "normalizer": {"type": "Sequence", "normalizers": [
+            {"type": "Prepend", "prepend": "▁"},
+            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
+        "pre_tokenizer": None,
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
+            {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
+    }  # fmt: skip
+    values["model"] |= {"vocab": {piece: i for i, piece in enumerate(pieces)}, "byte_fallback": True,
+                        "fuse_unk": True, "unk_token": "<unk>", "merges": [["▁", "a"], ["a", "b"], ["▁a", "b"]],
+                        }  # fmt: skip
+    return values
+
+
+def llama2_tokenizer() -> Tokenizer:
+    return Tokenizer(json.dumps(llama2_style()).encode(), bos_token="<s>", eos_token="</s>", add_bos=True)

@@ -67,7 +67,7 @@ class Conversation:
         self.model, self.max_new_tokens, self.sampling = model, max_new_tokens, sampling
         self.start = [{"role": "system", "content": system}] if system else []
         self.messages, self.cached = list(self.start), list[int]()
-        self.cache = KVCache(model, model.config.max_position_embeddings)
+        self.cache = KVCache(model, 1)  # grows with the conversation: the longest context may be more than the memory
 
     def reset(self) -> None:
         """Forget everything but the system message. What the cache holds of that is found again by comparing."""
@@ -84,6 +84,7 @@ class Conversation:
         messages = [*self.messages, {"role": "user", "content": question}]
         prompt = self.model.tokenizer.apply_chat_template(messages)
         new_tokens = min(self.max_new_tokens, self._room(prompt))
+        self._grow(len(prompt) + new_tokens - 1)
         text, generation = "", None
         tokens = list(prompt)
         try:
@@ -97,6 +98,14 @@ class Conversation:
             self.cached = tokens[: self.cache.length]
             if text or (generation and generation.output):
                 self.messages = [*messages, {"role": "assistant", "content": text}]
+
+    def _grow(self, tokens: int) -> None:
+        """A cache of twice this size, if it holds less than this; what the old one held is computed once more."""
+        from minillm.kv_cache import KVCache
+
+        if tokens > self.cache.capacity:
+            longest = self.model.config.max_position_embeddings
+            self.cache, self.cached = KVCache(self.model, min(2 * tokens, longest)), []
 
     def _room(self, prompt: list[int]) -> int:
         context = self.model.config.max_position_embeddings

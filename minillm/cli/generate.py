@@ -115,7 +115,7 @@ def _print_table(generation: Any) -> None:
         ("time per token", seconds_text(out.timings.tpot_s)),
         ("prefill", f"{prefill:.1f} tokens/s"),
         ("decode", f"{decode:.1f} tokens/s"),
-        ("KV cache", f"{bytes_text(out.kv_cache_bytes)}, reserved for {_capacity(generation)} tokens"),
+        ("KV cache", _cache_text(generation)),
     ]
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
@@ -124,22 +124,27 @@ def _print_table(generation: Any) -> None:
     show(table)
 
 
-def _capacity(generation: Any) -> int:
-    return generation.cache.capacity if generation.cache else 0
+def _cache_text(generation: Any) -> str:
+    if generation.cache is None:
+        return "none"
+    return f"{bytes_text(generation.cache.nbytes)}, reserved for {generation.cache.capacity} tokens"
 
 
 def _show_phases(generation: Any) -> None:
     """Tokenization, prefill, then a line for each step: the token, its probability, the next three candidates."""
     from rich.text import Text
 
+    from minillm.generation import PREFILL_CHUNK
+
     count = len(generation.prompt)
+    passes = math.ceil(count / PREFILL_CHUNK) if generation.cache else 1
 
     def shown(token: int) -> str:
         return repr(generation.model.tokenizer.token_text(token))  # repr: no character that steers a terminal
 
     show(Text(f"Tokenize: {count} tokens: {' '.join(f'{shown(t)}={t}' for t in generation.prompt)}"))
     effect = "fill the KV cache and give the first logits" if generation.cache else "give the first logits; no cache"
-    show(Text(f"Prefill: {count} tokens in one pass {effect}"))
+    show(Text(f"Prefill: {count} tokens in {'one pass' if passes == 1 else f'{passes} passes'} {effect}"))
     for number, step in enumerate(generation):
         others = [(token, logprob) for token, logprob in step.logprobs.best if token != step.token][:3]
         rest = "  ".join(f"{shown(token)} {math.exp(logprob):.1%}" for token, logprob in others)

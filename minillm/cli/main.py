@@ -58,6 +58,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     warnings.showwarning = _show_warning
+    warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's; what is not finite is found in the logits, in one line
     try:
         _prepare_output()
         code = _parse_and_run(arguments)
@@ -89,6 +90,8 @@ def _parse_and_run(arguments: list[str] | None) -> int:
 
 def _prepare_output() -> None:
     """A character that the terminal's encoding lacks becomes a question mark instead of a failure."""
+    if sys.stderr is None:  # closed: messages must not land in the output
+        sys.stderr = open(os.devnull, "w")
     if sys.stdout is None:
         raise OSError("standard output is closed; expected a terminal, a file or a pipe")
     if hasattr(sys.stdout, "reconfigure"):

@@ -5,6 +5,7 @@ import sys
 import unicodedata
 from typing import Any
 
+NARROWEST = 20  # columns; on less, which a broken COLUMNS may claim, rich would show nothing
 REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # show text in another order than it is stored
 
 
@@ -35,6 +36,7 @@ def show(*renderables: Any) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False)
+    console.width = max(console.width, NARROWEST)
     with console.capture() as drawn:
         console.print(*renderables, overflow="fold", sep="\n")
     sys.stdout.write(drawn.get())

@@ -3,6 +3,7 @@
 A GGUF holds the vocabulary and the merges, and only *names* how text is cut before merging (`tokenizer.ggml.pre`).
 """
 
+import json
 from typing import Any, TypeGuard
 
 from minillm.loading.tokenizer import Tokenizer
@@ -49,9 +50,9 @@ def tokenizer_from_gguf(metadata: dict[str, Any], eos_ids: tuple[int, ...]) -> T
     bos, eos = (_token(metadata, name, tokens) for name in ("bos", "eos"))
     template = metadata.get("tokenizer.chat_template")
     add_bos = metadata.get("tokenizer.ggml.add_bos_token") is True
-    return Tokenizer(
-        definition, eos_ids, template if isinstance(template, str) else None, bos, eos, add_bos, "tokenizer.ggml"
-    )
+    chat_template = template if isinstance(template, str) else None
+    text = json.dumps(definition).encode()
+    return Tokenizer(text, eos_ids, chat_template, bos, eos, add_bos, "tokenizer.ggml")
 
 
 def _texts(values: Any) -> TypeGuard[list[str]]:

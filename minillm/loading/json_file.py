@@ -7,6 +7,18 @@ from typing import Any
 LARGEST = 64_000_000
 
 
+def read_bytes(path: Path) -> bytes:
+    """The contents of a small file.
+
+    Raises:
+        ValueError: it is not small.
+        OSError: missing or unreadable.
+    """
+    if path.stat().st_size > LARGEST:
+        raise ValueError(f"{path.name}: {path.stat().st_size} bytes; expected at most {LARGEST}")
+    return path.read_bytes()
+
+
 def read_json(path: Path) -> Any:
     """The contents of a JSON file.
 
@@ -14,9 +26,7 @@ def read_json(path: Path) -> Any:
         ValueError: too large, not UTF-8, not JSON.
         OSError: missing or unreadable.
     """
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path.name}: {path.stat().st_size} bytes; expected at most {LARGEST}")
-    return parse_json(path.read_bytes(), path.name)
+    return parse_json(read_bytes(path), path.name)
 
 
 def parse_json(data: bytes, source: str) -> Any:

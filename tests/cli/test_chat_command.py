@@ -1,11 +1,12 @@
 """`minillm chat` with piped input: turns, reset, system message, JSON; and the cache that is kept between turns."""
 
+import dataclasses
 import json
 
 import pytest
 
 import minillm
-from minillm import Sampling
+from minillm import Sampling, generation
 from minillm.cli.chat import Conversation, common_prefix
 
 SAMPLING = Sampling(temperature=1.0, seed=4, top_k=20)
@@ -89,13 +90,31 @@ def test_an_answer_whose_last_token_comes_again_in_the_next_prompt(model):
         assert messages[3]["content"] == minillm.generate(model, messages[:3], 1, sampling).text
 
 
-def test_only_the_new_tokens_are_computed(model):
-    conversation = Conversation(model, "Be kind.", 6, SAMPLING)
-    answers(conversation, ["ab"])
-    before = conversation.cached
-    conversation.answer("abc", lambda text: None)
-    system = model.tokenizer.apply_chat_template([{"role": "system", "content": "Be kind."}])
-    assert common_prefix(before, conversation.cached) > len(system)
+def test_only_the_new_tokens_are_computed(model, monkeypatch):
+    """Of every prompt, what the cache does not hold yet: the new question, and the last token of the answer."""
+    computed = []
+
+    def prefill(model, tokens, cache, chunk):
+        computed.append(len(tokens))
+        return minillm.prefill(model, tokens, cache, chunk)
+
+    monkeypatch.setattr(generation, "prefill", prefill)
+    conversation = Conversation(model, "Be kind.", 2, SAMPLING)
+    messages = answers(conversation, ["ab", "x"])
+    first, second = (len(model.tokenizer.apply_chat_template(messages[:count])) for count in (2, 4))
+    assert computed[0] == first
+    assert computed[1] <= second - first
+
+
+def test_the_cache_grows_with_the_conversation_and_not_with_the_context(model_folder):
+    """A context of a million million tokens: no machine has the memory, and no conversation needs it."""
+    model = minillm.load(model_folder)
+    model = dataclasses.replace(model, config=dataclasses.replace(model.config, max_position_embeddings=10**15))
+    conversation = Conversation(model, None, 6, SAMPLING)
+    messages = answers(conversation, ["ab", "a long question: " + "b" * 100, "abc"])
+    assert len(conversation.cached) <= conversation.cache.capacity < 2000
+    for turn in (1, 3, 5):
+        assert messages[turn]["content"] == minillm.generate(model, messages[:turn], 6, SAMPLING).text
 
 
 @pytest.mark.parametrize(("cached", "prompt", "expected"), [

@@ -1,6 +1,7 @@
 """`minillm generate`: what it prints, in every form of output."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -115,9 +116,15 @@ def test_phases_show_tokens_prefill_and_each_step(generate, record):
         assert chosen.count("%") == 1 and others.count("%") == 3
 
 
+def test_phases_tell_how_many_passes_a_long_prompt_takes(call, endless_model_folder):
+    command = ("generate", "b" * 1025, "--raw", "--show-phases", "--model", endless_model_folder, "--max-new-tokens", 1)
+    assert "Prefill: 1025 tokens in 3 passes fill the KV cache" in " ".join(call(*command).out.split())
+
+
 def test_phases_without_a_cache_do_not_speak_of_one(generate):
     shown = generate("abc", "--raw", "--show-phases", "--no-cache", "--max-new-tokens", 2)
     assert "give the first logits; no cache" in shown
+    assert re.search(r"KV cache +none", shown)
 
 
 def test_a_dash_reads_the_prompt_from_standard_input(finish, model_folder):

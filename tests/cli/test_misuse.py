@@ -3,7 +3,10 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from model_folder import save_model_folder
+from safetensors.numpy import load_file, save_file
 
 GENERATE = {
     "no prompt": ([], "the following arguments are required: prompt"),
@@ -11,27 +14,27 @@ GENERATE = {
     "a prompt beyond the context": (["a" * 200], "more than the model's context of 128"),
     "half a surrogate": (["\udcff"], "half a surrogate pair"),
     "an unknown option": (["x", "--speed", "9"], "unrecognized arguments: --speed 9"),
-    "NaN temperature": (["x", "--temperature", "nan"], "temperature is 'nan'; expected a finite number"),
-    "negative temperature": (["x", "--temperature", "-1"], "temperature is '-1.0'; expected a finite number"),
-    "endless temperature": (["x", "--temperature", "inf"], "temperature is 'inf'; expected a finite number"),
+    "NaN temperature": (["x", "--temperature", "nan"], "temperature is nan; expected a finite number"),
+    "negative temperature": (["x", "--temperature", "-1"], "temperature is -1.0; expected a finite number"),
+    "endless temperature": (["x", "--temperature", "inf"], "temperature is inf; expected a finite number"),
     "temperature in words": (["x", "--temperature", "hot"], "argument --temperature: invalid float value: 'hot'"),
-    "top-p 0": (["x", "--top-p", "0"], "top_p is '0.0'; expected a number above 0 and at most 1"),
-    "top-p 1.5": (["x", "--top-p", "1.5"], "top_p is '1.5'; expected a number above 0 and at most 1"),
-    "NaN top-p": (["x", "--top-p", "nan"], "top_p is 'nan'; expected"),
-    "min-p 2": (["x", "--min-p", "2"], "min_p is '2.0'; expected"),
-    "negative top-k": (["x", "--top-k", "-1"], "top_k is '-1'; expected a whole number of at least 0"),
+    "top-p 0": (["x", "--top-p", "0"], "top_p is 0.0; expected a number above 0 and at most 1"),
+    "top-p 1.5": (["x", "--top-p", "1.5"], "top_p is 1.5; expected a number above 0 and at most 1"),
+    "NaN top-p": (["x", "--top-p", "nan"], "top_p is nan; expected"),
+    "min-p 2": (["x", "--min-p", "2"], "min_p is 2.0; expected"),
+    "negative top-k": (["x", "--top-k", "-1"], "top_k is -1; expected a whole number of at least 0"),
     "half a top-k": (["x", "--top-k", "1.5"], "argument --top-k: invalid int value"),
-    "no penalty": (["x", "--repetition-penalty", "0"], "repetition_penalty is '0.0'; expected"),
-    "negative seed": (["x", "--seed", "-1"], "seed is '-1'; expected a whole number of at least 0"),
+    "no penalty": (["x", "--repetition-penalty", "0"], "repetition_penalty is 0.0; expected"),
+    "negative seed": (["x", "--seed", "-1"], "seed is -1; expected a whole number of at least 0"),
     "a seed of 5000 digits": (["x", "--seed", "9" * 5000], "argument --seed: invalid int value"),
-    "no new tokens": (["x", "--max-new-tokens", "0"], "--max-new-tokens is '0'; expected a whole number from 1 to"),
-    "fewer than none": (["x", "--max-new-tokens", "-1"], "--max-new-tokens is '-1'; expected"),
+    "no new tokens": (["x", "--max-new-tokens", "0"], "--max-new-tokens is 0; expected a whole number from 1 to"),
+    "fewer than none": (["x", "--max-new-tokens", "-1"], "--max-new-tokens is -1; expected"),
     "more than fit": (["x", "--raw", "--max-new-tokens", "129"], "expected a whole number from 1 to 128"),
     "far more than fit": (["x", "--max-new-tokens", "9" * 60], "expected a whole number from 1 to"),
     "an empty stop": (["x", "--stop", ""], "expected a text or a list of texts, none of them empty"),
     "logprobs for people": (["x", "--logprobs", "2"], "--logprobs is shown in JSON only"),
-    "negative logprobs": (["x", "--json", "--logprobs", "-2"], "logprobs is '-2'; expected"),
-    "more logprobs than tokens": (["x", "--json", "--logprobs", "999"], "logprobs is '999'; expected"),
+    "negative logprobs": (["x", "--json", "--logprobs", "-2"], "logprobs is -2; expected"),
+    "more logprobs than tokens": (["x", "--json", "--logprobs", "999"], "logprobs is 999; expected"),
     "phases in JSON": (["x", "--json", "--show-phases"], "--show-phases is a display"),
     "an unknown backend": (["x", "--backend", "tpu"], "expected one of"),
     "an unknown dtype": (["x", "--dtype", "int4"], "dtype is 'int4'; expected one of"),
@@ -47,8 +50,8 @@ OTHERS = {
     "an unknown command": (["sing"], "invalid choice: 'sing'"),
     "an unknown option of models": (["models", "--all"], "unrecognized arguments: --all"),
     "an argument of chat": (["chat", "hello"], "unrecognized arguments: hello"),
-    "no rounds": (["bench", "--rounds", "0"], "--rounds is '0'; expected a whole number from 1"),
-    "no context": (["bench", "--context", "-5"], "--context is '-5'; expected"),
+    "no rounds": (["bench", "--rounds", "0"], "--rounds is 0; expected a whole number from 1"),
+    "no context": (["bench", "--context", "-5"], "--context is -5; expected"),
 }
 
 
@@ -109,6 +112,17 @@ def test_a_file_that_is_no_model(call, tmp_path):
 def test_a_cut_gguf(call, tmp_path):
     (tmp_path / "cut.gguf").write_bytes(b"GGUF\x03")
     assert_refused(call("generate", "x", "--model", tmp_path / "cut.gguf"), "cut.gguf")
+
+
+@pytest.mark.parametrize("damage", [np.nan, np.inf, -np.inf, 3e38])
+@pytest.mark.parametrize("extra", [[], ["--json"], ["--no-cache"], ["--temperature", "1"]], ids=" ".join)
+def test_weights_that_are_no_numbers(call, tmp_path, damage, extra):
+    """NumPy's own warnings on the way there stay away."""
+    file = save_model_folder(tmp_path) / "model.safetensors"
+    tensors = load_file(file)
+    tensors["model.layers.1.mlp.up_proj.weight"][0] = damage
+    save_file(tensors, file)
+    assert_refused(call("generate", "x", "--model", tmp_path, *extra), "its weights overflow, or are damaged")
 
 
 def test_a_folder_without_tokenizer(call, tmp_path, model_folder):

@@ -93,6 +93,13 @@ def test_nothing_is_cut_on_a_narrow_terminal(on_terminal, model_folder, columns)
         assert value in " ".join(table.split())
 
 
+@pytest.mark.parametrize("columns", ["0", "1", "-5", "wide", ""])
+def test_a_width_that_cannot_be_still_shows_everything(finish, model_folder, columns):
+    result = finish("generate", "hi", "--model", model_folder, "--max-new-tokens", 2, env={"COLUMNS": columns})
+    assert (result.code, result.err) == (0, "")
+    assert "finished by length" in " ".join(result.out.split())
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
 def test_an_encoding_without_the_characters_shows_question_marks(finish, model_folder, encoding):
     arguments = ("hé 漢", "--model", model_folder, "--temperature", 5, "--seed", 1, "--show-phases")
@@ -132,3 +139,8 @@ def test_a_closed_standard_output_is_one_line(finish, model_folder):
     result = finish("models", stdout=None, preexec_fn=lambda: os.close(1))
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert "standard output is closed" in result.err
+
+
+def test_with_standard_error_closed_messages_are_lost_and_not_in_the_output(finish):
+    result = finish("generate", "x", "--model", "no-such-model", stderr=None, preexec_fn=lambda: os.close(2))
+    assert (result.code, result.out) == (2, "")

@@ -4,10 +4,11 @@ import json
 import random
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_folder import loaded_or_refused, refused, write_folder, write_json
-from tiny_tokenizer import SPECIAL, definition, tiny_tokenizer
+from tiny_tokenizer import SPECIAL, definition, llama2_style, llama2_tokenizer, tiny_tokenizer
 
 import minillm
 from minillm.loading.tokenizer import Tokenizer
@@ -36,7 +37,7 @@ def test_half_a_surrogate_pair_is_refused(text):
 
 @pytest.mark.parametrize("ids", [[-1], [2**31], [2**70], [3, -5]])
 def test_an_id_that_cannot_be_one_is_refused(ids):
-    with pytest.raises(ValueError, match=r"^decode: expected token ids"):
+    with pytest.raises(ValueError, match=r"^a token id is .*expected a whole number from 0"):
         TINY.decode(ids)
 
 
@@ -119,29 +120,48 @@ def test_without_a_tokenizer_token_ids_work_and_text_is_refused(tmp_path):
         minillm.generate(model, "Hello")
 
 
-def llama2_style() -> Tokenizer:
-    """SentencePiece's BPE as transformers converts it: '▁' for a space, bytes for what has no token."""
-    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "b", "▁a", "ab", "▁ab"]
-    special = {"special": True, "normalized": False, "single_word": False, "lstrip": False, "rstrip": False}
-    values = definition() | {
-        "added_tokens": [{"id": i, "content": pieces[i], **special} for i in range(3)],
-        "normalizer": {"type": "Sequence", "normalizers": [
-            {"type": "Prepend", "prepend": "▁"},
-            {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}]},
-        "pre_tokenizer": None,
-        "decoder": {"type": "Sequence", "decoders": [
-            {"type": "Replace", "pattern": {"String": "▁"}, "content": " "}, {"type": "ByteFallback"},
-            {"type": "Fuse"}, {"type": "Strip", "content": " ", "start": 1, "stop": 0}]},
-    }  # fmt: skip
-    values["model"] |= {"vocab": {piece: i for i, piece in enumerate(pieces)}, "byte_fallback": True,
-                        "fuse_unk": True, "unk_token": "<unk>", "merges": [["▁", "a"], ["a", "b"], ["▁a", "b"]],
-                        }  # fmt: skip
-    return Tokenizer(json.loads(json.dumps(values)), bos_token="<s>", eos_token="</s>", add_bos=True)
-
-
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁"), min_size=1))
 def test_any_text_comes_back_in_the_llama_2_style(text):
-    tokenizer = llama2_style()
+    tokenizer = llama2_tokenizer()
     ids = tokenizer.encode_prompt(text)
     assert ids[0] == 1 and not {0, 1, 2} & set(ids[1:])
     assert tokenizer.decode(ids[1:]) == text
+
+
+def with_more_tokens() -> dict:
+    """Added tokens behind the vocabulary: special, ordinary, and ordinary but named as an end of sequence."""
+    values = definition()
+    first, behind = values["added_tokens"][0], len(values["model"]["vocab"])
+    more = [("<think>", False), ("</s>", True), ("<eos>", False)]
+    values["added_tokens"] += [
+        first | {"id": behind + i, "content": text, "special": special} for i, (text, special) in enumerate(more)
+    ]
+    return values
+
+
+END = len(with_more_tokens()["model"]["vocab"]) + 2  # <eos>
+TEXTS = st.lists(st.sampled_from([*SPECIAL, "<think>", "</s>", "<eos>", "<s>", " ", "a", "▁", "é"])).map("".join)
+
+
+@pytest.mark.parametrize("make", [definition, llama2_style, with_more_tokens])
+@given(text=TEXTS)
+def test_text_and_templates_are_encoded_as_the_library_alone_does(make, text):
+    """Two views share one vocabulary here; the library is asked with a whole tokenizer of each kind."""
+    values = make()
+    for token in values["added_tokens"]:
+        token["special"] = token["special"] or token["id"] == END
+    library = tokenizers.Tokenizer.from_str(json.dumps(values))
+    ours = Tokenizer(json.dumps(make()).encode(), control_ids=[END])
+    assert ours.encode_with_special(text) == library.encode(text, add_special_tokens=False).ids
+    library.encode_special_tokens = True
+    ids = library.encode(text, add_special_tokens=False).ids
+    assert ours.encode(text) == ids
+    for skip in (True, False):
+        assert ours.decode(ids, skip) == library.decode(ids, skip)
+
+
+def test_an_end_of_sequence_token_is_special_whatever_the_file_says():
+    tokenizer = Tokenizer(json.dumps(with_more_tokens()).encode(), control_ids=[END])
+    assert tokenizer.special_tokens.keys() == {*SPECIAL, "</s>", "<eos>"}
+    assert END not in tokenizer.encode("<eos>") and tokenizer.encode_with_special("<eos>") == [END]
+    assert tokenizer.decode([END, *tokenizer.encode("a")], skip_special_tokens=True) == "a"

@@ -1,0 +1,61 @@
+"""Loading: every matrix is laid out once, and nothing is held twice."""
+
+import dataclasses
+import tracemalloc
+
+import numpy as np
+import pytest
+from model_folder import TEXT_CONFIG
+from random_models import ArrayTensor, random_checkpoint
+from safetensors.numpy import save_file
+
+from minillm.backends import get_backend
+from minillm.loading.checkpoint import Checkpoint
+from minillm.loading.safetensors_file import read_safetensors
+from minillm.model import build
+
+WIDE = dataclasses.replace(
+    TEXT_CONFIG, vocab_size=2000, hidden_size=128, intermediate_size=512, num_attention_heads=8, head_dim=16
+)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A checkpoint in a float32 file, half of whose matrices have a neighbour to be joined with."""
+    file = tmp_path_factory.mktemp("wide") / "model.safetensors"
+    tensors = {name: t.values.astype(np.float32) for name, t in random_checkpoint(WIDE, 0).tensors.items()}
+    save_file(tensors, file)
+    return Checkpoint("wide", WIDE, read_safetensors(file), None)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "plain"])
+def test_only_joined_matrices_take_memory_and_only_once(checkpoint, backend):
+    """The others, the embedding and the head that is the embedding too, stay in the mapped file."""
+    joined = sum(
+        int(np.prod(tensor.shape)) * 4
+        for name, tensor in checkpoint.tensors.items()
+        if name.split(".")[-2] in {"q_proj", "k_proj", "v_proj", "gate_proj", "up_proj"}
+    )
+    ops = get_backend(backend)
+    tracemalloc.start()
+    build(checkpoint, ops, np.dtype(np.float32))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert joined < peak < 1.1 * joined
+
+
+@pytest.mark.parametrize("inner, out", [(6, 9), (9, 6), (6, 48), (6, 49), (6, 6)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_the_fast_backend_lays_matrices_along_their_longer_axis(inner, out, order):
+    """But a very wide one, as an output head is, stays as it lies in its file."""
+    weight = np.asarray(np.random.default_rng(0).normal(size=(inner, out)), order=order)
+    prepared = get_backend("numpy").prepare(weight)
+    assert np.array_equal(prepared, weight)
+    assert prepared.flags.c_contiguous == (inner < out <= 8 * inner)
+    assert prepared.flags.f_contiguous == (not prepared.flags.c_contiguous)
+
+
+def test_an_unused_tensor_is_one_warning(checkpoint):
+    more = dict(checkpoint.tensors) | {"model.layers.9.extra.weight": ArrayTensor(np.ones(3))}
+    with pytest.warns(UserWarning, match=r"^wide: 1 tensors are not used: 'model.layers.9.extra.weight'$"):
+        build(dataclasses.replace(checkpoint, tensors=more), get_backend("numpy"), np.dtype(np.float32))
