@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from minillm.loading.json_file import read_json
+from minillm.loading.json_file import read_json, read_ordinary_file
 
+LARGEST_TOKENIZER, LARGEST_TEMPLATE = 64_000_000, 1_000_000  # bytes of tokenizer.json, of chat_template.jinja
 Result = TypeVar("Result")
 
 
@@ -65,7 +66,7 @@ class Tokenizer:
         """
         if not (folder / "tokenizer.json").exists():
             return None
-        definition = read_json(folder / "tokenizer.json")
+        definition = read_json(folder / "tokenizer.json", LARGEST_TOKENIZER)
         settings_file = folder / "tokenizer_config.json"
         settings = read_json(settings_file) if settings_file.exists() else {}
         if not isinstance(definition, dict) or not isinstance(settings, dict):
@@ -164,10 +165,8 @@ def _find_template(folder: Path, template: Any) -> str | None:
     """chat_template.jinja, or the one in tokenizer_config.json: a text, or a list of which "default" is taken."""
     file = folder / "chat_template.jinja"
     if file.exists():
-        if file.stat().st_size > 1_000_000:
-            raise ValueError("chat_template.jinja: larger than a megabyte")
         try:
-            return file.read_text(encoding="utf-8")
+            return read_ordinary_file(file, LARGEST_TEMPLATE).decode("utf-8")
         except UnicodeDecodeError:
             raise ValueError("chat_template.jinja: expected UTF-8") from None
     if isinstance(template, list):
