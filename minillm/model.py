@@ -78,7 +78,9 @@ class Model:
             ValueError: the model's files have no tokenizer.
         """
         if self.stored_tokenizer is None:
-            raise ValueError(f"{self.name} has no tokenizer.json: pass token ids instead of text")
+            raise ValueError(
+                f"{self.name} has no tokenizer.json, or none of a kind that is supported: pass token ids, not text"
+            )
         return self.stored_tokenizer
 
 
