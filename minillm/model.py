@@ -1,5 +1,7 @@
 """Model: a config, weights ready to multiply, a tokenizer and a backend. `load` makes one from files."""
 
+import math
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -76,7 +78,9 @@ class Model:
             ValueError: the model's files have no tokenizer.
         """
         if self.stored_tokenizer is None:
-            raise ValueError(f"{self.name} has no tokenizer.json: pass token ids instead of text")
+            raise ValueError(
+                f"{self.name} has no tokenizer.json, or none of a kind that is supported: pass token ids, not text"
+            )
         return self.stored_tokenizer
 
 
@@ -97,7 +101,17 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
     ops = get_backend(backend)
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
-    return build(open_checkpoint(name), ops, ops.dtype or DTYPES[dtype])
+    checkpoint, kept_as = open_checkpoint(name), ops.dtype or DTYPES[dtype]
+    needed = kept_as.itemsize * sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())  # bytes
+    too_large = ValueError(
+        f"{checkpoint.name}: not enough memory for its weights, {needed / 1e9:.1f} GB as {kept_as}; use a smaller model"
+    )
+    if needed > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):  # else the system ends us without a word
+        raise too_large
+    try:
+        return build(checkpoint, ops, kept_as)
+    except MemoryError:
+        raise too_large from None
 
 
 def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:

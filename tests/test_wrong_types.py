@@ -93,6 +93,7 @@ CASES = {
     "minillm.load('nothing\\0here')": "model",
     "minillm.load('x' * 5000)": "model",
     "minillm.load('two\\nlines')": "model",
+    "minillm.load(next(os.scandir(b'tests')))": "expected a name",
     "minillm.Sampling(temperature='hot')": "temperature",
     "minillm.Sampling(temperature=None)": "temperature",
     "minillm.Sampling(temperature=True)": "temperature",
@@ -116,7 +117,7 @@ CASES = {
 PROGRAM = """
 import json, sys
 sys.path[:0] = ["tests", "tests/properties"]
-import numpy, minillm
+import numpy, minillm, os
 from test_checks import CONFIG
 from random_models import random_model
 from tiny_tokenizer import tiny_tokenizer

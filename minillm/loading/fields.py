@@ -32,9 +32,9 @@ class Fields:
         return value
 
     def number(self, name: str, default: float | None = None, low: float = 0.0) -> float:
-        """A finite number above `low`."""
+        """A finite number above `low`; 1e-30 to 1e30, so that a few of them multiplied and divided stay finite."""
         value = self.get(name, default)
-        if type(value) not in (int, float) or not low < value < 1e30:  # false for NaN too
+        if type(value) not in (int, float) or not max(low, 1e-30) < value < 1e30:  # false for NaN too
             raise self.wrong(name, f"a finite number above {low:g}")
         return float(value)
 

@@ -17,7 +17,9 @@ def read_folder(folder: Path, name: str) -> Checkpoint:
         OSError: a file is missing or cannot be read.
     """
     if not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder}: config.json is missing; expected a folder in Hugging Face layout")
+        gguf = [f", or pass the file {path} itself" for path in sorted(folder.glob("*.gguf"))]
+        hint = gguf[0] if gguf else ""
+        raise FileNotFoundError(f"{folder}: config.json is missing; expected a folder in Hugging Face layout{hint}")
     generation_file = folder / "generation_config.json"
     generation = read_json(generation_file) if generation_file.exists() else None
     config = read_config(read_json(folder / "config.json"), "config.json", generation)

@@ -1,11 +1,19 @@
-"""Rebuild a tokenizer from the `tokenizer.*` metadata of a GGUF file: byte-level BPE, as in GPT-2 and its heirs.
+"""Rebuild a tokenizer from the `tokenizer.*` metadata of a GGUF file, of either kind that models of the family have.
 
-A GGUF holds the vocabulary and the merges, and only *names* how text is cut before merging (`tokenizer.ggml.pre`).
+`gpt2` is byte-level BPE, as in GPT-2 and its heirs. Such a file holds the vocabulary and the merges, and only *names*
+how text is cut before merging (`tokenizer.ggml.pre`). `llama` is SentencePiece's BPE, as in Llama 2 and Mistral 7B:
+`gguf_sentencepiece.py`. A tokenizer of another kind leaves a model that takes token ids. Source for the cuts, and for
+what a missing key means: llama.cpp's llama-vocab.cpp.
 """
 
 import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from reprlib import repr as short  # never long, whatever the value's size and depth
 from typing import Any, TypeGuard
 
+from minillm.loading.gguf_sentencepiece import sentencepiece_definition
 from minillm.loading.tokenizer import Tokenizer
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -14,62 +22,116 @@ LLAMA3 = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
-CONTROL, USER_DEFINED = 3, 4
+UPPER, LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
+TEKKEN = (
+    rf"[^\r\n\p{{L}}\p{{N}}]?[{UPPER}]*[{LOWER}]+|[^\r\n\p{{L}}\p{{N}}]?[{UPPER}]+[{LOWER}]*"
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4
 
 
-def tokenizer_from_gguf(metadata: dict[str, Any], eos_ids: tuple[int, ...]) -> Tokenizer:
-    """The tokenizer that this metadata describes.
+@dataclass(frozen=True)
+class Cuts:
+    """How text becomes the words that are merged.
+
+    `digits` are cut off one by one first; then `pattern` finds the words. With `whole_words`, a word that is a token is
+    taken whole, whether or not merges lead to it. `add_bos` holds where the file does not say.
+    """
+
+    pattern: str
+    digits: bool = False
+    whole_words: bool = False
+    add_bos: bool = False
+
+
+LIKE_LLAMA3 = Cuts(LLAMA3, whole_words=True, add_bos=True)
+CUTS = {
+    "default": Cuts(GPT2), "gpt-2": Cuts(GPT2), "smollm": Cuts(GPT2, digits=True), "refact": Cuts(GPT2, digits=True),
+    "starcoder": Cuts(GPT2, digits=True), "llama-bpe": LIKE_LLAMA3, "llama3": LIKE_LLAMA3, "llama-v3": LIKE_LLAMA3,
+    "falcon3": LIKE_LLAMA3, "smaug-bpe": Cuts(LLAMA3), "qwen2": Cuts(QWEN2), "deepseek-r1-qwen": Cuts(QWEN2),
+    "megrez": Cuts(QWEN2), "tekken": Cuts(TEKKEN, whole_words=True, add_bos=True),
+}  # fmt: skip
+
+
+def tokenizer_from_gguf(metadata: Mapping[str, Any], eos_ids: Sequence[int], source: str) -> Tokenizer | None:
+    """The tokenizer that this metadata describes; None if there is none, or, with a warning, none that is supported.
 
     Raises:
-        ValueError: a kind of tokenizer that is not supported, or lists that do not fit together.
+        ValueError: lists that do not fit together.
     """
-    kind, tokens = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.tokens")
-    types, merges = metadata.get("tokenizer.ggml.token_type"), metadata.get("tokenizer.ggml.merges")
-    if kind != "gpt2":
-        raise ValueError(
-            f"tokenizer.ggml.model is {str(kind)[:40]!r}; expected gpt2 (byte-level BPE), the one supported"
+    kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
+    if kind is None or kind == "none":
+        return None
+    if kind not in ("gpt2", "llama") or (kind == "gpt2" and (not isinstance(pre, str) or pre not in CUTS)):
+        name, value, known = ("model", kind, ["gpt2", "llama"]) if kind != "gpt2" else ("pre", pre, list(CUTS))
+        warnings.warn(
+            f"{source}: tokenizer.ggml.{name} is {short(value)}; expected {', '.join(known)}: pass token ids, not text",
+            stacklevel=5,
         )
-    if not _texts(tokens) or not _texts(merges) or not isinstance(types, list) or len(types) != len(tokens):
-        raise ValueError("tokenizer.ggml: expected tokens and merges as texts, and a token_type for each token")
-    if any(merge.count(" ") != 1 for merge in merges):
-        raise ValueError("tokenizer.ggml.merges: expected two tokens and a space between in each")
-    added = [
-        {"id": i, "content": tokens[i], "special": types[i] == CONTROL, "normalized": False, "single_word": False,
-         "lstrip": False, "rstrip": False}
-        for i in range(len(tokens)) if types[i] in (CONTROL, USER_DEFINED)
-    ]  # fmt: skip
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    definition = {
-        "version": "1.0", "truncation": None, "padding": None, "added_tokens": added, "normalizer": None,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*_cuts(metadata), byte_level]},
-        "post_processor": None, "decoder": byte_level,
-        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
-                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False, "ignore_merges": False,
-                  "vocab": {text: i for i, text in enumerate(tokens)}, "merges": [m.split(" ") for m in merges]},
-    }  # fmt: skip
+        return None
+    tokens, types = _vocabulary(metadata, source)
+    if kind == "gpt2":
+        cuts = CUTS[pre]
+        definition, add_bos = _byte_level_definition(metadata, tokens, cuts, source), cuts.add_bos
+    else:
+        definition, add_bos = sentencepiece_definition(metadata, tokens, types, source), True
     bos, eos = (_token(metadata, name, tokens) for name in ("bos", "eos"))
     template = metadata.get("tokenizer.chat_template")
-    add_bos = metadata.get("tokenizer.ggml.add_bos_token") is True
-    chat_template = template if isinstance(template, str) else None
-    text = json.dumps(definition).encode()
-    return Tokenizer(text, eos_ids, chat_template, bos, eos, add_bos, "tokenizer.ggml")
+    text = json.dumps(definition | {"version": "1.0", "added_tokens": _added(tokens, types)}).encode()
+    return Tokenizer(
+        text,
+        eos_ids,
+        template if isinstance(template, str) else None,
+        bos,
+        eos,
+        metadata.get("tokenizer.ggml.add_bos_token", add_bos) is True,
+        f"{source}: tokenizer.ggml",
+    )
 
 
-def _texts(values: Any) -> TypeGuard[list[str]]:
+def _vocabulary(metadata: Mapping[str, Any], source: str) -> tuple[list[str], list[int]]:
+    """All tokens' texts, and their types: 1 for a plain one."""
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    if not is_texts(tokens) or not tokens:
+        raise ValueError(f"{source}: tokenizer.ggml.tokens is {short(tokens)}; expected a list of texts")
+    types = metadata.get("tokenizer.ggml.token_type", [1] * len(tokens))
+    if not isinstance(types, list) or len(types) != len(tokens):
+        raise ValueError(f"{source}: tokenizer.ggml.token_type: expected a list of {len(tokens)}, one for each token")
+    return tokens, types
+
+
+def _added(tokens: list[str], types: list[int]) -> list[dict[str, Any]]:
+    """The tokens that are found in a text before it is cut; those that stand for no text are special."""
+    return [
+        {"id": i, "content": tokens[i], "special": types[i] != USER_DEFINED, "normalized": False, "single_word": False,
+         "lstrip": False, "rstrip": False}
+        for i in range(len(tokens)) if types[i] in (UNKNOWN, CONTROL, USER_DEFINED)
+    ]  # fmt: skip
+
+
+def _byte_level_definition(metadata: Mapping[str, Any], tokens: list[str], cuts: Cuts, source: str) -> dict[str, Any]:
+    """A tokenizer.json without its added tokens."""
+    merges = metadata.get("tokenizer.ggml.merges")
+    if not is_texts(merges) or any(merge.count(" ") != 1 for merge in merges):
+        raise ValueError(f"{source}: tokenizer.ggml.merges: expected texts, two tokens and a space between in each")
+    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+    digits = [{"type": "Digits", "individual_digits": True}] if cuts.digits else []
+    split = {"type": "Split", "pattern": {"Regex": cuts.pattern}, "behavior": "Isolated", "invert": False}
+    return {
+        "truncation": None, "padding": None, "normalizer": None, "post_processor": None, "decoder": byte_level,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*digits, split, byte_level]},
+        "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
+                  "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
+                  "ignore_merges": cuts.whole_words, "vocab": {text: i for i, text in enumerate(tokens)},
+                  "merges": [merge.split(" ") for merge in merges]},
+    }  # fmt: skip
+
+
+def is_texts(values: Any) -> TypeGuard[list[str]]:
+    """Whether this is a list of texts."""
     return isinstance(values, list) and all(isinstance(text, str) for text in values)
 
 
-def _token(metadata: dict[str, Any], name: str, tokens: list[str]) -> str:
+def _token(metadata: Mapping[str, Any], name: str, tokens: list[str]) -> str:
     number = metadata.get(f"tokenizer.ggml.{name}_token_id")
     return tokens[number] if type(number) is int and 0 <= number < len(tokens) else ""
-
-
-def _cuts(metadata: dict[str, Any]) -> list[dict[str, Any]]:
-    """How text is cut before merging."""
-    pre = metadata.get("tokenizer.ggml.pre", "default")
-    digits = [{"type": "Digits", "individual_digits": True}] if pre == "smollm" else []
-    patterns = {"smollm": GPT2, "gpt-2": GPT2, "default": GPT2, "llama-bpe": LLAMA3, "llama3": LLAMA3, "qwen2": QWEN2}
-    if not isinstance(pre, str) or pre not in patterns:
-        raise ValueError(f"tokenizer.ggml.pre is {str(pre)[:40]!r}; expected one of {', '.join(patterns)}")
-    split = {"type": "Split", "pattern": {"Regex": patterns[pre]}, "behavior": "Isolated", "invert": False}
-    return [*digits, split]

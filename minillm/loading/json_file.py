@@ -1,32 +1,31 @@
-"""JSON from strangers: size-limited, no duplicate names, and every failure is one line."""
+"""Text and JSON from strangers: size-limited, no duplicate names, and every failure is one line."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-LARGEST = 64_000_000
+LARGEST = 4_000_000  # bytes; parsed JSON can take thirty times the memory of its text
 
 
-def read_bytes(path: Path) -> bytes:
-    """The contents of a small file.
-
-    Raises:
-        ValueError: it is not small.
-        OSError: missing or unreadable.
-    """
-    if path.stat().st_size > LARGEST:
-        raise ValueError(f"{path.name}: {path.stat().st_size} bytes; expected at most {LARGEST}")
-    return path.read_bytes()
-
-
-def read_json(path: Path) -> Any:
+def read_json(path: Path, largest: int = LARGEST) -> Any:
     """The contents of a JSON file.
 
     Raises:
         ValueError: too large, not UTF-8, not JSON.
-        OSError: missing or unreadable.
+        OSError: missing, unreadable, or no ordinary file.
     """
-    return parse_json(read_bytes(path), path.name)
+    return parse_json(read_ordinary_file(path, largest), path.name)
+
+
+def read_ordinary_file(path: Path, largest: int) -> bytes:
+    """All of a file of at most so many bytes. A pipe or a device, which might never end, is not even opened."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path}: expected an ordinary file, found a folder, a pipe or a device")
+    with path.open("rb") as file:
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        raise ValueError(f"{path.name}: more than {largest} bytes; expected at most that many")
+    return data
 
 
 def parse_json(data: bytes, source: str) -> Any:

@@ -19,7 +19,7 @@ import numpy as np
 from minillm.arrays import Array
 from minillm.loading.json_file import parse_json, read_json
 
-LONGEST_HEADER = 100_000_000
+LONGEST_HEADER = LARGEST_INDEX = 25_000_000  # bytes: room for 200,000 tensors
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2,
          "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}  # fmt: skip
@@ -122,7 +122,7 @@ def read_folder_tensors(folder: Path) -> dict[str, MappedTensor]:
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.exists() or not index.exists():
         return read_safetensors(_required(single))
-    values = read_json(index)
+    values = read_json(index, LARGEST_INDEX)
     weight_map = values.get("weight_map") if isinstance(values, dict) else None
     if not isinstance(weight_map, dict):
         raise ValueError(f"{index.name}: expected an object weight_map of tensor names and file names")

@@ -12,8 +12,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minillm.checks import check_flag, check_whole
-from minillm.loading.json_file import read_bytes, read_json
+from minillm.loading.json_file import read_json, read_ordinary_file
 
+LARGEST_TOKENIZER, LARGEST_TEMPLATE = 64_000_000, 1_000_000  # bytes of tokenizer.json, of chat_template.jinja
 Result = TypeVar("Result")
 
 
@@ -62,7 +63,7 @@ class Tokenizer:
         if not isinstance(settings, dict):
             raise ValueError("tokenizer_config.json: expected a JSON object")
         return cls(
-            read_bytes(folder / "tokenizer.json"),
+            read_ordinary_file(folder / "tokenizer.json", LARGEST_TOKENIZER),
             [*eos_ids, *([] if bos_id is None else [bos_id])],
             _find_template(folder, settings.get("chat_template")),
             _token_text(settings.get("bos_token")),
@@ -187,10 +188,8 @@ def _find_template(folder: Path, template: Any) -> str | None:
     """chat_template.jinja, or the one in tokenizer_config.json: a text, or a list of which "default" is taken."""
     file = folder / "chat_template.jinja"
     if file.exists():
-        if file.stat().st_size > 1_000_000:
-            raise ValueError("chat_template.jinja: larger than a megabyte")
         try:
-            return file.read_text(encoding="utf-8")
+            return read_ordinary_file(file, LARGEST_TEMPLATE).decode("utf-8")
         except UnicodeDecodeError:
             raise ValueError("chat_template.jinja: expected UTF-8") from None
     if isinstance(template, list):

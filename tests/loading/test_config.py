@@ -14,7 +14,7 @@ DEEP = json.loads("[" * 900 + "]" * 900)
 SIZES = ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
          "num_key_value_heads", "max_position_embeddings", "head_dim"]  # fmt: skip
 ABSURD = [0, -1, True, False, 8.0, "8", [8], {"a": 8}, math.nan, math.inf, 10**400, 2**63, DEEP]
-NO_NUMBERS = [0, -1.0, True, "1e-5", [1e-5], math.nan, math.inf, -math.inf, 10**400, 1e300, DEEP]
+NO_NUMBERS = [0, -1.0, True, "1e-5", [1e-5], math.nan, math.inf, -math.inf, 10**400, 1e300, 5e-324, DEEP]
 NO_BOOLEANS = [0, 1, "true", None, [], {}, math.nan]
 
 
@@ -99,6 +99,7 @@ REFUSED = {
     "rope type is a list": ({"rope_scaling": {"type": ["linear"]}}, "type is ['linear']"),
     "rope without a factor": ({"rope_scaling": {"type": "linear"}}, "factor is None; expected a finite number"),
     "rope with a huge factor": ({"rope_scaling": {"type": "linear", "factor": 10**400}}, "factor is 1000"),
+    "rope with a tiny factor": ({"rope_scaling": {"type": "linear", "factor": 5e-324}}, "factor is 5e-324"),
     "rope with a factor of NaN": ({"rope_scaling": {"type": "linear", "factor": math.nan}}, "factor is nan"),
     "rope_theta inside is null": ({"rope_parameters": LLAMA3 | {"rope_theta": None}}, "rope_theta is None"),
     "rope turns a part": ({"rope_parameters": {"partial_rotary_factor": 0.25}}, "partial_rotary_factor is 0.25"),

@@ -25,7 +25,7 @@ MEMBER = "stand_in/model.gguf"
 DIM, HEADS, KV_HEADS, INNER = 8, 4, 2, 12
 
 
-def write_gguf(path):
+def write_gguf(path, pre="smollm"):
     """A Llama of one layer with the tiny tokenizer."""
     writer, tokenizer, values = GGUFWriter(path, "llama"), definition()["model"], np.random.default_rng(0)
     writer.add_context_length(64)
@@ -36,7 +36,7 @@ def write_gguf(path):
     writer.add_head_count_kv(KV_HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre("smollm")
+    writer.add_tokenizer_pre(pre)
     writer.add_token_list(list(tokenizer["vocab"]))
     writer.add_token_types([3, 3] + [1] * (len(tokenizer["vocab"]) - 2))
     writer.add_token_merges([" ".join(pair) for pair in tokenizer["merges"]])

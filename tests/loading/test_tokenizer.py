@@ -116,7 +116,7 @@ def test_without_a_tokenizer_token_ids_work_and_text_is_refused(tmp_path):
     (folder / "tokenizer.json").unlink()
     model = minillm.load(folder)
     assert minillm.generate(model, [3, 4], 2).text == ""
-    with pytest.raises(ValueError, match=r"no tokenizer\.json: pass token ids"):
+    with pytest.raises(ValueError, match=r"no tokenizer\.json, or .*: pass token ids"):
         minillm.generate(model, "Hello")
 
 

@@ -1,0 +1,118 @@
+"""The metadata of a GGUF file as the fields of a config.json, under Hugging Face's names.
+
+A key of the architecture that is neither read here nor known to be without effect gets one warning, as an unknown field
+of a config.json does. Source: ggml's docs/gguf.md; llama.cpp's llama-model.cpp, for what a missing key means.
+"""
+
+import warnings
+from collections.abc import Mapping
+from reprlib import repr as short  # never long, whatever the value's size and depth
+from typing import Any
+
+from minillm.loading.read_config import DEFAULTS
+
+READ = frozenset(
+    "vocab_size context_length embedding_length feed_forward_length block_count attention.head_count "
+    "attention.head_count_kv attention.key_length attention.value_length attention.layer_norm_rms_epsilon "
+    "attention.sliding_window attention.causal rope.dimension_count rope.freq_base rope.scaling.type "
+    "rope.scaling.factor rope.scale_linear expert_count".split()
+)
+WITHOUT_EFFECT = frozenset(
+    "attention.layer_norm_epsilon tensor_data_layout pooling_type use_parallel_residual expert_used_count "
+    "rope.scaling.original_context_length rope.scaling.finetuned".split()
+)
+
+
+def config_fields(metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], source: str) -> dict[str, Any]:
+    """The metadata as the fields of a config.json.
+
+    Args:
+        metadata: all of it, by key.
+        shapes: of the tensors by their GGUF names, `(in, out)`.
+        source: the file's name, for messages.
+
+    Raises:
+        ValueError: something that would change the result is not supported.
+    """
+    if metadata.get("split.count", 1) not in (0, 1):
+        parts = short(metadata["split.count"])
+        raise ValueError(f"{source}: is one of {parts} parts; join them with llama-gguf-split --merge")
+    architecture = metadata.get("general.architecture")
+    if not isinstance(architecture, str) or architecture not in DEFAULTS:
+        expected = ", ".join(sorted(DEFAULTS))
+        raise ValueError(f"{source}: general.architecture is {short(architecture)}; expected one of {expected}")
+    prefix = f"{architecture}."
+    own = {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}
+    _refuse_unsupported(metadata, own, shapes, source)
+    if unknown := sorted(own.keys() - READ - WITHOUT_EFFECT):
+        shown = ", ".join(repr(prefix + name)[:60] for name in unknown[:8])
+        warnings.warn(f"{source}: unknown metadata is ignored: {shown}", stacklevel=5)
+    return _sizes(own, shapes) | _tokens(metadata) | _variant(architecture, own, shapes) | _rope_scaling(own)
+
+
+def _sizes(own: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """What is not there has the default of the architecture; only the norm's epsilon has none."""
+    heads = own.get("attention.head_count")
+    fields = {
+        "vocab_size": own.get("vocab_size", shapes.get("token_embd.weight", (None,))[-1]),
+        "hidden_size": own.get("embedding_length"),
+        "intermediate_size": own.get("feed_forward_length"),
+        "num_hidden_layers": own.get("block_count"),
+        "num_attention_heads": heads,
+        "num_key_value_heads": own.get("attention.head_count_kv", heads),
+        "head_dim": own.get("attention.key_length", own.get("rope.dimension_count")),
+        "max_position_embeddings": own.get("context_length"),
+        "rope_theta": own.get("rope.freq_base"),
+    }
+    given = {name: value for name, value in fields.items() if value is not None}
+    return given | {"rms_norm_eps": own.get("attention.layer_norm_rms_epsilon")}
+
+
+def _tokens(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    ends = [metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
+    return {
+        "bos_token_id": metadata.get("tokenizer.ggml.bos_token_id"),
+        "eos_token_id": [end for end in ends if end is not None],
+    }
+
+
+def _variant(architecture: str, own: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """What the tensors tell, and which layers have a window. llama.cpp calls a Mistral `llama`."""
+    fields: dict[str, Any] = {"model_type": architecture, "tie_word_embeddings": "output.weight" not in shapes}
+    window = own.get("attention.sliding_window") or None
+    if architecture == "mistral" or (architecture == "llama" and window):
+        fields |= {"model_type": "mistral", "sliding_window": window}
+    elif architecture == "llama":
+        fields["attention_bias"] = "blk.0.attn_q.bias" in shapes
+        fields["mlp_bias"] = "blk.0.ffn_gate.bias" in shapes
+    return fields
+
+
+def _rope_scaling(own: Mapping[str, Any]) -> dict[str, Any]:
+    """A factor without a type is linear, and so is one under its older name."""
+    factor = own.get("rope.scaling.factor", own.get("rope.scale_linear"))
+    kind = own.get("rope.scaling.type", "none" if factor in (None, 0.0) else "linear")
+    return {} if kind == "none" else {"rope_scaling": {"rope_type": kind, "factor": factor}}
+
+
+def _refuse_unsupported(
+    metadata: Mapping[str, Any], own: Mapping[str, Any], shapes: Mapping[str, Any], source: str
+) -> None:
+    architecture, head_dim = metadata["general.architecture"], own.get("attention.key_length")
+    fine_if_expected = {
+        "expert_count": (not own.get("expert_count"), "0: mixtures of experts are not supported"),
+        "attention.causal": (own.get("attention.causal", True) is True, "true"),
+        "rope.dimension_count": (
+            head_dim is None or own.get("rope.dimension_count", head_dim) == head_dim,
+            f"attention.key_length, {short(head_dim)}: only whole heads are turned",
+        ),
+        "attention.sliding_window": (
+            not own.get("attention.sliding_window") or architecture in ("llama", "mistral"),
+            f"none: in a {architecture} file it does not say which layers have one",
+        ),
+    }
+    for name, (fine, expected) in fine_if_expected.items():
+        if not fine:
+            raise ValueError(f"{source}: {architecture}.{name} is {short(own[name])}; expected {expected}")
+    if "blk.0.attn_qkv.weight" in shapes:
+        raise ValueError(f"{source}: blk.0.attn_qkv.weight: expected q, k and v apart; convert without --fuse-qkv")

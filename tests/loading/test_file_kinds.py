@@ -1,0 +1,64 @@
+"""What stands where a file should: pipes and devices that never end, folders, links, and files that are too large."""
+
+import os
+import signal
+
+import pytest
+from tiny_folder import INDEX, refused, write_folder
+
+import minillm
+from minillm.loading import json_file, tokenizer
+
+OPTIONAL = ["generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+KINDS = {
+    "a pipe": os.mkfifo,
+    "a folder": lambda path: path.mkdir(),
+    "an endless device": lambda path: path.symlink_to("/dev/zero"),
+    "an empty device": lambda path: path.symlink_to("/dev/null"),
+}
+
+
+@pytest.fixture
+def impatience():
+    """Whoever reads a pipe that nobody writes to is interrupted."""
+
+    def give_up(*_):
+        raise RuntimeError("still waiting")
+
+    signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", INDEX, *OPTIONAL])
+def test_only_ordinary_files_are_opened(name, kind, tmp_path, impatience):
+    folder = write_folder(tmp_path / "model")
+    (folder / name).unlink(missing_ok=True)
+    if name == INDEX:
+        (folder / "model.safetensors").unlink()
+    KINDS[kind](folder / name)
+    refused(folder, "is missing|expected an ordinary file, found a folder, a pipe or a device$")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_an_ordinary_file_is_a_gguf(kind, tmp_path, impatience):
+    KINDS[kind](tmp_path / "x.gguf")
+    refused(tmp_path / "x.gguf", r"^no model|config\.json is missing")
+
+
+@pytest.mark.parametrize("name", [*OPTIONAL, "config.json"])
+def test_a_file_that_is_too_large_is_not_parsed(name, tmp_path, monkeypatch):
+    folder = write_folder(tmp_path)
+    (folder / name).write_text('{"x": "' + "y" * json_file.LARGEST + '"}')
+    monkeypatch.setattr(tokenizer, "LARGEST_TOKENIZER", 1_000_000)
+    refused(folder, rf"^{name}: more than \d+ bytes; expected at most that many")
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+def test_a_link_to_nowhere_is_a_missing_file(name, tmp_path):
+    folder = write_folder(tmp_path)
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to("nowhere")
+    minillm.load(folder)

@@ -1,0 +1,95 @@
+"""GGUF metadata: read as llama.cpp means it; what would change the result and is not supported is refused by name."""
+
+import numpy as np
+import pytest
+from test_gguf import same_logits
+from tiny_folder import CONFIG, refused, weights
+from tiny_gguf import write_gguf
+
+import minillm
+
+LINEAR = {"rope_scaling": {"rope_type": "linear", "factor": 4.0}}
+MISTRAL = {"model_type": "mistral", "architectures": None, "sliding_window": 2}
+READ = {
+    "linear": ({"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 4.0}, LINEAR),
+    "a factor alone is linear": ({"llama.rope.scaling.factor": 4.0}, LINEAR),
+    "an older name of it": ({"llama.rope.scale_linear": 4.0}, LINEAR),
+    "no scaling after all": ({"llama.rope.scaling.type": "none", "llama.rope.scaling.factor": 4.0}, {}),
+    "theta": ({"llama.rope.freq_base": 500.0}, {"rope_theta": 500.0}),
+    "a window makes a Mistral": ({"llama.attention.sliding_window": 2}, MISTRAL),
+    "a window of 0 is none": ({"llama.attention.sliding_window": 0}, {}),
+    "as many key heads as heads": ({"llama.attention.head_count_kv": 1}, {}),
+    "the vocabulary by its embedding": ({"llama.vocab_size": None}, {}),
+    "the whole head is turned": ({"llama.rope.dimension_count": 4}, {}),
+    "what has no effect": ({"llama.tensor_data_layout": "Meta AI original pth", "llama.expert_count": 0}, {}),
+}
+
+
+@pytest.mark.parametrize("case", READ)
+def test_metadata_means_what_it_means_to_llama_cpp(case, tmp_path):
+    metadata, says = READ[case]
+    same_logits(tmp_path, CONFIG, metadata=metadata, says=says)
+
+
+REFUSED = {
+    "yarn": (
+        {"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0},
+        "rope_scaling: rope_type is 'yarn'",
+    ),
+    "linear without a factor": ({"llama.rope.scaling.type": "linear"}, "factor is None"),
+    "no epsilon": ({"llama.attention.layer_norm_rms_epsilon": None}, "rms_norm_eps is None; expected a finite number"),
+    "experts": ({"llama.expert_count": 8}, r"llama\.expert_count is 8; expected 0"),
+    "experts, said with a line break": ({"llama.expert_count": "a\nb"}, r"llama\.expert_count is 'a\\nb'; expected 0"),
+    "every token sees every other": ({"llama.attention.causal": False}, r"attention\.causal is False; expected true"),
+    "part of a head": ({"llama.attention.key_length": 4, "llama.rope.dimension_count": 2}, "dimension_count is 2"),
+    "one part of several": ({"split.count": 3}, "is one of 3 parts; join them"),
+    "heads by layer": ({"llama.attention.head_count": [2, 2]}, r"num_attention_heads is \[2, 2\]"),
+    "an end outside the vocabulary": ({"tokenizer.ggml.eos_token_id": 261}, r"eos_token_id is \[261\]; expected"),
+    "a window nobody knows where": ({"qwen2.attention.sliding_window": 8}, "expected none: in a qwen2 file"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_is_not_supported_is_refused_by_name(case, tmp_path):
+    metadata, expected = REFUSED[case]
+    arch = "qwen2" if case == "a window nobody knows where" else "llama"
+    write_gguf(tmp_path / "x.gguf", CONFIG | {"model_type": arch}, weights(), metadata=metadata)
+    refused(tmp_path / "x.gguf", rf"^x\.gguf: .*{expected}")
+
+
+@pytest.mark.parametrize("arch", ["gemma2", "phi3", "gpt2", "llama4"])
+def test_an_unknown_architecture_is_refused_by_name(arch, tmp_path):
+    write_gguf(tmp_path / "x.gguf", CONFIG | {"model_type": arch}, weights())
+    refused(tmp_path / "x.gguf", rf"^x\.gguf: general\.architecture is '{arch}'; expected one of llama")
+
+
+def test_one_warning_names_all_unknown_keys(tmp_path):
+    metadata = {"llama.logit_scale": 2.0, "llama.attention.scale": 0.5, "general.name": "x", "GGUF.version": 3}
+    write_gguf(tmp_path / "x.gguf", CONFIG, weights(), metadata=metadata)
+    with pytest.warns(UserWarning) as caught:
+        minillm.load(tmp_path / "x.gguf")
+    assert [str(warning.message) for warning in caught] == [
+        "x.gguf: unknown metadata is ignored: 'llama.attention.scale', 'llama.logit_scale'"
+    ]
+
+
+ODD_TENSORS = {
+    "factors in a column": ("rope_freqs.weight", (2, 1), None),
+    "too many factors": ("rope_freqs.weight", (3,), r"rope_freqs\.weight: expected 2 positive factors"),
+    "factors below zero": ("rope_freqs.weight", (-2,), r"rope_freqs\.weight: expected 2 positive factors"),
+    "q, k and v in one": ("blk.0.attn_qkv.weight", (2, 2), r"blk\.0\.attn_qkv\.weight: expected q, k and v apart"),
+    "rows that no head has": ("blk.7.attn_q.weight", (2, 2), r"tensor 'blk\.7\.attn_q\.weight' has 2 rows; .* need 8"),
+    "a name of two lines": ("a\nb.attn_q.weight", (2, 2), None),
+}
+
+
+@pytest.mark.parametrize("case", ODD_TENSORS)
+@pytest.mark.filterwarnings("ignore:.*tensors are not used")
+def test_odd_tensors_are_read_or_refused_in_one_line(case, tmp_path):
+    name, shape, expected = ODD_TENSORS[case]
+    values = np.full([abs(n) for n in shape], -1.0 if min(shape) < 0 else 2.0, np.float32)
+    write_gguf(tmp_path / "x.gguf", CONFIG, weights(), more={name: values})
+    if expected:
+        refused(tmp_path / "x.gguf", rf"^x\.gguf: {expected}")
+    else:
+        minillm.load(tmp_path / "x.gguf")

@@ -1,0 +1,173 @@
+"""Tokenizers rebuilt from GGUF metadata cut text as the originals do, and what cannot be rebuilt leaves token ids."""
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from test_smollm2 import write_gguf as write_llama
+from tiny_tokenizer import CHATML, definition
+
+import minillm
+from minillm.loading.gguf_tokenizer import tokenizer_from_gguf
+from minillm.loading.tokenizer import Tokenizer
+
+BYTE_LEVEL = definition()["model"]
+TOKENS = [*BYTE_LEVEL["vocab"], "xyz"]
+METADATA = {
+    "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "smollm", "tokenizer.ggml.tokens": TOKENS,
+    "tokenizer.ggml.token_type": [3, 3] + [1] * (len(TOKENS) - 2),
+    "tokenizer.ggml.merges": [" ".join(pair) for pair in BYTE_LEVEL["merges"]],
+    "tokenizer.ggml.bos_token_id": 0, "tokenizer.ggml.eos_token_id": 1,
+}  # fmt: skip
+
+
+def rebuilt(**changes: object) -> Tokenizer:
+    """From METADATA with these changes, without the keys' common beginning; None removes a key."""
+    changed = METADATA | {f"tokenizer.ggml.{name}": value for name, value in changes.items()}
+    tokenizer = tokenizer_from_gguf({name: v for name, v in changed.items() if v is not None}, (1,), "x.gguf")
+    assert tokenizer is not None
+    return tokenizer
+
+
+def pieces(tokenizer: Tokenizer, text: str) -> list[str]:
+    return [tokenizer.token_text(token) for token in tokenizer.encode(text)]
+
+
+@pytest.mark.parametrize("pre, expected", [("llama-bpe", ["xyz"]), ("tekken", ["xyz"]), ("qwen2", ["x", "y", "z"])])
+def test_llama_3_takes_a_word_that_is_a_token_whole(pre, expected):
+    """No merge leads to it: its tokenizer.json says `ignore_merges`."""
+    assert pieces(rebuilt(pre=pre), "xyz") == expected
+
+
+@pytest.mark.parametrize("pre, added", [("llama-bpe", [0]), ("tekken", [0]), ("qwen2", []), ("smollm", [])])
+@pytest.mark.parametrize("says", [None, True, False])
+def test_the_beginning_token_where_the_file_does_not_say(pre, added, says):
+    tokenizer = rebuilt(pre=pre, add_bos_token=says)
+    expected = added if says is None else [0] if says else []
+    assert tokenizer.encode_prompt("x") == expected + tokenizer.encode("x")
+
+
+def test_digits_are_cut_one_by_one_by_threes_or_not_at_all():
+    """Merges of two and three digits show where the cuts are."""
+    tokens, merges = [*TOKENS, "11", "111", "1111"], ["1 1", "11 1", "11 11"]
+    types = [3, 3] + [1] * (len(tokens) - 2)
+    expected = {"smollm": ["1"] * 4, "qwen2": ["1"] * 4, "llama-bpe": ["111", "1"], "gpt-2": ["1111"]}
+    for pre, cut in expected.items():
+        assert pieces(rebuilt(pre=pre, tokens=tokens, token_type=types, merges=merges), "1111") == cut
+
+
+def test_tekken_cuts_between_small_and_capital_letters():
+    tokens, types = [*TOKENS, "aB"], [3, 3] + [1] * (len(TOKENS) - 1)
+    assert pieces(rebuilt(pre="tekken", tokens=tokens, token_type=types, merges=["a B"]), "aB") == ["a", "B"]
+    assert pieces(rebuilt(pre="llama-bpe", tokens=tokens, token_type=types, merges=["a B"]), "aB") == ["aB"]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("abc 1\n")))
+def test_any_text_comes_back(text):
+    for tokenizer in BYTE_LEVEL_TOKENIZERS:
+        assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+BYTE_LEVEL_TOKENIZERS = [rebuilt(pre=pre) for pre in ("smollm", "llama-bpe", "qwen2", "tekken")]
+PLAIN = ["▁", "a", "b", "c", "s", "<", ">", "/", "▁a", "ab", "bc", "▁ab", "▁▁", "abc", "<s", "<s>a", "ca", "0"]
+SCORES = [0, 0, 0, 0, 0, 0, 0, 0, -3.0, -1.0, -2.0, -5.0, -4.0, -6.0, -7.0, -8.0, -1.5, 0]
+SPECIAL = ["<unk>", "<s>", "</s>"]
+BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
+SENTENCEPIECE = {
+    "model": "llama", "pre": "default", "tokens": [*SPECIAL, *BYTES, *PLAIN], "merges": None, "eos_token_id": 2,
+    "token_type": [2, 3, 3] + [6] * 256 + [1] * len(PLAIN), "scores": [0.0] * 259 + SCORES, "bos_token_id": 1,
+}  # fmt: skip
+
+
+def sentencepiece(text: str) -> list[int]:
+    """Join the best-scored pair, the leftmost of equals, until none is left; bytes for what is no token."""
+    scores = dict(zip(PLAIN, SCORES, strict=True))
+    parts = list("▁" + text.replace(" ", "▁")) if text else []
+    while True:
+        joins = [(-scores[a + b], i) for i, (a, b) in enumerate(pairwise(parts)) if a + b in scores]
+        if not joins:
+            break
+        _, i = min(joins)
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+    ids = ([259 + PLAIN.index(part)] if part in scores else [3 + byte for byte in part.encode()] for part in parts)
+    return [token for several in ids for token in several]
+
+
+SPM = rebuilt(**SENTENCEPIECE)
+
+
+@given(st.text(st.sampled_from("abc s<>/0x▁é😀\n"), max_size=24))
+def test_sentencepiece_joins_the_best_scored_pair_first(text):
+    assert SPM.encode(text) == sentencepiece(text)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="▁") | st.sampled_from("abc  ")))
+def test_any_text_comes_back_from_sentencepiece(text):
+    assert SPM.decode(SPM.encode(text)) == text
+
+
+def test_a_typed_special_token_is_text_to_sentencepiece():
+    assert not {0, 1, 2, 13} & set(SPM.encode("<s>a</s><unk><0x0A>"))
+    assert SPM.encode_with_special("<s>a")[0] == 1
+
+
+@pytest.mark.parametrize("says, expected", [(None, [1]), (True, [1]), (False, [])])
+def test_sentencepiece_begins_with_its_token_unless_the_file_says_no(says, expected):
+    tokenizer = rebuilt(**SENTENCEPIECE, add_bos_token=says)
+    assert tokenizer.encode_prompt("ab") == expected + tokenizer.encode("ab")
+
+
+def test_without_a_space_before_the_text():
+    tokenizer = rebuilt(**SENTENCEPIECE, add_space_prefix=False)
+    assert pieces(tokenizer, "ab") == ["ab"] and tokenizer.decode(tokenizer.encode(" ab")) == " ab"
+
+
+def test_a_file_without_token_types_has_plain_tokens():
+    assert rebuilt(token_type=None).special_tokens == {}
+
+
+BAD = {
+    "no tokens": ({"tokens": None}, "tokens is None; expected a list of texts"),
+    "tokens are numbers": ({"tokens": [1, 2]}, "tokens is"),
+    "no token at all": ({"tokens": [], "token_type": []}, "tokens is"),
+    "too few types": ({"token_type": [1]}, "token_type: expected a list of 262, one for each token"),
+    "types are a number": ({"token_type": 3}, "token_type: expected a list"),
+    "no merges": ({"merges": None}, "merges: expected texts"),
+    "a merge of three": ({"merges": ["a b c"]}, "merges: expected texts, two tokens"),
+    "merges of nothing": ({"merges": ["no such"]}, "not usable as a tokenizer"),
+    "no scores": (SENTENCEPIECE | {"scores": None}, "scores: expected a list of 277 numbers"),
+    "too few scores": (SENTENCEPIECE | {"scores": [0.0]}, "scores: expected a list of 277 numbers"),
+    "scores are texts": (SENTENCEPIECE | {"scores": ["0"] * 277}, "scores: expected a list of 277 numbers"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_lists_that_do_not_fit_together_are_refused(case):
+    changes, expected = BAD[case]
+    with pytest.raises(ValueError, match=rf"^x\.gguf: tokenizer\.ggml.*{expected}") as caught:
+        rebuilt(**changes)
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize("key, value", [("pre", "poro-chat"), ("pre", 3), ("model", "t5"), ("model", [1]), ("pre", [])])
+def test_a_kind_that_is_not_supported_leaves_token_ids(key, value):
+    with pytest.warns(UserWarning, match=rf"^x\.gguf: tokenizer\.ggml\.{key} is .*: pass token ids, not text$"):
+        assert tokenizer_from_gguf(METADATA | {f"tokenizer.ggml.{key}": value}, (), "x.gguf") is None
+
+
+def test_a_model_with_such_a_tokenizer_runs_on_token_ids(tmp_path):
+    write_llama(tmp_path / "x.gguf", pre="poro-chat")
+    with pytest.warns(UserWarning, match=r"tokenizer\.ggml\.pre is 'poro-chat'"):
+        model = minillm.load(tmp_path / "x.gguf")
+    assert len(minillm.generate(model, [5, 6], 2).tokens) == 2
+    with pytest.raises(ValueError, match="pass token ids"):
+        minillm.generate(model, "Hello", 2)
+
+
+def test_template_and_ends_come_along(tmp_path):
+    write_llama(tmp_path / "x.gguf")
+    model = minillm.load(tmp_path / "x.gguf")
+    assert (model.tokenizer.chat_template, model.tokenizer.eos_token, model.config.eos_token_ids) == (
+        CHATML, "<|im_end|>", (1,),
+    )  # fmt: skip
