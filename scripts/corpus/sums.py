@@ -38,6 +38,12 @@ def documents(rng: Random) -> Iterator[str]:
         yield rng.choice((" ", "\n")).join(sentence(template, *next(deck)) for _ in range(count))
 
 
+def questions(rng: Random) -> Iterator[str]:
+    """Training documents of one question and its answer each, without end."""
+    for pair in _deal(training_pairs(), rng):
+        yield sentence(FORMATS[1], *pair)
+
+
 def sentence(template: str, a: int, b: int) -> str:
     """One sum in one of `FORMATS`."""
     return template.format(a=a, b=b, c=a + b)
