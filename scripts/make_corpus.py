@@ -31,22 +31,24 @@ MIXTURE = {
     "repeat": 0.03,
     "reverse": 0.03,
 }
-# More of what is learnt last: to stop counting at the right number, to reverse, and to end after one answer.
+# More of what is learnt last: counting by other steps than one, sums with a single digit, to end after one answer.
 FINISH_MIXTURE = {
     "story": 0.20,
-    "sum": 0.20,
+    "sum": 0.15,
+    "sum with a digit": 0.10,
     "question": 0.08,
     "capital": 0.04,
     "colour": 0.01,
     "opposite": 0.015,
     "sound": 0.01,
     "calendar": 0.01,
-    "counting": 0.30,
+    "counting": 0.04,
+    "counting by all steps": 0.24,
     "copy": 0.035,
     "repeat": 0.03,
-    "reverse": 0.07,
+    "reverse": 0.04,
 }
-FINISH_SHARE = 0.25  # tokens of finish.jsonl, of those of train.jsonl
+FINISH_SHARE = 0.27  # tokens of finish.jsonl, of those of train.jsonl
 NEXT_NUMBER_SHARE = 0.4  # of the counting documents
 SAMPLE = 400  # documents of a kind from which its tokens a document are measured
 TOKENIZER = Path(__file__).parents[1] / "weights/story/tokenizer.json"
@@ -59,8 +61,12 @@ def documents(kind: str, seed: int | str) -> Iterator[str]:
         return stories.documents(rng)
     if kind == "sum":
         return sums.documents(rng)
+    if kind == "sum with a digit":
+        return sums.documents(rng, sums.pairs_with_a_digit())
     if kind == "question":
         return sums.questions(rng)
+    if kind == "counting by all steps":
+        return counting.documents(rng, step_odds=(1, 1, 1, 1))
     if kind in patterns.TASKS:
         return patterns.documents(kind, rng)
     return _both_countings(rng) if kind == "counting" else facts.documents(kind, rng)

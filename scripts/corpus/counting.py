@@ -1,6 +1,6 @@
 """Counting up and down, by ones, twos, fives and tens. A held-out (first, last) is never counted in training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 from typing import NamedTuple
 
@@ -42,11 +42,11 @@ def all_counts() -> list[Count]:
     return [Count(*way) for way in ways if 0 <= way[1] <= LARGEST]
 
 
-def documents(rng: Random) -> Iterator[str]:
+def documents(rng: Random, step_odds: Sequence[int] = STEP_ODDS) -> Iterator[str]:
     """Training documents without end."""
     by_step: dict[int, list[Count]] = {step: [] for step in STEPS}
     for count in all_counts():
         if not is_heldout(count):
             by_step[abs(count.step)].append(count)
     while True:
-        yield "".join(prompt_and_answer(rng.choice(by_step[rng.choices(STEPS, STEP_ODDS)[0]])))
+        yield "".join(prompt_and_answer(rng.choice(by_step[rng.choices(STEPS, step_odds)[0]])))

@@ -1,6 +1,6 @@
 """Sums of two numbers from 0 to 99. A held-out pair appears in training in neither order."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 
 from corpus import split
@@ -24,14 +24,19 @@ def training_pairs() -> list[tuple[int, int]]:
     return pairs + (SMALL_PAIR_COPIES - 1) * [pair for pair in pairs if max(pair) < 10]
 
 
+def pairs_with_a_digit() -> list[tuple[int, int]]:
+    """The training pairs of which one number or both are a single digit: the fewest, so the last to be learnt."""
+    return [pair for pair in training_pairs() if min(pair) < 10]
+
+
 def heldout_pairs() -> list[tuple[int, int]]:
     """Every ordered pair held out."""
     return [pair for pair in _all_pairs() if is_heldout(*pair)]
 
 
-def documents(rng: Random) -> Iterator[str]:
+def documents(rng: Random, pairs: Sequence[tuple[int, int]] | None = None) -> Iterator[str]:
     """Training documents without end; the pairs come from a deck that is shuffled anew when it is used up."""
-    deck = _deal(training_pairs(), rng)
+    deck = _deal(list(pairs or training_pairs()), rng)
     while True:
         template = rng.choices(FORMATS, FORMAT_ODDS)[0]
         count = rng.randint(*DENSE_LENGTHS) if rng.random() < DENSE_SHARE else 1
