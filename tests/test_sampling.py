@@ -50,6 +50,11 @@ def test_a_huge_temperature_is_uniform():
     np.testing.assert_allclose(probabilities(LOGITS, Sampling(temperature=1e300)), 0.2)
 
 
+@pytest.mark.parametrize("k", [2**31, 2**63, 2**64, 10**30])
+def test_a_top_k_beyond_every_vocabulary_keeps_all(k):
+    assert kept(top_k=k) == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     "k, tokens", [(1, [1]), (2, [1, 3]), (3, [1, 3, 4]), (0, [0, 1, 2, 3, 4]), (99, [0, 1, 2, 3, 4])]
 )
