@@ -132,6 +132,16 @@ def test_text_ids_and_messages_are_prompts():
     assert minillm.generate(model, [{"role": "user", "content": "abc"}], 4, ON).tokens == text.tokens
 
 
+def test_the_beginning_token_comes_once_and_only_before_raw_text():
+    tokenizer = llama2_tokenizer()
+    tokenizer.chat_template = "{{ bos_token }}{{ messages[0].content }}"
+    model = dataclasses.replace(TEXT_MODEL, stored_tokenizer=tokenizer)
+    ids = tokenizer.encode("é")
+    for prompt in ("é", [{"role": "user", "content": "é"}], [1, *ids]):
+        assert Generation(model, prompt).prompt == [1, *ids]
+    assert Generation(model, ids).prompt == ids
+
+
 def test_log_probabilities_are_of_the_raw_logits():
     """Penalty, temperature and filters change the choice, not what is reported."""
     sampling = Sampling(temperature=3.0, top_k=4, repetition_penalty=2.0, seed=1, logprobs=3, ignore_eos=True)
