@@ -152,6 +152,6 @@ def _finite(logits: Array) -> Array:
 
 
 def _check_number(name: str, value: Any, low: float, high: float, expected: str) -> None:
-    number = isinstance(value, int | float | np.floating | np.integer) and not isinstance(value, bool)
-    if not number or not low <= (float(value) if isinstance(value, np.floating) else value) <= high:
+    number = value.item() if isinstance(value, np.number) else value  # a float32 cannot be compared with LARGEST
+    if isinstance(number, bool) or not isinstance(number, int | float) or not low <= number <= high:
         raise ValueError(f"{name} is {shown(value)}; expected {expected}")

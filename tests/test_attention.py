@@ -21,29 +21,29 @@ def queries_keys_values(draw, longest=20):
     return q, k, v, draw(st.none() | st.integers(1, longest))
 
 
-def cut(array, ends):
-    """`[tokens, kv_heads, head_dim]` as pieces `[kv_heads, part, head_dim]`."""
-    return np.split(array.swapaxes(0, 1), ends, axis=1)
+def cut(data, k, v):
+    """Keys and values as pieces `[kv_heads, part, head_dim]` of any lengths, as a paged cache has them."""
+    ends = sorted(data.draw(st.sets(st.integers(1, len(k)), max_size=3)) - {len(k)})
+    return list(zip(*(np.split(array.swapaxes(0, 1), ends, axis=1) for array in (k, v)), strict=True))
 
 
 @given(case=queries_keys_values(), data=st.data())
 def test_attention_over_pieces_is_the_textbook(case, data):
     q, k, v, window = case
     start = data.draw(st.integers(0, len(q) - 1))
-    ends = sorted(data.draw(st.sets(st.integers(1, len(q)), max_size=3)) - {len(q)})
-    pieces = list(zip(cut(k, ends), cut(v, ends), strict=True))
     expected = textbook(q, k, v, window)[start:]
-    np.testing.assert_allclose(attend(q[start:], pieces, start, window), expected, atol=1e-12)
+    np.testing.assert_allclose(attend(q[start:], cut(data, k, v), start, window), expected, atol=1e-12)
 
 
 @given(case=queries_keys_values(longest=150), data=st.data())
 def test_tiles_are_the_whole(case, data):
-    """The fast backend's tiles against its naive twin."""
+    """The fast backend's tiles, and its single query of decoding, against their naive twin; over pieces too."""
     q, k, v, window = case
-    start = data.draw(st.integers(0, len(q) - 1))
-    pieces = [(k.swapaxes(0, 1), v.swapaxes(0, 1))]
-    fast = get_backend("numpy").attend(q[start:], pieces, start, window)
-    np.testing.assert_allclose(fast, attend(q[start:], pieces, start, window), atol=1e-12)
+    start, pieces = data.draw(st.integers(0, len(q) - 1)), cut(data, k, v)
+    fast, expected = get_backend("numpy").attend(q[start:], pieces, start, window), textbook(q, k, v, window)
+    np.testing.assert_allclose(fast, expected[start:], atol=1e-12)
+    one = get_backend("numpy").attend(q[-1:], pieces, len(q) - 1, window)
+    np.testing.assert_allclose(one, expected[-1:], atol=1e-12)
 
 
 @given(case=queries_keys_values(), data=st.data())

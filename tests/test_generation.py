@@ -16,6 +16,7 @@ from minillm import Sampling, generation
 from minillm.backends import get_backend
 from minillm.generation import Generation
 from minillm.model import build
+from minillm.sampling import penalise
 
 
 def text_model(chat_template=None, eos=(1,), context=64):
@@ -71,6 +72,36 @@ def test_a_stop_string_ends_it_and_is_not_in_the_text():
     assert (out.text, out.finish_reason) == (text[: text.index(stop)], "stop")
 
 
+@pytest.mark.parametrize("reason", ["length", "eos"])
+def test_what_could_have_become_a_stop_string_is_told_at_the_end(reason, monkeypatch):
+    ids = TEXT_MODEL.tokenizer.encode("so EN") + ([1] if reason == "eos" else [])
+    chosen = iter(ids)
+    monkeypatch.setattr(generation, "choose", lambda *_: next(chosen))
+    out = minillm.generate(TEXT_MODEL, "ab", len(ids), Sampling(stop="END"))
+    assert (out.text, out.finish_reason) == ("so EN", reason)
+
+
+def test_the_penalty_looks_at_the_prompt_and_at_every_new_token():
+    sampling = Sampling(repetition_penalty=1e9, ignore_eos=True)
+    prompt = [1]
+    assert minillm.naive_decode(MODEL, prompt, 3) == [1, 1, 1]
+    tokens = minillm.generate(MODEL, prompt, 5, sampling).tokens
+    sequence = list(prompt)
+    for token in tokens:
+        logits = penalise(minillm.forward(MODEL, sequence)[-1], 1e9, sequence)
+        assert token == logits.argmax()
+        sequence.append(token)
+    assert len(set(sequence)) == 6
+
+
+def test_stream_gives_no_empty_pieces():
+    half_characters = Sampling(temperature=1.0, seed=3, ignore_eos=True)
+    steps = []
+    minillm.generate(TEXT_MODEL, "ab", 30, half_characters, on_step=steps.append)
+    assert "" in [step.text for step in steps]  # a step may have no text of its own
+    assert all(minillm.stream(TEXT_MODEL, "ab", 30, half_characters))
+
+
 @settings(max_examples=15)
 @given(seed=st.integers(0, 2**32), stop=st.lists(st.sampled_from(["a", "!", "é", " b"]), max_size=2))
 def test_streamed_pieces_join_to_the_text(seed, stop):
@@ -99,6 +130,16 @@ def test_text_ids_and_messages_are_prompts():
     assert minillm.generate(model, model.tokenizer.encode("abc"), 4, ON).tokens == text.tokens
     assert minillm.generate(model, np.array(model.tokenizer.encode("abc")), 4, ON).tokens == text.tokens
     assert minillm.generate(model, [{"role": "user", "content": "abc"}], 4, ON).tokens == text.tokens
+
+
+def test_the_beginning_token_comes_once_and_only_before_raw_text():
+    tokenizer = llama2_tokenizer()
+    tokenizer.chat_template = "{{ bos_token }}{{ messages[0].content }}"
+    model = dataclasses.replace(TEXT_MODEL, stored_tokenizer=tokenizer)
+    ids = tokenizer.encode("é")
+    for prompt in ("é", [{"role": "user", "content": "é"}], [1, *ids]):
+        assert Generation(model, prompt).prompt == [1, *ids]
+    assert Generation(model, ids).prompt == ids
 
 
 def test_log_probabilities_are_of_the_raw_logits():
@@ -130,7 +171,7 @@ def test_the_cache_is_reserved_for_what_can_come():
 
 def test_timings_fit_together():
     timings = minillm.generate(MODEL, [1, 2, 3], 5, ON).timings
-    assert 0 < timings.prefill_s <= timings.ttft_s
+    assert 0 < timings.prefill_s < timings.ttft_s  # the first token is chosen in between
     assert math.isclose(timings.tpot_s * 4, timings.decode_s)
 
 
@@ -153,8 +194,12 @@ def test_a_cache_that_holds_the_beginning_is_not_computed_again():
     assert tokens == minillm.naive_decode(MODEL, prompt, 4)
 
 
-def test_a_seeded_request_draws_the_same_again():
-    assert minillm.generate(MODEL, [1], 8, WARM).tokens == minillm.generate(MODEL, [1], 8, WARM).tokens
+def test_a_seeded_request_draws_the_same_again_and_others_do_not():
+    def draw(seed):
+        return minillm.generate(MODEL, [1], 12, dataclasses.replace(WARM, temperature=5.0, seed=seed)).tokens
+
+    assert draw(0) == draw(0) and draw(5) == draw(5)
+    assert len({tuple(draw(seed)) for seed in (0, 1, 5, None, None)}) == 5  # None: from the system, new every time
 
 
 def test_the_public_names():

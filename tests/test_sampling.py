@@ -50,6 +50,11 @@ def test_a_huge_temperature_is_uniform():
     np.testing.assert_allclose(probabilities(LOGITS, Sampling(temperature=1e300)), 0.2)
 
 
+@pytest.mark.parametrize("k", [2**31, 2**63, 2**64, 10**30])
+def test_a_top_k_beyond_every_vocabulary_keeps_all(k):
+    assert kept(top_k=k) == [0, 1, 2, 3, 4]
+
+
 @pytest.mark.parametrize(
     "k, tokens", [(1, [1]), (2, [1, 3]), (3, [1, 3, 4]), (0, [0, 1, 2, 3, 4]), (99, [0, 1, 2, 3, 4])]
 )
@@ -104,6 +109,14 @@ def test_the_penalty_comes_before_everything():
     assert np.flatnonzero(filtered).tolist() == [1]
 
 
+@given(logits=logit_rows(), penalty=st.floats(0.3, 3), data=st.data())
+def test_greedy_choices_are_penalised_too(logits, penalty, data):
+    seen = data.draw(st.lists(st.integers(0, len(logits) - 1), max_size=9))
+    sampling = Sampling(repetition_penalty=penalty)
+    expected = probabilities(logits, sampling, seen).argmax()
+    assert choose(logits, sampling, seen, sampling.generator()) == expected == penalise(logits, penalty, seen).argmax()
+
+
 def test_the_penalty_divides_positive_and_multiplies_negative_logits_once():
     logits = np.array([2.0, -2.0, 0.0, 3.0])
     assert penalise(logits, 2.0, [0, 1, 2, 0, 1]).tolist() == [1.0, -4.0, 0.0, 3.0]
@@ -156,8 +169,9 @@ def test_a_draw_at_the_very_end_is_still_a_possible_token():
     assert draw(probs, Last(np.random.PCG64())) == 9
 
 
-def test_one_seed_one_sequence():
-    sampling = Sampling(temperature=1.0, seed=7)
+@pytest.mark.parametrize("seed", [0, 7, 2**70])
+def test_one_seed_one_sequence(seed):
+    sampling = Sampling(temperature=1.0, seed=seed)
     first, second = (
         [choose(LOGITS, sampling, [], g) for _ in range(40)] for g in (sampling.generator(), sampling.generator())
     )

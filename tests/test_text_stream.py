@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_tokenizer import VOCAB_SIZE, llama2_tokenizer, tiny_tokenizer
 
-from minillm.text_stream import TextStream
+from minillm.text_stream import MOST_HELD, TextStream
 
 TOKENIZER = tiny_tokenizer()
 PARTS = ["a", "b", "c", " ", "ab", "é", "漢", "😀", "\n", "👩\u200d🚀"]
@@ -75,9 +75,19 @@ def test_a_stop_string_split_over_tokens_is_never_shown():
     assert "".join(pieces) == "one " and stream.stopped
 
 
-def test_what_only_looked_like_a_stop_is_given_out():
-    pieces, stream = run(TOKENIZER.encode("EN route"), ["END"])
-    assert "".join(pieces) == "EN route" and not stream.stopped
+@pytest.mark.parametrize("text", ["EN route", "the EN", "E", "ENEN"])
+def test_what_only_looked_like_a_stop_is_given_out(text):
+    pieces, stream = run(TOKENIZER.encode(text), ["END"])
+    assert "".join(pieces) == text and not stream.stopped
+
+
+@pytest.mark.parametrize(
+    "text, stop, shown", [("xaaab", "aab", "xa"), ("ababac", "abac", "ab"), ("..x...", "...", "..x")]
+)
+def test_a_stop_string_that_begins_like_itself_is_found(text, stop, shown):
+    """Character by character: the longest beginning of the stop has to be held, not the shortest."""
+    pieces, stream = run([t for c in text for t in TOKENIZER.encode(c)], [stop])
+    assert "".join(pieces) == shown and stream.stopped
 
 
 def test_two_stops_in_one_token_end_before_the_first():
@@ -103,3 +113,4 @@ def test_endless_half_characters_are_let_go(count):
     first_byte = TOKENIZER.encode("é")[0]
     pieces, _ = run([first_byte] * count)
     assert "".join(pieces) == TOKENIZER.decode([first_byte] * count)
+    assert count < MOST_HELD or any(pieces[: MOST_HELD + 1])

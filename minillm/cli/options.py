@@ -15,12 +15,14 @@ def add_model_options(parser: Any, default: str = DEFAULT_MODEL) -> None:
     parser.add_argument(
         "--model",
         default=default,
-        help=f"a name from `minillm models`, a folder, a .gguf file, or hf:org/name (default: {default})",
+        help=f"a name from `minillm models` (default {default}), a folder, a .gguf file, or hf:org/name",
     )
     parser.add_argument(
-        "--backend", default="numpy", help="numpy (fast), plain (as the formulas) or exact (the same bits in any batch)"
+        "--backend",
+        default="numpy",
+        help="numpy (fast, the default), plain (as the formulas) or exact (the same bits in any batch)",
     )
-    parser.add_argument("--dtype", default="float32", help="float32 or float64")
+    parser.add_argument("--dtype", default="float32", help="float32 (default) or float64")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 

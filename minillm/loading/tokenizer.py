@@ -146,10 +146,8 @@ def _parse(definition: bytes, control_ids: Sequence[int]) -> Any:
     library = tokenizers.Tokenizer.from_buffer(definition)
     library.no_truncation()
     library.no_padding()
-    control = [token for number, token in library.get_added_tokens_decoder().items() if number in control_ids]
-    for token in control:
-        token.special = True
-    library.add_special_tokens(control)
+    added = library.get_added_tokens_decoder()
+    library.add_special_tokens([token for number, token in added.items() if number in control_ids])
     return library
 
 

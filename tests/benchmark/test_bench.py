@@ -5,12 +5,15 @@ import math
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from model_folder import save_model_folder
+from random_models import architectures, tensor_shapes
 
 import minillm
-from minillm.benchmark.engine import matrix_parameters, measure, weight_bytes
+from minillm.benchmark import engine
+from minillm.benchmark.engine import matrix_parameters, measure, prefill_flops, weight_bytes
 from minillm.benchmark.peer import Peer, start_peer
 from minillm.benchmark.timing import spread
 from minillm.cli.main import run
@@ -55,14 +58,43 @@ def test_the_ratio_to_a_peer_is_of_the_medians(report):
     assert math.isclose(against["decode_ratio"], report["decode_tokens_per_s"]["median"] / 10)
 
 
-def test_the_weights_are_counted_as_they_lie_in_the_file(folder):
-    """All but the norms, which are left out."""
-    config = minillm.load(folder).config
-    file = Path(folder, "model.safetensors").read_bytes()
-    header = json.loads(file[8 : 8 + int.from_bytes(file[:8], "little")])
-    matrices = [t["shape"] for name, t in header.items() if len(t.get("shape", ())) == 2]
-    assert weight_bytes(config) == 4 * sum(int(np.prod(shape)) for shape in matrices)
-    assert matrix_parameters(config) * 4 == weight_bytes(config)  # the head is tied to the embedding
+@given(config=architectures())
+def test_the_weights_are_counted_as_they_lie_in_a_file(config):
+    """All but norms and biases, which are left out; every token is multiplied with all but the embedding's rows."""
+    matrices = {name: math.prod(shape) for name, shape in tensor_shapes(config).items() if len(shape) == 2}
+    assert weight_bytes(config) == 4 * sum(matrices.values())
+    if not config.tie_word_embeddings:
+        matrices.pop("model.embed_tokens.weight")
+    assert matrix_parameters(config) == sum(matrices.values())
+
+
+@given(config=architectures(), tokens=st.integers(1, 20))
+def test_prefill_is_counted_token_by_token_and_key_by_key(config, tokens):
+    """Two operations for each weight and token, and for each query head and key, width by width, twice: QK and AV."""
+    head = config.vocab_size * config.hidden_size
+    width = config.num_attention_heads * config.head_dim
+    pairs = sum(position + 1 for position in range(tokens))  # a token sees itself and those before
+    linear = sum(2 * (matrix_parameters(config) - head) for _ in range(tokens)) + 2 * head
+    assert prefill_flops(config, tokens) == linear + config.num_hidden_layers * pairs * 2 * (2 * width)
+
+
+def test_the_figures_follow_from_the_times(folder, monkeypatch):
+    """Every action takes two seconds here, and the machine moves 1e9 bytes and does 1e12 operations a second."""
+
+    def two_seconds(action):
+        action()
+        return 2.0
+
+    monkeypatch.setattr(engine, "seconds", two_seconds)
+    monkeypatch.setattr(engine, "matrix_vector_bytes_per_s", lambda: 1e9)
+    monkeypatch.setattr(engine, "matrix_multiply_flops", lambda: 1e12)
+    model = minillm.load(folder)
+    report = measure(model, context=20, new_tokens=4, batch=3, rounds=1)
+    rates = [report[phase]["median"] for phase in PHASES]
+    assert rates == [20 / 2, 4 / 2, 3 * 4 / 2]
+    step_bytes = weight_bytes(model.config) + minillm.KVCache(model, 20 + 4 // 2).nbytes
+    assert math.isclose(report["decode_fraction_of_bandwidth"], rates[1] * step_bytes / 1e9)
+    assert math.isclose(report["prefill_fraction_of_matmul"], prefill_flops(model.config, 20) / 2 / 1e12)
 
 
 def test_memory_is_told_beside_the_weights(report, folder):

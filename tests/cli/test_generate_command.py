@@ -1,6 +1,7 @@
 """`minillm generate`: what it prints, in every form of output."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -111,9 +112,24 @@ def test_phases_show_tokens_prefill_and_each_step(generate, record):
     assert lines[1].startswith("Prefill: 1 tokens in one pass fill the KV cache")
     assert lines[2].startswith("Prefill gives: ")
     assert [line.split(":")[0] for line in lines[3:5]] == ["Decode step 1", "Decode step 2"]
-    for line in lines[2:5]:
-        chosen, others = line.split("   then: ")
-        assert chosen.count("%") == 1 and others.count("%") == 3
+    assert not lines[5].startswith("Decode")
+
+
+@pytest.mark.parametrize("settings", [(), (*WARM, "--temperature", 9)], ids=["greedy", "sampled"])
+def test_phases_show_the_token_and_the_next_three(generate, record, model_folder, settings, monkeypatch):
+    """With their probabilities, which are those that --logprobs gives."""
+    monkeypatch.setenv("COLUMNS", "200")  # no line is broken
+    arguments = ("abc", "--raw", *settings, "--max-new-tokens", 4)
+    lines = generate(*arguments, "--show-phases").splitlines()[2:6]
+    tokenizer = minillm.load(model_folder).tokenizer
+
+    def shown(token, logprob):
+        return f"{tokenizer.token_text(token)!r} {math.exp(logprob):.1%}"
+
+    for line, entry in zip(lines, record(*arguments, "--logprobs", 4)["logprobs"], strict=True):
+        others = [(token, logprob) for token, logprob in entry["best"] if token != entry["token"]][:3]
+        chosen = shown(entry["token"], entry["logprob"])
+        assert line.endswith(f": {chosen}   then: {'  '.join(shown(*other) for other in others)}")
 
 
 def test_phases_tell_how_many_passes_a_long_prompt_takes(call, endless_model_folder):

@@ -14,7 +14,7 @@ from transformers.generation.logits_process import (
 )
 
 from minillm import Sampling
-from minillm.sampling import log_probabilities, probabilities
+from minillm.sampling import choose, log_probabilities, probabilities
 
 seeds = st.integers(0, 2**32)
 
@@ -52,6 +52,15 @@ def test_the_filters_in_their_order(seed, temperature, top_k, top_p, min_p, pena
     expected = oracle_probabilities(logits, processors, seen)
     assert np.array_equal(found > 0, expected > 0)
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@given(seed=seeds, penalty=st.floats(0.5, 2), seen=st.lists(st.integers(0, 49), min_size=1, max_size=20))
+def test_greedy_takes_the_best_of_the_penalised(seed, penalty, seen):
+    logits = random_logits(seed)
+    scores = RepetitionPenaltyLogitsProcessor(penalty)(torch.tensor([seen]), torch.tensor(logits)[None])
+    sampling = Sampling(repetition_penalty=penalty)
+    assert choose(logits, sampling, seen, sampling.generator()) == int(scores.argmax())
+    assert probabilities(logits, sampling, seen).argmax() == int(scores.argmax())
 
 
 @given(seed=seeds)
