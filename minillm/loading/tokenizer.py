@@ -138,11 +138,14 @@ class Tokenizer:
         return list(_guard(lambda: tokenizer.encode(text, add_special_tokens=False), "tokenizer.json").ids)
 
     def _leading_bos(self, add_bos: bool, source: str) -> list[int]:
-        """What the tokenizer puts before a text: one BOS, or nothing."""
-        added = _guard(lambda: self._with_special.encode("", add_special_tokens=True), source).ids
-        if add_bos and self.bos_token in self.special_tokens:
-            return [self.special_tokens[self.bos_token]]
-        return [added[0]] if added and self.bos_token == self._with_special.id_to_token(added[0]) else []
+        """What the tokenizer itself puts before a text; else one BOS, where the settings ask for it."""
+        text, whole = (
+            _guard(lambda: self._with_special.encode("a", add_special_tokens=special), source).ids  # noqa: B023
+            for special in (False, True)
+        )
+        before = next((n for n in range(len(whole)) if whole[n : n + len(text)] == text), 0)
+        asked = [self.special_tokens[self.bos_token]] if add_bos and self.bos_token in self.special_tokens else []
+        return list(whole[:before]) or asked
 
 
 def _guard(action: Callable[[], Result], source: str) -> Result:

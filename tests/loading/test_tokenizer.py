@@ -49,19 +49,30 @@ def test_the_beginning_token_is_added_once_to_a_raw_prompt(setting, expected, tm
     assert tokenizer.encode_prompt(text) == expected + tokenizer.encode(text)
 
 
-@pytest.mark.parametrize("spelled", [SPECIAL[0], {"content": SPECIAL[0]}])
-def test_a_template_post_processor_adds_the_beginning_token(spelled, tmp_path):
-    processor = {
-        "type": "TemplateProcessing",
-        "single": [{"SpecialToken": {"id": SPECIAL[0], "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-        "special_tokens": {SPECIAL[0]: {"id": SPECIAL[0], "ids": [0], "tokens": [SPECIAL[0]]}},
-    }
+def processor(*parts: str) -> dict:
+    """What a tokenizer.json says about special tokens around a text, "A"."""
+    kinds = [{"Sequence" if part == "A" else "SpecialToken": {"id": part, "type_id": 0}} for part in parts]
+    special = {text: {"id": text, "ids": [i], "tokens": [text]} for i, text in enumerate(SPECIAL)}
+    pair = [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}]
+    return {"type": "TemplateProcessing", "single": kinds, "pair": pair, "special_tokens": special}
+
+
+@pytest.mark.parametrize(
+    "parts, expected",
+    [((SPECIAL[0], "A"), [0]), ((SPECIAL[0], "A", SPECIAL[1]), [0]), (("A", SPECIAL[1]), []), (("A",), [])],
+)
+@pytest.mark.parametrize(
+    "settings", [{"bos_token": SPECIAL[0]}, {"bos_token": {"content": SPECIAL[0]}}, {"add_bos_token": False}, {}, None]
+)
+def test_what_tokenizer_json_puts_before_a_text_is_put_before_a_raw_prompt(parts, settings, expected, tmp_path):
+    """Whatever tokenizer_config.json says, if there is one at all: as transformers has it."""
     folder = write_folder(tmp_path)
-    write_json(folder / "tokenizer.json", definition() | {"post_processor": processor})
-    write_json(folder / "tokenizer_config.json", {"bos_token": spelled})
+    write_json(folder / "tokenizer.json", definition() | {"post_processor": processor(*parts)})
+    if settings is not None:
+        write_json(folder / "tokenizer_config.json", settings)
     tokenizer = minillm.load(folder).tokenizer
-    assert tokenizer.encode_prompt("ab") == [0, *tokenizer.encode("ab")]
+    assert tokenizer.encode_prompt("ab") == expected + tokenizer.encode("ab")
+    assert tokenizer.encode_prompt("") == expected
 
 
 def added(**changes: object) -> dict:
