@@ -5,11 +5,14 @@ token. Special tokens come only from a chat template's own text (`chat_template.
 """
 
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from minillm.loading.json_file import read_json, read_ordinary_file
+from minillm.loading.tokenizer_check import check_definition
 
 LARGEST_TOKENIZER, LARGEST_TEMPLATE = 64_000_000, 1_000_000  # bytes of tokenizer.json, of chat_template.jinja
 Result = TypeVar("Result")
@@ -45,9 +48,11 @@ class Tokenizer:
             raise ValueError(f"{source}: added_tokens: expected a list of objects")
         added = [{**token, "special": bool(token.get("special")) or token.get("id") in control_ids} for token in added]
         self.definition = {**definition, "added_tokens": added}
+        check_definition(definition, source)
         text = json.dumps(self.definition)
-        self._with_special = _guard(lambda: tokenizers.Tokenizer.from_str(text), source)
-        self._as_text = _guard(lambda: tokenizers.Tokenizer.from_str(text), source)
+        with _quiet():
+            self._with_special = _guard(lambda: tokenizers.Tokenizer.from_str(text), source)
+            self._as_text = _guard(lambda: tokenizers.Tokenizer.from_str(text), source)
         self._as_text.encode_special_tokens = True
         for one in (self._with_special, self._as_text):
             one.no_truncation()
@@ -105,7 +110,8 @@ class Tokenizer:
         ids = [int(token) for token in ids]
         if any(not 0 <= token < 2**31 for token in ids):
             raise ValueError("decode: expected token ids, found a negative or huge number")
-        return str(self._as_text.decode(ids, skip_special_tokens=skip_special_tokens))
+        decode = self._as_text.decode
+        return str(_guard(lambda: decode(ids, skip_special_tokens=skip_special_tokens), "tokenizer.json"))
 
     def token_text(self, token: int) -> str:
         """One token as text, for displays."""
@@ -135,14 +141,15 @@ class Tokenizer:
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise ValueError("the text holds half a surrogate pair, which is no character; remove it") from None
-        return list(_guard(lambda: tokenizer.encode(text, add_special_tokens=False), "tokenizer.json").ids)
+        with _quiet():
+            return list(_guard(lambda: tokenizer.encode(text, add_special_tokens=False), "tokenizer.json").ids)
 
     def _leading_bos(self, add_bos: bool, source: str) -> list[int]:
         """What the tokenizer itself puts before a text; else one BOS, where the settings ask for it."""
-        text, whole = (
-            _guard(lambda: self._with_special.encode("a", add_special_tokens=special), source).ids  # noqa: B023
-            for special in (False, True)
-        )
+        encode = self._with_special.encode
+        with _quiet():
+            text = _guard(lambda: encode("a", add_special_tokens=False), source).ids
+            whole = _guard(lambda: encode("a", add_special_tokens=True), source).ids
         before = next((n for n in range(len(whole)) if whole[n : n + len(text)] == text), 0)
         asked = [self.special_tokens[self.bos_token]] if add_bos and self.bos_token in self.special_tokens else []
         return list(whole[:before]) or asked
@@ -156,6 +163,23 @@ def _guard(action: Callable[[], Result], source: str) -> Result:
         raise
     except BaseException as problem:
         raise ValueError(f"{source}: not usable as a tokenizer: {' '.join(str(problem).split())[:160]}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing reaches the process's stderr meanwhile: the library's panics print themselves there, past Python."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed already
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _token_text(value: Any) -> str:

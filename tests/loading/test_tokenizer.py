@@ -156,3 +156,43 @@ def test_any_text_comes_back_in_the_llama_2_style(text):
     ids = tokenizer.encode_prompt(text)
     assert ids[0] == 1 and not {0, 1, 2} & set(ids[1:])
     assert tokenizer.decode(ids[1:]) == text
+
+
+GROWING = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+NESTED = {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": [GROWING] * 4}] * 2}
+GREEDY = {
+    "text that doubles and doubles": {"normalizer": {"type": "Sequence", "normalizers": [GROWING] * 40}},
+    "the same, step in step": {"normalizer": NESTED},
+    "by a pattern": {"normalizer": GROWING | {"pattern": {"Regex": ""}, "content": "x" * 100}},
+    "bytes of bytes of bytes": {
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [definition()["pre_tokenizer"]] * 40}
+    },
+    "on the way out": {"decoder": {"type": "Sequence", "decoders": [GROWING] * 40}},
+    "a thousand steps": {"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}] * 1000}},
+    "a table of four gigabytes": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "/////w=="}},
+    "no table": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AA"}},
+}
+
+
+@pytest.mark.parametrize("case", GREEDY)
+def test_a_tokenizer_that_asks_for_the_memory_is_refused(case, tmp_path):
+    folder = write_folder(tmp_path)
+    write_json(folder / "tokenizer.json", definition() | GREEDY[case])
+    refused(folder, r"^tokenizer\.json: .*expected (at most 100 steps, 64 times as long|a table as long as it claims)")
+
+
+PANICS = {
+    "a special token that is not there": {"post_processor": processor("<nothing>", "A")},
+    "more texts than one": {
+        "post_processor": processor("A", "A") | {"single": [{"Sequence": {"id": "B", "type_id": 0}}]}
+    },
+    "pieces of no length": {"pre_tokenizer": {"type": "FixedLength", "length": 0}},
+}
+
+
+@pytest.mark.parametrize("case", PANICS)
+def test_the_library_panics_in_silence(case, tmp_path, capfd):
+    folder = write_folder(tmp_path)
+    write_json(folder / "tokenizer.json", definition() | PANICS[case])
+    refused(folder, r"^tokenizer\.json: not usable as a tokenizer: ")
+    assert capfd.readouterr() == ("", "")
