@@ -77,7 +77,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any], eos_ids: Sequence[int], sou
     bos, eos = (_token(metadata, name, tokens) for name in ("bos", "eos"))
     template = metadata.get("tokenizer.chat_template")
     return Tokenizer(
-        definition | {"version": "1.0", "added_tokens": _added(tokens, types)},
+        {"version": "1.0", "added_tokens": _added(tokens, types)} | definition,
         eos_ids,
         template if isinstance(template, str) else None,
         bos,
