@@ -35,7 +35,7 @@ class Fields:
         """A finite number above `low`; 1e-30 to 1e30, so that a few of them multiplied and divided stay finite."""
         value = self.get(name, default)
         if type(value) not in (int, float) or not max(low, 1e-30) < value < 1e30:  # false for NaN too
-            raise self.wrong(name, f"a finite number above {low:g}")
+            raise self.wrong(name, f"a finite number above {low:g}, neither tiny nor huge (1e-30 to 1e30)")
         return float(value)
 
     def boolean(self, name: str, default: bool = False) -> bool:

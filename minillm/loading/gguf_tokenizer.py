@@ -77,7 +77,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any], eos_ids: Sequence[int], sou
         definition, add_bos = sentencepiece_definition(metadata, tokens, types, source), True
     bos, eos = (_token(metadata, name, tokens) for name in ("bos", "eos"))
     template = metadata.get("tokenizer.chat_template")
-    text = json.dumps(definition | {"version": "1.0", "added_tokens": _added(tokens, types)}).encode()
+    text = json.dumps({"version": "1.0", "added_tokens": _added(tokens, types)} | definition).encode()
     return Tokenizer(
         text,
         eos_ids,

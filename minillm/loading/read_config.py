@@ -44,6 +44,9 @@ HARMLESS = frozenset(
 MUST_BE: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu", "swish"),
     "quantization_config": (None,),
+    "quantization": (None,),  # as MLX calls it
+    "use_mrope": (False, None),
+    "is_causal": (True, None),
     "partial_rotary_factor": (None, 1.0),
     "original_max_position_embeddings": (None,),  # belongs into rope_scaling
     "rope_interleaved": (None, False),

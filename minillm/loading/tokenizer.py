@@ -5,14 +5,17 @@ token. Special tokens come only from a chat template's own text (`chat_template.
 """
 
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from minillm.checks import check_flag, check_whole
-from minillm.loading.json_file import read_json, read_ordinary_file
+from minillm.loading.json_file import parse_json, read_json, read_ordinary_file
+from minillm.loading.tokenizer_check import check_definition
 
 LARGEST_TOKENIZER, LARGEST_TEMPLATE = 64_000_000, 1_000_000  # bytes of tokenizer.json, of chat_template.jinja
 Result = TypeVar("Result")
@@ -41,8 +44,10 @@ class Tokenizer:
         Raises:
             ValueError: the definition is not one that the library understands.
         """
-        self._with_special = _guard(lambda: _parse(definition, control_ids), source)
-        self._as_text = _without_special(self._with_special)
+        check_definition(parse_json(definition, source), source)
+        with _quiet():
+            self._with_special = _guard(lambda: _parse(definition, control_ids), source)
+            self._as_text = _without_special(self._with_special)
         added = self._with_special.get_added_tokens_decoder()
         self.special_tokens = {token.content: number for number, token in added.items() if token.special}
         self.chat_template, self.bos_token, self.eos_token = chat_template, bos_token, eos_token
@@ -97,7 +102,8 @@ class Tokenizer:
         if not isinstance(ids, Sequence | np.ndarray):
             raise ValueError(f"ids is of type {type(ids).__name__}; expected a list of token ids")
         checked = [check_whole("a token id", token, 0, 2**31 - 1) for token in ids]
-        return str(self._with_special.decode(checked, skip_special_tokens=skip_special_tokens))
+        decode = self._with_special.decode
+        return str(_guard(lambda: decode(checked, skip_special_tokens=skip_special_tokens), "tokenizer.json"))
 
     def token_text(self, token: int) -> str:
         """One token as text, for displays."""
@@ -129,14 +135,18 @@ class Tokenizer:
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise ValueError("the text holds half a surrogate pair, which is no character; remove it") from None
-        return list(_guard(lambda: tokenizer.encode(text, add_special_tokens=False), "tokenizer.json").ids)
+        with _quiet():
+            return list(_guard(lambda: tokenizer.encode(text, add_special_tokens=False), "tokenizer.json").ids)
 
     def _leading_bos(self, add_bos: bool, source: str) -> list[int]:
-        """What the tokenizer puts before a text: one BOS, or nothing."""
-        added = _guard(lambda: self._with_special.encode("", add_special_tokens=True), source).ids
-        if add_bos and self.bos_token in self.special_tokens:
-            return [self.special_tokens[self.bos_token]]
-        return [added[0]] if added and self.bos_token == self._with_special.id_to_token(added[0]) else []
+        """What the tokenizer itself puts before a text; else one BOS, where the settings ask for it."""
+        encode = self._with_special.encode
+        with _quiet():
+            text = _guard(lambda: encode("a", add_special_tokens=False), source).ids
+            whole = _guard(lambda: encode("a", add_special_tokens=True), source).ids
+        before = next((n for n in range(len(whole)) if whole[n : n + len(text)] == text), 0)
+        asked = [self.special_tokens[self.bos_token]] if add_bos and self.bos_token in self.special_tokens else []
+        return list(whole[:before]) or asked
 
 
 def _parse(definition: bytes, control_ids: Sequence[int]) -> Any:
@@ -174,6 +184,23 @@ def _guard(action: Callable[[], Result], source: str) -> Result:
         raise
     except BaseException as problem:
         raise ValueError(f"{source}: not usable as a tokenizer: {' '.join(str(problem).split())[:160]}") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing reaches the process's stderr meanwhile: the library's panics print themselves there, past Python."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed already
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _token_text(value: Any) -> str:

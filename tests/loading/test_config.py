@@ -85,6 +85,9 @@ REFUSED = {
     "hidden_act is a list": ({"hidden_act": ["silu"]}, "hidden_act is ['silu']"),
     "hidden_act is an object": ({"hidden_act": {}}, "hidden_act is {}"),
     "quantised": ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config is {'quant_method'"),
+    "quantised by MLX": ({"quantization": {"bits": 4}}, "quantization is {'bits': 4}"),
+    "every token sees every other": ({"is_causal": False}, "is_causal is False; expected True, the only one supported"),
+    "positions in three axes": ({"use_mrope": True}, "use_mrope is True; expected False"),
     "part of the head turned": ({"partial_rotary_factor": 0.5}, "partial_rotary_factor is 0.5"),
     "encoder and decoder": ({"is_encoder_decoder": True}, "is_encoder_decoder is True"),
     "window in a llama": ({"sliding_window": 8}, "sliding_window is 8; expected null"),
@@ -147,6 +150,7 @@ def test_fields_that_cannot_change_inference_are_skipped_silently():
         initializer_range=0.02, pretraining_tp=1, pad_token_id=-1, _name_or_path="x", **{"transformers.js_config": {}},
         hidden_act="silu", is_llama_config=True, rope_interleaved=False, rope_scaling=None, rope_parameters=None,
         quantization_config=None, partial_rotary_factor=1.0, head_dim=None, layer_types=["full_attention"] * 2,
+        use_mrope=False, is_causal=True,
     )  # fmt: skip
 
 

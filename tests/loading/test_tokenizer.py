@@ -50,19 +50,30 @@ def test_the_beginning_token_is_added_once_to_a_raw_prompt(setting, expected, tm
     assert tokenizer.encode_prompt(text) == expected + tokenizer.encode(text)
 
 
-@pytest.mark.parametrize("spelled", [SPECIAL[0], {"content": SPECIAL[0]}])
-def test_a_template_post_processor_adds_the_beginning_token(spelled, tmp_path):
-    processor = {
-        "type": "TemplateProcessing",
-        "single": [{"SpecialToken": {"id": SPECIAL[0], "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
-        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
-        "special_tokens": {SPECIAL[0]: {"id": SPECIAL[0], "ids": [0], "tokens": [SPECIAL[0]]}},
-    }
+def processor(*parts: str) -> dict:
+    """What a tokenizer.json says about special tokens around a text, "A"."""
+    kinds = [{"Sequence" if part == "A" else "SpecialToken": {"id": part, "type_id": 0}} for part in parts]
+    special = {text: {"id": text, "ids": [i], "tokens": [text]} for i, text in enumerate(SPECIAL)}
+    pair = [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}]
+    return {"type": "TemplateProcessing", "single": kinds, "pair": pair, "special_tokens": special}
+
+
+@pytest.mark.parametrize(
+    "parts, expected",
+    [((SPECIAL[0], "A"), [0]), ((SPECIAL[0], "A", SPECIAL[1]), [0]), (("A", SPECIAL[1]), []), (("A",), [])],
+)
+@pytest.mark.parametrize(
+    "settings", [{"bos_token": SPECIAL[0]}, {"bos_token": {"content": SPECIAL[0]}}, {"add_bos_token": False}, {}, None]
+)
+def test_what_tokenizer_json_puts_before_a_text_is_put_before_a_raw_prompt(parts, settings, expected, tmp_path):
+    """Whatever tokenizer_config.json says, if there is one at all: as transformers has it."""
     folder = write_folder(tmp_path)
-    write_json(folder / "tokenizer.json", definition() | {"post_processor": processor})
-    write_json(folder / "tokenizer_config.json", {"bos_token": spelled})
+    write_json(folder / "tokenizer.json", definition() | {"post_processor": processor(*parts)})
+    if settings is not None:
+        write_json(folder / "tokenizer_config.json", settings)
     tokenizer = minillm.load(folder).tokenizer
-    assert tokenizer.encode_prompt("ab") == [0, *tokenizer.encode("ab")]
+    assert tokenizer.encode_prompt("ab") == expected + tokenizer.encode("ab")
+    assert tokenizer.encode_prompt("") == expected
 
 
 def added(**changes: object) -> dict:
@@ -165,3 +176,43 @@ def test_an_end_of_sequence_token_is_special_whatever_the_file_says():
     assert tokenizer.special_tokens.keys() == {*SPECIAL, "</s>", "<eos>"}
     assert END not in tokenizer.encode("<eos>") and tokenizer.encode_with_special("<eos>") == [END]
     assert tokenizer.decode([END, *tokenizer.encode("a")], skip_special_tokens=True) == "a"
+
+
+GROWING = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+NESTED = {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": [GROWING] * 4}] * 2}
+GREEDY = {
+    "text that doubles and doubles": {"normalizer": {"type": "Sequence", "normalizers": [GROWING] * 40}},
+    "the same, step in step": {"normalizer": NESTED},
+    "by a pattern": {"normalizer": GROWING | {"pattern": {"Regex": ""}, "content": "x" * 100}},
+    "bytes of bytes of bytes": {
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [definition()["pre_tokenizer"]] * 40}
+    },
+    "on the way out": {"decoder": {"type": "Sequence", "decoders": [GROWING] * 40}},
+    "a thousand steps": {"normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}] * 1000}},
+    "a table of four gigabytes": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "/////w=="}},
+    "no table": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": "AA"}},
+}
+
+
+@pytest.mark.parametrize("case", GREEDY)
+def test_a_tokenizer_that_asks_for_the_memory_is_refused(case, tmp_path):
+    folder = write_folder(tmp_path)
+    write_json(folder / "tokenizer.json", definition() | GREEDY[case])
+    refused(folder, r"^tokenizer\.json: .*expected (at most 100 steps, 64 times as long|a table as long as it claims)")
+
+
+PANICS = {
+    "a special token that is not there": {"post_processor": processor("<nothing>", "A")},
+    "more texts than one": {
+        "post_processor": processor("A", "A") | {"single": [{"Sequence": {"id": "B", "type_id": 0}}]}
+    },
+    "pieces of no length": {"pre_tokenizer": {"type": "FixedLength", "length": 0}},
+}
+
+
+@pytest.mark.parametrize("case", PANICS)
+def test_the_library_panics_in_silence(case, tmp_path, capfd):
+    folder = write_folder(tmp_path)
+    write_json(folder / "tokenizer.json", definition() | PANICS[case])
+    refused(folder, r"^tokenizer\.json: not usable as a tokenizer: ")
+    assert capfd.readouterr() == ("", "")
