@@ -175,7 +175,8 @@ def live_bar(name: str, trainer: Trainer) -> Iterator:
             started = perf_counter()
             report = trainer.step()
             speed = report.tokens / (perf_counter() - started)
-            text = f"loss {np.mean(trainer.losses[-REPORT_EVERY:]):.3f}  {speed:,.0f} tokens/s"
+            loss = np.mean(trainer.losses[-REPORT_EVERY:])
+            text = f"loss {loss:.3f}  gradient {report.gradient_norm:.2f}  {speed:,.0f} tokens/s"
             bar.update(task, completed=report.step, text=text)
             if not console.is_terminal and report.step % REPORT_EVERY == 0:
                 print(f"{name}: step {report.step} of {trainer.schedule.steps}  {text}", file=sys.stderr, flush=True)
@@ -193,4 +194,8 @@ def write_curve(file: Path, trainer: Trainer) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (OSError, ValueError) as problem:
+        print(f"train_weights: {problem}", file=sys.stderr)
+        sys.exit(2)

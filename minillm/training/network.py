@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Float, Int
-from minillm.config import ModelConfig
 from minillm.layers import apply_rope, rope_rotation
 from minillm.training import operations as op
 from minillm.training.parameters import LayerParameters, ParameterVector
@@ -114,8 +113,3 @@ def add_rows(table: Float[Array, "vocab dim"], ids: Int[Array, "rows"], rows: Fl
     order = np.argsort(ids, kind="stable")
     unique, first = np.unique(ids[order], return_index=True)
     table[unique] += np.add.reduceat(rows[order], first, axis=0)
-
-
-def parameter_count(config: ModelConfig) -> int:
-    """How many parameters a model of this architecture has."""
-    return ParameterVector(config).vector.size

@@ -4,7 +4,6 @@ So the optimizer is a few lines over one array, the gradient is another vector o
 read the same input (q, k and v; gate and up) lie side by side and can be multiplied as one.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -123,14 +122,6 @@ def initialise(config: ModelConfig, seed: int, dtype: Any = np.float32) -> Param
         if name.endswith(("o_proj.weight", "down_proj.weight")):
             deviation /= (2 * config.num_hidden_layers) ** 0.5
         tensor[...] = generator.normal(0, deviation, tensor.shape)
-    return parameters
-
-
-def from_tensors(config: ModelConfig, tensors: Mapping[str, Array], dtype: Any) -> ParameterVector:
-    """Parameters read from arrays by their Hugging Face names."""
-    parameters = ParameterVector(config, dtype=dtype)
-    for name, view in parameters.tensors.items():
-        view[...] = tensors[name]
     return parameters
 
 

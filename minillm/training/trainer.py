@@ -7,6 +7,7 @@ timing, nor on how often the run was stopped. Data parallelism: Li et al., PyTor
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -124,27 +125,21 @@ class Trainer:
         """Go on from a saved state.
 
         Raises:
-            ValueError: it is of another run: another recipe, model or data.
+            ValueError: it is damaged, or of another run: another recipe, model or data.
         """
-        with np.load(path, allow_pickle=False) as state:
-            if str(state["run"]) != self._identity():
-                raise ValueError(f"{path}: is of a run with another recipe, model or data; remove it to start anew")
-            self.parameters.vector[...] = state["vector"]
-            self.optimizer.mean[...], self.optimizer.square[...] = state["mean"], state["square"]
-            self.losses = state["losses"].tolist()
-            self.optimizer.step = len(self.losses)
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                state = {name: arrays[name] for name in ("run", "vector", "mean", "square", "losses")}
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            raise ValueError(f"{path}: damaged; remove it to start anew") from None
+        if str(state["run"]) != self._identity():
+            raise ValueError(f"{path}: is of a run with another recipe, model or data; remove it to start anew")
+        self.parameters.vector[...] = state["vector"]
+        self.optimizer.mean[...], self.optimizer.square[...] = state["mean"], state["square"]
+        self.losses = state["losses"].tolist()
+        self.optimizer.step = len(self.losses)
 
     def _identity(self) -> str:
         data = hashlib.sha256(self.rows.tobytes()).hexdigest()
         recipe = repr((self.schedule, self.batch, self.parameters.config, data))
         return hashlib.sha256(recipe.encode()).hexdigest()
-
-
-def evaluate(parameters: ParameterVector, rows: Int[Array, "rows length"], batch: int = 8) -> tuple[float, int]:
-    """The mean cross-entropy in nats a target over all rows, and how many targets there were."""
-    total, count = 0.0, int((rows[:, 1:] != IGNORED).sum())
-    for first in range(0, len(rows), batch):
-        inputs, targets = split_row(rows[first : first + batch])
-        logits, _ = Network(parameters, len(inputs), inputs.shape[1]).forward(inputs)
-        total += cross_entropy(logits, targets.ravel(), count)[0]
-    return total, count

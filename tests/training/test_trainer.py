@@ -1,11 +1,13 @@
 """Training runs: they learn, they resume to the bit, and refuse a checkpoint of another run."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from minillm.training.optimizer import Schedule
 from minillm.training.parameters import check_trainable, initialise, llama_config
-from minillm.training.trainer import Trainer, evaluate
+from minillm.training.trainer import Trainer
 
 CONFIG = llama_config(16, 16, 24, 2, 4, 2, 32)
 
@@ -21,7 +23,7 @@ def test_the_loss_falls_to_that_of_a_learned_rule():
     run = trainer(steps=60)
     losses = [run.step().loss for _ in range(60)]
     assert losses[0] == pytest.approx(np.log(16), abs=0.2)  # knows nothing yet
-    assert losses[-1] < 0.3 and evaluate(run.parameters, run.rows)[0] < 0.3
+    assert losses[-1] < 0.3
 
 
 @pytest.mark.parametrize("stop_after", [1, 5, 11])
@@ -58,14 +60,21 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         trainer(steps=13).resume(tmp_path / "state.npz")
 
 
+@pytest.mark.parametrize("kept", [0, 1, 200, -1])
+def test_a_damaged_checkpoint_is_refused(tmp_path, kept):
+    run, file = trainer(), tmp_path / "state.npz"
+    run.save(file)
+    file.write_bytes(file.read_bytes()[:kept] if kept >= 0 else b"x" + file.read_bytes()[1:-1])
+    with pytest.raises(ValueError, match=r"state\.npz: damaged; remove it"):
+        trainer().resume(file)
+
+
 def test_a_batch_that_cannot_be_shared_is_refused():
     with pytest.raises(ValueError, match="multiple of 3"):
         trainer(threads=3)
 
 
 def test_architectures_without_a_backward_pass_are_refused():
-    import dataclasses
-
     for change in ({"attention_bias": True}, {"qk_norm": True}, {"sliding_windows": (4, None)}):
         with pytest.raises(ValueError, match="expected a plain Llama"):
             check_trainable(dataclasses.replace(CONFIG, **change))
