@@ -1,7 +1,7 @@
 """Make the corpus that the story models are trained from: python scripts/make_corpus.py --out corpus
 
-Writes train.jsonl, then finish.jsonl, new text in another mixture for the end of the training, and heldout.jsonl; an
-object a line: {"kind": ..., "text": ...}. The same seed gives the same bytes.
+Writes train.jsonl, then finish.jsonl and counting.jsonl, new text in other mixtures for the end of the training, and
+heldout.jsonl; an object a line: {"kind": ..., "text": ...}. The same seed gives the same bytes.
 """
 
 import argparse
@@ -48,7 +48,26 @@ FINISH_MIXTURE = {
     "repeat": 0.03,
     "reverse": 0.04,
 }
-FINISH_SHARE = 0.27  # tokens of finish.jsonl, of those of train.jsonl
+# Above all to stop counting at the right number.
+COUNTING_MIXTURE = {
+    "story": 0.15,
+    "sum": 0.10,
+    "sum with a digit": 0.06,
+    "question": 0.04,
+    "capital": 0.03,
+    "colour": 0.01,
+    "opposite": 0.01,
+    "sound": 0.01,
+    "calendar": 0.01,
+    "counting": 0.03,
+    "counting by all steps": 0.20,
+    "counting with small numbers": 0.27,
+    "copy": 0.02,
+    "repeat": 0.02,
+    "reverse": 0.04,
+}
+# The files after train.jsonl: their mixtures, and their tokens as a share of those of train.jsonl.
+LATER = {"finish": (FINISH_MIXTURE, 0.27), "counting": (COUNTING_MIXTURE, 0.12)}
 NEXT_NUMBER_SHARE = 0.4  # of the counting documents
 SAMPLE = 400  # documents of a kind from which its tokens a document are measured
 TOKENIZER = Path(__file__).parents[1] / "weights/story/tokenizer.json"
@@ -67,6 +86,8 @@ def documents(kind: str, seed: int | str) -> Iterator[str]:
         return sums.questions(rng)
     if kind == "counting by all steps":
         return counting.documents(rng, step_odds=(1, 1, 1, 1))
+    if kind == "counting with small numbers":
+        return counting.documents(rng, step_odds=(1, 1, 1, 1), small_share=0.4)
     if kind in patterns.TASKS:
         return patterns.documents(kind, rng)
     return _both_countings(rng) if kind == "counting" else facts.documents(kind, rng)
@@ -121,7 +142,7 @@ def _tokens_a_document(kind: str, seed: int | str, tokenizer: Tokenizer) -> floa
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the three files")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the files")
     parser.add_argument("--tokens", type=int, default=16_000_000, help="about how many (default 16000000)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -133,10 +154,10 @@ def main() -> None:
         options.out.mkdir(parents=True, exist_ok=True)
         tokenizer = Tokenizer.from_file(str(TOKENIZER))
         train, heldout = make_corpus(options.tokens, options.seed, tokenizer)
-        finish_tokens = round(options.tokens * FINISH_SHARE)
-        finish, _ = make_corpus(finish_tokens, f"{options.seed} finish", tokenizer, FINISH_MIXTURE)
         write_jsonl(options.out / "train.jsonl", train)
-        write_jsonl(options.out / "finish.jsonl", finish)
+        for name, (mixture, share) in LATER.items():
+            later, _ = make_corpus(round(options.tokens * share), f"{options.seed} {name}", tokenizer, mixture)
+            write_jsonl(options.out / f"{name}.jsonl", later)
         write_jsonl(options.out / "heldout.jsonl", heldout)
     except OSError as problem:
         parser.error(str(problem))

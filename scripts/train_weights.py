@@ -1,4 +1,4 @@
-"""Train the bundled models: `story` in two runs, then two drafts, on the text alone and distilled from `story`.
+"""Train the bundled models: `story` in three runs, then two drafts, on the text alone and distilled from `story`.
 
     python scripts/make_corpus.py --out build/training
     python scripts/train_weights.py                       # all of it; Ctrl-C stops, the same command goes on
@@ -58,11 +58,17 @@ STORY = llama_config(VOCABULARY, 192, 512, layers=6, heads=6, kv_heads=2, contex
 DRAFT = llama_config(VOCABULARY, 64, 192, layers=2, heads=4, kv_heads=2, context=CONTEXT)
 RECIPES = {
     "story-base": Recipe(STORY, Schedule(steps=4900, weight_decay=0.1)),
-    "story": Recipe(
+    "story-finish": Recipe(
         STORY,
         Schedule(steps=1400, learning_rate=1.5e-3, warmup_steps=50, weight_decay=0.1),
         corpus="finish",
         start="story-base",
+    ),
+    "story": Recipe(
+        STORY,
+        Schedule(steps=600, learning_rate=1e-3, warmup_steps=50, weight_decay=0.1),
+        corpus="counting",
+        start="story-finish",
     ),
     "story-draft-text": Recipe(DRAFT, Schedule(steps=2000)),  # for comparison only
     "story-draft": Recipe(DRAFT, Schedule(steps=2000), teacher="story"),

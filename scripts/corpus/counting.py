@@ -9,6 +9,7 @@ from corpus import split
 LARGEST = 100
 STEPS = (1, 2, 5, 10)
 STEP_ODDS = (6, 2, 1, 1)
+SMALL = 20
 LENGTHS = (3, 12)  # how many numbers
 
 
@@ -42,11 +43,12 @@ def all_counts() -> list[Count]:
     return [Count(*way) for way in ways if 0 <= way[1] <= LARGEST]
 
 
-def documents(rng: Random, step_odds: Sequence[int] = STEP_ODDS) -> Iterator[str]:
-    """Training documents without end."""
-    by_step: dict[int, list[Count]] = {step: [] for step in STEPS}
-    for count in all_counts():
-        if not is_heldout(count):
-            by_step[abs(count.step)].append(count)
+def documents(rng: Random, step_odds: Sequence[int] = STEP_ODDS, small_share: float = 0) -> Iterator[str]:
+    """Training documents without end; `small_share` of them stay below SMALL, where there are the fewest."""
+    shown = [count for count in all_counts() if not is_heldout(count)]
+    by_step = {step: [count for count in shown if abs(count.step) == step] for step in STEPS}
+    small = [count for count in shown if max(count.first, count.last) < SMALL]
     while True:
-        yield "".join(prompt_and_answer(rng.choice(by_step[rng.choices(STEPS, step_odds)[0]])))
+        few = small_share > 0 and rng.random() < small_share
+        counts = small if few else by_step[rng.choices(STEPS, step_odds)[0]]
+        yield "".join(prompt_and_answer(rng.choice(counts)))
