@@ -5,6 +5,7 @@ says which entries count: `truncate` only lowers it, and whatever lies beyond is
 Size: 2 (keys and values) * layers * kv_heads * head_dim * bytes per number, for each token of capacity.
 """
 
+import math
 from typing import TYPE_CHECKING
 
 from minillm.arrays import Array, Float
@@ -32,7 +33,8 @@ class KVCache:
             capacity: the most tokens it can hold.
 
         Raises:
-            ValueError: capacity is not a whole number from 1 to the model's longest context.
+            ValueError: capacity is not a whole number from 1 to the model's longest context, or is too much for the
+                memory.
         """
         check_model(model)
         config = model.config
@@ -41,8 +43,12 @@ class KVCache:
             raise ValueError(f"capacity is {capacity!r}; expected a whole number from 1 to the context of {limit}")
         shape = (config.num_hidden_layers, config.num_key_value_heads, capacity, config.head_dim)
         self.model, self.capacity, self.length = model, capacity, 0
-        self.keys = model.ops.zeros(shape, model.dtype)
-        self.values = model.ops.zeros(shape, model.dtype)
+        try:
+            self.keys = model.ops.zeros(shape, model.dtype)
+            self.values = model.ops.zeros(shape, model.dtype)
+        except MemoryError:
+            need = 2 * math.prod(shape) * model.dtype.itemsize / 1e9
+            raise ValueError(f"a cache of {capacity} tokens takes {need:.1f} GB, more memory than there is") from None
 
     @property
     def nbytes(self) -> int:
