@@ -1,5 +1,7 @@
 """KVCache: sizes, bounds, and nothing written when something does not fit."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,3 +70,13 @@ def test_float32_models_never_compute_in_float64():
     assert minillm.prefill(model, [1, 2, 3], cache).dtype == np.float32
     assert minillm.decode_step(model, 1, cache).dtype == np.float32
     assert minillm.forward(model, [1, 2]).dtype == minillm.attention_weights(model, [1, 2], 1).dtype == np.float32
+
+
+def test_a_cache_larger_than_the_memory_is_one_line():
+    """A config.json may claim any context; what it claims is not believed before there is memory for it."""
+    config = dataclasses.replace(CONFIG, max_position_embeddings=2**31, num_key_value_heads=2**10)
+    model = dataclasses.replace(MODEL, config=config)
+    with pytest.raises(
+        ValueError, match=r"^a cache of 2147483648 tokens takes 281475\.0 GB, more memory than there is$"
+    ):
+        KVCache(model, 2**31)

@@ -23,7 +23,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 HARMLESS = frozenset(
     # how the file was made
     "_name_or_path architectures transformers_version torch_dtype dtype transformers.js_config model_type name_or_path "
-    "_commit_hash auto_map license tags "
+    "_commit_hash auto_map license tags unsloth_fixed unsloth_version "
     # training only
     "attention_dropout hidden_dropout embd_pdrop resid_pdrop attn_pdrop dropout initializer_range pretraining_tp "
     "gradient_checkpointing is_llama_config problem_type "

@@ -150,7 +150,7 @@ def test_fields_that_cannot_change_inference_are_skipped_silently():
         initializer_range=0.02, pretraining_tp=1, pad_token_id=-1, _name_or_path="x", **{"transformers.js_config": {}},
         hidden_act="silu", is_llama_config=True, rope_interleaved=False, rope_scaling=None, rope_parameters=None,
         quantization_config=None, partial_rotary_factor=1.0, head_dim=None, layer_types=["full_attention"] * 2,
-        use_mrope=False, is_causal=True,
+        use_mrope=False, is_causal=True, unsloth_fixed=True,
     )  # fmt: skip
 
 
