@@ -55,6 +55,8 @@ def check_cache(model: "Model", cache: Any) -> None:
 def check_tokens(model: "Model", tokens: Any) -> Int[Array, "tokens"]:
     """Token ids as an array of int64: at least one, each in the vocabulary, no more than the context."""
     check_model(model)
+    if isinstance(tokens, range):  # it may be longer than the memory
+        check_context(model, len(tokens))
     try:
         ids = np.asarray(tokens)
     except ValueError as problem:

@@ -39,6 +39,7 @@ BAD_TOKENS = {
     "too large": ([13], "id 13 is outside the vocabulary, 0 to 12"),
     "huge": ([2**80], "tokens"),
     "too many": ([1] * 17, "more than the model's context of 16"),
+    "more than the memory": (range(10**15), "more than the model's context of 16"),
 }
 
 
