@@ -94,10 +94,20 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
     """
     from minillm.loading import open_checkpoint
 
+    ops, chosen = backend_and_dtype(backend, dtype)
+    return build(open_checkpoint(name), ops, chosen)
+
+
+def backend_and_dtype(backend: str, dtype: str) -> tuple[Plain, np.dtype[Any]]:
+    """The backend of this name, and the dtype it computes in when this one is asked for.
+
+    Raises:
+        ValueError: there is no such backend or dtype.
+    """
     ops = get_backend(backend)
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
-    return build(open_checkpoint(name), ops, ops.dtype or DTYPES[dtype])
+    return ops, ops.dtype or DTYPES[dtype]
 
 
 def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:

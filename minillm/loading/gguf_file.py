@@ -160,7 +160,7 @@ def config_fields(metadata: dict[str, Any], architecture: Any, tensors: set[str]
 
 
 def _tokenizer(metadata: dict[str, Any], eos_ids: tuple[int, ...]) -> Any:
-    if "tokenizer.ggml.model" not in metadata:
+    if metadata.get("tokenizer.ggml.model", "no_vocab") == "no_vocab":
         return None
     from minillm.loading.gguf_tokenizer import tokenizer_from_gguf
 
