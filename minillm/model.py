@@ -115,13 +115,13 @@ def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
     config = checkpoint.config
     read = TensorReader(checkpoint, ops, dtype)
     embedding = read("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
-    layer_weights = tuple(_layer(read, config, number) for number in range(config.num_hidden_layers))
-    final_norm = read("model.norm.weight", config.hidden_size)
     if config.tie_word_embeddings:
         read.used.add("lm_head.weight")  # some files store the shared matrix twice
-        head = embedding
+        embedding, head = ops.tie(embedding)  # before the layers: copying the largest matrix takes twice its memory
     else:
-        head = read("lm_head.weight", config.vocab_size, config.hidden_size)
+        head = ops.prepare(read("lm_head.weight", config.vocab_size, config.hidden_size).T)
+    layer_weights = tuple(_layer(read, config, number) for number in range(config.num_hidden_layers))
+    final_norm = read("model.norm.weight", config.hidden_size)
     read.warn_of_unused()
     return Model(
         checkpoint.name,
@@ -131,7 +131,7 @@ def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
         embedding,
         layer_weights,
         final_norm,
-        ops.prepare(head.T),
+        head,
         checkpoint.tokenizer,
     )
 

@@ -17,7 +17,8 @@ from minillm.backends.plain import Plain
 from minillm.config import RopeParameters
 
 QUERY_TILE = 64
-FEW_ROWS = range(1, 5)  # with more, one matrix product is faster than a matrix-vector product for each row
+FEW_ROWS = range(2, 5)  # with more, one matrix product is faster than a matrix-vector product for each row
+COPY_BLOCK = 128  # columns copied at once: as many as the processor's nearest cache holds
 
 
 class Fast(Plain):
@@ -28,10 +29,20 @@ class Fast(Plain):
     def prepare(self, weight: Float[Array, "inner out"]) -> Any:
         """Contiguous along the longer axis: OpenBLAS reads long runs up to 40% faster in a matrix-vector product.
 
-        Wide matrices only: one whose `inner` is the longer axis comes from its file, `[out, inner]`, that way round.
+        Files hold `[out, inner]`: a matrix whose `inner` is the longer axis stays as it is.
         """
         inner, out = weight.shape
-        return np.ascontiguousarray(weight) if inner < out <= 8 * inner else weight
+        if inner > out or weight.flags.c_contiguous:
+            return weight
+        copy = np.empty((inner, out), weight.dtype)
+        for first in range(0, out, COPY_BLOCK):  # in blocks: several times as fast as in one go
+            copy[:, first : first + COPY_BLOCK] = weight[:, first : first + COPY_BLOCK]
+        return copy
+
+    def tie(self, embedding: Float[Array, "vocab dim"]) -> tuple[Array, Any]:
+        """One copy, as the head wants it: a step reads all of it for the logits, and one column for the embedding."""
+        head = self.prepare(embedding.T)
+        return head.T, head
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
         """x @ weight; a few rows one by one, since OpenBLAS copies the whole matrix to multiply two rows with it."""
