@@ -3,6 +3,7 @@
 import os
 import sys
 
+import numpy as np
 import pytest
 
 import minillm
@@ -25,6 +26,14 @@ def test_our_engine_chooses_what_naive_decoding_chooses(folder, sequences):
     model, prompt = minillm.load(folder), [3, 1, 4, 1, 5]
     answer = generate(Minillm(model), {"prompt": prompt, "new_tokens": 6, "sequences": sequences})
     assert answer["tokens"] == minillm.naive_decode(model, prompt, 7)
+
+
+def test_all_sequences_of_a_batch_are_the_first(folder):
+    engine = Minillm(minillm.load(folder))
+    generate(engine, {"prompt": [3, 1, 4, 1, 5], "new_tokens": 6, "sequences": 3})
+    first, *others = engine.caches
+    assert first.length == 11 and len(others) == 2
+    assert all(np.array_equal(first.keys, other.keys) and other.length == 11 for other in others)
 
 
 def test_our_engine_answers_as_a_process(folder):

@@ -26,11 +26,11 @@ def measured(folder, stand_in):
     launch = launch_minillm(folder, "numpy", "float32")
     with EngineProcess(launch.name, launch.command, 1) as ours:
         engines = [ours, stand_in("works", name="peer")]
-        return measure_rounds(stand_in("measures"), engines, PROMPT, [(8, 1), (20, 1), (8, 3)], 4, 2, silent)
+        return measure_rounds(stand_in("measures"), engines, PROMPT, [(8, 1), (20, 1), (20, 3)], 4, 2, silent)
 
 
 def test_every_phase_is_measured_in_every_round(measured, folder):
-    phases = [Phase("decode", 8), Phase("prefill", 20), Phase("decode", 20), Phase("decode", 8, 3)]
+    phases = [Phase("decode", 8), Phase("prefill", 20), Phase("decode", 20), Phase("decode", 20, 3)]
     for engine in ("minillm", "peer"):
         assert list(measured.rates[engine]) == phases
         assert all(len(rates) == 2 and min(rates) > 0 for rates in measured.rates[engine].values())
@@ -39,7 +39,7 @@ def test_every_phase_is_measured_in_every_round(measured, folder):
 
 
 def test_rates_are_tokens_over_seconds(measured):
-    expected = {Phase("prefill", 20): 1000, Phase("decode", 8): 10, Phase("decode", 8, 3): 30}
+    expected = {Phase("prefill", 20): 1000, Phase("decode", 8): 10, Phase("decode", 20, 3): 30}
     for phase, rate in expected.items():
         assert measured.rates["peer"][phase] == pytest.approx([rate] * 2)
 
@@ -49,7 +49,7 @@ def test_the_record_fits_together(measured, folder):
     record = make_record(open_checkpoint(folder).config, 4, measured, startups, 4)
     json.dumps(record, allow_nan=False)
     assert [phase["phase"] for phase in record["phases"]] == [
-        "prefill 20", "decode @8", "decode @20", "decode @8, batch 3",
+        "prefill 20", "decode @8", "decode @20", "decode @20, batch 3",
     ]  # fmt: skip
     for phase in record["phases"]:
         ours, theirs = (phase["tokens_per_s"][name] for name in ("minillm", "peer"))
@@ -58,6 +58,8 @@ def test_the_record_fits_together(measured, folder):
         share = ours["median"] / phase["roofline_tokens_per_s"]["median"]
         assert phase["share_of_roofline"]["median"] == pytest.approx(share)
     assert record["engines"]["peer"]["load_s"] == {"median": 3.0, "min": 2.0, "max": 4.0}
+    beyond = record["beyond_products_us_per_layer"]
+    assert [beyond["min"], beyond["max"]] == pytest.approx([1e6 * s for s in sorted(measured.beyond_products_s)])
     assert record["engines"]["peer"]["peak_memory_bytes"] == 1_000_000
 
 
