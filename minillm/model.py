@@ -9,6 +9,7 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.backends import get_backend
+from minillm.backends.layout import copy_in_blocks
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
@@ -191,12 +192,12 @@ class TensorReader:
         stored = [self.stored(f"{name}.weight", out, inner) for name, out in parts]
         if len(stored) == 1:
             return self.ops.prepare(self.ops.array(stored[0].read(), self.dtype).T)
-        joined = np.empty((sum(out for _, out in parts), inner), self.dtype)  # filled one part at a time: memory
+        joined = np.empty((inner, sum(out for _, out in parts)), self.dtype)  # filled part by part, to save memory
         first = 0
         for tensor, (_, out) in zip(stored, parts, strict=True):
-            joined[first : first + out] = tensor.read()
+            copy_in_blocks(tensor.read().T, joined[:, first : first + out])
             first += out
-        return self.ops.prepare(self.ops.array(joined).T)
+        return self.ops.prepare(self.ops.array(joined))
 
     def bias(self, parts: list[tuple[str, int]], present: bool) -> Array | None:
         """The biases of those projections as one row, or None."""

@@ -13,12 +13,12 @@ import numpy as np
 
 from minillm.arrays import Array, Float, Int
 from minillm.attention import Pieces, causal_mask
+from minillm.backends.layout import copy_in_blocks
 from minillm.backends.plain import Plain
 from minillm.config import RopeParameters
 
 QUERY_TILE = 64
 FEW_ROWS = range(2, 5)  # with more, one matrix product is faster than a matrix-vector product for each row
-COPY_BLOCK = 128  # columns copied at once: as many as the processor's nearest cache holds
 
 
 class Fast(Plain):
@@ -35,8 +35,7 @@ class Fast(Plain):
         if inner > out or weight.flags.c_contiguous:
             return weight
         copy = np.empty((inner, out), weight.dtype)
-        for first in range(0, out, COPY_BLOCK):  # in blocks: several times as fast as in one go
-            copy[:, first : first + COPY_BLOCK] = weight[:, first : first + COPY_BLOCK]
+        copy_in_blocks(weight, copy)
         return copy
 
     def tie(self, embedding: Float[Array, "vocab dim"]) -> tuple[Array, Any]:

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.backends.fast import COPY_BLOCK, FEW_ROWS, Fast
+from minillm.backends.fast import FEW_ROWS, Fast
+from minillm.backends.layout import COPY_BLOCK
 from minillm.backends.plain import Plain
 from minillm.config import RopeParameters
 
