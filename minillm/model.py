@@ -192,11 +192,10 @@ class TensorReader:
         stored = [self.stored(f"{name}.weight", out, inner) for name, out in parts]
         if len(stored) == 1:
             return self.ops.prepare(self.ops.array(stored[0].read(), self.dtype).T)
-        joined = np.empty((inner, sum(out for _, out in parts)), self.dtype)  # filled part by part, to save memory
-        first = 0
-        for tensor, (_, out) in zip(stored, parts, strict=True):
-            copy_in_blocks(tensor.read().T, joined[:, first : first + out])
-            first += out
+        joined = np.empty((inner, sum(out for _, out in parts)), self.dtype)  # filled one part at a time: memory
+        ends = np.cumsum([out for _, out in parts])
+        for tensor, columns in zip(stored, np.split(joined, ends[:-1], axis=1), strict=True):
+            copy_in_blocks(tensor.read().T, columns)
         return self.ops.prepare(self.ops.array(joined))
 
     def bias(self, parts: list[tuple[str, int]], present: bool) -> Array | None:
