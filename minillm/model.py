@@ -11,6 +11,7 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.backends import get_backend
+from minillm.backends.layout import copy_in_blocks
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
@@ -98,10 +99,8 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
     """
     from minillm.loading import open_checkpoint
 
-    ops = get_backend(backend)
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
-    checkpoint, kept_as = open_checkpoint(name), ops.dtype or DTYPES[dtype]
+    ops, kept_as = backend_and_dtype(backend, dtype)
+    checkpoint = open_checkpoint(name)
     needed = kept_as.itemsize * sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())  # bytes
     too_large = ValueError(
         f"{checkpoint.name}: not enough memory for its weights, {needed / 1e9:.1f} GB as {kept_as}; use a smaller model"
@@ -114,18 +113,30 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
         raise too_large from None
 
 
+def backend_and_dtype(backend: str, dtype: str) -> tuple[Plain, np.dtype[Any]]:
+    """The backend of this name, and the dtype it computes in when this one is asked for.
+
+    Raises:
+        ValueError: there is no such backend or dtype.
+    """
+    ops = get_backend(backend)
+    if not isinstance(dtype, str) or dtype not in DTYPES:
+        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
+    return ops, ops.dtype or DTYPES[dtype]
+
+
 def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
     """Read a checkpoint's tensors, check each shape against the config, and let the backend prepare them."""
     config = checkpoint.config
     read = TensorReader(checkpoint, ops, dtype)
     embedding = read("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
-    layer_weights = tuple(_layer(read, config, number) for number in range(config.num_hidden_layers))
-    final_norm = read("model.norm.weight", config.hidden_size)
     if config.tie_word_embeddings:
         read.used.add("lm_head.weight")  # some files store the shared matrix twice
-        head = embedding
+        embedding, head = ops.tie(embedding)  # before the layers: copying the largest matrix takes twice its memory
     else:
-        head = read("lm_head.weight", config.vocab_size, config.hidden_size)
+        head = ops.prepare(read("lm_head.weight", config.vocab_size, config.hidden_size).T)
+    layer_weights = tuple(_layer(read, config, number) for number in range(config.num_hidden_layers))
+    final_norm = read("model.norm.weight", config.hidden_size)
     read.warn_of_unused()
     return Model(
         checkpoint.name,
@@ -135,7 +146,7 @@ def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
         embedding,
         layer_weights,
         final_norm,
-        ops.prepare(head.T),
+        head,
         checkpoint.tokenizer,
     )
 
@@ -198,7 +209,7 @@ class TensorReader:
         joined = np.empty((inner, sum(out for _, out in parts)), self.dtype)  # filled one part at a time: memory
         ends = np.cumsum([out for _, out in parts])
         for tensor, columns in zip(stored, np.split(joined, ends[:-1], axis=1), strict=True):
-            columns[:] = tensor.read().T
+            copy_in_blocks(tensor.read().T, columns)
         return self.ops.prepare(self.ops.array(joined))
 
     def bias(self, parts: list[tuple[str, int]], present: bool) -> Array | None:

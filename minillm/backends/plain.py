@@ -1,8 +1,8 @@
 """What `forward` means: the backend seam, filled with nothing but readable NumPy.
 
-A backend answers three questions: how a weight matrix is kept (`prepare`), how it is multiplied (`linear`), and how
-the queries of a whole ragged batch meet their caches (`attention`). Other backends override methods of this class;
-each override is held to the method here by a test.
+A backend answers three questions: how a weight matrix is kept (`prepare`, `tie`), how it is multiplied (`linear`),
+and how the queries of a whole ragged batch meet their caches (`attention`). Other backends override methods of this
+class; each override is held to the method here by a test.
 """
 
 from collections.abc import Sequence
@@ -36,6 +36,10 @@ class Plain:
     def prepare(self, weight: Float[Array, "inner out"]) -> Any:
         """Called once per matrix, at load: the form in which `linear` wants it."""
         return weight
+
+    def tie(self, embedding: Float[Array, "vocab dim"]) -> tuple[Array, Any]:
+        """For an embedding that is the output head too: what tokens are looked up in, and the prepared head."""
+        return embedding, self.prepare(embedding.T)
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
         """x @ weight (+ bias)."""

@@ -1,31 +1,36 @@
-"""The two limits of the machine, measured in the same run as the engine: memory bandwidth and matrix multiplication.
+"""The two limits of the machine, measured in the same run as the engines: memory bandwidth and matrix multiplication.
 
 Decode reads every weight once for each token, so bandwidth is its limit; prefill multiplies matrices, so their speed
-is its limit (the roofline model: Williams, Waterman, Patterson, CACM 52(4), 2009).
+is its limit (the roofline model: Williams, Waterman, Patterson, CACM 52(4), 2009). `python -m
+minillm.benchmark.machine DTYPE` answers each request with both: a process of its own, as every engine has.
 """
 
-import resource
-import sys
+from typing import Any
 
 import numpy as np
 
+from minillm.benchmark.engine_loop import Answer, answer_requests
 from minillm.benchmark.timing import seconds
 
 
-def matrix_vector_bytes_per_s() -> float:
-    """Bytes per second of one large float32 matrix-vector product, 256 MB: too large for any processor's caches."""
-    matrix, vector = np.ones((576, 116_508), np.float32), np.ones(576, np.float32)
-    return matrix.nbytes / min(seconds(lambda: vector @ matrix) for _ in range(3))
+def bandwidth_bytes_per_s(dtype: np.dtype[Any]) -> float:
+    """Bytes per second of one large matrix-vector product, 256 MB: too large for any processor's caches."""
+    matrix, vector = np.ones((576, 268_435_456 // 576 // dtype.itemsize), dtype), np.ones(576, dtype)
+    return matrix.nbytes / min(seconds(lambda: vector @ matrix) for _ in range(5))
 
 
-def matrix_multiply_flops() -> float:
-    """Floating-point operations per second of one large float32 matrix product."""
+def matmul_flops_per_s(dtype: np.dtype[Any]) -> float:
+    """Floating-point operations per second of one large matrix product."""
     n = 1536
-    matrix = np.ones((n, n), np.float32)
+    matrix = np.ones((n, n), dtype)
     return 2 * n**3 / min(seconds(lambda: matrix @ matrix) for _ in range(3))
 
 
-def peak_memory_bytes() -> int:
-    """The most memory that this process has held so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, kilobytes on Linux
+def load(dtype_name: str) -> Answer:
+    """Nothing to load."""
+    dtype = np.dtype(dtype_name)
+    return lambda request: {"bandwidth": bandwidth_bytes_per_s(dtype), "matmul": matmul_flops_per_s(dtype)}
+
+
+if __name__ == "__main__":
+    answer_requests(load)

@@ -1,7 +1,7 @@
 """Repeated timings and their median: absolute times drift from run to run, so the spread is always told."""
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -20,9 +20,14 @@ class Spread:
         return {"median": self.median, "min": self.low, "max": self.high}
 
 
-def spread(values: list[float]) -> Spread:
+def spread(values: Sequence[float]) -> Spread:
     """The Spread of measurements."""
     return Spread(statistics.median(values), min(values), max(values))
+
+
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
+    """Ours over theirs, round by round: what a machine does to both in one round cancels out."""
+    return spread([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
 def seconds(action: Callable[[], Any]) -> float:

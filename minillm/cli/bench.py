@@ -1,87 +1,79 @@
-"""`minillm bench`: tokens per second of each phase beside the machine's limits, measured in the same run."""
+"""`minillm bench`: tokens per second of each phase beside the machine's limits and beside peers, in the same run."""
 
 import argparse
-import contextlib
+from pathlib import Path
 from typing import Any
 
 from minillm.checks import check_whole
 from minillm.cli.options import add_model_options
-from minillm.cli.printing import print_json, show
-from minillm.loading.registry import REGISTRY
+from minillm.cli.printing import print_json
 
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
     parser = commands.add_parser(
-        "bench", help="measure speed", description="Measure speed beside the machine's limits."
+        "bench", help="measure speed", description="Measure speed beside the machine's limits and beside peers."
     )
-    parser.add_argument("--context", type=int, default=512, metavar="N", help="prompt tokens (default 512)")
-    parser.add_argument("--new-tokens", type=int, default=32, metavar="N", help="decode steps a round (default 32)")
-    parser.add_argument("--batch", type=int, default=8, metavar="B", help="sequences in the batched decode (default 8)")
-    parser.add_argument("--rounds", type=int, default=5, metavar="R", help="alternating rounds (default 5)")
-    parser.add_argument(
-        "--against", action="append", default=[], choices=["transformers", "llama-cpp"], help="also measure this engine"
-    )
+    add = parser.add_argument
+    add("--against", default="", metavar="PEERS", help="also measure these: transformers,llama.cpp")
+    add("--context", default="128,512", metavar="N,...", help="prompt tokens (default 128,512)")
+    add("--batch", default="8,32", metavar="B,...", help="sequences in batched decode (default 8,32)")
+    add("--new-tokens", type=int, default=32, metavar="N", help="decode steps of each measurement (default 32)")
+    add("--rounds", type=int, default=5, metavar="R", help="alternating rounds (default 5)")
+    add("--threads", type=int, metavar="N", help="threads of every engine (default: the environment's, or all cores)")
+    add("--scaling", action="store_true", help="also measure how time grows with context, prompt and batch; minutes")
+    add("--plot", metavar="FILE.svg", help="draw each phase against its limit")
     add_model_options(parser, "smollm2")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print."""
-    from minillm.benchmark.engine import measure
-    from minillm.benchmark.peer import start_peer
+    from minillm.benchmark.run import Plan, run_benchmark
+    from minillm.benchmark.threads import default_threads
     from minillm.loading.progress import progress_on_stderr
-    from minillm.model import load
 
-    for name in ("context", "new_tokens", "batch", "rounds"):
-        check_whole(f"--{name.replace('_', '-')}", getattr(options, name), 1, 1_000_000)
-    model = load(options.model, options.backend, options.dtype)
-    longest, tokens = model.config.max_position_embeddings, options.context + options.new_tokens
-    if tokens > longest:
-        raise ValueError(f"--context and --new-tokens make {tokens} tokens; the model's context holds {longest}")
-    with contextlib.ExitStack() as open_peers:
-        path = _path(options.model) if options.against else ""
-        peers = [open_peers.enter_context(start_peer(name, path, tokens)) for name in dict.fromkeys(options.against)]
-        with progress_on_stderr() as progress:
-            report = measure(model, options.context, options.new_tokens, options.batch, options.rounds, peers, progress)
+    plan = Plan(
+        model=options.model,
+        backend=options.backend,
+        dtype=options.dtype,
+        against=list(dict.fromkeys(name.strip() for name in options.against.split(",") if name.strip())),
+        threads=default_threads() if options.threads is None else check_whole("--threads", options.threads, 1, 4096),
+        contexts=_numbers("--context", options.context, 1_000_000),
+        batches=_numbers("--batch", options.batch, 1024),
+        new_tokens=check_whole("--new-tokens", options.new_tokens, 1, 1_000_000),
+        rounds=check_whole("--rounds", options.rounds, 1, 1000),
+        scaling=options.scaling,
+    )
+    _check_writable(options.plot)
+    with progress_on_stderr() as progress:
+        record = run_benchmark(plan, progress)
+    if options.plot:
+        from minillm.benchmark.plot import phases_svg
+
+        Path(options.plot).write_text(phases_svg(record), encoding="utf-8")
     if options.json:
-        print_json(report)
+        print_json(record)
     else:
-        _print_report(report)
+        from minillm.cli.bench_tables import print_record
+
+        print_record(record)
     return 0
 
 
-def _path(model: str) -> str:
-    """The folder or file of a model, for peers."""
-    if model in REGISTRY:
-        return str(REGISTRY[model].fetch())
-    if model.startswith("hf:"):
-        from minillm.loading.hub import fetch_from_hub
-
-        return str(fetch_from_hub(model))
-    return model
+def _numbers(option: str, text: str, most: int) -> list[int]:
+    """`128,512` as [128, 512], sorted and each once."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ValueError(f"{option} is {text[:40]!r}; expected whole numbers with commas between, such as 8,32")
+    return sorted({check_whole(option, int(part), 1, most) for part in parts})
 
 
-def _print_report(report: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1, 0, 0))
-    for heading in ("", "median", "min", "max"):
-        table.add_column(heading, justify="left" if not heading else "right")
-    rows = [
-        ("memory, GB/s", report["bandwidth_bytes_per_s"], 1e9),
-        ("matrices, GFLOP/s", report["matmul_flops_per_s"], 1e9),
-        ("prefill, tokens/s", report["prefill_tokens_per_s"], 1),
-        ("decode, tokens/s", report["decode_tokens_per_s"], 1),
-        (f"decode, batch {report['batch']}", report["batched_decode_tokens_per_s"], 1),
-    ]
-    for name, peer in report["against"].items():
-        rows += [(f"{name}, {phase}", peer[f"{phase}_tokens_per_s"], 1) for phase in ("prefill", "decode")]
-    for title, spread, unit in rows:
-        table.add_row(title, *(f"{spread[column] / unit:.1f}" for column in ("median", "min", "max")))
-    show(table)
-    decode, prefill = report["decode_fraction_of_bandwidth"], report["prefill_fraction_of_matmul"]
-    show(f"context {report['context']}; decode reaches {decode:.0%} of what the memory allows, prefill {prefill:.0%} "
-         f"of the matrix speed; peak memory is {report['peak_memory_over_weights']:.2f} times the weights")  # fmt: skip
-    for name, peer in report["against"].items():
-        show(f"beside {name}: {peer['prefill_ratio']:.2f} times at prefill, {peer['decode_ratio']:.2f} at decode")
+def _check_writable(plot: str | None) -> None:
+    """Before minutes of measuring, not after: the folder is there, and the file would be an SVG."""
+    if plot is None:
+        return
+    if Path(plot).suffix != ".svg":
+        raise ValueError(f"--plot is {plot[:80]!r}; expected a name that ends in .svg")
+    if not Path(plot).absolute().parent.is_dir():
+        raise ValueError(f"--plot: there is no folder {Path(plot).absolute().parent}")

@@ -60,7 +60,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any], eos_ids: Sequence[int], sou
         ValueError: lists that do not fit together.
     """
     kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
-    if kind is None or kind == "none":
+    if kind in (None, "none", "no_vocab"):
         return None
     if kind not in ("gpt2", "llama") or (kind == "gpt2" and (not isinstance(pre, str) or pre not in CUTS)):
         name, value, known = ("model", kind, ["gpt2", "llama"]) if kind != "gpt2" else ("pre", pre, list(CUTS))

@@ -4,7 +4,9 @@ import os
 import pty
 import select
 import signal
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -36,6 +38,24 @@ def test_during_loading(spawn, model_folder, tmp_path):
     time.sleep(1.5)
     assert child.poll() is None
     assert interrupted(child) == (130, b"", b"\n")
+
+
+def children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_during_bench_no_engine_is_left(spawn, endless_model_folder):
+    """Only the command itself is told to stop; its engine, busy with a long prompt, ends too."""
+    child = spawn("bench", "--model", endless_model_folder, "--context", 50_000, "--rounds", 1)
+    until = time.monotonic() + 60
+    while len(children_of(child.pid)) < 2:  # the machine's limits, and our engine
+        assert time.monotonic() < until and child.poll() is None
+        time.sleep(0.05)
+    time.sleep(1)
+    engines = children_of(child.pid)
+    assert interrupted(child) == (130, b"", b"\n")
+    assert not any(Path(f"/proc/{pid}").exists() for pid in engines)
 
 
 @pytest.mark.parametrize("extra", [[], ["--json"]])

@@ -1,0 +1,87 @@
+"""minillm as an engine: `python -m minillm.benchmark.engine_minillm MODEL BACKEND DTYPE`, asked as its peers are.
+
+Two requests more: the time of a decode step beyond its matrix products, and naive decoding.
+"""
+
+import statistics
+from typing import Any
+
+import numpy as np
+
+from minillm.arrays import Array
+from minillm.benchmark.engine_loop import Answer, answer_requests, generate
+from minillm.benchmark.timing import seconds
+from minillm.decode import decode_step, naive_decode
+from minillm.kv_cache import KVCache
+from minillm.model import Model
+from minillm.model import load as load_model
+from minillm.prefill import prefill
+from minillm.transformer import forward_batch
+
+
+class Minillm:
+    """A model and the caches of its sequences."""
+
+    def __init__(self, model: Model) -> None:
+        """No sequence yet."""
+        self.model, self.caches = model, list[KVCache]()
+
+    def begin(self, sequences: int, room: int) -> None:
+        """Make the caches."""
+        self.caches = [KVCache(self.model, room) for _ in range(sequences)]
+
+    def prefill(self, prompt: list[int]) -> int:
+        """Run the prompt into the first cache."""
+        return self._greedy(prefill(self.model, prompt, self.caches[0]))
+
+    def fork(self) -> None:
+        """Copy the first sequence to all others."""
+        self.caches[1:] = [self.caches[0].fork() for _ in self.caches[1:]]
+
+    def step(self, token: int) -> int:
+        """Append the token to every sequence."""
+        return self._greedy(forward_batch(self.model, [([token], cache) for cache in self.caches])[0])
+
+    def _greedy(self, logits: Array) -> int:
+        return int(self.model.ops.to_host(logits).argmax())
+
+
+def beyond_products_s(model: Model, prompt: list[int], steps: int) -> float:
+    """Seconds per layer that a decode step takes beyond its matrix products, which are timed alone, in turn."""
+    cache = KVCache(model, len(prompt) + steps)
+    prefill(model, prompt, cache)
+    differences = [
+        seconds(lambda: decode_step(model, 0, cache)) - seconds(lambda: _products(model)) for _ in range(steps)
+    ]
+    return statistics.median(differences) / model.config.num_hidden_layers
+
+
+def _products(model: Model) -> None:
+    """The matrix products of one decode step, and nothing else."""
+    config, ops = model.config, model.ops
+    widths = config.hidden_size, config.num_attention_heads * config.head_dim, config.intermediate_size
+    x, mixed, inner = (ops.array(np.ones((1, width)), model.dtype) for width in widths)
+    for layer in model.layers():
+        for row, weight in ((x, layer.qkv), (mixed, layer.output), (x, layer.gate_up), (inner, layer.down)):
+            ops.linear(row, weight)
+    ops.linear(x, model.head)
+
+
+def load(name: str, backend: str, dtype: str) -> Answer:
+    """The model of this name, ready for requests."""
+    model = load_model(name, backend, dtype)
+    engine = Minillm(model)
+
+    def answer(request: dict[str, Any]) -> dict[str, Any]:
+        prompt, new_tokens = request["prompt"], request["new_tokens"]
+        if request.get("task") == "beyond products":
+            return {"seconds": beyond_products_s(model, prompt, new_tokens)}
+        if request.get("task") == "naive":
+            return {"seconds": seconds(lambda: naive_decode(model, prompt, new_tokens))}
+        return generate(engine, request)
+
+    return answer
+
+
+if __name__ == "__main__":
+    answer_requests(load)

@@ -1,0 +1,90 @@
+"""The engines that can be measured: what each is given to load, and how it is started."""
+
+import importlib.util
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from minillm.benchmark.llama_gguf import write_llama_gguf
+from minillm.loading import open_checkpoint
+from minillm.loading.progress import Report
+from minillm.loading.registry import REGISTRY
+
+LIBRARIES = {"transformers": "transformers", "llama.cpp": "llama_cpp"}
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How an engine is started.
+
+    Attributes:
+        name: for messages and tables.
+        command: what runs `engine_loop.answer_requests`.
+        imports, loads: Python statements, for the time that a user waits before the first prompt.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    imports: str
+    loads: str
+
+
+def launch_minillm(model: str, backend: str, dtype: str) -> Launch:
+    """Our own engine."""
+    command = (sys.executable, "-m", "minillm.benchmark.engine_minillm", model, backend, dtype)
+    return Launch("minillm", command, "import minillm", f"minillm.load({model!r}, {backend!r}, {dtype!r})")
+
+
+@contextmanager
+def launch_peers(names: Sequence[str], model: str, threads: int, report: Report) -> Iterator[list[Launch]]:
+    """The peers of these names, with the same weights; files made for them live until the block ends.
+
+    Raises:
+        ValueError: no engine has this name, its library is not installed, or it cannot run this model.
+        OSError: a file cannot be read or written.
+    """
+    for name in names:
+        _check_installed(name)
+    with TemporaryDirectory(prefix="minillm-bench-") as folder:
+        launches = {"transformers": _transformers, "llama.cpp": _llama_cpp}
+        yield [launches[name](model, threads, Path(folder), report) for name in names]
+
+
+def _check_installed(name: str) -> None:
+    if name not in LIBRARIES:
+        raise ValueError(f"no engine {name[:40]!r} to measure against; expected {', '.join(LIBRARIES)}")
+    if importlib.util.find_spec(LIBRARIES[name]) is None:
+        raise ValueError(f"{name} is not installed; install it with: pip install 'minillm-numpy[bench]'")
+
+
+def _transformers(model: str, threads: int, folder: Path, report: Report) -> Launch:
+    place = _model_folder(model)
+    command = (sys.executable, "-m", "minillm.benchmark.engine_transformers", place, str(threads))
+    imports = "import torch; from transformers import AutoModelForCausalLM"
+    return Launch(
+        "transformers", command, imports, f"AutoModelForCausalLM.from_pretrained({place!r}, dtype=torch.float32)"
+    )
+
+
+def _llama_cpp(model: str, threads: int, folder: Path, report: Report) -> Launch:
+    """llama.cpp reads a GGUF of its own, with our float32 weights."""
+    path = folder / "model.gguf"
+    write_llama_gguf(open_checkpoint(model), path, report)
+    command = (sys.executable, "-m", "minillm.benchmark.engine_llama_cpp", str(path), str(threads))
+    return Launch("llama.cpp", command, "import llama_cpp", f"llama_cpp.Llama({str(path)!r}, verbose=False)")
+
+
+def _model_folder(model: str) -> str:
+    """The folder of a model in Hugging Face layout."""
+    if model in REGISTRY:
+        return str(REGISTRY[model].fetch())
+    if model.startswith("hf:"):
+        from minillm.loading.hub import fetch_from_hub
+
+        return str(fetch_from_hub(model))
+    if not Path(model).is_dir():
+        raise ValueError(f"transformers cannot read {model}; expected --model to be a folder in Hugging Face layout")
+    return model

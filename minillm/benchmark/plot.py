@@ -1,0 +1,75 @@
+"""Each phase against its roofline as an SVG: one bar an engine, as long as its share of the machine's limit."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from xml.sax.saxutils import escape
+
+COLOURS = ("#0072b2", "#e69f00", "#009e73")  # told apart by colour-blind readers too (Okabe and Ito)
+LEFT, FULL, RIGHT = 190, 400, 170  # pixels: the phases' names, a bar at the limit, room beyond it
+TOP, BAR, GAP = 78, 18, 16
+LARGEST = 1.1  # share of the limit at which bars end; small models in the processor's caches go beyond memory's speed
+
+
+def phases_svg(record: Mapping[str, Any]) -> str:
+    """The drawing of a record of `minillm bench`."""
+    engines, phases = list(record["engines"]), record["phases"]
+    group = BAR * len(engines) + GAP
+    bottom = TOP + group * len(phases)
+    parts = [
+        _text(LEFT, 22, f"{record['model']}, {record['dtype']}: share of the machine's limit", "bold"),
+        *_legend(engines),
+        *(_axis(percent, bottom) for percent in (0, 25, 50, 75, 100)),
+    ]
+    for number, phase in enumerate(phases):
+        parts += _phase(phase, engines, TOP + number * group)
+    machine = record["machine"]
+    caption = f"{machine['processor']}, {record['threads']} threads, {machine['date']}; medians, the lines are extremes"
+    parts.append(_text(LEFT, bottom + 36, caption, fill="#555"))
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + FULL + RIGHT}" height="{bottom + 50}" '
+        f'font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="white"/>\n'
+        + "\n".join(parts)
+        + "\n</svg>\n"
+    )
+
+
+def _phase(phase: Mapping[str, Any], engines: Sequence[str], top: int) -> list[str]:
+    """The bars of one phase, each with a line from its smallest to its largest rate, and its tokens per second."""
+    roofline = phase["roofline_tokens_per_s"]["median"]
+    parts = [_text(LEFT - 10, top + BAR * len(engines) / 2 + 5, phase["phase"], "end")]
+    for number, name in enumerate(engines):
+        rate, y = phase["tokens_per_s"][name], top + number * BAR
+        low, median, high = (LEFT + FULL * min(rate[key] / roofline, LARGEST) for key in ("min", "median", "max"))
+        colour = COLOURS[number % len(COLOURS)]
+        parts.append(
+            f'<rect x="{LEFT}" y="{y + 1}" width="{median - LEFT:.1f}" height="{BAR - 2}" fill="{colour}"/>'
+            f'<path d="M{low:.1f} {y + BAR / 2}H{high:.1f}" stroke="black"/>'
+        )
+        parts.append(_text(max(median, high) + 6, y + BAR / 2 + 5, _rate_text(rate["median"])))
+    return parts
+
+
+def _legend(engines: Sequence[str]) -> list[str]:
+    parts = []
+    for number, name in enumerate(engines):
+        x = LEFT + 130 * number
+        parts.append(f'<rect x="{x}" y="34" width="12" height="12" fill="{COLOURS[number % len(COLOURS)]}"/>')
+        parts.append(_text(x + 18, 45, name))
+    return parts
+
+
+def _axis(percent: int, bottom: int) -> str:
+    x = LEFT + FULL * percent / 100
+    strong = percent in (0, 100)
+    line = f'<path d="M{x} {TOP - 8}V{bottom}" stroke="{"#333" if strong else "#ccc"}"/>'
+    return line + _text(x, bottom + 16, f"{percent}%", "middle", fill="#555")
+
+
+def _rate_text(rate: float) -> str:
+    return f"{rate:,.0f} tokens/s" if rate >= 100 else f"{rate:.1f} tokens/s"
+
+
+def _text(x: int | float, y: int | float, text: str, style: str = "start", fill: str = "black") -> str:
+    weight = ' font-weight="bold"' if style == "bold" else ""
+    anchor = "start" if style == "bold" else style
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{fill}"{weight}>{escape(text)}</text>'

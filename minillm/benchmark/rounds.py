@@ -1,0 +1,100 @@
+"""Every phase of every engine, measured in turn, round after round, beside the machine's limits.
+
+What the machine does to one engine it does to the next a second later, so ratios are taken within a round.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from time import sleep
+
+from minillm.benchmark.engine_process import EngineProcess, Generated
+from minillm.benchmark.work import Limits
+from minillm.loading.progress import Report
+
+PAUSE = 0.2  # seconds in which the threads of the engine before stop waiting for more
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One thing to measure: a prompt's prefill, or decode steps behind it in one or several sequences."""
+
+    kind: str  # "prefill" or "decode"
+    context: int  # tokens of the prompt
+    sequences: int = 1
+
+    @property
+    def title(self) -> str:
+        """For tables."""
+        batch = f", batch {self.sequences}" if self.sequences > 1 else ""
+        return f"{self.kind} {self.context}" if self.kind == "prefill" else f"decode @{self.context}{batch}"
+
+
+@dataclass
+class Figures:
+    """One number a round.
+
+    Attributes:
+        limits: of the machine.
+        rates: tokens per second, by engine and phase.
+        tokens: the greedy tokens of the first round, by engine and context.
+        peak_memory_bytes: by engine, after a prefill and a decode of one sequence.
+        beyond_products_s: seconds per layer that our decode step takes beyond its matrix products.
+    """
+
+    limits: list[Limits] = field(default_factory=list)
+    rates: dict[str, dict[Phase, list[float]]] = field(default_factory=dict)
+    tokens: dict[str, dict[int, tuple[int, ...]]] = field(default_factory=dict)
+    peak_memory_bytes: dict[str, int] = field(default_factory=dict)
+    beyond_products_s: list[float] = field(default_factory=list)
+
+
+def measure_rounds(
+    machine: EngineProcess,
+    engines: Sequence[EngineProcess],
+    prompt: Sequence[int],
+    runs: Sequence[tuple[int, int]],
+    new_tokens: int,
+    rounds: int,
+    report: Report,
+) -> Figures:
+    """All figures.
+
+    Args:
+        machine: what measures the limits.
+        engines: ours first.
+        prompt: token ids, as many as the longest context.
+        runs: (context, sequences) of each measurement.
+        new_tokens: decode steps of each.
+        rounds: how often each is measured.
+        report: called with the progress.
+
+    Raises:
+        ValueError: an engine failed.
+    """
+    shortest, longest = min(runs)[0], max(runs)[0]
+    beyond_products = {"task": "beyond products", "prompt": list(prompt[:shortest]), "new_tokens": new_tokens}
+    figures = Figures()
+    for engine in engines:  # warms up; and the peak is what one conversation needs, before any batch
+        report(f"starting {engine.name}", 0, rounds)
+        figures.peak_memory_bytes[engine.name] = engine.generate(prompt[:longest], new_tokens).peak_memory_bytes
+    for done in range(rounds):
+        report("measuring", done, rounds)
+        sleep(PAUSE)
+        figures.limits.append(Limits(*machine.figures({}, "bandwidth", "matmul")))
+        for context, sequences in runs:
+            for engine in engines:
+                sleep(PAUSE)
+                generated = engine.generate(prompt[:context], new_tokens, sequences)
+                _note(figures, engine.name, generated, context, sequences, context == longest)
+        figures.beyond_products_s += engines[0].figures(beyond_products, "seconds")
+    return figures
+
+
+def _note(figures: Figures, name: str, run: Generated, context: int, sequences: int, prefill: bool) -> None:
+    rates = figures.rates.setdefault(name, {})
+    if sequences == 1:
+        figures.tokens.setdefault(name, {}).setdefault(context, run.tokens)
+    if sequences == 1 and prefill:
+        rates.setdefault(Phase("prefill", context), []).append(context / run.prefill_s)
+    steps = len(run.tokens) - 1
+    rates.setdefault(Phase("decode", context, sequences), []).append(sequences * steps / run.decode_s)

@@ -1,0 +1,32 @@
+"""How long an engine takes from nothing to a loaded model: its import and its load, in a process of its own."""
+
+import subprocess
+import sys
+
+from minillm.benchmark.engines import Launch
+from minillm.benchmark.threads import environment_for
+
+PROGRAM = """
+from time import perf_counter as now
+begun = now()
+{imports}
+imported = now()
+{loads}
+print(imported - begun, now() - imported)
+"""
+
+
+def startup_seconds(launch: Launch, threads: int) -> tuple[float, float]:
+    """Seconds of the import and of the load.
+
+    Raises:
+        ValueError: it failed.
+    """
+    program = PROGRAM.format(imports=launch.imports, loads=launch.loads)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment_for(threads), check=False
+    )
+    if done.returncode:
+        raise ValueError(f"{launch.name} failed to load: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
+    import_s, load_s = done.stdout.split()[-2:]
+    return float(import_s), float(load_s)

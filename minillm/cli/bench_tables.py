@@ -1,0 +1,92 @@
+"""The figures of `minillm bench` as tables of at most 80 columns."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from minillm.cli.printing import show
+
+
+def print_record(record: Mapping[str, Any]) -> None:
+    """All tables."""
+    machine, bandwidth, matmul = (record[key] for key in ("machine", "bandwidth_bytes_per_s", "matmul_flops_per_s"))
+    show(
+        f"{record['model']}, {record['dtype']}, {record['backend']} backend, {record['threads']} threads",
+        f"{machine['processor']}, {machine['cores']} cores, {machine['date']}",
+        f"memory {spread_text(bandwidth, 1e9)} GB/s, matrices {spread_text(matmul, 1e9)} GFLOP/s",
+        "",
+        _rates(record),
+        "",
+        _comparison(record),
+        "",
+        *_sentences(record),
+    )
+    for curve in record["scaling"]:
+        show("", _curve(curve), *_exponents(curve))
+
+
+def spread_text(spread: Mapping[str, float], unit: float = 1.0) -> str:
+    """Median and extremes: `34.5 [29.3..36.9]`."""
+    median, low, high = (spread[key] / unit for key in ("median", "min", "max"))
+    digits = 0 if median >= 100 else 1 if median >= 10 else 2
+    return f"{median:.{digits}f} [{low:.{digits}f}..{high:.{digits}f}]"
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left", overflow="fold")
+    return table
+
+
+def _rates(record: Mapping[str, Any]) -> Table:
+    """Tokens per second of every engine; then what it takes before the first token, and its memory."""
+    engines = record["engines"]
+    table = _table("tokens/s", *engines)
+    for phase in record["phases"]:
+        table.add_row(phase["phase"], *(spread_text(phase["tokens_per_s"][name]) for name in engines))
+    for title, key in (("import, s", "import_s"), ("load, s", "load_s")):
+        table.add_row(title, *(spread_text(engine[key]) for engine in engines.values()))
+    table.add_row("memory, MiB", *(f"{engine['peak_memory_bytes'] / 2**20:.0f}" for engine in engines.values()))
+    return table
+
+
+def _comparison(record: Mapping[str, Any]) -> Table:
+    """Ours beside the machine's limit, and how many times as fast as each peer."""
+    peers = list(record["same_tokens"])
+    table = _table("minillm", "of the limit", *(f"times {peer}" for peer in peers))
+    for phase in record["phases"]:
+        share = f"{phase['share_of_roofline']['median']:.0%}"
+        table.add_row(phase["phase"], share, *(spread_text(phase["times_peer"][peer]) for peer in peers))
+    return table
+
+
+def _sentences(record: Mapping[str, Any]) -> list[str]:
+    beyond = spread_text(record["beyond_products_us_per_layer"])
+    lines = [f"A decode step takes {beyond} microseconds a layer beyond its matrix products."]
+    for peer, comparison in record["same_tokens"].items():
+        difference = comparison["first_difference"]
+        if difference is None:
+            lines.append(f"All {comparison['compared']} greedy tokens are those of {peer}.")
+        else:
+            lines.append(
+                f"Greedy tokens differ from {peer}'s first at token {difference['place']} behind "
+                f"{difference['context']}: {difference['ours']}, {peer} takes {difference['theirs']}."
+            )
+    return lines
+
+
+def _curve(curve: Mapping[str, Any]) -> Table:
+    table = _table(curve["variable"], curve["title"], "at the limits", "share")
+    points = zip(curve["points"], curve["measured"], curve["roofline"], strict=True)
+    for point, measured, limit in points:
+        share = min(measured / limit, limit / measured)  # seconds shrink towards the limit, rates grow towards it
+        table.add_row(str(point), f"{measured:.4g}", f"{limit:.4g}", f"{share:.0%}")
+    return table
+
+
+def _exponents(curve: Mapping[str, Any]) -> list[str]:
+    if curve["exponent"] is None:
+        return []
+    return [f"grows with the {curve['exponent']:.2f}th power; at the limits {curve['expected_exponent']:.2f}"]

@@ -1,0 +1,72 @@
+"""Every method of the fast backend gives what its readable twin in `plain` gives; only the layout is its own."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minillm.backends.fast import FEW_ROWS, Fast
+from minillm.backends.layout import COPY_BLOCK
+from minillm.backends.plain import Plain
+from minillm.config import RopeParameters
+
+FAST, PLAIN = Fast(), Plain()
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def agree(fast, plain):
+    assert fast.shape == plain.shape and fast.dtype == plain.dtype
+    np.testing.assert_allclose(fast, plain, atol=1e-12)
+
+
+SIZES = st.sampled_from([1, 2, 7, 64, COPY_BLOCK, COPY_BLOCK + 1, 3 * COPY_BLOCK - 5])
+
+
+@given(inner=SIZES, out=SIZES, from_file=st.booleans())
+def test_a_weight_is_contiguous_along_its_longer_axis(inner, out, from_file):
+    weight = numbers(out, inner).T if from_file else numbers(inner, out)
+    prepared = FAST.prepare(weight)
+    assert np.array_equal(prepared, weight)
+    assert prepared.flags.c_contiguous or (inner > out and np.shares_memory(prepared, weight))
+
+
+@given(rows=st.integers(1, 3 * FEW_ROWS.stop), inner=SIZES, out=SIZES, biased=st.booleans())
+def test_linear(rows, inner, out, biased):
+    x, weight, bias = numbers(rows, inner), numbers(out, inner, seed=1).T, numbers(out, seed=2) if biased else None
+    agree(FAST.linear(x, FAST.prepare(weight), bias), PLAIN.linear(x, PLAIN.prepare(weight), bias))
+
+
+@given(vocab=SIZES, dim=SIZES)
+def test_a_tied_embedding_is_one_copy(vocab, dim):
+    embedding = numbers(vocab, dim)
+    rows, head = FAST.tie(embedding)
+    assert np.array_equal(rows, embedding) and np.array_equal(head, embedding.T)
+    assert np.shares_memory(rows, head)
+    x = numbers(1, dim, seed=1)
+    agree(FAST.linear(x, head), PLAIN.linear(x, PLAIN.tie(embedding)[1]))
+
+
+@given(shape=st.sampled_from([(1, 8), (5, 16), (3, 2, 4)]), eps=st.sampled_from([1e-6, 1e-2]))
+def test_rms_norm(shape, eps):
+    x, weight = numbers(*shape), numbers(shape[-1], seed=1)
+    agree(FAST.rms_norm(x, weight, eps), PLAIN.rms_norm(x, weight, eps))
+
+
+@pytest.mark.parametrize("head_dim", [2, 4, 64])
+def test_rope(head_dim):
+    x, positions, rope = numbers(3, 5, head_dim), np.array([0, 7, 1000]), RopeParameters()
+    rotations = [backend.rotation(positions, rope, head_dim) for backend in (FAST, PLAIN)]
+    agree(FAST.rope(x, rotations[0]), PLAIN.rope(x, rotations[1]))
+
+
+@pytest.mark.parametrize("rows", [1, 3, 8, 70])
+def test_nothing_becomes_float64(rows):
+    """One float64 number in the way would double the bytes of all that follows."""
+    x, weight = numbers(rows, 8).astype(np.float32), numbers(12, 8).astype(np.float32).T
+    assert FAST.linear(x, FAST.prepare(weight)).dtype == np.float32
+    assert FAST.rms_norm(x, weight[:, 0], 1e-5).dtype == np.float32
+    q, k = numbers(rows, 4, 6).astype(np.float32), numbers(2, rows, 6).astype(np.float32)
+    assert FAST.attend(q, [(k, k)], 0, None).dtype == np.float32

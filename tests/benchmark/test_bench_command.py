@@ -1,0 +1,94 @@
+"""`minillm bench` as a user calls it. Nothing here depends on speed."""
+
+import json
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from minillm.benchmark import run as run_module
+from minillm.benchmark.engines import Launch
+from minillm.cli.main import run
+
+STAND_IN = str(Path(__file__).with_name("stand_in.py"))
+BENCH = ("--context", "16,24", "--new-tokens", "2", "--rounds", "1", "--batch", "2", "--threads", "1")
+
+
+@pytest.fixture
+def with_stand_ins(monkeypatch):
+    """The peers are stand-ins: the second chooses another last token than the first."""
+
+    @contextmanager
+    def launch_peers(names, model, threads, report):
+        behaviours = ["works", "chooses otherwise"]
+        yield [
+            Launch(name, (sys.executable, STAND_IN, behaviour), "import time", "time.sleep(0)")
+            for name, behaviour in zip(names, behaviours, strict=False)
+        ]
+
+    monkeypatch.setattr(run_module, "launch_peers", launch_peers)
+
+
+def test_bench_prints_json(folder, capsys):
+    assert run(["bench", "--model", folder, "--json", *BENCH]) == 0
+    printed = capsys.readouterr()
+    record = json.loads(printed.out, parse_constant=pytest.fail)
+    assert printed.err == ""
+    assert (record["model"], record["threads"], record["dtype"], record["scaling"]) == (folder, 1, "float32", [])
+    assert list(record["engines"]) == ["minillm"]
+
+
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_tables_fit(folder, capsys, columns, monkeypatch, with_stand_ins):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run(["bench", "--model", folder, "--against", "transformers,llama.cpp", *BENCH]) == 0
+    out = capsys.readouterr().out
+    assert all(len(line) <= columns for line in out.splitlines()) and "…" not in out
+    for part in ("prefill 24", "decode @16, batch 2", "import, s", "memory, MiB", "of the limit", "times llama.cpp"):
+        assert columns == 40 or part in out
+        assert all(word in out for word in part.split())  # in a narrow column, one below another
+    assert "Greedy tokens differ from transformers's first" in " ".join(out.split())
+
+
+def test_scaling_is_printed_with_its_exponents(folder, capsys):
+    assert run(["bench", "--model", folder, "--scaling", *BENCH]) == 0
+    out = capsys.readouterr().out
+    assert out.count("th power; at the limits") == 5
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_the_plot_is_a_drawing_with_a_bar_for_each_engine_and_phase(folder, tmp_path, with_stand_ins):
+    file = tmp_path / "speed.svg"
+    peers = ("--against", "transformers,llama.cpp")
+    assert run(["bench", "--model", folder, "--plot", str(file), "--json", *peers, *BENCH]) == 0
+    drawing = ElementTree.parse(file).getroot()
+    svg = "{http://www.w3.org/2000/svg}"
+    texts = [element.text for element in drawing.iter(f"{svg}text")]
+    for part in ("prefill 24", "decode @16", "decode @24", "decode @16, batch 2", "minillm", "llama.cpp", "100%"):
+        assert part in texts
+    bars = [float(bar.get("width")) for bar in drawing.iter(f"{svg}rect") if bar.get("height") == "16"]
+    assert len(bars) == 3 * 4 and min(bars) >= 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--context", "120", "--new-tokens", "9"], "make 129 tokens; the model's context holds 128"),
+        (["--context", "8,,9"], "--context is '8,,9'; expected whole numbers with commas between"),
+        (["--batch", "0"], "--batch is '0'; expected a whole number from 1 to 1024"),
+        (["--rounds", "0"], "--rounds is '0'; expected a whole number from 1 to 1000"),
+        (["--threads", "0"], "--threads is '0'; expected a whole number from 1 to 4096"),
+        (["--against", "vllm"], "no engine 'vllm' to measure against; expected transformers, llama.cpp"),
+        (["--backend", "cuda"], "backend is 'cuda'; expected one of numpy, plain, exact"),
+        (["--dtype", "int8"], "dtype is 'int8'; expected one of float32, float64"),
+        (["--plot", "speed.png"], "--plot is 'speed.png'; expected a name that ends in .svg"),
+        (["--plot", "/nowhere/speed.svg"], "--plot: there is no folder /nowhere"),
+        (["--model", "nothing"], "no model 'nothing'"),
+    ],
+)
+def test_wrong_use_is_one_line(folder, capsys, arguments, expected):
+    assert run(["bench", "--model", folder, *BENCH, *arguments]) == 2
+    printed = capsys.readouterr()
+    assert expected in printed.err and printed.err.count("\n") == 1 and printed.out == ""

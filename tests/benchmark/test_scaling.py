@@ -1,0 +1,51 @@
+"""How time grows: the points, the fit, and the curves of a tiny model."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minillm.benchmark.engine_process import EngineProcess
+from minillm.benchmark.engines import launch_minillm
+from minillm.benchmark.scaling import Curve, doubling, fitted_exponent, measure_scaling
+from minillm.benchmark.work import Limits
+from minillm.loading import open_checkpoint
+
+
+def test_points_double_and_end_at_the_last():
+    assert doubling(1, 64) == [1, 2, 4, 8, 16, 32, 64]
+    assert doubling(64, 300) == [64, 128, 256, 300]
+    assert doubling(64, 40) == [40]
+
+
+@given(power=st.floats(-2, 3), factor=st.floats(0.01, 100))
+def test_the_exponent_of_a_power_is_found(power, factor):
+    points = [1, 2, 4, 8]
+    assert fitted_exponent(points, [factor * x**power for x in points]) == pytest.approx(power, abs=1e-9)
+    assert fitted_exponent([4], [2.0]) is None
+
+
+def test_the_curves_of_a_tiny_model(folder):
+    config, launch = open_checkpoint(folder).config, launch_minillm(folder, "numpy", "float32")
+    prompt = [number % config.vocab_size for number in range(128)]
+    slow = Limits(bandwidth=1e12, matmul=1e5)  # so slow that arithmetic is the limit everywhere
+    with EngineProcess(launch.name, launch.command, 1) as engine:
+        curves = measure_scaling(engine, config, 4, slow, prompt, 1, lambda step, done, total: None)
+    points = {curve.title: list(curve.points) for curve in curves}
+    assert points == {
+        "seconds of a decode step": [64, 112],
+        "seconds of a prefill": [64, 112],
+        "tokens per second": [1, 2, 4, 8, 16, 32, 64],
+        "seconds without a cache": [8, 16, 32, 64],
+        "seconds with a cache": [8, 16, 32, 64],
+    }
+    for curve in curves:
+        assert len(curve.measured) == len(curve.roofline) == len(curve.points)
+        assert min(curve.measured) > 0 and min(curve.roofline) > 0
+    expected = {curve.title: curve.record()["expected_exponent"] for curve in curves}
+    assert 1 < expected["seconds of a prefill"] < 2  # linear in the layers, quadratic in attention
+    assert expected["seconds without a cache"] > expected["seconds with a cache"] + 0.3
+
+
+def test_a_curve_as_a_record():
+    record = Curve("seconds", "tokens", [1, 2, 4], [1.0, 4.0, 16.0], [1.0, 2.0, 4.0]).record()
+    assert (record["exponent"], record["expected_exponent"]) == (pytest.approx(2), pytest.approx(1))
