@@ -13,6 +13,7 @@ from minillm.arrays import Array, Float, Int
 from minillm.config import RopeParameters
 
 _PI = decimal.Decimal("3.141592653589793238462643383279502884197")
+_DIGITS = decimal.Context(prec=400, rounding=decimal.ROUND_HALF_EVEN)  # so many that the turns of any angle fit
 
 
 def exp(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -53,8 +54,7 @@ def _turn(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, 
 @lru_cache
 def first_rotation(rope: RopeParameters, head_dim: int) -> tuple[Float[Array, "half"], Float[Array, "half"]]:
     """Cosine and sine of each pair's angle at position 1, in decimal arithmetic, which is the same everywhere."""
-    with decimal.localcontext() as context:
-        context.prec = 40
+    with decimal.localcontext(_DIGITS):
         angles = [_frequency(i, head_dim, rope) for i in range(head_dim // 2)]
         waves = [_cosine_and_sine(angle) for angle in angles]
     cosines, sines = zip(*waves, strict=True)

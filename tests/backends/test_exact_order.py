@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.backends.exact import Exact
+from minillm.backends.exact import Exact, _weights_on_grid, norm, on_grid
 from minillm.backends.plain import Plain
 
 OPS = Exact()
@@ -56,6 +56,19 @@ def test_the_keys_of_a_query(seed, keys):
     q, k = rng.normal(size=(keys, 4, 8)), rng.normal(size=(keys, 2, 8))  # scores so near that many keys count
     v, order = spread(rng, keys, 2, 8), rng.permutation(keys)
     assert np.array_equal(last_query(OPS, q, k, v), last_query(OPS, q, k[order], v[order]))
+
+
+@given(seed=seeds)
+def test_sizes_at_the_edge_of_a_power_of_two(seed):
+    """A sum that rounds falls on either side of the edge, as the order will have it, and halves the step or not."""
+    rng = np.random.default_rng(seed)
+    terms, order = rng.random(200), rng.permutation(200)
+    values = np.full((1, 200, 1), 0.9)
+    weights = (terms / terms.sum() / 1.01)[None, None, None]
+    in_order = _weights_on_grid(weights, [(values, values)])
+    assert np.array_equal(in_order[..., order], _weights_on_grid(weights[..., order], [(values, values)]))
+    x = (terms / np.linalg.norm(terms) / 1.01)[None]
+    assert np.array_equal(on_grid(x, norm(x), 27)[:, order], on_grid(x[:, order], norm(x[:, order]), 27))
 
 
 def test_an_ordinary_backend_would_not_pass():
