@@ -9,7 +9,8 @@ nor any part of it, in whatever order, goes beyond:
 - A sum of terms (`exact_sum`): each is below 2**31 steps, and there are at most 2**22 of them.
 - A row times a column (`linear`, and the scores of attention): no part of the sum exceeds the norm of the row times
   the norm of the column (the Cauchy-Schwarz inequality), 2**27 steps times 2**26, however many terms there are.
-- Attention's weights times values (`_weights_on_grid`): all weights together are about 2**27 steps, each value below 2**25.
+- Attention's weights times values (`_weights_on_grid`): all weights together are about 2**27 steps, each value is below
+  2**25.
 
 So a sum has one value, and batches, chunks, pages, threads and libraries are only orders. Two more things make that
 hold for a whole model:

@@ -77,9 +77,9 @@ def test_the_plot_is_a_drawing_with_a_bar_for_each_engine_and_phase(folder, tmp_
     [
         (["--context", "120", "--new-tokens", "9"], "make 129 tokens; the model's context holds 128"),
         (["--context", "8,,9"], "--context is '8,,9'; expected whole numbers with commas between"),
-        (["--batch", "0"], "--batch is '0'; expected a whole number from 1 to 1024"),
-        (["--rounds", "0"], "--rounds is '0'; expected a whole number from 1 to 1000"),
-        (["--threads", "0"], "--threads is '0'; expected a whole number from 1 to 4096"),
+        (["--batch", "0"], "--batch is 0; expected a whole number from 1 to 1024"),
+        (["--rounds", "0"], "--rounds is 0; expected a whole number from 1 to 1000"),
+        (["--threads", "0"], "--threads is 0; expected a whole number from 1 to 4096"),
         (["--against", "vllm"], "no engine 'vllm' to measure against; expected transformers, llama.cpp"),
         (["--backend", "cuda"], "backend is 'cuda'; expected one of numpy, plain, exact"),
         (["--dtype", "int8"], "dtype is 'int8'; expected one of float32, float64"),
