@@ -60,11 +60,17 @@ def main() -> int:
 
 
 def loss_curve(name: str) -> Iterator[str]:
-    """Some points of the training run's loss curve."""
-    rows = (ROOT / "weights" / name / "loss.csv").read_text(encoding="utf-8").splitlines()[1:]
-    shown = rows[:: max(1, len(rows) // 8)] + rows[-1:]
-    steps, losses = zip(*(row.split(",") for row in dict.fromkeys(shown)), strict=True)
-    yield f"| step | {' | '.join(steps)} |\n|---{'|---' * len(steps)}|\n| loss, nats a token | {' | '.join(losses)} |\n"
+    """Some points of the loss curve of each training run."""
+    lines = (ROOT / "weights" / name / "loss.csv").read_text(encoding="utf-8").splitlines()[1:]
+    runs: dict[str, list[str]] = {}
+    for line in lines:
+        run, step, loss = line.split(",")
+        runs.setdefault(run, []).append(f"{float(loss):.2f} at {step}")
+    yield "| training run | loss, nats a token, at step |\n|---|---|"
+    for run, points in runs.items():
+        shown = points[:: max(1, len(points) // 6)] + points[-1:]
+        yield f"| {run} | {', '.join(dict.fromkeys(shown))} |"
+    yield ""
 
 
 def heldout_documents(work: Path) -> list[dict[str, str]]:

@@ -92,7 +92,7 @@ def main() -> int:
             return 130
         folder = (WEIGHTS if name in SHIPPED else options.work) / name
         export(parameters, folder)
-        shutil.copy(options.work / f"{name}.csv", folder / "loss.csv")
+        (folder / "loss.csv").write_text(loss_curves(name, options.work))
         for file in (WEIGHTS / "story").glob("tokenizer*.json"):
             if folder != file.parent:
                 shutil.copy(file, folder)
@@ -192,11 +192,18 @@ def live_bar(name: str, trainer: Trainer) -> Iterator:
 
 def write_curve(file: Path, trainer: Trainer) -> None:
     """The loss curve as CSV: the mean of every REPORT_EVERY steps, in nats a token."""
-    lines = ["step,loss"]
+    lines = []
     for first in range(0, trainer.step_number, REPORT_EVERY):
         part = trainer.losses[first : first + REPORT_EVERY]
-        lines.append(f"{first + len(part)},{np.mean(part):.4f}")
-    file.write_text("\n".join(lines) + "\n")
+        lines.append(f"{file.stem},{first + len(part)},{np.mean(part):.4f}\n")
+    file.write_text("".join(lines))
+
+
+def loss_curves(name: str, work: Path) -> str:
+    """The curves of this run and of those that it goes on from, first things first."""
+    start = RECIPES[name].start
+    before = loss_curves(start, work) if start else "run,step,loss\n"
+    return before + (work / f"{name}.csv").read_text()
 
 
 if __name__ == "__main__":
