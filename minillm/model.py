@@ -117,7 +117,7 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
 def _memory() -> float:
     """Bytes of memory in this machine; infinite where the system does not tell."""
     try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (ValueError, OSError):
         return math.inf
 
