@@ -22,6 +22,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--against", action="append", default=[], choices=["transformers", "llama-cpp"], help="also measure this engine"
     )
+    parser.add_argument("--exact", action="store_true", help="also measure what the exact backend costs")
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -29,12 +30,15 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure and print."""
     from minillm.benchmark.engine import measure
+    from minillm.benchmark.exact_cost import exact_cost
     from minillm.benchmark.peer import start_peer
     from minillm.loading.progress import progress_on_stderr
     from minillm.model import load
 
     for name in ("context", "new_tokens", "batch", "rounds"):
         check_whole(f"--{name.replace('_', '-')}", getattr(options, name), 1, 1_000_000)
+    if options.exact and options.backend == "exact":
+        raise ValueError("--exact compares another backend with the exact one; expected --backend numpy or plain")
     model = load(options.model, options.backend, options.dtype)
     longest, tokens = model.config.max_position_embeddings, options.context + options.new_tokens
     if tokens > longest:
@@ -44,6 +48,9 @@ def run(options: argparse.Namespace) -> int:
         peers = [open_peers.enter_context(start_peer(name, path, tokens)) for name in dict.fromkeys(options.against)]
         with progress_on_stderr() as progress:
             report = measure(model, options.context, options.new_tokens, options.batch, options.rounds, peers, progress)
+    if options.exact:
+        exact = load(options.model, "exact")
+        report["exact"] = exact_cost(model, exact, options.context, options.new_tokens, options.rounds)
     if options.json:
         print_json(report)
     else:
@@ -85,3 +92,7 @@ def _print_report(report: dict[str, Any]) -> None:
          f"of the matrix speed; peak memory is {report['peak_memory_over_weights']:.2f} times the weights")  # fmt: skip
     for name, peer in report["against"].items():
         show(f"beside {name}: {peer['prefill_ratio']:.2f} times at prefill, {peer['decode_ratio']:.2f} at decode")
+    if "exact" in report:
+        costs = (report["exact"][f"{phase}_times_as_long"] for phase in ("prefill", "decode"))
+        shown = (f"{cost['median']:.2f} [{cost['min']:.2f} to {cost['max']:.2f}]" for cost in costs)
+        show("exactness takes {} times as long at prefill, {} at decode".format(*shown))

@@ -143,3 +143,18 @@ def test_the_table_fits(folder, capsys, columns, monkeypatch):
 def test_a_context_that_does_not_fit_is_one_line(folder, capsys):
     assert run(["bench", "--model", folder, "--context", "120", "--new-tokens", "9"]) == 2
     assert capsys.readouterr().err.endswith("make 129 tokens; the model's context holds 128\n")
+
+
+def test_what_exactness_costs(folder, capsys):
+    assert run(["bench", "--model", folder, "--json", "--exact", *BENCH, "--rounds", "3"]) == 0
+    costs = json.loads(capsys.readouterr().out)["exact"]
+    assert list(costs) == ["prefill_times_as_long", "decode_times_as_long"]
+    for cost in costs.values():
+        assert 0 < cost["min"] <= cost["median"] <= cost["max"] < math.inf
+    assert run(["bench", "--model", folder, "--exact", *BENCH]) == 0
+    assert "exactness takes" in capsys.readouterr().out
+
+
+def test_exactness_beside_itself_is_refused(folder, capsys):
+    assert run(["bench", "--model", folder, "--exact", "--backend", "exact"]) == 2
+    assert "expected --backend numpy or plain" in capsys.readouterr().err
