@@ -1,4 +1,8 @@
-"""minillm: how LLM inference works, in Python and NumPy. Begin with `reference.py`, then `transformer.py`."""
+"""minillm: how LLM inference works, in Python and NumPy. Begin with `reference.py`, then `transformer.py`.
+
+`load(name)` is fast; `load(name, backend="plain")` computes as the formulas read; with `load(name, backend="exact")`
+every schedule (naive, cached, chunked, batched) gives the same logits to the bit, on every machine.
+"""
 
 from minillm import reference
 from minillm.decode import decode_step, naive_decode

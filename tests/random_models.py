@@ -1,9 +1,8 @@
 """Random tiny models that cover every option of the architecture, with random weights, norms and biases."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from hypothesis import strategies as st
+from tensors import ArrayTensor, tensor_shapes
 
 from minillm.backends import get_backend
 from minillm.config import ModelConfig, RopeParameters
@@ -11,20 +10,6 @@ from minillm.loading.checkpoint import Checkpoint
 from minillm.model import Model, build, weights_by_name
 
 CONTEXT = 160  # longer than two tiles of the fast backend's prefill
-
-
-@dataclass(frozen=True)
-class ArrayTensor:
-    """A tensor that lies in memory instead of a file."""
-
-    values: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        return self.values.shape
-
-    def read(self) -> np.ndarray:
-        return self.values
 
 
 @st.composite
@@ -69,36 +54,6 @@ def architectures(draw) -> ModelConfig:
         bos_token_id=None,
         eos_token_ids=(0,),
     )
-
-
-def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """Every tensor of a model with this config, as Hugging Face names and shapes it."""
-    dim, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
-    q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
-    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, dim)}
-    for number in range(config.num_hidden_layers):
-        layer = f"model.layers.{number}."
-        projections = {
-            "self_attn.q_proj": (q, dim, config.attention_bias),
-            "self_attn.k_proj": (kv, dim, config.attention_bias),
-            "self_attn.v_proj": (kv, dim, config.attention_bias),
-            "self_attn.o_proj": (dim, q, config.attention_output_bias),
-            "mlp.gate_proj": (inner, dim, config.mlp_bias),
-            "mlp.up_proj": (inner, dim, config.mlp_bias),
-            "mlp.down_proj": (dim, inner, config.mlp_bias),
-        }
-        for name, (out, width, bias) in projections.items():
-            shapes[f"{layer}{name}.weight"] = (out, width)
-            if bias:
-                shapes[f"{layer}{name}.bias"] = (out,)
-        for norm in ("input_layernorm", "post_attention_layernorm"):
-            shapes[f"{layer}{norm}.weight"] = (dim,)
-        if config.qk_norm:
-            shapes[f"{layer}self_attn.q_norm.weight"] = shapes[f"{layer}self_attn.k_norm.weight"] = (d,)
-    shapes["model.norm.weight"] = (dim,)
-    if not config.tie_word_embeddings:
-        shapes["lm_head.weight"] = (config.vocab_size, dim)
-    return shapes
 
 
 def random_checkpoint(config: ModelConfig, seed: int) -> Checkpoint:

@@ -9,7 +9,7 @@ nor any part of it, in whatever order, goes beyond:
 - A sum of terms (`exact_sum`): each is below 2**31 steps, and there are at most 2**22 of them.
 - A row times a column (`linear`, and the scores of attention): no part of the sum exceeds the norm of the row times
   the norm of the column (the Cauchy-Schwarz inequality), 2**27 steps times 2**26, however many terms there are.
-- Attention's weights times values (`_weights_on_grid`): all weights together are about 2**27 steps, each value is below
+- Attention's weights times values (`_weights_on_grid`): all weights together are about 2**27 steps, a value is at most
   2**25.
 
 So a sum has one value, and batches, chunks, pages, threads and libraries are only orders. Two more things make that
@@ -20,7 +20,8 @@ hold for a whole model:
   and powers differ between processors, so `exact_functions` makes them from those.
 
 Rounding to a grid, once, costs less accuracy than float32's many roundings. The price is float64: twice the memory and
-half the speed. Sums on a grid: Demmel and Nguyen, Fast Reproducible Floating-Point Summation, ARITH 2013.
+half the speed. The promise ends where numbers overflow, beyond 2**500: what comes of them is NaN. Sums on a grid:
+Demmel and Nguyen, Fast Reproducible Floating-Point Summation, ARITH 2013.
 """
 
 import math
@@ -43,11 +44,11 @@ QUERY_TILE = 64
 
 
 def on_grid(x: Float[Array, "*shape"], size: Float[Array, "*sizes"], bits: int) -> Float[Array, "*shape"]:
-    """Round to whole multiples of a step, the power of two of which `size` is just below 2**bits.
+    """Round to whole multiples of a step, the power of two of which 1.01 * size is just below 2**bits.
 
-    Adding 1.5 * 2**52 steps leaves no room for anything below a step, and taking it off again is exact. The hundredth
-    more makes up for the rounding, here and in `size` itself. np.spacing is the distance to the next float: 2**-53
-    times the next power of two. The readable twin is `np.rint(x / step) * step`.
+    The hundredth makes room for what rounding adds, to x here and to `size` before. np.spacing is the distance to the
+    next float: 2**-53 times the next power of two. Adding 1.5 * 2**52 steps leaves no room for anything below a step,
+    and taking them off again is exact. The readable twin is `np.rint(x / step) * step`.
     """
     step = np.spacing(1.01 * size) * 2.0 ** (53 - bits)
     push = 1.5 * 2**52 * step
@@ -84,7 +85,7 @@ class Exact(Plain):
         Raises:
             OSError: it does not.
         """
-        whole = np.random.default_rng(0).integers(-(2**21), 2**21, (2, 2048, 48))
+        whole = np.random.default_rng(0).integers(2**21, size=(2, 2048, 48))  # sums up to 2**53
         if not np.array_equal((whole[0].T.astype(float) @ whole[1].astype(float)), whole[0].T @ whole[1]):
             raise OSError("this NumPy's matrix product rounds whole numbers below 2**53; reinstall NumPy")
 

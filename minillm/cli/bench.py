@@ -6,7 +6,7 @@ from typing import Any
 
 from minillm.checks import check_whole
 from minillm.cli.options import add_model_options
-from minillm.cli.printing import print_json
+from minillm.cli.printing import print_json, show
 
 
 def add_parser(commands: Any) -> None:
@@ -22,6 +22,7 @@ def add_parser(commands: Any) -> None:
     add("--rounds", type=int, default=5, metavar="R", help="alternating rounds (default 5)")
     add("--threads", type=int, metavar="N", help="threads of every engine (default: the environment's, or all cores)")
     add("--scaling", action="store_true", help="also measure how time grows with context, prompt and batch; minutes")
+    add("--exact", action="store_true", help="also measure what the exact backend costs")
     add("--plot", metavar="FILE.svg", help="draw each phase against its limit")
     add_model_options(parser, "smollm2")
     parser.set_defaults(run=run)
@@ -46,8 +47,12 @@ def run(options: argparse.Namespace) -> int:
         scaling=options.scaling,
     )
     _check_writable(options.plot)
+    if options.exact and options.backend == "exact":
+        raise ValueError("--exact compares another backend with the exact one; expected --backend numpy or plain")
     with progress_on_stderr() as progress:
         record = run_benchmark(plan, progress)
+    if options.exact:
+        record["exact"] = _exact_cost(plan)
     if options.plot:
         from minillm.benchmark.plot import phases_svg
 
@@ -58,7 +63,19 @@ def run(options: argparse.Namespace) -> int:
         from minillm.cli.bench_tables import print_record
 
         print_record(record)
+        if options.exact:
+            shown = (record["exact"][f"{phase}_times_as_long"]["median"] for phase in ("prefill", "decode"))
+            show("exactness takes {:.2f} times as long at prefill, {:.2f} at decode".format(*shown))
     return 0
+
+
+def _exact_cost(plan: Any) -> dict[str, Any]:
+    """The exact backend beside the plan's own, in this process, in alternating rounds."""
+    from minillm.benchmark.exact_cost import exact_cost
+    from minillm.model import load
+
+    model, exact = load(plan.model, plan.backend, plan.dtype), load(plan.model, "exact")
+    return exact_cost(model, exact, max(plan.contexts), plan.new_tokens, plan.rounds)
 
 
 def _numbers(option: str, text: str, most: int) -> list[int]:

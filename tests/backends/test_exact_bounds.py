@@ -157,3 +157,10 @@ def test_the_longest_context_with_equal_scores():
     term = Fraction(float(rounded[0, 0])) * Fraction(float(values[0, 0, 0]))
     assert MOST_TERMS * term <= 2**53 * Fraction(2) ** (23 - 27 - 25)  # the weights' sum is below 2**23
     assert Fraction(float((rounded @ values[0])[0, 0])) == MOST_TERMS * term
+
+
+def test_a_matrix_product_that_rounds_is_noticed_at_load(monkeypatch):
+    """Float32 stands in for a library that is not exact up to 2**53."""
+    monkeypatch.setattr("minillm.backends.exact.float", np.float32, raising=False)
+    with pytest.raises(OSError, match="rounds whole numbers below"):
+        Exact()

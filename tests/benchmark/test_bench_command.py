@@ -92,3 +92,18 @@ def test_wrong_use_is_one_line(folder, capsys, arguments, expected):
     assert run(["bench", "--model", folder, *BENCH, *arguments]) == 2
     printed = capsys.readouterr()
     assert expected in printed.err and printed.err.count("\n") == 1 and printed.out == ""
+
+
+def test_what_exactness_costs(folder, capsys):
+    assert run(["bench", "--model", folder, "--json", "--exact", *BENCH]) == 0
+    costs = json.loads(capsys.readouterr().out)["exact"]
+    assert list(costs) == ["prefill_times_as_long", "decode_times_as_long"]
+    for cost in costs.values():
+        assert 0 < cost["min"] <= cost["median"] <= cost["max"]
+    assert run(["bench", "--model", folder, "--exact", *BENCH]) == 0
+    assert "exactness takes" in capsys.readouterr().out
+
+
+def test_exactness_beside_itself_is_refused(folder, capsys):
+    assert run(["bench", "--model", folder, "--exact", "--backend", "exact"]) == 2
+    assert "expected --backend numpy or plain" in capsys.readouterr().err

@@ -70,7 +70,7 @@ def test_generate_refuses(call, model_folder, arguments, expected):
 
 
 @pytest.mark.parametrize(("name", "expected"), MODELS.values(), ids=MODELS)
-@pytest.mark.parametrize("command", [["generate", "x"], ["chat"], ["bench"]], ids=lambda command: command[0])
+@pytest.mark.parametrize("command", [["generate", "x"], ["chat"], ["bench"], ["exactness"]], ids=lambda c: c[0])
 def test_every_command_refuses_a_model_that_is_not_there(call, command, name, expected):
     assert_refused(call(*command, "--model", name), expected)
 
@@ -83,11 +83,11 @@ def test_other_misuse(call, arguments, expected):
 def test_no_command_shows_the_help(call):
     result = call()
     assert (result.code, result.out) == (2, "")
-    for command in ("generate", "chat", "models", "bench", "--version"):
+    for command in ("generate", "chat", "models", "exactness", "bench", "--version"):
         assert command in result.err
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["chat"], ["models"], ["bench"]])
+@pytest.mark.parametrize("command", [[], ["generate"], ["chat"], ["models"], ["bench"], ["exactness"]])
 def test_every_command_has_help(call, command):
     result = call(*command, "--help")
     assert (result.code, result.err) == (0, "")

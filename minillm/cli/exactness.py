@@ -1,0 +1,116 @@
+"""`minillm exactness`: one hash of the exact backend's logits, and what schedules change on every backend."""
+
+import argparse
+from dataclasses import asdict
+from typing import Any
+
+from minillm.checks import check_whole
+from minillm.cli.options import DEFAULT_MODEL
+from minillm.cli.printing import print_json, show
+
+NEW_TOKENS = 64
+WHY = """\
+A float32 sum rounds after every addition, so it depends on the order of the additions; and a matrix library orders \
+them by the shape of the work: one row (decoding) otherwise than seven (a chunk) or a hundred (a prompt), and in \
+company otherwise than alone. So the same prompt gives logits that differ in their last digits, and where two tokens \
+are nearly as probable, another text. The exact backend rounds numbers to whole multiples of a step before it adds \
+them, so few that no sum rounds: any order gives the same bits, on any number of threads and any processor."""
+
+
+def add_parser(commands: Any) -> None:
+    """Describe the command."""
+    parser = commands.add_parser(
+        "exactness",
+        help="show what schedules change",
+        description="One hash of the exact backend's logits, and what schedules change on every backend.",
+    )
+    add = parser.add_argument
+    add("--model", default=DEFAULT_MODEL, help="a name from `minillm models`, a folder, a .gguf file, or hf:org/name")
+    add("--prompt", help="the beginning of a text (default: one about a robot and an owl)")
+    add("--max-new-tokens", type=int, metavar="N", help=f"tokens to add, greedily (default {NEW_TOKENS})")
+    add("--hash-only", action="store_true", help="print the hash and nothing else")
+    add("--json", action="store_true", help="print one JSON object instead of text")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Hash, compare, print."""
+    from minillm.exactness import PROMPT, logits_hash
+    from minillm.generation import encode_prompt
+    from minillm.model import load
+    from minillm.transformer import forward
+
+    if options.hash_only and options.json:
+        raise ValueError("--hash-only prints the hash alone; leave --json out")
+    text = PROMPT if options.prompt is None else options.prompt
+    exact = load(options.model, "exact")
+    prompt = encode_prompt(exact, text)
+    new_tokens = _new_tokens(options, exact.config.max_position_embeddings - len(prompt))
+    digest = logits_hash(forward(exact, prompt))
+    if options.hash_only:
+        print(digest)
+        return 0
+    record = {
+        "model": options.model,
+        "prompt": text,
+        "prompt_tokens": len(prompt),
+        "new_tokens": new_tokens,
+        "sha256": digest,
+        "comparisons": _comparisons(options.model, exact, prompt, new_tokens),
+    }
+    if options.json:
+        print_json(record)
+    else:
+        _print(record, exact)
+    return 0
+
+
+def _new_tokens(options: argparse.Namespace, room: int) -> int:
+    if options.max_new_tokens is None and room >= 1:
+        return min(NEW_TOKENS, room)
+    if room < 1:
+        raise ValueError("the prompt fills the model's context; expected room for at least one new token")
+    return check_whole("--max-new-tokens", options.max_new_tokens, 1, room)
+
+
+def _comparisons(name: str, exact: Any, prompt: list[int], new_tokens: int) -> list[dict[str, Any]]:
+    """Every schedule on every backend."""
+    from minillm.backends import NAMES
+    from minillm.exactness import SCHEDULES, compare
+    from minillm.loading.progress import progress_on_stderr
+    from minillm.model import load
+
+    records: list[dict[str, Any]] = []
+    with progress_on_stderr() as progress:
+        for backend in NAMES:
+            progress(f"{backend} backend", len(records), len(NAMES) * len(SCHEDULES))
+            model = exact if backend == "exact" else load(name, backend)
+            for comparison in compare(model, prompt, new_tokens):
+                records.append({"backend": backend, "dtype": str(model.dtype), **asdict(comparison)})
+                progress(f"{backend} backend", len(records), len(NAMES) * len(SCHEDULES))
+    return records
+
+
+def _print(record: dict[str, Any], exact: Any) -> None:
+    from rich.table import Table
+
+    show(f"{record['model']}, exact backend: SHA-256 of the logits of {record['prompt_tokens']} tokens by "
+         f"{exact.config.vocab_size}, as little-endian float64:", record["sha256"], "")  # fmt: skip
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("backend", "schedule", "largest difference", f"the {record['new_tokens']} new tokens"):
+        table.add_column(heading, justify="right" if heading == "largest difference" else "left", overflow="fold")
+    for row in record["comparisons"]:
+        naive = next(other for other in record["comparisons"] if other["backend"] == row["backend"])
+        table.add_row(*_cells(row, naive, exact.tokenizer))
+    show(table, "", WHY)
+
+
+def _cells(row: dict[str, Any], naive: dict[str, Any], tokenizer: Any) -> tuple[str, str, str, str]:
+    first, difference = row["first_difference"], row["largest_difference"]
+    if row is naive:
+        return row["backend"], f"{row['schedule']} (naive)", "", ""
+    text = "the same"
+    if first is not None:
+        found, expected = (repr(tokenizer.token_text(tokens[first])) for tokens in (row["tokens"], naive["tokens"]))
+        text = f"part at number {first + 1}: {found} for {expected}"
+    return "", row["schedule"], f"{difference:.1e}" if difference else "0, bit for bit", text

@@ -1,0 +1,119 @@
+"""Exactness, shown: one prompt on every backend in every schedule, and one hash of the exact backend's logits.
+
+In exact arithmetic a token's logits depend on the tokens before it and on nothing else. In floating point they also
+depend on what was computed beside them, since sums round in another order: a little, and sometimes enough to change
+the text. Here is how much.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from minillm.arrays import Array, Float
+from minillm.decode import decode_step
+from minillm.kv_cache import KVCache
+from minillm.model import Model
+from minillm.prefill import prefill
+from minillm.sampling import greedy
+from minillm.transformer import forward, forward_batch
+
+PROMPT = (
+    "Once upon a time there was a small robot who wanted to know how everything works. One day it asked an old owl: "
+    '"What is the capital of France, and how much is 12 + 30?" The owl said:'
+)
+CHUNK = 7  # tokens of the prompt in one pass of the chunked prefill
+COMPANY = 5  # other sequences in the batch
+
+Rows = Float[Array, "new_tokens vocab"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One schedule beside naive decoding.
+
+    Attributes:
+        schedule: its name, a key of SCHEDULES.
+        tokens: the new tokens, chosen greedily.
+        largest_difference: between any two logits, up to the token where the texts part.
+        first_difference: the index of the first new token that is another one; None if there is none.
+    """
+
+    schedule: str
+    tokens: list[int]
+    largest_difference: float
+    first_difference: int | None
+
+
+def logits_hash(logits: Float[Array, "tokens vocab"]) -> str:
+    """SHA-256 of the logits as bytes: float64, little-endian, token after token; a zero has no sign."""
+    return hashlib.sha256((logits + 0.0).astype("<f8").tobytes()).hexdigest()
+
+
+def alone(model: Model, prompt: list[int], new_tokens: int) -> Rows:
+    """Naive decoding: for each new token the whole sequence again. The logits that each was chosen from."""
+    tokens, rows = list(prompt), []
+    for _ in range(new_tokens):
+        rows.append(forward(model, tokens)[-1])
+        tokens.append(greedy(rows[-1]))
+    return np.stack(rows)
+
+
+def cached(model: Model, prompt: list[int], new_tokens: int, chunk: int | None = None) -> Rows:
+    """The prompt in one pass, then each new token in one."""
+    cache = KVCache(model, len(prompt) + new_tokens)
+    rows = [prefill(model, prompt, cache, chunk)]
+    while len(rows) < new_tokens:
+        rows.append(decode_step(model, greedy(rows[-1]), cache))
+    return np.stack(rows)
+
+
+def chunked(model: Model, prompt: list[int], new_tokens: int) -> Rows:
+    """The prompt a few tokens at a time."""
+    return cached(model, prompt, new_tokens, CHUNK)
+
+
+def batched(model: Model, prompt: list[int], new_tokens: int) -> Rows:
+    """In the company of others, from the prompt's last tokens to nearly all of it, which go on too."""
+    starts = [n * len(prompt) // (COMPANY + 1) for n in range(COMPANY, -1, -1)]  # the last is 0: the prompt itself
+    caches = [KVCache(model, len(prompt) + new_tokens) for _ in starts]
+    logits = forward_batch(model, [(prompt[start:], cache) for start, cache in zip(starts, caches, strict=True)])
+    rows = [logits[-1]]
+    while len(rows) < new_tokens:
+        logits = forward_batch(model, [([greedy(row)], cache) for row, cache in zip(logits, caches, strict=True)])
+        rows.append(logits[-1])
+    return np.stack(rows)
+
+
+SCHEDULES: dict[str, Callable[[Model, list[int], int], Rows]] = {
+    "alone": alone,
+    "cached": cached,
+    "chunked": chunked,
+    "batched": batched,
+}
+
+
+def compare(model: Model, prompt: list[int], new_tokens: int) -> Iterator[Comparison]:
+    """Every schedule beside the first, naive decoding.
+
+    Args:
+        model: the model, on any backend.
+        prompt: token ids.
+        new_tokens: how many to add, greedily; end-of-sequence tokens do not stop it.
+
+    Raises:
+        ValueError: wrong tokens, more than the context holds, or weights that overflow.
+    """
+    naive = None
+    for name, schedule in SCHEDULES.items():
+        rows = schedule(model, prompt, new_tokens)
+        naive = rows if naive is None else naive
+        yield _compared(name, rows, naive)
+
+
+def _compared(name: str, rows: Rows, naive: Rows) -> Comparison:
+    tokens, expected = [greedy(row) for row in rows], [greedy(row) for row in naive]
+    first = next((n for n, pair in enumerate(zip(tokens, expected, strict=True)) if pair[0] != pair[1]), None)
+    same_input = len(rows) if first is None else first + 1
+    return Comparison(name, tokens, float(np.abs(rows - naive)[:same_input].max()), first)

@@ -1,0 +1,51 @@
+"""One hash for everybody: whatever the number of threads, the matrix library's kernels and NumPy's instructions.
+
+Each setting has a process of its own, since libraries read them when they start. ARM is in scripts/check_arm.sh.
+"""
+
+import os
+import platform
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from bundled import BUNDLED, README_HASHES, ROOT
+from golden_model import GOLDEN_HASH
+
+from minillm.loading.registry import REGISTRY
+
+# What NumPy uses of this processor beyond the least that it needs; AVX-512 is X86_V4 or, in older releases, AVX512_SKX.
+FOUND = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+KERNELS = ["Nehalem", "Sandybridge", "Haswell", "Zen"] + ["SkylakeX"] * bool({"X86_V4", "AVX512_SKX"} & set(FOUND))
+SETTINGS = [{"OPENBLAS_NUM_THREADS": "1"}, {"OPENBLAS_NUM_THREADS": "2"}]
+SETTINGS += [{"OPENBLAS_CORETYPE": kernel} for kernel in KERNELS]
+SETTINGS += [{"NPY_DISABLE_CPU_FEATURES": " ".join(FOUND[n:])} for n in range(len(FOUND))]
+HASHES = {"golden": GOLDEN_HASH, **{name: README_HASHES.get(name) for name in BUNDLED}}
+
+
+def printed_hash(model, setting, *arguments):
+    """What a new process with this setting prints."""
+    program = ["tests/golden_model.py"]
+    if model != "golden":
+        program = ["-m", "minillm", "exactness", "--hash-only", "--model", model]
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", **setting}
+    command = [sys.executable, *program, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: "-".join(*setting.items()).replace(" ", "-"))
+@pytest.mark.parametrize("model", HASHES)
+def test_one_hash(model, setting):
+    assert printed_hash(model, setting) == HASHES[model]
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the kernels are those of x86 processors")
+def test_an_ordinary_backend_has_a_hash_for_each_kernel():
+    hashes = {printed_hash("golden", {"OPENBLAS_CORETYPE": kernel}, "plain") for kernel in KERNELS}
+    assert len(hashes) > 1
+
+
+def test_every_bundled_model_can_be_loaded_by_name_and_has_its_hash_in_the_readme():
+    assert set(BUNDLED) <= REGISTRY.keys()
+    assert set(BUNDLED) <= README_HASHES.keys()
