@@ -10,11 +10,11 @@ from minillm.cli.printing import print_json, show
 
 NEW_TOKENS = 64
 WHY = """\
-A float32 sum rounds after every addition, so it depends on the order of the additions; and a matrix library orders \
-them by the shape of the work: one row (decoding) otherwise than seven (a chunk) or a hundred (a prompt), and in \
-company otherwise than alone. So the same prompt gives logits that differ in their last digits, and where two tokens \
-are nearly as probable, another text. The exact backend rounds numbers to whole multiples of a step before it adds \
-them, so few that no sum rounds: any order gives the same bits, on any number of threads and any processor."""
+A float32 sum rounds after every addition, so its last digits depend on the order of the additions, and a matrix \
+library chooses the order by the shape of the work: one row (decoding) is added up differently from seven (a chunk) \
+or a hundred (a prompt). So the same prompt gives logits that differ in their last digits and, where two tokens are \
+nearly as probable, another text. The exact backend first rounds numbers to whole multiples of a step, so coarse that \
+no sum of them rounds: every order gives the same bits, with any number of threads, on any processor."""
 
 
 def add_parser(commands: Any) -> None:
@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     text = PROMPT if options.prompt is None else options.prompt
     exact = load(options.model, "exact")
     prompt = encode_prompt(exact, text)
-    new_tokens = _new_tokens(options, exact.config.max_position_embeddings - len(prompt))
+    new_tokens = 0 if options.hash_only else _new_tokens(options, exact.config.max_position_embeddings - len(prompt))
     digest = logits_hash(forward(exact, prompt))
     if options.hash_only:
         print(digest)
