@@ -49,7 +49,7 @@ class Tokenizer:
         added = [{**token, "special": bool(token.get("special")) or token.get("id") in control_ids} for token in added]
         self.definition = {**definition, "added_tokens": added}
         check_definition(definition, source)
-        text = json.dumps(self.definition)
+        text = _guard(lambda: json.dumps(self.definition), source)  # nested so deep that reading it just worked
         with _quiet():
             self._with_special = _guard(lambda: tokenizers.Tokenizer.from_str(text), source)
             self._as_text = _guard(lambda: tokenizers.Tokenizer.from_str(text), source)
