@@ -63,7 +63,7 @@ def test_a_prompt_of_nearly_the_whole_context_leaves_room_for_a_few(call, model_
         (["--prompt", ""], "the prompt is empty"),
         (["--prompt", "a" * 128], "the prompt fills the model's context"),
         (["--prompt", "a" * 129], "more than the model's context of 128"),
-        (["--max-new-tokens", "0", "--prompt", "a"], "--max-new-tokens is '0'; expected a whole number from 1 to 127"),
+        (["--max-new-tokens", "0", "--prompt", "a"], "--max-new-tokens is 0; expected a whole number from 1 to 127"),
         (["--max-new-tokens", "128", "--prompt", "a"], "expected a whole number from 1 to 127"),
         (["--max-new-tokens", "many"], "invalid int value: 'many'"),
         (["--hash-only", "--json"], "--hash-only prints the hash alone; leave --json out"),
