@@ -5,7 +5,8 @@ says which entries count: `truncate` only lowers it, and whatever lies beyond is
 Size: 2 (keys and values) * layers * kv_heads * head_dim * bytes per number, for each token of capacity.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from minillm.arrays import Array, Float
 from minillm.attention import Pieces
@@ -13,6 +14,29 @@ from minillm.checks import check_model
 
 if TYPE_CHECKING:
     from minillm.model import Model
+
+
+@runtime_checkable
+class Cache(Protocol):
+    """What `forward` asks of a cache: contiguous, paged, or of another kind."""
+
+    model: "Model"
+    length: int
+
+    def check_room(self, new_tokens: int) -> None:
+        """Raise ValueError, before anything is written, if so many more tokens do not fit."""
+
+    def reserve(self, new_tokens: int) -> None:
+        """Take room for so many more tokens, or raise ValueError; to do so twice changes nothing."""
+
+    def write(self, layer: int, k: Array, v: Array) -> None:
+        """Lay the keys and values `[new, kv_heads, head_dim]` of new tokens behind those held."""
+
+    def pieces(self, layer: int, end: int) -> Pieces:
+        """Keys and values of the first `end` tokens, in order."""
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens from index `length` on, and whatever is reserved for more."""
 
 
 class KVCache:
@@ -58,6 +82,10 @@ class KVCache:
                 f"pass capacity={need}"
             )
 
+    def reserve(self, new_tokens: int) -> None:
+        """Nothing is left to take: the room for `capacity` tokens was taken at once."""
+        self.check_room(new_tokens)
+
     def write(
         self, layer: int, k: Float[Array, "new kv_heads head_dim"], v: Float[Array, "new kv_heads head_dim"]
     ) -> None:
@@ -76,9 +104,7 @@ class KVCache:
         Raises:
             ValueError: length is negative or more than the cache holds.
         """
-        if type(length) is not int or not 0 <= length <= self.length:
-            raise ValueError(f"cannot truncate to {length!r} tokens: expected a whole number from 0 to {self.length}")
-        self.length = length
+        self.length = check_length(length, self.length)
 
     def fork(self) -> "KVCache":
         """An independent copy that holds the same tokens."""
@@ -87,3 +113,25 @@ class KVCache:
         copy.keys[:, :, : self.length] = self.keys[:, :, : self.length]
         copy.values[:, :, : self.length] = self.values[:, :, : self.length]
         return copy
+
+
+def check_length(length: Any, held: int) -> int:
+    """A length to truncate to."""
+    if type(length) is not int or not 0 <= length <= held:
+        raise ValueError(f"cannot truncate to {length!r} tokens: expected a whole number from 0 to {held}")
+    return length
+
+
+def reserve(caches: Sequence[Cache], new_tokens: Sequence[int]) -> None:
+    """Room in every cache, or, if one of them has none, in none.
+
+    Raises:
+        ValueError: one has no room.
+    """
+    try:
+        for cache, count in zip(caches, new_tokens, strict=True):
+            cache.reserve(count)
+    except ValueError:
+        for cache in caches:
+            cache.truncate(cache.length)
+        raise
