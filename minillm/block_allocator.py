@@ -10,6 +10,7 @@ pages (Kwon et al., vLLM, 2309.06180, section 4). Every block is in one of three
 """
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -71,7 +72,7 @@ class BlockAllocator:
         """
         if count > self.available:
             raise ValueError(f"{count} blocks were asked for, but {self.available} of {self.num_blocks} are available")
-        for block in list(self._cached)[: max(0, count - self._free_count)]:
+        for block in list(islice(self._cached, max(0, count - self._free_count))):
             self._evict(block)
         taken: list[int] = []
         for left in range(count, 0, -1):

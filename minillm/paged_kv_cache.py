@@ -79,7 +79,13 @@ class PagedKVCache:
     """
 
     def __init__(self, pool: BlockPool) -> None:
-        """An empty cache, which holds no block yet."""
+        """An empty cache, which holds no block yet.
+
+        Raises:
+            ValueError: not a pool.
+        """
+        if not isinstance(pool, BlockPool):
+            raise ValueError(f"pool is of type {type(pool).__name__}; expected a minillm.BlockPool")
         self.pool, self.model, self.length = pool, pool.model, 0
         self.table: list[int] = []
         self.prefix: list[PrefixBlock] = []

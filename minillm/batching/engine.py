@@ -71,7 +71,7 @@ class Engine:
         if num_blocks is None:
             num_blocks = -(-max(POOL_TOKENS, model.config.max_position_embeddings) // size)
         budget = BATCH_TOKENS if max_batch_tokens is None else check_whole("max_batch_tokens", max_batch_tokens, 1)
-        if preemption not in PREEMPTION:
+        if not isinstance(preemption, str) or preemption not in PREEMPTION:
             raise ValueError(f"preemption is {preemption!r}; expected one of {', '.join(PREEMPTION)}")
         self.model, self.pool = model, BlockPool(model, num_blocks, size)
         self.statistics = Statistics()
@@ -119,6 +119,8 @@ class Engine:
         Raises:
             ValueError: it is not a request of this engine.
         """
+        if not isinstance(request, Request):
+            raise ValueError(f"request is of type {type(request).__name__}; expected what submit returned")
         if request.finished:
             return
         if request not in self.scheduler.running and request not in self.scheduler.waiting:

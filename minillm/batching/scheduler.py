@@ -77,7 +77,8 @@ class Scheduler:
         """Take all blocks from a running request; it will go on as if nothing had happened.
 
         By *swap*, keys and values are copied out and later in again; by *recompute*, its tokens so far are simply a
-        longer prompt.
+        longer prompt. (vLLM preempts the samples of one prompt together; here each is a request of its own, and what
+        they share is still shared when they come back.)
         """
         if self.swap and request.cache.length:
             request.swapped = request.cache.swap_out()
@@ -114,6 +115,7 @@ class Scheduler:
 
     def _begin_with_known_blocks(self, request: PagedRequest) -> None:
         """Share blocks that hold the first tokens already: of a known prefix, or of another sample of the prompt."""
+        request.cache.free()  # of an admission that was interrupted
         known = request.cache.adopt_prefix(request.sequence)
         shareable = min(request.completion.prompt_tokens, len(request.sequence) - 1)
         samples = [other for other in self._samples_beside(request) if other.prompt_is_cached]

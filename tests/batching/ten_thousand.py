@@ -6,7 +6,6 @@ import json
 import sys
 
 import numpy as np
-
 from random_models import random_model
 from test_checks import CONFIG
 
