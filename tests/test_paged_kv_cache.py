@@ -209,6 +209,31 @@ def test_forks_share_full_blocks_and_copy_only_the_one_they_write():
     assert_holds(first, [1, 2, 3, 9])
 
 
+def test_a_fork_leaves_reserved_blocks_to_the_first():
+    pool = BlockPool(MODEL, 8, 2)
+    first = PagedKVCache(pool)
+    append(first, [], [1])
+    first.reserve(5)
+    second = first.fork()
+    assert (len(first.table), len(second.table)) == (3, 1)
+    append(first, [1], [2, 3, 4])
+    append(second, [1], [5, 6, 7])
+    assert_holds(first, [1, 2, 3, 4])
+    assert_holds(second, [1, 5, 6, 7])
+
+
+def test_pieces_follow_a_block_that_was_copied():
+    first = PagedKVCache(BlockPool(MODEL, 8, 4))
+    append(first, [], [1, 2, 3])
+    second = first.fork()
+    second.pieces(0, 3)
+    append(second, [1, 2, 3], [4])
+    first.truncate(2)
+    append(first, [1, 2], [9])  # where the third token of both was
+    keys = np.concatenate([keys for keys, _ in second.pieces(0, 3)], axis=1)
+    assert np.array_equal(keys, contents([1, 2, 3], 0))
+
+
 def test_a_known_block_that_is_written_again_is_no_longer_known():
     """Known and nobody else's: no copy is needed, so a truncated cache can always be filled again."""
     pool = BlockPool(MODEL, 2, 2)
