@@ -48,8 +48,8 @@ class Scheduler:
         budget = self.max_batch_tokens - sum(len(tokens) for _, tokens in plan)
         if self.statistics.preemptions > preemptions:
             return plan  # blocks are short: nobody new
-        # No more requests than tokens: else there could be steps without a token for some of them.
-        while self.waiting and budget and len(self.running) < self.max_batch_tokens and self.admit(self.waiting[0]):
+        # Whoever runs has a token in the plan, or the budget is used up; so no more run than the budget has tokens.
+        while self.waiting and budget and self.admit(self.waiting[0]):
             request = self.running[-1]
             tokens = next_tokens(request, budget)
             plan.append((request, tokens))

@@ -14,7 +14,6 @@ from minillm import Engine, Sampling
 from minillm.batching.request import PagedRequest
 from minillm.paged_kv_cache import PagedKVCache
 
-REQUESTS = 10_000
 TINY = dataclasses.replace(
     CONFIG, num_hidden_layers=1, sliding_windows=(None,), hidden_size=2, num_attention_heads=1, num_key_value_heads=1,
     head_dim=2, intermediate_size=2,
@@ -26,13 +25,13 @@ def random_arguments(rng, number):
     return prompt, int(rng.integers(1, 5)), Sampling(temperature=1.0, seed=number)
 
 
-def main(preemption):
+def main(preemption, count):
     model, _ = random_model(TINY, 0)
     rng = np.random.default_rng(0)
     engine = Engine(model, block_size=2, num_blocks=12, max_batch_tokens=24, preemption=preemption)
     submitted, alive, wrong = 0, [], []
-    while submitted < REQUESTS or engine.has_work:
-        for _ in range(min(rng.integers(0, 5), REQUESTS - submitted)):
+    while submitted < count or engine.has_work:
+        for _ in range(min(rng.integers(0, 5), count - submitted)):
             arguments = random_arguments(rng, submitted)
             alive.append((engine.submit(*arguments), arguments))
             submitted += 1
@@ -57,4 +56,4 @@ def main(preemption):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))

@@ -174,6 +174,24 @@ def test_samples_share_the_blocks_of_their_prompt():
         assert request.tokens == alone([1, 2, 3, 4, 5, 6], 5, dataclasses.replace(WARM, seed=5 + number))
 
 
+@pytest.mark.parametrize("preemption", ["recompute", "swap"])
+def test_a_preempted_sample_comes_back_to_the_prompt_it_shares_and_to_its_own_tokens(preemption):
+    """The fork of another sample also holds that one's tokens: only the prompt is common."""
+    engine = Engine(MODEL, block_size=4, preemption=preemption)
+    hot = dataclasses.replace(WARM, temperature=5.0)
+    samples = engine.submit_samples([1, 2, 3, 4, 5, 6], 2, 6, hot)
+    while len(samples[1].tokens) < 2:
+        engine.step()
+    engine.scheduler.preempt(samples[1])
+    before = engine.statistics.prefix_tokens
+    engine.step()
+    assert engine.statistics.prefix_tokens - before == 6
+    assert samples[0].tokens[0] != samples[1].tokens[0]
+    engine.run()
+    for number, request in enumerate(samples):
+        assert request.tokens == alone([1, 2, 3, 4, 5, 6], 6, dataclasses.replace(hot, seed=5 + number))
+
+
 def test_samples_with_a_seed_differ():
     samples = Engine(MODEL).submit_samples([1, 2], 4, 8, WARM)
     assert len({request.completion.sampling.seed for request in samples}) == 4

@@ -79,6 +79,14 @@ def assert_same_logprobs(model, found, expected):
         np.testing.assert_allclose(*numbers, rtol=1e-9, atol=1e-9)
 
 
+def step_within_budget(engine):
+    before = dataclasses.replace(engine.statistics)
+    events, after = engine.step(), engine.statistics
+    tokens = after.decode_tokens + after.prefill_tokens - before.decode_tokens - before.prefill_tokens
+    assert tokens <= engine.scheduler.max_batch_tokens
+    return events
+
+
 def check_books(engine, requests):
     """After a step: first come, first served; each block is counted; nobody who waits holds one."""
     running, waiting = engine.scheduler.running, list(engine.scheduler.waiting)
@@ -88,7 +96,7 @@ def check_books(engine, requests):
     assert not any(request.cache.table for request in requests if request not in running)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_every_request_is_as_if_alone(data):
     model = data.draw(models(backends=("exact", "numpy")))
@@ -101,12 +109,8 @@ def test_every_request_is_as_if_alone(data):
         elif action == "cancel" and requests:
             engine.cancel(data.draw(st.sampled_from(requests)))
         elif action == "step":
-            before = dataclasses.replace(engine.statistics)
-            for event in engine.step():
+            for event in step_within_budget(engine):
                 events.setdefault(event.request, []).append(event.step)
-            run = engine.statistics
-            tokens = run.decode_tokens + run.prefill_tokens - before.decode_tokens - before.prefill_tokens
-            assert tokens <= engine.scheduler.max_batch_tokens
         check_books(engine, requests)
     requests += [engine.submit(*each) for each in left]
     for event in engine.events():
@@ -125,7 +129,7 @@ def test_every_request_is_as_if_alone(data):
     assert engine.statistics.filled_slots <= engine.statistics.held_blocks * engine.pool.block_size
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_samples_of_one_prompt_are_as_if_alone(data):
     """Forked, preempted one by one, cancelled: sample i is the request with seed + i."""
@@ -172,7 +176,7 @@ class Interrupted(Exact):
         return super().to_host(x)
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(data=st.data(), countdown=st.integers(1, 150))
 def test_an_interrupted_step_is_made_again(data, countdown):
     """Wherever it stops: between two layers, or when the caches have grown and the tokens are not chosen yet."""
@@ -184,7 +188,7 @@ def test_an_interrupted_step_is_made_again(data, countdown):
     events = []
     while engine.has_work:
         try:
-            events += engine.events()
+            events += step_within_budget(engine)
         except KeyboardInterrupt:
             check_books(engine, requests)
     for request, each in zip(requests, wanted, strict=True):
@@ -193,7 +197,7 @@ def test_an_interrupted_step_is_made_again(data, countdown):
     assert engine.pool.held == 0
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_text_and_stop_strings_are_as_if_alone(data):
     """Each request has its own text: a stop string found in one ends no other."""

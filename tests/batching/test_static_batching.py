@@ -33,7 +33,7 @@ def test_the_next_batch_waits_for_the_whole_one_before_it():
     assert (batching.slot_steps, batching.idle_slot_steps) == (2 * 6 + 2, 3)
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(data=st.data(), batch_size=st.integers(1, 5))
 def test_every_request_is_as_if_alone(data, batch_size):
     model = data.draw(models(backends=("exact", "numpy")))
