@@ -197,12 +197,14 @@ class PagedKVCache:
         return SwappedCache(keys, values)
 
     def swap_in(self, saved: SwappedCache) -> None:
-        """Take blocks and copy in what was copied out, behind what the cache holds of it already.
+        """Take blocks and copy in what was copied out, behind what the cache holds of the same tokens already.
 
         Raises:
             ValueError: the pool has too few blocks; nothing has changed then.
         """
         first, array = self.length, self.model.ops.array
+        if saved.length <= first:
+            return
         self.reserve(saved.length - first)
         for run in self._runs(first, saved.length):
             tokens = slice(first, first + run.stop - run.start)

@@ -265,6 +265,20 @@ def test_a_prompt_that_does_not_fit_is_refused_before_its_first_chunk():
     assert (cache.length, cache.pool.held) == (0, 0)
 
 
+def test_swapping_in_less_than_is_known_changes_nothing():
+    """Another sequence has computed more of the same tokens meanwhile."""
+    pool = BlockPool(MODEL, 8, 2)
+    first, second = PagedKVCache(pool), PagedKVCache(pool)
+    append(second, [], [1, 2, 3])
+    saved = second.swap_out()
+    append(first, [], [1, 2, 3, 4, 5])
+    first.publish([1, 2, 3, 4, 5])
+    assert second.adopt_prefix([1, 2, 3, 4, 5]) == 4
+    second.swap_in(saved)
+    assert_holds(second, [1, 2, 3, 4])
+    assert pool.held == 3
+
+
 def test_sizes_in_bytes():
     pool = BlockPool(MODEL, 6, 4)
     cache = PagedKVCache(pool)

@@ -61,11 +61,11 @@ class Scheduler:
         if self._awaits_its_prompt(request):
             return False
         self._begin_with_known_blocks(request)
-        known, held = request.cache.length, request.swapped.length if request.swapped else 0
+        known = request.cache.length
         if request.cache.blocks_needed(request.remaining) > self.pool.available:
             request.cache.free()
             return False
-        if request.swapped is not None and held > known:
+        if request.swapped is not None:
             request.cache.swap_in(request.swapped)
         request.cache.reserve(request.remaining)
         request.swapped = None
