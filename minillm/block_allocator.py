@@ -7,15 +7,21 @@ pages (Kwon et al., vLLM, 2309.06180, section 4). Every block is in one of three
 - *cached*: nobody holds it, but the prefix table knows which tokens it has, so it may be of use again; the least
   recently used is evicted when no block is free;
 - *free*: nobody holds it, and nothing is known about it.
+
+Attention reads a run of neighbouring blocks as one piece, so a sequence should grow into neighbours. Single blocks,
+evicted one by one, would soon lie scattered. So a run begins in an *extent* of neighbouring blocks that nobody holds,
+and room is made an extent at a time.
 """
 
 from collections.abc import Sequence
-from itertools import islice
 
 import numpy as np
 
+from minillm.arrays import Array, Bool
 from minillm.checks import check_whole
 from minillm.prefix_table import PrefixBlock, PrefixTable
+
+MOST_NEIGHBOURS = 16  # blocks in an extent: one more piece in so many blocks costs attention little
 
 
 class BlockAllocator:
@@ -43,6 +49,10 @@ class BlockAllocator:
         self._is_free = np.ones(self.num_blocks, bool)
         self._free_count = self.num_blocks
         self._cached: dict[int, None] = {}  # an ordered set, the least recently used first
+        self._extent = max(1, min(MOST_NEIGHBOURS, self.num_blocks // 32))  # small pools: single blocks
+        extents = -(-self.num_blocks // self._extent)
+        self._used_in, self._held_in = np.zeros(extents, int), np.zeros(extents, int)  # blocks not free, blocks held
+        self._last_use, self._clock = np.zeros(extents, int), 0
 
     @property
     def available(self) -> int:
@@ -61,7 +71,7 @@ class BlockAllocator:
     def allocate(self, count: int, after: int | None = None) -> list[int]:
         """Take so many blocks, all or none.
 
-        Neighbours are preferred, since attention reads a run of neighbouring blocks as one piece.
+        A free neighbour is preferred; if there is none, a new run begins.
 
         Args:
             count: how many.
@@ -72,8 +82,6 @@ class BlockAllocator:
         """
         if count > self.available:
             raise ValueError(f"{count} blocks were asked for, but {self.available} of {self.num_blocks} are available")
-        for block in list(islice(self._cached, max(0, count - self._free_count))):
-            self._evict(block)
         taken: list[int] = []
         for left in range(count, 0, -1):
             after = self._take_free(after, left)
@@ -82,8 +90,10 @@ class BlockAllocator:
 
     def hold(self, block: int) -> None:
         """One more table holds this block, which is held or cached."""
-        assert self.reference_counts[block] or block in self._cached, f"block {block} is free"
-        self._cached.pop(block, None)
+        if not self.reference_counts[block]:
+            assert block in self._cached, f"block {block} is free"
+            del self._cached[block]
+            self._held_in[block // self._extent] += 1
         self.reference_counts[block] += 1
 
     def free(self, blocks: Sequence[int]) -> None:
@@ -95,6 +105,7 @@ class BlockAllocator:
             assert self.reference_counts[block], f"block {block} is freed twice"
             self.reference_counts[block] -= 1
             if not self.reference_counts[block]:
+                self._held_in[block // self._extent] -= 1
                 self._release(block)
 
     def find_prefix(self, tokens: Sequence[int]) -> list[PrefixBlock]:
@@ -107,11 +118,15 @@ class BlockAllocator:
         self.prefixes.remove(block)
 
     def _release(self, block: int) -> None:
+        extent = block // self._extent
         if block in self.prefixes:
             self._cached[block] = None
+            self._clock += 1
+            self._last_use[extent] = self._clock
         else:
             self._is_free[block] = True
             self._free_count += 1
+            self._used_in[extent] -= 1
 
     def _evict(self, block: int) -> None:
         del self._cached[block]
@@ -124,17 +139,36 @@ class BlockAllocator:
         block = neighbour if neighbour < self.num_blocks and self._is_free[neighbour] else self._begin_run(left)
         self._is_free[block] = False
         self._free_count -= 1
+        self._used_in[block // self._extent] += 1
+        self._held_in[block // self._extent] += 1
         self.reference_counts[block] = 1
         return block
 
     def _begin_run(self, blocks: int) -> int:
-        """Where to begin among the free blocks: the middle of the longest run, so that both neighbours can grow.
+        """The first block of a free extent; of the least recently used one otherwise, then of any that is left."""
+        free = self._used_in == 0
+        if free.any():
+            return _most_room(free, -(-blocks // self._extent)) * self._extent
+        unheld = np.flatnonzero(self._held_in == 0)
+        if len(unheld):
+            first = int(unheld[self._last_use[unheld].argmin()]) * self._extent
+            for block in range(first, min(first + self._extent, self.num_blocks)):
+                if block in self._cached:
+                    self._evict(block)
+            return first
+        if not self._free_count:
+            self._evict(next(iter(self._cached)))
+        return int(self._is_free.argmax())
 
-        Its beginning, if nobody lies before it, or if so many blocks do not fit into its second half.
-        """
-        edges = np.flatnonzero(np.diff(self._is_free, prepend=False, append=False))  # where runs begin and end
-        begins, ends = edges[::2], edges[1::2]
-        longest = int((ends - begins).argmax())
-        begin, end = int(begins[longest]), int(ends[longest])
-        middle = (begin + end) // 2
-        return begin if begin == 0 or end - middle < blocks else middle
+
+def _most_room(free: Bool[Array, "extents"], wanted: int) -> int:
+    """Where to begin among the free extents: in the middle of the longest run, so that both neighbours can grow.
+
+    At its beginning, if nobody lies before it, or if so many do not fit into its second half.
+    """
+    edges = np.flatnonzero(np.diff(free, prepend=False, append=False))  # where runs begin and end
+    begins, ends = edges[::2], edges[1::2]
+    longest = int((ends - begins).argmax())
+    begin, end = int(begins[longest]), int(ends[longest])
+    middle = (begin + end) // 2
+    return begin if begin == 0 or end - middle < wanted else middle

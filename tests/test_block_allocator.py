@@ -1,10 +1,15 @@
 """BlockAllocator and PrefixTable: neighbours, eviction, and prefixes that are what they say."""
 
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from collections import Counter
+from itertools import pairwise
 
-from minillm.block_allocator import BlockAllocator
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from minillm.block_allocator import MOST_NEIGHBOURS, BlockAllocator
 from minillm.prefix_table import PrefixBlock, PrefixTable
 
 
@@ -154,3 +159,124 @@ def test_allocated_blocks_are_distinct_whatever_is_free(data, num_blocks):
     allocator.free(freed)
     again = allocator.allocate(data.draw(st.integers(0, len(freed))), data.draw(st.none() | st.sampled_from(held)))
     assert len(set(again)) == len(again) and set(again) <= set(freed)
+
+
+class Allocator(RuleBasedStateMachine):
+    """Pools large enough for extents; small ones are driven with their contents in test_paged_kv_cache."""
+
+    @initialize(num_blocks=st.integers(1, 200))
+    def begin(self, num_blocks):
+        self.allocator, self.tables, self.serial = BlockAllocator(num_blocks, 1), [], 0
+
+    def draw_table(self, data):
+        return self.tables[data.draw(st.integers(0, len(self.tables) - 1))]
+
+    @rule(count=st.integers(1, 60))
+    def allocate(self, count):
+        if count <= self.allocator.available:
+            self.tables.append(self.allocator.allocate(count))
+        else:
+            with pytest.raises(ValueError, match="are available"):
+                self.allocator.allocate(count)
+
+    @precondition(lambda self: self.tables)
+    @rule(data=st.data(), count=st.integers(1, 5))
+    def grow(self, data, count):
+        table = self.draw_table(data)
+        if count <= self.allocator.available:
+            table += self.allocator.allocate(count, table[-1])
+
+    @precondition(lambda self: self.tables)
+    @rule(data=st.data())
+    def share(self, data):
+        table = list(self.draw_table(data))
+        for block in table:
+            self.allocator.hold(block)
+        self.tables.append(table)
+
+    @precondition(lambda self: self.tables)
+    @rule(data=st.data())
+    def publish(self, data):
+        self.serial += 1
+        for place, block in enumerate(self.draw_table(data)):
+            if block not in self.allocator.prefixes:
+                self.allocator.prefixes.add(None, [1000 * self.serial + place], block)
+
+    @precondition(lambda self: self.tables)
+    @rule(data=st.data())
+    def free(self, data):
+        self.allocator.free(self.tables.pop(data.draw(st.integers(0, len(self.tables) - 1))))
+
+    @invariant()
+    def every_block_is_in_one_state_and_every_extent_knows_its_blocks(self):
+        if not hasattr(self, "allocator"):
+            return
+        allocator, blocks = self.allocator, range(self.allocator.num_blocks)
+        tables = Counter(block for table in self.tables for block in table)
+        assert allocator.reference_counts == [tables[block] for block in blocks]
+        held, cached = set(tables), set(allocator._cached)
+        free = set(np.flatnonzero(allocator._is_free).tolist())
+        assert sorted([*held, *cached, *free]) == list(blocks)
+        assert all(block in allocator.prefixes for block in cached) and not any(b in allocator.prefixes for b in free)
+        for found, expected in ((allocator._held_in, held), (allocator._used_in, held | cached)):
+            extents = Counter(block // allocator._extent for block in expected)
+            assert found.tolist() == [extents[extent] for extent in range(len(found))]
+        assert (allocator.held, allocator.available) == (len(held), len(cached) + len(free))
+
+    def teardown(self):
+        for table in getattr(self, "tables", []):
+            self.allocator.free(table)
+        if hasattr(self, "allocator"):
+            assert len(set(self.allocator.allocate(self.allocator.num_blocks))) == self.allocator.num_blocks
+
+
+TestAllocator = Allocator.TestCase
+TestAllocator.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
+
+
+def publish_and_free(allocator, table, serial):
+    publish(allocator, [1000 * serial + place for place in range(len(table))], table)
+    allocator.free(table)
+
+
+def test_a_pool_that_was_full_long_ago_still_gives_neighbours():
+    """Sixteen sequences of 2 to 30 blocks grow in turn, and every finished one stays known until its room is needed.
+
+    Blocks evicted one by one would be scattered: 99 pieces for 100 blocks.
+    """
+    allocator, rng, serial, shares = BlockAllocator(512, 1), np.random.default_rng(0), 0, []
+    running = []
+    for _ in range(300):
+        while len(running) < 16:
+            running.append((allocator.allocate(int(rng.integers(2, 12))), int(rng.integers(12, 30))))
+        for table, length in list(running):
+            table += allocator.allocate(1, table[-1])
+            if len(table) >= length:
+                pieces = 1 + sum(after != block + 1 for block, after in pairwise(table))
+                shares.append(pieces / len(table))
+                publish_and_free(allocator, table, serial := serial + 1)
+                running.remove((table, length))
+    assert allocator.evictions > 2000
+    assert np.mean(shares[-100:]) < 0.2
+
+
+def test_room_is_made_where_it_was_least_recently_used():
+    allocator = BlockAllocator(512, 1)
+    tables = [allocator.allocate(128) for _ in range(4)]
+    for serial in (2, 0, 3, 1):
+        publish_and_free(allocator, tables[serial], serial)
+    taken = allocator.allocate(100)
+    assert set(taken) <= set(tables[2])
+    assert allocator.evictions < 100 + MOST_NEIGHBOURS
+    assert known_blocks(allocator, [2000, 2001, 2002]) == tables[2][:2]  # the beginning goes last
+
+
+def test_growing_does_not_take_what_another_left_behind_it():
+    """Two conversations with one beginning: the second must not evict the end of the first."""
+    allocator = BlockAllocator(512, 1)
+    first = allocator.allocate(20)
+    publish_and_free(allocator, first, 1)
+    for block in first[:10]:
+        allocator.hold(block)
+    allocator.allocate(5, first[9])
+    assert len(known_blocks(allocator, [1000 + place for place in range(21)])) == 20
