@@ -205,5 +205,6 @@ def test_a_seeded_request_draws_the_same_again_and_others_do_not():
 def test_the_public_names():
     """What a user imports stays."""
     for name in ("load", "forward", "forward_batch", "KVCache", "prefill", "decode_step", "generate", "stream",
-                 "naive_decode", "Sampling", "attention_weights", "reference"):  # fmt: skip
+                 "naive_decode", "Sampling", "attention_weights", "reference", "Engine", "PagedKVCache", "BlockPool",
+                 "StaticBatching"):  # fmt: skip
         assert name in minillm.__all__ and hasattr(minillm, name)
