@@ -194,6 +194,13 @@ class Allocator(RuleBasedStateMachine):
             self.allocator.hold(block)
         self.tables.append(table)
 
+    @precondition(lambda self: self.allocator._cached)
+    @rule(data=st.data())
+    def adopt(self, data):
+        block = data.draw(st.sampled_from(sorted(self.allocator._cached)))
+        self.allocator.hold(block)
+        self.tables.append([block])
+
     @precondition(lambda self: self.tables)
     @rule(data=st.data())
     def publish(self, data):
