@@ -60,17 +60,9 @@ class KVCache:
             ValueError: capacity is not a whole number of at least 1, or there is not so much memory.
         """
         check_model(model)
-        capacity, config = check_whole("capacity", capacity, 1), model.config
-        shape = (config.num_hidden_layers, config.num_key_value_heads, capacity, config.head_dim)
+        capacity = check_whole("capacity", capacity, 1)
         self.model, self.capacity, self.length = model, capacity, 0
-        try:
-            self.keys = model.ops.zeros(shape, model.dtype)
-            self.values = model.ops.zeros(shape, model.dtype)
-        except (MemoryError, OverflowError, ValueError):  # the last two: more bytes than an array can have
-            gigabytes = 2 * math.prod(shape) * model.dtype.itemsize // 10**9
-            raise ValueError(
-                f"capacity is {shown(capacity)}: there is no memory of {shown(gigabytes)} GB; pass a smaller one"
-            ) from None
+        self.keys, self.values = take_memory(model, capacity, f"capacity is {shown(capacity)}")
 
     @property
     def nbytes(self) -> int:
@@ -117,6 +109,23 @@ class KVCache:
         copy.keys[:, :, : self.length] = self.keys[:, :, : self.length]
         copy.values[:, :, : self.length] = self.values[:, :, : self.length]
         return copy
+
+
+def take_memory(
+    model: "Model", tokens: int, cause: str
+) -> tuple[Float[Array, "layers kv_heads tokens head_dim"], Float[Array, "layers kv_heads tokens head_dim"]]:
+    """Empty keys and values with room for so many tokens.
+
+    Raises:
+        ValueError: there is not so much memory; the message begins with the cause.
+    """
+    config = model.config
+    shape = (config.num_hidden_layers, config.num_key_value_heads, tokens, config.head_dim)
+    try:
+        return model.ops.zeros(shape, model.dtype), model.ops.zeros(shape, model.dtype)
+    except (MemoryError, OverflowError, ValueError):  # the last two: more bytes than an array can have
+        gigabytes = 2 * math.prod(shape) * model.dtype.itemsize // 10**9
+        raise ValueError(f"{cause}: there is no memory of {shown(gigabytes)} GB; pass a smaller one") from None
 
 
 def reserve(caches: Sequence[Cache], new_tokens: Sequence[int]) -> None:

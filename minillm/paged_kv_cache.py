@@ -14,7 +14,8 @@ import numpy as np
 from minillm.arrays import Array, Float
 from minillm.attention import Pieces
 from minillm.block_allocator import BlockAllocator
-from minillm.checks import check_model, check_whole
+from minillm.checks import check_model, check_whole, shown
+from minillm.kv_cache import take_memory
 from minillm.model import Model
 from minillm.prefix_table import PrefixBlock
 
@@ -31,16 +32,14 @@ class BlockPool(BlockAllocator):
         """All blocks are free; memory that was never written takes no room on most systems.
 
         Raises:
-            ValueError: a wrong argument.
+            ValueError: a wrong argument, or there is not so much memory.
         """
         check_model(model)
-        super().__init__(num_blocks, block_size)
-        config = model.config
-        slots = self.num_blocks * self.block_size
-        shape = (config.num_hidden_layers, config.num_key_value_heads, slots, config.head_dim)
+        slots = check_whole("num_blocks", num_blocks, 1) * check_whole("block_size", block_size, 1)
+        cause = f"num_blocks is {shown(num_blocks)} and block_size is {shown(block_size)}"
         self.model = model
-        self.keys = model.ops.zeros(shape, model.dtype)
-        self.values = model.ops.zeros(shape, model.dtype)
+        self.keys, self.values = take_memory(model, slots, cause)  # before the allocator, which is the smaller
+        super().__init__(num_blocks, block_size)
 
     @property
     def block_nbytes(self) -> int:
