@@ -105,7 +105,7 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
     too_large = ValueError(
         f"{checkpoint.name}: not enough memory for its weights, {needed / 1e9:.1f} GB as {kept_as}; use a smaller model"
     )
-    if needed > os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):  # else the system ends us without a word
+    if needed > _memory():  # else the system ends the process without a word
         raise too_large
     try:
         return build(checkpoint, ops, kept_as)
@@ -123,6 +123,14 @@ def backend_and_dtype(backend: str, dtype: str) -> tuple[Plain, np.dtype[Any]]:
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
     return ops, ops.dtype or DTYPES[dtype]
+
+
+def _memory() -> float:
+    """Bytes of memory in this machine; infinite where the system does not tell."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (ValueError, OSError):
+        return math.inf
 
 
 def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:

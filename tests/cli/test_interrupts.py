@@ -1,5 +1,6 @@
 """Ctrl-C ends every command with 130, no traceback, and the cursor visible."""
 
+import fcntl
 import os
 import pty
 import select
@@ -29,15 +30,18 @@ def test_during_generate(spawn, endless_model_folder):
     assert b"KV cache" not in out  # it had not ended by itself
 
 
-def test_during_loading(spawn, model_folder, tmp_path):
-    """The tokenizer is a pipe that nobody writes to, so loading never ends."""
-    for name in ("config.json", "model.safetensors"):
-        os.link(f"{model_folder}/{name}", tmp_path / name)
-    os.mkfifo(tmp_path / "tokenizer.json")
-    child = spawn("generate", "x", "--model", tmp_path)
-    time.sleep(1.5)
-    assert child.poll() is None
-    assert interrupted(child) == (130, b"", b"\n")
+def test_during_loading(spawn, tmp_path):
+    """The model is not there, and this process holds the lock of whoever fetches it, so loading never ends."""
+    lock = tmp_path / "models" / ".lock"
+    lock.parent.mkdir()
+    lock.write_text("emptied by whoever asks for the lock")
+    with lock.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        child = spawn("generate", "x", "--model", "smollm2", env={"MINILLM_CACHE": str(tmp_path)})
+        while lock.stat().st_size and child.poll() is None:
+            time.sleep(0.05)
+        time.sleep(0.2)
+        assert interrupted(child) == (130, b"", b"\n")
 
 
 def children_of(pid: int) -> list[int]:

@@ -67,6 +67,7 @@ def test_a_model_larger_than_the_machine_is_refused_before_it_is_read(tmp_path):
     refused(tmp_path, r"not enough memory for its weights, 4398\.0 GB as float32")
 
 
+@pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not hold a process to RLIMIT_AS")
 def test_memory_that_ends_while_a_model_is_read_is_one_line(tmp_path):
     write_mostly_hole(tmp_path, "F16", 2**20, 2**10)  # 2 GB, 4 GB as float32
     program = "import minillm, sys; minillm.load(sys.argv[1])"
