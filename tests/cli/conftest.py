@@ -1,6 +1,7 @@
 """A saved tiny model, and the command line called as a user calls it."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections import namedtuple
@@ -42,6 +43,11 @@ def call(capsys):
     return run
 
 
+def hear_interrupts():
+    """A test run in the background of a script ignores Ctrl-C, and its children would too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def spawn():
     """Start `python -m minillm` with pipes; whatever still runs at the end of the test is killed."""
@@ -51,7 +57,7 @@ def spawn():
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "", **options.pop("env", {})}
         command = [sys.executable, "-m", "minillm", *(str(argument) for argument in arguments)]
-        child = subprocess.Popen(command, **{**streams, "env": environment, **options})
+        child = subprocess.Popen(command, preexec_fn=hear_interrupts, **{**streams, "env": environment, **options})
         children.append(child)
         return child
 
