@@ -5,19 +5,25 @@ every schedule (naive, cached, chunked, batched) gives the same logits to the bi
 """
 
 from minillm import reference
+from minillm.batching import Engine, StaticBatching
 from minillm.decode import decode_step, naive_decode
 from minillm.generation import Output, Timings, generate, stream
 from minillm.kv_cache import KVCache
 from minillm.model import Model, load
+from minillm.paged_kv_cache import BlockPool, PagedKVCache
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
 from minillm.transformer import attention_weights, forward, forward_batch
 
 __all__ = [
+    "BlockPool",
+    "Engine",
     "KVCache",
     "Model",
     "Output",
+    "PagedKVCache",
     "Sampling",
+    "StaticBatching",
     "Timings",
     "attention_weights",
     "decode_step",

@@ -8,7 +8,7 @@ import numpy as np
 from minillm.arrays import Array, Int
 
 if TYPE_CHECKING:
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache import Cache
     from minillm.model import Model
 
 
@@ -91,9 +91,7 @@ def check_room(model: "Model", cache: Any, new_tokens: int) -> None:
     check_context(model, cache.length + new_tokens)
 
 
-def check_batch(
-    model: "Model", batch: Sequence[tuple[Any, "KVCache"]]
-) -> tuple[list[Int[Array, "_"]], list["KVCache"]]:
+def check_batch(model: "Model", batch: Sequence[tuple[Any, "Cache"]]) -> tuple[list[Int[Array, "_"]], list["Cache"]]:
     """The token arrays and the caches of a batch, after everything that could go wrong has been looked at."""
     check_model(model)
     pairs = isinstance(batch, Sequence) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in batch)

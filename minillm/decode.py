@@ -2,13 +2,13 @@
 
 from minillm.arrays import Array, Float
 from minillm.checks import check_context, check_tokens, check_whole
-from minillm.kv_cache import KVCache
+from minillm.kv_cache import Cache
 from minillm.model import Model
 from minillm.sampling import greedy
 from minillm.transformer import Tokens, forward, forward_batch
 
 
-def decode_step(model: Model, token: int, cache: KVCache) -> Float[Array, "vocab"]:
+def decode_step(model: Model, token: int, cache: Cache) -> Float[Array, "vocab"]:
     """Append one token to the cache and return the logits after it.
 
     Every weight is read from memory for this one row, so a step takes about (bytes of weights) / (memory bandwidth).

@@ -12,27 +12,18 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array
-from minillm.checks import check_flag, check_model, check_tokens, check_whole, shown
+from minillm.checks import check_flag, check_model, check_tokens, shown
+from minillm.completion import Completion, Step, TokenLogprobs
 from minillm.decode import decode_step
 from minillm.kv_cache import KVCache
 from minillm.model import Model
 from minillm.prefill import prefill
-from minillm.sampling import Sampling, choose, log_probabilities
-from minillm.text_stream import TextStream
+from minillm.sampling import Sampling
 from minillm.transformer import forward
 
 PREFILL_CHUNK = 512  # bounds the memory of the scores for long prompts; the result is the same
 
 Prompt = str | Sequence[int] | Sequence[dict[str, str]] | Array
-
-
-@dataclass(frozen=True)
-class TokenLogprobs:
-    """The log-probability of a chosen token, and the most probable ones as (id, log-probability), best first."""
-
-    token: int
-    logprob: float
-    best: tuple[tuple[int, float], ...]
 
 
 @dataclass(frozen=True)
@@ -50,15 +41,6 @@ class Timings:
     tpot_s: float
     prefill_s: float
     decode_s: float
-
-
-@dataclass(frozen=True)
-class Step:
-    """One new token: its id, the text that became certain with it (perhaps none), its log-probabilities if asked."""
-
-    token: int
-    text: str
-    logprobs: TokenLogprobs | None
 
 
 @dataclass(frozen=True)
@@ -129,48 +111,24 @@ class Generation:
             ValueError: a wrong argument, an empty prompt, or one longer than the model's context.
         """
         check_model(model)
-        self.model, self.sampling = model, Sampling() if sampling is None else sampling
-        if not isinstance(self.sampling, Sampling):
-            raise ValueError(f"sampling is of type {type(sampling).__name__}; expected a minillm.Sampling")
-        check_whole("max_new_tokens", max_new_tokens, 1)
         check_flag("use_cache", use_cache)
-        if self.sampling.logprobs is not None:
-            check_whole("logprobs", self.sampling.logprobs, 0, model.config.vocab_size)
-        self.prompt = encode_prompt(model, prompt)
-        room = model.config.max_position_embeddings - len(self.prompt) + 1  # the last token is never fed back
-        self.max_new_tokens = min(max_new_tokens, room)
-        capacity = len(self.prompt) + self.max_new_tokens - 1
-        self.cache = (cache or KVCache(model, capacity)) if use_cache else None
-        needs_text = model.stored_tokenizer is not None or self.sampling.stop
-        self.text_stream = TextStream(model.tokenizer, self.sampling.stop, self.prompt) if needs_text else None
+        self.model, self.prompt = model, encode_prompt(model, prompt)
+        self.completion = Completion(model, self.prompt, max_new_tokens, sampling)
+        self.cache = (cache or KVCache(model, self.completion.most_cached)) if use_cache else None
         self.output: Output | None = None
 
     def __iter__(self) -> Iterator[Step]:
         """Prefill, then decode; yields every new token as soon as it is chosen."""
-        generator, started = self.sampling.generator(), perf_counter()
-        tokens: list[int] = []
-        logprobs: list[TokenLogprobs] = []
-        finish_reason, text = "length", ""
+        answer, started = self.completion, perf_counter()
         logits = self._first_logits()
-        prefilled = first_token = perf_counter()
-        while True:
-            token = choose(logits, self.sampling, self.prompt + tokens, generator)
-            tokens.append(token)
-            if len(tokens) == 1:
-                first_token = perf_counter()
-            finish_reason = self._finish_reason(tokens)
-            piece = self._text_of(token, bool(finish_reason))
-            if self.text_stream is not None and self.text_stream.stopped:
-                finish_reason = "stop"
-            text += piece
-            step = Step(token, piece, self._logprobs(logits, token))
-            logprobs += [step.logprobs] if step.logprobs else []
-            if finish_reason:
-                break
+        prefilled = perf_counter()
+        step = answer.add(logits)
+        first_token = perf_counter()
+        while not answer.finish_reason:
             yield step
-            logits = self._next_logits(tokens)
+            step = answer.add(self._next_logits(step.token))
         ended = perf_counter()
-        later = len(tokens) - 1
+        later = len(answer.tokens) - 1
         timings = Timings(
             ttft_s=first_token - started,
             tpot_s=(ended - first_token) / later if later else 0.0,
@@ -178,40 +136,24 @@ class Generation:
             decode_s=ended - first_token,
         )
         cache_bytes = self.cache.nbytes if self.cache else 0
-        self.output = Output(text, tokens, finish_reason, timings, len(self.prompt), cache_bytes, logprobs)
+        self.output = Output(
+            answer.text, answer.tokens, answer.finish_reason, timings, len(self.prompt), cache_bytes, answer.logprobs
+        )
         yield step
 
     def _first_logits(self) -> Array:
         if self.cache is None:
-            return self._naive_logits([])
+            return self._naive_logits()
         missing = self.prompt[self.cache.length :]
         return self.model.ops.to_host(prefill(self.model, missing, self.cache, PREFILL_CHUNK))
 
-    def _next_logits(self, tokens: list[int]) -> Array:
+    def _next_logits(self, token: int) -> Array:
         if self.cache is None:
-            return self._naive_logits(tokens)
-        return self.model.ops.to_host(decode_step(self.model, tokens[-1], self.cache))
+            return self._naive_logits()
+        return self.model.ops.to_host(decode_step(self.model, token, self.cache))
 
-    def _naive_logits(self, tokens: list[int]) -> Array:
-        return self.model.ops.to_host(forward(self.model, self.prompt + tokens)[-1])
-
-    def _finish_reason(self, tokens: list[int]) -> str:
-        if tokens[-1] in self.model.config.eos_token_ids and not self.sampling.ignore_eos:
-            return "eos"
-        return "length" if len(tokens) == self.max_new_tokens else ""
-
-    def _text_of(self, token: int, last: bool) -> str:
-        if self.text_stream is None:
-            return ""
-        piece = self.text_stream.push(token)
-        return piece + self.text_stream.finish() if last or self.text_stream.stopped else piece
-
-    def _logprobs(self, logits: Array, token: int) -> TokenLogprobs | None:
-        if self.sampling.logprobs is None:
-            return None
-        values = log_probabilities(logits)
-        best = np.argsort(-values, kind="stable")[: self.sampling.logprobs]
-        return TokenLogprobs(token, float(values[token]), tuple((int(i), float(values[i])) for i in best))
+    def _naive_logits(self) -> Array:
+        return self.model.ops.to_host(forward(self.model, self.completion.sequence)[-1])
 
 
 def generate(

@@ -6,7 +6,8 @@ Size: 2 (keys and values) * layers * kv_heads * head_dim * bytes per number, for
 """
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from minillm.arrays import Array, Float
 from minillm.attention import Pieces
@@ -14,6 +15,29 @@ from minillm.checks import check_model, check_whole, shown
 
 if TYPE_CHECKING:
     from minillm.model import Model
+
+
+@runtime_checkable
+class Cache(Protocol):
+    """What `forward` asks of a cache: contiguous, paged, or of another kind."""
+
+    model: "Model"
+    length: int
+
+    def check_room(self, new_tokens: int) -> None:
+        """Raise ValueError, before anything is written, if so many more tokens do not fit."""
+
+    def reserve(self, new_tokens: int) -> None:
+        """Take room for so many more tokens, or raise ValueError; to do so twice changes nothing."""
+
+    def write(self, layer: int, k: Array, v: Array) -> None:
+        """Lay the keys and values `[new, kv_heads, head_dim]` of new tokens behind those held."""
+
+    def pieces(self, layer: int, end: int) -> Pieces:
+        """Keys and values of the first `end` tokens, in order."""
+
+    def truncate(self, length: int) -> None:
+        """Forget all tokens from index `length` on, and whatever is reserved for more."""
 
 
 class KVCache:
@@ -36,17 +60,9 @@ class KVCache:
             ValueError: capacity is not a whole number of at least 1, or there is not so much memory.
         """
         check_model(model)
-        capacity, config = check_whole("capacity", capacity, 1), model.config
-        shape = (config.num_hidden_layers, config.num_key_value_heads, capacity, config.head_dim)
+        capacity = check_whole("capacity", capacity, 1)
         self.model, self.capacity, self.length = model, capacity, 0
-        try:
-            self.keys = model.ops.zeros(shape, model.dtype)
-            self.values = model.ops.zeros(shape, model.dtype)
-        except (MemoryError, OverflowError, ValueError):  # the last two: more bytes than an array can have
-            gigabytes = 2 * math.prod(shape) * model.dtype.itemsize // 10**9
-            raise ValueError(
-                f"capacity is {shown(capacity)}: there is no memory of {shown(gigabytes)} GB; pass a smaller one"
-            ) from None
+        self.keys, self.values = take_memory(model, capacity, f"capacity is {shown(capacity)}")
 
     @property
     def nbytes(self) -> int:
@@ -61,6 +77,10 @@ class KVCache:
                 f"the cache holds {self.capacity} tokens, {self.length} are in use and {new_tokens} more were given; "
                 f"pass capacity={need}"
             )
+
+    def reserve(self, new_tokens: int) -> None:
+        """Nothing is left to take: the room for `capacity` tokens was taken at once."""
+        self.check_room(new_tokens)
 
     def write(
         self, layer: int, k: Float[Array, "new kv_heads head_dim"], v: Float[Array, "new kv_heads head_dim"]
@@ -89,3 +109,35 @@ class KVCache:
         copy.keys[:, :, : self.length] = self.keys[:, :, : self.length]
         copy.values[:, :, : self.length] = self.values[:, :, : self.length]
         return copy
+
+
+def take_memory(
+    model: "Model", tokens: int, cause: str
+) -> tuple[Float[Array, "layers kv_heads tokens head_dim"], Float[Array, "layers kv_heads tokens head_dim"]]:
+    """Empty keys and values with room for so many tokens.
+
+    Raises:
+        ValueError: there is not so much memory; the message begins with the cause.
+    """
+    config = model.config
+    shape = (config.num_hidden_layers, config.num_key_value_heads, tokens, config.head_dim)
+    try:
+        return model.ops.zeros(shape, model.dtype), model.ops.zeros(shape, model.dtype)
+    except (MemoryError, OverflowError, ValueError):  # the last two: more bytes than an array can have
+        gigabytes = 2 * math.prod(shape) * model.dtype.itemsize // 10**9
+        raise ValueError(f"{cause}: there is no memory of {shown(gigabytes)} GB; pass a smaller one") from None
+
+
+def reserve(caches: Sequence[Cache], new_tokens: Sequence[int]) -> None:
+    """Room in every cache, or, if one of them has none, in none.
+
+    Raises:
+        ValueError: one has no room.
+    """
+    try:
+        for cache, count in zip(caches, new_tokens, strict=True):
+            cache.reserve(count)
+    except ValueError:
+        for cache in caches:
+            cache.truncate(cache.length)
+        raise

@@ -7,12 +7,12 @@ and lets other requests decode in between (Agrawal et al., Sarathi, 2308.16369).
 
 from minillm.arrays import Array, Float
 from minillm.checks import check_room, check_tokens, check_whole
-from minillm.kv_cache import KVCache
+from minillm.kv_cache import Cache
 from minillm.model import Model
 from minillm.transformer import Tokens, forward_batch
 
 
-def prefill(model: Model, tokens: Tokens, cache: KVCache, chunk: int | None = None) -> Float[Array, "vocab"]:
+def prefill(model: Model, tokens: Tokens, cache: Cache, chunk: int | None = None) -> Float[Array, "vocab"]:
     """Append the prompt to the cache.
 
     Args:

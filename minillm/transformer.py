@@ -12,7 +12,7 @@ import numpy as np
 from minillm.arrays import Array, Float, Int
 from minillm.attention import textbook_weights
 from minillm.checks import check_batch, check_layer, check_logit_rows, check_tokens
-from minillm.kv_cache import KVCache
+from minillm.kv_cache import Cache, KVCache, reserve
 from minillm.model import LayerWeights, Model
 
 Tokens = Sequence[int] | Int[Array, "_"]
@@ -30,7 +30,7 @@ def forward(model: Model, tokens: Tokens) -> Float[Array, "tokens vocab"]:
 
 
 def forward_batch(
-    model: Model, batch: Sequence[tuple[Tokens, KVCache]], logit_rows: Sequence[int] | None = None
+    model: Model, batch: Sequence[tuple[Tokens, Cache]], logit_rows: Sequence[int] | None = None
 ) -> Float[Array, "rows vocab"]:
     """Run new tokens of several sequences at once, each over its own cache, which then holds them too.
 
@@ -47,6 +47,7 @@ def forward_batch(
     """
     new_tokens, caches = check_batch(model, batch)
     rows = check_logit_rows(logit_rows, new_tokens)
+    reserve(caches, [len(tokens) for tokens in new_tokens])
     ops, config = model.ops, model.config
     ends = np.cumsum([len(tokens) for tokens in new_tokens])
     spans = [slice(int(end) - len(tokens), int(end)) for tokens, end in zip(new_tokens, ends, strict=True)]
@@ -70,7 +71,7 @@ def transformer_layer(
     x: Float[Array, "tokens dim"],
     rotation: Rotation,
     spans: Sequence[slice],
-    caches: Sequence[KVCache],
+    caches: Sequence[Cache],
 ) -> Float[Array, "tokens dim"]:
     """Attention, then the MLP, each added to the residual stream."""
     ops, config = model.ops, model.config

@@ -12,7 +12,7 @@ from test_checks import CONFIG, MODEL
 from tiny_tokenizer import VOCAB_SIZE, llama2_tokenizer, tiny_tokenizer
 
 import minillm
-from minillm import Sampling, generation
+from minillm import Sampling, completion
 from minillm.backends import get_backend
 from minillm.generation import Generation
 from minillm.model import build
@@ -76,7 +76,7 @@ def test_a_stop_string_ends_it_and_is_not_in_the_text():
 def test_what_could_have_become_a_stop_string_is_told_at_the_end(reason, monkeypatch):
     ids = TEXT_MODEL.tokenizer.encode("so EN") + ([1] if reason == "eos" else [])
     chosen = iter(ids)
-    monkeypatch.setattr(generation, "choose", lambda *_: next(chosen))
+    monkeypatch.setattr(completion, "choose", lambda *_: next(chosen))
     out = minillm.generate(TEXT_MODEL, "ab", len(ids), Sampling(stop="END"))
     assert (out.text, out.finish_reason) == ("so EN", reason)
 
@@ -115,7 +115,7 @@ def test_the_text_continues_the_prompt_with_its_space(monkeypatch):
     tokenizer = llama2_tokenizer()
     model = dataclasses.replace(TEXT_MODEL, stored_tokenizer=tokenizer)
     chosen = iter(tokenizer.encode("é é")[3:])
-    monkeypatch.setattr(generation, "choose", lambda *_: next(chosen))
+    monkeypatch.setattr(completion, "choose", lambda *_: next(chosen))
     assert minillm.generate(model, "é", 3, ON).text == " é"
 
 
@@ -205,5 +205,6 @@ def test_a_seeded_request_draws_the_same_again_and_others_do_not():
 def test_the_public_names():
     """What a user imports stays."""
     for name in ("load", "forward", "forward_batch", "KVCache", "prefill", "decode_step", "generate", "stream",
-                 "naive_decode", "Sampling", "attention_weights", "reference"):  # fmt: skip
+                 "naive_decode", "Sampling", "attention_weights", "reference", "Engine", "PagedKVCache", "BlockPool",
+                 "StaticBatching"):  # fmt: skip
         assert name in minillm.__all__ and hasattr(minillm, name)

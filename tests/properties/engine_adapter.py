@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
+from hypothesis import strategies as st
+from random_models import CONTEXT, models
 
 import minillm
 
@@ -45,3 +47,26 @@ class EngineAdapter:
             assert np.array_equal(found, expected)
         else:
             np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+
+
+class PagedAdapter(EngineAdapter):
+    """The same engine on paged caches, which share one pool in which many blocks belong to others."""
+
+    def __init__(self, model: minillm.Model, block_size: int, others: Sequence[bool]) -> None:
+        super().__init__(model)
+        self.pool = minillm.BlockPool(model, 8 * CONTEXT // block_size, block_size)
+        taken = self.pool.allocate(self.pool.num_blocks // 2)
+        self.pool.free([block for block, other in zip(taken, others, strict=False) if not other])
+        self.before = self.pool.held
+
+    def new_cache(self, capacity: int) -> minillm.PagedKVCache:
+        return minillm.PagedKVCache(self.pool)
+
+
+@st.composite
+def engines(draw) -> EngineAdapter:
+    """A random model with contiguous or paged caches; of the latter, some fragmented."""
+    model = draw(models())
+    if draw(st.booleans()):
+        return EngineAdapter(model)
+    return PagedAdapter(model, draw(st.integers(1, 9)), draw(st.lists(st.booleans(), min_size=40, max_size=40)))

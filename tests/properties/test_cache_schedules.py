@@ -1,10 +1,11 @@
 """Any sequence of prefill, decode, truncate, fork and batch leaves each cache holding just the tokens it should."""
 
-from engine_adapter import EngineAdapter
+from collections import Counter
+
+from engine_adapter import PagedAdapter, engines
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
-from random_models import models
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 CAPACITY = 40
 MOST_CACHES = 4
@@ -13,9 +14,9 @@ MOST_CACHES = 4
 class CacheSchedules(RuleBasedStateMachine):
     """The plain model of a cache is the list of its tokens. Every logit is compared with the naive path's."""
 
-    @initialize(model=models())
-    def begin(self, model):
-        self.engine = EngineAdapter(model)
+    @initialize(engine=engines())
+    def begin(self, engine):
+        self.engine = engine
         self.caches = [self.engine.new_cache(CAPACITY)]
         self.tokens = [[]]
 
@@ -69,6 +70,17 @@ class CacheSchedules(RuleBasedStateMachine):
         number = self.draw_cache(data)
         self.caches.append(self.engine.fork(self.caches[number]))
         self.tokens.append(list(self.tokens[number]))
+
+    @invariant()
+    def every_block_is_in_the_tables_that_hold_it(self):
+        """Copies and shared blocks come out even, and truncated blocks are given back."""
+        if isinstance(getattr(self, "engine", None), PagedAdapter):
+            pool = self.engine.pool
+            for cache in self.caches:
+                assert len(cache.table) == pool.blocks_for(cache.length)
+            tables = Counter(block for cache in self.caches for block in cache.table)
+            assert pool.held == len(tables) + self.engine.before
+            assert all(pool.reference_counts[block] == count for block, count in tables.items())
 
 
 TestCacheSchedules = CacheSchedules.TestCase

@@ -1,6 +1,6 @@
 """Every schedule gives what naive decoding gives: cached, chunked, ragged, truncated, forked."""
 
-from engine_adapter import EngineAdapter
+from engine_adapter import engines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import models, token_lists
@@ -8,11 +8,6 @@ from random_models import models, token_lists
 import minillm
 
 CAPACITY = 150
-
-
-@st.composite
-def engines(draw) -> EngineAdapter:
-    return EngineAdapter(draw(models()))
 
 
 @given(data=st.data())

@@ -1,0 +1,130 @@
+"""Completion: the answer of one request as it grows. Logits go in, a token and the text that became certain come out.
+
+Everything that makes one request independent of whatever runs beside it is here: its own generator, its own history
+for the repetition penalty, its own text and stop strings. `generate` and both ways of batching use this one
+mechanism, and only here do tokens meet text; what decides which tokens run next sees token ids alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minillm.arrays import Array, Float
+from minillm.checks import check_model, check_tokens, check_whole
+from minillm.model import Model
+from minillm.sampling import Sampling, choose, log_probabilities
+from minillm.text_stream import TextStream
+from minillm.transformer import Tokens
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """The log-probability of a chosen token, and the most probable ones as (id, log-probability), best first."""
+
+    token: int
+    logprob: float
+    best: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One new token.
+
+    Attributes:
+        token: its id.
+        text: what became certain with it, perhaps nothing.
+        logprobs: its log-probabilities, if asked for.
+        finish_reason: empty until the last token, see `Completion`.
+    """
+
+    token: int
+    text: str
+    logprobs: TokenLogprobs | None
+    finish_reason: str = ""
+
+
+class Completion:
+    """The growing answer to one prompt.
+
+    Attributes:
+        sequence: the prompt's tokens and the new ones.
+        prompt_tokens: how many of them are the prompt's.
+        max_new_tokens: the most tokens to add; the context may have made it less than was asked for.
+        logprobs: one entry for each new token, if asked for.
+        finish_reason: "" until it is over; then "eos" (end-of-sequence token), "stop" (stop string) or "length"
+            (max_new_tokens or the context).
+    """
+
+    def __init__(self, model: Model, prompt: Tokens, max_new_tokens: int, sampling: Sampling | None) -> None:
+        """Check everything; no token is chosen yet.
+
+        Raises:
+            ValueError: a wrong argument, an empty prompt, or one longer than the model's context.
+        """
+        check_model(model)
+        self.sampling = Sampling() if sampling is None else sampling
+        if not isinstance(self.sampling, Sampling):
+            raise ValueError(f"sampling is of type {type(sampling).__name__}; expected a minillm.Sampling")
+        check_whole("max_new_tokens", max_new_tokens, 1)
+        if self.sampling.logprobs is not None:
+            check_whole("logprobs", self.sampling.logprobs, 0, model.config.vocab_size)
+        self.sequence = [int(token) for token in check_tokens(model, prompt)]
+        self.prompt_tokens = len(self.sequence)
+        room = model.config.max_position_embeddings - self.prompt_tokens + 1  # the last token is never fed back
+        self.max_new_tokens = min(int(max_new_tokens), room)
+        self.eos_token_ids = () if self.sampling.ignore_eos else model.config.eos_token_ids
+        needs_text = model.stored_tokenizer is not None or self.sampling.stop
+        self.text_stream = TextStream(model.tokenizer, self.sampling.stop, self.sequence) if needs_text else None
+        self.generator = self.sampling.generator()
+        self.logprobs: list[TokenLogprobs] = []
+        self.finish_reason = ""
+
+    @property
+    def tokens(self) -> list[int]:
+        """The new ids so far; an end-of-sequence token, if one came, is the last."""
+        return self.sequence[self.prompt_tokens :]
+
+    @property
+    def text(self) -> str:
+        """The text so far, without special tokens, up to a stop string."""
+        return "" if self.text_stream is None else self.text_stream.text
+
+    @property
+    def most_cached(self) -> int:
+        """How many tokens a cache will hold at most: all but the last, which is never fed back."""
+        return self.prompt_tokens + self.max_new_tokens - 1
+
+    def add(self, logits: Float[Array, "vocab"]) -> Step:
+        """Choose the next token from the logits after the sequence so far.
+
+        Raises:
+            ValueError: a logit is not a number, or infinite; nothing has changed then.
+        """
+        assert not self.finish_reason, "the answer is complete"
+        token = choose(logits, self.sampling, self.sequence, self.generator)
+        self.sequence.append(token)
+        if token in self.eos_token_ids:
+            self.finish_reason = "eos"
+        elif len(self.sequence) - self.prompt_tokens == self.max_new_tokens:
+            self.finish_reason = "length"
+        text = self._text_of(token)
+        logprobs = self._logprobs_of(logits, token)
+        self.logprobs += [logprobs] if logprobs else []
+        return Step(token, text, logprobs, self.finish_reason)
+
+    def _text_of(self, token: int) -> str:
+        if self.text_stream is None:
+            return ""
+        text = self.text_stream.push(token)
+        if self.finish_reason:
+            text += self.text_stream.finish()
+        if self.text_stream.stopped:
+            self.finish_reason = "stop"
+        return text
+
+    def _logprobs_of(self, logits: Array, token: int) -> TokenLogprobs | None:
+        if self.sampling.logprobs is None:
+            return None
+        values = log_probabilities(logits)
+        best = np.argsort(-values, kind="stable")[: self.sampling.logprobs]
+        return TokenLogprobs(token, float(values[token]), tuple((int(i), float(values[i])) for i in best))

@@ -1,0 +1,52 @@
+"""Static batching: the tokens are those of each request alone, and the short ones wait for the long."""
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from random_models import models
+from test_checks import CONFIG, MODEL
+from test_engine_schedules import alone, assert_same, submissions
+
+from minillm import Sampling, StaticBatching
+
+ON = Sampling(ignore_eos=True)
+
+
+def test_the_short_one_waits_for_the_long_one():
+    """orca-steps: 100 and 10 tokens take 100 steps both, and 45% of the places are idle."""
+    model = dataclasses.replace(MODEL, config=dataclasses.replace(CONFIG, max_position_embeddings=128))
+    batching = StaticBatching(model, batch_size=2)
+    long, short = batching.submit([1, 2], 100, ON), batching.submit([3], 10, ON)
+    batching.run()
+    assert (long.latency_steps, short.latency_steps, batching.steps) == (100, 100, 100)
+    assert (long.first_token_step, short.first_token_step) == (1, 1)
+    assert batching.idle_slot_steps / batching.slot_steps == 0.45
+
+
+def test_the_next_batch_waits_for_the_whole_one_before_it():
+    batching = StaticBatching(MODEL, batch_size=2)
+    requests = [batching.submit([1], new, ON) for new in (3, 6, 2)]
+    batching.run()
+    assert [request.latency_steps for request in requests] == [6, 6, 8]
+    assert (batching.slot_steps, batching.idle_slot_steps) == (2 * 6 + 2, 3)
+
+
+@settings(max_examples=10)
+@given(data=st.data(), batch_size=st.integers(1, 5))
+def test_every_request_is_as_if_alone(data, batch_size):
+    model = data.draw(models(backends=("exact", "numpy")))
+    wanted = data.draw(submissions(model.config.vocab_size))
+    batching = StaticBatching(model, batch_size)
+    requests = [batching.submit(*each) for each in wanted]
+    assert not any(request.finished for request in requests)
+    batching.run()
+    for request, each in zip(requests, wanted, strict=True):
+        assert_same(model, request, alone(model, each))
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_has_at_least_one_place(batch_size):
+    with pytest.raises(ValueError, match="batch_size"):
+        StaticBatching(MODEL, batch_size)

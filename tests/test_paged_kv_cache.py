@@ -1,0 +1,322 @@
+"""PagedKVCache: every cache holds just its own tokens, and no block is lost, freed twice or shared by mistake.
+
+The contents are written by hand: what a token leaves in the cache is a number that depends on all tokens before it,
+as real keys and values do, so a block that belongs to another sequence shows.
+"""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from random_models import random_model
+from test_checks import CONFIG, MODEL
+
+import minillm
+from minillm.paged_kv_cache import BlockPool, PagedKVCache, merge_neighbours
+
+LAYERS, KV_HEADS, HEAD_DIM = CONFIG.num_hidden_layers, CONFIG.num_key_value_heads, CONFIG.head_dim
+
+
+def marks(tokens):
+    """One number for each token, which depends on it and all before it."""
+    found = [7]
+    for token in tokens:
+        found.append((found[-1] * 31 + token + 1) % 1_000_003)
+    return np.array(found[1:], float)
+
+
+def contents(tokens, layer):
+    """What the keys of these tokens should be, `[kv_heads, tokens, head_dim]`; the values are their negatives."""
+    heads = np.arange(KV_HEADS)[:, None, None] + 10 * np.arange(HEAD_DIM) + 100 * layer
+    return marks(tokens)[None, :, None] + heads / 1024
+
+
+def append(cache, before, new):
+    """What `forward` does with a cache."""
+    cache.reserve(len(new))
+    for layer in range(LAYERS):
+        k = contents(before + new, layer)[:, len(before) :].swapaxes(0, 1)
+        cache.write(layer, k, -k)
+    cache.length += len(new)
+
+
+def assert_holds(cache, tokens):
+    assert cache.length == len(tokens)
+    for layer in range(LAYERS):
+        pieces = cache.pieces(layer, len(tokens))
+        keys = np.concatenate([np.zeros((KV_HEADS, 0, HEAD_DIM)), *(k for k, _ in pieces)], axis=1)
+        values = np.concatenate([np.zeros((KV_HEADS, 0, HEAD_DIM)), *(v for _, v in pieces)], axis=1)
+        assert np.array_equal(keys, contents(tokens, layer)) and np.array_equal(values, -keys)
+
+
+class PagedCaches(RuleBasedStateMachine):
+    """The plain model of a cache is the list of its tokens; of the pool, the tables that hold its blocks."""
+
+    @initialize(num_blocks=st.integers(1, 9), block_size=st.integers(1, 4))
+    def begin(self, num_blocks, block_size):
+        self.pool = BlockPool(MODEL, num_blocks, block_size)
+        self.caches, self.swapped, self.history = [], [], [[0, 0, 0]]
+
+    def draw_cache(self, data):
+        return data.draw(st.sampled_from(self.caches))
+
+    @precondition(lambda self: len(self.caches) < 5)
+    @rule(data=st.data(), cut=st.integers(0, 12), more=st.lists(st.integers(0, 1), min_size=1, max_size=4))
+    def adopt(self, data, cut, more):
+        """A new sequence that begins as an earlier one did."""
+        tokens = data.draw(st.sampled_from(self.history))[:cut] + more
+        cache = PagedKVCache(self.pool)
+        known = cache.adopt_prefix(tokens)
+        assert known % self.pool.block_size == 0 and known < len(tokens)
+        self.caches.append([cache, tokens[:known]])
+
+    @precondition(lambda self: self.caches)
+    @rule(data=st.data(), new=st.lists(st.integers(0, 1), min_size=1, max_size=6))
+    def append(self, data, new):
+        pair = self.draw_cache(data)
+        cache, tokens = pair
+        if cache.blocks_needed(len(new)) > self.pool.available:
+            table = list(cache.table)
+            with pytest.raises(ValueError, match=r"more tokens need \d+ more blocks .* are available"):
+                cache.reserve(len(new))
+            assert cache.table == table
+        else:
+            append(cache, tokens, new)
+            pair[1] = tokens + new
+            self.history.append(pair[1])
+
+    @precondition(lambda self: self.caches)
+    @rule(data=st.data(), count=st.integers(0, 6))
+    def reserve_and_be_interrupted(self, data, count):
+        """Blocks for tokens that never came stay with the cache, until the next tokens or until it is freed."""
+        cache, _ = self.draw_cache(data)
+        if cache.blocks_needed(count) <= self.pool.available:
+            cache.reserve(count)
+
+    @precondition(lambda self: self.caches)
+    @rule(data=st.data())
+    def publish(self, data):
+        cache, tokens = self.draw_cache(data)
+        cache.publish(tokens)
+
+    @precondition(lambda self: self.caches)
+    @rule(data=st.data())
+    def truncate(self, data):
+        pair = self.draw_cache(data)
+        length = data.draw(st.integers(0, len(pair[1])))
+        pair[0].truncate(length)
+        pair[1] = pair[1][:length]
+        assert len(pair[0].table) == self.pool.blocks_for(length)
+
+    @precondition(lambda self: 0 < len(self.caches) < 5)
+    @rule(data=st.data())
+    def fork(self, data):
+        cache, tokens = self.draw_cache(data)
+        self.caches.append([cache.fork(), list(tokens)])
+
+    @precondition(lambda self: any(tokens for _, tokens in self.caches))
+    @rule(data=st.data())
+    def swap_out(self, data):
+        pair = data.draw(st.sampled_from([pair for pair in self.caches if pair[1]]))
+        self.caches.remove(pair)
+        self.swapped.append((pair[0].swap_out(), pair[1]))
+
+    @precondition(lambda self: self.swapped)
+    @rule(data=st.data())
+    def swap_in(self, data):
+        saved, tokens = self.swapped[0]
+        cache = PagedKVCache(self.pool)
+        cache.adopt_prefix(tokens)
+        if cache.blocks_needed(saved.length - cache.length) > self.pool.available:
+            cache.free()
+        else:
+            cache.swap_in(saved)
+            self.caches.append([cache, self.swapped.pop(0)[1]])
+
+    @precondition(lambda self: self.caches)
+    @rule(data=st.data())
+    def free(self, data):
+        pair = self.draw_cache(data)
+        pair[0].free()
+        self.caches.remove(pair)
+
+    @invariant()
+    def every_cache_holds_its_own_tokens(self):
+        for cache, tokens in getattr(self, "caches", []):
+            assert_holds(cache, tokens)
+
+    @invariant()
+    def every_block_is_counted_once_for_each_table_that_holds_it(self):
+        tables = Counter(block for cache, _ in getattr(self, "caches", []) for block in cache.table)
+        if hasattr(self, "pool"):
+            assert self.pool.reference_counts == [tables[block] for block in range(self.pool.num_blocks)]
+            assert (self.pool.held, self.pool.available) == (len(tables), self.pool.num_blocks - len(tables))
+
+    @invariant()
+    def every_known_prefix_lies_where_the_table_says(self):
+        if hasattr(self, "pool"):
+            for tokens in self.history:
+                known = self.pool.prefixes.find(tokens, self.pool.block_size)
+                assert_holds_blocks(self.pool, [entry.block for entry in known], tokens)
+
+    def teardown(self):
+        for cache, _ in getattr(self, "caches", []):
+            cache.free()
+        if hasattr(self, "pool"):
+            assert (self.pool.held, self.pool.available) == (0, self.pool.num_blocks)
+            assert len(self.pool.allocate(self.pool.num_blocks)) == self.pool.num_blocks  # all of them can be had
+
+
+def assert_holds_blocks(pool, blocks, tokens):
+    for number, block in enumerate(blocks):
+        slots = slice(block * pool.block_size, (block + 1) * pool.block_size)
+        place = slice(number * pool.block_size, (number + 1) * pool.block_size)
+        assert np.array_equal(pool.keys[0][:, slots], contents(tokens, 0)[:, place])
+
+
+TestPagedCaches = PagedCaches.TestCase
+TestPagedCaches.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+def test_neighbouring_blocks_are_one_piece():
+    assert merge_neighbours([3, 4, 5, 9, 8], 2, 0, 10) == [slice(6, 12), slice(18, 20), slice(16, 18)]
+    assert merge_neighbours([3, 4, 5, 9, 8], 2, 3, 7) == [slice(9, 12), slice(18, 19)]
+    assert merge_neighbours([3], 2, 1, 1) == []
+
+
+def test_pieces_are_views():
+    cache = PagedKVCache(BlockPool(MODEL, 6, 2))
+    append(cache, [], [1, 2, 3, 4, 5])
+    [(keys, values)] = cache.pieces(0, 5)
+    assert np.shares_memory(keys, cache.pool.keys) and np.shares_memory(values, cache.pool.values)
+
+
+def test_forks_share_full_blocks_and_copy_only_the_one_they_write():
+    pool = BlockPool(MODEL, 8, 2)
+    first = PagedKVCache(pool)
+    append(first, [], [1, 2, 3])
+    samples = [first.fork() for _ in range(3)]
+    assert pool.held == 2
+    for number, sample in enumerate(samples):
+        append(sample, [1, 2, 3], [number])
+    append(first, [1, 2, 3], [9])
+    assert pool.held == 1 + 4  # the partial block was copied for all but the last of the four
+    for number, sample in enumerate(samples):
+        assert_holds(sample, [1, 2, 3, number])
+    assert_holds(first, [1, 2, 3, 9])
+
+
+def test_a_fork_leaves_reserved_blocks_to_the_first():
+    pool = BlockPool(MODEL, 8, 2)
+    first = PagedKVCache(pool)
+    append(first, [], [1])
+    first.reserve(5)
+    second = first.fork()
+    assert (len(first.table), len(second.table)) == (3, 1)
+    append(first, [1], [2, 3, 4])
+    append(second, [1], [5, 6, 7])
+    assert_holds(first, [1, 2, 3, 4])
+    assert_holds(second, [1, 5, 6, 7])
+
+
+def test_pieces_follow_a_block_that_was_copied():
+    first = PagedKVCache(BlockPool(MODEL, 8, 4))
+    append(first, [], [1, 2, 3])
+    second = first.fork()
+    second.pieces(0, 3)
+    append(second, [1, 2, 3], [4])
+    first.truncate(2)
+    append(first, [1, 2], [9])  # where the third token of both was
+    keys = np.concatenate([keys for keys, _ in second.pieces(0, 3)], axis=1)
+    assert np.array_equal(keys, contents([1, 2, 3], 0))
+
+
+def test_a_known_block_that_is_written_again_is_no_longer_known():
+    """Known and nobody else's: no copy is needed, so a truncated cache can always be filled again."""
+    pool = BlockPool(MODEL, 2, 2)
+    cache = PagedKVCache(pool)
+    append(cache, [], [1, 2, 3, 4])
+    cache.publish([1, 2, 3, 4])
+    cache.truncate(3)
+    append(cache, [1, 2, 3], [5])
+    assert [known.block for known in pool.find_prefix([1, 2, 3, 4, 0])] == cache.table[:1]
+    cache.publish([1, 2, 3, 5])
+    assert [known.block for known in pool.find_prefix([1, 2, 3, 5, 0])] == cache.table
+
+
+def test_caches_that_do_not_fit_together_change_nothing():
+    """Each would fit alone. Neither is written, and the blocks that the first had taken are back."""
+    pool = BlockPool(MODEL, 3, 2)
+    first, second = PagedKVCache(pool), PagedKVCache(pool)
+    with pytest.raises(ValueError, match="3 more tokens need 2 more blocks of 2, but 1 of the pool's 3 are available"):
+        minillm.forward_batch(MODEL, [([1, 2, 3], first), ([1, 2, 3], second)])
+    assert (first.length, second.length, pool.held) == (0, 0, 0)
+    minillm.forward_batch(MODEL, [([1, 2, 3], first), ([1], second)])
+    assert (first.length, second.length, pool.held) == (3, 1, 3)
+
+
+def test_a_prompt_that_does_not_fit_is_refused_before_its_first_chunk():
+    cache = PagedKVCache(BlockPool(MODEL, 2, 2))
+    with pytest.raises(ValueError, match="5 more tokens need 3 more blocks"):
+        minillm.prefill(MODEL, [1, 2, 3, 4, 5], cache, chunk=1)
+    assert (cache.length, cache.pool.held) == (0, 0)
+
+
+def test_swapping_in_less_than_is_known_changes_nothing():
+    """Another sequence has computed more of the same tokens meanwhile."""
+    pool = BlockPool(MODEL, 8, 2)
+    first, second = PagedKVCache(pool), PagedKVCache(pool)
+    append(second, [], [1, 2, 3])
+    saved = second.swap_out()
+    append(first, [], [1, 2, 3, 4, 5])
+    first.publish([1, 2, 3, 4, 5])
+    assert second.adopt_prefix([1, 2, 3, 4, 5]) == 4
+    second.swap_in(saved)
+    assert_holds(second, [1, 2, 3, 4])
+    assert pool.held == 3
+
+
+def test_sizes_in_bytes():
+    pool = BlockPool(MODEL, 6, 4)
+    cache = PagedKVCache(pool)
+    assert (cache.nbytes, cache.capacity) == (0, 0)
+    append(cache, [], [1, 2, 3, 4, 5])
+    assert (cache.nbytes, cache.capacity) == (minillm.KVCache(MODEL, 8).nbytes, 8)
+
+
+@pytest.mark.parametrize("length", [-1, 4])
+def test_truncate_refuses_what_it_does_not_hold(length):
+    cache = PagedKVCache(BlockPool(MODEL, 6, 4))
+    append(cache, [], [1, 2, 3])
+    with pytest.raises(ValueError, match="expected a whole number from 0 to 3"):
+        cache.truncate(length)
+    assert cache.length == 3
+
+
+def test_a_cache_of_another_model_is_refused():
+    other, _ = random_model(CONFIG, 1)
+    with pytest.raises(ValueError, match="another model"):
+        minillm.prefill(MODEL, [1], PagedKVCache(BlockPool(other, 2, 4)))
+
+
+def test_the_context_ends_a_paged_cache_too():
+    cache = PagedKVCache(BlockPool(MODEL, 20, 4))
+    minillm.prefill(MODEL, [1] * 16, cache)
+    with pytest.raises(ValueError, match="more than the model's context of 16"):
+        minillm.decode_step(MODEL, 1, cache)
+    assert (cache.length, cache.pool.held) == (16, 4)
+
+
+def test_a_failed_batch_keeps_what_another_cache_holds():
+    """Giving back what was reserved must not touch tokens, nor a fork that shares them."""
+    pool = BlockPool(MODEL, 4, 2)
+    first = PagedKVCache(pool)
+    append(first, [], [1, 2, 3])
+    second = first.fork()
+    with pytest.raises(ValueError, match="more blocks"):
+        minillm.forward_batch(MODEL, [([1, 2], first), ([1, 2, 3], second)])
+    assert_holds(first, [1, 2, 3])
+    assert_holds(second, [1, 2, 3])
