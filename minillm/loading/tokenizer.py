@@ -44,19 +44,7 @@ class Tokenizer:
         Raises:
             ValueError: the definition is not one that the library understands.
         """
-<<<<<<< HEAD
         check_definition(parse_json(definition, source), source)
-=======
-        import tokenizers
-
-        added = definition.get("added_tokens") or []
-        if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
-            raise ValueError(f"{source}: added_tokens: expected a list of objects")
-        added = [{**token, "special": bool(token.get("special")) or token.get("id") in control_ids} for token in added]
-        self.definition = {**definition, "added_tokens": added}
-        check_definition(definition, source)
-        text = _guard(lambda: json.dumps(self.definition), source)  # nested so deep that reading it just worked
->>>>>>> review-loaders
         with _quiet():
             self._with_special = _guard(lambda: _parse(definition, control_ids), source)
             self._as_text = _without_special(self._with_special)

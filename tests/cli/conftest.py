@@ -57,7 +57,8 @@ def spawn():
         streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "", **options.pop("env", {})}
         command = [sys.executable, "-m", "minillm", *(str(argument) for argument in arguments)]
-        child = subprocess.Popen(command, preexec_fn=hear_interrupts, **{**streams, "env": environment, **options})
+        defaults = {**streams, "env": environment, "preexec_fn": hear_interrupts}
+        child = subprocess.Popen(command, **{**defaults, **options})
         children.append(child)
         return child
 

@@ -51,7 +51,7 @@ OTHERS = {
     "an unknown option of models": (["models", "--all"], "unrecognized arguments: --all"),
     "an argument of chat": (["chat", "hello"], "unrecognized arguments: hello"),
     "no rounds": (["bench", "--rounds", "0"], "--rounds is 0; expected a whole number from 1"),
-    "no context": (["bench", "--context", "-5"], "--context is -5; expected"),
+    "no context": (["bench", "--context", "-5"], "--context is '-5'; expected"),
 }
 
 
