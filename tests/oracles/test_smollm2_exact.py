@@ -41,9 +41,10 @@ def test_any_schedule_of_real_text_gives_the_naive_logits(exact):
 
 def test_it_is_nearer_to_the_reference_than_float32(exact, numpy_model):
     checkpoint = open_checkpoint("smollm2")
+    weights = weights_by_name(checkpoint)
     random_tokens = np.random.default_rng(0).integers(0, exact.config.vocab_size, 32)
     for tokens in (exact.tokenizer.encode(TEXTS[0])[:32], random_tokens):
-        expected = reference.forward(checkpoint.config, weights_by_name(checkpoint), tokens)
+        expected = reference.forward(checkpoint.config, weights, tokens)
         errors = [np.abs(minillm.forward(model, tokens) - expected).max() for model in (exact, numpy_model)]
         assert errors[0] < errors[1] < 1e-3
         assert np.array_equal(minillm.forward(exact, tokens).argmax(axis=-1), expected.argmax(axis=-1))
