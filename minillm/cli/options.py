@@ -15,7 +15,9 @@ def add_model_options(parser: Any) -> None:
     parser.add_argument(
         "--model", default=DEFAULT_MODEL, help="a name from `minillm models`, a folder, a .gguf file, or hf:org/name"
     )
-    parser.add_argument("--backend", default="numpy", help="numpy (fast) or plain (what the formulas say)")
+    parser.add_argument(
+        "--backend", default="numpy", help="numpy (fast), plain (as the formulas say), exact (equal bits)"
+    )
     parser.add_argument("--dtype", default="float32", help="float32 or float64")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
