@@ -59,7 +59,7 @@ make() {
 }
 
 half_made() {
-    grep -v '^W: ' "$place/log" | tail -5 >&2
+    { grep -v '^W: ' "$place/log" || true; } | tail -5 >&2
     rm -rf "$place"
     fail "the ARM system could not be made; the lines above say why"
 }
@@ -68,8 +68,9 @@ if [ ! -d "$arm" ]; then
     rm -rf .arm && mkdir .arm
     place=$(mktemp -d "$PWD/.arm/half-made.XXXXXX")
     trap half_made EXIT
+    trap 'exit 130' INT TERM HUP
     make > "$place/log" 2>&1
-    trap - EXIT
+    trap - EXIT INT TERM HUP
     mv "$place" "$arm"
 fi
 place=$PWD/$arm

@@ -50,7 +50,7 @@ def on_grid(x: Float[Array, "*shape"], size: Float[Array, "*sizes"], bits: int) 
     next float: 2**-53 times the next power of two. Adding 1.5 * 2**52 steps leaves no room for anything below a step,
     and taking them off again is exact. The readable twin is `np.rint(x / step) * step`.
     """
-    step = np.spacing(1.01 * size) * 2.0 ** (53 - bits)
+    step = np.ldexp(np.spacing(1.01 * size), 53 - bits)
     push = 1.5 * 2**52 * step
     rounded = x + push
     rounded -= push
