@@ -1,6 +1,6 @@
 """Counting up and down, by ones, twos, fives and tens. A held-out (first, last) is never counted in training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from random import Random
 from typing import NamedTuple
 
@@ -8,8 +8,7 @@ from corpus import split
 
 LARGEST = 100
 STEPS = (1, 2, 5, 10)
-STEP_ODDS = (6, 2, 1, 1)
-SMALL = 20
+SMALL, SMALL_SHARE = 20, 0.35  # of the documents stay below 20, where to stop is the hardest to learn
 LENGTHS = (3, 12)  # how many numbers
 
 
@@ -43,12 +42,11 @@ def all_counts() -> list[Count]:
     return [Count(*way) for way in ways if 0 <= way[1] <= LARGEST]
 
 
-def documents(rng: Random, step_odds: Sequence[int] = STEP_ODDS, small_share: float = 0) -> Iterator[str]:
-    """Training documents without end; `small_share` of them stay below SMALL, where there are the fewest."""
+def documents(rng: Random) -> Iterator[str]:
+    """Training documents without end, of all steps alike."""
     shown = [count for count in all_counts() if not is_heldout(count)]
-    by_step = {step: [count for count in shown if abs(count.step) == step] for step in STEPS}
+    by_step = [[count for count in shown if abs(count.step) == step] for step in STEPS]
     small = [count for count in shown if max(count.first, count.last) < SMALL]
     while True:
-        few = small_share > 0 and rng.random() < small_share
-        counts = small if few else by_step[rng.choices(STEPS, step_odds)[0]]
+        counts = small if rng.random() < SMALL_SHARE else rng.choice(by_step)
         yield "".join(prompt_and_answer(rng.choice(counts)))

@@ -119,8 +119,9 @@ def _cast(slots: Slots, animals: bool) -> None:
     """Who is in the story: the hero, a friend, a grown-up of the family, a neighbour."""
     rng = slots.rng
     hero_is_girl, pal_is_girl = rng.random() < 0.5, rng.random() < 0.5
-    slots["hero"] = pick(rng, GIRLS if hero_is_girl else BOYS)
-    slots["pal"] = pick(rng, [name for name in (GIRLS if pal_is_girl else BOYS) if name != slots["hero"]])
+    # Of all people alike: who it is can only be known by looking back, so the model has to learn to look.
+    slots["hero"] = rng.choice(GIRLS if hero_is_girl else BOYS)
+    slots["pal"] = rng.choice([name for name in (GIRLS if pal_is_girl else BOYS) if name != slots["hero"]])
     slots["he"], slots["him"], slots["his"] = SHE if hero_is_girl else HE
     slots["phe"], slots["phim"], slots["phis"] = SHE if pal_is_girl else HE
     slots["himself"] = "herself" if hero_is_girl else "himself"
@@ -129,8 +130,8 @@ def _cast(slots: Slots, animals: bool) -> None:
     slots["friend"] = f"friend {slots['pal']}" + (f" the {kinds[1]}" if animals else "")
     for name, table in {"trait": TRAITS, "home": HOMES, "hobby": HOBBIES, "colour": COLOURS}.items():
         slots[name] = pick(rng, table)
-    slots.update(pick(rng, ADULTS))
-    slots.update(pick(rng, NEIGHBOURS))
+    slots.update(rng.choice(ADULTS))
+    slots.update(rng.choice(NEIGHBOURS))
 
 
 def _fill(slots: Slots, names: list[str], table: Sequence[Any]) -> None:

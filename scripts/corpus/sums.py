@@ -1,6 +1,6 @@
 """Sums of two numbers from 0 to 99. A held-out pair appears in training in neither order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from random import Random
 
 from corpus import split
@@ -8,8 +8,9 @@ from corpus import split
 LARGEST = 99
 SMALL_PAIR_COPIES = 4  # pairs of two one-digit numbers are few (1%), and the first that anyone tries
 FORMATS = ("{a} + {b} = {c}.", "Q: What is {a} + {b}? A: {c}.", "{a} plus {b} is {c}.")
-FORMAT_ODDS = (6, 3, 1)
-DENSE_SHARE = 0.7  # of the documents hold many sums: more examples a token
+FORMAT_ODDS = (4, 5, 1)
+DIGIT_SHARE = 0.25  # of the sums have a number of one digit, which few pairs do: they would be the last to be learnt
+DENSE_SHARE = 0.7  # of the documents that ask no question hold many sums: more examples a token
 DENSE_LENGTHS = (6, 12)
 
 
@@ -25,7 +26,7 @@ def training_pairs() -> list[tuple[int, int]]:
 
 
 def pairs_with_a_digit() -> list[tuple[int, int]]:
-    """The training pairs of which one number or both are a single digit: the fewest, so the last to be learnt."""
+    """The training pairs of which one number or both are a single digit."""
     return [pair for pair in training_pairs() if min(pair) < 10]
 
 
@@ -34,19 +35,18 @@ def heldout_pairs() -> list[tuple[int, int]]:
     return [pair for pair in _all_pairs() if is_heldout(*pair)]
 
 
-def documents(rng: Random, pairs: Sequence[tuple[int, int]] | None = None) -> Iterator[str]:
-    """Training documents without end; the pairs come from a deck that is shuffled anew when it is used up."""
-    deck = _deal(list(pairs or training_pairs()), rng)
+def documents(rng: Random) -> Iterator[str]:
+    """Training documents without end; the pairs come from decks that are shuffled anew when they are used up.
+
+    A question stands alone, so that the text ends after its answer.
+    """
+    pairs, with_a_digit = _deal(training_pairs(), rng), _deal(pairs_with_a_digit(), rng)
     while True:
         template = rng.choices(FORMATS, FORMAT_ODDS)[0]
-        count = rng.randint(*DENSE_LENGTHS) if rng.random() < DENSE_SHARE else 1
-        yield rng.choice((" ", "\n")).join(sentence(template, *next(deck)) for _ in range(count))
-
-
-def questions(rng: Random) -> Iterator[str]:
-    """Training documents of one question and its answer each, without end."""
-    for pair in _deal(training_pairs(), rng):
-        yield sentence(FORMATS[1], *pair)
+        dense = not template.startswith("Q") and rng.random() < DENSE_SHARE
+        count = rng.randint(*DENSE_LENGTHS) if dense else 1
+        decks = [with_a_digit if rng.random() < DIGIT_SHARE else pairs for _ in range(count)]
+        yield rng.choice((" ", "\n")).join(sentence(template, *next(deck)) for deck in decks)
 
 
 def sentence(template: str, a: int, b: int) -> str:
