@@ -1,5 +1,5 @@
 """`python -m minillm` is the command `minillm`."""
 
-from minillm.cli.main import main
+from minillm_command import main
 
 main()

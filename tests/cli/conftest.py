@@ -1,15 +1,15 @@
 """A saved tiny model, and the command line called as a user calls it."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections import namedtuple
 
 import pytest
+from interrupts import hear_interrupts
 from model_folder import save_model_folder
 
-from minillm.cli.main import main
+from minillm.cli.main import run
 
 Result = namedtuple("Result", "code out err")
 
@@ -35,17 +35,10 @@ def endless_model_folder(tmp_path_factory):
 def call(capsys):
     """Run a command in this process: its exit code, and what it wrote."""
 
-    def run(*arguments) -> Result:
-        with pytest.raises(SystemExit) as end:
-            main([str(argument) for argument in arguments])
-        return Result(end.value.code, *capsys.readouterr())
+    def call(*arguments) -> Result:
+        return Result(run([str(argument) for argument in arguments]), *capsys.readouterr())
 
-    return run
-
-
-def hear_interrupts():
-    """A test run in the background of a script ignores Ctrl-C, and its children would too."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return call
 
 
 @pytest.fixture

@@ -5,11 +5,13 @@ import os
 import pty
 import select
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from interrupts import hear_interrupts
 
 
 def interrupted(child):
@@ -28,6 +30,17 @@ def test_during_generate(spawn, endless_model_folder):
     code, out, err = interrupted(child)
     assert (code, err) == (130, b"\n")
     assert b"KV cache" not in out  # it had not ended by itself
+
+
+def test_while_numpy_is_imported(tmp_path):
+    """A module of NumPy's that waits for the signal stands in for a slow disk."""
+    (tmp_path / "numpy.py").write_text("import time; print(flush=True); time.sleep(60)")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    command = [sys.executable, "-c", "from minillm_command import main; main()", "models"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, preexec_fn=hear_interrupts, **pipes) as child:
+        assert child.stdout.read(1)
+        assert interrupted(child) == (130, b"", b"\n")
 
 
 def test_during_loading(spawn, tmp_path):

@@ -14,6 +14,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 from gguf import GGUFWriter
+from interrupts import hear_interrupts
 from tiny_tokenizer import CHATML, definition
 
 import minillm
@@ -114,11 +115,6 @@ def child(cache, wheel, **options):
     command = [sys.executable, "-c", code, str(cache / "models" / "tiny"), json.dumps(asdict(wheel))]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, text=True, **pipes, **{"preexec_fn": hear_interrupts, **options})
-
-
-def hear_interrupts():
-    """A test run in the background of a script ignores Ctrl-C, and its children would too."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def test_the_wheel_becomes_a_folder_that_loads_and_gives_what_the_gguf_gives(cache, wheel, shop, capfd):
