@@ -51,7 +51,7 @@ class Model:
         config: the architecture.
         ops: the backend, which does the arithmetic.
         dtype: of weights, activations and caches.
-        embedding: `[vocab, dim]`, a row for each token.
+        embedding: `[vocab, dim]`, a row for each token; as `ops.tie` left it if it is the head too.
         layer_weights: one entry for each layer, in order.
         final_norm: `[dim]`.
         head: prepared from `[dim, vocab]`.
@@ -61,7 +61,7 @@ class Model:
     config: ModelConfig
     ops: Plain
     dtype: np.dtype[Any]
-    embedding: Array
+    embedding: Any
     layer_weights: tuple[LayerWeights, ...]
     final_norm: Array
     head: Any

@@ -54,7 +54,7 @@ def forward_batch(
     positions = [np.arange(c.length, c.length + len(t)) for t, c in zip(new_tokens, caches, strict=True)]
     rotation = _rotation(model, np.concatenate(positions))
 
-    x = model.embedding[ops.array(np.concatenate(new_tokens))]  # [tokens, dim]
+    x = ops.embed(model.embedding, np.concatenate(new_tokens))  # [tokens, dim]
     for number, layer in enumerate(model.layers()):
         x = transformer_layer(model, layer, number, x, rotation, spans, caches)
     for tokens, cache in zip(new_tokens, caches, strict=True):
@@ -107,7 +107,7 @@ def attention_weights(model: Model, tokens: Tokens, layer: int) -> Float[Array, 
     tokens, wanted = check_tokens(model, tokens), check_layer(model, layer)
     cache, span = KVCache(model, len(tokens)), slice(0, len(tokens))
     rotation = _rotation(model, np.arange(len(tokens)))
-    x = model.embedding[model.ops.array(tokens)]  # [tokens, dim]
+    x = model.ops.embed(model.embedding, tokens)  # [tokens, dim]
     for number, weights in enumerate(model.layers()):
         if number == wanted:
             break

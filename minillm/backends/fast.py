@@ -6,7 +6,7 @@ products, few calls: each costs a microsecond or more, thirty layers a token. Pr
 then by exponentials, so what counts is not to compute what the mask hides.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,11 @@ from minillm.arrays import Array, Float, Int
 from minillm.attention import Pieces, causal_mask
 from minillm.backends.layout import copy_in_blocks
 from minillm.backends.plain import Plain
+from minillm.backends.tiles import Tiles, tiles_pay
 from minillm.config import RopeParameters
 
 QUERY_TILE = 64
+TOGETHER = 8  # sequences whose softmax is one
 FEW_ROWS = range(2, 5)  # with more, one matrix product is faster than a matrix-vector product for each row
 
 
@@ -27,10 +29,13 @@ class Fast(Plain):
     name = "numpy"
 
     def prepare(self, weight: Float[Array, "inner out"]) -> Any:
-        """Contiguous along the longer axis: OpenBLAS reads long runs up to 40% faster in a matrix-vector product.
+        """In tiles where the processor is fast with them, else contiguous along the longer axis.
 
-        Files hold `[out, inner]`: a matrix whose `inner` is the longer axis stays as it is.
+        OpenBLAS reads long runs up to 40% faster in a matrix-vector product. Files hold `[out, inner]`: a matrix whose
+        `inner` is the longer axis stays as it is.
         """
+        if weight.dtype == np.float32 and tiles_pay():
+            return Tiles(weight)
         inner, out = weight.shape
         if inner > out or weight.flags.c_contiguous:
             return weight
@@ -38,14 +43,21 @@ class Fast(Plain):
         copy_in_blocks(weight, copy)
         return copy
 
-    def tie(self, embedding: Float[Array, "vocab dim"]) -> tuple[Array, Any]:
+    def tie(self, embedding: Float[Array, "vocab dim"]) -> tuple[Any, Any]:
         """One copy, as the head wants it: a step reads all of it for the logits, and one column for the embedding."""
         head = self.prepare(embedding.T)
-        return head.T, head
+        return head if isinstance(head, Tiles) else head.T, head
+
+    def embed(self, embedding: Any, tokens: Int[Array, "tokens"]) -> Float[Array, "tokens dim"]:
+        """Rows of an array, or columns of a head in tiles."""
+        return embedding.columns(tokens) if isinstance(embedding, Tiles) else embedding[tokens]
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
         """x @ weight; a few rows one by one, since OpenBLAS copies the whole matrix to multiply two rows with it."""
-        product = np.stack([row @ weight for row in x]) if len(x) in FEW_ROWS else x @ weight
+        if isinstance(weight, Tiles):
+            product = weight.multiply(x)
+        else:
+            product = np.stack([row @ weight for row in x]) if len(x) in FEW_ROWS else x @ weight
         return product if bias is None else product + bias
 
     def rms_norm(self, x: Float[Array, "*batch dim"], weight: Array, eps: float) -> Float[Array, "*batch dim"]:
@@ -67,6 +79,26 @@ class Fast(Plain):
         swapped += x * cosine
         return swapped
 
+    def attention(
+        self,
+        q: Float[Array, "tokens heads head_dim"],
+        k: Float[Array, "tokens kv_heads head_dim"],
+        v: Float[Array, "tokens kv_heads head_dim"],
+        spans: Sequence[slice],
+        caches: Sequence[Any],
+        layer: int,
+        window: int | None,
+    ) -> Float[Array, "tokens heads*head_dim"]:
+        """Sequences with one new token each share the calls of softmax."""
+        if len(q) != len(spans) or len(q) == 1:
+            return super().attention(q, k, v, spans, caches, layer, window)
+        seen = []
+        for row, cache in enumerate(caches):
+            cache.write(layer, k[row : row + 1], v[row : row + 1])
+            pieces = cache.pieces(layer, cache.length + 1)
+            seen.append(pieces if window is None else _seen(pieces, cache.length, 1, window))
+        return _attend_each(q, seen)
+
     def attend(
         self, q: Float[Array, "queries heads head_dim"], pieces: Pieces, start: int, window: int | None
     ) -> Float[Array, "queries heads*head_dim"]:
@@ -84,9 +116,36 @@ def _attend_one(q: Array, pieces: Pieces) -> Array:
     q = (q * q.dtype.type(head_dim**-0.5)).reshape(kv_heads, heads // kv_heads, head_dim)
     scores = _join([np.matvec(keys[:, None], q) for keys, _ in pieces])  # [kv_heads, group, keys]
     total = _exponentiate(scores)
-    mixed = _mix(scores, pieces, lambda weights, values: np.vecmat(weights, values[:, None]))
+    mixed = _mix(scores, pieces, _weighted)
     mixed /= total
     return mixed.reshape(1, heads * head_dim)
+
+
+def _attend_each(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Pieces]) -> Array:
+    """`_attend_one` for one query of each sequence, a few sequences at a time.
+
+    Sequences of about the same length go together, so that little is filled up.
+    """
+    (sequences, heads, head_dim), kv_heads = q.shape, len(seen[0][0][0])
+    q = (q * q.dtype.type(head_dim**-0.5)).reshape(sequences, kv_heads, heads // kv_heads, head_dim)
+    lengths = np.array([sum(keys.shape[1] for keys, _ in pieces) for pieces in seen])
+    mixed = np.empty_like(q)
+    for few in np.split(lengths.argsort(), range(TOGETHER, sequences, TOGETHER)):
+        mixed[few] = _attend_few(q[few], [seen[n] for n in few], lengths[few])
+    return mixed.reshape(sequences, heads * head_dim)
+
+
+def _attend_few(q: Array, seen: Sequence[Pieces], lengths: Int[Array, "few"]) -> Array:
+    """Their scores lie in one array, filled up with -inf; so three calls, not three each, make them weights."""
+    scores = np.full((*q.shape[:-1], lengths.max()), -np.inf, q.dtype)  # [few, kv_heads, group, keys]
+    for row, query, pieces in zip(scores, q, seen, strict=True):
+        end = 0
+        for keys, _ in pieces:
+            start, end = end, end + keys.shape[1]
+            np.matvec(keys[:, None], query, out=row[..., start:end])
+    total = _exponentiate(scores)
+    rows = zip(scores, lengths, seen, strict=True)
+    return np.stack([_mix(row[..., :length], pieces, _weighted) for row, length, pieces in rows]) / total
 
 
 def _attend_tile(q: Array, pieces: Pieces, start: int, window: int | None) -> Array:
@@ -112,6 +171,10 @@ def _exponentiate(scores: Float[Array, "*batch keys"]) -> Float[Array, "*batch 1
     scores -= scores.max(axis=-1, keepdims=True)
     np.exp(scores, out=scores)
     return scores.sum(axis=-1, keepdims=True)
+
+
+def _weighted(weights: Float[Array, "kv_heads group keys"], values: Float[Array, "kv_heads keys head_dim"]) -> Array:
+    return np.vecmat(weights, values[:, None])
 
 
 def _mix(weights: Array, pieces: Pieces, product: Callable[[Array, Array], Array]) -> Array:

@@ -1,6 +1,6 @@
 """What `forward` means: the backend seam, filled with nothing but readable NumPy.
 
-A backend answers three questions: how a weight matrix is kept (`prepare`, `tie`), how it is multiplied (`linear`),
+A backend answers three questions: how a weight matrix is kept (`prepare`, `tie`), how it is used (`linear`, `embed`),
 and how the queries of a whole ragged batch meet their caches (`attention`). Other backends override methods of this
 class; each override is held to the method here by a test.
 """
@@ -37,9 +37,13 @@ class Plain:
         """Called once per matrix, at load: the form in which `linear` wants it."""
         return weight
 
-    def tie(self, embedding: Float[Array, "vocab dim"]) -> tuple[Array, Any]:
-        """For an embedding that is the output head too: what tokens are looked up in, and the prepared head."""
+    def tie(self, embedding: Float[Array, "vocab dim"]) -> tuple[Any, Any]:
+        """For an embedding that is the output head too: what `embed` looks tokens up in, and the prepared head."""
         return embedding, self.prepare(embedding.T)
+
+    def embed(self, embedding: Any, tokens: Int[Array, "tokens"]) -> Float[Array, "tokens dim"]:
+        """The rows of the embedding that belong to these tokens."""
+        return embedding[self.array(tokens)]
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
         """x @ weight (+ bias)."""

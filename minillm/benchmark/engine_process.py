@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
-from minillm.benchmark.threads import environment_for
+from minillm.backends.threads import environment_for
 
 LONGEST_ANSWER = 1_000_000  # bytes
 

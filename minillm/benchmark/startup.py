@@ -3,8 +3,8 @@
 import subprocess
 import sys
 
+from minillm.backends.threads import environment_for
 from minillm.benchmark.engines import Launch
-from minillm.benchmark.threads import environment_for
 
 PROGRAM = """
 from time import perf_counter as now

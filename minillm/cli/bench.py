@@ -30,8 +30,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print."""
+    from minillm.backends.threads import default_threads
     from minillm.benchmark.run import Plan, run_benchmark
-    from minillm.benchmark.threads import default_threads
     from minillm.loading.progress import progress_on_stderr
 
     plan = Plan(

@@ -70,3 +70,34 @@ def test_nothing_becomes_float64(rows):
     assert FAST.rms_norm(x, weight[:, 0], 1e-5).dtype == np.float32
     q, k = numbers(rows, 4, 6).astype(np.float32), numbers(2, rows, 6).astype(np.float32)
     assert FAST.attend(q, [(k, k)], 0, None).dtype == np.float32
+
+
+@given(
+    lengths=st.lists(st.integers(0, 20), min_size=1, max_size=19),
+    window=st.sampled_from([None, 1, 4]),
+    pieces=st.booleans(),
+)
+def test_attention_of_one_query_a_sequence(lengths, window, pieces):
+    """As in decode: every sequence has its own length; those of a paged cache lie in pieces."""
+
+    class Cache:
+        def __init__(self, seed, length):
+            self.length = length
+            self.keys, self.values = numbers(2, 21, 4, seed=seed), numbers(2, 21, 4, seed=seed + 100)
+
+        def write(self, layer, k, v):
+            self.keys[:, self.length], self.values[:, self.length] = k[0], v[0]
+
+        def pieces(self, layer, end):
+            cuts = range(0, end, 3) if pieces else [0]
+            parts = [slice(cut, min(cut + 3, end) if pieces else end) for cut in cuts]
+            return [(self.keys[:, part], self.values[:, part]) for part in parts]
+
+    n = len(lengths)
+    q, k, v = numbers(n, 6, 4), numbers(n, 2, 4, seed=1), numbers(n, 2, 4, seed=2)
+    spans = [slice(row, row + 1) for row in range(n)]
+    mixed = [
+        backend.attention(q, k, v, spans, [Cache(*pair) for pair in enumerate(lengths)], 0, window)
+        for backend in (FAST, PLAIN)
+    ]
+    agree(*mixed)

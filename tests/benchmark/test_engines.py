@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import minillm
+from minillm.backends.threads import VARIABLES, default_threads
 from minillm.benchmark.engine_loop import generate
 from minillm.benchmark.engine_minillm import Minillm, beyond_products_s
 from minillm.benchmark.engine_process import EngineProcess
 from minillm.benchmark.engines import Launch, launch_minillm, launch_peers
 from minillm.benchmark.prompt import benchmark_prompt
 from minillm.benchmark.startup import startup_seconds
-from minillm.benchmark.threads import VARIABLES, default_threads
 from minillm.loading import open_checkpoint
 
 

@@ -1,0 +1,95 @@
+"""A matrix in tiles is the same matrix, for any number of rows and any sizes, on one thread or several."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minillm.backends import fast, tiles
+from minillm.backends.fast import Fast
+from minillm.backends.plain import Plain
+from minillm.backends.tiles import FEW_ROWS, NOT_COPIED, SIDE_BY_SIDE, WIDTH, Tiles, tiles_pay
+
+SIZES = st.sampled_from([1, 7, WIDTH - 1, WIDTH, WIDTH + 1, 3 * WIDTH, SIDE_BY_SIDE * WIDTH + 5])
+ROWS = st.sampled_from([1, 2, 3, 8, 13, FEW_ROWS, FEW_ROWS + 1, 2 * FEW_ROWS])
+
+
+def numbers(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+@given(rows=ROWS, inner=SIZES, out=SIZES)
+def test_multiply(rows, inner, out):
+    x, weight = numbers(rows, inner), numbers(out, inner, seed=1).T
+    product = Tiles(weight).multiply(x)
+    assert product.shape == (rows, out)
+    np.testing.assert_allclose(product, x @ weight, atol=1e-11)
+
+
+@pytest.mark.parametrize("inner", [NOT_COPIED // WIDTH // 5, NOT_COPIED // WIDTH + 1])
+def test_groups_of_rows_that_do_not_divide_them(inner):
+    """Five rows a group here, or one; 13 rows leave the last group part empty."""
+    x, weight = numbers(13, inner), numbers(inner, WIDTH, seed=1)
+    np.testing.assert_allclose(Tiles(weight).multiply(x), x @ weight, atol=1e-9)
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "3"])
+def test_threads_share_the_tiles(threads, monkeypatch):
+    monkeypatch.setattr(tiles, "SHARED", 0)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", threads)
+    x, weight = numbers(5, 9), numbers(9, 4 * WIDTH, seed=1)
+    np.testing.assert_allclose(Tiles(weight).multiply(x), x @ weight, atol=1e-12)
+
+
+def test_threads_work_in_a_child_process_too():
+    """A fork has none of its parent's threads."""
+    code = (
+        "import os; import numpy as np; from minillm.backends import tiles\n"
+        "tiles.SHARED = 0; weights = tiles.Tiles(np.ones((8, 256))); weights.multiply(np.ones((2, 8)))\n"
+        "child = os.fork()\n"
+        "if not child: os._exit(int(weights.multiply(np.ones((2, 8)))[0, 0]))\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
+    )
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "8\n", done.stderr
+
+
+@given(vocab=SIZES, dim=SIZES)
+def test_columns_are_the_rows_of_a_tied_embedding(vocab, dim):
+    embedding = numbers(vocab, dim)
+    chosen = np.random.default_rng(2).integers(0, vocab, 9)
+    assert np.array_equal(Tiles(embedding.T).columns(chosen), embedding[chosen])
+
+
+@pytest.mark.parametrize("paying", [True, False])
+@pytest.mark.parametrize("rows", [1, 3, 9, 100])
+def test_the_fast_backend_with_and_without_tiles(paying, rows, monkeypatch):
+    monkeypatch.setattr(fast, "tiles_pay", lambda: paying)
+    ours, plain = Fast(), Plain()
+    embedding, x = numbers(70, 12).astype(np.float32), numbers(rows, 12, seed=1).astype(np.float32)
+    (table, head), bias = ours.tie(embedding), numbers(70, seed=2).astype(np.float32)
+    assert isinstance(head, Tiles) == paying
+    chosen = np.array([69, 0, 3])
+    assert np.array_equal(ours.embed(table, chosen), plain.embed(embedding, chosen))
+    product = ours.linear(x, head, bias)
+    assert product.dtype == np.float32
+    np.testing.assert_allclose(product, plain.linear(x, plain.prepare(embedding.T), bias), atol=1e-5)
+
+
+def test_a_wider_type_has_no_kernel_for_tiles(monkeypatch):
+    monkeypatch.setattr(fast, "tiles_pay", lambda: True)
+    assert isinstance(Fast().prepare(numbers(3, 4)), np.ndarray)
+
+
+def test_the_processor_is_asked():
+    """NumPy runs without AVX-512 if it is told to, so the answer must be no there, whatever this processor is."""
+    assert tiles_pay() in (True, False)
+    code = "import sys; import minillm.backends.tiles as t; sys.exit(t.tiles_pay())"
+    wider = {"NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR"} if tiles_pay() else {}
+    environment = {**os.environ, **wider, "PYTHONPATH": os.pathsep.join(sys.path)}
+    assert subprocess.run([sys.executable, "-W", "ignore", "-c", code], env=environment).returncode == 0
