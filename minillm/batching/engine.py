@@ -185,6 +185,9 @@ class Engine:
         counts.decode_tokens += sum(len(tokens) == 1 for _, tokens in plan)
         counts.prefill_tokens += sum(len(tokens) for _, tokens in plan if len(tokens) > 1)
         counts.held_blocks += self.pool.held
+        tables = sum(len(request.cache.table) for request in self.scheduler.running)
+        counts.most_held_blocks = max(counts.most_held_blocks, self.pool.held)
+        counts.most_table_blocks = max(counts.most_table_blocks, tables)
         empty = sum(request.cache.capacity - request.cache.length for request in self.scheduler.running)
         counts.filled_slots += self.pool.held * self.pool.block_size - empty  # only last blocks have room, unshared
 

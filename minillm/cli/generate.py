@@ -5,10 +5,18 @@ import math
 import sys
 from typing import Any
 
-from minillm.cli.options import add_model_options, add_sampling_options, max_new_tokens_from, sampling_from
-from minillm.cli.printing import bytes_text, print_json, seconds_text, show, write
+from minillm.checks import check_whole
+from minillm.cli.options import (
+    add_model_options,
+    add_sampling_options,
+    max_new_tokens_from,
+    prompt_ids,
+    sampling_from,
+)
+from minillm.cli.printing import bytes_text, logprob_records, print_json, seconds_text, show, write
 
 LONGEST_INPUT = 10_000_000  # bytes; far more than any context
+MOST_SAMPLES = 1000
 
 
 def add_parser(commands: Any) -> None:
@@ -19,6 +27,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--raw", action="store_true", help="continue the text as it stands, without the chat template")
     parser.add_argument("--no-cache", action="store_true", help="recompute the whole sequence for each token")
+    parser.add_argument("--n", type=int, default=1, metavar="N", help="give N answers, which share the prompt's blocks")
     parser.add_argument("--show-phases", action="store_true", help="show tokens, prefill and each decode step")
     parser.add_argument("--logprobs", type=int, metavar="N", help="with --json: the N best tokens at each step")
     add_model_options(parser)
@@ -28,6 +37,8 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Load, generate, print."""
+    from minillm.cli.samples import run_samples
+    from minillm.generation import Generation
     from minillm.model import load
 
     _check_combination(options)
@@ -35,7 +46,13 @@ def run(options: argparse.Namespace) -> int:
     text = _read_stdin() if options.prompt == "-" else options.prompt
     if not text:
         raise ValueError("the prompt is empty; expected some text")
-    generation = _request(load(options.model, options.backend, options.dtype), text, sampling, options)
+    model = load(options.model, options.backend, options.dtype)
+    prompt = prompt_ids(model, text, options.raw)
+    room = model.config.max_position_embeddings - len(prompt) + 1  # the last new token is never fed back
+    new_tokens = max_new_tokens_from(options, room)
+    if options.n > 1:
+        return run_samples(model, prompt, text, new_tokens, sampling, options)
+    generation = Generation(model, prompt, new_tokens, sampling, not options.no_cache)
     if options.show_phases:
         _show_phases(generation)
         return 0
@@ -55,6 +72,9 @@ def _check_combination(options: argparse.Namespace) -> None:
         raise ValueError("--logprobs is shown in JSON only; add --json, or use --show-phases instead")
     if options.show_phases and options.json:
         raise ValueError("--show-phases is a display; leave --json out, or use --json --logprobs instead")
+    check_whole("--n", options.n, 1, MOST_SAMPLES)
+    if options.n > 1 and (options.show_phases or options.no_cache):
+        raise ValueError("--n makes its answers in one batch, on one cache; leave --show-phases and --no-cache out")
 
 
 def _read_stdin() -> str:
@@ -66,16 +86,6 @@ def _read_stdin() -> str:
         return data.decode("utf-8").removesuffix("\n")
     except UnicodeDecodeError:
         raise ValueError("standard input: expected text in UTF-8") from None
-
-
-def _request(model: Any, text: str, sampling: Any, options: argparse.Namespace) -> Any:
-    """The Generation that the options describe: by the chat template if the model has one, unless --raw."""
-    from minillm.generation import Generation, encode_prompt
-
-    chat = not options.raw and model.tokenizer.chat_template is not None
-    prompt = encode_prompt(model, [{"role": "user", "content": text}] if chat else text)
-    room = model.config.max_position_embeddings - len(prompt) + 1  # the last new token is never fed back
-    return Generation(model, prompt, max_new_tokens_from(options, room), sampling, not options.no_cache)
 
 
 def _rate(tokens: int, seconds: float) -> float:
@@ -98,7 +108,7 @@ def _record(generation: Any, text: str, options: argparse.Namespace) -> dict[str
         "kv_cache_bytes": out.kv_cache_bytes,
     }
     if out.logprobs:
-        record["logprobs"] = [{"token": t.token, "logprob": t.logprob, "best": t.best} for t in out.logprobs]
+        record["logprobs"] = logprob_records(out.logprobs)
     return record
 
 

@@ -64,3 +64,15 @@ def max_new_tokens_from(options: argparse.Namespace, room: int) -> int:
     if options.max_new_tokens is None:
         return min(DEFAULT_NEW_TOKENS, room)
     return check_whole("--max-new-tokens", options.max_new_tokens, 1, room)
+
+
+def prompt_ids(model: Any, prompt: Any, raw: bool) -> list[int]:
+    """A question by the chat template, if the model has one, unless `raw`; chat messages always by the template.
+
+    Raises:
+        ValueError: no text, or more than the model's context.
+    """
+    from minillm.generation import encode_prompt
+
+    chat = isinstance(prompt, str) and not raw and model.tokenizer.chat_template is not None
+    return encode_prompt(model, [{"role": "user", "content": prompt}] if chat else prompt)

@@ -48,6 +48,11 @@ def print_json(values: dict[str, Any]) -> None:
     print(json.dumps(values, allow_nan=False))
 
 
+def logprob_records(logprobs: list[Any]) -> list[dict[str, Any]]:
+    """Log-probabilities of chosen tokens, for JSON."""
+    return [{"token": one.token, "logprob": one.logprob, "best": one.best} for one in logprobs]
+
+
 def bytes_text(count: int) -> str:
     """1,234,567 as '1.2 MB'; powers of 1000."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

@@ -36,6 +36,9 @@ GENERATE = {
     "negative logprobs": (["x", "--json", "--logprobs", "-2"], "logprobs is -2; expected"),
     "more logprobs than tokens": (["x", "--json", "--logprobs", "999"], "logprobs is 999; expected"),
     "phases in JSON": (["x", "--json", "--show-phases"], "--show-phases is a display"),
+    "no answer": (["x", "--n", "0"], "--n is 0; expected a whole number from 1 to 1000"),
+    "several without a cache": (["x", "--n", "2", "--no-cache"], "leave --show-phases and --no-cache out"),
+    "phases of several": (["x", "--n", "2", "--show-phases"], "leave --show-phases and --no-cache out"),
     "an unknown backend": (["x", "--backend", "tpu"], "expected one of"),
     "an unknown dtype": (["x", "--dtype", "int4"], "dtype is 'int4'; expected one of"),
 }  # fmt: skip

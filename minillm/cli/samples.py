@@ -1,0 +1,102 @@
+"""`minillm generate --n 4`: several answers to one prompt, which is computed once and lies in memory once."""
+
+import argparse
+from time import perf_counter
+from typing import Any
+
+from minillm.cli.printing import bytes_text, logprob_records, print_json, seconds_text, show, write
+
+
+def run_samples(
+    model: Any, prompt: list[int], text: str, max_new_tokens: int, sampling: Any, options: argparse.Namespace
+) -> int:
+    """Make all answers in one batch and print them, the first as it comes, the others behind it."""
+    from minillm.batching import Engine
+
+    engine = Engine(model)
+    samples = engine.submit_samples(prompt, options.n, max_new_tokens, sampling)
+    display = None if options.json else InOrder(samples)
+    started = perf_counter()
+    for event in engine.events():
+        if display:
+            display.take(event.request, event.step.text, bool(event.step.finish_reason))
+    seconds = perf_counter() - started
+    if options.json:
+        print_json(_record(engine, samples, text, seconds, options))
+    else:
+        _print_table(engine, samples, seconds)
+    return 0
+
+
+class InOrder:
+    """Writes texts that come mixed up one after another: the first as it comes, the others when it is their turn."""
+
+    def __init__(self, samples: list[Any]) -> None:
+        """Nothing has come yet."""
+        self.samples, self.unwritten = samples, {sample: "" for sample in samples}
+        self.finished: set[Any] = set()
+        self.turn = 0
+        self._write_heading()
+
+    def take(self, sample: Any, text: str, is_last: bool) -> None:
+        """Take a piece of one sample's text, and write what can be written now."""
+        self.unwritten[sample] += text
+        self.finished |= {sample} if is_last else set()
+        while self.turn < len(self.samples):
+            current = self.samples[self.turn]
+            write(self.unwritten[current])
+            self.unwritten[current] = ""
+            if current not in self.finished:
+                return
+            write("\n")
+            self.turn += 1
+            if self.turn < len(self.samples):
+                self._write_heading()
+
+    def _write_heading(self) -> None:
+        seed = self.samples[self.turn].completion.sampling.seed
+        write(f"--- {self.turn + 1} of {len(self.samples)}{'' if seed is None else f', seed {seed}'} ---\n")
+
+
+def _record(engine: Any, samples: list[Any], text: str, seconds: float, options: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "model": options.model,
+        "prompt": text,
+        "prompt_tokens": samples[0].completion.prompt_tokens,
+        "samples": [_sample_record(sample) for sample in samples],
+        "seconds": seconds,
+        "tokens_per_s": sum(len(sample.tokens) for sample in samples) / seconds,
+        "kv_cache_bytes": engine.statistics.most_held_blocks * engine.pool.block_nbytes,
+        "kv_cache_bytes_unshared": engine.statistics.most_table_blocks * engine.pool.block_nbytes,
+    }
+
+
+def _sample_record(sample: Any) -> dict[str, Any]:
+    record = {
+        "seed": sample.completion.sampling.seed,
+        "tokens": sample.tokens,
+        "text": sample.text,
+        "finish_reason": sample.finish_reason,
+    }
+    return record | ({"logprobs": logprob_records(sample.logprobs)} if sample.logprobs else {})
+
+
+def _print_table(engine: Any, samples: list[Any], seconds: float) -> None:
+    from rich.table import Table
+
+    tokens, counts, size = sum(len(sample.tokens) for sample in samples), engine.statistics, engine.pool.block_nbytes
+    held, unshared = counts.most_held_blocks, counts.most_table_blocks
+    rows = [
+        ("prompt", f"{samples[0].completion.prompt_tokens} tokens, computed once"),
+        ("new", f"{tokens} tokens in {len(samples)} answers, {counts.steps} steps, {seconds_text(seconds)}"),
+        ("together", f"{tokens / seconds:.1f} tokens/s"),
+        ("KV cache", f"{bytes_text(held * size)} in {held} blocks; unshared it would be {unshared}"),
+    ]
+    if samples[0].completion.sampling.temperature == 0:
+        rows.append(("note", "temperature 0 makes all answers the same; pass --temperature 0.8, say"))
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    show(table)
