@@ -8,10 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from minillm.benchmark.limits import Limits
 from minillm.benchmark.rounds import Figures, Phase
 from minillm.benchmark.timing import ratios, spread
-from minillm.benchmark.work import Limits, decode_work, prefill_work
 from minillm.config import ModelConfig
+from minillm.estimate.work import decode_work, prefill_work
 
 PACKAGES = {"minillm": "minillm-numpy", "transformers": "transformers", "llama.cpp": "llama-cpp-python"}
 
@@ -63,9 +64,9 @@ def _phase_record(
 def roofline_rate(config: ModelConfig, itemsize: int, phase: Phase, new_tokens: int, limits: Limits) -> float:
     """Tokens per second at the machine's limits; decode at the mean context of its steps."""
     if phase.kind == "prefill":
-        return phase.context / limits.seconds(prefill_work(config, phase.context, itemsize))
+        return phase.context / limits.seconds(prefill_work(config, phase.context, itemsize, itemsize))
     context = phase.context + (new_tokens + 1) / 2
-    return phase.sequences / limits.seconds(decode_work(config, context, itemsize, phase.sequences))
+    return phase.sequences / limits.seconds(decode_work(config, context, phase.sequences, itemsize, itemsize))
 
 
 def _engine_record(name: str, figures: Figures, startups: Sequence[tuple[float, float]]) -> dict[str, Any]:

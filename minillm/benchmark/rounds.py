@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from time import sleep
 
 from minillm.benchmark.engine_process import EngineProcess, Generated
-from minillm.benchmark.work import Limits
+from minillm.benchmark.limits import Limits
 from minillm.loading.progress import Report
 
 PAUSE = 0.2  # seconds in which the threads of the engine before stop waiting for more

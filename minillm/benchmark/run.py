@@ -8,13 +8,13 @@ from typing import Any
 
 from minillm.benchmark.engine_process import EngineProcess
 from minillm.benchmark.engines import Launch, launch_minillm, launch_peers
+from minillm.benchmark.limits import Limits
 from minillm.benchmark.prompt import benchmark_prompt
 from minillm.benchmark.record import make_record
 from minillm.benchmark.rounds import Figures, measure_rounds
 from minillm.benchmark.scaling import longest_context, measure_scaling
 from minillm.benchmark.startup import startup_seconds
 from minillm.benchmark.timing import spread
-from minillm.benchmark.work import Limits
 from minillm.loading import open_checkpoint
 from minillm.loading.progress import Report
 from minillm.model import backend_and_dtype

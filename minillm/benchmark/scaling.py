@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from minillm.benchmark.engine_process import EngineProcess
-from minillm.benchmark.work import Limits, decode_work, prefill_work
+from minillm.benchmark.limits import Limits
 from minillm.config import ModelConfig
+from minillm.estimate.work import decode_work, prefill_work
 from minillm.loading.progress import Report
 
 STEPS = 16  # decode steps behind each prompt
@@ -102,10 +103,10 @@ def _sweeps(
     batch_prompt, naive_prompt = prompt[: min(BATCH_CONTEXT, longest)], list(prompt[: min(NAIVE_PROMPT, longest)])
 
     def prefill_s(tokens: int, logit_rows: int = 1) -> float:
-        return limits.seconds(prefill_work(config, tokens, itemsize, logit_rows))
+        return limits.seconds(prefill_work(config, tokens, itemsize, itemsize, logit_rows))
 
     def decode_s(context: int | float, sequences: int = 1) -> float:
-        return limits.seconds(decode_work(config, context, itemsize, sequences))
+        return limits.seconds(decode_work(config, context, sequences, itemsize, itemsize))
 
     def long_prompt(tokens: int) -> tuple[float, ...]:
         run = engine.generate(prompt[:tokens], STEPS)

@@ -1,1 +1,7 @@
-"""Estimates: what inference costs, by arithmetic and simulation. Nothing here runs a model."""
+"""Estimates: what inference takes, in bytes, operations, seconds and dollars, computed from a model's config alone.
+
+Nothing here runs a model. Every function is pure, names or docstrings carry the units, and of the rest of minillm
+only `config` is imported. Read in this order: `parameters`, `work`, `memory`, `hardware`, `roofline`, `sharding`,
+`serving`, `batching`, `cost`, `queueing`. That the counts are those of a real forward pass is tested to equality
+(`backends/counting.py`); `claims/` uses them, and the engine where it takes one, to judge an article's figures.
+"""

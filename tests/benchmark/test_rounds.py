@@ -7,10 +7,11 @@ import pytest
 
 from minillm.benchmark.engine_process import EngineProcess
 from minillm.benchmark.engines import launch_minillm
+from minillm.benchmark.limits import Limits
 from minillm.benchmark.record import make_record, roofline_rate
 from minillm.benchmark.rounds import Figures, Phase, measure_rounds
 from minillm.benchmark.timing import Spread, ratios, spread
-from minillm.benchmark.work import Limits, decode_work
+from minillm.estimate.work import decode_work
 from minillm.loading import open_checkpoint
 
 PROMPT = list(range(20))
@@ -100,5 +101,5 @@ def test_ratios_are_taken_within_rounds():
 def test_a_decode_step_is_held_to_the_mean_context(folder):
     """Contexts 9, 10, 11 and 12 in four steps behind eight tokens."""
     config, limits = open_checkpoint(folder).config, Limits(1e9, 1e15)
-    mean = sum(limits.seconds(decode_work(config, context, 4, 2)) for context in (9, 10, 11, 12)) / 4
+    mean = sum(limits.seconds(decode_work(config, context, 2, 4, 4)) for context in (9, 10, 11, 12)) / 4
     assert roofline_rate(config, 4, Phase("decode", 8, 2), 4, limits) == pytest.approx(2 / mean)

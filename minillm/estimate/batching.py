@@ -1,0 +1,36 @@
+"""What a batch gains: the weights are read once for all of its sequences, until arithmetic or the cache takes over."""
+
+from minillm.estimate.serving import Serving, decode_time
+from minillm.estimate.units import Number
+
+
+def decode_tokens_per_s(serving: Serving, context: Number, sequences: int) -> Number:
+    """Tokens per second of all sequences together."""
+    return sequences / decode_time(serving, context, sequences).seconds
+
+
+def batching_gain(serving: Serving, context: Number, sequences: int) -> Number:
+    """How many times the throughput of one sequence."""
+    return decode_tokens_per_s(serving, context, sequences) / decode_tokens_per_s(serving, context, 1)
+
+
+def batching_slowdown(serving: Serving, context: Number, sequences: int) -> Number:
+    """How many times as long a step takes as with one sequence."""
+    return decode_time(serving, context, sequences).seconds / decode_time(serving, context, 1).seconds
+
+
+def knee(serving: Serving, context: Number, most: int) -> int:
+    """The batch from which twice the sequences no longer give 1.5 times the throughput, or `most`."""
+    for sequences in range(1, most):
+        gain = decode_tokens_per_s(serving, context, 2 * sequences) / decode_tokens_per_s(serving, context, sequences)
+        if gain < 1.5:
+            return sequences
+    return most
+
+
+def smallest_batch(serving: Serving, context: Number, tokens_per_s: Number, most: int = 1024) -> int | None:
+    """The fewest sequences that reach this throughput together; None if not even `most` do."""
+    for sequences in range(1, most + 1):
+        if decode_tokens_per_s(serving, context, sequences) >= tokens_per_s:
+            return sequences
+    return None

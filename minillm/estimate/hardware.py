@@ -1,0 +1,80 @@
+"""Machines: what a GPU can do, from its datasheet, or what this machine does, as measured.
+
+The figures and their sources lie in `gpus.toml`.
+"""
+
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from minillm.estimate.units import GB, TERA, Number
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One GPU, or a computer.
+
+    Attributes:
+        name: as people call it.
+        memory_bytes: how much there is.
+        memory_kind: what it is made of.
+        bandwidth_bytes_per_s: how fast it is read.
+        flops_per_s: dense matrix products in float16 (float32 on a measured CPU), without sparsity.
+        int8_ops_per_s: the same in 8-bit whole numbers; 0 if unknown.
+        link_bytes_per_s: to other GPUs, in one direction; 0 if there are none.
+        dollars_per_hour: what it costs; None where the table has no price.
+        overhead_s_per_layer: measured time of a decode step's layer beyond its products; 0 for a datasheet's bound.
+    """
+
+    name: str
+    memory_bytes: Number
+    memory_kind: str
+    bandwidth_bytes_per_s: Number
+    flops_per_s: Number
+    int8_ops_per_s: Number = 0.0
+    link_bytes_per_s: Number = 0.0
+    dollars_per_hour: Number | None = None
+    overhead_s_per_layer: Number = 0.0
+
+
+@cache
+def gpu_table() -> dict[str, Machine]:
+    """All GPUs of the table by their short names, in the order of the file."""
+    return {name: _machine(name, figures) for name, figures in gpu_figures().items()}
+
+
+@cache
+def gpu_figures() -> dict[str, dict[str, Any]]:
+    """The table as it is written: by GPU and figure, the value and its source."""
+    file = Path(__file__).with_name("gpus.toml")
+    return tomllib.loads(file.read_text(encoding="utf-8"))
+
+
+def find_gpu(name: str) -> Machine:
+    """The GPU of this short name.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
+    table = gpu_table()
+    key = name.lower().replace("_", "-").replace(" ", "-")
+    key = {"a100": "a100-sxm", "h100": "h100-sxm", "h200": "h200-sxm"}.get(key, key)
+    if key not in table:
+        raise ValueError(f"no GPU {name[:40]!r}; known are {', '.join(table)}")
+    return table[key]
+
+
+def _machine(name: str, figures: dict[str, Any]) -> Machine:
+    value = {key: entry["value"] for key, entry in figures.items()}
+    return Machine(
+        name=name,
+        memory_bytes=value["memory_gb"] * GB,
+        memory_kind=value["memory_kind"],
+        bandwidth_bytes_per_s=value["bandwidth_gb_per_s"] * GB,
+        flops_per_s=value["float16_tflops"] * TERA,
+        int8_ops_per_s=value["int8_tops"] * TERA,
+        link_bytes_per_s=value["link_gb_per_s"] * GB,
+        dollars_per_hour=value.get("dollars_per_hour"),
+    )

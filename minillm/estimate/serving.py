@@ -1,0 +1,128 @@
+"""Serving: a model on one GPU or several, and how long its forward passes and a whole request take."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from minillm.config import ModelConfig
+from minillm.estimate.hardware import Machine
+from minillm.estimate.memory import USABLE, NumberFormat, cache_bytes_per_token, max_sequences, weights_bytes
+from minillm.estimate.roofline import Time, roofline_time
+from minillm.estimate.sharding import tensor_parallel_bytes_sent
+from minillm.estimate.units import Number
+from minillm.estimate.work import Tokens, forward_work
+
+FLOAT16 = NumberFormat(16)
+LIGHT_IN_FIBRE_KM_PER_S = 200_000  # two thirds of its speed in vacuum
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A model, where and how it runs.
+
+    Attributes:
+        config: of the model.
+        machine: one GPU.
+        gpus: how many hold it together, by tensor parallelism.
+        weights: how weights are stored.
+        cache_bytes: bytes of one number in the KV cache.
+        mfu, mbu: fractions of peak arithmetic and bandwidth that are reached; 1 gives lower bounds of time.
+        usable: share of the memory that weights and cache may take.
+    """
+
+    config: ModelConfig
+    machine: Machine
+    gpus: int = 1
+    weights: NumberFormat = FLOAT16
+    cache_bytes: Number = 2
+    mfu: Number = 1.0
+    mbu: Number = 1.0
+    usable: Number = USABLE
+
+    @property
+    def weights_bytes(self) -> Number:
+        """Bytes of all weights."""
+        return weights_bytes(self.config, self.weights.bytes_each)
+
+    @property
+    def cache_bytes_per_token(self) -> Number:
+        """Bytes of keys and values of one token."""
+        return cache_bytes_per_token(self.config, self.cache_bytes)
+
+    @property
+    def free_bytes(self) -> Number:
+        """Memory that is left for the KV cache; negative if the weights do not even fit."""
+        return self.gpus * self.machine.memory_bytes * self.usable - self.weights_bytes
+
+
+def forward_time(serving: Serving, batch: Sequence[Tokens]) -> Time:
+    """One forward pass. The GPUs of tensor parallelism share all of its work, then wait for each other's sums."""
+    config, machine = serving.config, serving.machine
+    work = forward_work(config, batch, serving.weights.bytes_each, serving.cache_bytes)
+    alone = roofline_time(work, machine, serving.mfu, serving.mbu)
+    sent = tensor_parallel_bytes_sent(config, sum(tokens.new for tokens in batch), serving.gpus)
+    return Time(
+        alone.compute_s / serving.gpus,
+        alone.memory_s / serving.gpus,
+        machine.overhead_s_per_layer * config.num_hidden_layers,
+        sent / machine.link_bytes_per_s if sent else 0.0,
+    )
+
+
+def prefill_time(serving: Serving, tokens: int, prompts: int = 1) -> Time:
+    """So many prompts of so many tokens, in one pass."""
+    return forward_time(serving, [Tokens(tokens)] * prompts)
+
+
+def decode_time(serving: Serving, context: Number, sequences: int = 1) -> Time:
+    """One step of so many sequences of `context` tokens each, the new one included."""
+    return forward_time(serving, [Tokens(1, context - 1)] * sequences)
+
+
+def decode_all_s(serving: Serving, prompt: int, new_tokens: int, sequences: int = 1) -> Number:
+    """Seconds of all decode steps of a request: one fewer than its new tokens, the first of which prefill gives."""
+    return sum(decode_time(serving, prompt + step, sequences).seconds for step in range(1, new_tokens))
+
+
+def most_sequences(serving: Serving, tokens: Number) -> int:
+    """How many sequences of so many tokens fit into the memory at once; 0 if not even the weights do."""
+    return max_sequences(serving.free_bytes, tokens, serving.cache_bytes_per_token)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds of one request as its user waits for them.
+
+    Attributes:
+        network_s: a round trip.
+        queue_s: until the server begins with it.
+        prefill_s: its prompt.
+        decode_s: all tokens after the first.
+    """
+
+    network_s: Number
+    queue_s: Number
+    prefill_s: Number
+    decode_s: Number
+
+    @property
+    def ttft_s(self) -> Number:
+        """Time to first token."""
+        return self.network_s + self.queue_s + self.prefill_s
+
+    @property
+    def total_s(self) -> Number:
+        """Until the last token."""
+        return self.ttft_s + self.decode_s
+
+
+def request_latency(
+    serving: Serving, prompt: int, new_tokens: int, sequences: int = 1, network_s: Number = 0.0, queue_s: Number = 0.0
+) -> Latency:
+    """One of `sequences` equal requests that are prefilled and decoded together."""
+    prefill_s = prefill_time(serving, prompt, sequences).seconds
+    return Latency(network_s, queue_s, prefill_s, decode_all_s(serving, prompt, new_tokens, sequences))
+
+
+def network_floor_s(km: Number) -> Number:
+    """The least round trip over so many kilometres: light in fibre, there and back."""
+    return 2 * km / LIGHT_IN_FIBRE_KM_PER_S

@@ -1,0 +1,10 @@
+"""Units and numbers. GB are powers of 1000, as on datasheets; GiB are powers of 1024, as tools show them."""
+
+from typing import TypeAlias
+
+Number: TypeAlias = int | float  # counts are whole, means and times are not; every formula takes both
+
+GB, GIB = 1000**3, 1024**3
+TERA = 1000**4
+MILLION = 1_000_000
+SECONDS_PER_HOUR = 3600
