@@ -1,0 +1,179 @@
+"""The worker: runs a learner's functions on inputs that it is sent, and returns what they return. It judges nothing.
+
+It runs by itself (`python -I -S worker_process.py`), with no path to any package but NumPy, so that minillm's solved
+functions cannot be imported. Before the first line of the learner's code it locks itself up with an audit hook
+(PEP 578), which nothing in Python can take off again: no file but the standard library's and NumPy's is opened, no
+process started or signalled, no socket, no ctypes. A forbidden act ends the process at once. PEP 578 itself says that
+a hook is no sandbox: it stops every ordinary way, and what must not leak (expected results, other people's work)
+is never in this process. The lock is for the worker alone, since it holds until the process ends.
+"""
+
+import os
+import resource
+import sys
+from typing import Any
+
+FORBIDDEN_EXIT = 77
+FILE_NAME = "<exercise>"  # how tracebacks call the learner's source; Python looks for it to show a syntax error
+NOT_HERE = ("ctypes", "_ctypes")  # NumPy does without; with it, any memory could be written
+FORBIDDEN_MODULE = "_posixsubprocess"  # with it, processes start without an event
+FORBIDDEN_EVENTS = (
+    "ctypes.", "gc.", "subprocess.", "os.fork", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.startfile",
+    "os.kill", "signal.pthread_kill", "socket.", "os.listdrive", "os.scandir", "os.link", "os.symlink", "os.rename",
+    "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.ch", "os.utime", "shutil.", "pty.", "sqlite3.",
+    "cpython.run_", "webbrowser.",
+)  # fmt: skip
+
+
+def limit_resources(memory_bytes: int, cpu_seconds: int) -> None:
+    """What the system enforces, where it can: memory, processor time (if the parent is gone), no files written."""
+    wanted = {
+        "RLIMIT_AS": memory_bytes,
+        "RLIMIT_CPU": cpu_seconds,
+        "RLIMIT_FSIZE": 0,
+        "RLIMIT_CORE": 0,
+        "RLIMIT_NPROC": 0,  # of the whole user; the superuser is exempt
+    }
+    for name, value in wanted.items():
+        try:
+            resource.setrlimit(getattr(resource, name), (value, value))
+        except (AttributeError, ValueError, OSError):  # macOS lacks some
+            continue
+
+
+def disarm_subprocess() -> None:
+    """`numpy.testing` imports it, so it can be imported; but what it starts processes with is gone."""
+    import _posixsubprocess
+    import subprocess
+
+    _posixsubprocess.fork_exec = subprocess._fork_exec = None  # type: ignore[assignment, attr-defined]
+    del sys.modules[FORBIDDEN_MODULE]
+
+
+def lock(numpy_folder: str, standard_library: tuple[str, ...], answers: int) -> None:
+    """Forbid, from now until the process ends, whatever has nothing to do with arrays."""
+    from wire import pack  # type: ignore[import-not-found]
+
+    # Everything that the hook uses is held here, where the learner's code cannot reach it.
+    exact, text, whole, write, leave, any_write = type, str, int, os.write, os._exit, os.O_WRONLY | os.O_RDWR
+    source_name = FILE_NAME
+    events, module, starts, inside = FORBIDDEN_EVENTS, FORBIDDEN_MODULE, str.startswith, str.__contains__
+
+    def may_open(path: Any, flags: Any) -> bool:
+        if exact(path) is whole or (exact(path) is text and path == source_name):  # a descriptor, open already; no file
+            return True
+        if exact(path) is not text or inside(path, "..") or (exact(flags) is whole and flags & any_write):
+            return False
+        return starts(path, numpy_folder) or (starts(path, standard_library) and not inside(path, "-packages"))
+
+    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            fine = may_open(arguments[0], arguments[2])
+        elif event == "import":
+            fine = exact(arguments[0]) is text and arguments[0] != module
+        else:
+            fine = not starts(event, events)
+        if not fine:
+            try:
+                shown = [argument for argument in arguments[:1] if exact(argument) in (text, whole)]
+                write(answers, pack({"forbidden": event, "of": shown}))
+            finally:  # even if the learner's code has replaced what `pack` uses
+                leave(FORBIDDEN_EXIT)
+
+    sys.addaudithook(hook)
+
+
+class Exercise:
+    """The learner's source, run; and how its function is called."""
+
+    def __init__(self) -> None:
+        """Nothing is loaded yet."""
+        self.function: Any = None
+        self.call: Any = None
+
+    def load(self, source: str, name: str, harness: str) -> dict[str, Any]:
+        """Run the source from the top; find the function. The harness says how to call it, if not just so."""
+        scope: dict[str, Any] = {"__name__": FILE_NAME}
+        exec(compile(source, FILE_NAME, "exec"), scope)
+        if not callable(scope.get(name)):
+            return {"missing": name, "found": sorted(key for key in scope if key[:1] != "_" and callable(scope[key]))}
+        self.function, self.call = scope[name], None
+        if harness:
+            around: dict[str, Any] = {}
+            exec(compile(harness, "harness", "exec"), around)
+            self.call = around["call"]
+        return {"loaded": name}
+
+    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """What the function returns, and its inputs as it leaves them."""
+        if self.call is not None:
+            return {"result": self.call(self.function, **inputs), "inputs": inputs}
+        return {"result": self.function(*inputs.values()), "inputs": inputs}
+
+
+def failure(problem: BaseException) -> dict[str, Any]:
+    """An exception: its type, its message, and the line of the learner's source in which it was raised."""
+    line = getattr(problem, "lineno", None) if isinstance(problem, SyntaxError) else None
+    trace = problem.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == FILE_NAME:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    try:
+        message = str(problem.msg if isinstance(problem, SyntaxError) else problem)[:1000]
+    except Exception:
+        message = ""
+    return {"error": type(problem).__name__, "message": message, "line": line if type(line) is int else None}
+
+
+def serve(requests: int, answers: int) -> None:
+    """Answer one request after the other, each with its number, until the parent closes the pipe."""
+    from wire import LENGTH_BYTES, pack, unpack
+
+    exercise = Exercise()
+    while length := read(requests, LENGTH_BYTES):
+        request = unpack(read(requests, int.from_bytes(length, "little")))
+        try:
+            load = request["do"] == "load"
+            answer = exercise.load(**request["with"]) if load else exercise.run(request["with"])
+            sys.stdout.flush()
+            frame = pack({"number": request["number"], **answer})
+        except BaseException as problem:  # sys.exit() too
+            frame = pack({"number": request["number"], **failure(problem)})
+        while frame:
+            frame = frame[os.write(answers, frame) :]
+
+
+def read(pipe: int, count: int) -> bytes:
+    """Exactly so many bytes, or none at the end."""
+    data = b""
+    while len(data) < count:
+        piece = os.read(pipe, count - len(data))
+        if not piece:
+            return b""
+        data += piece
+    return data
+
+
+def main() -> None:
+    """Prepare, lock, serve."""
+    requests, answers, memory_bytes, cpu_seconds = (int(argument) for argument in sys.argv[1:5])
+    numpy_folder, own_folder = sys.argv[5], os.path.dirname(os.path.abspath(__file__))
+    limit_resources(memory_bytes, cpu_seconds)
+    standard = [folder for folder in sys.path if os.path.isdir(folder)]  # the archive is rarely there
+    for name in NOT_HERE:
+        sys.modules[name] = None  # type: ignore[assignment]
+    sys.path[:0] = [numpy_folder, own_folder]
+    import numpy
+    import wire  # noqa: F401  # before the lock
+
+    disarm_subprocess()
+    sys.path[:] = standard
+    sys.argv[1:] = []
+    libraries = tuple(folder.rstrip("/") + "/" for folder in (os.path.dirname(os.__file__), *standard))
+    lock(os.path.dirname(numpy.__file__) + "/", libraries, answers)
+    serve(requests, answers)
+
+
+if __name__ == "__main__":
+    main()
