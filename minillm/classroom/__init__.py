@@ -1,1 +1,1 @@
-"""Exercises: a learner's functions, run apart from everything else and compared with what they should return."""
+"""The classroom: lessons to step through, and exercises, whose functions run apart from everything else."""

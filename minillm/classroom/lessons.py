@@ -1,0 +1,141 @@
+"""Lessons: files in py:percent format, cut into cells.
+
+A lesson is one plain Python file, `lessons/NN_name/lesson.py`. A line `# %% [markdown]` begins a cell of prose, whose
+lines are comments; a line `# %%` begins a cell of code. So the file runs with `python`, opens as a notebook in Jupyter
+and VS Code, and steps in the player. Format: jupytext's documentation, "The percent format".
+"""
+
+import ast
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+MARKER = re.compile(r"# %%( \[markdown\])?")
+FOLDER = re.compile(r"\d\d_[a-z_]+")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell.
+
+    Attributes:
+        kind: "prose" or "code".
+        source: markdown, or Python.
+        line: the line of the file on which the source begins, from 1.
+    """
+
+    kind: str
+    source: str
+    line: int
+
+    @property
+    def asks(self) -> bool:
+        """Whether it is a question to the reader."""
+        return self._calls("predict")
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it prints its own words: a question, whose code would give the answer away, or claims."""
+        return self.asks or self._calls("claim")
+
+    def _calls(self, function: str) -> bool:
+        if self.kind != "code":
+            return False
+        calls = [node.func for node in ast.walk(ast.parse(self.source)) if isinstance(node, ast.Call)]
+        return function in [called.id for called in calls if isinstance(called, ast.Name)]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One lesson.
+
+    Attributes:
+        path: the file.
+        cells: in order.
+    """
+
+    path: Path
+    cells: tuple[Cell, ...]
+
+    @property
+    def name(self) -> str:
+        """The name of its folder, such as "03_attention"."""
+        return self.path.parent.name
+
+    @property
+    def number(self) -> int:
+        """Its place in the course, from 1."""
+        return int(self.name[:2])
+
+    @property
+    def title(self) -> str:
+        """The heading of its first cell."""
+        return self.cells[0].source.splitlines()[0].removeprefix("# ")
+
+
+def lessons_folder() -> Path:
+    """The lessons: inside the installed package, or beside it in a checkout."""
+    inside = Path(__file__).parents[1] / "lessons"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "lessons"
+
+
+def all_lessons() -> list[Lesson]:
+    """Every lesson, in order.
+
+    Raises:
+        OSError: there are none where they should be.
+    """
+    paths = sorted(lessons_folder().glob("*/lesson.py"))
+    found = [read_lesson(path) for path in paths if FOLDER.fullmatch(path.parent.name)]
+    if not found:
+        raise FileNotFoundError(f"{lessons_folder()}: no lessons there, though they come with minillm; install it anew")
+    return found
+
+
+def find_lesson(wanted: str) -> Lesson:
+    """The lesson of this number ("3" or "03") or name ("attention").
+
+    Raises:
+        ValueError: there is none.
+    """
+    lessons = all_lessons()
+    for lesson in lessons:
+        if wanted in (str(lesson.number), lesson.name[:2], lesson.name[3:], lesson.name):
+            return lesson
+    known = ", ".join(f"{lesson.number} {lesson.name[3:]}" for lesson in lessons)
+    raise ValueError(f"there is no lesson {wanted[:40]!r}; expected one of {known}")
+
+
+def read_lesson(path: Path) -> Lesson:
+    """Read a lesson from its file.
+
+    Raises:
+        ValueError: it is not in py:percent format.
+        OSError: it cannot be read.
+    """
+    return Lesson(path, parse_cells(path.read_text(encoding="utf-8"), str(path)))
+
+
+def parse_cells(text: str, name: str) -> tuple[Cell, ...]:
+    """Cut a file into its cells.
+
+    Raises:
+        ValueError: there is something before the first marker, or a line of prose that is no comment.
+    """
+    lines = text.splitlines()
+    begins = [number for number, line in enumerate(lines) if MARKER.fullmatch(line)]
+    if not begins or any(line.strip() for line in lines[: begins[0]]):
+        raise ValueError(f"{name}: expected a lesson, whose first line is '# %%' or '# %% [markdown]'")
+    ends = [*begins[1:], len(lines)]
+    return tuple(_cell(lines[begin:end], begin + 1, name) for begin, end in zip(begins, ends, strict=True))
+
+
+def _cell(lines: list[str], line: int, name: str) -> Cell:
+    """A cell of these lines, the first of which is its marker and the line of that number."""
+    marker, *body = lines
+    if not marker.endswith("[markdown]"):
+        return Cell("code", "\n".join(body).strip("\n"), line + 1)
+    for offset, text in enumerate(body, 1):
+        if text and text != "#" and not text.startswith("# "):
+            raise ValueError(f"{name}, line {line + offset}: expected prose, each line of which begins with '# '")
+    return Cell("prose", "\n".join(text[2:] for text in body).strip("\n"), line + 1)

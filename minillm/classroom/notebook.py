@@ -1,0 +1,43 @@
+"""Notebooks: a lesson as .ipynb, converted by jupytext."""
+
+import os
+from pathlib import Path
+
+from minillm.classroom.lessons import Lesson
+
+
+def export_notebook(lesson: Lesson, path: Path) -> None:
+    """Write a lesson as a notebook, without outputs.
+
+    Raises:
+        ValueError: the name is not one of a notebook, something is there already, or jupytext is not installed.
+        OSError: it cannot be written.
+    """
+    if path.suffix != ".ipynb":
+        raise ValueError(f"the notebook is {str(path)[:80]!r}; expected a name that ends in .ipynb")
+    if path.exists():
+        raise ValueError(f"{path} is there already, perhaps with your notes; remove it or choose another name")
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    text = notebook_text(lesson)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def notebook_text(lesson: Lesson) -> str:
+    """A lesson as the JSON of a notebook.
+
+    Raises:
+        ValueError: jupytext is not installed.
+    """
+    try:
+        import jupytext
+    except ImportError:
+        raise ValueError(
+            'notebooks need jupytext, which is not installed: pip install "minillm-numpy[notebook]"'
+        ) from None
+    notebook = jupytext.read(lesson.path, fmt="py:percent")
+    notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
+    return str(jupytext.writes(notebook, fmt="ipynb"))

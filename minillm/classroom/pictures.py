@@ -1,0 +1,97 @@
+"""Pictures in the terminal, in plain characters: they survive a pipe, ssh, a notebook and `NO_COLOR`.
+
+Each function returns text of at most 80 columns; the lesson prints it.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from minillm.arrays import Array, Float
+from minillm.paged_kv_cache import BlockPool, PagedKVCache
+
+BAR = 40  # columns of the longest bar
+LABEL = 12
+
+
+def heatmap(values: Float[Array, "rows columns"], rows: Sequence[str], columns: Sequence[str] | None = None) -> str:
+    """A matrix as shades, from blank for 0 to full for its largest value; columns are numbered as the rows are.
+
+    Args:
+        values: not negative, at most 20 columns.
+        rows: a label for each row.
+        columns: labels of at most two characters; by default their numbers.
+    """
+    shades, largest = _shades(), float(values.max()) or 1.0
+    heads = [str(number) for number in range(values.shape[1])] if columns is None else columns
+    lines = [" " * (LABEL + 5) + "".join(f"{head:>3}" for head in heads)]
+    for number, (label, row) in enumerate(zip(rows, values, strict=True)):
+        steps = np.ceil(row / largest * (len(shades) - 1) - 0.05).astype(int)  # a twentieth of a shade is nothing
+        lines.append(f"{_fit(label)} {number:>3} " + "".join(" " + shades[max(step, 0)] * 2 for step in steps))
+    return "\n".join(lines)
+
+
+def bars(values: Mapping[str, float | int], unit: str = "") -> str:
+    """A bar for each value, the largest as long as `BAR`, with the value behind it."""
+    largest = max(values.values()) or 1.0
+    width = min(max(len(label) for label in values), 26)
+    block = _shades()[-1]
+    lines = []
+    for label, value in values.items():
+        length = round(value / largest * BAR) or (1 if value else 0)
+        lines.append(f"{_fit(label, width)} |{block * length} {_number(value)}{unit}")
+    return "\n".join(lines)
+
+
+def timeline(rows: Mapping[str, str], per_step: str = "step") -> str:
+    """A line for each row, a character for each step, below a ruler that counts them in tens."""
+    steps = max(len(row) for row in rows.values())
+    ruler = "".join(f"{step:<10}" for step in range(0, steps, 10))[:steps].rstrip()
+    lines = [f"{_fit(per_step)} {ruler}"]
+    return "\n".join(lines + [f"{_fit(label)} {row}" for label, row in rows.items()])
+
+
+def block_map(pool: BlockPool, caches: Mapping[str, PagedKVCache]) -> str:
+    """Every block of a pool as `[AAA.]`: a place for each token, with the letter of the sequence that holds it.
+
+    A block that several sequences hold is shown with `*`, an empty place with `.`, a free block as blanks.
+    """
+    blocks = [" " * pool.block_size] * pool.num_blocks
+    for letter, cache in caches.items():
+        for number, block in enumerate(cache.table):
+            filled = min(pool.block_size, max(0, cache.length - number * pool.block_size))
+            shared = pool.reference_counts[block] > 1
+            blocks[block] = ("*" if shared else letter[0]) * filled + "." * (pool.block_size - filled)
+    shown = [f"{number:>2}[{block}]" for number, block in enumerate(blocks)]
+    a_line = max(1, 78 // (pool.block_size + 5))
+    return "\n".join(" ".join(shown[first : first + a_line]) for first in range(0, len(shown), a_line))
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns as wide as need be: the first to the left, the others to the right."""
+    cells = [list(heads), *(list(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    lines = []
+    for row in cells:
+        first, *others = (text.rjust(width) for text, width in zip(row, widths, strict=True))
+        lines.append("  ".join([first.strip().ljust(widths[0]), *others]).rstrip())
+    return "\n".join(lines)
+
+
+def _shades() -> str:
+    """From nothing to everything: blocks where the output's encoding has them, else characters of growing ink."""
+    blocks = " ░▒▓█"
+    try:
+        blocks.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return " .+*#"
+    return blocks
+
+
+def _fit(label: str, width: int = LABEL) -> str:
+    return f"{label if len(label) <= width else label[: width - 1] + '~':<{width}}"
+
+
+def _number(value: float | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -1,0 +1,187 @@
+"""The player: a lesson on the terminal, a cell at a time.
+
+It reads whole lines and only ever writes below what is there: no cursor is moved, so it works over ssh, in any
+terminal and with a screen reader, and what was read stays in the scroll-back.
+"""
+
+import code
+import contextlib
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from minillm.classroom.lessons import Cell, Lesson
+from minillm.classroom.progress import LessonProgress
+from minillm.classroom.questions import Asker, Question, ask, reveal
+from minillm.classroom.run_cells import LessonRun
+
+Show = Callable[..., None]  # puts what rich can draw on the terminal
+KEYS = "Enter next, b back, r run again, c code, p Python, q quit"
+
+
+class Leave(Exception):
+    """The reader wants to go."""
+
+
+class Player:
+    """One reader, one lesson.
+
+    Attributes:
+        run: the cells that have run, and their variables.
+        progress: where the reader is; changed as the lesson goes on.
+    """
+
+    def __init__(self, lesson: Lesson, progress: LessonProgress, save: Callable[[], None], show: Show) -> None:
+        """Nothing is shown yet. `save` is called whenever `progress` has changed."""
+        self.lesson, self.progress, self.save, self.show = lesson, progress, save, show
+        self.run = LessonRun(lesson)
+
+    def play(self) -> None:
+        """Step through the lesson until its end, or until the reader leaves."""
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401  # makes input() a line editor with a history
+        try:
+            self._begin()
+            while self.progress.cell < len(self.lesson.cells):
+                self._obey(input(f"\n[{self.progress.cell + 1}/{len(self.lesson.cells)}] {KEYS} > ").strip().lower())
+        except (EOFError, Leave):
+            print(f"\nTo go on from here: minillm lesson {self.lesson.number}")
+            return
+        self.progress.cell, self.progress.finished = 0, True
+        self.save()
+        print(f"\nThat was lesson {self.lesson.number}. {_score(self.progress)}")
+
+    def _begin(self) -> None:
+        """Run again, unseen, what the reader had run before, and show where they are."""
+        self.progress.cell = min(self.progress.cell, len(self.lesson.cells) - 1)
+        if self.progress.cell:
+            print(f"Going on with cell {self.progress.cell + 1}; --restart begins anew.\n")
+        for number in range(self.progress.cell):
+            if self.lesson.cells[number].kind == "code":
+                self.run.run_silently(number)
+        self._arrive(self.progress.cell)
+
+    def _obey(self, command: str) -> None:
+        if command in ("", "n", "next"):
+            self._arrive(self.progress.cell + 1)
+        elif command in ("b", "back"):
+            self._arrive(max(0, self.progress.cell - 1))
+        elif command in ("r", "run", "run again"):
+            self._show_cell(self.progress.cell, self._run_cell)
+        elif command in ("c", "code"):
+            self._show_code(self.progress.cell)
+        elif command in ("p", "python"):
+            python_prompt(self.run.namespace)
+        elif command in ("q", "quit", "exit"):
+            raise Leave
+        else:
+            print(f"There is no {command[:20]!r}. The keys, each followed by Enter: {KEYS}.")
+
+    def _arrive(self, number: int) -> None:
+        """Show a cell: a new one is run, an old one is shown as it was."""
+        self.progress.cell = number
+        if number < len(self.lesson.cells):
+            print()
+            run = self._show_output if number in self.run.outputs else self._run_cell
+            self._show_cell(number, run)
+        self.save()
+
+    def _show_cell(self, number: int, run_cell: Callable[[int], None]) -> None:
+        """Prose; code, then what it prints; or, where a cell speaks for itself, only that: `c` shows its code."""
+        if not self.lesson.cells[number].speaks:
+            self._show_code(number)
+        if self.lesson.cells[number].kind == "code":
+            run_cell(number)
+
+    def _show_code(self, number: int) -> None:
+        show_source(self.lesson.cells[number], self.show)
+
+    def _show_output(self, number: int) -> None:
+        print(self.run.outputs[number], end="")
+
+    def _run_cell(self, number: int) -> None:
+        """Run it; a failure, after experiments at the Python prompt say, is one line, and the lesson goes on."""
+        try:
+            self.run.run(number, self._asker(number))
+        except EOFError:
+            raise Leave from None
+        except Exception as problem:
+            print(f"This cell failed: {describe(problem)}\nr runs it again; p lets you look at the variables.")
+
+    def _asker(self, number: int) -> Asker:
+        def ask_and_note(question: Question) -> None:
+            self.progress.answers[str(number)] = ask(question)
+
+        return ask_and_note
+
+
+def play_all(lesson: Lesson, show: Show) -> LessonRun:
+    """Show the whole lesson, prose, code and output, without asking anything.
+
+    Raises:
+        ValueError: a cell failed.
+    """
+    run = LessonRun(lesson)
+
+    def run_cell(number: int) -> None:
+        try:
+            run.run(number, reveal)
+        except Exception as problem:
+            raise ValueError(f"lesson {lesson.number}, cell {number + 1} failed: {describe(problem)}") from problem
+
+    for number, cell in enumerate(lesson.cells):
+        show_source(cell, show)
+        if cell.kind == "code":
+            run_cell(number)
+        print()
+    return run
+
+
+def show_source(cell: Cell, show: Show) -> None:
+    """Prose, or code and an empty line."""
+    from minillm.classroom.display import code_text, prose_text
+
+    show(prose_text(cell.source) if cell.kind == "prose" else code_text(cell.source + "\n"))
+
+
+def python_prompt(namespace: dict[str, Any]) -> None:
+    """A Python prompt with the lesson's variables; what is changed there stays changed."""
+    names = sorted(name for name in namespace if not name.startswith("_"))
+    print("The lesson's names: " + ", ".join(names) + ".")
+    console = code.InteractiveConsole(namespace)
+    hidden = {name: namespace.get(name) for name in ("exit", "quit")}
+    namespace["exit"] = namespace["quit"] = _Exit()  # Python's own would close the input
+    try:
+        console.interact(banner="Ctrl-D or exit() leads back to the lesson.", exitmsg="")
+    except SystemExit:
+        pass
+    finally:
+        for name, value in hidden.items():
+            if value is None:
+                namespace.pop(name, None)
+            else:
+                namespace[name] = value
+
+
+class _Exit:
+    """`exit` and `quit` at the prompt."""
+
+    def __call__(self, *_: object) -> None:
+        raise SystemExit
+
+    def __repr__(self) -> str:
+        return "type exit() or press Ctrl-D to go back to the lesson"
+
+
+def describe(problem: Exception) -> str:
+    """An exception on one line, with the line of the lesson that it came from."""
+    last = traceback.extract_tb(problem.__traceback__)[-1]
+    words = " ".join(str(problem).split())
+    return f"{type(problem).__name__}{': ' + words if words else ''} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"
+
+
+def _score(progress: LessonProgress) -> str:
+    tries = progress.answers.values()
+    if not tries:
+        return "Well read."
+    return f"Of {len(tries)} questions you had {sum(number == 1 for number in tries)} right at the first try."

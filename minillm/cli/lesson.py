@@ -1,0 +1,124 @@
+"""`minillm lesson`: lists the lessons; `minillm lesson 4` steps through one."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from minillm.cli.printing import print_json, show
+
+
+def add_parser(commands: Any) -> None:
+    """Describe the command."""
+    parser = commands.add_parser(
+        "lesson", help="learn step by step", description="List the lessons, or step through one."
+    )
+    add = parser.add_argument
+    add("lesson", nargs="?", help="its number or name; without one, all are listed")
+    add("--no-input", action="store_true", help="print all of it, prose, code and output, and ask nothing")
+    add("--restart", action="store_true", help="begin anew and forget the answers")
+    add("--notebook", metavar="FILE.ipynb", help="write it as a notebook instead (needs jupytext)")
+    add("--json", action="store_true", help="print one JSON object instead of text")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """List, export, print or play."""
+    from minillm.classroom.lessons import find_lesson
+
+    if options.lesson is None:
+        if options.notebook or options.no_input or options.restart:
+            raise ValueError("which lesson? expected its number, such as `minillm lesson 1`")
+        return _list(options.json)
+    lesson = find_lesson(options.lesson)
+    if options.notebook:
+        from minillm.classroom.notebook import export_notebook
+
+        export_notebook(lesson, Path(options.notebook))
+        print(f"wrote {options.notebook}")
+        return 0
+    if options.json:
+        return _print_as_json(lesson)
+    if options.no_input or not _somebody_is_there():
+        from minillm.classroom.player import play_all
+
+        play_all(lesson, show)
+        return 0
+    return _play(lesson, options.restart)
+
+
+def _somebody_is_there() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _play(lesson: Any, restart: bool) -> int:
+    from minillm.classroom.player import Player
+    from minillm.classroom.progress import LessonProgress, load_progress, save_progress
+
+    progress = load_progress()
+    own = LessonProgress() if restart else progress.get(lesson.name, LessonProgress())
+
+    def save() -> None:
+        save_progress(load_progress() | {lesson.name: own})  # another lesson may be open beside this one
+
+    Player(lesson, own, save, show).play()
+    return 0
+
+
+def _print_as_json(lesson: Any) -> int:
+    import io
+    from contextlib import redirect_stdout
+
+    from minillm.classroom.player import play_all
+
+    with redirect_stdout(io.StringIO()):
+        outputs = play_all(lesson, show).outputs
+    cells = [
+        {"kind": cell.kind, "source": cell.source, "output": outputs.get(number)}
+        for number, cell in enumerate(lesson.cells)
+    ]
+    print_json({"number": lesson.number, "name": lesson.name, "title": lesson.title, "cells": cells})
+    return 0
+
+
+def _list(as_json: bool) -> int:
+    from minillm.classroom.lessons import all_lessons
+    from minillm.classroom.progress import LessonProgress, load_progress
+
+    progress = load_progress()
+    rows = [(lesson, progress.get(lesson.name, LessonProgress())) for lesson in all_lessons()]
+    if as_json:
+        print_json({"lessons": [_described(*row) for row in rows]})
+        return 0
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
+    for column in range(3):
+        table.add_column(overflow="fold", justify="left" if column else "right")
+    for lesson, own in rows:
+        table.add_row(str(lesson.number), lesson.title, _state(lesson, own))
+    show(table, "", "Begin with: minillm lesson 1")
+    return 0
+
+
+def _described(lesson: Any, own: Any) -> dict[str, Any]:
+    return {
+        "number": lesson.number,
+        "name": lesson.name,
+        "title": lesson.title,
+        "cells": len(lesson.cells),
+        "cell": own.cell + 1,
+        "finished": own.finished,
+        "questions": sum(cell.asks for cell in lesson.cells),
+        "right_at_first": sum(tries == 1 for tries in own.answers.values()),
+    }
+
+
+def _state(lesson: Any, own: Any) -> str:
+    """Progress in words."""
+    if own.cell:
+        return f"at {own.cell + 1} of {len(lesson.cells)}" + (", done before" if own.finished else "")
+    if not own.finished:
+        return "not begun"
+    right, asked = sum(tries == 1 for tries in own.answers.values()), sum(cell.asks for cell in lesson.cells)
+    return f"done, {right} of {asked} right at once"

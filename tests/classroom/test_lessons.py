@@ -1,0 +1,66 @@
+"""Every lesson runs, every cell can be run again, and every lesson has what a lesson must have."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from minillm.classroom.lessons import all_lessons
+
+WIDTH = {"code": 76, "prose": 78}  # code is indented by 4 on a terminal of 80 columns
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
+LESSONS = all_lessons()
+PICTURES = ("bars", "heatmap", "timeline", "block_map")
+
+
+def code_of(lesson):
+    return "\n".join(cell.source for cell in lesson.cells if cell.kind == "code")
+
+
+def test_the_lessons_are_numbered_without_a_gap():
+    assert [lesson.number for lesson in LESSONS] == list(range(1, len(LESSONS) + 1))
+    assert LESSONS
+
+
+def test_every_cell_runs_and_runs_again(lesson):
+    """In a process of its own: here every call would be checked, a thousand times as slow as the call."""
+    command = [sys.executable, str(Path(__file__).with_name("run_twice.py")), str(lesson.path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **ONE_THREAD})
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.count("Answer") == sum(cell.asks for cell in lesson.cells)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_a_lesson_is_of_a_length_to_finish_in_one_sitting(lesson):
+    assert 10 <= len(lesson.cells) <= 20
+
+
+def test_lines_fit_a_terminal_of_80_columns(lesson):
+    wide = [line for cell in lesson.cells for line in cell.source.splitlines() if len(line) > WIDTH[cell.kind]]
+    assert not wide
+
+
+def test_a_lesson_asks_at_least_two_questions_and_draws_a_picture(lesson):
+    assert sum(cell.asks for cell in lesson.cells) >= 2
+    assert any(f"print({picture}(" in code_of(lesson) for picture in PICTURES)
+
+
+def test_no_answer_is_written_down(lesson):
+    """An answer that is a literal could be wrong, and would be read before it is predicted."""
+    assert not re.findall(r"answer=(?:[\"'\d(]|True|False)", code_of(lesson))
+
+
+def test_a_lesson_ends_with_what_to_read_and_to_write(lesson):
+    last = lesson.cells[-1].source
+    assert lesson.cells[-1].kind == "prose"
+    for expected in ("Sources:", "Read `minillm/", "xercise", "Explain"):
+        assert expected in last
+    for path in re.findall(r"`(minillm/[a-z_/]+\.py)`", last):
+        assert (lesson.path.parents[2] / path).is_file(), path
+
+
+def test_claims_have_names_of_their_own():
+    names = [name for lesson in LESSONS for name in re.findall(r'claim\(\s*"([\w-]+)"', code_of(lesson))]
+    assert len(set(names)) == len(names) >= len(LESSONS)

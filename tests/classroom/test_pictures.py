@@ -1,0 +1,58 @@
+"""Pictures show what they are given, in any encoding, and no wider than a terminal."""
+
+import io
+import sys
+
+import numpy as np
+import pytest
+from bundled import BUNDLED
+
+import minillm
+from minillm.classroom.pictures import bars, block_map, heatmap, table, timeline
+
+
+def test_a_heatmap_is_dark_where_values_are_large():
+    picture = heatmap(np.array([[1.0, 0.0], [0.25, 0.5]]), ["a", "a long label of 1"]).splitlines()
+    assert picture[0].split() == ["0", "1"]
+    assert picture[1].endswith("0  ██   ") and picture[2].endswith("1  ░░ ▒▒")
+    assert picture[2].startswith("a long labe~")
+
+
+def test_a_heatmap_of_zeros_is_blank():
+    assert "█" not in heatmap(np.zeros((2, 2)), ["a", "b"])
+
+
+def test_bars_are_as_long_as_values_are_large():
+    lines = bars({"whole": 4.0, "half": 2, "nothing": 0, "hardly": 0.001}, unit=" ms").splitlines()
+    assert [line.count("█") for line in lines] == [40, 20, 0, 1]
+    assert lines[0].startswith("whole   |") and lines[1].endswith("| 2 ms".lstrip("|")) and "0.001 ms" in lines[3]
+
+
+def test_a_timeline_counts_steps_in_tens():
+    ruler, first, second = timeline({"one": "x" * 23, "two": "." * 3}).splitlines()
+    assert ruler.index("10") - first.index("x") == 10 and ruler.index("20") - first.index("x") == 20
+    assert second == "two          ..."
+
+
+def test_a_block_map_shows_who_holds_what():
+    model = minillm.load(BUNDLED[0])
+    pool = minillm.BlockPool(model, 4, block_size=2)
+    a = minillm.PagedKVCache(pool)
+    minillm.prefill(model, [1, 2, 3], a)
+    assert block_map(pool, {"A": a}) == " 0[AA]  1[A.]  2[  ]  3[  ]"
+    b = a.fork()
+    assert block_map(pool, {"A": a, "B": b}) == " 0[**]  1[*.]  2[  ]  3[  ]"
+    minillm.decode_step(model, 4, b)
+    assert block_map(pool, {"A": a, "B": b}).split()[1] in ("1[A.]", "1[BB]")
+
+
+def test_a_table_has_columns():
+    assert table(["name", "n"], [["a", "1"], ["bcdef", "1,000"]]) == "name       n\na          1\nbcdef  1,000"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_encoding_without_shades_gets_characters_of_growing_ink(encoding, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding=encoding))
+    picture = heatmap(np.array([[1.0, 0.3]]), ["a"]) + bars({"a": 1.0})
+    assert "##" in picture and "++" in picture
+    picture.encode(encoding)

@@ -1,0 +1,189 @@
+"""`minillm lesson`: the list, the whole lesson in a pipe, a notebook's misuse, and a session key by key."""
+
+import fcntl
+import json
+import os
+import pty
+import re
+import select
+import termios
+import time
+
+import pytest
+
+from minillm.classroom.lessons import find_lesson
+
+KEYS = "q quit > "
+FIRST = find_lesson("1")
+QUESTION = next(number for number, cell in enumerate(FIRST.cells) if cell.asks)
+
+
+@pytest.fixture(autouse=True)
+def own_progress(tmp_path, monkeypatch):
+    monkeypatch.setenv("MINILLM_CACHE", str(tmp_path / "cache"))
+
+
+class Reader:
+    """Somebody at a terminal of 80 columns."""
+
+    def __init__(self, spawn, *arguments, **environment):
+        self.terminal, side = pty.openpty()
+        environment = {"TERM": "xterm", "COLUMNS": "80", **environment}
+
+        def own_terminal():
+            fcntl.ioctl(side, termios.TIOCSCTTY, 0)
+
+        self.child = spawn(
+            "lesson", *arguments, stdin=side, stdout=side, stderr=side, env=environment,
+            start_new_session=True, preexec_fn=own_terminal,
+        )  # fmt: skip
+        os.close(side)
+
+    def type(self, keys):
+        for key in keys:
+            os.write(self.terminal, key.encode())
+
+    def read(self, until):
+        """What appears, up to this text."""
+        shown, deadline = "", time.monotonic() + 60
+        while not shown.endswith(until):
+            ready, _, _ = select.select([self.terminal], [], [], max(0, deadline - time.monotonic()))
+            assert ready, f"waited for {until!r} after {shown[-400:]!r}"
+            shown += os.read(self.terminal, 65536).decode().replace("\r\n", "\n")
+        return shown
+
+    def end(self):
+        """What appears until the program ends, and its exit code."""
+        shown = b""
+        try:
+            while piece := os.read(self.terminal, 65536):
+                shown += piece
+        except OSError:
+            pass
+        os.close(self.terminal)
+        return shown.decode().replace("\r\n", "\n"), self.child.wait(60)
+
+
+def test_a_session_key_by_key(spawn, call):
+    reader = Reader(spawn, "1", NO_COLOR="1")
+    shown = reader.read(KEYS)
+    assert "# What is inference?" in shown and f"[1/{len(FIRST.cells)}] Enter next" in shown
+    reader.type("\n")
+    assert "numbers in all" in reader.read(KEYS)
+    reader.type("\n")
+    assert "[3/" in reader.read(KEYS)
+    reader.type("b\n")
+    assert "numbers in all\n\n[2/" in reader.read(KEYS)
+    reader.type("\n")
+    reader.read(KEYS)
+    reader.type("p\n")
+    assert "The lesson's names: bars, claim" in reader.read(">>> ")
+    reader.type("parameters = 7\n")
+    reader.read(">>> ")
+    reader.type("exit()\n")
+    reader.read(KEYS)
+    reader.type("?\n")
+    assert "There is no '?'" in reader.read(KEYS)
+    for _ in range(QUESTION - 2):
+        reader.type("\n")
+        shown = reader.read((KEYS, "? "))
+    assert "Predict: " in shown and "answer=" not in shown
+    reader.type("1\n")
+    assert "A token for every number?" in reader.read("? ")
+    reader.type("\n")
+    assert "Answer: " in reader.read(KEYS)
+    reader.type("r\n")
+    reader.read("? ")
+    reader.type("\n")
+    reader.read(KEYS)
+    reader.type("c\n")
+    assert "answer=" in reader.read(KEYS)
+    reader.type("q\n")
+    shown, code = reader.end()
+    assert ("To go on from here: minillm lesson 1" in shown, code) == (True, 0)
+
+    first = json.loads(call("lesson", "--json").out)["lessons"][0]
+    assert (first["cell"], first["finished"], first["right_at_first"]) == (QUESTION + 1, False, 0)
+    reader = Reader(spawn, "1")
+    assert f"Going on with cell {QUESTION + 1}" in reader.read("? ")
+    reader.type("\x03")
+    shown, code = reader.end()
+    assert code == 130 and "Traceback" not in shown
+    assert f"at {QUESTION + 1} of {len(FIRST.cells)}" in call("lesson").out
+
+
+def test_the_last_cell_finishes_a_lesson(spawn, call):
+    reader = Reader(spawn, "1", "--restart")
+    for number in range(len(FIRST.cells)):
+        shown = reader.read((KEYS, "? "))
+        if FIRST.cells[number].asks:
+            assert shown.endswith("? ")
+            reader.type("\n")
+            reader.read(KEYS)
+        reader.type("\n")
+    shown, code = reader.end()
+    assert ("That was lesson 1." in shown, code) == (True, 0)
+    assert "done, 0 of 3 right at once" in call("lesson").out
+
+
+def test_a_pipe_gets_all_of_it_without_escape_sequences(finish):
+    result = finish("lesson", "1")
+    assert (result.code, result.err) == (0, "")
+    assert "\x1b" not in result.out
+    for cell in FIRST.cells:
+        assert cell.source.splitlines()[0] in result.out
+    assert max(map(len, result.out.splitlines())) <= 80
+    assert result.out == finish("lesson", "what_is_inference", "--no-input").out
+
+
+def test_no_colour_is_no_colour(on_80_columns):
+    assert not re.search(r"\x1b\[[\d;]*3\d", on_80_columns("1", "--no-input", NO_COLOR="1"))
+    assert re.search(r"\x1b\[[\d;]*m", on_80_columns("1", "--no-input"))
+
+
+@pytest.fixture
+def on_80_columns(spawn):
+    def run(*arguments, **environment):
+        shown, code = Reader(spawn, *arguments, **environment).end()
+        assert code == 0
+        return shown
+
+    return run
+
+
+def test_json_holds_every_cell(finish):
+    lesson = json.loads(finish("lesson", 1, "--json").out)
+    assert [cell["kind"] for cell in lesson["cells"]] == [cell.kind for cell in FIRST.cells]
+    assert all(cell["output"] is None for cell in lesson["cells"] if cell["kind"] == "prose")
+    assert any("Answer: " in (cell["output"] or "") for cell in lesson["cells"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["99"], "there is no lesson '99'; expected one of 1 what_is_inference"),
+        (["--no-input"], "which lesson?"),
+        (["--notebook", "a.ipynb"], "which lesson?"),
+        (["1", "--notebook", "a.txt"], "expected a name that ends in .ipynb"),
+    ],
+)
+def test_misuse_is_one_line(call, arguments, complaint):
+    result = call("lesson", *arguments)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert complaint in result.err
+
+
+def test_a_notebook_is_never_written_over(call, tmp_path):
+    notes = tmp_path / "notes.ipynb"
+    notes.write_text("mine")
+    result = call("lesson", 1, "--notebook", notes)
+    assert (result.code, notes.read_text()) == (2, "mine")
+    assert "is there already" in result.err
+
+
+def test_without_jupytext_a_notebook_is_refused_in_one_line(call, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "jupytext", None)
+    result = call("lesson", 1, "--notebook", tmp_path / "a.ipynb")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert 'pip install "minillm-numpy[notebook]"' in result.err
+    assert not list(tmp_path.glob("*.ipynb"))
