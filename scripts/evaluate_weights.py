@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from corpus import probes
+from corpus import consistency, probes
 from rich.console import Console
 from rich.progress import track
 
@@ -25,8 +25,8 @@ from minillm import KVCache, Model, Sampling, forward, forward_batch
 
 ROOT = Path(__file__).parents[1]
 TOGETHER = 64  # prompts in one batch
-STORIES, STORY_SEED = 20, 1
-OPENING_TOKENS, STORY_TOKENS, ACCEPTANCE_STORIES = 12, 100, 100
+STORIES, SHOWN_STORIES, STORY_TOKENS = 100, 20, 256
+OPENING_TOKENS, ACCEPTED_TOKENS, ACCEPTANCE_STORIES = 12, 100, 100
 BEGIN, END = "<!-- output of scripts/evaluate_weights.py -->", "<!-- end of output -->"
 CONSOLE = Console(stderr=True)
 
@@ -146,18 +146,23 @@ def acceptance(target: Model, draft: Model, openings: Sequence[str]) -> float:
     agreed = []
     for opening in track(openings, "acceptance", console=CONSOLE):
         prompt = target.tokenizer.encode(opening)
-        new = minillm.generate(target, prompt, STORY_TOKENS).tokens
+        new = minillm.generate(target, prompt, ACCEPTED_TOKENS).tokens
         choices = forward(draft, prompt + new)[len(prompt) - 1 : -1].argmax(axis=-1)  # [new]
         agreed.append(choices == np.array(new))
     return float(np.concatenate(agreed).mean())
 
 
 def sampled_stories(model: Model) -> Iterator[str]:
-    """Stories at temperature 0.7, seeds in order, none left out."""
-    yield f'{STORIES} stories at temperature 0.7 after "Once upon a time", seeds from {STORY_SEED} on, unselected:\n'
-    for seed in track(range(STORY_SEED, STORY_SEED + STORIES), "stories", console=CONSOLE):
-        sampling = Sampling(temperature=0.7, seed=seed)
-        yield f"{seed}. Once upon a time{minillm.generate(model, 'Once upon a time', 256, sampling).text}"
+    """How many stories at temperature 0.7 are free of slips, and the first of them, none left out."""
+    opening, told = "Once upon a time", []
+    for seed in track(range(1, STORIES + 1), "stories", console=CONSOLE):
+        told.append(opening + minillm.generate(model, opening, STORY_TOKENS, Sampling(temperature=0.7, seed=seed)).text)
+    slips = [consistency.slips(story) for story in told]
+    yield f'Stories at temperature 0.7 after "{opening}", seeds 1 to {STORIES}: {slips.count([])} of {STORIES} without'
+    yield f"a slip (`scripts/corpus/consistency.py`). The first {SHOWN_STORIES}, unselected, with what was found:\n"
+    for seed, (story, found) in enumerate(zip(told, slips, strict=True), 1):
+        if seed <= SHOWN_STORIES:
+            yield f"{seed}. {story}" + (f" **({'; '.join(found)})**" if found else "")
     yield ""
 
 

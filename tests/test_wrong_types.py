@@ -111,7 +111,7 @@ CASES = {
     "minillm.speculative_generate(None, model, [1])": "expected a minillm.Model",
     "minillm.speculative_generate(model, model, [1], k=0)": "k is 0; expected a whole number of at least 1",
     "minillm.speculative_generate(model, model, [1], k=2.0)": "k is 2.0",
-    "minillm.speculative_generate(model, model, [1], k='most')": "k is 'most'; expected a whole number of at least 1, or",
+    "minillm.speculative_generate(model, model, [1], k='most')": "k is 'most'; expected a whole number of at least 1",
     "minillm.speculative_generate(model, model, [1], k=True)": "k is True",
     "minillm.skip_layers(model, 3)": "kept is 3; expected numbers of layers",
     "minillm.skip_layers(model, ['0'])": "layer is '0'",

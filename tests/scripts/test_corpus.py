@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 import train_tokenizer
-from corpus import facts, patterns, probes, stories, sums
+from corpus import consistency, facts, patterns, probes, stories, sums
 from corpus.story_words import GIRLS
 from make_corpus import MIXTURE, TOKENIZER, make_corpus, write_jsonl
 from tokenizers import Tokenizer as RustTokenizer
@@ -181,6 +181,33 @@ def test_a_friend_is_introduced_before_being_called_by_name(told):
         if re.search(rf"\b{slots['pal']}\b", text):
             before = text[: re.search(rf"\b{slots['pal']}\b", text).start()]
             assert re.search(r"(friend|named|name is|I am) $", before), text
+
+
+def test_no_story_has_a_slip(told):
+    assert [consistency.slips(text) for text, _ in told] == [[]] * STORIES
+
+
+@pytest.mark.parametrize(
+    ("slip", "found"),
+    [
+        ("She ran to her mom. Her dad smiled.", "dad and mom"),
+        ('"Thank you, Grandma!" Her grandpa smiled.', "grandma and grandpa"),
+        ("Mrs. Green came. Mr. Stone took her hand.", "Mr. Stone and Mrs. Green"),
+        ("Then Ben had a long stick.", "Ben comes from nowhere"),
+        ("She ran to tell her friend Lily.", "Lily is their own friend"),
+        ("The leaf grew into an tomato plant.", '"an tomato"'),
+        ("It was a apple tree.", '"a apple"'),
+        ("She saw  a bird.", "two spaces"),
+    ],
+)
+def test_slips_are_found(slip, found):
+    assert consistency.slips(f"Once upon a time, there was a small girl named Lily. {slip}") == [found]
+
+
+def test_what_is_no_slip():
+    story = 'There was a boy named Tom. He met a girl named Anna. "Will you come?" said Tom. '
+    story += '"My dad gave it to me," said Anna. Tom went home to his mom.'
+    assert consistency.slips(story) == []
 
 
 def test_stories_seldom_read_alike(told):
