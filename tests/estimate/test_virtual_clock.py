@@ -94,7 +94,7 @@ def test_static_batching_answers_the_short_request_with_the_long_one():
 
 def test_continuous_batching_serves_more_than_static():
     generator = np.random.default_rng(0)
-    lengths = np.minimum(generator.geometric(1 / 40, 100), 300)
+    lengths = np.minimum(generator.geometric(1 / 20, 80), 150)
     arrivals = [Arrival(0.0, 20, int(n)) for n in lengths]
     static = simulate_serving([VirtualStaticBatching(16)], arrivals, lambda batch: 0.05)
     continuous = simulate_serving([engine(16)], arrivals, lambda batch: 0.05)
@@ -112,7 +112,7 @@ def test_a_long_prompt_stalls_a_running_answer_unless_it_is_cut_into_chunks():
 
 
 def test_replicas_for_a_target():
-    arrivals = alike(poisson_times_s(110, 800, np.random.default_rng(0)), 1, 1)
+    arrivals = alike(poisson_times_s(110, 300, np.random.default_rng(0)), 1, 1)
     answer = replicas_needed(engine, arrivals, lambda batch: 0.01 * len(batch), target_s=0.05)
     assert answer == 2  # 110 a second into a capacity of 100 each
     assert replicas_needed(engine, arrivals, lambda batch: 0.01 * len(batch), target_s=0.005, most=3) is None

@@ -68,7 +68,8 @@ def training_cost(
         Verdict.TRUE if dollars >= claimed else Verdict.FALSE,
         f"a lower bound; ${claimed:,.0f} buys {digits(claimed / dollars * tokens / 1e12)}T tokens",
         f"${dollars:,.0f} for {tokens / 1e12:g}T tokens",
-        f"{hours:,.0f} A100 hours · ${dollars_per_hour} = ${dollars:,.0f} (MPT-7B, 1T tokens: about $200,000, published)",
+        f"{hours:,.0f} A100 hours · ${dollars_per_hour} = ${dollars:,.0f} (MPT-7B, 1T tokens: about $200,000, "
+        "published)",
         f"{claimed:,.0f} / {dollars:,.0f} · {tokens / 1e12:g}T = {claimed / dollars * tokens / 1e12:.2f}T tokens",
     )
 
@@ -99,7 +100,7 @@ def forward_only(new_tokens: int = 8) -> Finding:
 
 
 @section.claim("cheaper-per-example", "dramatically cheaper than training on a per-example basis")
-def cheaper_per_example(mfu: float = 0.39, tokens: float = 2e12, hours: float = LLAMA_2_7B_HOURS) -> Finding:
+def cheaper_per_example(tokens: float = 2e12, hours: float = LLAMA_2_7B_HOURS) -> Finding:
     """Operations for a token, and GPU time for a token: trained in large batches, decoded alone."""
     model, a100 = find_model("llama-2-7b"), find_gpu("a100")
     ratio = training_flops(1, 1) / inference_flops(1, 1)
@@ -110,7 +111,7 @@ def cheaper_per_example(mfu: float = 0.39, tokens: float = 2e12, hours: float = 
         f"{digits(ratio)}x by operations; {digits(1 / cheaper)}x dearer in GPU time at batch 1",
         f"6P / 2P = {digits(ratio)}; a token takes {ms(trained_s)} of a GPU in training, {ms(decoded_s)} at batch 1",
         f"operations: 6P / 2P = {digits(ratio)}",
-        f"training: {hours:,.0f} h · 3600 / {tokens:.2g} tokens = {ms(trained_s)} of an A100 (MFU {mfu})",
+        f"training: {hours:,.0f} h · 3600 / {tokens:.2g} tokens = {ms(trained_s)} of an A100",
         f"decode at batch 1: 13.21 GB / 2,039 GB/s = {ms(decoded_s)}: {digits(1 / cheaper)} times as long",
     )
 
@@ -140,7 +141,8 @@ def inference_dwarfs(trained_tokens: float = 2e12, served_tokens: float = 6e12) 
         f"above {digits(equal / 1e12)}T served tokens",
         f"equal at 3 · {trained_tokens / 1e12:g}T = {digits(equal / 1e12)}T served tokens",
         f"training: 6P · {trained_tokens:.2g}; inference: 2P · served tokens",
-        f"equal when served = 3 · {trained_tokens:.2g} = {equal:.2g}; at {served_tokens:.2g}: {served / training:.2f} times",
+        f"equal when served = 3 · {trained_tokens:.2g} = {equal:.2g}; at {served_tokens:.2g}: "
+        f"{served / training:.2f} times",
     )
 
 
@@ -154,7 +156,8 @@ def chat_50_cents(
         Verdict.TRUE_IF if abs(100 * each - 0.5) < 0.005 else Verdict.FALSE,
         f"{prompt_tokens} tokens in and {new_tokens} out",
         f"${each:.4g} a question, ${100 * each:.2f} for 100",
-        f"({prompt_tokens} · ${dollars_in} + {new_tokens} · ${dollars_out}) / 1e6 = ${each:.4g}; 100 of them ${100 * each:.2f}",
+        f"({prompt_tokens} · ${dollars_in} + {new_tokens} · ${dollars_out}) / 1e6 = ${each:.4g}; 100 of them "
+        f"${100 * each:.2f}",
     )
 
 
