@@ -23,3 +23,14 @@ def _config(entry: dict[str, Any]) -> ModelConfig:
     usual |= {"attention_output_bias": False, "mlp_bias": False, "qk_norm": False}
     usual |= {"bos_token_id": None, "eos_token_ids": (), "sliding_windows": windows}
     return ModelConfig(**(usual | sizes))
+
+
+def find_model(name: str) -> ModelConfig:
+    """The model of this name in the table.
+
+    Raises:
+        ValueError: there is none; the message lists those there are.
+    """
+    if name not in model_table():
+        raise ValueError(f"no model {name[:40]!r} in the table; known are {', '.join(model_table())}")
+    return model_table()[name]

@@ -1,0 +1,51 @@
+"""The claims ledger: every checkable claim of an article on LLM inference, computed or run, and judged by code.
+
+One file for each section of the article, one function for each claim. A function's arguments are the inputs that a
+reader may vary; it returns a Finding. What a claim says is judged as it stands, with the article's own numbers. Unless
+a claim says otherwise, 7B is Llama-2-7B in float16, an A100 is the SXM card with 80 GB, and times are roofline lower
+bounds at the datasheet's peak, without sparsity. Claims that take an experiment import the engine and run it.
+"""
+
+from minillm.estimate.claims.ledger import Claim, Finding, Verdict
+
+__all__ = ["Claim", "Finding", "Verdict", "all_claims", "find_claim"]
+
+
+def all_claims() -> list[Claim]:
+    """Every claim, in the article's order."""
+    from minillm.estimate.claims import (
+        attention,
+        batching,
+        cost,
+        decode,
+        faq,
+        hardware,
+        kv_cache,
+        latency,
+        optimization,
+        overview,
+        prefill,
+        speculative,
+        training,
+    )
+
+    sections = (
+        overview, training, prefill, decode, kv_cache, batching, attention, speculative, hardware, latency, cost,
+        optimization, faq,
+    )  # fmt: skip
+    return [claim for module in sections for claim in module.section.claims]
+
+
+def find_claim(id: str) -> Claim:
+    """The claim of this id.
+
+    Raises:
+        ValueError: there is none; the message names the closest.
+    """
+    from difflib import get_close_matches
+
+    claims = {claim.id: claim for claim in all_claims()}
+    if id not in claims:
+        close = get_close_matches(id, claims, 1) or ["kv-token-7b"]
+        raise ValueError(f"no claim {id[:40]!r}; `minillm claims` lists all {len(claims)}; did you mean {close[0]}?")
+    return claims[id]
