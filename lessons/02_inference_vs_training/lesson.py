@@ -60,8 +60,8 @@ predict(
     answer=float(np.log(vocabulary)),
     within=0.05,
     mistakes={float(np.log2(vocabulary)): "That is log2, in bits."},
-    why="p = 1/vocabulary, so -log(p) = log(vocabulary). Every training run "
-    "begins near this number, since it begins with random weights.",
+    why="p = 1/vocabulary, so -log(p) = log(vocabulary). Every training "
+    "run begins near this number, since it begins with random weights.",
 )
 
 # %% [markdown]
@@ -212,8 +212,8 @@ predict(
     "pass take?",
     answer=ratio,
     mistakes={1.0: "Count the products: what needs a slope?"},
-    why="Two products where forward has one. So a training step costs three "
-    "times a forward pass.",
+    why="Two products where forward has one. So a training step costs "
+    "three times a forward pass.",
 )
 
 # %%

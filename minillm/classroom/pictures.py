@@ -28,7 +28,7 @@ def heatmap(values: Float[Array, "rows columns"], rows: Sequence[str], columns: 
     lines = [" " * (LABEL + 5) + "".join(f"{head:>3}" for head in heads)]
     for number, (label, row) in enumerate(zip(rows, values, strict=True)):
         steps = np.ceil(row / largest * (len(shades) - 1) - 0.05).astype(int)  # a twentieth of a shade is nothing
-        lines.append(f"{_fit(label)} {number:>3} " + "".join(" " + shades[max(step, 0)] * 2 for step in steps))
+        lines.append(f"{_fit(label)} {number:>3} " + "".join(" " + shades[max(step, 0)] * 2 for step in steps).rstrip())
     return "\n".join(lines)
 
 
