@@ -91,11 +91,13 @@ def project_qkv(
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     h = ops.rms_norm(x, layer.attention_norm, config.rms_norm_eps)
     joined = ops.linear(h, layer.qkv, layer.qkv_bias).reshape(len(x), heads + 2 * kv_heads, config.head_dim)
-    q, k, v = joined[:, :heads], joined[:, heads : heads + kv_heads], joined[:, heads + kv_heads :]
+    rotated, v = joined[:, : heads + kv_heads], joined[:, heads + kv_heads :]
     if layer.q_norm is not None and layer.k_norm is not None:
-        q = ops.rms_norm(q, layer.q_norm, config.rms_norm_eps)
-        k = ops.rms_norm(k, layer.k_norm, config.rms_norm_eps)
-    return ops.rope(q, rotation), ops.rope(k, rotation), v
+        q = ops.rms_norm(rotated[:, :heads], layer.q_norm, config.rms_norm_eps)
+        k = ops.rms_norm(rotated[:, heads:], layer.k_norm, config.rms_norm_eps)
+        rotated = np.concatenate([q, k], axis=1)
+    rotated = ops.rope(rotated, rotation)
+    return rotated[:, :heads], rotated[:, heads:], v
 
 
 def attention_weights(model: Model, tokens: Tokens, layer: int) -> Float[Array, "heads tokens tokens"]:

@@ -62,12 +62,21 @@ def test_rope(head_dim):
     agree(FAST.rope(x, rotations[0]), PLAIN.rope(x, rotations[1]))
 
 
+@pytest.mark.parametrize("size", [0.01, 1.0, 300.0])
+def test_swiglu(size):
+    gate, up = size * numbers(3, 5), numbers(3, 5, seed=1)
+    untouched = gate.copy(), up.copy()
+    agree(FAST.swiglu(gate, up), PLAIN.swiglu(gate, up))
+    assert np.array_equal(untouched, (gate, up))
+
+
 @pytest.mark.parametrize("rows", [1, 3, 8, 70])
 def test_nothing_becomes_float64(rows):
     """One float64 number in the way would double the bytes of all that follows."""
     x, weight = numbers(rows, 8).astype(np.float32), numbers(12, 8).astype(np.float32).T
     assert FAST.linear(x, FAST.prepare(weight)).dtype == np.float32
     assert FAST.rms_norm(x, weight[:, 0], 1e-5).dtype == np.float32
+    assert FAST.swiglu(x, x).dtype == np.float32
     q, k = numbers(rows, 4, 6).astype(np.float32), numbers(2, rows, 6).astype(np.float32)
     assert FAST.attend(q, [(k, k)], 0, None).dtype == np.float32
 
