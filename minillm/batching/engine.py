@@ -157,13 +157,17 @@ class Engine:
         assert plan, "requests are there, but none can run"
         ends = [request.remaining == len(tokens) for request, tokens in plan]  # the logits of the others are not needed
         batch = [(tokens, request.cache) for request, tokens in plan]
-        logits = self.model.ops.to_host(forward_batch(self.model, batch, [int(end) for end in ends]))
+        logits = self._forward(batch, [int(end) for end in ends])
         self._count(plan)
         complete = [request for (request, _), end in zip(plan, ends, strict=True) if end]
         for request, _ in plan:
             request.cache.publish(request.sequence)
         for request, row in zip(complete, logits, strict=True):
             self._add_token(request, row)
+
+    def _forward(self, batch: list[tuple[list[int], PagedKVCache]], logit_rows: list[int]) -> Array:
+        """The forward pass of a step; everything else is the cost of scheduling, sampling and text."""
+        return self.model.ops.to_host(forward_batch(self.model, batch, logit_rows))
 
     def _add_token(self, request: PagedRequest, logits: Array) -> None:
         step = request.completion.add(logits)

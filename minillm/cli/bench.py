@@ -23,6 +23,7 @@ def add_parser(commands: Any) -> None:
     add("--threads", type=int, metavar="N", help="threads of every engine (default: the environment's, or all cores)")
     add("--scaling", action="store_true", help="also measure how time grows with context, prompt and batch; minutes")
     add("--exact", action="store_true", help="also measure what the exact backend costs")
+    add("--batching", action="store_true", help="also measure the engine beside a plain loop, and whole loads; minutes")
     add("--plot", metavar="FILE.svg", help="draw each phase against its limit")
     add_model_options(parser, "smollm2")
     parser.set_defaults(run=run)
@@ -31,6 +32,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Measure and print."""
     from minillm.backends.threads import default_threads
+    from minillm.benchmark.batching_record import measure_batching
     from minillm.benchmark.run import Plan, run_benchmark
     from minillm.loading.progress import progress_on_stderr
 
@@ -51,6 +53,8 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--exact compares another backend with the exact one; expected --backend numpy or plain")
     with progress_on_stderr() as progress:
         record = run_benchmark(plan, progress)
+        if options.batching:
+            record["batching"] = measure_batching(plan, progress)
     if options.exact:
         record["exact"] = _exact_cost(plan)
     if options.plot:
