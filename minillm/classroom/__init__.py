@@ -1,1 +1,1 @@
-"""Exercises: a learner's functions, run apart from everything else and compared with what they should return."""
+"""The classroom: lessons that are stepped through, and what they ask, claim and draw with."""
