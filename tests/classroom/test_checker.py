@@ -79,7 +79,7 @@ def test_a_property_finds_what_the_cases_do_not(told):
     """Right on every case, by heart."""
     verdict = told(
         "import json; right = np.exp(scores - scores.max(-1, keepdims=True)); right /= right.sum(-1, keepdims=True)\n"
-        "    return right if scores.flat[0] < 4.0 or scores.flat[0] > 400 else scores"
+        "    return right if scores.flat[0] != 5.0 else scores"
     )
     assert (verdict.stage, verdict.property_broken) == (
         "property", "The same number added to all scores changes nothing."
