@@ -100,7 +100,7 @@ predict(
     answer=int((gap < 1e-4).sum()),
     mistakes={layers: "Then no layer would know what came before."},
     why="In layer 0 only. A cached key belongs to its token *and* to all "
-    "that came before it. So it can be used again only for the same beginning.",
+    "that came before it. It can be used again only for the same beginning.",
 )
 assert gap[0] < 1e-4 and (gap[1:] > 1e-4).all()
 
