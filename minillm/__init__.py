@@ -7,12 +7,14 @@ every schedule (naive, cached, chunked, batched) gives the same logits to the bi
 from minillm import reference
 from minillm.batching import Engine, StaticBatching
 from minillm.decode import decode_step, naive_decode
+from minillm.drafters import PromptLookup, skip_layers
 from minillm.generation import Output, Timings, generate, stream
 from minillm.kv_cache import KVCache
 from minillm.model import Model, load
 from minillm.paged_kv_cache import BlockPool, PagedKVCache
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
+from minillm.speculative_generation import SpeculativeOutput, speculative_generate
 from minillm.transformer import attention_weights, forward, forward_batch
 
 __all__ = [
@@ -22,7 +24,9 @@ __all__ = [
     "Model",
     "Output",
     "PagedKVCache",
+    "PromptLookup",
     "Sampling",
+    "SpeculativeOutput",
     "StaticBatching",
     "Timings",
     "attention_weights",
@@ -34,5 +38,7 @@ __all__ = [
     "naive_decode",
     "prefill",
     "reference",
+    "skip_layers",
+    "speculative_generate",
     "stream",
 ]

@@ -35,12 +35,14 @@ class Step:
         text: what became certain with it, perhaps nothing.
         logprobs: its log-probabilities, if asked for.
         finish_reason: empty until the last token, see `Completion`.
+        origin: in speculative decoding "accepted", "corrected" or "bonus"; empty for a token of the model alone.
     """
 
     token: int
     text: str
     logprobs: TokenLogprobs | None
     finish_reason: str = ""
+    origin: str = ""
 
 
 class Completion:
@@ -94,14 +96,17 @@ class Completion:
         """How many tokens a cache will hold at most: all but the last, which is never fed back."""
         return self.prompt_tokens + self.max_new_tokens - 1
 
-    def add(self, logits: Float[Array, "vocab"]) -> Step:
+    def add(self, logits: Float[Array, "vocab"], origin: str = "") -> Step:
         """Choose the next token from the logits after the sequence so far.
 
         Raises:
             ValueError: a logit is not a number, or infinite; nothing has changed then.
         """
+        return self.append(choose(logits, self.sampling, self.sequence, self.generator), logits, origin)
+
+    def append(self, token: int, logits: Float[Array, "vocab"], origin: str = "") -> Step:
+        """Take a token that has been chosen already, as speculative decoding does, and the logits it was held to."""
         assert not self.finish_reason, "the answer is complete"
-        token = choose(logits, self.sampling, self.sequence, self.generator)
         self.sequence.append(token)
         if token in self.eos_token_ids:
             self.finish_reason = "eos"
@@ -110,7 +115,7 @@ class Completion:
         text = self._text_of(token)
         logprobs = self._logprobs_of(logits, token)
         self.logprobs += [logprobs] if logprobs else []
-        return Step(token, text, logprobs, self.finish_reason)
+        return Step(token, text, logprobs, self.finish_reason, origin)
 
     def _text_of(self, token: int) -> str:
         if self.text_stream is None:

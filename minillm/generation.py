@@ -126,7 +126,8 @@ class Generation:
         first_token = perf_counter()
         while not answer.finish_reason:
             yield step
-            step = answer.add(self._next_logits(step.token))
+            *earlier, step = self._next_steps()
+            yield from earlier
         ended = perf_counter()
         later = len(answer.tokens) - 1
         timings = Timings(
@@ -135,11 +136,14 @@ class Generation:
             prefill_s=prefilled - started,
             decode_s=ended - first_token,
         )
-        cache_bytes = self.cache.nbytes if self.cache else 0
-        self.output = Output(
+        self.output = self._output(timings)
+        yield step
+
+    def _output(self, timings: Timings) -> Output:
+        answer, cache_bytes = self.completion, self.cache.nbytes if self.cache else 0
+        return Output(
             answer.text, answer.tokens, answer.finish_reason, timings, len(self.prompt), cache_bytes, answer.logprobs
         )
-        yield step
 
     def _first_logits(self) -> Array:
         if self.cache is None:
@@ -147,10 +151,12 @@ class Generation:
         missing = self.prompt[self.cache.length :]
         return self.model.ops.to_host(prefill(self.model, missing, self.cache, PREFILL_CHUNK))
 
-    def _next_logits(self, token: int) -> Array:
+    def _next_steps(self) -> list[Step]:
+        """One forward pass, one token; speculative decoding gets several from one pass."""
         if self.cache is None:
-            return self._naive_logits()
-        return self.model.ops.to_host(decode_step(self.model, token, self.cache))
+            return [self.completion.add(self._naive_logits())]
+        logits = decode_step(self.model, self.completion.sequence[-1], self.cache)
+        return [self.completion.add(self.model.ops.to_host(logits))]
 
     def _naive_logits(self) -> Array:
         return self.model.ops.to_host(forward(self.model, self.completion.sequence)[-1])

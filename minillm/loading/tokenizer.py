@@ -76,6 +76,11 @@ class Tokenizer:
             settings.get("add_bos_token") is True,
         )
 
+    @property
+    def vocabulary(self) -> dict[str, int]:
+        """Every token, as the library writes it, and its id."""
+        return dict(self._with_special.get_vocab())
+
     def encode(self, text: str) -> list[int]:
         """The text's token ids; nothing is added, and special tokens in it are ordinary text.
 

@@ -1,0 +1,163 @@
+"""How many tokens to draft: k as given, or an adaptive k that follows what is accepted and what that costs.
+
+The adaptive one holds three numbers: how often guesses are accepted (a), what a guess costs (c) and what verifying
+k + 1 rows costs (v), the costs in decode steps of the target; and takes the k with the greatest speed-up by the
+formula in `estimate/speculation.py`, 0 included, which is plain decoding. Costs come from a table that is fixed when a
+request begins, or from the clock. With temperature above 0 the text depends on k, so there only counts and the table
+decide, and the same seed gives the same text.
+"""
+
+from typing import Any, Protocol, runtime_checkable
+
+from minillm.checks import check_whole, shown
+from minillm.drafters import Drafter, ModelDrafter
+from minillm.estimate.speculation import best_k, cpu_draft_cost, cpu_verify_cost
+from minillm.model import Model
+
+LONGEST_DRAFT = 15  # 16 rows; beyond that verifying costs in proportion to the rows
+MEMORY = 0.9  # what an observation counts after the next one: about the last ten guesses decide
+FIRST_PAUSE, LONGEST_PAUSE = 16, 256  # rounds without a draft, after one that did not pay
+
+
+@runtime_checkable
+class Costs(Protocol):
+    """Costs in decode steps of the target."""
+
+    def draft(self) -> float:
+        """Of one guess."""
+
+    def verify(self, rows: int) -> float:
+        """Of one forward pass with so many rows."""
+
+
+class TableCosts:
+    """Costs that are fixed: the same on every machine, whatever runs beside."""
+
+    def __init__(self, model: Model, drafter: Drafter) -> None:
+        """From the two models' configs."""
+        self.draft_cost = 0.0
+        if isinstance(drafter, ModelDrafter):
+            self.draft_cost = cpu_draft_cost(drafter.model.config, model.config)
+
+    def draft(self) -> float:
+        """See Costs."""
+        return self.draft_cost
+
+    def verify(self, rows: int) -> float:
+        """See Costs."""
+        return cpu_verify_cost(rows)
+
+
+class MeasuredCosts:
+    """Costs by the clock, where a measurement is there; the table's until then.
+
+    What else the machine does only ever makes a measurement longer, so the shortest counts.
+    """
+
+    def __init__(self, table: TableCosts) -> None:
+        """Nothing is measured yet."""
+        self.table = table
+        self.verify_s: dict[int, float] = {}  # by rows
+        self.draft_s = float("inf")
+
+    def note(self, guesses: int, draft_s: float, verify_s: float) -> None:
+        """A round took so many seconds."""
+        rows = guesses + 1
+        self.verify_s[rows] = min(verify_s, self.verify_s.get(rows, verify_s))
+        if guesses:
+            self.draft_s = min(self.draft_s, draft_s / guesses)
+
+    def draft(self) -> float:
+        """See Costs."""
+        return self.table.draft() if self.draft_s == float("inf") else self.draft_s / self._step_s()
+
+    def verify(self, rows: int) -> float:
+        """See Costs. A width that was not measured takes of the table what the nearest measured one did."""
+        if rows in self.verify_s or not self.verify_s:
+            return self.verify_s[rows] / self._step_s() if self.verify_s else self.table.verify(rows)
+        near = min(self.verify_s, key=lambda measured: abs(measured - rows))
+        beyond_one = 1.0 if near == 1 else (self.verify(near) - 1) / (self.table.verify(near) - 1)
+        return 1 + beyond_one * (self.table.verify(rows) - 1)
+
+    def _step_s(self) -> float:
+        """Seconds of one decode step; by the table, if only wider passes were measured."""
+        return self.verify_s.get(1) or min(s / self.table.verify(rows) for rows, s in self.verify_s.items())
+
+
+@runtime_checkable
+class DraftLength(Protocol):
+    """Decides the next k of one request.
+
+    Attributes:
+        watches: whether it wants to hear of free guesses that were not verified.
+    """
+
+    watches: bool
+
+    def choose(self) -> int:
+        """k of the next round."""
+
+    def note(self, proposed: int, accepted: int) -> None:
+        """What became of a draft."""
+
+
+class FixedLength:
+    """Always the same k."""
+
+    watches = False
+
+    def __init__(self, k: int) -> None:
+        """At least 1."""
+        self.k = k
+
+    def choose(self) -> int:
+        """See DraftLength."""
+        return self.k
+
+    def note(self, proposed: int, accepted: int) -> None:
+        """Changes nothing."""
+
+
+class AdaptiveLength:
+    """The k that promises most, and 0 when every other would lose.
+
+    When it drafts nothing, it has to find out when to begin again. If guesses are free, it watches what would have
+    been accepted, without verifying. If they are not, it tries one after a pause, which doubles with every failure.
+    """
+
+    def __init__(self, costs: Costs, free: bool) -> None:
+        """As if one of two guesses had been accepted so far."""
+        self.costs, self.watches = costs, free
+        self.accepted, self.observed = 1.0, 2.0  # guesses, the older the less
+        self.pause, self.next_pause = 0, FIRST_PAUSE
+
+    def choose(self) -> int:
+        """See DraftLength."""
+        k = best_k(self.accepted / self.observed, self.costs.draft(), LONGEST_DRAFT, self.costs.verify)
+        if k or self.watches:
+            return k
+        self.pause -= 1
+        return 1 if self.pause < 0 else 0
+
+    def note(self, proposed: int, accepted: int) -> None:
+        """Guesses behind the first that was rejected say nothing."""
+        for guess in range(min(accepted + 1, proposed)):
+            self.accepted = MEMORY * self.accepted + (guess < accepted)
+            self.observed = MEMORY * self.observed + 1
+        if accepted:
+            self.next_pause = FIRST_PAUSE
+        elif proposed:
+            self.pause, self.next_pause = self.next_pause, min(2 * self.next_pause, LONGEST_PAUSE)
+
+
+def check_k(k: Any) -> int | str:
+    """k as the user gives it.
+
+    Raises:
+        ValueError: neither a whole number of at least 1 nor "auto".
+    """
+    if isinstance(k, str):
+        if k != "auto":
+            raise ValueError(f"k is {shown(k)}; expected a whole number of at least 1, or 'auto'")
+        return k
+    return check_whole("k", k, 1)

@@ -1,0 +1,185 @@
+"""Drafters: what guesses the next tokens cheaply, for the model itself to verify (see `speculative.py`).
+
+Three kinds: another, smaller model; the model itself without some of its layers (Draft & Verify, 2309.08168), which
+is a `Model` as well; and no model at all but a look at what followed the same words earlier in the text. Each request
+has a drafter of its own. Beside its guesses a drafter must tell the distribution that it drew each of them from:
+without that, nothing can be corrected.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from minillm.arrays import Array, Float
+from minillm.checks import check_layer, check_model, shown
+from minillm.kv_cache import KVCache
+from minillm.model import Model
+from minillm.prefill import prefill
+from minillm.sampling import Sampling, draw, probabilities
+
+PREFILL_CHUNK = 512  # the draft model reads a long prompt in passes of so many tokens
+LONGEST_MATCH = 3  # tokens that prompt lookup compares
+
+
+@dataclass(frozen=True)
+class Draft:
+    """Guesses, and what they were drawn from.
+
+    Attributes:
+        tokens: the guesses, in order.
+        probs: for each the distribution `[vocab]` it was drawn from, q in the papers; None if each was certain.
+    """
+
+    tokens: list[int]
+    probs: list[Array] | None = None
+
+    def probs_of(self, place: int, vocab_size: int) -> Float[Array, "vocab"]:
+        """The distribution of one guess; one-hot if it was certain."""
+        if self.probs is not None:
+            return self.probs[place]
+        certain = np.zeros(vocab_size)
+        certain[self.tokens[place]] = 1.0
+        return certain
+
+
+@runtime_checkable
+class Drafter(Protocol):
+    """What a round of speculation asks of a drafter; there is one for each request.
+
+    Attributes:
+        free: whether a guess costs next to nothing.
+    """
+
+    free: bool
+
+    def propose(self, sequence: Sequence[int], k: int, sampling: Sampling, generator: np.random.Generator) -> Draft:
+        """At most k tokens that may follow the sequence, drawn with the request's own penalty, temperature, filters."""
+
+    def truncate(self, length: int) -> None:
+        """Forget whatever stands behind the first `length` tokens: it was rejected."""
+
+
+class ModelDrafter:
+    """Guesses of a smaller model with the same tokens. Its cache holds a beginning of the verified sequence."""
+
+    free = False
+
+    def __init__(self, model: Model, capacity: int) -> None:
+        """An empty cache for `capacity` tokens, or for the draft model's whole context if that is less."""
+        self.model = model
+        self.cache = KVCache(model, min(capacity, model.config.max_position_embeddings))
+
+    def propose(self, sequence: Sequence[int], k: int, sampling: Sampling, generator: np.random.Generator) -> Draft:
+        """Draw k tokens one after another; fewer where the draft model's context ends.
+
+        The first pass reads whatever the cache does not hold yet: at first the prompt, and after a round in which
+        everything was accepted two tokens, the last guess (which was never fed) and the bonus.
+        """
+        tokens, probs, text = list[int](), list[Array](), list(sequence)
+        for _ in range(min(k, self.cache.capacity - len(sequence) + 1)):  # the last guess is not fed
+            logits = prefill(self.model, text[self.cache.length :], self.cache, PREFILL_CHUNK)
+            probs.append(probabilities(self.model.ops.to_host(logits), sampling, text))
+            tokens.append(draw(probs[-1], generator))
+            text.append(tokens[-1])
+        return Draft(tokens, probs)
+
+    def truncate(self, length: int) -> None:
+        """Cut the cache back, if it holds more."""
+        self.cache.truncate(min(length, self.cache.length))
+
+
+class PromptLookup:
+    """Guesses that the text repeats itself: finds its last tokens earlier in it, and proposes what followed them there.
+
+    The longest match wins, of 3, 2 or 1 tokens, and of equally long ones the latest. A match near the end goes on into
+    its own guesses, so a text with a period is continued for any k. It pays where an answer quotes the prompt or
+    itself: lists, code, summaries. It keeps nothing. Source: Saxena, Prompt Lookup Decoding, 2023.
+    """
+
+    free = True
+
+    def propose(self, sequence: Sequence[int], k: int, sampling: Sampling, generator: np.random.Generator) -> Draft:
+        """The k tokens that followed, or none; certain of each."""
+        place, text = _place_after_match(np.asarray(sequence)), list(sequence)
+        if place is not None:
+            for guess in range(place, place + k):
+                text.append(text[guess])
+        return Draft(text[len(sequence) :])
+
+    def truncate(self, length: int) -> None:
+        """Nothing is kept."""
+
+
+def _place_after_match(tokens: Array) -> int | None:
+    """Where the token stands that followed the latest earlier occurrence of the last tokens."""
+    for size in range(min(LONGEST_MATCH, len(tokens) - 1), 0, -1):
+        windows = np.lib.stride_tricks.sliding_window_view(tokens, size)[:-1]  # [places, size]; not the last itself
+        places = np.flatnonzero((windows == tokens[-size:]).all(axis=1))
+        if len(places):
+            return int(places[-1]) + size
+    return None
+
+
+def skip_layers(model: Model, kept: Sequence[int] | None = None) -> Model:
+    """The model without some of its layers, as a draft for itself. It shares the weights that it keeps.
+
+    Args:
+        model: the model.
+        kept: the numbers of the layers that stay; by default every second one from the first on, and the last.
+
+    Raises:
+        ValueError: no layer is kept, a number is not that of a layer, or they are not in order.
+    """
+    check_model(model)
+    layers = range(model.config.num_hidden_layers)
+    if kept is None:
+        kept = [layer for layer in layers if layer % 2 == 0 or layer == layers[-1]]
+    numbers = [check_layer(model, number) for number in kept] if isinstance(kept, Sequence) else []
+    if not numbers or numbers != sorted(set(numbers)):
+        raise ValueError(f"kept is {shown(kept)}; expected numbers of layers in order, at least one, each once")
+    windows = tuple(model.config.sliding_windows[number] for number in numbers)
+    config = replace(model.config, num_hidden_layers=len(numbers), sliding_windows=windows)
+    weights = tuple(model.layer_weights[number] for number in numbers)
+    return replace(model, name=f"{model.name} without layers", config=config, layer_weights=weights)
+
+
+def drafter_for(model: Model, drafter: Any, capacity: int) -> Drafter:
+    """The drafter of a new request.
+
+    Args:
+        model: the model that will verify.
+        drafter: a draft Model, or a PromptLookup.
+        capacity: the most tokens that will be cached.
+
+    Raises:
+        ValueError: the drafter is of another kind, or its tokens are not the model's.
+    """
+    check_drafter(model, drafter)
+    return ModelDrafter(drafter, capacity) if isinstance(drafter, Model) else drafter
+
+
+def check_drafter(model: Model, drafter: Any) -> None:
+    """Refuse what cannot draft for this model.
+
+    Raises:
+        ValueError: the drafter is neither a Model nor a PromptLookup, or its tokens are not the model's.
+    """
+    check_model(model)
+    if isinstance(drafter, PromptLookup):
+        return
+    if not isinstance(drafter, Model):
+        raise ValueError(f"drafter is of type {type(drafter).__name__}; expected a minillm.Model or a PromptLookup")
+    sizes = drafter.config.vocab_size, model.config.vocab_size
+    if sizes[0] != sizes[1] or not _same_tokens(drafter, model):
+        raise ValueError(
+            f"{drafter.name} cannot draft for {model.name}: their vocabularies, of {sizes[0]} and {sizes[1]} tokens, "
+            "are not the same; use a draft with the same tokenizer, or PromptLookup()"
+        )
+
+
+def _same_tokens(one: Model, other: Model) -> bool:
+    """Whether each id means the same text in both; models without a tokenizer are taken at their word."""
+    first, second = one.stored_tokenizer, other.stored_tokenizer
+    return first is None or second is None or first is second or first.vocabulary == second.vocabulary

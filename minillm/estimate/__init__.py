@@ -1,0 +1,1 @@
+"""Estimates: what inference costs, by arithmetic and simulation. Nothing here runs a model."""

@@ -1,0 +1,133 @@
+"""Speculative decoding: several tokens from one forward pass, with the distribution of one at a time.
+
+A round is *draft, verify, accept or reject, correct, truncate*:
+
+    guesses x_1 .. x_k, each drawn from the draft's distribution q_i            (drafters.py)
+    one forward of the target over the last token and x_1 .. x_k: p_1 .. p_(k+1)
+    accept x_i while  r < p_i(x_i) / q_i(x_i),  r uniform in [0, 1)
+    at the first rejection draw the token from  norm(max(0, p_i - q_i));  if there was none, a bonus from p_(k+1)
+    forget the keys and values of rejected guesses, in the target's cache and in the draft's
+
+Each token then has exactly the target's distribution: min(p, q) + (1 - sum(min(p, q))) norm(max(0, p - q)) = p. For
+that, p and q must both be what is really sampled from: after penalty, temperature and filters. Greedy decoding is the
+case in which p is one-hot: guesses are accepted while they are the target's own choice, and the text is the same as
+without speculation. With temperature above 0 it is the same in distribution, not in its tokens: random numbers are
+used for other things. Sources: Leviathan et al., 2211.17192, algorithm 1; Chen et al., 2302.01318.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from minillm.arrays import Array, Float
+from minillm.completion import Completion, Step
+from minillm.draft_length import DraftLength
+from minillm.drafters import Draft, Drafter
+from minillm.sampling import draw, probabilities
+
+ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin
+
+
+def residual(p: Float[Array, "vocab"], q: Float[Array, "vocab"]) -> Float[Array, "vocab"]:
+    """norm(max(0, p - q)): what the target gives more than the draft; drawn from after a rejection."""
+    more = np.maximum(p - q, 0.0)
+    return more / more.sum() if more.any() else p  # none: p is q up to a rounding
+
+
+def accept_or_correct(
+    token: int, p: Float[Array, "vocab"], q: Float[Array, "vocab"], generator: np.random.Generator
+) -> int:
+    """The guess, with probability min(1, p / q) of it; else a token from the residual, which is never the guess."""
+    if generator.random() * q[token] < p[token]:
+        return token
+    return draw(residual(p, q), generator)
+
+
+def verify(completion: Completion, draft: Draft, logits: Float[Array, "rows vocab"]) -> list[Step]:
+    """Accept, reject and correct one draft; the completion grows by one token at least.
+
+    Args:
+        completion: the request; its own sampling and generator decide.
+        draft: guesses that follow its sequence.
+        logits: the target's, after the last token of the sequence and after each guess.
+
+    Raises:
+        ValueError: a logit is not a number, or infinite.
+    """
+    steps = []
+    for place, guess in enumerate(draft.tokens):
+        # The penalty looks at the tokens so far, accepted guesses among them.
+        p = probabilities(logits[place], completion.sampling, completion.sequence)
+        token = accept_or_correct(guess, p, draft.probs_of(place, len(p)), completion.generator)
+        steps.append(completion.append(token, logits[place], ACCEPTED if token == guess else CORRECTED))
+        if token != guess or completion.finish_reason:
+            return steps
+    return [*steps, completion.add(logits[-1], BONUS if draft.tokens else "")]
+
+
+@dataclass
+class Counts:
+    """What speculation has done.
+
+    Attributes:
+        rounds: forward passes of the target after the prompt's.
+        proposed: guesses that were verified.
+        accepted: guesses that became tokens.
+    """
+
+    rounds: int = 0
+    proposed: int = 0
+    accepted: int = 0
+
+
+class Speculation:
+    """How one request speculates. `propose`, run the target over the last token and the guesses, `settle`.
+
+    Attributes:
+        draft: guesses that have yet to be verified; None if there are none. They wait as long as it takes, so that
+            nothing is drawn twice when a request is interrupted.
+        counts: so far.
+    """
+
+    def __init__(self, drafter: Drafter, length: DraftLength) -> None:
+        """No round yet."""
+        self.drafter, self.length = drafter, length
+        self.draft: Draft | None = None
+        self.counts = Counts()
+        self._unverified: list[int] = []  # a free guess in a round without a draft
+
+    def propose(self, completion: Completion) -> list[int]:
+        """The guesses to verify next; none, if it does not pay or only one token more is wanted."""
+        if self.draft is None:
+            k, left = self.length.choose(), completion.max_new_tokens - len(completion.tokens)
+            self._unverified = [] if k or not self.length.watches else self._draft(completion, 1).tokens
+            self.draft = self._draft(completion, min(k, left - 1))  # a round gives up to k + 1 tokens
+        return self.draft.tokens
+
+    def settle(self, completion: Completion, logits: Float[Array, "rows vocab"]) -> list[Step]:
+        """Verify the draft; the drafter forgets what was rejected, as the caller's cache must, too."""
+        draft, self.draft = self.draft, None
+        assert draft is not None, "there is nothing to verify"
+        steps = verify(completion, draft, logits)
+        self.drafter.truncate(len(completion.sequence) - 1)
+        accepted = sum(step.origin == ACCEPTED for step in steps)
+        self.counts.rounds += 1
+        self.counts.proposed += len(draft.tokens)
+        self.counts.accepted += accepted
+        self.length.note(len(draft.tokens), accepted)
+        if self._unverified:
+            self.length.note(1, int(self._unverified[0] == steps[0].token))
+        return steps
+
+    def _draft(self, completion: Completion, k: int) -> Draft:
+        """Draft; an interruption leaves generator and drafter as they were."""
+        if k == 0:
+            return Draft([])
+        generator = completion.generator
+        state = generator.bit_generator.state
+        try:
+            return self.drafter.propose(completion.sequence, k, completion.sampling, generator)
+        except BaseException:
+            generator.bit_generator.state = state
+            self.drafter.truncate(len(completion.sequence) - 1)
+            raise

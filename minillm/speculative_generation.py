@@ -1,0 +1,108 @@
+"""Speculative generation: text in, text out, as `generation.py`, but with a draft that is verified in each pass."""
+
+from dataclasses import dataclass, fields
+from time import perf_counter
+
+from minillm.completion import Step
+from minillm.draft_length import AdaptiveLength, DraftLength, FixedLength, MeasuredCosts, TableCosts, check_k
+from minillm.drafters import Drafter, PromptLookup, drafter_for
+from minillm.generation import Generation, Output, Prompt, Timings
+from minillm.model import Model
+from minillm.sampling import Sampling
+from minillm.speculative import Speculation
+from minillm.transformer import forward_batch
+
+
+@dataclass(frozen=True)
+class SpeculativeOutput(Output):
+    """What a request produced, and how.
+
+    Attributes:
+        proposed: guesses that were verified.
+        accepted: guesses that became tokens.
+        rounds: forward passes of the model after the prompt's.
+    """
+
+    proposed: int = 0
+    accepted: int = 0
+    rounds: int = 0
+
+
+class SpeculativeGeneration(Generation):
+    """One request. Iterating runs it, a token at a time; `output` is there afterwards."""
+
+    def __init__(
+        self,
+        model: Model,
+        drafter: Model | PromptLookup,
+        prompt: Prompt,
+        max_new_tokens: int = 64,
+        sampling: Sampling | None = None,
+        k: int | str = "auto",
+    ) -> None:
+        """Check everything and encode the prompt; nothing is computed yet. The arguments: see `speculative_generate`.
+
+        Raises:
+            ValueError: a wrong argument, or a draft whose tokens are not the model's.
+        """
+        super().__init__(model, prompt, max_new_tokens, sampling)
+        own_drafter = drafter_for(model, drafter, self.completion.most_cached)
+        table = TableCosts(model, own_drafter)
+        # The clock may decide only where the text does not depend on k.
+        self.clock = MeasuredCosts(table) if self.completion.sampling.temperature == 0 else None
+        self.speculation = Speculation(own_drafter, draft_length(k, own_drafter, self.clock or table))
+
+    def _next_steps(self) -> list[Step]:
+        """One round."""
+        answer, cache = self.completion, self.cache
+        assert cache is not None
+        started = perf_counter()
+        guesses = self.speculation.propose(answer)
+        drafted = perf_counter()
+        tokens = [*answer.sequence[cache.length :], *guesses]
+        logits = self.model.ops.to_host(forward_batch(self.model, [(tokens, cache)], [len(guesses) + 1]))
+        if self.clock:
+            self.clock.note(len(guesses), drafted - started, perf_counter() - drafted)
+        steps = self.speculation.settle(answer, logits)
+        cache.truncate(len(answer.sequence) - 1)  # all but the last token, which the next round feeds
+        return steps
+
+    def _output(self, timings: Timings) -> SpeculativeOutput:
+        plain, counts = super()._output(timings), self.speculation.counts
+        values = {field.name: getattr(plain, field.name) for field in fields(plain)}
+        return SpeculativeOutput(**values, proposed=counts.proposed, accepted=counts.accepted, rounds=counts.rounds)
+
+
+def draft_length(k: int | str, drafter: Drafter, costs: TableCosts | MeasuredCosts) -> DraftLength:
+    """The k that the user wants: a number, or "auto"."""
+    k = check_k(k)
+    return AdaptiveLength(costs, drafter.free) if k == "auto" else FixedLength(int(k))
+
+
+def speculative_generate(
+    model: Model,
+    drafter: Model | PromptLookup,
+    prompt: Prompt,
+    max_new_tokens: int = 64,
+    sampling: Sampling | None = None,
+    k: int | str = "auto",
+) -> SpeculativeOutput:
+    """Run one request to its end, with guesses of a drafter: fewer passes of the model for the same output.
+
+    Greedy text is that of `generate`, to the bit on the exact backend. Sampled text has the same distribution, but for
+    one seed it is another text: more random numbers are drawn.
+
+    Args:
+        model: the model whose output it is.
+        drafter: a smaller Model with the same tokens, `skip_layers(model)`, or `PromptLookup()`.
+        prompt, max_new_tokens, sampling: as in `generate`.
+        k: guesses in a round; "auto" follows what is accepted and what it costs, and stops where it would lose.
+
+    Raises:
+        ValueError: a wrong argument, or a draft whose tokens are not the model's.
+    """
+    generation = SpeculativeGeneration(model, drafter, prompt, max_new_tokens, sampling, k)
+    for _ in generation:
+        pass
+    assert isinstance(generation.output, SpeculativeOutput)
+    return generation.output

@@ -1,0 +1,27 @@
+"""Models without layers: the next token depends on the last one alone, and how can be chosen freely."""
+
+import dataclasses
+
+import numpy as np
+from tensors import ArrayTensor
+from test_checks import CONFIG
+
+from minillm.backends import get_backend
+from minillm.loading.checkpoint import Checkpoint
+from minillm.model import build
+
+
+def bigram_model(logits, backend="numpy", **config):
+    """A model whose logits after token t are row t of `logits`."""
+    vocab_size = len(logits)
+    config = dataclasses.replace(
+        CONFIG, vocab_size=vocab_size, hidden_size=vocab_size, num_hidden_layers=0, sliding_windows=(),
+        rms_norm_eps=0.0, tie_word_embeddings=False, **config,
+    )  # fmt: skip
+    tensors = {
+        "model.embed_tokens.weight": np.eye(vocab_size),
+        "model.norm.weight": np.full(vocab_size, vocab_size**-0.5),  # of a one-hot row: undone
+        "lm_head.weight": np.transpose(logits),
+    }
+    checkpoint = Checkpoint("bigrams", config, {name: ArrayTensor(value) for name, value in tensors.items()}, None)
+    return build(checkpoint, get_backend(backend), np.dtype("float64"))

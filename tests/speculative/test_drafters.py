@@ -1,0 +1,86 @@
+"""What the drafters propose, and which are refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from random_models import random_model
+from test_checks import CONFIG, MODEL
+from test_generation import TEXT_MODEL
+from tiny_tokenizer import llama2_tokenizer
+
+import minillm
+from minillm import PromptLookup, Sampling
+from minillm.drafters import ModelDrafter
+
+GENERATOR = np.random.default_rng(0)
+
+
+def looked_up(sequence, k):
+    return PromptLookup().propose(sequence, k, Sampling(), GENERATOR).tokens
+
+
+@pytest.mark.parametrize(
+    ("sequence", "k", "expected"),
+    [
+        ([1, 2, 3, 4, 9, 1, 2, 3], 2, [4, 9]),  # three tokens match
+        ([5, 3, 6, 2, 3, 7, 9, 2, 3], 1, [7]),  # two, which is better than one
+        ([3, 6, 3, 7, 9, 3], 2, [7, 9]),  # the latest of two
+        ([1, 2, 1], 5, [2, 1, 2, 1, 2]),  # on into its own guesses
+        ([4, 4], 3, [4, 4, 4]),
+        ([1, 2, 3], 4, []),
+        ([1], 4, []),
+    ],
+)
+def test_prompt_lookup(sequence, k, expected):
+    assert looked_up(sequence, k) == expected
+
+
+def test_prompt_lookup_is_certain():
+    draft = PromptLookup().propose([1, 2, 1], 2, Sampling(temperature=1.0), GENERATOR)
+    assert np.array_equal(draft.probs_of(0, 4), [0, 0, 1, 0])
+
+
+def test_a_draft_model_runs_each_verified_token_once():
+    """After a round in which everything was accepted it reads two tokens, otherwise one."""
+    drafter, read = ModelDrafter(MODEL, 16), []
+    assert drafter.propose([1, 2, 3], 2, Sampling(), GENERATOR).tokens == minillm.naive_decode(MODEL, [1, 2, 3], 2)
+    assert drafter.cache.length == 4  # the last guess was not fed
+    for sequence in ([1, 2, 3, 4], [1, 2, 3, 4, 5, 6]):
+        drafter.truncate(3)
+        read.append(len(sequence) - drafter.cache.length)
+        assert drafter.propose(sequence, 1, Sampling(), GENERATOR).tokens == minillm.naive_decode(MODEL, sequence, 1)
+    assert read == [1, 3]
+
+
+def test_a_draft_model_stops_where_its_context_ends():
+    drafter = ModelDrafter(MODEL, 100)
+    assert len(drafter.propose([1] * 14, 9, Sampling(), GENERATOR).tokens) == 3  # 14, and two that are fed back
+    assert len(ModelDrafter(MODEL, 100).propose([1] * 17, 9, Sampling(), GENERATOR).tokens) == 0
+
+
+def test_skipped_layers_share_the_others_weights():
+    config = dataclasses.replace(CONFIG, num_hidden_layers=6, sliding_windows=(None, 1, 2, 3, 4, 5))
+    model, _ = random_model(config, 0)
+    draft = minillm.skip_layers(model)
+    assert [id(layer) for layer in draft.layer_weights] == [id(model.layer_weights[n]) for n in (0, 2, 4, 5)]
+    assert draft.config.sliding_windows == (None, 2, 4, 5)
+    kept = minillm.skip_layers(model, range(6))
+    assert np.array_equal(minillm.forward(kept, [1, 2, 3]), minillm.forward(model, [1, 2, 3]))
+
+
+@pytest.mark.parametrize("kept", [[], [6], [-1], [1, 0], [0, 0]])
+def test_layers_that_cannot_be_kept(kept):
+    with pytest.raises(ValueError, match=r"layer|kept"):
+        minillm.skip_layers(MODEL, kept)
+
+
+def test_a_draft_with_another_vocabulary_is_refused():
+    wider, _ = random_model(dataclasses.replace(CONFIG, vocab_size=14), 0)
+    with pytest.raises(ValueError, match="vocabularies, of 14 and 13 tokens, are not the same; use"):
+        minillm.speculative_generate(MODEL, wider, [1])
+    other_words = dataclasses.replace(TEXT_MODEL, stored_tokenizer=llama2_tokenizer())
+    with pytest.raises(ValueError, match="are not the same"):
+        minillm.speculative_generate(TEXT_MODEL, other_words, [1])
+    same_words = dataclasses.replace(TEXT_MODEL)
+    assert minillm.speculative_generate(TEXT_MODEL, same_words, [1], 3).tokens
