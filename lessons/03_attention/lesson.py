@@ -74,6 +74,8 @@ predict(
 # weights, which are positive and add up to 1:
 #
 #     weights = softmax(mask(q k^T / sqrt(size)))
+#
+# In the code, -inf is minus infinity: a score that softmax turns into 0.
 
 # %%
 scores = q[:, 0] @ k[:, 0].T / np.sqrt(config.head_dim)  # [queries, keys]
@@ -85,9 +87,6 @@ print("their sum:", weights[-1].sum().round(3))
 minillms = minillm.attention_weights(model, ids, layer=0)[0]
 assert np.allclose(weights, minillms, atol=1e-4)
 
-# %% [markdown]
-# -inf, minus infinity, is a score that softmax turns into the weight 0.
-
 # %%
 predict(
     f"There are {n} tokens. Each may look at itself and at all before it. "
@@ -97,10 +96,8 @@ predict(
         n * n: "Those are all pairs, with the forbidden ones.",
         n * (n - 1) // 2: "A token may look at itself, too.",
     },
-    why="1 + 2 + ... + n = n(n+1)/2. The picture below is a triangle.",
+    why="1 + 2 + ... + n = n(n+1)/2. They form a triangle.",
 )
-
-# %%
 print(heatmap(mask.astype(float), words))
 
 # %% [markdown]
@@ -215,12 +212,9 @@ for tokens in (100, 500, 5_000, 50_000, 500_000):
 print("share of attention in the FLOPs of one pass over the text:")
 print(bars(shares, "%"))
 
-# %% [markdown]
-# So for texts of ordinary length attention is a small part of the arithmetic.
-#
-# ## The article's claims
-
 # %%
+print("For texts of ordinary length, attention is a small part.")
+print("And the article? These are its claims, one by one.")
 pairs = {size: size * (size + 1) // 2 for size in (100, 500)}
 growth = attention_flops(500) / attention_flops(100)
 whole = (attention_flops(500) + linear_flops(500)) / (
