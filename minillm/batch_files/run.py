@@ -15,17 +15,25 @@ from minillm.model import Model
 QUEUE = 64  # requests that wait in the engine; more would only take memory
 
 
-def fingerprint(model: Model, settings: Mapping[str, Any], line: PromptLine) -> str:
-    """What distinguishes a request from others: the model, the settings of the run, the prompt and its options.
+def model_fingerprint(model: Model) -> str:
+    """Tells versions of one name apart: by the config, the template, the final norm and some rows of the embedding."""
+    weights = [np.asarray(model.ops.to_host(array), np.float32) for array in (model.final_norm, model.embedding[:64])]
+    template = model.stored_tokenizer.chat_template if model.stored_tokenizer else None
+    return _hash(repr((model.config, template)).encode(), *(array.tobytes() for array in weights))
+
+
+def fingerprint(settings: Mapping[str, Any], line: PromptLine) -> str:
+    """What distinguishes a request from others: the settings of the run, the prompt and its options.
 
     Args:
-        model: of which the config, the final norm and some rows of the embedding tell versions of one name apart.
-        settings: whatever else changes answers, such as the model's name and the backend.
+        settings: whatever else changes answers: the model's name and fingerprint, the backend.
         line: the request.
     """
     asked = [settings, line.prompt, line.max_new_tokens, dataclasses.asdict(line.sampling)]
-    weights = [np.asarray(model.ops.to_host(array), np.float32) for array in (model.final_norm, model.embedding[:64])]
-    parts = [repr(model.config).encode(), *(array.tobytes() for array in weights), json.dumps(asked).encode()]
+    return _hash(json.dumps(asked).encode())
+
+
+def _hash(*parts: bytes) -> str:
     return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 

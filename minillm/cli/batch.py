@@ -108,12 +108,13 @@ def _parsed(lines: Iterable[tuple[int, bytes]], problems: Problems, options: arg
 def _answer(model: Any, lines: list[Any], problems: Problems, options: argparse.Namespace) -> int:
     """Answer the lines that have no answer yet."""
     from minillm.batch_files.answers import AnswerFile
-    from minillm.batch_files.run import answer_lines, fingerprint
+    from minillm.batch_files.run import answer_lines, fingerprint, model_fingerprint
     from minillm.batching import Engine
     from minillm.loading.progress import progress_on_stderr
 
     settings = {name: getattr(options, name) for name in ("model", "backend", "dtype", "raw")}
-    asked = {line.number: (fingerprint(model, settings, line), options.model, line.prompt) for line in lines}
+    settings["weights"] = model_fingerprint(model)
+    asked = {line.number: (fingerprint(settings, line), options.model, line.prompt) for line in lines}
     with AnswerFile(Path(options.out)) as answers:
         answers.check_asked(asked)
         missing = [line for line in lines if line.number not in answers.answered]

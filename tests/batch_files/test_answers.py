@@ -45,6 +45,7 @@ def test_a_file_cut_at_any_byte_keeps_its_whole_lines(path, written):
         whole = written[:cut].count(b"\n")
         with AnswerFile(path) as file:
             assert list(file.answered) == [answer["line"] for answer in ANSWERS[:whole]]
+            assert path.read_bytes() == b"".join(written.splitlines(keepends=True)[:whole])
             for answer in ANSWERS[whole:]:
                 file.append(answer)
         assert path.read_bytes() == written

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 from test_checks import MODEL
-from test_generation import TEXT_MODEL
+from test_generation import TEXT_MODEL, text_model
 
 import minillm
 from minillm import Engine, Sampling
@@ -67,20 +67,23 @@ CHANGES = {
 
 
 def test_the_number_of_a_line_and_its_id_do_not_change_the_request():
-    assert run.fingerprint(MODEL, {}, LINE) == run.fingerprint(MODEL, {}, dataclasses.replace(LINE, number=2, id="x"))
+    assert run.fingerprint({}, LINE) == run.fingerprint({}, dataclasses.replace(LINE, number=2, id="x"))
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
 def test_whatever_changes_the_answer_changes_the_fingerprint(change):
-    assert run.fingerprint(MODEL, {}, LINE) != run.fingerprint(MODEL, {}, dataclasses.replace(LINE, **change))
+    assert run.fingerprint({}, LINE) != run.fingerprint({}, dataclasses.replace(LINE, **change))
+    assert run.fingerprint({}, LINE) != run.fingerprint({"raw": True}, LINE)
 
 
-def test_another_model_or_setting_changes_the_fingerprint():
-    config = dataclasses.replace(MODEL.config, rms_norm_eps=1e-4)
+def test_another_version_of_a_model_has_another_fingerprint():
+    config = dataclasses.replace(TEXT_MODEL.config, rms_norm_eps=1e-4)
     others = [
-        dataclasses.replace(MODEL, final_norm=MODEL.final_norm * np.float64(1.5)),
-        dataclasses.replace(MODEL, embedding=MODEL.embedding * np.float64(1.5)),
-        dataclasses.replace(MODEL, config=config),
+        dataclasses.replace(TEXT_MODEL, final_norm=TEXT_MODEL.final_norm * np.float64(1.5)),
+        dataclasses.replace(TEXT_MODEL, embedding=TEXT_MODEL.embedding * np.float64(1.5)),
+        dataclasses.replace(TEXT_MODEL, config=config),
+        text_model("{{ messages[0].content }}"),
+        MODEL,
     ]
-    found = {run.fingerprint(model, {}, LINE) for model in (MODEL, *others)}
-    assert len(found | {run.fingerprint(MODEL, {"raw": True}, LINE)}) == 5
+    assert run.model_fingerprint(TEXT_MODEL) == run.model_fingerprint(text_model())
+    assert len({run.model_fingerprint(model) for model in (TEXT_MODEL, *others)}) == 6

@@ -86,11 +86,11 @@ def test_other_misuse(call, arguments, expected):
 def test_no_command_shows_the_help(call):
     result = call()
     assert (result.code, result.out) == (2, "")
-    for command in ("generate", "chat", "models", "exactness", "bench", "--version"):
+    for command in ("generate", "chat", "batch", "models", "exactness", "bench", "--version"):
         assert command in result.err
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["chat"], ["models"], ["bench"], ["exactness"]])
+@pytest.mark.parametrize("command", [[], ["generate"], ["chat"], ["batch"], ["models"], ["bench"], ["exactness"]])
 def test_every_command_has_help(call, command):
     result = call(*command, "--help")
     assert (result.code, result.err) == (0, "")
