@@ -161,3 +161,9 @@ def check_k(k: Any) -> int | str:
             raise ValueError(f"k is {shown(k)}; expected a whole number of at least 1, or 'auto'")
         return k
     return check_whole("k", k, 1)
+
+
+def draft_length(k: int | str, drafter: Drafter, costs: Costs) -> DraftLength:
+    """The k that the user wants: a number, or "auto"."""
+    k = check_k(k)
+    return AdaptiveLength(costs, drafter.free) if k == "auto" else FixedLength(int(k))

@@ -3,10 +3,19 @@
 import argparse
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from minillm.cli.options import add_model_options, add_sampling_options, max_new_tokens_from, sampling_from
 from minillm.cli.printing import bytes_text, print_json, seconds_text, show, write
+from minillm.cli.speculative import (
+    StepWriter,
+    add_speculative_options,
+    check_speculative_options,
+    speculative_generation,
+    speculative_record,
+    speculative_rows,
+)
 
 LONGEST_INPUT = 10_000_000  # bytes; far more than any context
 
@@ -23,6 +32,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--logprobs", type=int, metavar="N", help="with --json: the N best tokens at each step")
     add_model_options(parser)
     add_sampling_options(parser)
+    add_speculative_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -39,14 +49,17 @@ def run(options: argparse.Namespace) -> int:
     if options.show_phases:
         _show_phases(generation)
         return 0
+    writer = StepWriter() if options.speculative and not options.json else None
     for step in generation:
-        if not options.json:
+        if writer:
+            writer(step)
+        elif not options.json:
             write(step.text)
     if options.json:
         print_json(_record(generation, text, options))
     else:
-        write("\n")
-        _print_table(generation)
+        writer.finish() if writer else write("\n")
+        _print_table(generation, speculative_rows(generation.output) if writer else [])
     return 0
 
 
@@ -55,6 +68,7 @@ def _check_combination(options: argparse.Namespace) -> None:
         raise ValueError("--logprobs is shown in JSON only; add --json, or use --show-phases instead")
     if options.show_phases and options.json:
         raise ValueError("--show-phases is a display; leave --json out, or use --json --logprobs instead")
+    check_speculative_options(options)
 
 
 def _read_stdin() -> str:
@@ -75,7 +89,10 @@ def _request(model: Any, text: str, sampling: Any, options: argparse.Namespace) 
     chat = not options.raw and model.tokenizer.chat_template is not None
     prompt = encode_prompt(model, [{"role": "user", "content": text}] if chat else text)
     room = model.config.max_position_embeddings - len(prompt) + 1  # the last new token is never fed back
-    return Generation(model, prompt, max_new_tokens_from(options, room), sampling, not options.no_cache)
+    new_tokens = max_new_tokens_from(options, room)
+    if options.speculative:
+        return speculative_generation(model, prompt, new_tokens, sampling, options)
+    return Generation(model, prompt, new_tokens, sampling, not options.no_cache)
 
 
 def _rate(tokens: int, seconds: float) -> float:
@@ -97,12 +114,14 @@ def _record(generation: Any, text: str, options: argparse.Namespace) -> dict[str
         "decode_tokens_per_s": _rate(len(out.tokens) - 1, out.timings.decode_s),
         "kv_cache_bytes": out.kv_cache_bytes,
     }
+    if options.speculative:
+        record |= speculative_record(out)
     if out.logprobs:
         record["logprobs"] = [{"token": t.token, "logprob": t.logprob, "best": t.best} for t in out.logprobs]
     return record
 
 
-def _print_table(generation: Any) -> None:
+def _print_table(generation: Any, more_rows: Sequence[tuple[str, str]] = ()) -> None:
     from rich.table import Table
 
     out = generation.output
@@ -116,6 +135,7 @@ def _print_table(generation: Any) -> None:
         ("prefill", f"{prefill:.1f} tokens/s"),
         ("decode", f"{decode:.1f} tokens/s"),
         ("KV cache", _cache_text(generation)),
+        *more_rows,
     ]
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")
