@@ -34,22 +34,17 @@ print(f"{cache.length} of {cache.capacity} places are in use")
 # %%
 heads, size = config.num_key_value_heads, config.head_dim
 layers = config.num_hidden_layers
+numbers = 2 * layers * heads * size
+group = config.num_attention_heads // heads
 predict(
     f"{layers} layers, {config.num_attention_heads} query heads, {heads} key "
     f"heads, {size} numbers in a head, 4 bytes a number. How many bytes does "
     "one token take in the cache?",
     answer=cache.nbytes // cache.capacity,
     mistakes={
-        layers * heads * size * 4: "Keys *and* values.",
-        2
-        * layers
-        * heads
-        * size: "Those are numbers. A number has 4 bytes.",
-        2
-        * layers
-        * config.num_attention_heads
-        * size
-        * 4: "Queries are not kept. Count key heads.",
+        numbers * 2: "Keys *and* values.",
+        numbers: "Those are numbers. Each has 4 bytes.",
+        numbers * 4 * group: "Queries are not kept. Count key heads.",
     },
     why="2 (key and value) · layers · key heads · size · bytes. It is "
     "measured: the bytes of the two arrays, divided by the places.",
@@ -208,9 +203,9 @@ print(table(["", "weights, GB", "tokens on an 80 GB GPU"], rows))
 # ## The article's claims
 
 # %%
-W = 2 * 6_607_077_376
+W = 2 * 6_607_077_376  # bytes of 7B's weights; the FLOPs of a step, too
 pass_501 = 2 * 6_476_005_376 * 501 + 2 * 32 * 4096 * 501 * 502
-step_501 = W + 4 * 32 * 4096 * 501  # FLOPs: 2 a weight, too
+step_501 = W + 4 * 32 * 4096 * 501  # the second part is attention
 recompute = pass_501 / 312e12
 seven, seventy = kv_bytes(32, 32, 128), kv_bytes(80, 8, 128)
 claim(
