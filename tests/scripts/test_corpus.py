@@ -12,7 +12,7 @@ import pytest
 import train_tokenizer
 from corpus import consistency, facts, patterns, probes, stories, sums
 from corpus.story_words import GIRLS
-from make_corpus import MIXTURE, TOKENIZER, make_corpus, write_jsonl
+from make_corpus import FINISH_MIXTURE, MIXTURE, TOKENIZER, make_corpus, write_jsonl
 from tokenizers import Tokenizer as RustTokenizer
 
 from minillm.loading.tokenizer import Tokenizer
@@ -65,7 +65,7 @@ def test_the_corpus_does_not_depend_on_the_hash_seed():
 
 def test_tokens_come_near_to_the_number_asked_and_to_the_mixture(corpus, tokenizer):
     counts = {kind: sum(len(e.ids) + 1 for e in tokenizer.encode_batch(of_kind(corpus[0], kind))) for kind in MIXTURE}
-    assert sum(MIXTURE.values()) == pytest.approx(1)
+    assert sum(MIXTURE.values()) == pytest.approx(1) == sum(FINISH_MIXTURE.values())
     for kind, share in MIXTURE.items():
         assert counts[kind] == pytest.approx(400_000 * share, rel=0.12), kind
 
@@ -95,6 +95,7 @@ def test_lists_are_right_and_held_out_ones_never_shown(corpus, kind):
 
 def test_nothing_held_out_is_in_training(corpus, tokenizer):
     train, heldout = ({text for _, text in part} for part in corpus)
+    train |= {text for _, text in make_corpus(100_000, "3 finish", tokenizer, FINISH_MIXTURE)[0]}
     assert not train & heldout
     asked = re.findall(r"(\d+) (?:\+|plus) (\d+)", "\n".join(train))
     assert len(asked) > 3000 and not any(sums.is_heldout(int(a), int(b)) for a, b in asked)
