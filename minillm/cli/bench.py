@@ -22,6 +22,7 @@ def add_parser(commands: Any) -> None:
     add("--rounds", type=int, default=5, metavar="R", help="alternating rounds (default 5)")
     add("--threads", type=int, metavar="N", help="threads of every engine (default: the environment's, or all cores)")
     add("--scaling", action="store_true", help="also measure how time grows with context, prompt and batch; minutes")
+    add("--speculative", action="store_true", help="measure speculative decoding against plain decoding, and only that")
     add("--exact", action="store_true", help="also measure what the exact backend costs")
     add("--batching", action="store_true", help="also measure the engine beside a plain loop, and whole loads; minutes")
     add("--plot", metavar="FILE.svg", help="draw each phase against its limit")
@@ -31,6 +32,10 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print."""
+    if options.speculative:
+        from minillm.cli.bench_speculation import run_speculation
+
+        return run_speculation(options)
     from minillm.backends.threads import default_threads
     from minillm.benchmark.batching_record import measure_batching
     from minillm.benchmark.run import Plan, run_benchmark
