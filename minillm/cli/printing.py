@@ -35,6 +35,7 @@ def show(*renderables: Any) -> None:
     """What rich draws, as wide as the terminal, to stdout; nothing is cut, and a failure to write is an OSError."""
     from rich.console import Console
 
+    sys.stdout.flush()  # what was printed before: rich would flush it too, and end the process at a closed pipe
     console = Console(highlight=False, markup=False)
     console.width = max(console.width, NARROWEST)
     with console.capture() as drawn:
