@@ -219,12 +219,10 @@ class CacheSchedules(RuleBasedStateMachine):
 def run_property(holds: Property, engines: st.SearchStrategy[Engine], examples: int = 60) -> None:
     """Look for a counterexample; the AssertionError of the smallest is raised. The same every time."""
 
-    @_settings(examples)
-    @given(data=st.data())
     def look(data: st.DataObject) -> None:
         holds(data.draw(engines), data)
 
-    look()
+    _settings(examples)(given(data=st.data())(look))()
 
 
 def run_schedules(drawn: st.SearchStrategy[Engine], examples: int = 30) -> None:

@@ -53,8 +53,8 @@ def test_the_smallest_schedule_is_shown(tmp_path):
     _, told = broken_by(bughunt.planted(bughunt.find_bug(8)), tmp_path)
     lines = told.splitlines()
     assert lines[0] == "a model of 1 layers, 1 heads over 1 key/value heads of 4, vocabulary 11:"
-    assert lines[1:4] == ["    a = new_cache()", "    b = new_cache()", "    batch([([0], a), ([0], b)])"]
-    assert lines[4].startswith("the last logits are not the reference's for the tokens [0]: at id ")
+    assert lines[1:4] == ["    a = new_cache()", "    b = new_cache()", "    batch([([0], a), ([1], b)])"]
+    assert lines[4].startswith("the last logits are not the reference's for the tokens [1]: at id ")
 
 
 def test_any_schedule_finds_it_too(tmp_path):
