@@ -86,7 +86,7 @@ class EngineUnderTest:
         """Append one token."""
         return self._call(f"decode({token}, {self._name(cache)})", self.engine.decode, token, cache)
 
-    def batch(self, batch: Sequence[tuple[Sequence[int], Any]]) -> Sequence[Array]:
+    def batch(self, batch: Sequence[tuple[Sequence[int], Any]]) -> Array:
         """Append to several caches at once."""
         shown = ", ".join(f"({list(tokens)}, {self._name(cache)})" for tokens, cache in batch)
         pairs = [(list(tokens), cache) for tokens, cache in batch]

@@ -38,7 +38,7 @@ class Engine(Protocol):
     def decode(self, token: int, cache: Any) -> Array:
         """Append one token; the logits `[vocab]` after it."""
 
-    def batch(self, batch: Sequence[tuple[Sequence[int], Any]]) -> Sequence[Array]:
+    def batch(self, batch: Sequence[tuple[Sequence[int], Any]]) -> Array:
         """Append new tokens to several caches at once; the logits `[vocab]` after the last of each."""
 
     def truncate(self, cache: Any, length: int) -> None:

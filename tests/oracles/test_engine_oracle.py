@@ -20,8 +20,8 @@ def test_transformers_cache(holds):
 
 def test_a_cache_that_is_not_cropped_is_found(tmp_path):
     text = ENGINE.read_text()
-    assert "cache.crop(length)" in text
-    (tmp_path / "engine.py").write_text(text.replace("cache.crop(length)", "pass"))
+    assert "cache.crop(length - cache.get_seq_length())" in text
+    (tmp_path / "engine.py").write_text(text.replace("cache.crop(length - cache.get_seq_length())", "pass"))
     engines, _ = load_engine(tmp_path / "engine.py")
     [holds] = [holds for holds in PROPERTIES if holds.__name__ == "truncated_tokens_were_never_there"]
     with pytest.raises(AssertionError, match="truncate"):

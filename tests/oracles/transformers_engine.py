@@ -33,7 +33,8 @@ class Engine:
         return self.prefill([token], cache)
 
     def truncate(self, cache, length):
-        cache.crop(length)
+        if length < cache.get_seq_length():
+            cache.crop(length - cache.get_seq_length())  # below 0: how many to remove
 
     def fork(self, cache):
         return copy.deepcopy(cache)
