@@ -40,6 +40,14 @@ def add_parser(commands: Any) -> None:
         if name == "solution":
             action.add_argument("--give-up", action="store_true", help="show it before you have passed")
         action.set_defaults(run=run)
+    hunt = actions.add_parser(
+        "bughunt", help="find the planted bug in an engine", description="An engine with one bug: find its line."
+    )
+    hunt.add_argument("which", metavar="N", nargs="?", default="1", help="which bug (default 1)")
+    hunt.add_argument("--answer", metavar="FUNCTION:LINE", help="where you think it is")
+    hunt.add_argument("--dir", default=".", metavar="DIR", help="where the engine is written (default: here)")
+    hunt.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    hunt.set_defaults(run=_bughunt)
 
 
 def _open(options: argparse.Namespace) -> Any:
@@ -196,4 +204,31 @@ def _status(options: argparse.Namespace) -> int:
         state += ", gave up" if progress.gave_up else ""
         table.add_row(str(exercise.lesson), exercise.label, state, str(progress.attempts), str(progress.hints))
     show(table, f"{passed} of {len(exercises)} passed")
+    return 0
+
+
+def _bughunt(options: argparse.Namespace) -> int:
+    from minillm.checks import check_whole
+    from minillm.classroom.bughunt import all_bugs, answer, hunt_file
+
+    if not options.which.isdecimal():
+        raise ValueError(f"there is no hunt {options.which[:40]!r}; expected a number from 1 to {len(all_bugs())}")
+    number = check_whole("N", int(options.which), 1, len(all_bugs()))
+    if options.answer:
+        found, text = answer(number, options.answer)
+        if options.json:
+            print_json({"hunt": number, "found": found, "text": text})
+        else:
+            write(f"{text}\n")
+        return 0 if found else 1
+    file = hunt_file(Path(options.dir), number)
+    if options.json:
+        print_json({"hunt": number, "hunts": len(all_bugs()), "file": str(file)})
+        return 0
+    write(
+        f"{file} is a small engine with one bug. See what it does:\n"
+        f"    pytest --minillm-engine {file}\n"
+        f"Then say where it is:\n"
+        f"    minillm exercise bughunt {number} --answer FUNCTION:LINE\n"
+    )
     return 0

@@ -39,6 +39,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--n", type=int, default=1, metavar="N", help="give N answers, which share the prompt's blocks")
     parser.add_argument("--show-phases", action="store_true", help="show tokens, prefill and each decode step")
     parser.add_argument("--logprobs", type=int, metavar="N", help="with --json: the N best tokens at each step")
+    parser.add_argument("--with", dest="with_", metavar="DIR", help="use your passed exercises of this folder")
     add_model_options(parser)
     add_sampling_options(parser)
     add_speculative_options(parser)
@@ -46,7 +47,20 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Load, generate, print."""
+    """Load, generate, print; with the learner's functions in the place of ours, if asked for."""
+    if options.with_ is None:
+        return _run(options)
+    from pathlib import Path
+
+    from minillm.classroom.plug_in import plugged_in
+
+    with plugged_in(Path(options.with_)) as names:
+        options.backend = "plain"  # the one that calls these functions as they are
+        print(f"In this process, on the plain backend, yours are used: {', '.join(names)}", file=sys.stderr)
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     from minillm.cli.samples import run_samples
     from minillm.generation import Generation
     from minillm.model import load

@@ -9,6 +9,7 @@ import signal
 import pytest
 from exercise_files import solve, write_body
 
+from minillm.classroom.bughunt import find_bug, place_of
 from minillm.classroom.exercise import all_exercises, find_exercise
 
 BROKEN = "return np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)"
@@ -162,3 +163,43 @@ def test_watch_checks_what_is_saved_and_ends_quietly(spawn, folder):
     assert "expected text in UTF-8" in read_until(child, "next")
     child.send_signal(signal.SIGINT)
     assert (child.wait(30), child.stderr.read()) == (130, b"\n")
+
+
+def test_the_bug_hunt(call, tmp_path):
+    result = call("exercise", "bughunt", 5, "--dir", tmp_path)
+    assert (result.code, (tmp_path / "hunt_5.py").exists()) == (0, True)
+    assert "pytest --minillm-engine" in result.out
+    function, line = place_of(find_bug(5))
+    assert call("exercise", "bughunt", 5, "--answer", f"{function}:{line + 2}").code == 1
+    result = call("exercise", "bughunt", 5, "--answer", f"{function}:{line}")
+    assert (result.code, find_bug(5).meaning in result.out) == (0, True)
+    for wrong in (["99"], ["x"], ["1", "--answer", "attend"], ["1", "--dir", tmp_path / "nowhere"]):
+        result = call("exercise", "bughunt", *wrong)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+
+
+def test_generate_with_the_learners_functions(call, folder):
+    """Right ones give the same text; a wrong one shows; what is not passed is not used."""
+    prompt = ("generate", "Once upon a time", "--model", "story-draft", "--max-new-tokens", 8, "--json")
+    at = ("--dir", folder)
+    result = call(*prompt, "--with", folder)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "nothing to plug in; pass at least one of the exercises softmax, rope, causal_mask, attention" in result.err
+    for name in ("softmax", "rope", "causal_mask", "attention"):
+        solve(folder, name)
+        assert call("exercise", "check", name, *at).code == 0
+    expected = json.loads(call(*prompt, "--backend", "plain").out)["tokens"]
+    result = call(*prompt, "--with", folder)
+    assert (
+        result.err == "In this process, on the plain backend, yours are used: softmax, rope, causal_mask, attention\n"
+    )
+    assert json.loads(result.out)["tokens"] == expected
+    write_body(folder, "attention", "return q * 0")
+    assert json.loads(call(*prompt, "--with", folder).out)["tokens"] != expected
+    write_body(folder, "attention", "return 1 / 0")
+    result = call(*prompt, "--with", folder)
+    assert (result.code, result.err.splitlines()[1:]) == (
+        2, ["minillm: 06_attention.py: ZeroDivisionError: division by zero"]
+    )  # fmt: skip
+    call("exercise", "check", "attention", *at)
+    assert json.loads(call(*prompt, "--with", folder).out)["tokens"] == expected  # it is ours again
