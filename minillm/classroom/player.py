@@ -110,7 +110,7 @@ class Player:
 
     def _asker(self, number: int) -> Asker:
         def ask_and_note(question: Question) -> None:
-            self.progress.answers[str(number)] = ask(question)
+            self.progress.answers.setdefault(str(number), ask(question))  # the first time counts
 
         return ask_and_note
 
