@@ -118,7 +118,7 @@ def batches_from(text: str) -> list[int]:
     return batches if batches[-1] == end else [*batches, end]
 
 
-def check_number(name: str, value: float, low: float, high: float) -> float:
+def check_number(name: str, value: float, low: int | float, high: int | float) -> float:
     """A finite number in a range.
 
     Raises:
