@@ -40,12 +40,12 @@ class ShowVersion(argparse.Action):
 
 def make_parser() -> Parser:
     """The parser of all commands."""
-    from minillm.cli import bench, chat, claims, estimate, exactness, generate, models
+    from minillm.cli import bench, chat, claims, estimate, exactness, generate, models, papers
 
     parser = Parser(prog="minillm", description="How LLM inference works, in Python and NumPy.")
     parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for command in (generate, chat, models, estimate, claims, exactness, bench):
+    for command in (generate, chat, models, estimate, claims, papers, exactness, bench):
         command.add_parser(commands)
     return parser
 
