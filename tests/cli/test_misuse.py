@@ -87,7 +87,10 @@ def test_no_command_shows_the_help(call):
         assert command in result.err
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["chat"], ["models"], ["bench"], ["exactness"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["generate"], ["chat"], ["models"], ["bench"], ["exactness"], ["estimate"], ["claims"], ["papers"]],
+)
 def test_every_command_has_help(call, command):
     result = call(*command, "--help")
     assert (result.code, result.err) == (0, "")
