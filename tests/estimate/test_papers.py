@@ -80,8 +80,8 @@ def test_every_id_is_there_once():
 
 
 def test_an_unknown_figure_names_the_closest():
-    with pytest.raises(ValueError, match=r"no figure 'lev-table'; .*did you mean lev-table1\?"):
-        find_figure("lev-table")
+    with pytest.raises(ValueError, match=r"no figure 'lev-tabel1'; .*did you mean lev-table1\?"):
+        find_figure("lev-tabel1")
 
 
 def test_the_command(capsys):
