@@ -54,8 +54,9 @@ def products_bytes_per_s(config: ModelConfig) -> float:
     shapes = [*(layer * layers), (dim, config.vocab_size)]
     matrices = [ops.prepare(np.full(shape[::-1], 0.01, DTYPE).T) for shape in shapes]
     rows = {inner: np.ones((1, inner), DTYPE) for inner, _ in shapes}
-    seconds = _least_s(lambda: [ops.linear(rows[len(matrix)], matrix) for matrix in matrices])
-    return float(sum(matrix.nbytes for matrix in matrices) / seconds)
+    pairs = [(rows[inner], matrix) for (inner, _), matrix in zip(shapes, matrices, strict=True)]
+    seconds = _least_s(lambda: [ops.linear(row, matrix) for row, matrix in pairs])
+    return float(sum(DTYPE.itemsize * inner * out for inner, out in shapes) / seconds)
 
 
 def overheads_s() -> tuple[float, float]:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from minillm.estimate.report import Workload
     from minillm.estimate.serving import Serving
 
-VIEWS = ("one", "compare", "sweep")
+VIEWS = ("one", "compare", "sweep", "serve")
 MOST_TOKENS, MOST_BATCH, MOST_GPUS = 10_000_000, 100_000, 4096
 
 
@@ -25,7 +25,13 @@ def add_parser(commands: Any) -> None:
         description="Memory, time and cost of a model on a GPU, from its config alone, and what bounds each.",
     )
     add = parser.add_argument
-    add("view", nargs="?", default="one", metavar="VIEW", help="one (default), compare (GPUs) or sweep (batches)")
+    add(
+        "view",
+        nargs="?",
+        default="one",
+        metavar="VIEW",
+        help="one (default), compare (GPUs), sweep (batches) or serve (requests that arrive)",
+    )
     add("--model", default="llama-2-7b", help="a name, a folder, a config.json, a .gguf file, or hf:org/name")
     add("--gpu", default="a100", help="a GPU of the table, or this-machine, which is measured (default a100)")
     add("--gpus", default="all", metavar="G,...", help="compare: the GPUs (default all)")
@@ -38,6 +44,11 @@ def add_parser(commands: Any) -> None:
     add("--price", type=float, metavar="D", help="dollars an hour of one GPU (default: the table's, if it has one)")
     add("--mfu", type=float, default=1.0, metavar="F", help="share of the peak arithmetic that is reached (default 1)")
     add("--mbu", type=float, default=1.0, metavar="F", help="share of the peak bandwidth that is reached (default 1)")
+    add("--requests", type=int, default=300, metavar="N", help="serve: how many arrive (default 300)")
+    add("--burst", type=int, default=1, metavar="N", help="serve: so many arrive at once (default 1)")
+    add("--trace", metavar="FILE", help="serve: arrivals from a CSV file with columns at_s,prompt,new_tokens")
+    add("--replicas", type=int, default=1, metavar="N", help="serve: copies of the server (default 1)")
+    add("--target", type=float, metavar="S", help="serve: how many replicas keep 95%% of first tokens below S seconds")
     add("--explain", action="store_true", help="show each formula with its numbers put in")
     add("--plot", metavar="FILE.svg", help="draw the roofline with this workload's points")
     add("--json", action="store_true", help="print one JSON object instead of text")
@@ -46,12 +57,13 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check everything, estimate, print."""
+    from minillm.cli.estimate_serve import serve
     from minillm.cli.estimate_views import compare, one, sweep
 
     if options.view not in VIEWS:
         raise ValueError(f"view is {options.view[:40]!r}; expected one of {', '.join(VIEWS)}")
     _check_plot(options.plot)
-    {"one": one, "compare": compare, "sweep": sweep}[options.view](options)
+    {"one": one, "compare": compare, "sweep": sweep, "serve": serve}[options.view](options)
     return 0
 
 
@@ -118,7 +130,7 @@ def batches_from(text: str) -> list[int]:
     return batches if batches[-1] == end else [*batches, end]
 
 
-def check_number(name: str, value: float, low: float, high: float) -> float:
+def check_number(name: str, value: float, low: int | float, high: int | float) -> float:
     """A finite number in a range.
 
     Raises:

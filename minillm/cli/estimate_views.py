@@ -98,7 +98,7 @@ def _show_lines(report: Report, explain: bool) -> None:
     show(table)
 
 
-def bar_lines(parts_s: Mapping[str, float]) -> list[str]:
+def bar_lines(parts_s: Mapping[str, int | float]) -> list[str]:
     """Where the time goes: a bar, and what its parts are."""
     total = sum(parts_s.values())
     ends, bar, reached = 0.0, "", 0

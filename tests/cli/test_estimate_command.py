@@ -106,3 +106,39 @@ def test_this_machine_is_measured(call, model_folder):
 )
 def test_mistakes_are_one_line(call, arguments, expected):
     assert_refused(call("estimate", *arguments), expected)
+
+
+def test_serve_shows_schedules_beside_each_other(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    result = call("estimate", "serve", "--rps", 4, "--requests", 40, "--output", 20, "--target", 0.5)
+    assert (result.code, result.err) == (0, "")
+    for part in ("static batches of 32", "continuous, whole prompts", "Little's law", "1 replicas keep 95%"):
+        assert part in " ".join(result.out.split())
+
+
+def test_serve_says_when_nothing_settles(call):
+    record = json.loads(call("estimate", "serve", "--rps", 110, "--requests", 120, "--output", 4, "--json").out)
+    for run in record["schedules"].values():
+        assert run["grows"] and run["mean_number"] == pytest.approx(run["rate_times_latency"])
+
+
+def test_serve_reads_a_trace(call, tmp_path):
+    (tmp_path / "trace.csv").write_text("at_s,prompt,new_tokens\n0,100,5\n0.5,100,5\n")
+    record = json.loads(call("estimate", "serve", "--trace", tmp_path / "trace.csv", "--json").out)
+    assert all(run["tokens_per_s"] > 0 for run in record["schedules"].values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "serve needs arrivals; expected --rps R, or --trace FILE"),
+        (["--rps", "1", "--requests", "0"], "--requests is 0; expected"),
+        (["--rps", "1", "--burst", "0"], "--burst is 0; expected"),
+        (["--rps", "1", "--replicas", "0"], "--replicas is 0; expected"),
+        (["--rps", "1", "--target", "-1"], "--target is -1; expected a number from"),
+        (["--rps", "1", "--model", "llama-2-70b"], "does not fit beside the weights"),
+        (["--trace", "/nowhere/trace.csv"], "No such file"),
+    ],
+)
+def test_serve_mistakes_are_one_line(call, arguments, expected):
+    assert_refused(call("estimate", "serve", *arguments), expected)

@@ -90,7 +90,13 @@ def test_no_command_shows_the_help(call):
         assert command in result.err
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["chat"], ["batch"], ["models"], ["bench"], ["exactness"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *([], ["generate"], ["chat"], ["batch"], ["models"], ["bench"], ["exactness"], ["lesson"]),
+        *(["exercise"], ["course"], ["estimate"], ["claims"], ["papers"]),
+    ],
+)
 def test_every_command_has_help(call, command):
     result = call(*command, "--help")
     assert (result.code, result.err) == (0, "")

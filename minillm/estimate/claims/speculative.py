@@ -4,6 +4,7 @@ import numpy as np
 
 from minillm.estimate.claims.experiments import prompt_ids, small_model, watched_passes
 from minillm.estimate.claims.ledger import Finding, Section, Verdict, finding
+from minillm.estimate.speculation import speedup, tokens_per_round
 
 section = Section("Speculative decoding")
 
@@ -78,29 +79,19 @@ def spec_confidence(p: float = 0.05, q: float = 0.04, other_p: float = 0.4, othe
     )
 
 
-def _tokens_per_round(acceptance: float, k: int) -> float:
-    """1 + a + ... + a^K = (1 - a^(K+1)) / (1 - a): the guesses accepted, and one token of the full model."""
-    return float(sum(acceptance**i for i in range(k + 1)))
-
-
-def _speedup(acceptance: float, k: int, draft_cost: float) -> float:
-    """Tokens of a round over its time in steps of the full model."""
-    return _tokens_per_round(acceptance, k) / (1 + k * draft_cost)
-
-
 @section.claim(
     "spec-1-plus-k", "instead of computing 1 token per forward pass, compute 1 + K tokens per forward pass", runs=True
 )
 def spec_1_plus_k(k: int = 4, acceptance: float = 0.8, lower: float = 0.6, rounds: int = 20_000) -> Finding:
     """The tokens of a round by formula, and counted in simulated rounds."""
     rounds, k = min(max(100, rounds), 200_000), min(k, 100)
-    expected = _tokens_per_round(acceptance, k)
+    expected = tokens_per_round(acceptance, k)
     guesses = np.random.default_rng(0).random((rounds, k)) < acceptance
     counted = 1 + float(np.logical_and.accumulate(guesses, axis=1).sum(axis=1).mean())
     return finding(
         Verdict.TRUE if expected > k + 0.9 else Verdict.IMPRECISE,
         "the best case, when all guesses are accepted",
-        f"K={k}: {expected:.2f} tokens a round at acceptance {acceptance:g}, {_tokens_per_round(lower, k):.2f} at "
+        f"K={k}: {expected:.2f} tokens a round at acceptance {acceptance:g}, {tokens_per_round(lower, k):.2f} at "
         f"{lower:g}",
         f"(1 - {acceptance:g}^{k + 1}) / (1 - {acceptance:g}) = {expected:.2f}",
         f"counted in {rounds:,} simulated rounds: {counted:.2f}",
@@ -110,13 +101,13 @@ def spec_1_plus_k(k: int = 4, acceptance: float = 0.8, lower: float = 0.6, round
 @section.claim("spec-20-40", "In practice, speculative decoding speeds up inference by 20-40%")
 def spec_20_40(k: int = 4, draft_cost: float = 0.1, many: int = 8) -> Finding:
     """The speed-up by acceptance, where verifying K + 1 tokens takes as long as one step."""
-    ups = {acceptance: _speedup(acceptance, k, draft_cost) for acceptance in (0.4, 0.5, 0.8)}
-    loses = _speedup(0.4, many, draft_cost)
+    ups = {acceptance: speedup(acceptance, k, draft_cost) for acceptance in (0.4, 0.5, 0.8)}
+    loses = speedup(0.4, many, draft_cost)
     return finding(
         Verdict.TRUE if 1.2 <= min(ups.values()) and max(ups.values()) <= 1.4 else Verdict.IMPRECISE,
         "0.9x to 3x, by acceptance",
         ", ".join(f"acceptance {a:g} {up:.2f}x" for a, up in ups.items()) + f"; K={many} at 0.4 {loses:.2f}x",
-        *(f"K={k}, draft cost {draft_cost:g}: {_tokens_per_round(a, k):.2f} / {1 + k * draft_cost:g} = {up:.2f}"
+        *(f"K={k}, draft cost {draft_cost:g}: {tokens_per_round(a, k):.2f} / {1 + k * draft_cost:g} = {up:.2f}"
           for a, up in ups.items()),
         "published: 2-3x (T5-XXL), 2-2.5x (Chinchilla), 1.92x (gpt-fast)",
     )  # fmt: skip
