@@ -60,7 +60,7 @@ class Tiles:
         """In groups of rows that are small enough not to be copied; each tile serves all of them while it is near."""
         rows, inner = x.shape
         most = max(1, NOT_COPIED // (inner * WIDTH))  # rows of a group
-        groups = -(-rows // most)
+        groups = max(1, -(-rows // most))
         size = -(-rows // groups)
         product = np.empty((groups * size, len(self.tiles), WIDTH), x.dtype)
         if groups * size > rows:
