@@ -69,7 +69,7 @@ class Tiles:
         out = product.reshape(groups, size, len(self.tiles), WIDTH).transpose(2, 0, 1, 3)
         multiply = shared_matmul if x.size * self.shape[1] >= SHARED else np.matmul
         multiply(x.reshape(groups, size, inner), self.tiles[:, None], out=out)
-        return product.reshape(groups * size, -1)[:rows]
+        return product.reshape(groups * size, len(self.tiles) * WIDTH)[:rows]
 
     def _many(self, x: Array) -> Array:
         """One product for every 16 tiles, which are laid side by side for it."""
