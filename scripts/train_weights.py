@@ -116,7 +116,7 @@ def encoded(file: Path) -> Iterator[list[int]]:
 def train(name: str, work: Path) -> ParameterVector | None:
     """Train one model, from its checkpoint if there is one; None if stopped before the end."""
     recipe, checkpoint = RECIPES[name], work / f"{name}.npz"
-    loss = next_token_loss if recipe.teacher is None else distillation_loss(trained(recipe.teacher, work))
+    loss = next_token_loss if recipe.teacher is None else distillation_loss(trained(recipe.teacher, work), 0.5)
     parameters = trained(recipe.start, work) if recipe.start else initialise(recipe.config, SEED)
     trainer = Trainer(parameters, recipe.schedule, packed_rows(work / f"{recipe.corpus}.jsonl"), BATCH, loss)
     if checkpoint.exists():

@@ -34,7 +34,7 @@ def answer(model, ids, new_tokens):
 
 
 tokens, cache = answer(model, ids, NEW)
-print(repr(model.tokenizer.decode(ids + tokens)))
+print(model.tokenizer.decode(ids + tokens))
 assert tokens == minillm.naive_decode(model, ids, NEW)
 
 # %% [markdown]
