@@ -111,6 +111,8 @@ def _watching(count: WorkCount) -> type[Array]:
     """A kind of array that counts the products it takes part in, as do its views and what is computed from it."""
 
     class Watched(np.ndarray):
+        __array_priority__ = 1.0  # so that what is concatenated with it is watched, too
+
         def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
             """Compute as NumPy does; then count, if it was a matrix product."""
             if "out" in options:
