@@ -17,7 +17,8 @@ QUEUE = 64  # requests that wait in the engine; more would only take memory
 
 def model_fingerprint(model: Model) -> str:
     """Tells versions of one name apart: by the config, the template, the final norm and some rows of the embedding."""
-    weights = [np.asarray(model.ops.to_host(array), np.float32) for array in (model.final_norm, model.embedding[:64])]
+    some_rows = model.ops.embed(model.embedding, np.arange(min(64, model.config.vocab_size)))
+    weights = [np.asarray(model.ops.to_host(array), np.float32) for array in (model.final_norm, some_rows)]
     template = model.stored_tokenizer.chat_template if model.stored_tokenizer else None
     return _hash(repr((model.config, template)).encode(), *(array.tobytes() for array in weights))
 
