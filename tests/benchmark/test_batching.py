@@ -84,7 +84,7 @@ def small_loads(monkeypatch):
 
     monkeypatch.setattr(batching_record, "EngineProcess", Here)
     monkeypatch.setattr(batching, "QUEUED_REQUESTS", 10)
-    monkeypatch.setattr(batching, "MIXED_REQUESTS", 8)
+    monkeypatch.setattr(batching, "MIXED_REQUESTS", 24)
 
 
 def test_bench_prints_batching(folder, capsys, small_loads):
