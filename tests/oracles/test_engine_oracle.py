@@ -7,6 +7,8 @@ import pytest
 from minillm.classroom.engine_file import load_engine
 from minillm.classroom.engine_properties import PROPERTIES, run_property
 
+# Its newest versions call the argument `cache`; those before know only this name.
+pytestmark = pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")
 ENGINE = Path(__file__).with_name("transformers_engine.py")
 
 
