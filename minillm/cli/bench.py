@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.checks import check_whole
-from minillm.cli.options import add_model_options
+from minillm.cli.options import add_model_options, check_plot_file
 from minillm.cli.printing import print_json, show
 
 
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         rounds=check_whole("--rounds", options.rounds, 1, 1000),
         scaling=options.scaling,
     )
-    _check_writable(options.plot)
+    check_plot_file(options.plot)
     if options.exact and options.backend == "exact":
         raise ValueError("--exact compares another backend with the exact one; expected --backend numpy or plain")
     with progress_on_stderr() as progress:
@@ -93,13 +93,3 @@ def _numbers(option: str, text: str, most: int) -> list[int]:
     if not all(part.isdecimal() for part in parts):
         raise ValueError(f"{option} is {text[:40]!r}; expected whole numbers with commas between, such as 8,32")
     return sorted({check_whole(option, int(part), 1, most) for part in parts})
-
-
-def _check_writable(plot: str | None) -> None:
-    """Before minutes of measuring, not after: the folder is there, and the file would be an SVG."""
-    if plot is None:
-        return
-    if Path(plot).suffix != ".svg":
-        raise ValueError(f"--plot is {plot[:80]!r}; expected a name that ends in .svg")
-    if not Path(plot).absolute().parent.is_dir():
-        raise ValueError(f"--plot: there is no folder {Path(plot).absolute().parent}")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minillm.checks import check_whole
+from minillm.cli.options import check_plot_file
 
 if TYPE_CHECKING:
     from minillm.config import ModelConfig
@@ -62,7 +63,7 @@ def run(options: argparse.Namespace) -> int:
 
     if options.view not in VIEWS:
         raise ValueError(f"view is {options.view[:40]!r}; expected one of {', '.join(VIEWS)}")
-    _check_plot(options.plot)
+    check_plot_file(options.plot)
     {"one": one, "compare": compare, "sweep": sweep, "serve": serve}[options.view](options)
     return 0
 
@@ -164,12 +165,3 @@ def config_from(name: str) -> "ModelConfig":
         if "no model" not in str(problem):
             raise
         raise ValueError(f"{problem}; the table has {', '.join(model_table())}") from None
-
-
-def _check_plot(plot: str | None) -> None:
-    if plot is None:
-        return
-    if Path(plot).suffix != ".svg":
-        raise ValueError(f"--plot is {plot[:80]!r}; expected a name that ends in .svg")
-    if not Path(plot).absolute().parent.is_dir():
-        raise ValueError(f"--plot: there is no folder {Path(plot).absolute().parent}")

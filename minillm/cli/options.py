@@ -1,6 +1,7 @@
 """Options that several commands share, and the Sampling they make."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from minillm.checks import check_whole
@@ -76,3 +77,17 @@ def prompt_ids(model: Any, prompt: Any, raw: bool) -> list[int]:
 
     chat = isinstance(prompt, str) and not raw and model.tokenizer.chat_template is not None
     return encode_prompt(model, [{"role": "user", "content": prompt}] if chat else prompt)
+
+
+def check_plot_file(plot: str | None) -> None:
+    """Before minutes of work, not after: the folder is there, and the file would be an SVG.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if plot is None:
+        return
+    if Path(plot).suffix != ".svg":
+        raise ValueError(f"--plot is {plot[:80]!r}; expected a name that ends in .svg")
+    if not Path(plot).absolute().parent.is_dir():
+        raise ValueError(f"--plot: there is no folder {Path(plot).absolute().parent}")
