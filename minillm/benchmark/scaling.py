@@ -14,6 +14,7 @@ import numpy as np
 from minillm.benchmark.engine_process import EngineProcess
 from minillm.benchmark.limits import Limits
 from minillm.config import ModelConfig
+from minillm.estimate.units import doubling
 from minillm.estimate.work import decode_work, prefill_work
 from minillm.loading.progress import Report
 
@@ -148,16 +149,6 @@ def _sweeps(
             [("seconds without a cache", naive_s), ("seconds with a cache", cached_s)],
         ),
     ]
-
-
-def doubling(first: int, last: int) -> list[int]:
-    """`first`, twice that and so on, and `last` at the end."""
-    points = [first]
-    while 2 * points[-1] <= last:
-        points.append(2 * points[-1])
-    if first >= last:
-        return [last]
-    return points if points[-1] == last else [*points, last]
 
 
 def fitted_exponent(points: Sequence[int], values: Sequence[float]) -> float | None:

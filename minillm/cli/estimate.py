@@ -119,16 +119,15 @@ def batch_from(text: str) -> int:
 
 def batches_from(text: str) -> list[int]:
     """`1..256` as 1, 2, 4 and so on to 256."""
+    from minillm.estimate.units import doubling
+
     first, dots, last = text.partition("..")
     if not dots:
         first, last = "1", text
     start, end = batch_from(first), batch_from(last)
     if start > end:
         raise ValueError(f"--batch is {text[:40]!r}; expected from..to, the smaller first")
-    batches = [start]
-    while batches[-1] * 2 < end:
-        batches.append(batches[-1] * 2)
-    return batches if batches[-1] == end else [*batches, end]
+    return doubling(start, end)
 
 
 def check_number(name: str, value: float, low: int | float, high: int | float) -> float:

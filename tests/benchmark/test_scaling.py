@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from minillm.benchmark.engine_process import EngineProcess
 from minillm.benchmark.engines import launch_minillm
 from minillm.benchmark.limits import Limits
-from minillm.benchmark.scaling import Curve, doubling, fitted_exponent, measure_scaling
+from minillm.benchmark.scaling import Curve, fitted_exponent, measure_scaling
+from minillm.estimate.units import doubling
 from minillm.loading import open_checkpoint
 
 
