@@ -4,7 +4,8 @@ import argparse
 from collections import Counter
 from typing import Any
 
-from minillm.cli.printing import print_json, show
+from minillm.cli.options import add_page_options
+from minillm.cli.printing import markdown_row, print_json, show
 from minillm.estimate.claims import Claim, Finding, Verdict, all_claims, find_claim
 
 MARKS = {Verdict.TRUE: "✓", Verdict.TRUE_IF: "◐", Verdict.IMPRECISE: "≈", Verdict.FALSE: "✗", Verdict.UNCHECKABLE: "–"}
@@ -22,15 +23,12 @@ def add_parser(commands: Any) -> None:
     add("--set", action="append", default=[], metavar="INPUT=VALUE", help="another value for an input; may be repeated")
     add("--verdict", help="only claims that are: true, 'true if', imprecise, false, 'not checkable'")
     add("--section", help="only claims of this section (its first letters are enough)")
-    add("--json", action="store_true", help="print one JSON object instead of text")
-    add("--markdown", action="store_true", help="print a page of Markdown")
+    add_page_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """One claim, or the ledger."""
-    if options.json and options.markdown:
-        raise ValueError("--json and --markdown exclude each other; expected one of them")
     if options.id is not None:
         if options.verdict or options.section:
             raise ValueError("--verdict and --section choose from the list; leave them out beside a claim's id")
@@ -148,8 +146,7 @@ def markdown_page(judged: list[tuple[Claim, Finding]]) -> str:
         if claim.section != section:
             section = claim.section
             lines += ["", f"## {section}", "", "| claim | it says | found | verdict |", "| --- | --- | --- | --- |"]
-        cells = (f"`{claim.id}`", claim.quote, _found(claim, finding), verdict_text(finding))
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(markdown_row(f"`{claim.id}`", claim.quote, _found(claim, finding), verdict_text(finding)))
     return "\n".join(lines) + "\n"
 
 

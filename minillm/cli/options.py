@@ -41,6 +41,13 @@ def add_sampling_options(parser: Any) -> None:
     add("--ignore-eos", action="store_true", help="go on after an end-of-sequence token")
 
 
+def add_page_options(parser: Any) -> None:
+    """--json and --markdown, of which one may be given."""
+    page = parser.add_mutually_exclusive_group()
+    page.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    page.add_argument("--markdown", action="store_true", help="print a page of Markdown")
+
+
 def sampling_from(options: argparse.Namespace, logprobs: int | None = None) -> Sampling:
     """The Sampling that the options describe; a wrong value is a ValueError."""
     return Sampling(

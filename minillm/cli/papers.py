@@ -3,7 +3,8 @@
 import argparse
 from typing import Any
 
-from minillm.cli.printing import print_json, show
+from minillm.cli.options import add_page_options
+from minillm.cli.printing import markdown_row, print_json, show
 from minillm.estimate.papers import Figure, Ours, all_figures, find_figure
 
 
@@ -16,15 +17,12 @@ def add_parser(commands: Any) -> None:
     )
     add = parser.add_argument
     add("id", nargs="?", help="show this figure alone")
-    add("--json", action="store_true", help="print one JSON object instead of text")
-    add("--markdown", action="store_true", help="print a page of Markdown")
+    add_page_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Compute and print."""
-    if options.json and options.markdown:
-        raise ValueError("--json and --markdown exclude each other; expected one of them")
     figures = all_figures() if options.id is None else [find_figure(options.id)]
     computed = [(figure, figure.ours()) for figure in figures]
     if options.json:
@@ -73,6 +71,5 @@ def markdown_page(computed: list[tuple[Figure, Ours]]) -> str:
              "| figure | paper | published | ours | |", "| --- | --- | --- | --- | --- |"]  # fmt: skip
     for figure, ours in computed:
         words = f"{'' if figure.compute is None else 'agrees: ' if ours.agrees else 'differs: '}{ours.words}"
-        cells = (f"`{figure.id}`", figure.paper, figure.published, ours.value, words)
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+        lines.append(markdown_row(f"`{figure.id}`", figure.paper, figure.published, ours.value, words))
     return "\n".join(lines) + "\n"

@@ -49,6 +49,11 @@ def print_json(values: dict[str, Any]) -> None:
     print(json.dumps(values, allow_nan=False))
 
 
+def markdown_row(*cells: str) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
 def logprob_records(logprobs: list[Any]) -> list[dict[str, Any]]:
     """Log-probabilities of chosen tokens, for JSON."""
     return [{"token": one.token, "logprob": one.logprob, "best": one.best} for one in logprobs]

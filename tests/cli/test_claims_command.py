@@ -64,7 +64,7 @@ def test_nothing_is_wider_than_the_terminal(call, monkeypatch, columns):
         (["--set", "layers=80"], "--set needs a claim"),
         (["--verdict", "maybe"], "--verdict is 'maybe'; expected one of false"),
         (["--section", "poetry"], "no section 'poetry'; known are Overview"),
-        (["--json", "--markdown"], "exclude each other"),
+        (["--json", "--markdown"], "argument --markdown: not allowed with argument --json"),
     ],
 )
 def test_mistakes_are_one_line(call, arguments, expected):

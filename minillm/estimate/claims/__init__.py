@@ -6,10 +6,10 @@ a claim says otherwise, 7B is Llama-2-7B in float16, an A100 is the SXM card wit
 bounds at the datasheet's peak, without sparsity. Claims that take an experiment import the engine and run it.
 """
 
-from difflib import get_close_matches
 from importlib import import_module
 
 from minillm.estimate.claims.ledger import Claim, Finding, Verdict
+from minillm.estimate.lookup import find_entry
 
 __all__ = ["Claim", "Finding", "Verdict", "all_claims", "find_claim"]
 
@@ -31,8 +31,4 @@ def find_claim(id: str) -> Claim:
     Raises:
         ValueError: there is none; the message names the closest.
     """
-    claims = {claim.id: claim for claim in all_claims()}
-    if id not in claims:
-        close = get_close_matches(id, claims, 1) or ["kv-token-7b"]
-        raise ValueError(f"no claim {id[:40]!r}; `minillm claims` lists all {len(claims)}; did you mean {close[0]}?")
-    return claims[id]
+    return find_entry(id, all_claims(), "claim", "minillm claims")

@@ -5,9 +5,9 @@ ordering) or a *quote* (another machine's or model's: shown beside nothing). Whe
 that is what is shown.
 """
 
-from difflib import get_close_matches
 from importlib import import_module
 
+from minillm.estimate.lookup import find_entry
 from minillm.estimate.papers.ledger import Figure, Kind, Ours
 
 __all__ = ["Figure", "Kind", "Ours", "all_figures", "find_figure"]
@@ -27,8 +27,4 @@ def find_figure(id: str) -> Figure:
     Raises:
         ValueError: there is none; the message names the closest.
     """
-    figures = {figure.id: figure for figure in all_figures()}
-    if id not in figures:
-        close = get_close_matches(id, figures, 1) or ["lev-table1"]
-        raise ValueError(f"no figure {id[:40]!r}; `minillm papers` lists all {len(figures)}; did you mean {close[0]}?")
-    return figures[id]
+    return find_entry(id, all_figures(), "figure", "minillm papers")
