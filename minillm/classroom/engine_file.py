@@ -31,7 +31,6 @@ from minillm.arrays import Array
 from minillm.classroom.engine_properties import Engine
 from minillm.config import ModelConfig, RopeParameters
 
-OPTIONAL = ("decode", "truncate", "fork", "batch")
 TOLERANCE = 1e-4
 
 

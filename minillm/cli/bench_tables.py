@@ -26,6 +26,9 @@ def print_record(record: Mapping[str, Any]) -> None:
         show("", _curve(curve), *_exponents(curve))
     if "batching" in record:
         show("", _batched_decode(record["batching"]["decode"]), "", *_loads(record["batching"]))
+    if "exact" in record:
+        shown = (record["exact"][f"{phase}_times_as_long"]["median"] for phase in ("prefill", "decode"))
+        show("exactness takes {:.2f} times as long at prefill, {:.2f} at decode".format(*shown))
 
 
 def spread_text(spread: Mapping[str, float], unit: float = 1.0) -> str:
