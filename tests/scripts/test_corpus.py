@@ -196,6 +196,7 @@ def test_no_story_has_a_slip(told):
         ("Mrs. Green came. Mr. Stone took her hand.", "Mr. Stone and Mrs. Green"),
         ("Then Ben had a long stick.", "Ben comes from nowhere"),
         ("She ran to tell her friend Lily.", "Lily is their own friend"),
+        ("Her friend Ben came. Ben called his friend Lily.", "Lily is their own friend"),
         ("The leaf grew into an tomato plant.", '"an tomato"'),
         ("It was a apple tree.", '"a apple"'),
         ("She saw  a bird.", "two spaces"),
@@ -209,6 +210,7 @@ def test_what_is_no_slip():
     story = 'There was a boy named Tom. He met a girl named Anna. "Will you come?" said Tom. '
     story += '"My dad gave it to me," said Anna. Tom went home to his mom.'
     assert consistency.slips(story) == []
+    assert consistency.slips("There was a boy named Tom. His friend Ben came. Tom thanked his friend Ben.") == []
 
 
 def test_stories_seldom_read_alike(told):
