@@ -26,13 +26,13 @@ def serve(options: argparse.Namespace) -> None:
     config = config_from(options.model)
     serving = serving_from(options, find_gpu_or_measure(options.gpu, options, config), config)
     arrivals, replicas = _arrivals(options), check_whole("--replicas", options.replicas, 1, 1000)
+    target = None if options.target is None else check_number("--target", options.target, 1e-6, 1e6)
     makers = _schedules(serving, arrivals, batch_from(options.batch))
     runs = {name: simulate_serving([make() for _ in range(replicas)], arrivals, step_seconds(serving))
             for name, make in makers.items()}  # fmt: skip
     record: dict[str, Any] = {"model": options.model, "gpu": serving.machine.name, "replicas": replicas,
                               "schedules": {name: run_record(run) for name, run in runs.items()}}  # fmt: skip
-    if options.target is not None:
-        target = check_number("--target", options.target, 1e-6, 1e6)
+    if target is not None:
         chunked = list(makers.values())[-1]
         record["replicas_needed"] = replicas_needed(chunked, arrivals, step_seconds(serving), target)
     if options.json:
