@@ -15,7 +15,15 @@ ON = Sampling(ignore_eos=True)
 
 def test_every_request_is_as_if_alone():
     reached = run_unchecked("speculative_schedules.py")
-    corners = {"preemptions", "prefix_tokens", "swapped_tokens", "accepted_tokens", "rejected", "interrupted"}
+    corners = {
+        "preemptions",
+        "prefix_tokens",
+        "swapped_tokens",
+        "accepted_tokens",
+        "rejected",
+        "interrupted",
+        "interrupted draft",
+    }
     assert corners <= reached.keys()
 
 

@@ -80,11 +80,13 @@ def small_loads(monkeypatch):
             pass
 
         def figures(self, request, *names):
-            return [self.answer(request)[name] for name in names]
+            answer = self.answer(request)
+            return [answer[name] for name in names]
 
     monkeypatch.setattr(batching_record, "EngineProcess", Here)
     monkeypatch.setattr(batching, "QUEUED_REQUESTS", 10)
-    monkeypatch.setattr(batching, "MIXED_REQUESTS", 24)
+    monkeypatch.setattr(batching, "MIXED_REQUESTS", 12)
+    monkeypatch.setattr(batching, "PLACES", 3)
 
 
 def test_bench_prints_batching(folder, capsys, small_loads):
