@@ -123,10 +123,11 @@ def _watch(options: argparse.Namespace) -> int:
     from minillm.classroom.worker import Worker
 
     workspace = _open(options)
+    saved = saved_exercises(workspace)  # before anything is said: who reads it may save a file at once
     write(f"Watching {workspace.folder.absolute()}: save a file, and it is checked. Ctrl-C ends.\n")
     _say_next(workspace, all_exercises())
     with Worker() as worker:
-        for exercise in saved_exercises(workspace):
+        for exercise in saved:
             try:
                 _show_verdict([_check_one(workspace, exercise, worker)], one=True)
             except (ValueError, OSError) as problem:
