@@ -31,32 +31,31 @@ MIXTURE = {
     "repeat": 0.025,
     "reverse": 0.035,
 }
-# Above all what is the last to be learnt: to stop counting at the right number, and whose name it is.
+# Above all to stop counting at the right number, which is the last to be learnt.
 FINISH_MIXTURE = {
-    "story": 0.55,
-    "sum": 0.09,
-    "capital": 0.025,
-    "colour": 0.008,
-    "opposite": 0.012,
+    "story": 0.42,
+    "sum": 0.10,
+    "capital": 0.03,
+    "colour": 0.01,
+    "opposite": 0.015,
     "sound": 0.005,
     "calendar": 0.01,
-    "counting": 0.25,
-    "copy": 0.01,
+    "counting": 0.35,
+    "copy": 0.015,
     "repeat": 0.015,
-    "reverse": 0.025,
+    "reverse": 0.03,
 }
-FINISH_SHARE = 0.26  # its tokens, of those of train.jsonl
-FINISH_FAMILIAR_SHARE = 0.8  # of its stories; few names are told apart more surely than many
+FINISH_SHARE = 0.145  # its tokens, of those of train.jsonl
 NEXT_NUMBER_SHARE = 0.1  # of the counting documents
 SAMPLE = 400  # documents of a kind from which its tokens a document are measured
 TOKENIZER = Path(__file__).parents[1] / "weights/story/tokenizer.json"
 
 
-def documents(kind: str, seed: int | str, familiar_share: float = 0.0) -> Iterator[str]:
+def documents(kind: str, seed: int | str) -> Iterator[str]:
     """Training documents of a kind, without end; for stories the held-out ones as well."""
     rng = Random(f"{seed} {kind}")
     if kind == "story":
-        return stories.documents(rng, familiar_share)
+        return stories.documents(rng)
     if kind == "sum":
         return sums.documents(rng)
     if kind in patterns.TASKS:
@@ -65,11 +64,7 @@ def documents(kind: str, seed: int | str, familiar_share: float = 0.0) -> Iterat
 
 
 def make_corpus(
-    tokens: int,
-    seed: int | str,
-    tokenizer: Tokenizer,
-    mixture: dict[str, float] = MIXTURE,
-    familiar_share: float = 0.0,
+    tokens: int, seed: int | str, tokenizer: Tokenizer, mixture: dict[str, float] = MIXTURE
 ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """The (kind, text) of the training documents and of the held-out ones, each shuffled.
 
@@ -78,12 +73,11 @@ def make_corpus(
         seed: any number; the same gives the same corpus.
         tokenizer: measures a sample of each kind.
         mixture: the share of each kind.
-        familiar_share: the share of the stories that have only the familiar names.
     """
     train, heldout = [], [(probe.kind, probe.prompt + probe.answer) for probe in _heldout_probes()]
     for kind, share in track(mixture.items(), "documents", console=Console(stderr=True)):
         count = round(tokens * share / _tokens_a_document(kind, seed, tokenizer))
-        for text in islice(documents(kind, seed, familiar_share), count):
+        for text in islice(documents(kind, seed), count):
             (heldout if kind == "story" and stories.is_heldout(text) else train).append((kind, text))
     heldout = list(dict.fromkeys(heldout))
     for part in (train, heldout):
@@ -132,7 +126,7 @@ def main() -> None:
         train, heldout = make_corpus(options.tokens, options.seed, tokenizer)
         write_jsonl(options.out / "train.jsonl", train)
         finish_tokens, finish_seed = round(options.tokens * FINISH_SHARE), f"{options.seed} finish"
-        finish, _ = make_corpus(finish_tokens, finish_seed, tokenizer, FINISH_MIXTURE, FINISH_FAMILIAR_SHARE)
+        finish, _ = make_corpus(finish_tokens, finish_seed, tokenizer, FINISH_MIXTURE)
         write_jsonl(options.out / "finish.jsonl", finish)
         write_jsonl(options.out / "heldout.jsonl", heldout)
     except OSError as problem:

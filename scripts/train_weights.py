@@ -60,7 +60,7 @@ RECIPES = {
     "story-base": Recipe(STORY, Schedule(steps=7000, weight_decay=0.1)),
     "story": Recipe(
         STORY,
-        Schedule(steps=1800, learning_rate=1.5e-3, warmup_steps=50, weight_decay=0.1),
+        Schedule(steps=1000, learning_rate=1.5e-3, warmup_steps=50, weight_decay=0.1),
         corpus="finish",
         start="story-base",
     ),

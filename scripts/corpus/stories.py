@@ -29,7 +29,6 @@ from corpus.story_words import (
 PLOTS = (*FINDING_PLOTS, *COURAGE_PLOTS, *KINDNESS_PLOTS, *MAKING_PLOTS)
 ANIMAL_SHARE = 0.25
 SKEW = 1.6  # see `pick`
-FAMILIAR = 12  # of the girls' names and of the boys', from the first
 HELDOUT_PERCENT = 2
 SHE = ("she", "her", "her")
 HE = ("he", "him", "his")
@@ -82,12 +81,11 @@ class Slots(dict[str, str]):
         raise KeyError(slot)
 
 
-def write(rng: Random, familiar_share: float = 0.0) -> tuple[str, Slots]:
-    """A story, and the slots it was written with; this share of the stories has only the familiar names."""
+def write(rng: Random) -> tuple[str, Slots]:
+    """A story, and the slots it was written with."""
     plot = pick(rng, PLOTS)
     slots = Slots(rng)
-    familiar = familiar_share > 0 and rng.random() < familiar_share
-    _cast(slots, plot.animals and rng.random() < ANIMAL_SHARE, FAMILIAR if familiar else len(GIRLS))
+    _cast(slots, animals=plot.animals and rng.random() < ANIMAL_SHARE)
     for names, table in plot.slots.items():
         _fill(slots, names.split(), table)
     beats = (OPENINGS, SECOND_SENTENCES, *plot.beats)
@@ -100,10 +98,10 @@ def is_heldout(text: str) -> bool:
     return split.is_heldout("story " + text, HELDOUT_PERCENT)
 
 
-def documents(rng: Random, familiar_share: float = 0.0) -> Iterator[str]:
+def documents(rng: Random) -> Iterator[str]:
     """Stories without end, of training and held-out ones alike: ask `is_heldout`."""
     while True:
-        yield write(rng, familiar_share)[0]
+        yield write(rng)[0]
 
 
 def with_article(noun: str) -> str:
@@ -117,14 +115,13 @@ def capitalised(text: str) -> str:
     return text[:start] + text[start : start + 1].upper() + text[start + 1 :]
 
 
-def _cast(slots: Slots, animals: bool, names: int) -> None:
+def _cast(slots: Slots, animals: bool) -> None:
     """Who is in the story: the hero, a friend, a grown-up of the family, a neighbour."""
     rng = slots.rng
     hero_is_girl, pal_is_girl = rng.random() < 0.5, rng.random() < 0.5
-    girls, boys = GIRLS[:names], BOYS[:names]
     # Of all people alike: who it is can only be known by looking back, so the model has to learn to look.
-    slots["hero"] = rng.choice(girls if hero_is_girl else boys)
-    slots["pal"] = rng.choice([name for name in (girls if pal_is_girl else boys) if name != slots["hero"]])
+    slots["hero"] = rng.choice(GIRLS if hero_is_girl else BOYS)
+    slots["pal"] = rng.choice([name for name in (GIRLS if pal_is_girl else BOYS) if name != slots["hero"]])
     slots["he"], slots["him"], slots["his"] = SHE if hero_is_girl else HE
     slots["phe"], slots["phim"], slots["phis"] = SHE if pal_is_girl else HE
     slots["himself"] = "herself" if hero_is_girl else "himself"
