@@ -5,13 +5,17 @@ variables.
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
 from functools import cache
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
 
 import numpy as np
 
 from minillm.arrays import Array, Float
 
+PARTS = 2  # of a shared product for each thread
 VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
@@ -31,22 +35,45 @@ def environment_for(threads: int) -> dict[str, str]:
 def shared_matmul(
     a: Float[Array, "*_ n k"], b: Float[Array, "stack *_ k m"], out: Float[Array, "stack *_ n m"]
 ) -> None:
-    """np.matmul of one matrix with a stack of others, each thread with a part of the stack.
+    """np.matmul of one matrix with a stack of others, in parts; each thread takes the next part when it is free.
 
-    NumPy lets go of Python's lock while it multiplies, so Python's own threads are enough.
+    NumPy lets go of Python's lock while it multiplies, so Python's own threads are enough. A sleeping thread takes
+    a while to wake, as long as a part or two of a small product: so there are more parts than threads.
     """
-    threads = default_threads()
-    first, *others = [slice(len(b) * n // threads, len(b) * (n + 1) // threads) for n in range(threads)]
-    waiting = [_pool().submit(np.matmul, a, b[part], out=out[part]) for part in others]
-    np.matmul(a, b[first], out=out[first])
-    for one in waiting:
-        one.result()
+    threads, inbox = _waiting_threads()
+    count = PARTS * threads
+    parts = deque(slice(len(b) * n // count, len(b) * (n + 1) // count) for n in range(count))
+    finished: SimpleQueue[slice] = SimpleQueue()
+    for _ in range(threads - 1):
+        inbox.put((a, b, out, parts, finished))
+    _multiply_parts(a, b, out, parts, finished)
+    for _ in range(count):
+        finished.get()
+
+
+def _multiply_parts(a: Array, b: Array, out: Array, parts: deque[slice], finished: "SimpleQueue[slice]") -> None:
+    while True:
+        try:
+            part = parts.popleft()
+        except IndexError:  # all are taken
+            return
+        np.matmul(a, b[part], out=out[part])
+        finished.put(part)
 
 
 @cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, default_threads() - 1), thread_name_prefix="share")
+def _waiting_threads() -> tuple[int, "SimpleQueue[Any]"]:
+    """How many threads there are, and where all but this one, which start here, wait for a product to share."""
+    threads, inbox = default_threads(), SimpleQueue[Any]()
+
+    def help_out() -> None:
+        while True:
+            _multiply_parts(*inbox.get())
+
+    for number in range(1, threads):
+        Thread(target=help_out, name=f"share {number}", daemon=True).start()
+    return threads, inbox
 
 
 if hasattr(os, "register_at_fork"):  # a child process has none of its parent's threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=_waiting_threads.cache_clear)

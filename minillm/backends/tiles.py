@@ -17,9 +17,8 @@ from minillm.backends.threads import shared_matmul
 
 WIDTH = 64  # columns of a tile: what the kernel computes at once
 NOT_COPIED = 1_000_000  # up to so many multiplications OpenBLAS copies nothing, and uses one thread
-SHARED = 16_000_000  # from so many on, a product is worth sharing among threads
-FEW_ROWS = 64  # with more rows, one product over many tiles laid side by side is faster
-SIDE_BY_SIDE = 16  # so many tiles
+SHARED = 3_000_000  # from so many on, a product is worth sharing among threads
+FEW_ROWS = 64  # more rows pay for copying the matrix, and OpenBLAS shares them among threads itself
 
 
 @cache
@@ -53,11 +52,16 @@ class Tiles:
         """x @ the matrix."""
         rows, out = len(x), self.shape[1]
         if rows == 1:  # two rows of a matrix product are faster than one matrix-vector product for each tile
-            return self._few(np.concatenate([x, x]))[:1, :out]
-        return (self._few(x) if rows <= FEW_ROWS else self._many(x))[:, :out]
+            return self.multiply(np.concatenate([x, x]))[:1]
+        if rows > FEW_ROWS:
+            product = np.empty((rows, len(self.tiles), WIDTH), x.dtype)
+            np.matmul(x, self.tiles, out=product.transpose(1, 0, 2))  # [rows, inner] @ [tiles, inner, 64]
+        else:
+            product = self._in_groups(x)
+        return product.reshape(len(product), len(self.tiles) * WIDTH)[:rows, :out]
 
-    def _few(self, x: Array) -> Array:
-        """In groups of rows that are small enough not to be copied; each tile serves all of them while it is near."""
+    def _in_groups(self, x: Float[Array, "rows inner"]) -> Float[Array, "rows_and_padding tiles 64"]:
+        """Groups of so few rows that nothing is copied; each tile serves all of them while it is near."""
         rows, inner = x.shape
         most = max(1, NOT_COPIED // (inner * WIDTH))  # rows of a group
         groups = max(1, -(-rows // most))
@@ -69,13 +73,4 @@ class Tiles:
         out = product.reshape(groups, size, len(self.tiles), WIDTH).transpose(2, 0, 1, 3)
         multiply = shared_matmul if x.size * self.shape[1] >= SHARED else np.matmul
         multiply(x.reshape(groups, size, inner), self.tiles[:, None], out=out)
-        return product.reshape(groups * size, len(self.tiles) * WIDTH)[:rows]
-
-    def _many(self, x: Array) -> Array:
-        """One product for every 16 tiles, which are laid side by side for it."""
-        product = np.empty((len(x), len(self.tiles) * WIDTH), x.dtype)
-        for first in range(0, len(self.tiles), SIDE_BY_SIDE):
-            tiles = self.tiles[first : first + SIDE_BY_SIDE]  # [16, inner, 64]
-            wide = tiles.transpose(1, 0, 2).reshape(x.shape[1], -1)  # [inner, 16 * 64]
-            np.matmul(x, wide, out=product[:, first * WIDTH : first * WIDTH + wide.shape[1]])
         return product

@@ -3,6 +3,9 @@
 import os
 import subprocess
 import sys
+import time
+from functools import cache
+from threading import current_thread, main_thread
 
 import numpy as np
 import pytest
@@ -10,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm.backends import fast, tiles
+from minillm.backends import threads as shared
 from minillm.backends.fast import Fast
 from minillm.backends.plain import Plain
-from minillm.backends.tiles import FEW_ROWS, NOT_COPIED, SIDE_BY_SIDE, WIDTH, Tiles, tiles_pay
+from minillm.backends.tiles import FEW_ROWS, NOT_COPIED, WIDTH, Tiles, tiles_pay
 
-SIZES = st.sampled_from([1, 7, WIDTH - 1, WIDTH, WIDTH + 1, 3 * WIDTH, SIDE_BY_SIDE * WIDTH + 5])
+SIZES = st.sampled_from([1, 7, WIDTH - 1, WIDTH, WIDTH + 1, 3 * WIDTH, 16 * WIDTH + 5])
 ROWS = st.sampled_from([0, 1, 2, 3, 8, 13, FEW_ROWS, FEW_ROWS + 1, 2 * FEW_ROWS])
 
 
@@ -39,10 +43,22 @@ def test_groups_of_rows_that_do_not_divide_them(inner):
 
 @pytest.mark.parametrize("threads", ["1", "2", "3"])
 def test_threads_share_the_tiles(threads, monkeypatch):
+    """The others are slower here, so that what is not waited for is missing."""
+    names, matmul = set(), np.matmul
+
+    def slow_matmul(*arguments, **keywords):
+        names.add(current_thread().name)
+        time.sleep(0.001 if current_thread() is main_thread() else 0.02)
+        return matmul(*arguments, **keywords)
+
     monkeypatch.setattr(tiles, "SHARED", 0)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", threads)
-    x, weight = numbers(5, 9), numbers(9, 4 * WIDTH, seed=1)
-    np.testing.assert_allclose(Tiles(weight).multiply(x), x @ weight, atol=1e-12)
+    monkeypatch.setattr(shared, "_waiting_threads", cache(shared._waiting_threads.__wrapped__))
+    monkeypatch.setattr(np, "matmul", slow_matmul)
+    x, weight = numbers(5, 9, seed=int(threads)), numbers(9, 40 * WIDTH, seed=9)
+    product = Tiles(weight).multiply(x).copy()
+    np.testing.assert_allclose(product, x @ weight, atol=1e-12)
+    assert len(names) == int(threads)
 
 
 def test_threads_work_in_a_child_process_too():
