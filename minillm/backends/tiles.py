@@ -54,6 +54,8 @@ class Tiles:
         rows, out = len(x), self.shape[1]
         if rows == 1:  # two rows of a matrix product are faster than one matrix-vector product for each tile
             return self._few(np.concatenate([x, x]))[:1, :out]
+        if rows == 0:  # a chunk of a prompt of which no logits are wanted
+            return np.empty((0, out), x.dtype)
         return (self._few(x) if rows <= FEW_ROWS else self._many(x))[:, :out]
 
     def _few(self, x: Array) -> Array:
