@@ -1,5 +1,7 @@
 """Random tiny models that cover every option of the architecture, with random weights, norms and biases."""
 
+import os
+
 import numpy as np
 from fake_device import FakeDevice
 from hypothesis import strategies as st
@@ -11,6 +13,7 @@ from minillm.config import ModelConfig, RopeParameters
 from minillm.loading.checkpoint import Checkpoint
 from minillm.model import Model, build, weights_by_name
 
+REAL_DEVICE = os.environ.get("MINILLM_GPU") == "1"  # scripts/check_gpu.py
 EVERY_BACKEND = ("numpy", "plain", "exact", "cupy")
 CONTEXT = 160  # longer than two tiles of the fast backend's prefill
 
@@ -76,9 +79,9 @@ def random_checkpoint(config: ModelConfig, seed: int) -> Checkpoint:
 def random_model(
     config: ModelConfig, seed: int, backend: str = "numpy", dtype: str = "float64"
 ) -> tuple[Model, dict[str, np.ndarray]]:
-    """A model, and the same weights as `reference.forward` takes them. On "cupy" it runs on a device that is none."""
+    """A model, and the same weights as `reference.forward` takes them. "cupy" runs on a device that is none."""
     checkpoint = random_checkpoint(config, seed)
-    ops = CuPy(FakeDevice()) if backend == "cupy" else get_backend(backend)
+    ops = CuPy(FakeDevice()) if backend == "cupy" and not REAL_DEVICE else get_backend(backend)
     return build(checkpoint, ops, np.dtype(dtype)), dict(weights_by_name(checkpoint))
 
 
