@@ -15,7 +15,8 @@ from minillm.estimate.speculation import best_k, cpu_draft_cost, cpu_verify_cost
 from minillm.model import Model
 
 LONGEST_DRAFT = 15  # 16 rows; beyond that verifying costs in proportion to the rows
-MEMORY = 0.9  # what an observation counts after the next one: about the last ten guesses decide
+FREE_MEMORY, MEMORY = 0.9, 0.95  # what an observation still counts after the next: the last 10 or 20 guesses decide
+FRESH_START = (3.0, 4.0)  # accepted, observed: as if so many guesses had been accepted of so many
 FIRST_PAUSE, LONGEST_PAUSE = 16, 256  # rounds without a draft, after one that did not pay
 
 
@@ -122,32 +123,37 @@ class AdaptiveLength:
     """The k that promises most, and 0 when every other would lose.
 
     When it drafts nothing, it has to find out when to begin again. If guesses are free, it watches what would have
-    been accepted, without verifying. If they are not, it tries one after a pause, which doubles with every failure.
+    been accepted, without verifying. If they are not, it makes a fresh start after a pause, which doubles each time.
     """
 
     def __init__(self, costs: Costs, free: bool) -> None:
-        """As if one of two guesses had been accepted so far."""
+        """Free guesses have to prove themselves first, others get a chance."""
         self.costs, self.watches = costs, free
-        self.accepted, self.observed = 1.0, 2.0  # guesses, the older the less
+        self.accepted, self.observed = (1.0, 2.0) if free else FRESH_START  # guesses, the older the less
         self.pause, self.next_pause = 0, FIRST_PAUSE
 
     def choose(self) -> int:
         """See DraftLength."""
+        if self.pause:
+            self.pause -= 1
+            return 0
         k = best_k(self.accepted / self.observed, self.costs.draft(), LONGEST_DRAFT, self.costs.verify)
         if k or self.watches:
             return k
-        self.pause -= 1
-        return 1 if self.pause < 0 else 0
+        if (self.accepted, self.observed) == FRESH_START:
+            return 1  # one try, also to measure what it costs
+        worked_for_long = self.observed > 1.5 * FRESH_START[1]
+        self.pause = FIRST_PAUSE if worked_for_long else self.next_pause
+        self.next_pause = min(2 * self.pause, LONGEST_PAUSE)
+        self.accepted, self.observed = FRESH_START
+        return 0
 
     def note(self, proposed: int, accepted: int) -> None:
         """Guesses behind the first that was rejected say nothing."""
+        memory = FREE_MEMORY if self.watches else MEMORY
         for guess in range(min(accepted + 1, proposed)):
-            self.accepted = MEMORY * self.accepted + (guess < accepted)
-            self.observed = MEMORY * self.observed + 1
-        if accepted:
-            self.next_pause = FIRST_PAUSE
-        elif proposed:
-            self.pause, self.next_pause = self.next_pause, min(2 * self.next_pause, LONGEST_PAUSE)
+            self.accepted = memory * self.accepted + (guess < accepted)
+            self.observed = memory * self.observed + 1
 
 
 def check_k(k: Any) -> int | str:
@@ -161,3 +167,9 @@ def check_k(k: Any) -> int | str:
             raise ValueError(f"k is {shown(k)}; expected a whole number of at least 1, or 'auto'")
         return k
     return check_whole("k", k, 1)
+
+
+def draft_length(k: int | str, drafter: Drafter, costs: Costs) -> DraftLength:
+    """The k that the user wants: a number, or "auto"."""
+    k = check_k(k)
+    return AdaptiveLength(costs, drafter.free) if k == "auto" else FixedLength(int(k))

@@ -101,7 +101,7 @@ def penalise(logits: Float[Array, "vocab"], penalty: float, seen: Sequence[int])
     """Divide the positive logits of seen tokens by the penalty, and multiply the negative ones."""
     if penalty == 1 or not len(seen):
         return logits
-    ids, logits = np.unique(seen), logits.copy()
+    ids, logits = np.unique(seen), logits.astype(np.float64)  # a copy
     logits[ids] = np.where(logits[ids] > 0, logits[ids] / penalty, logits[ids] * penalty)
     return logits
 
@@ -125,7 +125,8 @@ def draw(probs: Float[Array, "vocab"], generator: np.random.Generator) -> int:
 
 def greedy(logits: Float[Array, "vocab"]) -> int:
     """The most probable token; of equal ones the first."""
-    return int(_finite(logits).argmax())
+    _check_finite(logits)
+    return int(logits.argmax())
 
 
 def choose(
@@ -133,7 +134,7 @@ def choose(
 ) -> int:
     """The next token."""
     if sampling.temperature == 0:  # the largest, without sorting the vocabulary
-        return greedy(penalise(_finite(logits), sampling.repetition_penalty, seen))
+        return greedy(penalise(logits, sampling.repetition_penalty, seen))
     return draw(probabilities(logits, sampling, seen), generator)
 
 
@@ -145,10 +146,13 @@ def log_probabilities(logits: Float[Array, "vocab"]) -> Float[Array, "vocab"]:
 
 
 def _finite(logits: Array) -> Array:
-    logits = logits.astype(np.float64)
+    _check_finite(logits)
+    return logits.astype(np.float64)
+
+
+def _check_finite(logits: Array) -> None:
     if not np.isfinite(logits).all():
         raise ValueError("the model's logits are not all finite numbers: its weights overflow, or are damaged")
-    return logits
 
 
 def _check_number(name: str, value: Any, low: float, high: float, expected: str) -> None:

@@ -15,7 +15,8 @@ without speculation. With temperature above 0 it is the same in distribution, no
 used for other things. Sources: Leviathan et al., 2211.17192, algorithm 1; Chen et al., 2302.01318.
 """
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -73,11 +74,23 @@ class Counts:
         rounds: forward passes of the target after the prompt's.
         proposed: guesses that were verified.
         accepted: guesses that became tokens.
+        rejected: rounds in which a guess was rejected; what stood behind it was not judged.
+        lengths: how many rounds had so many guesses.
     """
 
     rounds: int = 0
     proposed: int = 0
     accepted: int = 0
+    rejected: int = 0
+    lengths: Counter[int] = field(default_factory=Counter)
+
+    def note(self, proposed: int, accepted: int, rejected: int) -> None:
+        """One round more."""
+        self.rounds += 1
+        self.proposed += proposed
+        self.accepted += accepted
+        self.rejected += rejected
+        self.lengths[proposed] += 1
 
 
 class Speculation:
@@ -111,9 +124,7 @@ class Speculation:
         steps = verify(completion, draft, logits)
         self.drafter.truncate(len(completion.sequence) - 1)
         accepted = sum(step.origin == ACCEPTED for step in steps)
-        self.counts.rounds += 1
-        self.counts.proposed += len(draft.tokens)
-        self.counts.accepted += accepted
+        self.counts.note(len(draft.tokens), accepted, int(steps[-1].origin == CORRECTED))
         self.length.note(len(draft.tokens), accepted)
         if self._unverified:
             self.length.note(1, int(self._unverified[0] == steps[0].token))

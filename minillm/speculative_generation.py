@@ -4,8 +4,8 @@ from dataclasses import dataclass, fields
 from time import perf_counter
 
 from minillm.completion import Step
-from minillm.draft_length import AdaptiveLength, DraftLength, FixedLength, MeasuredCosts, TableCosts, check_k
-from minillm.drafters import Drafter, PromptLookup, drafter_for
+from minillm.draft_length import MeasuredCosts, TableCosts, draft_length
+from minillm.drafters import PromptLookup, drafter_for
 from minillm.generation import Generation, Output, Prompt, Timings
 from minillm.model import Model
 from minillm.sampling import Sampling
@@ -71,12 +71,6 @@ class SpeculativeGeneration(Generation):
         plain, counts = super()._output(timings), self.speculation.counts
         values = {field.name: getattr(plain, field.name) for field in fields(plain)}
         return SpeculativeOutput(**values, proposed=counts.proposed, accepted=counts.accepted, rounds=counts.rounds)
-
-
-def draft_length(k: int | str, drafter: Drafter, costs: TableCosts | MeasuredCosts) -> DraftLength:
-    """The k that the user wants: a number, or "auto"."""
-    k = check_k(k)
-    return AdaptiveLength(costs, drafter.free) if k == "auto" else FixedLength(int(k))
 
 
 def speculative_generate(

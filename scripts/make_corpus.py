@@ -1,6 +1,7 @@
 """Make the corpus that the story models are trained from: python scripts/make_corpus.py --out corpus
 
-Writes train.jsonl and heldout.jsonl, an object a line: {"kind": ..., "text": ...}. The same seed gives the same bytes.
+Writes train.jsonl, finish.jsonl, new text in another mixture for the end of the training, and heldout.jsonl; an object
+a line: {"kind": ..., "text": ...}. The same seed gives the same bytes.
 """
 
 import argparse
@@ -30,12 +31,27 @@ MIXTURE = {
     "repeat": 0.025,
     "reverse": 0.035,
 }
+# Above all to stop counting at the right number, which is the last to be learnt.
+FINISH_MIXTURE = {
+    "story": 0.42,
+    "sum": 0.10,
+    "capital": 0.03,
+    "colour": 0.01,
+    "opposite": 0.015,
+    "sound": 0.005,
+    "calendar": 0.01,
+    "counting": 0.35,
+    "copy": 0.015,
+    "repeat": 0.015,
+    "reverse": 0.03,
+}
+FINISH_SHARE = 0.145  # its tokens, of those of train.jsonl
 NEXT_NUMBER_SHARE = 0.1  # of the counting documents
 SAMPLE = 400  # documents of a kind from which its tokens a document are measured
 TOKENIZER = Path(__file__).parents[1] / "weights/story/tokenizer.json"
 
 
-def documents(kind: str, seed: int) -> Iterator[str]:
+def documents(kind: str, seed: int | str) -> Iterator[str]:
     """Training documents of a kind, without end; for stories the held-out ones as well."""
     rng = Random(f"{seed} {kind}")
     if kind == "story":
@@ -47,16 +63,19 @@ def documents(kind: str, seed: int) -> Iterator[str]:
     return _both_countings(rng) if kind == "counting" else facts.documents(kind, rng)
 
 
-def make_corpus(tokens: int, seed: int, tokenizer: Tokenizer) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+def make_corpus(
+    tokens: int, seed: int | str, tokenizer: Tokenizer, mixture: dict[str, float] = MIXTURE
+) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
     """The (kind, text) of the training documents and of the held-out ones, each shuffled.
 
     Args:
         tokens: about how many tokens the training documents have, end tokens counted.
         seed: any number; the same gives the same corpus.
         tokenizer: measures a sample of each kind.
+        mixture: the share of each kind.
     """
     train, heldout = [], [(probe.kind, probe.prompt + probe.answer) for probe in _heldout_probes()]
-    for kind, share in track(MIXTURE.items(), "documents", console=Console(stderr=True)):
+    for kind, share in track(mixture.items(), "documents", console=Console(stderr=True)):
         count = round(tokens * share / _tokens_a_document(kind, seed, tokenizer))
         for text in islice(documents(kind, seed), count):
             (heldout if kind == "story" and stories.is_heldout(text) else train).append((kind, text))
@@ -85,7 +104,7 @@ def _heldout_probes() -> list[probes.Probe]:
     return [probe for name, group in groups.items() if name != "capitals" for probe in group]
 
 
-def _tokens_a_document(kind: str, seed: int, tokenizer: Tokenizer) -> float:
+def _tokens_a_document(kind: str, seed: int | str, tokenizer: Tokenizer) -> float:
     sample = list(islice(documents(kind, seed), SAMPLE))
     return sum(len(encoding.ids) + 1 for encoding in tokenizer.encode_batch(sample)) / len(sample)
 
@@ -106,6 +125,9 @@ def main() -> None:
         tokenizer = Tokenizer.from_file(str(TOKENIZER))
         train, heldout = make_corpus(options.tokens, options.seed, tokenizer)
         write_jsonl(options.out / "train.jsonl", train)
+        finish_tokens, finish_seed = round(options.tokens * FINISH_SHARE), f"{options.seed} finish"
+        finish, _ = make_corpus(finish_tokens, finish_seed, tokenizer, FINISH_MIXTURE)
+        write_jsonl(options.out / "finish.jsonl", finish)
         write_jsonl(options.out / "heldout.jsonl", heldout)
     except OSError as problem:
         parser.error(str(problem))

@@ -1,4 +1,4 @@
-"""Train the bundled models: `story`, then two drafts, on the text alone and distilled from `story`.
+"""Train the bundled models: `story` in two runs, then two drafts, on the text alone and distilled from `story`.
 
     python scripts/make_corpus.py --out build/training
     python scripts/train_weights.py                       # all of it; Ctrl-C stops, the same command goes on
@@ -45,17 +45,25 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 
 @dataclass(frozen=True)
 class Recipe:
-    """One run: the model, how it is trained, distilled from which model."""
+    """One run: the model, how it is trained, on which file, from which weights, distilled from which model."""
 
     config: ModelConfig
     schedule: Schedule
+    corpus: str = "train"
+    start: str | None = None
     teacher: str | None = None
 
 
 STORY = llama_config(VOCABULARY, 192, 512, layers=6, heads=6, kv_heads=2, context=CONTEXT)
 DRAFT = llama_config(VOCABULARY, 64, 192, layers=2, heads=4, kv_heads=2, context=CONTEXT)
 RECIPES = {
-    "story": Recipe(STORY, Schedule(steps=7000, weight_decay=0.1)),
+    "story-base": Recipe(STORY, Schedule(steps=7000, weight_decay=0.1)),
+    "story": Recipe(
+        STORY,
+        Schedule(steps=1000, learning_rate=1.5e-3, warmup_steps=50, weight_decay=0.1),
+        corpus="finish",
+        start="story-base",
+    ),
     "story-draft-text": Recipe(DRAFT, Schedule(steps=2000)),  # for comparison only
     "story-draft": Recipe(DRAFT, Schedule(steps=2000), teacher="story"),
 }
@@ -78,7 +86,7 @@ def main() -> int:
             return 130
         folder = (WEIGHTS if name in SHIPPED else options.work) / name
         export(parameters, folder)
-        shutil.copy(options.work / f"{name}.csv", folder / "loss.csv")
+        (folder / "loss.csv").write_text(loss_curves(name, options.work))
         for file in (WEIGHTS / "story").glob("tokenizer*.json"):
             if folder != file.parent:
                 shutil.copy(file, folder)
@@ -108,8 +116,9 @@ def encoded(file: Path) -> Iterator[list[int]]:
 def train(name: str, work: Path) -> ParameterVector | None:
     """Train one model, from its checkpoint if there is one; None if stopped before the end."""
     recipe, checkpoint = RECIPES[name], work / f"{name}.npz"
-    loss = next_token_loss if recipe.teacher is None else distillation_loss(trained(recipe.teacher, work))
-    trainer = Trainer(initialise(recipe.config, SEED), recipe.schedule, packed_rows(work / "train.jsonl"), BATCH, loss)
+    loss = next_token_loss if recipe.teacher is None else distillation_loss(trained(recipe.teacher, work), 0.5)
+    parameters = trained(recipe.start, work) if recipe.start else initialise(recipe.config, SEED)
+    trainer = Trainer(parameters, recipe.schedule, packed_rows(work / f"{recipe.corpus}.jsonl"), BATCH, loss)
     if checkpoint.exists():
         trainer.resume(checkpoint)
     with stop_at_interrupt() as stop, live_bar(name, trainer) as advance:
@@ -177,11 +186,18 @@ def live_bar(name: str, trainer: Trainer) -> Iterator:
 
 def write_curve(file: Path, trainer: Trainer) -> None:
     """The loss curve as CSV: the mean of every REPORT_EVERY steps, in nats a token."""
-    lines = ["run,step,loss\n"]
+    lines = []
     for first in range(0, trainer.step_number, REPORT_EVERY):
         part = trainer.losses[first : first + REPORT_EVERY]
         lines.append(f"{file.stem},{first + len(part)},{np.mean(part):.4f}\n")
     file.write_text("".join(lines))
+
+
+def loss_curves(name: str, work: Path) -> str:
+    """The curves of this run and of those that it goes on from, first things first."""
+    start = RECIPES[name].start
+    before = loss_curves(start, work) if start else "run,step,loss\n"
+    return before + (work / f"{name}.csv").read_text()
 
 
 if __name__ == "__main__":

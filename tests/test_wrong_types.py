@@ -89,6 +89,8 @@ CASES = {
     "minillm.Engine(model, num_blocks=1.5)": "num_blocks",
     "minillm.Engine(model, max_batch_tokens='8')": "max_batch_tokens",
     "minillm.Engine(model, preemption=None)": "expected one of recompute, swap",
+    "minillm.Engine(model, drafter='lookup')": "drafter is of type str; expected a minillm.Model or a PromptLookup",
+    "minillm.Engine(model, drafter=model, k=0)": "k is 0",
     "minillm.Engine(model).submit('text')": "flat list",
     "minillm.Engine(model).submit([1], '3')": "max_new_tokens",
     "minillm.Engine(model).submit([1], 2, {'temperature': 1})": "expected a minillm.Sampling",

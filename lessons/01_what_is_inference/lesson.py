@@ -198,7 +198,7 @@ claim(
 #   it must run once for every new token.
 # - Read `minillm/decode.py`: `naive_decode` is the loop you have just written.
 #   Then `minillm/sampling.py`: `probabilities` has every step of sampling.
-# - Write it yourself: the exercises `softmax` and `top_p`.
+# - Write it yourself: the exercises `naive_decode` and `top_p`.
 # - Next: lesson 2, where the weights come from.
 #
 # Sources: Vaswani et al., Attention Is All You Need, 1706.03762. Holtzman et

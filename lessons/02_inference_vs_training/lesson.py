@@ -51,6 +51,10 @@ print(f"P = {P:,} weights")
 # Suppose the model gave the right token the probability p. Its **loss** there
 # is -log(p). If p is 1, the loss is 0: no surprise. The smaller p, the larger
 # the loss. A text's loss is the mean over its tokens.
+#
+# After a question about it we compute the loss of a sentence that our model
+# has never read, as there is no such country. The inputs are all tokens but
+# the last. The targets are all tokens but the first.
 
 # %%
 vocabulary = checkpoint.config.vocab_size
@@ -63,10 +67,6 @@ predict(
     why="p = 1/vocabulary, so -log(p) = log(vocabulary). Every training "
     "run begins near this number, since it begins with random weights.",
 )
-
-# %% [markdown]
-# Now a sentence that our model has never read: there is no such country. The
-# inputs are all tokens but the last. The targets are all tokens but the first.
 
 # %%
 sentence = "The capital of Narnia is Tuesday."
@@ -109,10 +109,8 @@ predict(
     why="One for each weight. It takes as much memory as the weights do.",
 )
 
-# %% [markdown]
-# Is it right? Change one weight by hand, and see by how much the loss changes.
-
 # %%
+# Is it right? Change one weight by hand: by how much does the loss change?
 place = int(np.abs(gradient.vector).argmax())  # the steepest weight
 step = 1e-2
 losses = []
@@ -146,11 +144,9 @@ for number in range(12):
 print(bars(losses))
 assert loss < before / 2
 
-# %% [markdown]
-# The loss fell. Does the model now *say* it? We write the new weights to a
-# folder, load them, and ask both models.
-
 # %%
+# The loss fell. Does the model now say it? We write the new weights to a
+# folder, load them, and ask both models.
 with tempfile.TemporaryDirectory() as folder:
     export(weights, Path(folder))
     trained = minillm.load(folder, backend="plain")

@@ -74,6 +74,9 @@ predict(
 # weights, which are positive and add up to 1:
 #
 #     weights = softmax(mask(q k^T / sqrt(size)))
+#
+# Here k^T is k with rows and columns exchanged. In the code, -inf is minus
+# infinity: a score that softmax turns into 0. We look at head 0 of layer 0.
 
 # %%
 scores = q[:, 0] @ k[:, 0].T / np.sqrt(config.head_dim)  # [queries, keys]
@@ -82,11 +85,8 @@ weights = softmax(np.where(mask, scores, -np.inf))  # [queries, keys]
 print("the last token's scores: ", scores[-1].round(2))
 print("the last token's weights:", weights[-1].round(2))
 print("their sum:", weights[-1].sum().round(3))
-minillms = minillm.attention_weights(model, ids, layer=0)[0]
-assert np.allclose(weights, minillms, atol=1e-4)
-
-# %% [markdown]
-# -inf, minus infinity, is a score that softmax turns into the weight 0.
+engine = minillm.attention_weights(model, ids, layer=0)[0]
+assert np.allclose(weights, engine, atol=1e-4)  # minillm computes the same
 
 # %%
 predict(
@@ -97,10 +97,9 @@ predict(
         n * n: "Those are all pairs, with the forbidden ones.",
         n * (n - 1) // 2: "A token may look at itself, too.",
     },
-    why="1 + 2 + ... + n = n(n+1)/2. The picture below is a triangle.",
+    why="1 + 2 + ... + n = n(n+1)/2. They form a triangle. A row is a token "
+    "that looks, a column the token it looks at:",
 )
-
-# %%
 print(heatmap(mask.astype(float), words))
 
 # %% [markdown]
@@ -111,26 +110,23 @@ print(heatmap(mask.astype(float), words))
 # there a head that does? We ask all heads of all layers.
 
 # %%
-every_head = np.stack(
-    [
-        minillm.attention_weights(model, ids, layer)
-        for layer in range(config.num_hidden_layers)
-    ]
-)  # [layers, heads, queries, keys]
+every_head = [
+    minillm.attention_weights(model, ids, layer)  # [heads, queries, keys]
+    for layer in range(config.num_hidden_layers)
+]
 wanted = words.index(" sun") + 1  # the token after the first " sun"
-looks_there = every_head[:, :, -1, wanted]  # [layers, heads]
-where = np.unravel_index(looks_there.argmax(), looks_there.shape)
-copier = every_head[where]
-print(f"layer {where[0]}, head {where[1]}: {looks_there.max():.0%} of its")
-print(f"weight goes from the last {words[-1]!r} to {words[wanted]!r}")
+looks_there = np.array([heads[:, -1, wanted] for heads in every_head])
+number, head = divmod(int(looks_there.argmax()), looks_there.shape[1])
+copier = every_head[number][head]  # [queries, keys]
+print(f"layer {number}, head {head}: {looks_there.max():.0%} of its weight")
+print(f"goes from the last {words[-1]!r} to {words[wanted]!r}")
 print(heatmap(copier, words))
 assert looks_there.max() > 2 / n  # far more than an even share
 
 # %% [markdown]
-# A row is the token that looks, a column the token it looks at: darker is
-# more. A head that finds an earlier copy of the present token, and looks at
-# what followed it, is an **induction head**. Nobody put it there: training
-# found it (Olsson et al., 2209.11895).
+# Darker is more. A head that finds an earlier copy of the present token, and
+# looks at what followed it, is an **induction head**. Nobody put it there:
+# training found it (Olsson et al., 2209.11895).
 #
 # ## What does a token get?
 #
@@ -194,7 +190,7 @@ assert changed.tolist() == [False] * (n - 1) + [True]
 
 # %%
 L, width = 32, 4096  # layers; heads times numbers in a head
-P_layers, P_used = 6_476_005_376, 6_607_077_376  # without, with the head
+P_layers, P_used = 6_476_005_376, 6_607_077_376  # without, with logits
 
 
 def attention_flops(n):
@@ -215,12 +211,9 @@ for tokens in (100, 500, 5_000, 50_000, 500_000):
 print("share of attention in the FLOPs of one pass over the text:")
 print(bars(shares, "%"))
 
-# %% [markdown]
-# So for texts of ordinary length attention is a small part of the arithmetic.
-#
-# ## The article's claims
-
 # %%
+print("For texts of ordinary length, attention is a small part.")
+print("And the article? These are its claims, one by one.")
 pairs = {size: size * (size + 1) // 2 for size in (100, 500)}
 growth = attention_flops(500) / attention_flops(100)
 whole = (attention_flops(500) + linear_flops(500)) / (

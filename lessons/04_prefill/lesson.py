@@ -41,7 +41,7 @@ print("values", cache.values.shape)
 # %%
 predict(
     f"The prompt has {len(ids)} tokens, the vocabulary "
-    f"{config.vocab_size}. What is the shape of the logits that prefill returns?",
+    f"{config.vocab_size}. What is the shape of prefill's logits?",
     answer=logits.shape,
     mistakes={
         (len(ids), config.vocab_size): "Rows before the last say what we "
@@ -78,7 +78,7 @@ predict(
     "token by token, equal to the last bit?",
     answer="yes" if same_bits else "no",
     choices=["yes", "no"],
-    why="The three are one computation. What differs elsewhere is rounding: "
+    why="The three are one computation. Elsewhere rounding differs: "
     "on the plain backend the largest difference here is "
     f"{max(np.abs(plain[0] - other).max() for other in plain):.1g}.",
 )
@@ -146,7 +146,7 @@ F, B = 312e12, 2039e9
 
 
 def prefill_bound(n, P=6_476_005_376, L=32, width=4096, V_d=131_072_000):
-    """FLOPs and bytes of a pass over n tokens; seconds at the two limits."""
+    """Seconds that a pass over n tokens takes at the two limits."""
     products = 2 * P * n + 2 * V_d  # one row only meets the head
     attention = 2 * L * width * n * (n + 1)  # lesson 3
     weights = 2 * (P + V_d)  # bytes

@@ -28,17 +28,21 @@ class WorkCount:
         weight_bytes: of the matrices, each read once in a pass, if any row is multiplied with it.
         cache_bytes: of the keys and values that a query may see, each read once in a pass.
         performed_flops: of the products that the backend made.
+        padding_flops: of those, with rows and columns that only fill a matrix up.
+        masked_flops: of those, for keys that the query may not see.
     """
 
     flops: int = 0
     weight_bytes: int = 0
     cache_bytes: int = 0
     performed_flops: int = 0
+    padding_flops: int = 0
+    masked_flops: int = 0
 
     @property
     def wasted_flops(self) -> int:
         """Performed, but not asked for."""
-        return self.performed_flops - self.flops
+        return self.padding_flops + self.masked_flops
 
 
 def counted(model: Model) -> tuple[Model, WorkCount]:
@@ -53,9 +57,12 @@ def _linear(
     linear: Callable[..., Array], count: WorkCount, itemsize: int, x: Array, weight: Any, bias: Any = None
 ) -> Array:
     """Every row times every number of the matrix."""
-    product = np.asarray(linear(_watched(x, count), weight, bias))
+    before = count.performed_flops
+    product = np.asarray(linear(x.view(_watching(count)), weight, bias))
     (rows, inner), out = x.shape, product.shape[1]
-    count.flops += 2 * rows * inner * out
+    asked = 2 * rows * inner * out
+    count.flops += asked
+    count.padding_flops += count.performed_flops - before - asked
     count.weight_bytes += inner * out * itemsize if rows else 0
     return product
 
@@ -72,20 +79,24 @@ def _attention(
     window: int | None,
 ) -> Array:
     """For each head, every query with every key it may see, twice: for the score, and for the value."""
-    _, heads, head_dim = q.shape
+    (_, heads, head_dim), asked = q.shape, 0
     for span, cache in zip(spans, caches, strict=True):
         queries = span.stop - span.start
         visible = causal_mask(queries, cache.length + queries, cache.length, window)  # [queries, keys]
-        count.flops += 4 * heads * head_dim * int(visible.sum())
+        asked += 4 * heads * head_dim * int(visible.sum())
         count.cache_bytes += 2 * k.shape[1] * head_dim * k.itemsize * int(visible.any(axis=0).sum())
-    return np.asarray(attention(q, k, v, spans, [_WatchedCache(cache, count) for cache in caches], layer, window))
+    before = count.performed_flops
+    mixed = attention(q, k, v, spans, [_WatchedCache(cache, count) for cache in caches], layer, window)
+    count.flops += asked
+    count.masked_flops += count.performed_flops - before - asked
+    return np.asarray(mixed)
 
 
 class _WatchedCache:
     """A cache whose keys and values are watched: both products of attention have one of them as a factor."""
 
     def __init__(self, cache: Any, count: WorkCount) -> None:
-        self._cache, self._count = cache, count
+        self._cache, self._watched = cache, _watching(count)
 
     def __getattr__(self, name: str) -> Any:
         """All else is the cache's."""
@@ -93,35 +104,26 @@ class _WatchedCache:
 
     def pieces(self, layer: int, end: int) -> Pieces:
         """As the cache gives them."""
-        pieces = self._cache.pieces(layer, end)
-        return [(_watched(keys, self._count), _watched(values, self._count)) for keys, values in pieces]
+        return [(k.view(self._watched), v.view(self._watched)) for k, v in self._cache.pieces(layer, end)]
 
 
-class _Watched(np.ndarray):
-    """An array that counts the products it takes part in, as do its views and what is computed from it."""
+def _watching(count: WorkCount) -> type[Array]:
+    """A kind of array that counts the products it takes part in, as do its views and what is computed from it."""
 
-    count: WorkCount
+    class Watched(np.ndarray):
+        __array_priority__ = 1.0  # so that what is concatenated with it is watched, too
 
-    def __array_finalize__(self, source: Any) -> None:
-        """Whatever comes from a watched array is watched."""
-        self.count = getattr(source, "count", WorkCount())
+        def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+            """Compute as NumPy does; then count, if it was a matrix product."""
+            if "out" in options:
+                options["out"] = tuple(_plain(array) for array in options["out"])
+            result = getattr(ufunc, method)(*map(_plain, inputs), **options)
+            if ufunc in (np.matmul, np.matvec, np.vecmat):
+                inner = inputs[0].shape[-1]  # of all three: the axis that is summed over
+                count.performed_flops += 2 * int(np.size(result)) * inner
+            return result.view(Watched) if isinstance(result, np.ndarray) else result
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
-        """Compute as NumPy does; then count, if it was a matrix product."""
-        if "out" in options:
-            options["out"] = tuple(_plain(array) for array in options["out"])
-        result = getattr(ufunc, method)(*map(_plain, inputs), **options)
-        if ufunc in (np.matmul, np.matvec, np.vecmat):
-            inner = inputs[0].shape[-1]  # of all three: the axis that is summed over
-            self.count.performed_flops += 2 * int(np.size(result)) * inner
-        return _watched(result, self.count) if isinstance(result, np.ndarray) else result
+    def _plain(value: Any) -> Any:
+        return value.view(np.ndarray) if isinstance(value, Watched) else value
 
-
-def _watched(array: Array, count: WorkCount) -> Array:
-    watched = array.view(_Watched)
-    watched.count = count
-    return watched
-
-
-def _plain(value: Any) -> Any:
-    return value.view(np.ndarray) if isinstance(value, _Watched) else value
+    return Watched

@@ -62,7 +62,7 @@ class Tiles:
         """In groups of rows that are small enough not to be copied; each tile serves all of them while it is near."""
         rows, inner = x.shape
         most = max(1, NOT_COPIED // (inner * WIDTH))  # rows of a group
-        groups = -(-rows // most)
+        groups = max(1, -(-rows // most))
         size = -(-rows // groups)
         product = np.empty((groups * size, len(self.tiles), WIDTH), x.dtype)
         if groups * size > rows:
@@ -71,7 +71,7 @@ class Tiles:
         out = product.reshape(groups, size, len(self.tiles), WIDTH).transpose(2, 0, 1, 3)
         multiply = shared_matmul if x.size * self.shape[1] >= SHARED else np.matmul
         multiply(x.reshape(groups, size, inner), self.tiles[:, None], out=out)
-        return product.reshape(groups * size, -1)[:rows]
+        return product.reshape(groups * size, len(self.tiles) * WIDTH)[:rows]
 
     def _many(self, x: Array) -> Array:
         """One product for every 16 tiles, which are laid side by side for it."""

@@ -6,12 +6,16 @@
         print(event.step.text, end="")
 
 Requests may be submitted and cancelled at any time between steps. What a request produces never depends on the
-others: it is what `generate` gives for it alone, to the bit on the exact backend.
+others: it is what `generate` gives for it alone, to the bit on the exact backend. With a drafter each request guesses
+ahead, the guesses of all are verified in the same pass, and each accepts its own number (`speculative.py`); then it
+is what `speculative_generate` gives.
 """
 
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from minillm.arrays import Array
 from minillm.batching.request import PagedRequest, Request
@@ -19,9 +23,12 @@ from minillm.batching.scheduler import Plan, Scheduler
 from minillm.batching.statistics import Statistics
 from minillm.checks import check_model, check_whole, shown
 from minillm.completion import Completion, Step
+from minillm.draft_length import LONGEST_DRAFT, TableCosts, check_k, draft_length
+from minillm.drafters import PromptLookup, check_drafter, drafter_for
 from minillm.model import Model
 from minillm.paged_kv_cache import BlockPool, PagedKVCache
 from minillm.sampling import Sampling
+from minillm.speculative import ACCEPTED, Speculation
 from minillm.transformer import Tokens, forward_batch
 
 POOL_TOKENS = 16_384  # by default; memory for keys and values that are never written is never touched
@@ -53,6 +60,8 @@ class Engine:
         num_blocks: int | None = None,
         max_batch_tokens: int | None = None,
         preemption: str = "recompute",
+        drafter: Model | PromptLookup | None = None,
+        k: int | str = "auto",
     ) -> None:
         """Take the memory; nothing is computed yet.
 
@@ -62,6 +71,8 @@ class Engine:
             num_blocks: blocks in the pool; by default for 16,384 tokens, or one whole context if that is more.
             max_batch_tokens: the most tokens in one step, and the most requests that run at a time; 512 by default.
             preemption: what happens to the keys and values of a request that has to give way: "recompute" or "swap".
+            drafter: guesses the tokens of every request, as in `speculative_generate`; by default nothing does.
+            k: guesses in a round; "auto" follows what is accepted, with costs from a table, never from the clock.
 
         Raises:
             ValueError: a wrong argument.
@@ -73,6 +84,12 @@ class Engine:
         budget = BATCH_TOKENS if max_batch_tokens is None else check_whole("max_batch_tokens", max_batch_tokens, 1)
         if not isinstance(preemption, str) or preemption not in PREEMPTION:
             raise ValueError(f"preemption is {shown(preemption)}; expected one of {', '.join(PREEMPTION)}")
+        if drafter is not None:
+            check_drafter(model, drafter)
+            most = LONGEST_DRAFT if check_k(k) == "auto" else int(k)
+            if most >= budget:
+                raise ValueError(f"a round of {most} guesses is {most + 1} tokens, but max_batch_tokens is {budget}")
+        self.drafter, self.k = drafter, k
         self.model, self.pool = model, BlockPool(model, num_blocks, size)
         self.statistics = Statistics()
         self.scheduler = Scheduler(self.pool, budget, preemption == "swap", self.statistics)
@@ -108,7 +125,8 @@ class Engine:
         for i in range(n):
             completion = Completion(self.model, prompt_ids, max_new_tokens, _sampling_of(i, sampling))
             self._check_fits(completion)
-            requests.append(PagedRequest(completion, self.statistics.steps, PagedKVCache(self.pool), group))
+            cache, speculation = PagedKVCache(self.pool), self._speculation_of(completion)
+            requests.append(PagedRequest(completion, self.statistics.steps, cache, group, speculation))
         for request in requests:
             self.scheduler.add(request)
         return list(requests)
@@ -153,26 +171,47 @@ class Engine:
             pass
 
     def _advance(self) -> None:
+        for request in self.scheduler.running:
+            request.guess()
         plan = self.scheduler.schedule()
         assert plan, "requests are there, but none can run"
-        ends = [request.remaining == len(tokens) for request, tokens in plan]  # the logits of the others are not needed
+        # Logits after its last token, and after each guess behind it; none for a part of a prompt.
+        rows = [max(0, len(tokens) - request.remaining + 1) for request, tokens in plan]
         batch = [(tokens, request.cache) for request, tokens in plan]
-        logits = self.model.ops.to_host(forward_batch(self.model, batch, [int(end) for end in ends]))
+        logits = self._forward(batch, rows)
         self._count(plan)
-        complete = [request for (request, _), end in zip(plan, ends, strict=True) if end]
-        for request, _ in plan:
-            request.cache.publish(request.sequence)
-        for request, row in zip(complete, logits, strict=True):
-            self._add_token(request, row)
+        ends = np.cumsum(rows)
+        for (request, _), count, end in zip(plan, rows, ends, strict=True):
+            if count:
+                self._add_tokens(request, logits[end - count : end])
+            else:
+                request.cache.publish(request.sequence)
 
-    def _add_token(self, request: PagedRequest, logits: Array) -> None:
-        step = request.completion.add(logits)
+    def _forward(self, batch: list[tuple[list[int], PagedKVCache]], logit_rows: list[int]) -> Array:
+        """The forward pass of a step; everything else is the cost of scheduling, sampling and text."""
+        return self.model.ops.to_host(forward_batch(self.model, batch, logit_rows))
+
+    def _add_tokens(self, request: PagedRequest, logits: Array) -> None:
+        """The request's new tokens, one or, in a round of speculation, perhaps more."""
+        if request.speculation and request.speculation.draft:
+            steps = request.speculation.settle(request.completion, logits)
+            request.cache.truncate(len(request.sequence) - 1)
+            self.statistics.accepted_tokens += sum(step.origin == ACCEPTED for step in steps)
+        else:
+            steps = [request.completion.add(logits[0])]
+        request.cache.publish(request.sequence)
         if request.first_token_step is None:
             request.first_token_step = self.statistics.steps
-        if step.finish_reason:
-            self._end(request, step.finish_reason)
+        if steps[-1].finish_reason:
+            self._end(request, steps[-1].finish_reason)
             self.statistics.finished += 1
-        self._events.append(Event(request, step))
+        self._events += [Event(request, step) for step in steps]
+
+    def _speculation_of(self, completion: Completion) -> Speculation | None:
+        if self.drafter is None:
+            return None
+        drafter = drafter_for(self.model, self.drafter, completion.most_cached)
+        return Speculation(drafter, draft_length(self.k, drafter, TableCosts(self.model, drafter)))
 
     def _end(self, request: Request, finish_reason: str) -> None:
         assert isinstance(request, PagedRequest)
@@ -182,8 +221,11 @@ class Engine:
     def _count(self, plan: Plan) -> None:
         counts = self.statistics
         counts.steps += 1
-        counts.decode_tokens += sum(len(tokens) == 1 for _, tokens in plan)
-        counts.prefill_tokens += sum(len(tokens) for _, tokens in plan if len(tokens) > 1)
+        guesses = [max(0, -request.remaining) for request, _ in plan]  # they lie in the cache behind the sequence
+        own = [len(tokens) - count for (_, tokens), count in zip(plan, guesses, strict=True)]
+        counts.decode_tokens += own.count(1)
+        counts.prefill_tokens += sum(count for count in own if count > 1)
+        counts.draft_tokens += sum(guesses)
         counts.held_blocks += self.pool.held
         tables = sum(len(request.cache.table) for request in self.scheduler.running)
         counts.most_held_blocks = max(counts.most_held_blocks, self.pool.held)

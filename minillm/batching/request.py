@@ -5,6 +5,7 @@ Time is counted in steps: forward passes of the whole batch. They say what a sch
 
 from minillm.completion import Completion, TokenLogprobs
 from minillm.paged_kv_cache import PagedKVCache, SwappedCache
+from minillm.speculative import Speculation
 
 
 class Request:
@@ -58,12 +59,20 @@ class PagedRequest(Request):
         group: the samples of one prompt have the same; they share its blocks.
         cache: the keys and values of its first tokens; empty while it waits.
         swapped: what the cache held, if its blocks were swapped out.
+        speculation: what guesses its next tokens; None if nothing does.
     """
 
-    def __init__(self, completion: Completion, arrived_step: int, cache: PagedKVCache, group: object) -> None:
+    def __init__(
+        self,
+        completion: Completion,
+        arrived_step: int,
+        cache: PagedKVCache,
+        group: object,
+        speculation: Speculation | None = None,
+    ) -> None:
         """Waiting, with an empty cache."""
         super().__init__(completion, arrived_step)
-        self.cache, self.group = cache, group
+        self.cache, self.group, self.speculation = cache, group, speculation
         self.swapped: SwappedCache | None = None
 
     @property
@@ -75,6 +84,36 @@ class PagedRequest(Request):
     def remaining(self) -> int:
         """How many tokens have yet to run before the next can be chosen: 1 in decode, more in prefill."""
         return len(self.sequence) - self.cache.length
+
+    def guess(self) -> None:
+        """Guess what follows its new tokens, unless guesses wait to be verified already."""
+        if self.speculation and self.tokens:
+            self.speculation.propose(self.completion)
+
+    @property
+    def guesses(self) -> list[int]:
+        """Tokens that may follow its sequence, to be verified by the pass that runs its last token."""
+        draft = self.speculation.draft if self.speculation else None
+        return draft.tokens if draft else []
+
+    @property
+    def slots_needed(self) -> int:
+        """Tokens for which blocks must be there when the next token is chosen."""
+        return self.remaining + len(self.guesses)
+
+    def next_tokens(self, most: int) -> list[int]:
+        """Its next tokens to run, at most so many: a chunk of its prompt, or the token that was chosen last.
+
+        That one runs together with the guesses that follow it, or, if there is no room for all, not yet: how many
+        guesses a round has must not depend on others, since with temperature above 0 the text depends on it.
+        """
+        first, sequence = self.cache.length, self.sequence
+        if self.remaining == 1:
+            tokens = [*sequence[first:], *self.guesses]
+            return tokens if len(tokens) <= most else []
+        # With guesses behind it, the last token is left for a pass of its own with them.
+        end = len(sequence) - bool(self.guesses)
+        return sequence[first : min(first + most, end)]
 
     @property
     def prompt_is_cached(self) -> bool:

@@ -51,8 +51,9 @@ class Scheduler:
         # Whoever runs has a token in the plan, or the budget is used up; so no more run than the budget has tokens.
         while self.waiting and budget and self.admit(self.waiting[0]):
             request = self.running[-1]
-            tokens = next_tokens(request, budget)
-            plan.append((request, tokens))
+            tokens = request.next_tokens(budget)
+            if tokens:
+                plan.append((request, tokens))
             budget -= len(tokens)
         return plan
 
@@ -62,12 +63,12 @@ class Scheduler:
             return False
         self._begin_with_known_blocks(request)
         known = request.cache.length
-        if request.cache.blocks_needed(request.remaining) > self.pool.available:
+        if request.cache.blocks_needed(request.slots_needed) > self.pool.available:
             request.cache.free()
             return False
         if request.swapped is not None:
             request.cache.swap_in(request.swapped)
-        request.cache.reserve(request.remaining)
+        request.cache.reserve(request.slots_needed)
         request.swapped = None
         self.statistics.prefix_tokens += known
         self.running.append(self.waiting.popleft())
@@ -91,17 +92,25 @@ class Scheduler:
     def _continue_running(self) -> Plan:
         for request in self.running:
             leave_one_to_run(request)
+        shares = self._share_budget()
         plan: Plan = []
-        spare = self.max_batch_tokens - sum(request.remaining == 1 for request in self.running)
         for place, request in enumerate(list(self.running)):  # the earliest first
-            decodes = request.remaining == 1
-            tokens = next_tokens(request, 1 if decodes else spare)
+            tokens = shares[place]
             if place == len(self.running) or not self._make_room(request, len(tokens)):
                 break  # preempted, and so are all that came after it
-            spare -= 0 if decodes else len(tokens)
             if tokens:
                 plan.append((request, tokens))
         return plan
+
+    def _share_budget(self) -> list[list[int]]:
+        """The tokens that each running request may run: first of all that decode, then chunks of prompts."""
+        budget, shares = self.max_batch_tokens, [list[int]() for _ in self.running]
+        for decodes in (True, False):
+            for place, request in enumerate(self.running):
+                if (request.remaining == 1) == decodes:
+                    shares[place] = request.next_tokens(budget)
+                    budget -= len(shares[place])
+        return shares
 
     def _make_room(self, request: PagedRequest, new_tokens: int) -> bool:
         """Take blocks for the tokens of a running request, from the latest if need be; False if that was itself."""
@@ -133,13 +142,7 @@ class Scheduler:
         return [other for other in self.running if other.group is request.group]
 
 
-def next_tokens(request: PagedRequest, most: int) -> list[int]:
-    """Its next tokens to run: the one that was chosen last, or a chunk of its prompt."""
-    first = request.cache.length
-    return request.sequence[first : first + most]
-
-
 def leave_one_to_run(request: PagedRequest) -> None:
     """Truncate a cache that holds all tokens, as an interrupted step leaves it: only a token that runs has logits."""
-    if not request.remaining:
+    if request.remaining < 1:  # guesses may lie behind them
         request.cache.truncate(len(request.sequence) - 1)

@@ -23,6 +23,7 @@ class StaticBatching:
         slot_steps: places in the batches so far, counted once for each step.
         idle_slot_steps: those whose request was finished and waited for the others. They are not computed here; where
             a batch is one padded array, they are.
+        reserved_slots, filled_slots: places for a token in the caches, and tokens in them, summed over all steps.
     """
 
     def __init__(self, model: Model, batch_size: int) -> None:
@@ -35,6 +36,7 @@ class StaticBatching:
         self.model, self.batch_size = model, check_whole("batch_size", batch_size, 1)
         self.waiting: deque[Request] = deque()
         self.steps = self.slot_steps = self.idle_slot_steps = 0
+        self.reserved_slots = self.filled_slots = 0
 
     def submit(self, prompt_ids: Tokens, max_new_tokens: int = 32, sampling: Sampling | None = None) -> Request:
         """A new request joins the queue.
@@ -60,6 +62,8 @@ class StaticBatching:
             self.steps += 1
             self.slot_steps += len(requests)
             self.idle_slot_steps += len(requests) - len(unfinished)
+            self.reserved_slots += sum(cache.capacity for cache in caches.values())
+            self.filled_slots += sum(cache.length for cache in caches.values())
             for request, row in zip(unfinished, logits, strict=True):
                 request.completion.add(row)
                 request.first_token_step = request.first_token_step or self.steps

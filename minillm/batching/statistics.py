@@ -11,6 +11,8 @@ class Statistics:
         steps: forward passes.
         prefill_tokens: tokens run through the model in chunks of a prompt, or of a sequence that is recomputed.
         decode_tokens: tokens run through the model one at a time.
+        draft_tokens: guesses run through the model to be verified.
+        accepted_tokens: guesses that became tokens.
         prefix_tokens: tokens that did not have to run since their blocks were found in the pool or forked.
         preemptions: how often a request had to give its blocks up.
         swapped_tokens: of how many tokens keys and values were copied out of the pool.
@@ -25,6 +27,8 @@ class Statistics:
     steps: int = 0
     prefill_tokens: int = 0
     decode_tokens: int = 0
+    draft_tokens: int = 0
+    accepted_tokens: int = 0
     prefix_tokens: int = 0
     preemptions: int = 0
     swapped_tokens: int = 0

@@ -6,10 +6,9 @@ Two requests more: the time of a decode step beyond its matrix products, and nai
 import statistics
 from typing import Any
 
-import numpy as np
-
 from minillm.arrays import Array
 from minillm.benchmark.engine_loop import Answer, answer_requests, generate
+from minillm.benchmark.this_machine import products
 from minillm.benchmark.timing import seconds
 from minillm.decode import decode_step, naive_decode
 from minillm.kv_cache import KVCache
@@ -51,20 +50,9 @@ def beyond_products_s(model: Model, prompt: list[int], steps: int) -> float:
     cache = KVCache(model, len(prompt) + steps)
     prefill(model, prompt, cache)
     differences = [
-        seconds(lambda: decode_step(model, 0, cache)) - seconds(lambda: _products(model)) for _ in range(steps)
+        seconds(lambda: decode_step(model, 0, cache)) - seconds(lambda: products(model)) for _ in range(steps)
     ]
     return statistics.median(differences) / model.config.num_hidden_layers
-
-
-def _products(model: Model) -> None:
-    """The matrix products of one decode step, and nothing else."""
-    config, ops = model.config, model.ops
-    widths = config.hidden_size, config.num_attention_heads * config.head_dim, config.intermediate_size
-    x, mixed, inner = (ops.array(np.ones((1, width)), model.dtype) for width in widths)
-    for layer in model.layers():
-        for row, weight in ((x, layer.qkv), (mixed, layer.output), (x, layer.gate_up), (inner, layer.down)):
-            ops.linear(row, weight)
-    ops.linear(x, model.head)
 
 
 def load(name: str, backend: str, dtype: str) -> Answer:

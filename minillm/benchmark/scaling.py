@@ -14,6 +14,7 @@ import numpy as np
 from minillm.benchmark.engine_process import EngineProcess
 from minillm.benchmark.limits import Limits
 from minillm.config import ModelConfig
+from minillm.estimate.units import doubling
 from minillm.estimate.work import decode_work, prefill_work
 from minillm.loading.progress import Report
 
@@ -79,15 +80,21 @@ def measure_scaling(
         ValueError: the engine failed.
     """
     curves = []
-    for sweep in _sweeps(engine, config, itemsize, limits, prompt):
+    at_limits, longest = AtTheLimits(config, itemsize, limits), longest_context(config)
+    sweeps = (
+        _over_the_context(engine, at_limits, prompt, longest),
+        _over_the_batch(engine, at_limits, prompt[: min(BATCH_CONTEXT, longest)]),
+        _over_the_answer(engine, at_limits, prompt[: min(NAIVE_PROMPT, longest)]),
+    )
+    for sweep in sweeps:
         runs = []  # [rounds][points][curves]
         for done in range(rounds):
             report(f"measuring over the {sweep.variable}", done, rounds)
             runs.append([sweep.measure(point) for point in sweep.points])
         for number, (title, roofline) in enumerate(sweep.curves):
             measured = [median(run[place][number] for run in runs) for place in range(len(sweep.points))]
-            at_limits = [roofline(point) for point in sweep.points]
-            curves.append(Curve(title, sweep.variable, sweep.points, measured, at_limits))
+            allowed = [roofline(point) for point in sweep.points]
+            curves.append(Curve(title, sweep.variable, sweep.points, measured, allowed))
     return curves
 
 
@@ -96,68 +103,59 @@ def longest_context(config: ModelConfig) -> int:
     return min(8192, config.max_position_embeddings - STEPS)
 
 
-def _sweeps(
-    engine: EngineProcess, config: ModelConfig, itemsize: int, limits: Limits, prompt: Sequence[int]
-) -> list[Sweep]:
-    longest = longest_context(config)
-    batch_prompt, naive_prompt = prompt[: min(BATCH_CONTEXT, longest)], list(prompt[: min(NAIVE_PROMPT, longest)])
+@dataclass(frozen=True)
+class AtTheLimits:
+    """Seconds that the machine's limits allow. `itemsize`: bytes of a weight and of a cached number."""
 
-    def prefill_s(tokens: int, logit_rows: int = 1) -> float:
-        return limits.seconds(prefill_work(config, tokens, itemsize, itemsize, logit_rows))
+    config: ModelConfig
+    itemsize: int
+    limits: Limits
 
-    def decode_s(context: int | float, sequences: int = 1) -> float:
-        return limits.seconds(decode_work(config, context, sequences, itemsize, itemsize))
+    def prefill_s(self, tokens: int, logit_rows: int = 1) -> float:
+        """Of a prompt, with logits after its last tokens."""
+        return self.limits.seconds(prefill_work(self.config, tokens, self.itemsize, self.itemsize, logit_rows))
 
-    def long_prompt(tokens: int) -> tuple[float, ...]:
+    def decode_s(self, context: int | float, sequences: int = 1) -> float:
+        """Of one step of so many sequences, each with so many tokens before it."""
+        return self.limits.seconds(decode_work(self.config, context, sequences, self.itemsize, self.itemsize))
+
+
+def _over_the_context(engine: EngineProcess, at_limits: AtTheLimits, prompt: Sequence[int], longest: int) -> Sweep:
+    def measure(tokens: int) -> tuple[float, ...]:
         run = engine.generate(prompt[:tokens], STEPS)
         return run.decode_s / STEPS, run.prefill_s
 
-    def batch(sequences: int) -> tuple[float, ...]:
-        return (sequences * STEPS / engine.generate(batch_prompt, STEPS, sequences).decode_s,)
+    curves = [("seconds of a decode step", at_limits.decode_s), ("seconds of a prefill", at_limits.prefill_s)]
+    return Sweep("context", doubling(64, longest), measure, curves)
 
-    def naive_and_cached(new_tokens: int) -> tuple[float, ...]:
-        request = {"task": "naive", "prompt": naive_prompt, "new_tokens": new_tokens}
-        cached = engine.generate(naive_prompt, new_tokens - 1)  # the prefill gives one token already
+
+def _over_the_batch(engine: EngineProcess, at_limits: AtTheLimits, prompt: Sequence[int]) -> Sweep:
+    mean_context = len(prompt) + (STEPS + 1) / 2
+
+    def measure(sequences: int) -> tuple[float, ...]:
+        return (sequences * STEPS / engine.generate(prompt, STEPS, sequences).decode_s,)
+
+    curve = ("tokens per second", lambda sequences: sequences / at_limits.decode_s(mean_context, sequences))
+    return Sweep("batch", doubling(1, 64), measure, [curve])
+
+
+def _over_the_answer(engine: EngineProcess, at_limits: AtTheLimits, prompt: Sequence[int]) -> Sweep:
+    """With a cache and without one: then every token is a prefill of all before it, with logits after each."""
+    start, most = len(prompt), min(64, at_limits.config.max_position_embeddings - len(prompt))
+
+    def measure(new_tokens: int) -> tuple[float, ...]:
+        request = {"task": "naive", "prompt": list(prompt), "new_tokens": new_tokens}
+        cached = engine.generate(prompt, new_tokens - 1)  # the prefill gives one token already
         return engine.figures(request, "seconds")[0], cached.prefill_s + cached.decode_s
 
     def naive_s(new_tokens: int) -> float:
-        lengths = range(len(naive_prompt), len(naive_prompt) + new_tokens)
-        return sum(prefill_s(length, length) for length in lengths)  # with logits after every token
+        return sum(at_limits.prefill_s(length, length) for length in range(start, start + new_tokens))
 
     def cached_s(new_tokens: int) -> float:
-        start = len(naive_prompt)
-        return prefill_s(start) + sum(decode_s(length) for length in range(start + 1, start + new_tokens))
+        return at_limits.prefill_s(start) + sum(map(at_limits.decode_s, range(start + 1, start + new_tokens)))
 
-    return [
-        Sweep(
-            "context",
-            doubling(64, longest),
-            long_prompt,
-            [("seconds of a decode step", decode_s), ("seconds of a prefill", prefill_s)],
-        ),
-        Sweep(
-            "batch",
-            doubling(1, 64),
-            batch,
-            [("tokens per second", lambda n: n / decode_s(len(batch_prompt) + (STEPS + 1) / 2, n))],
-        ),
-        Sweep(
-            "new tokens",
-            doubling(8, min(64, config.max_position_embeddings - len(naive_prompt))),
-            naive_and_cached,
-            [("seconds without a cache", naive_s), ("seconds with a cache", cached_s)],
-        ),
-    ]
-
-
-def doubling(first: int, last: int) -> list[int]:
-    """`first`, twice that and so on, and `last` at the end."""
-    points = [first]
-    while 2 * points[-1] <= last:
-        points.append(2 * points[-1])
-    if first >= last:
-        return [last]
-    return points if points[-1] == last else [*points, last]
+    curves = [("seconds without a cache", naive_s), ("seconds with a cache", cached_s)]
+    return Sweep("new tokens", doubling(8, most), measure, curves)
 
 
 def fitted_exponent(points: Sequence[int], values: Sequence[float]) -> float | None:

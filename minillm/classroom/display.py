@@ -12,7 +12,7 @@ EMPHASIS = (
     (re.compile(r"`[^`\n]+`"), Style(color="cyan")),
     (re.compile(r"(?<![*\w])\*[^*\s][^*\n]*\*(?!\*)"), Style(italic=True)),
 )
-INDENT = "    "
+INDENT = "  "
 
 
 def prose_text(source: str) -> Text:

@@ -49,7 +49,7 @@ def timeline(rows: Mapping[str, str], per_step: str = "step") -> str:
     steps = max(len(row) for row in rows.values())
     ruler = "".join(f"{step:<10}" for step in range(0, steps, 10))[:steps].rstrip()
     lines = [f"{_fit(per_step)} {ruler}"]
-    return "\n".join(lines + [f"{_fit(label)} {row}" for label, row in rows.items()])
+    return "\n".join(lines + [f"{_fit(label)} {row}".rstrip() for label, row in rows.items()])
 
 
 def block_map(pool: BlockPool, caches: Mapping[str, PagedKVCache]) -> str:

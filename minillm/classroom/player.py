@@ -110,7 +110,7 @@ class Player:
 
     def _asker(self, number: int) -> Asker:
         def ask_and_note(question: Question) -> None:
-            self.progress.answers[str(number)] = ask(question)
+            self.progress.answers.setdefault(str(number), ask(question))  # the first time counts
 
         return ask_and_note
 
@@ -120,12 +120,15 @@ def play_all(lesson: Lesson, show: Show) -> LessonRun:
 
     Raises:
         ValueError: a cell failed.
+        OSError: the text could not be written.
     """
     run = LessonRun(lesson)
 
     def run_cell(number: int) -> None:
         try:
             run.run(number, reveal)
+        except OSError:  # the reader of the pipe has left, the disk is full
+            raise
         except Exception as problem:
             raise ValueError(f"lesson {lesson.number}, cell {number + 1} failed: {describe(problem)}") from problem
 

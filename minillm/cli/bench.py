@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from minillm.checks import check_whole
-from minillm.cli.options import add_model_options
-from minillm.cli.printing import print_json, show
+from minillm.cli.options import add_model_options, check_plot_file
+from minillm.cli.printing import print_json
 
 
 def add_parser(commands: Any) -> None:
@@ -22,7 +22,9 @@ def add_parser(commands: Any) -> None:
     add("--rounds", type=int, default=5, metavar="R", help="alternating rounds (default 5)")
     add("--threads", type=int, metavar="N", help="threads of every engine (default: the environment's, or all cores)")
     add("--scaling", action="store_true", help="also measure how time grows with context, prompt and batch; minutes")
+    add("--speculative", action="store_true", help="measure speculative decoding beside plain decoding, and only that")
     add("--exact", action="store_true", help="also measure what the exact backend costs")
+    add("--batching", action="store_true", help="also measure the engine beside a plain loop, and whole loads; minutes")
     add("--plot", metavar="FILE.svg", help="draw each phase against its limit")
     add_model_options(parser, "smollm2")
     parser.set_defaults(run=run)
@@ -30,27 +32,24 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Measure and print."""
-    from minillm.backends.threads import default_threads
-    from minillm.benchmark.run import Plan, run_benchmark
+    if options.speculative:
+        from minillm.cli.bench_speculation import run_speculation
+
+        _check_only_speculative(options)
+        return run_speculation(options)
+    from minillm.benchmark.run import run_benchmark
     from minillm.loading.progress import progress_on_stderr
 
-    plan = Plan(
-        model=options.model,
-        backend=options.backend,
-        dtype=options.dtype,
-        against=list(dict.fromkeys(name.strip() for name in options.against.split(",") if name.strip())),
-        threads=default_threads() if options.threads is None else check_whole("--threads", options.threads, 1, 4096),
-        contexts=_numbers("--context", options.context, 1_000_000),
-        batches=_numbers("--batch", options.batch, 1024),
-        new_tokens=check_whole("--new-tokens", options.new_tokens, 1, 1_000_000),
-        rounds=check_whole("--rounds", options.rounds, 1, 1000),
-        scaling=options.scaling,
-    )
-    _check_writable(options.plot)
+    plan = _plan(options)
+    check_plot_file(options.plot)
     if options.exact and options.backend == "exact":
         raise ValueError("--exact compares another backend with the exact one; expected --backend numpy or plain")
     with progress_on_stderr() as progress:
         record = run_benchmark(plan, progress)
+        if options.batching:
+            from minillm.benchmark.batching_record import measure_batching
+
+            record["batching"] = measure_batching(plan, progress)
     if options.exact:
         record["exact"] = _exact_cost(plan)
     if options.plot:
@@ -63,10 +62,33 @@ def run(options: argparse.Namespace) -> int:
         from minillm.cli.bench_tables import print_record
 
         print_record(record)
-        if options.exact:
-            shown = (record["exact"][f"{phase}_times_as_long"]["median"] for phase in ("prefill", "decode"))
-            show("exactness takes {:.2f} times as long at prefill, {:.2f} at decode".format(*shown))
     return 0
+
+
+def _check_only_speculative(options: argparse.Namespace) -> None:
+    """It measures in this process, whose threads are fixed already, and nothing but itself."""
+    others = ("against", "threads", "scaling", "exact", "batching", "plot")
+    given = [name for name in others if getattr(options, name) not in ("", None, False)]
+    if given:
+        raise ValueError(f"--speculative measures only that; leave --{given[0]} out, or measure it by itself")
+
+
+def _plan(options: argparse.Namespace) -> Any:
+    from minillm.backends.threads import default_threads
+    from minillm.benchmark.run import Plan
+
+    return Plan(
+        model=options.model,
+        backend=options.backend,
+        dtype=options.dtype,
+        against=list(dict.fromkeys(name.strip() for name in options.against.split(",") if name.strip())),
+        threads=default_threads() if options.threads is None else check_whole("--threads", options.threads, 1, 4096),
+        contexts=_numbers("--context", options.context, 1_000_000),
+        batches=_numbers("--batch", options.batch, 1024),
+        new_tokens=check_whole("--new-tokens", options.new_tokens, 1, 1_000_000),
+        rounds=check_whole("--rounds", options.rounds, 1, 1000),
+        scaling=options.scaling,
+    )
 
 
 def _exact_cost(plan: Any) -> dict[str, Any]:
@@ -84,13 +106,3 @@ def _numbers(option: str, text: str, most: int) -> list[int]:
     if not all(part.isdecimal() for part in parts):
         raise ValueError(f"{option} is {text[:40]!r}; expected whole numbers with commas between, such as 8,32")
     return sorted({check_whole(option, int(part), 1, most) for part in parts})
-
-
-def _check_writable(plot: str | None) -> None:
-    """Before minutes of measuring, not after: the folder is there, and the file would be an SVG."""
-    if plot is None:
-        return
-    if Path(plot).suffix != ".svg":
-        raise ValueError(f"--plot is {plot[:80]!r}; expected a name that ends in .svg")
-    if not Path(plot).absolute().parent.is_dir():
-        raise ValueError(f"--plot: there is no folder {Path(plot).absolute().parent}")

@@ -1,6 +1,6 @@
 """The figures of `minillm bench` as tables of at most 80 columns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -24,6 +24,11 @@ def print_record(record: Mapping[str, Any]) -> None:
     )
     for curve in record["scaling"]:
         show("", _curve(curve), *_exponents(curve))
+    if "batching" in record:
+        show("", _batched_decode(record["batching"]["decode"]), "", *_loads(record["batching"]))
+    if "exact" in record:
+        shown = (record["exact"][f"{phase}_times_as_long"]["median"] for phase in ("prefill", "decode"))
+        show("exactness takes {:.2f} times as long at prefill, {:.2f} at decode".format(*shown))
 
 
 def spread_text(spread: Mapping[str, float], unit: float = 1.0) -> str:
@@ -90,3 +95,23 @@ def _exponents(curve: Mapping[str, Any]) -> list[str]:
     if curve["exponent"] is None:
         return []
     return [f"grows with the {curve['exponent']:.2f}th power; at the limits {curve['expected_exponent']:.2f}"]
+
+
+def _batched_decode(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """The plain batched loop, and beside it the engine and the two kinds of pages."""
+    table = _table("decode, sequences", "loop, tokens/s", "engine", "step paged", "fragmented")
+    for row in rows:
+        names = "engine_times_plain", "paged_times_as_long", "fragmented_times_as_long"
+        shares = (f"{row[name]['median']:.0%}" for name in names)
+        table.add_row(str(row["sequences"]), spread_text(row["plain_tokens_per_s"]), *shares)
+    return table
+
+
+def _loads(record: Mapping[str, Any]) -> list[str]:
+    mixed, queue = record["mixed"], record["queue"]
+    return [
+        f"64 requests of very different lengths are done {spread_text(mixed['times_sooner'])} times sooner with "
+        f"continuous batching ({mixed['continuous_steps']} steps) than with static ({mixed['static_steps']}).",
+        f"1,000 queued requests spend {queue['share_outside_forward']['median']:.1%} of the time outside forward "
+        "passes.",
+    ]

@@ -3,6 +3,7 @@
 import argparse
 import math
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from minillm.checks import check_whole
@@ -14,6 +15,14 @@ from minillm.cli.options import (
     sampling_from,
 )
 from minillm.cli.printing import bytes_text, logprob_records, print_json, seconds_text, show, write
+from minillm.cli.speculative import (
+    StepWriter,
+    add_speculative_options,
+    check_speculative_options,
+    speculative_generation,
+    speculative_record,
+    speculative_rows,
+)
 
 LONGEST_INPUT = 10_000_000  # bytes; far more than any context
 MOST_SAMPLES = 1000
@@ -30,13 +39,28 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--n", type=int, default=1, metavar="N", help="give N answers, which share the prompt's blocks")
     parser.add_argument("--show-phases", action="store_true", help="show tokens, prefill and each decode step")
     parser.add_argument("--logprobs", type=int, metavar="N", help="with --json: the N best tokens at each step")
+    parser.add_argument("--with", dest="with_", metavar="DIR", help="use your passed exercises of this folder")
     add_model_options(parser)
     add_sampling_options(parser)
+    add_speculative_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Load, generate, print."""
+    """Load, generate, print; with the learner's functions in the place of ours, if asked for."""
+    if options.with_ is None:
+        return _run(options)
+    from pathlib import Path
+
+    from minillm.classroom.plug_in import plugged_in
+
+    with plugged_in(Path(options.with_)) as names:
+        options.backend = "plain"  # the one that calls these functions as they are
+        print(f"In this process, on the plain backend, yours are used: {', '.join(names)}", file=sys.stderr)
+        return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
     from minillm.cli.samples import run_samples
     from minillm.generation import Generation
     from minillm.model import load
@@ -52,18 +76,24 @@ def run(options: argparse.Namespace) -> int:
     new_tokens = max_new_tokens_from(options, room)
     if options.n > 1:
         return run_samples(model, prompt, text, new_tokens, sampling, options)
-    generation = Generation(model, prompt, new_tokens, sampling, not options.no_cache)
+    if options.speculative:
+        generation: Generation = speculative_generation(model, prompt, new_tokens, sampling, options)
+    else:
+        generation = Generation(model, prompt, new_tokens, sampling, not options.no_cache)
     if options.show_phases:
         _show_phases(generation)
         return 0
+    writer = StepWriter() if options.speculative and not options.json else None
     for step in generation:
-        if not options.json:
+        if writer:
+            writer(step)
+        elif not options.json:
             write(step.text)
     if options.json:
         print_json(_record(generation, text, options))
     else:
-        write("\n")
-        _print_table(generation)
+        writer.finish() if writer else write("\n")
+        _print_table(generation, speculative_rows(generation.output) if writer else [])
     return 0
 
 
@@ -73,8 +103,10 @@ def _check_combination(options: argparse.Namespace) -> None:
     if options.show_phases and options.json:
         raise ValueError("--show-phases is a display; leave --json out, or use --json --logprobs instead")
     check_whole("--n", options.n, 1, MOST_SAMPLES)
-    if options.n > 1 and (options.show_phases or options.no_cache):
-        raise ValueError("--n makes its answers in one batch, on one cache; leave --show-phases and --no-cache out")
+    if options.n > 1 and (options.show_phases or options.no_cache or options.speculative):
+        left_out = "--show-phases, --no-cache and --speculative"
+        raise ValueError(f"--n makes its answers in one batch, on one cache; leave {left_out} out")
+    check_speculative_options(options)
 
 
 def _read_stdin() -> str:
@@ -107,12 +139,14 @@ def _record(generation: Any, text: str, options: argparse.Namespace) -> dict[str
         "decode_tokens_per_s": _rate(len(out.tokens) - 1, out.timings.decode_s),
         "kv_cache_bytes": out.kv_cache_bytes,
     }
+    if options.speculative:
+        record |= speculative_record(out)
     if out.logprobs:
         record["logprobs"] = logprob_records(out.logprobs)
     return record
 
 
-def _print_table(generation: Any) -> None:
+def _print_table(generation: Any, more_rows: Sequence[tuple[str, str]] = ()) -> None:
     from rich.table import Table
 
     out = generation.output
@@ -126,6 +160,7 @@ def _print_table(generation: Any) -> None:
         ("prefill", f"{prefill:.1f} tokens/s"),
         ("decode", f"{decode:.1f} tokens/s"),
         ("KV cache", _cache_text(generation)),
+        *more_rows,
     ]
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")

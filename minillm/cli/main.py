@@ -40,12 +40,38 @@ class ShowVersion(argparse.Action):
 
 def make_parser() -> Parser:
     """The parser of all commands."""
-    from minillm.cli import bench, chat, exactness, generate, lesson, models
+    from minillm.cli import (
+        batch,
+        bench,
+        chat,
+        claims,
+        course,
+        estimate,
+        exactness,
+        exercise,
+        generate,
+        lesson,
+        models,
+        papers,
+    )
 
     parser = Parser(prog="minillm", description="How LLM inference works, in Python and NumPy.")
     parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for command in (generate, chat, models, lesson, exactness, bench):
+    for command in (
+        generate,
+        chat,
+        batch,
+        models,
+        lesson,
+        exercise,
+        course,
+        claims,
+        papers,
+        estimate,
+        exactness,
+        bench,
+    ):
         command.add_parser(commands)
     return parser
 

@@ -1,6 +1,7 @@
 """Options that several commands share, and the Sampling they make."""
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from minillm.checks import check_whole
@@ -42,6 +43,13 @@ def add_sampling_options(parser: Any) -> None:
     add("--ignore-eos", action="store_true", help="go on after an end-of-sequence token")
 
 
+def add_page_options(parser: Any) -> None:
+    """--json and --markdown, of which one may be given."""
+    page = parser.add_mutually_exclusive_group()
+    page.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    page.add_argument("--markdown", action="store_true", help="print a page of Markdown")
+
+
 def sampling_from(options: argparse.Namespace, logprobs: int | None = None) -> Sampling:
     """The Sampling that the options describe; a wrong value is a ValueError."""
     return Sampling(
@@ -78,3 +86,17 @@ def prompt_ids(model: Any, prompt: Any, raw: bool) -> list[int]:
 
     chat = isinstance(prompt, str) and not raw and model.tokenizer.chat_template is not None
     return encode_prompt(model, [{"role": "user", "content": prompt}] if chat else prompt)
+
+
+def check_plot_file(plot: str | None) -> None:
+    """Before minutes of work, not after: the folder is there, and the file would be an SVG.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if plot is None:
+        return
+    if Path(plot).suffix != ".svg":
+        raise ValueError(f"--plot is {plot[:80]!r}; expected a name that ends in .svg")
+    if not Path(plot).absolute().parent.is_dir():
+        raise ValueError(f"--plot: there is no folder {Path(plot).absolute().parent}")

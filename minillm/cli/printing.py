@@ -35,6 +35,7 @@ def show(*renderables: Any) -> None:
     """What rich draws, as wide as the terminal, to stdout; nothing is cut, and a failure to write is an OSError."""
     from rich.console import Console
 
+    sys.stdout.flush()  # what was printed before: rich would flush it too, and end the process at a closed pipe
     console = Console(highlight=False, markup=False)
     console.width = max(console.width, NARROWEST)
     with console.capture() as drawn:
@@ -46,6 +47,11 @@ def show(*renderables: Any) -> None:
 def print_json(values: dict[str, Any]) -> None:
     """One JSON object on stdout; ASCII, so that any terminal and any reader takes it."""
     print(json.dumps(values, allow_nan=False))
+
+
+def markdown_row(*cells: str) -> str:
+    """A row of a Markdown table."""
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def logprob_records(logprobs: list[Any]) -> list[dict[str, Any]]:

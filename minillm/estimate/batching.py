@@ -1,5 +1,7 @@
 """What a batch gains: the weights are read once for all of its sequences, until arithmetic or the cache takes over."""
 
+from bisect import bisect_left
+
 from minillm.estimate.serving import Serving, decode_time
 from minillm.estimate.units import Number
 
@@ -21,16 +23,19 @@ def batching_slowdown(serving: Serving, context: Number, sequences: int) -> Numb
 
 def knee(serving: Serving, context: Number, most: int) -> int:
     """The batch from which twice the sequences no longer give 1.5 times the throughput, or `most`."""
-    for sequences in range(1, most):
-        gain = decode_tokens_per_s(serving, context, 2 * sequences) / decode_tokens_per_s(serving, context, sequences)
-        if gain < 1.5:
-            return sequences
-    return most
+
+    def gains_little(sequences: int) -> bool:
+        return (
+            decode_time(serving, context, 2 * sequences).seconds
+            > 4 / 3 * decode_time(serving, context, sequences).seconds
+        )
+
+    batches = range(1, most)
+    return 1 + bisect_left(batches, True, key=gains_little)
 
 
 def smallest_batch(serving: Serving, context: Number, tokens_per_s: Number, most: int = 1024) -> int | None:
     """The fewest sequences that reach this throughput together; None if not even `most` do."""
-    for sequences in range(1, most + 1):
-        if decode_tokens_per_s(serving, context, sequences) >= tokens_per_s:
-            return sequences
-    return None
+    batches = range(1, most + 1)
+    place = bisect_left(batches, tokens_per_s, key=lambda sequences: decode_tokens_per_s(serving, context, sequences))
+    return batches[place] if place < most else None

@@ -25,7 +25,8 @@ class Machine:
         int8_ops_per_s: the same in 8-bit whole numbers; 0 if unknown.
         link_bytes_per_s: to other GPUs, in one direction; 0 if there are none.
         dollars_per_hour: what it costs; None where the table has no price.
-        overhead_s_per_layer: measured time of a decode step's layer beyond its products; 0 for a datasheet's bound.
+        overhead_s_per_layer: measured time of a layer beyond its products; 0 for a datasheet's bound.
+        overhead_s_per_step: measured time of a forward pass beyond its layers; 0 for a datasheet's bound.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Machine:
     link_bytes_per_s: Number = 0.0
     dollars_per_hour: Number | None = None
     overhead_s_per_layer: Number = 0.0
+    overhead_s_per_step: Number = 0.0
 
 
 @cache

@@ -63,7 +63,7 @@ def forward_time(serving: Serving, batch: Sequence[Tokens]) -> Time:
     return Time(
         alone.compute_s / serving.gpus,
         alone.memory_s / serving.gpus,
-        machine.overhead_s_per_layer * config.num_hidden_layers,
+        machine.overhead_s_per_layer * config.num_hidden_layers + machine.overhead_s_per_step,
         sent / machine.link_bytes_per_s if sent else 0.0,
     )
 

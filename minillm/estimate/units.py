@@ -8,3 +8,13 @@ GB, GIB = 1000**3, 1024**3
 TERA = 1000**4
 MILLION = 1_000_000
 SECONDS_PER_HOUR = 3600
+
+
+def doubling(first: int, last: int) -> list[int]:
+    """`first`, twice that and so on, and `last` at the end."""
+    points = [first]
+    while 2 * points[-1] <= last:
+        points.append(2 * points[-1])
+    if first >= last:
+        return [last]
+    return points if points[-1] == last else [*points, last]

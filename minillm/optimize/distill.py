@@ -14,25 +14,25 @@ from minillm.training.parameters import ParameterVector
 from minillm.training.trainer import Loss
 
 
-def distillation_loss(teacher: ParameterVector, text_share: float = 0.0) -> Loss:
-    """A loss for `Trainer`: cross-entropy with the teacher's distribution, mixed with the text's own next token.
+def distillation_loss(teacher: ParameterVector, temperature: float = 1.0) -> Loss:
+    """A loss for `Trainer`: cross-entropy with the teacher's distribution.
 
     Args:
         teacher: the large model; it reads the same tokens and is not changed.
-        text_share: from 0 (only the teacher counts) to 1 (only the text).
+        temperature: of the teacher's distribution. Below 1 its favourites count more, which is what a drafter for
+            greedy decoding has to know.
 
     Raises:
-        ValueError: text_share is outside 0 to 1.
+        ValueError: the temperature is not a number above 0.
     """
-    if not 0 <= text_share <= 1:
-        raise ValueError(f"text_share is {text_share!r}; expected a number from 0 to 1")
+    if not 0 < temperature < np.inf:
+        raise ValueError(f"temperature is {temperature!r}; expected a number above 0")
 
     def loss(logits: Array, inputs: Array, targets: Array, count: int) -> tuple[float, Array]:
         batch, time = inputs.shape
         teacher_logits, _ = Network(teacher, batch, time).forward(inputs)  # [tokens, vocab]
+        teacher_logits *= teacher_logits.dtype.type(1 / temperature)
         wanted = np.exp(log_softmax_(teacher_logits), out=teacher_logits)
-        wanted *= wanted.dtype.type(1 - text_share)
-        wanted[np.arange(targets.size), targets.ravel()] += wanted.dtype.type(text_share)
         return soft_cross_entropy(logits, wanted, targets.ravel(), count)
 
     return loss

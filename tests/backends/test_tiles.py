@@ -67,7 +67,7 @@ def test_columns_are_the_rows_of_a_tied_embedding(vocab, dim):
 
 
 @pytest.mark.parametrize("paying", [True, False])
-@pytest.mark.parametrize("rows", [1, 3, 9, 100])
+@pytest.mark.parametrize("rows", [0, 1, 3, 9, 100])
 def test_the_fast_backend_with_and_without_tiles(paying, rows, monkeypatch):
     monkeypatch.setattr(fast, "tiles_pay", lambda: paying)
     ours, plain = Fast(), Plain()

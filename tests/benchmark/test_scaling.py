@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from minillm.benchmark.engine_process import EngineProcess
 from minillm.benchmark.engines import launch_minillm
 from minillm.benchmark.limits import Limits
-from minillm.benchmark.scaling import Curve, doubling, fitted_exponent, measure_scaling
+from minillm.benchmark.scaling import Curve, fitted_exponent, measure_scaling
+from minillm.estimate.units import doubling
+from minillm.estimate.work import Tokens, forward_work
 from minillm.loading import open_checkpoint
 
 
@@ -41,9 +43,26 @@ def test_the_curves_of_a_tiny_model(folder):
     for curve in curves:
         assert len(curve.measured) == len(curve.roofline) == len(curve.points)
         assert min(curve.measured) > 0 and min(curve.roofline) > 0
+    check_limits(config, {curve.title: curve.roofline for curve in curves})
     expected = {curve.title: curve.record()["expected_exponent"] for curve in curves}
     assert 1 < expected["seconds of a prefill"] < 2  # linear in the layers, quadratic in attention
     assert expected["seconds without a cache"] > expected["seconds with a cache"] + 0.3
+
+
+def check_limits(config, rooflines):
+    """The prompts have 16 and 112 tokens; what is allowed is the work of every pass, one by one."""
+
+    def seconds(*passes):
+        return sum(forward_work(config, batch, 4, 4).flops for batch in passes) / 1e5
+
+    for place, new in enumerate((8, 16, 32, 64)):
+        naive = seconds(*([Tokens(length, 0, length)] for length in range(16, 16 + new)))
+        assert rooflines["seconds without a cache"][place] == pytest.approx(naive)
+        cached = seconds([Tokens(16, 0, 1)], *([Tokens(1, length)] for length in range(16, 15 + new)))
+        assert rooflines["seconds with a cache"][place] == pytest.approx(cached)
+    for place, sequences in enumerate((1, 2, 4)):
+        steps = seconds(*([Tokens(1, length)] * sequences for length in range(112, 128)))
+        assert rooflines["tokens per second"][place] == pytest.approx(16 * sequences / steps)
 
 
 def test_a_curve_as_a_record():

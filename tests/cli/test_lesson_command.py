@@ -136,6 +136,19 @@ def test_a_pipe_gets_all_of_it_without_escape_sequences(finish):
     assert result.out == finish("lesson", "what_is_inference", "--no-input").out
 
 
+def test_a_reader_that_leaves_early_is_no_error(spawn):
+    child = spawn("lesson", "1")
+    child.stdout.readline()
+    child.stdout.close()
+    assert (child.wait(60), child.stderr.read()) == (0, b"")
+
+
+def test_a_full_disk_is_one_line(finish):
+    with open("/dev/full", "wb") as full:
+        result = finish("lesson", "1", stdout=full)
+    assert (result.code, result.err) == (2, "minillm: No space left on device\n")
+
+
 def test_no_colour_is_no_colour(on_80_columns):
     assert not re.search(r"\x1b\[[\d;]*3\d", on_80_columns("1", "--no-input", NO_COLOR="1"))
     assert re.search(r"\x1b\[[\d;]*m", on_80_columns("1", "--no-input"))

@@ -37,8 +37,9 @@ GENERATE = {
     "more logprobs than tokens": (["x", "--json", "--logprobs", "999"], "logprobs is 999; expected"),
     "phases in JSON": (["x", "--json", "--show-phases"], "--show-phases is a display"),
     "no answer": (["x", "--n", "0"], "--n is 0; expected a whole number from 1 to 1000"),
-    "several without a cache": (["x", "--n", "2", "--no-cache"], "leave --show-phases and --no-cache out"),
-    "phases of several": (["x", "--n", "2", "--show-phases"], "leave --show-phases and --no-cache out"),
+    "several without a cache": (["x", "--n", "2", "--no-cache"], "leave --show-phases, --no-cache and --spec"),
+    "phases of several": (["x", "--n", "2", "--show-phases"], "leave --show-phases, --no-cache and --spec"),
+    "several guess": (["x", "--n", "2", "--speculative"], "leave --show-phases, --no-cache and --spec"),
     "an unknown backend": (["x", "--backend", "tpu"], "expected one of"),
     "an unknown dtype": (["x", "--dtype", "int4"], "dtype is 'int4'; expected one of"),
 }  # fmt: skip
@@ -86,11 +87,17 @@ def test_other_misuse(call, arguments, expected):
 def test_no_command_shows_the_help(call):
     result = call()
     assert (result.code, result.out) == (2, "")
-    for command in ("generate", "chat", "models", "exactness", "bench", "--version"):
+    for command in ("generate", "chat", "batch", "models", "exactness", "bench", "--version"):
         assert command in result.err
 
 
-@pytest.mark.parametrize("command", [[], ["generate"], ["chat"], ["models"], ["bench"], ["exactness"]])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *([], ["generate"], ["chat"], ["batch"], ["models"], ["bench"], ["exactness"], ["lesson"]),
+        *(["exercise"], ["course"], ["estimate"], ["claims"], ["papers"]),
+    ],
+)
 def test_every_command_has_help(call, command):
     result = call(*command, "--help")
     assert (result.code, result.err) == (0, "")

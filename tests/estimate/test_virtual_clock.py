@@ -94,7 +94,7 @@ def test_static_batching_answers_the_short_request_with_the_long_one():
 
 def test_continuous_batching_serves_more_than_static():
     generator = np.random.default_rng(0)
-    lengths = np.minimum(generator.geometric(1 / 20, 80), 150)
+    lengths = np.minimum(generator.geometric(1 / 40, 120), 400)
     arrivals = [Arrival(0.0, 20, int(n)) for n in lengths]
     static = simulate_serving([VirtualStaticBatching(16)], arrivals, lambda batch: 0.05)
     continuous = simulate_serving([engine(16)], arrivals, lambda batch: 0.05)

@@ -32,17 +32,30 @@ def test_a_distilled_student_is_nearer_to_its_teacher_than_one_trained_on_the_te
     assert distilled > 0.8 and distilled > text + 0.2
 
 
-def test_the_teacher_is_not_changed_and_share_one_is_the_text_alone():
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_the_loss_is_smallest_at_the_teachers_own_distribution(temperature):
     teacher = random_parameters(CONFIG, seed=1)
     before = teacher.vector.copy()
     inputs, targets = rows()[:, :-1], rows()[:, 1:]
-    logits = np.random.default_rng(1).normal(size=(32 * 8, 9))
-    mixed, d_mixed = distillation_loss(teacher, text_share=1.0)(logits.copy(), inputs, targets, 256)
-    text, d_text = cross_entropy(logits.copy(), targets.ravel(), 256)
+    teachers, _ = Network(teacher, 32, 8).forward(inputs)
+    loss = distillation_loss(teacher, temperature)
+    _, at_the_teachers = loss(teachers / temperature, inputs, targets, 256)
+    _, elsewhere = loss(teachers / temperature * 1.1, inputs, targets, 256)
+    assert np.abs(at_the_teachers).max() < 1e-12 < 1e-5 < np.abs(elsewhere).max()
     assert np.array_equal(teacher.vector, before)
-    assert mixed == pytest.approx(text) and np.allclose(d_mixed, d_text, atol=1e-12)
 
 
-def test_a_share_outside_0_to_1_is_refused():
-    with pytest.raises(ValueError, match="from 0 to 1"):
-        distillation_loss(random_parameters(CONFIG, 0), 1.5)
+def test_at_a_low_temperature_only_the_favourite_counts():
+    teacher = random_parameters(CONFIG, seed=1)
+    inputs, targets = rows()[:, :-1], rows()[:, 1:]
+    favourites = Network(teacher, 32, 8).forward(inputs)[0].argmax(axis=1)
+    logits = np.random.default_rng(1).normal(size=(32 * 8, 9))
+    sharp, d_sharp = distillation_loss(teacher, 1e-9)(logits.copy(), inputs, targets, 256)
+    text, d_text = cross_entropy(logits.copy(), favourites, 256)
+    assert sharp == pytest.approx(text) and np.allclose(d_sharp, d_text, atol=1e-12)
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_that_is_none_is_refused(temperature):
+    with pytest.raises(ValueError, match="expected a number above 0"):
+        distillation_loss(random_parameters(CONFIG, 0), temperature)

@@ -1,4 +1,4 @@
-"""What the equivalence properties ask of an engine. Subclass it to point the same properties at another engine."""
+"""Our own engine as the equivalence properties want it (minillm/classroom/engine_properties.py)."""
 
 from collections.abc import Sequence
 
@@ -16,6 +16,9 @@ class EngineAdapter:
         self.model = model
         self.vocab_size = model.config.vocab_size
 
+    def has(self, name: str) -> bool:
+        return True
+
     def naive(self, tokens: Sequence[int]) -> np.ndarray:
         """Logits after the last token, from nothing: what everything else is equal to."""
         return self.model.ops.to_host(minillm.forward(self.model, tokens)[-1])  # [vocab]
@@ -23,8 +26,8 @@ class EngineAdapter:
     def new_cache(self, capacity: int) -> minillm.KVCache:
         return minillm.KVCache(self.model, capacity=capacity)
 
-    def length(self, cache: minillm.KVCache) -> int:
-        return cache.length
+    def assert_length(self, cache: minillm.KVCache, length: int) -> None:
+        assert cache.length == length
 
     def prefill(self, tokens: Sequence[int], cache: minillm.KVCache, chunk: int | None = None) -> np.ndarray:
         return self.model.ops.to_host(minillm.prefill(self.model, tokens, cache, chunk))  # [vocab]

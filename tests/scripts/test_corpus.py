@@ -12,7 +12,7 @@ import pytest
 import train_tokenizer
 from corpus import consistency, facts, patterns, probes, stories, sums
 from corpus.story_words import GIRLS
-from make_corpus import MIXTURE, TOKENIZER, make_corpus, write_jsonl
+from make_corpus import FINISH_MIXTURE, MIXTURE, TOKENIZER, make_corpus, write_jsonl
 from tokenizers import Tokenizer as RustTokenizer
 
 from minillm.loading.tokenizer import Tokenizer
@@ -65,7 +65,7 @@ def test_the_corpus_does_not_depend_on_the_hash_seed():
 
 def test_tokens_come_near_to_the_number_asked_and_to_the_mixture(corpus, tokenizer):
     counts = {kind: sum(len(e.ids) + 1 for e in tokenizer.encode_batch(of_kind(corpus[0], kind))) for kind in MIXTURE}
-    assert sum(MIXTURE.values()) == pytest.approx(1)
+    assert sum(MIXTURE.values()) == pytest.approx(1) == sum(FINISH_MIXTURE.values())
     for kind, share in MIXTURE.items():
         assert counts[kind] == pytest.approx(400_000 * share, rel=0.12), kind
 
@@ -95,6 +95,7 @@ def test_lists_are_right_and_held_out_ones_never_shown(corpus, kind):
 
 def test_nothing_held_out_is_in_training(corpus, tokenizer):
     train, heldout = ({text for _, text in part} for part in corpus)
+    train |= {text for _, text in make_corpus(100_000, "3 finish", tokenizer, FINISH_MIXTURE)[0]}
     assert not train & heldout
     asked = re.findall(r"(\d+) (?:\+|plus) (\d+)", "\n".join(train))
     assert len(asked) > 3000 and not any(sums.is_heldout(int(a), int(b)) for a, b in asked)
@@ -195,6 +196,7 @@ def test_no_story_has_a_slip(told):
         ("Mrs. Green came. Mr. Stone took her hand.", "Mr. Stone and Mrs. Green"),
         ("Then Ben had a long stick.", "Ben comes from nowhere"),
         ("She ran to tell her friend Lily.", "Lily is their own friend"),
+        ("Her friend Ben came. Ben called his friend Lily.", "Lily is their own friend"),
         ("The leaf grew into an tomato plant.", '"an tomato"'),
         ("It was a apple tree.", '"a apple"'),
         ("She saw  a bird.", "two spaces"),
@@ -208,6 +210,7 @@ def test_what_is_no_slip():
     story = 'There was a boy named Tom. He met a girl named Anna. "Will you come?" said Tom. '
     story += '"My dad gave it to me," said Anna. Tom went home to his mom.'
     assert consistency.slips(story) == []
+    assert consistency.slips("There was a boy named Tom. His friend Ben came. Tom thanked his friend Ben.") == []
 
 
 def test_stories_seldom_read_alike(told):

@@ -44,12 +44,12 @@ def test_free_guesses_are_watched_while_nothing_is_drafted():
 def test_what_is_accepted_decides():
     length = AdaptiveLength(Costs(0.1), free=False)
     for rate, best in ((0.5, 2), (0.7, 4), (0.9, 10)):  # Leviathan et al.'s best for c = 0.1
-        length.accepted = rate * length.observed
+        length.accepted, length.observed = rate * 10, 10.0
         assert length.choose() == best
     for _ in range(60):
         length.note(5, 4)  # four accepted, then a rejected one; what stands behind that is not counted
     assert 0.7 < length.accepted / length.observed < 0.8
-    assert length.observed == pytest.approx(10, abs=0.01)
+    assert length.observed == pytest.approx(20, abs=0.01)
 
 
 def test_a_draft_that_loses_is_tried_again_after_ever_longer_pauses():
@@ -58,7 +58,7 @@ def test_a_draft_that_loses_is_tried_again_after_ever_longer_pauses():
         chosen.append(length.choose())
         length.note(chosen[-1], 0)
     tries = [place for place, k in enumerate(chosen) if k]
-    pauses = [later - earlier - 1 for earlier, later in itertools.pairwise(tries)]
+    pauses = [later - earlier - 2 for earlier, later in itertools.pairwise(tries)]
     assert tries[0] == 0 and set(chosen) == {0, 1}
     assert pauses == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE, 8 * FIRST_PAUSE][: len(pauses)]
 

@@ -6,34 +6,23 @@ a claim says otherwise, 7B is Llama-2-7B in float16, an A100 is the SXM card wit
 bounds at the datasheet's peak, without sparsity. Claims that take an experiment import the engine and run it.
 """
 
+from importlib import import_module
+
 from minillm.estimate.claims.ledger import Claim, Finding, Verdict
+from minillm.estimate.lookup import find_entry
 
 __all__ = ["Claim", "Finding", "Verdict", "all_claims", "find_claim"]
 
 
+SECTIONS = (
+    "overview training prefill decode kv_cache batching attention speculative hardware latency cost optimization faq"
+).split()
+
+
 def all_claims() -> list[Claim]:
     """Every claim, in the article's order."""
-    from minillm.estimate.claims import (
-        attention,
-        batching,
-        cost,
-        decode,
-        faq,
-        hardware,
-        kv_cache,
-        latency,
-        optimization,
-        overview,
-        prefill,
-        speculative,
-        training,
-    )
-
-    sections = (
-        overview, training, prefill, decode, kv_cache, batching, attention, speculative, hardware, latency, cost,
-        optimization, faq,
-    )  # fmt: skip
-    return [claim for module in sections for claim in module.section.claims]
+    modules = [import_module(f"minillm.estimate.claims.{name}") for name in SECTIONS]
+    return [claim for module in modules for claim in module.section.claims]
 
 
 def find_claim(id: str) -> Claim:
@@ -42,10 +31,4 @@ def find_claim(id: str) -> Claim:
     Raises:
         ValueError: there is none; the message names the closest.
     """
-    from difflib import get_close_matches
-
-    claims = {claim.id: claim for claim in all_claims()}
-    if id not in claims:
-        close = get_close_matches(id, claims, 1) or ["kv-token-7b"]
-        raise ValueError(f"no claim {id[:40]!r}; `minillm claims` lists all {len(claims)}; did you mean {close[0]}?")
-    return claims[id]
+    return find_entry(id, all_claims(), "claim", "minillm claims")

@@ -114,9 +114,9 @@ def static_tail(long: int = 100, short: int = 10, ms_per_step: float = 50.0) -> 
 
 
 @section.claim("longer-unaffected", "The longer sequence is unaffected")
-def longer_unaffected(context: int = 100, batch: int = 2, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
+def longer_unaffected(context: int = 100, batch: int = 2, model: str = "llama-2-7b") -> Finding:
     """A step of both together over a step alone."""
-    ratio = batching_slowdown(Serving(find_model(model), find_gpu(gpu)), context, batch)
+    ratio = batching_slowdown(Serving(find_model(model), find_gpu("a100")), context, batch)
     return finding(
         Verdict.TRUE_IF if ratio < 1.05 else Verdict.FALSE,
         "batch · context small",

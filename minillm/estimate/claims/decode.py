@@ -12,10 +12,8 @@ from minillm.estimate.work import decode_work
 
 section = Section("Decode")
 
-MEASURED_7B, MEASURED_70B = (
-    104.9,
-    21.3,
-)  # tokens/s, gpt-fast's README: A100 80 GB at 330 W, batch 1, 7B on one, 70B on 8
+# Tokens/s of gpt-fast's README: A100 80 GB at 330 W, batch 1; 7B on one, 70B on two.
+MEASURED_7B, MEASURED_70B = 104.9, 21.3
 
 
 def _passes(new_tokens: int) -> tuple[list[int], int]:

@@ -1,5 +1,7 @@
 """Claims of the section "KV cache"."""
 
+from bisect import bisect_left
+
 from minillm.estimate.batching import batching_slowdown
 from minillm.estimate.claims.experiments import prompt_ids, small_model
 from minillm.estimate.claims.ledger import Finding, Section, Verdict, digits, finding, gb, ms
@@ -114,9 +116,8 @@ def no_cache_seconds(context: int = 500, mfu: float = 0.4, model: str = "llama-2
     """A pass over the whole sequence, and the length at which it takes a second."""
     serving = Serving(find_model(model), find_gpu(gpu))
     bound = prefill_time(serving, context).seconds
-    real, length = Serving(serving.config, serving.machine, mfu=mfu), 100
-    while prefill_time(real, length).seconds < 1:
-        length += 100
+    real, lengths = Serving(serving.config, serving.machine, mfu=mfu), range(100, 10**6, 100)
+    length = lengths[bisect_left(lengths, 1.0, key=lambda tokens: prefill_time(real, tokens).seconds)]
     return finding(
         Verdict.TRUE if prefill_time(real, context).seconds >= 1 else Verdict.FALSE,
         f"until about {length / 1000:.0f},000 tokens",

@@ -1,6 +1,7 @@
 """Claims of the section "Prefill"."""
 
 import math
+from bisect import bisect_left
 
 from minillm.estimate.claims.experiments import prompt_ids, small_model
 from minillm.estimate.claims.ledger import Finding, Section, Verdict, finding, ms
@@ -154,10 +155,8 @@ def prefill_70b(tokens: int = 500, low_ms: float = 500.0, high_ms: float = 1000.
 
 def even_tokens(serving: Serving) -> int:
     """The shortest prompt whose arithmetic takes as long as reading weights and cache."""
-    tokens = 1
-    while prefill_time(serving, tokens).bound == "memory":
-        tokens += 1
-    return tokens
+    lengths = range(1, 2**20)
+    return lengths[bisect_left(lengths, True, key=lambda tokens: prefill_time(serving, tokens).bound != "memory")]
 
 
 @section.claim(

@@ -1,0 +1,54 @@
+"""Wrong answers to `loss_gradient`."""
+
+import numpy as np
+
+
+def _probs(logits):
+    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def gradient_of_the_sum(logits, targets):
+    """The gradient is that of the sum over the tokens: the loss is a mean, so divide by how many there are."""
+    probs, rows = _probs(logits), np.arange(len(targets))
+    gradient = probs.copy()
+    gradient[rows, targets] -= 1
+    return float(-np.log(probs[rows, targets]).mean()), gradient
+
+
+def target_not_subtracted(logits, targets):
+    """The gradient is missing the 1 at the target: as it stands, every logit would be pushed down."""
+    probs, rows = _probs(logits), np.arange(len(targets))
+    return float(-np.log(probs[rows, targets]).mean()), probs / len(targets)
+
+
+def wrong_sign(logits, targets):
+    """The gradient points the other way: it must say how the loss grows, and training then goes against it."""
+    probs, rows = _probs(logits), np.arange(len(targets))
+    gradient = probs.copy()
+    gradient[rows, targets] -= 1
+    return float(-np.log(probs[rows, targets]).mean()), -gradient / len(targets)
+
+
+def loss_without_minus(logits, targets):
+    """The loss is negative: the logarithm of a probability is, so a minus belongs before it."""
+    probs, rows = _probs(logits), np.arange(len(targets))
+    gradient = probs.copy()
+    gradient[rows, targets] -= 1
+    return float(np.log(probs[rows, targets]).mean()), gradient / len(targets)
+
+
+def loss_summed(logits, targets):
+    """The loss is a sum over the tokens, not their mean."""
+    probs, rows = _probs(logits), np.arange(len(targets))
+    gradient = probs.copy()
+    gradient[rows, targets] -= 1
+    return float(-np.log(probs[rows, targets]).sum()), gradient / len(targets)
+
+
+def mean_of_all_entries(logits, targets):
+    """The mean was taken over all tokens of the vocabulary; only the target's log-probability counts."""
+    probs, rows = _probs(logits), np.arange(len(targets))
+    gradient = probs.copy()
+    gradient[rows, targets] -= 1
+    return float(-np.log(probs).mean()), gradient / len(targets)

@@ -1,0 +1,65 @@
+"""The causal mask: nobody sees what comes later, also behind a cache.
+
+Where the engine does it: `causal_mask` in minillm/attention.py. New tokens see themselves and all that came before;
+when some tokens are cached already, the diagonal moves to the right.
+"""
+
+# %% learner
+import numpy as np
+
+
+def causal_mask(queries: int, keys: int, start: int, window: int | None) -> np.ndarray:
+    """Which keys each query sees.
+
+    queries: how many new tokens there are; the first of them stands at position `start`.
+    keys: how many tokens there are in all; key j stands at position j.
+    window: how many tokens back a query sees, itself included (a sliding window); None for all.
+    returns: [queries, keys], bool: True where the key is the query itself or before it, and within the window.
+    """
+    # %% solution
+    query_position = start + np.arange(queries)[:, None]  # [queries, 1]
+    key_position = np.arange(keys)  # [keys]
+    visible = key_position <= query_position  # [queries, keys]
+    return visible if window is None else visible & (key_position > query_position - window)
+
+
+# %% hints
+HINTS = (
+    "Write down at which position each query and each key stands; then the mask is one comparison of positions.",
+    "query positions as a column [queries, 1], key positions as a row [keys]: comparing them gives [queries, keys].",
+    "1. query_position = start + 0, 1, 2, ...; 2. key_position = 0, 1, 2, ...; 3. visible: key <= query; 4. with a "
+    "window also key > query - window.",
+    "query_position = start + np.arange(queries)[:, None]",
+)
+
+
+# %% check
+LESSON = 3
+CONCEPTS = ("attention", "prefill", "kv_cache")
+
+
+def cases(random):
+    shapes = [(1, 1, 0, None), (2, 2, 0, None), (1, 3, 2, None), (2, 4, 2, None), (3, 3, 0, 2), (2, 5, 3, 1)]
+    shapes += [(3, 8, 5, 4), (4, 6, 2, None), (5, 5, 0, 9)]
+    for _ in range(4):
+        queries, start = (int(number) for number in random.integers(1, 7, 2))
+        shapes.append((queries, start + queries, start, int(random.integers(1, 6))))
+    for queries, keys, start, window in sorted(shapes, key=lambda shape: shape[:2]):
+        yield {"queries": queries, "keys": keys, "start": start, "window": window}
+
+
+def everyone_sees_itself(inputs, result, run):
+    """Every query sees its own position."""
+    return all(result[i, inputs["start"] + i] for i in range(inputs["queries"]))
+
+
+def nobody_sees_later_tokens(inputs, result, run):
+    """No query sees a key behind its own position."""
+    return not any(result[i, inputs["start"] + i + 1 :].any() for i in range(inputs["queries"]))
+
+
+PROPERTIES = (everyone_sees_itself, nobody_sees_later_tokens)
+
+
+def plug(function):
+    return {"minillm.attention.causal_mask": function}

@@ -1,0 +1,54 @@
+"""Wrong answers to `attention`."""
+
+import numpy as np
+
+
+def _attention(q, k, v, start, scale=None, masked=True, repeat=np.repeat, axis=-1):
+    queries, heads, head_dim = q.shape
+    keys, values = (repeat(x, heads // k.shape[1], axis=1).swapaxes(0, 1) for x in (k, v))
+    scores = q.swapaxes(0, 1) @ keys.swapaxes(1, 2) / (np.sqrt(head_dim) if scale is None else scale)
+    if masked:
+        scores = np.where(np.arange(len(k)) > start + np.arange(queries)[:, None], -np.inf, scores)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return (weights / weights.sum(axis=axis, keepdims=True) @ values).swapaxes(0, 1)
+
+
+def no_mask(q, k, v, start):
+    """Queries look into the future: hide the keys behind start + query before softmax."""
+    return _attention(q, k, v, start, masked=False)
+
+
+def offset_forgotten(q, k, v, start):
+    """The mask begins at 0: the first query stands at `start`, and sees all the cached keys."""
+    return _attention(q, k, v, 0)
+
+
+def not_scaled(q, k, v, start):
+    """The scores are not divided by sqrt(head_dim): softmax is too sharp."""
+    return _attention(q, k, v, start, scale=1.0)
+
+
+def scaled_by_head_dim(q, k, v, start):
+    """The scores are divided by head_dim instead of its square root: softmax is too flat."""
+    return _attention(q, k, v, start, scale=q.shape[-1])
+
+
+def heads_dealt_in_turn(q, k, v, start):
+    """The wrong heads share a key head: neighbours do, so repeat each key head (np.repeat), not the whole list."""
+    return _attention(q, k, v, start, repeat=lambda x, group, axis: np.tile(x, (1, group, 1)))
+
+
+def softmax_over_queries(q, k, v, start):
+    """Weights were normalised over the queries: for each query, the shares of its keys sum to 1."""
+    return _attention(q, k, v, start, axis=-2)
+
+
+def hidden_after_softmax(q, k, v, start):
+    """Hidden keys were set to 0 after softmax, so the rest no longer sums to 1: hide them before, with -inf."""
+    queries, heads, head_dim = q.shape
+    keys, values = (np.repeat(x, heads // k.shape[1], axis=1).swapaxes(0, 1) for x in (k, v))
+    scores = q.swapaxes(0, 1) @ keys.swapaxes(1, 2) / np.sqrt(head_dim)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    visible = np.arange(len(k)) <= start + np.arange(queries)[:, None]
+    return (weights * visible @ values).swapaxes(0, 1)

@@ -1,0 +1,86 @@
+"""Attention over a cache: few queries, many keys.
+
+Where the engine does it: `attend` in minillm/attention.py. The new tokens' queries meet the keys of all tokens so far,
+which a cache has kept; several query heads may share one key head (grouped-query attention).
+"""
+
+# %% learner
+import numpy as np
+
+
+def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, start: int) -> np.ndarray:
+    """softmax(q k / sqrt(head_dim)) v for each head, causal.
+
+    q: [queries, heads, head_dim]: the new tokens, which stand at positions start, start + 1, ...
+    k, v: [keys, kv_heads, head_dim]: all tokens, those before `start` and the new ones; key j stands at position j.
+    start: how many tokens were cached before.
+    returns: [queries, heads, head_dim]. Query head h reads key head h // (heads / kv_heads).
+    """
+    # %% solution
+    queries, heads, head_dim = q.shape
+    group = heads // k.shape[1]
+    keys, values = (np.repeat(x, group, axis=1).swapaxes(0, 1) for x in (k, v))  # [heads, keys, head_dim]
+    scores = q.swapaxes(0, 1) @ keys.swapaxes(1, 2) / np.sqrt(head_dim)  # [heads, queries, keys]
+    hidden = np.arange(len(k)) > start + np.arange(queries)[:, None]  # [queries, keys]
+    scores = np.where(hidden, -np.inf, scores)
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    weights /= weights.sum(axis=-1, keepdims=True)
+    return (weights @ values).swapaxes(0, 1)  # [queries, heads, head_dim]
+
+
+# %% hints
+HINTS = (
+    "Each query compares itself with every key it may see, turns the scores into shares with softmax, and takes that "
+    "mixture of the values. A hidden key gets the score -inf *before* softmax, so that its share is 0.",
+    "Bring the heads to the front: q [heads, queries, head_dim], k and v repeated to [heads, keys, head_dim]; scores "
+    "are [heads, queries, keys], the mask is [queries, keys].",
+    "1. repeat k and v for the heads that share them; 2. scores / sqrt(head_dim); 3. hide keys behind start + query; "
+    "4. softmax over the keys; 5. weights @ values; 6. heads back to axis 1.",
+    "scores = q.swapaxes(0, 1) @ keys.swapaxes(1, 2) / np.sqrt(head_dim)",
+)
+
+
+# %% check
+LESSON = 3
+CONCEPTS = ("kv_cache", "prefill", "decode")
+
+
+def cases(random):
+    shapes = [(1, 1, 1, 2, 0), (2, 1, 1, 2, 0), (1, 1, 1, 2, 2), (2, 2, 2, 2, 1), (2, 2, 1, 4, 3), (2, 4, 2, 4, 2)]
+    for queries, heads, kv_heads, head_dim, start in [*shapes, (3, 6, 2, 4, 5)]:
+        q = random.normal(size=(queries, heads, head_dim))
+        k, v = random.normal(size=(2, start + queries, kv_heads, head_dim))
+        yield {"q": q, "k": k, "v": v, "start": start}
+
+
+def later_tokens_change_nothing(inputs, result, run):
+    """A query's result does not depend on tokens behind it: the last token changed, the others stay as they were."""
+    k, v = inputs["k"].copy(), inputs["v"].copy()
+    k[-1] += 1
+    v[-1] += 1
+    return np.allclose(run(k=k, v=v)[:-1], result[:-1])
+
+
+def cached_is_uncached(inputs, result, run):
+    """The last query alone, over the same keys and values, gives the same: cached == uncached."""
+    return np.allclose(run(q=inputs["q"][-1:], start=len(inputs["k"]) - 1)[0], result[-1])
+
+
+def equal_values_stay(inputs, result, run):
+    """If all values are 1, every result is 1, since weights sum to 1."""
+    return np.allclose(run(v=np.ones_like(inputs["v"])), 1)
+
+
+PROPERTIES = (equal_values_stay, later_tokens_change_nothing, cached_is_uncached)
+
+
+def plug(function):
+    """The engine's keys and values come in pieces [kv_heads, keys, head_dim]."""
+
+    def attend(q, pieces, start, window):
+        if window is not None:
+            raise ValueError("this model has a sliding window, which the exercise `attention` does not know")
+        k, v = (np.concatenate(parts, axis=1).swapaxes(0, 1) for parts in zip(*pieces, strict=True))
+        return function(q, k, v, start).reshape(len(q), -1)
+
+    return {"minillm.attention.attend": attend}

@@ -1,0 +1,75 @@
+"""Wrong answers to `stop_strings`."""
+
+
+def _stream(pieces, stop, keep_of, flush=True):
+    held, shown, stopped = "", [], False
+    for piece in pieces:
+        held += "" if stopped else piece
+        found = [held.find(text) for text in stop if text in held]
+        cut = min(found) if found else len(held) - keep_of(held, stop)
+        stopped = stopped or bool(found)
+        shown.append(held[:cut])
+        held = "" if stopped else held[cut:]
+    return [*shown, held if flush else ""]
+
+
+def _longest(held, stop):
+    lengths = range(min(len(held), max(len(text) for text in stop) - 1), 0, -1)
+    return next((n for n in lengths if any(text.startswith(held[-n:]) for text in stop)), 0)
+
+
+def only_inside_one_piece(pieces, stop):
+    """Each piece was searched by itself: a stop string may be split over several."""
+    return _stream(pieces, stop, lambda held, stop: 0)
+
+
+def held_text_lost(pieces, stop):
+    """What was held back is lost at the end: if nothing more comes, it is text like any other."""
+    return _stream(pieces, stop, _longest, flush=False)
+
+
+def all_held_to_the_end(pieces, stop):
+    """Everything was held until the end: only what could be the beginning of a stop string has to wait."""
+    return _stream(pieces, stop, lambda held, stop: len(held))
+
+
+def always_the_same_number_held(pieces, stop):
+    """As many characters as the stop string has, less one, were always held: hold only what could begin one."""
+    return _stream(pieces, stop, lambda held, stop: min(len(held), max(len(text) for text in stop) - 1))
+
+
+def shortest_ending_held(pieces, stop):
+    """The shortest ending was held: a longer one may begin a stop string as well, and then it must all wait."""
+
+    def shortest(held, stop):
+        lengths = range(1, min(len(held), max(len(text) for text in stop) - 1) + 1)
+        return next((n for n in lengths if any(text.startswith(held[-n:]) for text in stop)), 0)
+
+    return _stream(pieces, stop, shortest)
+
+
+def goes_on_after_a_stop(pieces, stop):
+    """Text behind the stop string is shown: the stream ends there."""
+    held, shown = "", []
+    for piece in pieces:
+        held += piece
+        keep = _longest(held, stop)
+        for text in stop:
+            held = held.replace(text, "")
+        keep = min(keep, len(held))
+        shown.append(held[: len(held) - keep])
+        held = held[len(held) - keep :]
+    return [*shown, held]
+
+
+def stop_shown(pieces, stop):
+    """The stop string itself is shown: the text ends before it."""
+    held, shown, stopped = "", [], False
+    for piece in pieces:
+        held += "" if stopped else piece
+        ends = [held.find(text) + len(text) for text in stop if text in held]
+        cut = min(ends) if ends else len(held) - _longest(held, stop)
+        stopped = stopped or bool(ends)
+        shown.append(held[:cut])
+        held = "" if stopped else held[cut:]
+    return [*shown, held]

@@ -1,0 +1,59 @@
+"""How much memory a KV cache takes.
+
+Where the engine does it: `KVCache.nbytes` in minillm/kv_cache.py. This number decides how many requests fit on a
+machine beside the weights; grouped-query attention was invented to make it smaller (Ainslie et al., 2305.13245).
+"""
+
+
+# %% learner
+def kv_cache_memory(
+    layers: int, heads: int, kv_heads: int, head_dim: int, tokens: int, sequences: int, number_bytes: int
+) -> int:
+    """Bytes of keys and values.
+
+    layers: each has a cache of its own.
+    heads, kv_heads: query heads, and the key/value heads that they share.
+    head_dim: numbers of one head.
+    tokens: of each sequence; sequences: how many there are.
+    number_bytes: bytes of one number: 2 for float16, 4 for float32.
+    returns: bytes in all.
+    """
+    # %% solution
+    return 2 * layers * kv_heads * head_dim * tokens * sequences * number_bytes
+
+
+# %% hints
+HINTS = (
+    "Each token leaves one key and one value, in each layer, for each head *that is kept*: which of the two kinds of "
+    "head is that?",
+    "Keys are [layers, kv_heads, tokens, head_dim] for each sequence, and values have the same shape.",
+    "Multiply: keys and values, layers, key/value heads, numbers of a head, tokens, sequences, bytes of a number.",
+    "return 2 * layers * kv_heads * head_dim * tokens * sequences * number_bytes",
+)
+
+
+# %% check
+LESSON = 6
+CONCEPTS = ("memory",)
+
+
+def cases(random):
+    names = ("layers", "heads", "kv_heads", "head_dim", "tokens", "sequences", "number_bytes")
+    for numbers in (
+        (1, 1, 1, 1, 1, 1, 1), (1, 2, 2, 3, 5, 1, 1), (1, 4, 2, 3, 5, 1, 1), (2, 4, 2, 3, 5, 1, 4),
+        (2, 4, 2, 3, 5, 7, 4), (30, 9, 3, 64, 100, 1, 4), (32, 32, 32, 128, 500, 10, 2), (80, 64, 8, 128, 4096, 16, 2),
+    ):  # fmt: skip
+        yield dict(zip(names, numbers, strict=True))
+
+
+def twice_the_tokens_take_twice_the_memory(inputs, result, run):
+    """Twice the tokens take twice the memory."""
+    return run(tokens=2 * inputs["tokens"]) == 2 * result
+
+
+def query_heads_take_none(inputs, result, run):
+    """More query heads over the same key/value heads take no more memory."""
+    return run(heads=4 * inputs["heads"]) == result
+
+
+PROPERTIES = (twice_the_tokens_take_twice_the_memory, query_heads_take_none)

@@ -1,0 +1,107 @@
+"""The prompts of a batch: one JSON object a line, `{"prompt": "...", "max_new_tokens": 20}`.
+
+A line has `prompt`, a text, or `messages`, a conversation; `id`, which comes back with the answer, and any of
+`OPTIONS`, which hold for this line instead of what the whole batch has.
+"""
+
+import codecs
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from minillm.checks import check_whole
+from minillm.loading.chat_template import check_messages
+from minillm.loading.json_file import parse_json, read_ordinary_file
+from minillm.sampling import Sampling
+
+LARGEST = 1_000_000_000  # bytes
+OPTIONS = (
+    "max_new_tokens",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "seed",
+    "stop",
+    "ignore_eos",
+)
+KNOWN = ("prompt", "messages", "id", *OPTIONS)
+
+
+@dataclass(frozen=True)
+class PromptLine:
+    """One line that can be answered.
+
+    Attributes:
+        number: of the line, from 1.
+        id: what the line calls itself, if it does.
+        prompt: a text, or a conversation.
+        max_new_tokens: the most tokens to add; None leaves it to the context and a default.
+        sampling: how tokens are chosen.
+    """
+
+    number: int
+    id: str | int | None
+    prompt: str | list[dict[str, str]]
+    max_new_tokens: int | None
+    sampling: Sampling
+
+
+def read_lines(source: str) -> list[tuple[int, bytes]]:
+    """The lines of a file, or of standard input if it is `-`, that are not blank, with their numbers from 1.
+
+    Raises:
+        ValueError: more than a gigabyte.
+        OSError: the file cannot be read, or is no ordinary file.
+    """
+    if source == "-":
+        data = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin is not None else b""
+        if len(data) > LARGEST:
+            raise ValueError(f"standard input: more than {LARGEST} bytes; expected at most that many")
+    else:
+        data = read_ordinary_file(Path(source), LARGEST)
+    lines = data.removeprefix(codecs.BOM_UTF8).split(b"\n")
+    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+
+
+def parse_line(number: int, line: bytes, max_new_tokens: int | None, sampling: Sampling) -> PromptLine:
+    """What one line asks for; the last two arguments hold where it says nothing.
+
+    Raises:
+        ValueError: it is no such object.
+    """
+    values = parse_json(line, "the line")
+    if not isinstance(values, dict):
+        raise ValueError(f'expected an object such as {{"prompt": "Hello"}}, found {line.decode()[:40]!r}')
+    unknown = sorted(values.keys() - set(KNOWN))
+    if unknown:
+        raise ValueError(f"unknown name {unknown[0][:40]!r}; expected some of {', '.join(KNOWN)}")
+    given = {name: values[name] for name in OPTIONS if name in values}
+    new_tokens = given.pop("max_new_tokens", max_new_tokens)
+    return PromptLine(
+        number=number,
+        id=_checked_id(values.get("id")),
+        prompt=_prompt(values),
+        max_new_tokens=None if new_tokens is None else check_whole("max_new_tokens", new_tokens, 1),
+        sampling=dataclasses.replace(sampling, **given),
+    )
+
+
+def _prompt(values: dict[str, Any]) -> str | list[dict[str, str]]:
+    if ("prompt" in values) == ("messages" in values):
+        raise ValueError('expected one of "prompt" and "messages"')
+    if "prompt" in values:
+        if not isinstance(values["prompt"], str) or not values["prompt"]:
+            raise ValueError("prompt: expected a text, and not an empty one")
+        return values["prompt"]
+    check_messages(values["messages"])
+    return values["messages"]
+
+
+def _checked_id(value: Any) -> str | int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
+        raise ValueError("id: expected a text or a whole number")
+    return value

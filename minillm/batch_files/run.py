@@ -1,0 +1,71 @@
+"""Answer the lines of a batch with one engine, and tell each answer as soon as it is whole."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from minillm.batch_files.prompts import PromptLine
+from minillm.batching import Engine, Event, Request
+from minillm.model import Model
+
+QUEUE = 64  # requests that wait in the engine; more would only take memory
+
+
+def model_fingerprint(model: Model) -> str:
+    """Tells versions of one name apart: by the config, the template, the final norm and some rows of the embedding."""
+    some_rows = model.ops.embed(model.embedding, np.arange(min(64, model.config.vocab_size)))
+    weights = [np.asarray(model.ops.to_host(array), np.float32) for array in (model.final_norm, some_rows)]
+    template = model.stored_tokenizer.chat_template if model.stored_tokenizer else None
+    return _hash(repr((model.config, template)).encode(), *(array.tobytes() for array in weights))
+
+
+def fingerprint(settings: Mapping[str, Any], line: PromptLine) -> str:
+    """What distinguishes a request from others: the settings of the run, the prompt and its options.
+
+    Args:
+        settings: whatever else changes answers: the model's name and fingerprint, the backend.
+        line: the request.
+    """
+    asked = [settings, line.prompt, line.max_new_tokens, dataclasses.asdict(line.sampling)]
+    return _hash(json.dumps(asked).encode())
+
+
+def _hash(*parts: bytes) -> str:
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+
+
+def answer_lines(
+    engine: Engine,
+    lines: Iterable[PromptLine],
+    encode: Callable[[PromptLine], tuple[list[int], int]],
+    on_bad_line: Callable[[int, ValueError], Any],
+) -> Iterator[tuple[PromptLine, Request]]:
+    """Every line with its finished request, in the order in which they finish.
+
+    Args:
+        engine: runs them; it should have nothing else to do.
+        lines: taken one after another as the engine gets on, so that there may be very many.
+        encode: the token ids of a line's prompt, and the most new tokens.
+        on_bad_line: is told the number of a line that cannot be run, and why; the others still are.
+    """
+    unfinished: dict[Request, PromptLine] = {}
+    for line in lines:
+        try:
+            prompt, max_new_tokens = encode(line)
+            unfinished[engine.submit(prompt, max_new_tokens, line.sampling)] = line
+        except ValueError as problem:
+            on_bad_line(line.number, problem)
+        while len(engine.scheduler.waiting) >= QUEUE:
+            yield from _finished(engine.step(), unfinished)
+    for event in engine.events():
+        yield from _finished([event], unfinished)
+
+
+def _finished(events: list[Event], unfinished: dict[Request, PromptLine]) -> Iterator[tuple[PromptLine, Request]]:
+    for event in events:
+        if event.step.finish_reason:
+            yield unfinished.pop(event.request), event.request

@@ -1,0 +1,116 @@
+"""This machine as estimates want it: measured here and now, in about two seconds, beside nothing else.
+
+A decode step is predicted from three measurements, none of which is a decode step of the model in question: how fast
+one row is multiplied with matrices that take as many bytes together as the model's, which says from what level of
+the processor's caches, or from memory, they come; how long a layer takes beyond its products, and a step beyond its
+layers, from the bundled draft model, as it is and made many times as deep by repeating its layers.
+"""
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from minillm.backends import get_backend
+from minillm.benchmark.machine import matmul_flops_per_s
+from minillm.config import ModelConfig
+from minillm.decode import decode_step
+from minillm.estimate.hardware import Machine
+from minillm.kv_cache import KVCache
+from minillm.model import Model, load
+from minillm.prefill import prefill
+
+DTYPE = np.dtype(np.float32)
+MOST_BYTES = 512 * 2**20  # of matrices; more than this come from memory just the same
+REPEATED = 16  # times as deep
+STEPS = 20
+
+
+def measure_machine(config: ModelConfig) -> Machine:
+    """This machine, as fast as it is for a model of this config in float32."""
+    layer_s, step_s = overheads_s()
+    return Machine(
+        name="this-machine",
+        memory_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        memory_kind="RAM",
+        bandwidth_bytes_per_s=products_bytes_per_s(config),
+        flops_per_s=matmul_flops_per_s(DTYPE),
+        overhead_s_per_layer=layer_s,
+        overhead_s_per_step=step_s,
+    )
+
+
+def products_bytes_per_s(config: ModelConfig) -> float:
+    """Bytes of weights per second, when one row is multiplied with all matrices of such a model in turn."""
+    dim, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
+    q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
+    layer = [(dim, q + 2 * kv), (q, dim), (dim, 2 * inner), (inner, dim)]
+    layers = max(1, min(config.num_hidden_layers, MOST_BYTES // max(1, sum(4 * a * b for a, b in layer))))
+    ops = get_backend("numpy")
+    shapes = [*(layer * layers), (dim, config.vocab_size)]
+    matrices = [ops.prepare(np.full(shape[::-1], 0.01, DTYPE).T) for shape in shapes]
+    rows = {inner: np.ones((1, inner), DTYPE) for inner, _ in shapes}
+    pairs = [(rows[inner], matrix) for (inner, _), matrix in zip(shapes, matrices, strict=True)]
+    seconds = _least_s(lambda: [ops.linear(row, matrix) for row, matrix in pairs])
+    return float(sum(DTYPE.itemsize * inner * out for inner, out in shapes) / seconds)
+
+
+def overheads_s() -> tuple[float, float]:
+    """Seconds of a layer beyond its products, and of a decode step beyond its layers and its products."""
+    shallow = load("story-draft")
+    deep = deepened(shallow, REPEATED)
+    beyond = [_least_s(_step_of(model)) - _least_s(partial(products, model)) for model in (shallow, deep)]
+    layers = [model.config.num_hidden_layers for model in (shallow, deep)]
+    layer_s = (beyond[1] - beyond[0]) / (layers[1] - layers[0])
+    return max(0.0, layer_s), max(0.0, beyond[0] - layers[0] * layer_s)
+
+
+def deepened(model: Model, times: int) -> Model:
+    """The same layers again and again."""
+    windows = model.config.sliding_windows * times
+    config = replace(model.config, num_hidden_layers=len(windows), sliding_windows=windows)
+    return replace(model, config=config, layer_weights=model.layer_weights * times)
+
+
+def products(model: Model) -> None:
+    """The matrix products of one decode step, and nothing else."""
+    config, ops = model.config, model.ops
+    widths = config.hidden_size, config.num_attention_heads * config.head_dim, config.intermediate_size
+    x, mixed, inner = (ops.array(np.ones((1, width)), model.dtype) for width in widths)
+    for layer in model.layers():
+        for row, weight in ((x, layer.qkv), (mixed, layer.output), (x, layer.gate_up), (inner, layer.down)):
+            ops.linear(row, weight)
+    ops.linear(x, model.head)
+
+
+def measure_decode(model: Model, context: int) -> float:
+    """Seconds of a decode step of the real model at this context."""
+    return _least_s(_step_of(model, context))
+
+
+def _step_of(model: Model, context: int = 16) -> Callable[[], Any]:
+    """A decode step at this context, which can be made again."""
+    cache = KVCache(model, context)
+    if context > 1:
+        prefill(model, np.arange(context - 1) % model.config.vocab_size, cache)
+
+    def step() -> None:
+        decode_step(model, 0, cache)
+        cache.truncate(context - 1)
+
+    return step
+
+
+def _least_s(action: Callable[[], Any]) -> float:
+    """The least of several: what else runs on the machine only adds."""
+    action()
+    times = []
+    for _ in range(STEPS):
+        started = perf_counter()
+        action()
+        times.append(perf_counter() - started)
+    return min(times)

@@ -1,0 +1,204 @@
+"""Checker: runs a learner's source in a worker and says what is wrong with it, the simplest thing first.
+
+The order: does it load, is the function there, does it return something, of the right dtype and shape, the right
+numbers; then which property of the right answer is broken, with the inputs as its example (cases come ordered by size,
+so it is small); then what such a difference usually means. The last is known where one of the exercise's own wrong
+answers (`bugs.py`) gives the same result on the same inputs.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from minillm.classroom.compare import Difference, compare, same
+from minillm.classroom.exercise import Exercise, Inputs
+from minillm.classroom.worker import Failed, Outcome, Returned, Worker
+
+Run = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a check found.
+
+    Attributes:
+        exercise: its label.
+        passed: whether all is right.
+        stage: "" if it passed; "not started", "import", "name", "error", "time", "output", "ended", "forbidden",
+            "none", "type", "dtype", "shape", "value", "inputs" or "property".
+        message: what is wrong, in one sentence.
+        rows: (place, yours, expected) of a small slice.
+        property_broken: a true sentence about every right answer that is not true of this one.
+        example: the inputs on which it fails, as text.
+        meaning: what that usually means.
+        line: of the learner's file, if it raised an exception there.
+        output: what it printed.
+        cases_passed, cases: how far it came.
+    """
+
+    exercise: str
+    passed: bool
+    stage: str = ""
+    message: str = ""
+    rows: tuple[tuple[str, str, str], ...] = ()
+    property_broken: str = ""
+    example: str = ""
+    meaning: str = ""
+    line: int | None = None
+    output: str = ""
+    cases_passed: int = 0
+    cases: int = 0
+
+
+def check(exercise: Exercise, source: str, worker: Worker, seed: int = 0, function: str = "") -> Verdict:
+    """Check a source.
+
+    Args:
+        exercise: which.
+        source: the learner's file.
+        worker: runs it; it may have run others before.
+        seed: of the inputs.
+        function: the name of the function, if it is not the exercise's.
+    """
+    loaded = worker.load(source, function or exercise.name, exercise.harness)
+    if isinstance(loaded, Failed):
+        return replace(_failed(exercise, loaded, loading=True), output=worker.output)
+    with np.errstate(all="ignore"):
+        return replace(_check_cases(exercise, worker, exercise.cases(seed)), output=worker.output)
+
+
+def _check_cases(exercise: Exercise, worker: Worker, cases: list[Inputs]) -> Verdict:
+    results = []
+    for number, inputs in enumerate(cases):
+        outcome = worker.call(inputs)
+        verdict = _judge(exercise, worker, inputs, outcome)
+        if verdict is not None:
+            known = "" if verdict.stage == "inputs" else _known_meaning(exercise, worker, cases, number, outcome)
+            meaning = known or verdict.meaning
+            return replace(verdict, meaning=meaning, cases_passed=number, cases=len(cases))
+        results.append(outcome.value if isinstance(outcome, Returned) else None)
+    for inputs, result in zip(cases, results, strict=True):
+        broken = _broken_property(exercise, worker, inputs, result)
+        if broken:
+            text = "every result is right, but"
+            return _verdict(exercise, "property", text, property_broken=broken, example=example(inputs))
+    return Verdict(exercise.label, True, cases_passed=len(cases), cases=len(cases))
+
+
+def _judge(exercise: Exercise, worker: Worker, inputs: Inputs, outcome: Outcome) -> Verdict | None:
+    """What is wrong with one result, or None."""
+    if isinstance(outcome, Failed):
+        return replace(_failed(exercise, outcome, loading=False), example=example(inputs))
+    difference = compare(outcome.value, exercise.expected(inputs))
+    if difference is not None:
+        broken = _broken_property(exercise, worker, inputs, outcome.value) if difference.stage == "value" else ""
+        return _differs(exercise, difference, broken, inputs)
+    if not exercise.in_place and not same(outcome.inputs, inputs):
+        changed = [name for name in inputs if not same(outcome.inputs.get(name), inputs[name])]
+        text = f"the result is right, but {', '.join(changed)} was changed; the caller still needs it: make a copy"
+        return _verdict(exercise, "inputs", text, example=example(inputs))
+    return None
+
+
+def _differs(exercise: Exercise, difference: Difference, broken: str, inputs: Inputs) -> Verdict:
+    return _verdict(
+        exercise,
+        difference.stage,
+        difference.message,
+        rows=difference.rows,
+        property_broken=broken,
+        example=example(inputs),
+        meaning=difference.meaning,
+    )
+
+
+def _verdict(exercise: Exercise, stage: str, message: str, **more: Any) -> Verdict:
+    return Verdict(exercise.label, False, stage, message, **more)
+
+
+def _failed(exercise: Exercise, failed: Failed, loading: bool) -> Verdict:
+    """No result: why."""
+    if failed.kind != "raised":
+        stage = "name" if failed.kind == "missing" else failed.kind
+        return _verdict(exercise, stage, failed.message)
+    if failed.error == "NotImplementedError" and not loading:
+        return _verdict(exercise, "not started", failed.message or "not started yet", line=failed.line)
+    text = f"{failed.error}: {failed.message}" if failed.message else failed.error
+    meaning = ""
+    if failed.error == "ModuleNotFoundError":
+        meaning = "Exercises need NumPy and the standard library alone; minillm, which has the answers, is not there."
+    return _verdict(exercise, "import" if loading else "error", text, line=failed.line, meaning=meaning)
+
+
+class _NoResultError(Exception):
+    """The learner's function gave no result when a property asked it."""
+
+
+def _broken_property(exercise: Exercise, worker: Worker, inputs: Inputs, result: Any) -> str:
+    """The first property that is not true of this result, or nothing."""
+
+    def run(**changed: Any) -> Any:
+        outcome = worker.call({**inputs, **changed})
+        if isinstance(outcome, Failed):
+            raise _NoResultError(outcome.message)
+        return outcome.value
+
+    for holds in exercise.properties:
+        try:
+            true = holds(inputs, result, run)
+        except Exception:  # of a result that is nothing like what it should be, it cannot be said
+            continue
+        if not true:
+            return str(holds.__doc__)
+    return ""
+
+
+def _known_meaning(exercise: Exercise, worker: Worker, cases: list[Inputs], failing: int, outcome: Outcome) -> str:
+    """What the wrong answer that fails just like this one says about itself.
+
+    It is right where this one was, and gives the same at the first case that fails. If several do, later cases tell
+    them apart.
+    """
+    known = [bug for bug in exercise.bugs.values() if _same_outcome(_try(exercise, bug, cases[failing]), outcome)]
+    known = [bug for bug in known if all(_is_right(exercise, bug, inputs) for inputs in cases[:failing])]
+    for inputs in cases[failing + 1 :]:
+        if len(known) < 2:
+            break
+        later = worker.call(inputs)
+        known = [bug for bug in known if _same_outcome(_try(exercise, bug, inputs), later)] or known[:1]
+    return str(known[0].__doc__) if known else ""
+
+
+def _is_right(exercise: Exercise, bug: Callable[..., Any], inputs: Inputs) -> bool:
+    tried = _try(exercise, bug, inputs)
+    return isinstance(tried, Returned) and same(tried.value, exercise.expected(inputs))
+
+
+def _try(exercise: Exercise, bug: Callable[..., Any], inputs: Inputs) -> Outcome:
+    """What a wrong answer of ours does with these inputs; it runs here, since it is ours."""
+    try:
+        return Returned(exercise.run(bug, inputs))
+    except Exception as problem:
+        return Failed("raised", str(problem), type(problem).__name__)
+
+
+def _same_outcome(known: Outcome, outcome: Outcome) -> bool:
+    if isinstance(known, Failed) or isinstance(outcome, Failed):
+        both = isinstance(known, Failed) and isinstance(outcome, Failed)
+        return both and known.error == outcome.error  # type: ignore[union-attr]
+    return same(outcome.value, known.value)
+
+
+def example(inputs: Inputs) -> str:
+    """Inputs as a person would type them."""
+    return ", ".join(f"{name} = {_shown(value)}" for name, value in inputs.items())
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        text = np.array2string(value, precision=4, threshold=24, edgeitems=2, separator=", ")
+        return " ".join(text.split())
+    text = repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."

@@ -1,0 +1,34 @@
+"""Watch: check an exercise whenever its file is saved.
+
+Files are looked at twice a second instead of asking the system to tell: that works on network and shared folders too.
+"""
+
+import time
+from collections.abc import Iterator
+
+from minillm.classroom.exercise import Exercise, all_exercises
+from minillm.classroom.workspace import Workspace
+
+INTERVAL_S = 0.5
+
+
+def saved_exercises(workspace: Workspace) -> Iterator[Exercise]:
+    """Each exercise as soon as its file has changed; it never ends."""
+    seen = {exercise.name: _stamp(workspace, exercise) for exercise in all_exercises()}
+    while True:
+        for exercise in all_exercises():
+            stamp = _stamp(workspace, exercise)
+            if stamp != seen[exercise.name]:
+                seen[exercise.name] = stamp
+                if stamp is not None:  # an editor may remove the file for a moment
+                    yield exercise
+        time.sleep(INTERVAL_S)
+
+
+def _stamp(workspace: Workspace, exercise: Exercise) -> tuple[int, int] | None:
+    """When the file was written, and its size."""
+    try:
+        status = workspace.file(exercise).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size

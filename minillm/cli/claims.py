@@ -1,0 +1,155 @@
+"""`minillm claims`: every checkable claim of an article on LLM inference, computed or run, and judged."""
+
+import argparse
+from collections import Counter
+from typing import Any
+
+from minillm.cli.options import add_page_options
+from minillm.cli.printing import markdown_row, print_json, show
+from minillm.estimate.claims import Claim, Finding, Verdict, all_claims, find_claim
+
+MARKS = {Verdict.TRUE: "✓", Verdict.TRUE_IF: "◐", Verdict.IMPRECISE: "≈", Verdict.FALSE: "✗", Verdict.UNCHECKABLE: "–"}
+
+
+def add_parser(commands: Any) -> None:
+    """Describe the command."""
+    parser = commands.add_parser(
+        "claims",
+        help="judge an article's claims",
+        description="Every checkable claim of an article on LLM inference, computed or run, and judged.",
+    )
+    add = parser.add_argument
+    add("id", nargs="?", help="show the working of this claim")
+    add("--set", action="append", default=[], metavar="INPUT=VALUE", help="another value for an input; may be repeated")
+    add("--verdict", help="only claims that are: true, 'true if', imprecise, false, 'not checkable'")
+    add("--section", help="only claims of this section (its first letters are enough)")
+    add_page_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """One claim, or the ledger."""
+    if options.id is not None:
+        if options.verdict or options.section:
+            raise ValueError("--verdict and --section choose from the list; leave them out beside a claim's id")
+        return _run_one(options)
+    if options.set:
+        raise ValueError("--set needs a claim: minillm claims kv-token-7b --set layers=80")
+    judged = list(_chosen(options.verdict, options.section))
+    if options.json:
+        print_json({"claims": [claim_record(claim, finding) for claim, finding in judged]})
+    elif options.markdown:
+        print(markdown_page(judged), end="")
+    else:
+        _show_list(judged)
+    return 0
+
+
+def _run_one(options: argparse.Namespace) -> int:
+    claim = find_claim(options.id)
+    finding = claim.judge(parse_settings(options.set))
+    if options.json:
+        print_json(claim_record(claim, finding))
+    elif options.markdown:
+        print(markdown_page([(claim, finding)]), end="")
+    else:
+        _show_one(claim, finding)
+    return 0
+
+
+def parse_settings(settings: list[str]) -> dict[str, str]:
+    """`["layers=80"]` as {"layers": "80"}.
+
+    Raises:
+        ValueError: one has no `=`, or no name before it.
+    """
+    for setting in settings:
+        if not setting.partition("=")[0].strip() or "=" not in setting:
+            raise ValueError(f"--set is {setting[:40]!r}; expected INPUT=VALUE, such as layers=80")
+    return {name.strip(): value.strip() for name, _, value in (setting.partition("=") for setting in settings)}
+
+
+def _chosen(verdict: str | None, section: str | None) -> list[tuple[Claim, Finding]]:
+    """The claims that the filters leave, judged."""
+    verdicts = {each.value for each in Verdict}
+    if verdict is not None and verdict not in verdicts:
+        raise ValueError(f"--verdict is {verdict[:40]!r}; expected one of {', '.join(sorted(verdicts))}")
+    claims = all_claims()
+    if section is not None:
+        titles = list(dict.fromkeys(claim.section for claim in claims))
+        claims = [claim for claim in claims if claim.section.lower().startswith(section.lower())]
+        if not claims:
+            raise ValueError(f"no section {section[:40]!r}; known are {', '.join(titles)}")
+    judged = [(claim, claim.judge()) for claim in claims]
+    return [(claim, finding) for claim, finding in judged if verdict in (None, finding.verdict.value)]
+
+
+def claim_record(claim: Claim, finding: Finding) -> dict[str, Any]:
+    """For JSON."""
+    return {
+        "id": claim.id,
+        "section": claim.section,
+        "quote": claim.quote,
+        "checks": claim.meaning,
+        "verdict": finding.verdict.value,
+        "note": finding.note,
+        "figure": finding.figure,
+        "working": list(finding.working),
+        "inputs": claim.inputs,
+        "runs_the_engine": claim.runs,
+        "not_yet_run": claim.not_yet_run,
+    }
+
+
+def verdict_text(finding: Finding) -> str:
+    """`true if: batched`."""
+    return f"{finding.verdict.value}: {finding.note}" if finding.note else finding.verdict.value
+
+
+def _show_list(judged: list[tuple[Claim, Finding]]) -> None:
+    section = ""
+    for claim, finding in judged:
+        if claim.section != section:
+            section = claim.section
+            show("", section.upper())
+        show(f"{MARKS[finding.verdict]} {claim.id}: \u201c{claim.quote}\u201d", f"    {finding.figure}",
+             f"    {verdict_text(finding)}")  # fmt: skip
+    show("", summary(judged), "minillm claims ID shows the working of one, and the inputs to vary.")
+
+
+def summary(judged: list[tuple[Claim, Finding]]) -> str:
+    """How many claims stand how."""
+    counts = Counter(finding.verdict for _, finding in judged)
+    parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict)
+    return f"{len(judged)} claims: {parts}."
+
+
+def _show_one(claim: Claim, finding: Finding) -> None:
+    show(f"{claim.id}, section {claim.section}", f"\u201c{claim.quote}\u201d", "", claim.meaning, "")
+    show(*(f"  {step}" for step in finding.working), "", f"{MARKS[finding.verdict]} {verdict_text(finding)}")
+    if claim.not_yet_run:
+        show(f"Not yet run: {claim.not_yet_run}.")
+    if claim.inputs:
+        show("", "Inputs: " + ", ".join(f"{name}={_plain(value)}" for name, value in claim.inputs.items()),
+             f"Vary them: minillm claims {claim.id} --set {next(iter(claim.inputs))}=...")  # fmt: skip
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def markdown_page(judged: list[tuple[Claim, Finding]]) -> str:
+    """The ledger as a page, a table for each section."""
+    lines = ["# Claims, computed and judged", "", "Made by `minillm claims --markdown`. " + summary(judged)]
+    section = ""
+    for claim, finding in judged:
+        if claim.section != section:
+            section = claim.section
+            lines += ["", f"## {section}", "", "| claim | it says | found | verdict |", "| --- | --- | --- | --- |"]
+        lines.append(markdown_row(f"`{claim.id}`", claim.quote, _found(claim, finding), verdict_text(finding)))
+    return "\n".join(lines) + "\n"
+
+
+def _found(claim: Claim, finding: Finding) -> str:
+    ran = " (run on the engine)" if claim.runs else f" (not yet run: {claim.not_yet_run})" if claim.not_yet_run else ""
+    return finding.figure + ran

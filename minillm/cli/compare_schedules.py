@@ -1,0 +1,104 @@
+"""`minillm batch --compare`: naive, static and continuous batching side by side."""
+
+import argparse
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from minillm.cli.printing import print_json, seconds_text, show
+
+
+def compare(model: Any, lines: list[Any], problems: Any, options: argparse.Namespace) -> int:
+    """Run the same prompts three times and print what it took."""
+    from minillm.batching.comparison import run_continuous, run_naive, run_static
+    from minillm.loading.progress import progress_on_stderr
+
+    jobs = _jobs(model, lines, problems, options)
+    if not jobs:
+        return 2
+    schedules: dict[str, Callable[[], Any]] = {
+        "naive": lambda: run_naive(model, jobs),
+        "static": lambda: run_static(model, jobs, options.batch_size),
+        "continuous": lambda: run_continuous(model, jobs),
+    }
+    runs = {}
+    with progress_on_stderr() as report:
+        for done, (name, schedule) in enumerate(schedules.items()):
+            report(name, done, len(schedules))
+            runs[name] = schedule()
+    same = all(run.tokens == runs["naive"].tokens for run in runs.values())
+    if options.json:
+        record = {"model": options.model, "requests": len(jobs), "batch_size": options.batch_size, "same_tokens": same}
+        print_json(record | {name: _record(run) for name, run in runs.items()})
+    else:
+        _print(runs, len(jobs), same, options)
+    return 0
+
+
+def _jobs(model: Any, lines: list[Any], problems: Any, options: argparse.Namespace) -> list[Any]:
+    """The lines as requests; each with a seed, or else the three would draw different tokens."""
+    from minillm.batching.comparison import Job
+    from minillm.cli.batch import encoded
+    from minillm.completion import Completion
+
+    jobs = []
+    for line in lines:
+        sampling = line.sampling
+        if sampling.seed is None:
+            sampling = dataclasses.replace(sampling, seed=line.number)
+        try:
+            job = Job(*encoded(model, line, options.raw), sampling)
+            Completion(model, job.prompt, job.max_new_tokens, sampling)  # whatever is wrong with it is told here
+        except ValueError as problem:
+            problems.note(line.number, problem)
+        else:
+            jobs.append(job)
+    return jobs
+
+
+def _record(run: Any) -> dict[str, Any]:
+    tokens = sum(map(len, run.tokens))
+    return {
+        "steps": run.steps,
+        "seconds": run.seconds,
+        "new_tokens": tokens,
+        "tokens_per_s": tokens / run.seconds,
+        "mean_latency_s": float(np.mean(run.latencies_s)),
+        "p95_latency_s": float(np.percentile(run.latencies_s, 95)),
+        "mean_latency_steps": float(np.mean(run.latencies_steps)),
+        "p95_latency_steps": float(np.percentile(run.latencies_steps, 95)),
+        "block_utilisation": run.block_utilisation,
+    }
+
+
+def _print(runs: dict[str, Any], requests: int, same: bool, options: argparse.Namespace) -> None:
+    from rich.table import Table
+
+    records = {name: _record(run) for name, run in runs.items()}
+    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column(f"{requests} requests", overflow="fold")
+    for name in records:
+        table.add_column(name, justify="right", overflow="fold")
+    rows: dict[str, Callable[[Any], str]] = {
+        "steps": lambda r: str(r["steps"]),
+        "wall time": lambda r: seconds_text(r["seconds"]),
+        "tokens/s": lambda r: f"{r['tokens_per_s']:.1f}",
+        "mean latency": lambda r: seconds_text(r["mean_latency_s"]),
+        "95th percentile": lambda r: seconds_text(r["p95_latency_s"]),
+        "mean latency, steps": lambda r: f"{r['mean_latency_steps']:.1f}",
+        "95th percentile, steps": lambda r: f"{r['p95_latency_steps']:.1f}",
+        "block utilisation": lambda r: "-" if r["block_utilisation"] is None else f"{r['block_utilisation']:.0%}",
+    }
+    for title, cell in rows.items():
+        table.add_row(title, *(cell(record) for record in records.values()))
+    show(
+        table,
+        "",
+        "naive: one after another, without a cache; every token computes its whole sequence again.",
+        f"static: batches of {options.batch_size}, answered when the longest is done.",
+        "continuous: requests join and leave at every step.",
+        "Block utilisation: tokens held in the cache over the slots taken for them.",
+        f"All three give {'the same tokens' if same else 'tokens that differ: rounding depends on the batch'}.",
+    )

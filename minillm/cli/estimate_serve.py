@@ -1,0 +1,113 @@
+"""`minillm estimate serve`: requests arrive at servers on a virtual clock, by three schedules beside each other."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.table import Table
+
+from minillm.batching.virtual_engine import VirtualEngine, VirtualStaticBatching
+from minillm.checks import check_whole
+from minillm.cli.estimate import batch_from, check_number, config_from, serving_from, workload_from
+from minillm.cli.estimate_views import find_gpu_or_measure
+from minillm.cli.printing import print_json, seconds_text, show
+from minillm.estimate.arrivals import Arrival, alike, burst_times_s, read_trace
+from minillm.estimate.serving import Serving, most_sequences
+from minillm.estimate.virtual_clock import Replica, ServingRun, replicas_needed, simulate_serving, step_seconds
+
+CHUNK, BLOCK = 256, 16  # tokens in a step of chunked prefill; in a block of the KV cache
+MOST_BLOCKS = 100_000
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Simulate and print."""
+    config = config_from(options.model)
+    serving = serving_from(options, find_gpu_or_measure(options.gpu, options, config), config)
+    arrivals, replicas = _arrivals(options), check_whole("--replicas", options.replicas, 1, 1000)
+    target = None if options.target is None else check_number("--target", options.target, 1e-6, 1e6)
+    makers = _schedules(serving, arrivals, batch_from(options.batch))
+    runs = {name: simulate_serving([make() for _ in range(replicas)], arrivals, step_seconds(serving))
+            for name, make in makers.items()}  # fmt: skip
+    record: dict[str, Any] = {"model": options.model, "gpu": serving.machine.name, "replicas": replicas,
+                              "schedules": {name: run_record(run) for name, run in runs.items()}}  # fmt: skip
+    if target is not None:
+        chunked = list(makers.values())[-1]
+        record["replicas_needed"] = replicas_needed(chunked, arrivals, step_seconds(serving), target)
+    if options.json:
+        print_json(record)
+    else:
+        _show(record, len(arrivals), options)
+
+
+def _arrivals(options: argparse.Namespace) -> list[Arrival]:
+    if options.trace is not None:
+        return read_trace(Path(options.trace).read_text(encoding="utf-8").splitlines())
+    workload = workload_from(options, 1)
+    if workload.rps is None:
+        raise ValueError("serve needs arrivals; expected --rps R, or --trace FILE")
+    count, burst = (
+        check_whole("--requests", options.requests, 1, 100_000),
+        check_whole("--burst", options.burst, 1, 100_000),
+    )
+    times = burst_times_s(workload.rps, count, burst, np.random.default_rng(0))
+    return alike(times, workload.prompt, workload.output)
+
+
+def _schedules(serving: Serving, arrivals: list[Arrival], batch: int) -> dict[str, Callable[[], Replica]]:
+    """What makes a server, by the name of its schedule."""
+    longest = max(arrival.prompt + arrival.new_tokens for arrival in arrivals)
+    blocks = min(most_sequences(serving, BLOCK), MOST_BLOCKS)
+    if blocks * BLOCK < longest:
+        raise ValueError(
+            f"a request of {longest} tokens does not fit beside the weights; expected a larger GPU or --tp"
+        )
+    size = batch if batch > 1 else 32
+    return {
+        f"static batches of {size}": lambda: VirtualStaticBatching(size),
+        "continuous, whole prompts": lambda: VirtualEngine(blocks, BLOCK, longest + 1024),
+        f"continuous, chunks of {CHUNK}": lambda: VirtualEngine(blocks, BLOCK, CHUNK),
+    }
+
+
+def run_record(run: ServingRun) -> dict[str, Any]:
+    """For JSON: seconds at percentiles, rates, and both sides of Little's law."""
+    half = len(run.records) // 2
+    early, late = float(run.ttft_s[: max(half, 1)].mean()), float(run.ttft_s[half:].mean())
+    return {
+        "ttft_s": {f"p{p}": float(np.percentile(run.ttft_s, p)) for p in (50, 95, 99)},
+        "tpot_s": {f"p{p}": float(np.percentile(run.tpot_s, p)) for p in (50, 95, 99)},
+        "latency_s": {f"p{p}": float(np.percentile(run.latency_s, p)) for p in (50, 95, 99)},
+        "longest_gap_s": run.longest_gap_s,
+        "tokens_per_s": run.tokens_per_s,
+        "utilisation": run.utilisation,
+        "mean_number": float(run.mean_number),
+        "rate_times_latency": len(run.records) / run.span_s * float(run.latency_s.mean()),
+        "grows": len(run.records) >= 40 and late > 1.7 * early,  # a steady overload has 3 times
+    }
+
+
+def _show(record: dict[str, Any], requests: int, options: argparse.Namespace) -> None:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("", *record["schedules"]):
+        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
+    runs = list(record["schedules"].values())
+    for title, key in (("first token", "ttft_s"), ("per token", "tpot_s"), ("request", "latency_s")):
+        for percentile in ("p50", "p95"):
+            table.add_row(f"{title}, {percentile}", *(seconds_text(run[key][percentile]) for run in runs))
+    table.add_row("longest pause", *(seconds_text(run["longest_gap_s"]) for run in runs))
+    table.add_row("tokens/s", *(f"{run['tokens_per_s']:,.0f}" for run in runs))
+    table.add_row("busy", *(f"{run['utilisation']:.0%}" for run in runs))
+    table.add_row("requests there", *(f"{run['mean_number']:.1f}" for run in runs))
+    table.add_row("rate · latency", *(f"{run['rate_times_latency']:.1f}" for run in runs))
+    source = options.trace or f"{options.rps:g} a second"
+    show(f"{options.model} on {record['replicas']} x {record['gpu']}: {requests} requests, {source}", "", table, "",
+         "Requests there, on average, are the rate times the latency (Little's law).")  # fmt: skip
+    growing = [name for name, run in record["schedules"].items() if run["grows"]]
+    if growing:
+        show(f"No steady state: the wait still grows at the end ({'; '.join(growing)}).")
+    if options.target is not None:
+        needed = record["replicas_needed"]
+        answer = f"{needed} replicas keep" if needed else "Not even 64 replicas keep"
+        show(f"{answer} 95% of first tokens below {options.target:g} s (continuous, chunks of {CHUNK}).")

@@ -1,0 +1,167 @@
+"""What `minillm estimate` shows: one workload on one GPU, many GPUs beside each other, or many batches."""
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from minillm.cli.estimate import (
+    batch_from,
+    batches_from,
+    config_from,
+    price_from,
+    serving_from,
+    workload_from,
+)
+from minillm.cli.printing import print_json, seconds_text, show
+from minillm.estimate.batching import knee
+from minillm.estimate.hardware import Machine, find_gpu, gpu_table
+from minillm.estimate.report import Report, Workload, make_report, mean_context, works
+from minillm.estimate.serving import Serving, decode_time
+
+BAR = 60  # columns
+FILLS = "█▓▒░▪"
+
+
+def one(options: argparse.Namespace) -> None:
+    """One workload on one GPU."""
+    config, workload = config_from(options.model), workload_from(options, batch_from(options.batch))
+    machine = find_gpu_or_measure(options.gpu, options, config)
+    serving, price = serving_from(options, machine, config), price_from(options)
+    report = make_report(serving, workload, price)
+    record = {"model": options.model, "gpu": machine.name, "tp": serving.gpus, "prompt": workload.prompt,
+              "output": workload.output, "batch": workload.batch} | report.record  # fmt: skip
+    if options.plot:
+        from minillm.estimate.roofline_plot import save_roofline
+
+        prefill, decode = works(serving, workload)
+        points = {f"prefill, {workload.batch} · {workload.prompt} tokens": prefill.intensity,
+                  f"decode, batch {workload.batch}": decode.intensity}  # fmt: skip
+        save_roofline(Path(options.plot), machine, points)
+    if machine.name == "this-machine":
+        record |= _measured(options.model, serving, workload)
+    if options.json:
+        print_json(record)
+        return
+    show(f"{options.model} on {serving.gpus} x {machine.name}: {_requests(workload)}, "
+         f"{workload.output} new ones each", "")  # fmt: skip
+    _show_lines(report, options.explain)
+    show("", *bar_lines(report.parts_s))
+    if "measured_tpot_s" in record:
+        show("", "A decode step of one request, measured: {}; predicted {}: {:+.0%}.".format(
+            seconds_text(record["measured_tpot_s"]), seconds_text(record["predicted_tpot_s"]),
+            record["predicted_tpot_s"] / record["measured_tpot_s"] - 1))  # fmt: skip
+    elif serving.mfu == serving.mbu == 1 and not machine.overhead_s_per_layer:
+        show("", "Lower bounds at the datasheet's peak; --mfu and --mbu lower it.")
+
+
+def _measured(name: str, serving: Serving, workload: Workload) -> dict[str, float]:
+    """The real model's decode step beside the prediction; nothing for a model of which only the sizes are known."""
+    from minillm.benchmark.this_machine import measure_decode
+    from minillm.estimate.models import model_table
+    from minillm.model import load
+
+    if name in model_table() or name.endswith(".json"):
+        return {}
+    context = round(mean_context(workload))
+    measured = measure_decode(load(name), min(context, serving.config.max_position_embeddings))
+    predicted = decode_time(serving, min(context, serving.config.max_position_embeddings))
+    return {"measured_tpot_s": measured, "predicted_tpot_s": predicted.seconds}
+
+
+def find_gpu_or_measure(name: str, options: argparse.Namespace, config: Any) -> Machine:
+    """A GPU of the table, or this machine, measured now."""
+    if name != "this-machine":
+        return find_gpu(name)
+    from minillm.benchmark.this_machine import measure_machine
+
+    return measure_machine(config)
+
+
+def _requests(workload: Workload) -> str:
+    return f"{workload.batch} request{'s' * (workload.batch > 1)} of {workload.prompt} tokens"
+
+
+def _show_lines(report: Report, explain: bool) -> None:
+    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0))
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    group = ""
+    for line in report.lines:
+        table.add_row(line.group if line.group != group else "", line.label, line.value)
+        if explain:
+            table.add_row("", "", f"= {line.formula}")
+            table.add_row("", "", f"= {line.numbers}")
+        group = line.group
+    show(table)
+
+
+def bar_lines(parts_s: Mapping[str, int | float]) -> list[str]:
+    """Where the time goes: a bar, and what its parts are."""
+    total = sum(parts_s.values())
+    ends, bar, reached = 0.0, "", 0
+    for fill, seconds in zip(FILLS, parts_s.values(), strict=False):
+        ends += seconds / total * BAR
+        bar, reached = bar + fill * (round(ends) - reached), round(ends)
+    legend = [f"{fill} {name} {seconds_text(seconds)} ({seconds / total:.0%})"
+              for fill, (name, seconds) in zip(FILLS, parts_s.items(), strict=False)]  # fmt: skip
+    return ["Where a request's time goes:", bar, *legend]
+
+
+def compare(options: argparse.Namespace) -> None:
+    """GPUs by latency and by cost."""
+    config, workload = config_from(options.model), workload_from(options, batch_from(options.batch))
+    names = list(gpu_table()) if options.gpus == "all" else [name.strip() for name in options.gpus.split(",")]
+    rows = []
+    for name in names:
+        serving = serving_from(options, find_gpu(name), config)
+        rows.append({"gpu": serving.machine.name, **make_report(serving, workload, price_from(options)).record})
+    rows.sort(key=lambda row: (not row["fits"], row["total_s"]))
+    by_cost = sorted((row for row in rows if "dollars_per_million_tokens" in row and row["fits"]),
+                     key=lambda row: row["dollars_per_million_tokens"])  # fmt: skip
+    if options.json:
+        print_json({"by_latency": rows, "by_cost": [row["gpu"] for row in by_cost]})
+        return
+    show(f"{options.model}: {_requests(workload)}, {workload.output} new ones each; "
+         "the fastest first", "", _comparison(rows), "")  # fmt: skip
+    cheapest = ", ".join(f"{row['gpu']} ${row['dollars_per_million_tokens']:.3g}" for row in by_cost)
+    show(f"By cost of a million output tokens: {cheapest or 'no GPU that fits has a price; pass --price'}.")
+
+
+def _comparison(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("GPU", "first token", "per token", "request", "tokens/s", "$ per M", ""):
+        table.add_column(heading, justify="left" if heading == "GPU" else "right", overflow="fold")
+    for row in rows:
+        cost = row.get("dollars_per_million_tokens")
+        fits = "" if row["fits"] else f"needs {row['gpus_needed']}"
+        table.add_row(
+            row["gpu"], seconds_text(row["ttft_s"]), seconds_text(row["tpot_s"]), seconds_text(row["total_s"]),
+            f"{row['tokens_per_s']:,.0f}", "" if cost is None else f"{cost:.3g}", fits,
+        )  # fmt: skip
+    return table
+
+
+def sweep(options: argparse.Namespace) -> None:
+    """Batches: throughput and time per token, and where the one stops to rise while the other does not."""
+    config, batches = config_from(options.model), batches_from(options.batch if options.batch != "1" else "1..256")
+    serving = serving_from(options, find_gpu_or_measure(options.gpu, options, config), config)
+    workloads = [workload_from(options, batch) for batch in batches]
+    rows = [{"batch": load.batch, **make_report(serving, load, price_from(options)).record} for load in workloads]
+    bend = knee(serving, mean_context(workloads[0]), batches[-1])
+    if options.json:
+        print_json({"model": options.model, "gpu": serving.machine.name, "knee": bend, "points": rows})
+        return
+    most = max(row["decode_tokens_per_s"] for row in rows)
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("batch", "tokens/s", "per token", "", ""):
+        table.add_column(heading, justify="right" if heading else "left", no_wrap=heading == "")
+    for row in rows:
+        bar = "█" * max(1, round(30 * row["decode_tokens_per_s"] / most))
+        note = "" if row["fits"] else f"needs {row['gpus_needed']} GPUs"
+        table.add_row(str(row["batch"]), f"{row['decode_tokens_per_s']:,.0f}", seconds_text(row["tpot_s"]), bar, note)
+    show(f"{options.model} on {serving.gpus} x {serving.machine.name}: decode at {mean_context(workloads[0]):g} tokens",
+         "", table, "", f"The knee is at batch {bend}: from there on twice the batch gives less than 1.5 times the "
+         "throughput.")  # fmt: skip

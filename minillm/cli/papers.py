@@ -1,0 +1,75 @@
+"""`minillm papers`: published figures beside ours, and how far they agree."""
+
+import argparse
+from typing import Any
+
+from minillm.cli.options import add_page_options
+from minillm.cli.printing import markdown_row, print_json, show
+from minillm.estimate.papers import Figure, Ours, all_figures, find_figure
+
+
+def add_parser(commands: Any) -> None:
+    """Describe the command."""
+    parser = commands.add_parser(
+        "papers",
+        help="papers' figures beside ours",
+        description="Figures that papers publish, beside what minillm computes, counts or simulates.",
+    )
+    add = parser.add_argument
+    add("id", nargs="?", help="show this figure alone")
+    add_page_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Compute and print."""
+    figures = all_figures() if options.id is None else [find_figure(options.id)]
+    computed = [(figure, figure.ours()) for figure in figures]
+    if options.json:
+        print_json({"figures": [figure_record(*each) for each in computed]})
+    elif options.markdown:
+        print(markdown_page(computed), end="")
+    else:
+        for figure, ours in computed:
+            _show(figure, ours)
+    return 0
+
+
+def figure_record(figure: Figure, ours: Ours) -> dict[str, Any]:
+    """For JSON."""
+    return {
+        "id": figure.id,
+        "paper": figure.paper,
+        "published": figure.published,
+        "kind": figure.kind.value,
+        "computes": figure.meaning,
+        "ours": ours.value,
+        "agrees": ours.agrees if figure.compute else None,
+        "words": ours.words,
+        "working": list(ours.working),
+    }
+
+
+def _mark(figure: Figure, ours: Ours) -> str:
+    return "–" if figure.compute is None else "✓" if ours.agrees else "✗"
+
+
+def _show(figure: Figure, ours: Ours) -> None:
+    show(
+        f"{_mark(figure, ours)} {figure.id} ({figure.kind.value}): {figure.paper}", f"    published: {figure.published}"
+    )
+    if figure.compute is not None:
+        show(f"    ours: {ours.value}", f"    {ours.words}", *(f"      {step}" for step in ours.working))
+
+
+def markdown_page(computed: list[tuple[Figure, Ours]]) -> str:
+    """All of them as a table."""
+    agree = sum(ours.agrees for figure, ours in computed if figure.compute)
+    own = sum(figure.compute is not None for figure, _ in computed)
+    lines = ["# Papers' figures beside ours", "", f"Made by `minillm papers --markdown`. {agree} of {own} agree; "
+             f"{len(computed) - own} are quoted.", "",
+             "| figure | paper | published | ours | |", "| --- | --- | --- | --- | --- |"]  # fmt: skip
+    for figure, ours in computed:
+        words = f"{'' if figure.compute is None else 'agrees: ' if ours.agrees else 'differs: '}{ours.words}"
+        lines.append(markdown_row(f"`{figure.id}`", figure.paper, figure.published, ours.value, words))
+    return "\n".join(lines) + "\n"

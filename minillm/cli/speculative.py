@@ -1,0 +1,129 @@
+"""`minillm generate --speculative`: which token was guessed, which corrected; and what the guesses were worth."""
+
+import argparse
+import sys
+from typing import Any
+
+from minillm.checks import check_whole
+from minillm.cli.printing import safe, write
+
+ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin
+STYLES = {ACCEPTED: "green", CORRECTED: "bold yellow", BONUS: "cyan", "": ""}
+MARKS = {CORRECTED: "~", BONUS: "+", "": ""}  # before each token that is no accepted guess; those stand in [ ]
+
+
+def add_speculative_options(parser: Any) -> None:
+    """--speculative, --draft, --k."""
+    add = parser.add_argument
+    add("--speculative", action="store_true", help="let a draft guess tokens, and verify several in one pass")
+    add(
+        "--draft",
+        metavar="NAME",
+        help="with --speculative: a smaller model with the same tokens (a name or path as for --model), "
+        "lookup (what followed the same words before; the default), or skip (the model without half its layers)",
+    )
+    add("--k", metavar="N", help="with --speculative: guesses in a round, or auto (the default), which follows success")
+
+
+def check_speculative_options(options: argparse.Namespace) -> None:
+    """Refuse combinations that mean nothing.
+
+    Raises:
+        ValueError: an option of speculation without --speculative, or one that it cannot be combined with.
+    """
+    if not options.speculative:
+        for name, value in (("--draft", options.draft), ("--k", options.k)):
+            if value is not None:
+                raise ValueError(f"{name} is an option of --speculative; add that")
+    elif options.no_cache or options.show_phases:
+        other = "--no-cache" if options.no_cache else "--show-phases"
+        raise ValueError(f"--speculative verifies on a cache, round by round; leave {other} out")
+    _k_from(options.k)
+
+
+def _k_from(text: str | None) -> int | str:
+    if text is None or text == "auto":
+        return "auto"
+    if not text.isdecimal() or len(text) > 9:
+        raise ValueError(f"--k is {text[:40]!r}; expected a whole number of at least 1, or auto")
+    return check_whole("--k", int(text), 1)
+
+
+def speculative_generation(
+    model: Any, prompt: list[int], new_tokens: int, sampling: Any, options: argparse.Namespace
+) -> Any:
+    """The SpeculativeGeneration that the options describe."""
+    from minillm.drafters import PromptLookup, skip_layers
+    from minillm.model import load
+    from minillm.speculative_generation import SpeculativeGeneration
+
+    draft = options.draft or "lookup"
+    if draft == "lookup":
+        drafter: Any = PromptLookup()
+    elif draft == "skip":
+        drafter = skip_layers(model)
+    else:
+        drafter = load(draft, options.backend, options.dtype)
+    return SpeculativeGeneration(model, drafter, prompt, new_tokens, sampling, _k_from(options.k))
+
+
+class StepWriter:
+    """Writes the text of each step so that accepted guesses stand apart: by marks, and by colour if there is one."""
+
+    def __init__(self) -> None:
+        """No token yet."""
+        from rich.console import Console
+
+        self.console = Console(highlight=False, markup=False)
+        self.colours = self.console.is_terminal and not self.console.no_color
+        self.origin = ""  # of the token before
+
+    def __call__(self, step: Any) -> None:
+        """Write one step."""
+        self._end_run(step.origin)
+        mark = "[" if step.origin == ACCEPTED != self.origin else MARKS.get(step.origin, "")
+        self._write(mark + step.text, step.origin)
+        self.origin = step.origin
+
+    def finish(self) -> None:
+        """The end of the text, and what the marks mean."""
+        self._end_run("")
+        write("\n")
+        for text, origin in (
+            ("[accepted guesses]", ACCEPTED),
+            ("~the model's own token in place of a rejected one", CORRECTED),
+            ("+one more after a round in which all were accepted", BONUS),
+        ):
+            self._write(text, origin)
+            write("\n")
+        write("no mark: a round without a guess\n")
+
+    def _end_run(self, origin: str) -> None:
+        if self.origin == ACCEPTED != origin:
+            self._write("]", ACCEPTED)
+
+    def _write(self, text: str, origin: str) -> None:
+        if not self.colours or not STYLES[origin]:
+            write(text)
+            return
+        from rich.text import Text
+
+        with self.console.capture() as drawn:
+            self.console.print(Text(safe(text), STYLES[origin]), end="", soft_wrap=True)
+        sys.stdout.write(drawn.get())
+        sys.stdout.flush()
+
+
+def speculative_record(out: Any) -> dict[str, int]:
+    """More keys for --json."""
+    return {"proposed": out.proposed, "accepted": out.accepted, "rounds": out.rounds}
+
+
+def speculative_rows(out: Any) -> list[tuple[str, str]]:
+    """More rows for the table."""
+    share = f" ({out.accepted / out.proposed:.0%})" if out.proposed else ""
+    mean = (len(out.tokens) - 1) / out.rounds if out.rounds else 0.0
+    return [
+        ("rounds", f"{out.rounds}, with {mean:.2f} tokens each"),
+        ("guesses", f"{out.proposed} proposed, {out.accepted} accepted{share}"),
+    ]

@@ -1,0 +1,106 @@
+"""Figures of papers on attention."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from minillm.estimate.memory import cache_bytes_per_token
+from minillm.estimate.models import find_model
+from minillm.estimate.papers.ledger import COUNT, FORMULA, Ours, Topic
+from minillm.estimate.units import Number
+from minillm.estimate.work import decode_work
+
+topic = Topic()
+MILAKOV = "Milakov, Gimelshein, Online normalizer calculation for softmax, 1805.02867"
+FLASH = "Dao et al., FlashAttention, 2205.14135, and FlashAttention-2, 2307.08691"
+MQA, GQA = "Shazeer, Fast Transformer Decoding, 1911.02150", "Ainslie et al., GQA, 2305.13245"
+INVARIANCE = "He et al., Defeating Nondeterminism in LLM Inference, 2025"
+
+
+@topic.figure("online-equals-offline", MILAKOV, "equal in exact arithmetic")
+def online_equals_offline() -> Ours:
+    """Maximum and normaliser of random scores in one pass over pieces, beside two passes over all."""
+    scores = np.random.default_rng(0).normal(0, 5, 4096)
+    largest, total = -np.inf, 0.0
+    for piece in np.split(scores, 64):
+        new = max(largest, float(piece.max()))
+        total = total * float(np.exp(largest - new)) + float(np.exp(piece - new).sum())
+        largest = new
+    offline = float(np.exp(scores - scores.max()).sum())
+    error = abs(total / offline - 1)
+    return Ours("equal to 1e-14" if error < 1e-14 else f"relative difference {error:.0e}", error < 1e-14, FORMULA)
+
+
+@topic.figure("fa-flops", FLASH, "4·N²·d·H forward, half of it when causal")
+def fa_flops() -> Ours:
+    """N = 4,096, d = 128, 16 heads, causal; a loop over T by T tiles does (T + 1) / T of it."""
+    n, d, heads, tiles = 4096, 128, 16, 32
+    causal = 4 * n**2 * d * heads / 2
+    size = n // tiles
+    looped = sum(4 * size * size * (row + 1) * d * heads for row in range(tiles))  # tiles up to the diagonal
+    ratio = looped / causal
+    return Ours(f"{causal / 1e9:.1f} GFLOP; {tiles} tiles {ratio:.4f} of it", ratio == (tiles + 1) / tiles, COUNT)
+
+
+@topic.figure("fa-io", FLASH, "standard attention moves Θ(N·d + N²) numbers, FlashAttention Θ(N²·d²/M)")
+def fa_io() -> Ours:
+    """Numbers moved between slow and fast memory: N = 1,024, d = 64, fast memory of 50,000 numbers."""
+    n, d, fast = 1024, 64, 50_000
+    tiles = -(-n // -(-fast // (4 * d)))
+    flash = 2 * n * d + tiles * (3 * n * d + 4 * n)  # keys and values once; queries, outputs, statistics for each tile
+    standard = 4 * n**2 + 4 * n * d
+    return Ours(
+        f"{flash / 1e6:.2f} M against {standard / 1e6:.2f} M, {standard / flash:.1f} times fewer",
+        flash < standard / 3,
+        COUNT,
+    )
+
+
+@topic.figure("mqa-intensity", MQA, "bytes per operation: MHA Θ(n/D + 1/B), MQA Θ(1/D + n/(D·H) + 1/B)")
+def mqa_intensity() -> Ours:
+    """Bytes of the cache for each operation of a decode step, with all KV heads and with one."""
+    many = find_model("llama-2-7b")
+    one = replace(many, num_key_value_heads=1)
+
+    def per_flop(config: object, context: int) -> Number:
+        work = decode_work(config, context, 64)  # type: ignore[arg-type]
+        linear = work.flops - 64 * 4 * many.num_hidden_layers * many.hidden_size * context
+        return work.cache_bytes / linear
+
+    doubled = per_flop(many, 2000) / per_flop(many, 1000)
+    fewer = decode_work(many, 1000, 64).cache_bytes / decode_work(one, 1000, 64).cache_bytes
+    return Ours(
+        f"twice the context {doubled:.1f} times the bytes; one KV head 1/{fewer:.0f} of them",
+        (doubled, fewer) == (2, many.num_attention_heads),
+        COUNT,
+    )
+
+
+@topic.figure("gqa-cache", GQA, "the cache shrinks by heads / KV heads: Llama-2 70B 8 times")
+def gqa_cache() -> Ours:
+    """Bytes of a token in float16, as the model is and with a KV head for each head."""
+    config = find_model("llama-2-70b")
+    grouped = cache_bytes_per_token(config)
+    full = cache_bytes_per_token(replace(config, num_key_value_heads=config.num_attention_heads))
+    return Ours(f"{grouped:,} against {full:,} B, {full / grouped:g} times", full / grouped == 8, COUNT)
+
+
+@topic.figure("invariance-ours", INVARIANCE, "1 distinct completion of 1,000 with batch-invariant kernels, 80 without")
+def invariance_ours() -> Ours:
+    """One prompt on the exact backend beside random neighbours, in random chunks: how many distinct rows of logits."""
+    from minillm.estimate.claims.experiments import prompt_ids, small_model
+    from minillm.kv_cache import KVCache
+    from minillm.transformer import forward_batch
+
+    model, prompt, generator = small_model("exact"), prompt_ids(), np.random.default_rng(0)
+    rows = set()
+    for _ in range(12):
+        mine, cut = KVCache(model, len(prompt)), int(generator.integers(1, len(prompt)))
+        for part in (prompt[:cut], prompt[cut:]):
+            lengths = generator.integers(1, 20, int(generator.integers(0, 9)))
+            others = [(generator.integers(0, 500, n), KVCache(model, 20)) for n in lengths]
+            logits = forward_batch(model, [*others, (part, mine)])
+        rows.add(logits[-1].tobytes())
+    return Ours(
+        f"{len(rows)} distinct of 12 runs on the exact backend", len(rows) == 1, "on our model; tests make more runs"
+    )

@@ -1,0 +1,211 @@
+"""Report: everything that is estimated of one workload, each figure with its formula and the numbers put in.
+
+A workload is `batch` equal requests that arrive together: their prompts are prefilled in one pass, then all decode in
+step. Times are those of `serving`, so lower bounds unless it has an MFU and an MBU below 1.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from minillm.estimate.cost import dollars_per_million_tokens
+from minillm.estimate.memory import gpus_needed
+from minillm.estimate.parameters import layers_parameters, matrix_parameters, parameters
+from minillm.estimate.queueing import mmc_wait_s, utilisation
+from minillm.estimate.roofline import Time, ridge_flops_per_byte
+from minillm.estimate.serving import Serving, decode_all_s, decode_time, most_sequences, prefill_time
+from minillm.estimate.units import GB, GIB, Number
+from minillm.estimate.work import Tokens, Work, decode_work, forward_work
+
+
+@dataclass(frozen=True)
+class Workload:
+    """`batch` requests of `prompt` tokens, each of which gets `output` tokens; `rps` of them arrive each second."""
+
+    prompt: int = 500
+    output: int = 100
+    batch: int = 1
+    rps: Number | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure.
+
+    Attributes:
+        group: which it belongs to: "memory", "prefill", "decode", "request", "cost" or "queue".
+        label: what it is.
+        value: the figure as people read it.
+        formula: in words.
+        numbers: the formula with its numbers put in.
+    """
+
+    group: str
+    label: str
+    value: str
+    formula: str
+    numbers: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is estimated.
+
+    Attributes:
+        record: every figure as a number, by name with its unit.
+        lines: the figures to show.
+        parts_s: where the time of a request goes, in seconds by cause.
+    """
+
+    record: dict[str, Any]
+    lines: Sequence[Line]
+    parts_s: dict[str, Number]
+
+
+def make_report(serving: Serving, workload: Workload, dollars_per_hour: Number | None = None) -> Report:
+    """All figures; cost only with a price, the queue only with arrivals.
+
+    Args:
+        serving: the model and where it runs.
+        workload: what it has to do.
+        dollars_per_hour: of one GPU; by default what the table says, if it says.
+    """
+    price = serving.machine.dollars_per_hour if dollars_per_hour is None else dollars_per_hour
+    lines, record = _memory(serving, workload)
+    prefill, decode = _times(serving, workload)
+    more, figures = _phases(serving, workload, prefill, decode)
+    lines, record = lines + more, record | figures
+    if price is not None:
+        lines.append(_cost(record, price, serving.gpus))
+    if workload.rps is not None:
+        lines.append(_queue(record, workload))
+    return Report(record, lines, _parts(serving, workload, prefill, decode))
+
+
+def mean_context(workload: Workload) -> Number:
+    """Tokens that a decode step meets, averaged over the steps of an answer."""
+    return workload.prompt + max(workload.output - 1, 1) / 2 + 0.5
+
+
+def _times(serving: Serving, workload: Workload) -> tuple[Time, Time]:
+    prefill = prefill_time(serving, workload.prompt, workload.batch)
+    return prefill, decode_time(serving, mean_context(workload), workload.batch)
+
+
+def _memory(serving: Serving, workload: Workload) -> tuple[list[Line], dict[str, Any]]:
+    machine, tokens = serving.machine, workload.prompt + workload.output - 1  # the last token is never fed back
+    each, weights = serving.cache_bytes_per_token, serving.weights_bytes
+    cache = workload.batch * tokens * each
+    total, room = weights + cache, serving.gpus * machine.memory_bytes * serving.usable
+    needed, most = gpus_needed(total, machine.memory_bytes, serving.usable), most_sequences(serving, tokens)
+    fits = "fits" if total <= room else f"does not fit: it takes {needed}"
+    lines = [
+        Line("memory", "weights", _bytes(weights), "parameters · bytes each",
+             f"{parameters(serving.config):,} · {serving.weights.bytes_each:g} B"),
+        Line("memory", "KV cache", _bytes(cache), "batch · tokens · 2 · layers · KV heads · head_dim · bytes",
+             f"{workload.batch} · {tokens} · {each:,.0f} B"),
+        Line("memory", f"on {serving.gpus} {machine.name}", fits, "(weights + cache) / (GPU memory · usable share)",
+             f"{total / GB:.2f} GB / ({machine.memory_bytes / GB:.0f} GB · {serving.usable:g})"),
+        Line("memory", "largest batch", f"{most:,} sequences of {tokens}", "(usable memory - weights) / (tokens · B)",
+             f"({room / GB:.1f} - {weights / GB:.2f}) GB / ({tokens} · {each:,.0f} B)"),
+    ]  # fmt: skip
+    record = {"weights_bytes": weights, "kv_cache_bytes": cache, "kv_cache_bytes_per_token": each,
+              "fits": total <= room, "gpus_needed": needed, "largest_batch": most}  # fmt: skip
+    return lines, record
+
+
+def _phases(serving: Serving, load: Workload, prefill: Time, decode: Time) -> tuple[list[Line], dict[str, Any]]:
+    config, machine = serving.config, serving.machine
+    context, decode_s = mean_context(load), decode_all_s(serving, load.prompt, load.output, load.batch)
+    total_s = prefill.seconds + decode_s
+    first, step = works(serving, load)
+    rate = load.batch / decode.seconds
+    lines = [
+        Line("prefill", "time to first token", f"{_seconds(prefill.seconds)}, {prefill.bound} bound",
+             "max(FLOP / FLOP/s, bytes / (bytes/s))", _numbers(first, serving, prefill)),
+        Line("decode", f"a step at {context:g} tokens", f"{_seconds(decode.seconds)}, {decode.bound} bound",
+             "max(FLOP / FLOP/s, bytes / (bytes/s))", _numbers(step, serving, decode)),
+        Line("decode", "throughput", f"{rate:,.0f} tokens/s, {rate / load.batch:,.1f} for each",
+             "batch / step", f"{load.batch} / {_seconds(decode.seconds)}"),
+        Line("decode", "intensity", f"{step.intensity:.3g} FLOP/byte; ridge {ridge_flops_per_byte(machine):.3g}",
+             "FLOP / bytes", f"{step.flops:.4g} / {step.bytes:.4g}"),
+        Line("request", "latency", f"{_seconds(total_s)}: {load.output} tokens",
+             "prefill + (output - 1) steps", f"{_seconds(prefill.seconds)} + {_seconds(decode_s)}"),
+    ]  # fmt: skip
+    record = {
+        "parameters": parameters(config), "matrix_parameters": matrix_parameters(config),
+        "layers_parameters": layers_parameters(config), "prefill_flops": first.flops, "prefill_bytes": first.bytes,
+        "decode_flops": step.flops, "decode_bytes": step.bytes, "decode_intensity_flops_per_byte": step.intensity,
+        "ridge_flops_per_byte": ridge_flops_per_byte(machine), "ttft_s": prefill.seconds, "tpot_s": decode.seconds,
+        "prefill_bound": prefill.bound, "decode_bound": decode.bound, "decode_s": decode_s, "total_s": total_s,
+        "decode_tokens_per_s": rate, "tokens_per_s": load.batch * load.output / total_s,
+    }  # fmt: skip
+    return lines, record
+
+
+def works(serving: Serving, workload: Workload) -> tuple[Work, Work]:
+    """The work of the prefill of all prompts, and of one mean decode step."""
+    weights, cache = serving.weights.bytes_each, serving.cache_bytes
+    prompts = forward_work(serving.config, [Tokens(workload.prompt)] * workload.batch, weights, cache)
+    return prompts, decode_work(serving.config, mean_context(workload), workload.batch, weights, cache)
+
+
+def _cost(record: dict[str, Any], price: Number, gpus: int) -> Line:
+    dollars = dollars_per_million_tokens(price * gpus, record["tokens_per_s"])
+    record["dollars_per_million_tokens"] = dollars
+    return Line(
+        "cost", "a million output tokens", f"${dollars:,.3g} at ${price:g} an hour for each GPU",
+        "GPUs · $/h / 3600 / (tokens/s) · 1e6",
+        f"{gpus} · {price:g} / 3600 / {record['tokens_per_s']:,.1f} · 1e6",
+    )  # fmt: skip
+
+
+def _queue(record: dict[str, Any], workload: Workload) -> Line:
+    """Places in the batch are servers, each busy with a request for its whole latency."""
+    assert workload.rps is not None
+    total_s, capacity = record["total_s"], workload.batch / record["total_s"]
+    rho = utilisation(workload.rps, total_s, workload.batch)
+    record |= {"capacity_requests_per_s": capacity, "utilisation": rho, "queue_s": None}
+    if rho >= 1:
+        grows = workload.rps - capacity
+        value = f"no steady state: {capacity:.3g} requests/s can be served, the queue grows by {grows:.3g} a second"
+        return Line("queue", "wait", value, "arrivals - batch / latency", f"{workload.rps:g} - {capacity:.3g}")
+    record["queue_s"] = mmc_wait_s(workload.rps, total_s, workload.batch)
+    return Line(
+        "queue", "wait", f"{_seconds(record['queue_s'])} on average, {rho:.0%} busy",
+        "Erlang C / (batch / latency - arrivals)",
+        f"M/M/{workload.batch}: {capacity:.3g} requests/s can be served, {workload.rps:g} arrive",
+    )  # fmt: skip
+
+
+def _parts(serving: Serving, workload: Workload, prefill: Time, decode: Time) -> dict[str, Number]:
+    """Prefill; then decode: arithmetic if that bounds it, else reading weights and cache by their bytes."""
+    steps, (_, work) = max(workload.output - 1, 0), works(serving, workload)
+    shares = {"decode: weights": work.weight_bytes / work.bytes, "decode: KV cache": work.cache_bytes / work.bytes}
+    if decode.compute_s > decode.memory_s:
+        shares = {"decode: arithmetic": 1.0}
+    parts = {"prefill": prefill.seconds}
+    parts |= {name: steps * share * max(decode.compute_s, decode.memory_s) for name, share in shares.items()}
+    parts |= {"decode: overhead": steps * decode.overhead_s, "decode: communication": steps * decode.communication_s}
+    return {name: seconds for name, seconds in parts.items() if seconds}
+
+
+def _numbers(work: Work, serving: Serving, time: Time) -> str:
+    gpus = f"{serving.gpus} · " if serving.gpus > 1 else ""
+    flops, bandwidth = serving.machine.flops_per_s * serving.mfu, serving.machine.bandwidth_bytes_per_s * serving.mbu
+    text = (
+        f"max({work.flops:.3g} / ({gpus}{flops:.3g}) = {_seconds(time.compute_s)}, "
+        f"{work.bytes:.3g} / ({gpus}{bandwidth:.3g}) = {_seconds(time.memory_s)})"
+    )
+    text += f" + {_seconds(time.overhead_s)} overhead" if time.overhead_s else ""
+    return text + (f" + {_seconds(time.communication_s)} communication" if time.communication_s else "")
+
+
+def _bytes(count: Number) -> str:
+    if count < GB:
+        return f"{count / 1000**2:,.1f} MB ({count / 1024**2:,.1f} MiB)"
+    return f"{count / GB:,.2f} GB ({count / GIB:,.2f} GiB)"
+
+
+def _seconds(seconds: Number) -> str:
+    return f"{seconds:,.2f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"

@@ -1,0 +1,164 @@
+"""minillm's pytest plugin: exercises of a workspace as tests, and properties for anybody's engine.
+
+    pytest                       in a workspace: one test for each exercise
+    pytest -k kv_cache           those of one concept
+    pytest --minillm-engine my_engine.py    the equivalence properties on that engine
+
+It stands beside the package and imports it only when it is needed: pytest loads every plugin at its start, and whatever
+watches imports (coverage, checks of shapes) has to come first.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ENGINE_OPTION = "--minillm-engine"
+WORKER: pytest.StashKey[Any] = pytest.StashKey()
+ENGINE: pytest.StashKey[Any] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The option."""
+    parser.getgroup("minillm").addoption(
+        ENGINE_OPTION, metavar="FILE", help="run minillm's equivalence properties on the engine in this file"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With the option, the engine's file is all there is to collect."""
+    name = config.getoption(ENGINE_OPTION)
+    if not name:
+        return
+    try:
+        import hypothesis  # noqa: F401
+    except ImportError:
+        raise pytest.UsageError(f"{ENGINE_OPTION} needs Hypothesis: pip install 'minillm-numpy[test]'") from None
+    file = config.invocation_params.dir / name
+    if not file.is_file():
+        raise pytest.UsageError(f"{ENGINE_OPTION}: there is no file {file}")
+    from minillm.classroom.engine_file import load_engine
+
+    try:
+        config.stash[ENGINE] = (file, *load_engine(file))
+    except (ValueError, OSError) as problem:
+        raise pytest.UsageError(f"{ENGINE_OPTION}: {problem}") from None
+    config.args = [str(file)]
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the worker."""
+    if WORKER in config.stash:
+        config.stash[WORKER].close()
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """An exercise of a workspace; pytest itself would not take it for a test."""
+    if parent.session.isinitpath(file_path) or not _is_exercise(file_path):
+        return None
+    return ExerciseFile.from_parent(parent, path=file_path)
+
+
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """The same for a file named on the command line, which pytest would import otherwise."""
+    engine = parent.config.stash.get(ENGINE, None)
+    if engine is not None and engine[0] == module_path:
+        return EngineFile.from_parent(parent, path=module_path)
+    return ExerciseFile.from_parent(parent, path=module_path) if _is_exercise(module_path) else None
+
+
+def _is_exercise(file: Path) -> bool:
+    if file.suffix != ".py" or not (file.parent / ".minillm" / "exercises.json").is_file():
+        return False
+    from minillm.classroom.exercise import all_exercises
+
+    return any(exercise.label == file.stem for exercise in all_exercises())
+
+
+class Broken(Exception):
+    """Something that was checked is wrong; the message is the whole report."""
+
+
+class ReportedItem(pytest.Item):
+    """A test whose failure is a report, not a traceback."""
+
+    def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
+        """The report alone."""
+        if isinstance(excinfo.value, Broken):
+            return str(excinfo.value)
+        return super().repr_failure(excinfo, style)
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """The file, and the name."""
+        return self.path, None, self.name
+
+
+class ExerciseFile(pytest.File):
+    """One exercise of a workspace."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One test, which is also found under the names of its concepts."""
+        from minillm.classroom.exercise import find_exercise
+
+        exercise = find_exercise(self.path.stem)
+        item = ExerciseItem.from_parent(self, name=exercise.name)
+        item.extra_keyword_matches.update(exercise.concepts)
+        yield item
+
+
+class ExerciseItem(ReportedItem):
+    """The check of one exercise. The learner's code runs in a worker, never here."""
+
+    def runtest(self) -> None:
+        """Check it."""
+        from minillm.classroom.checker import check
+        from minillm.classroom.exercise import find_exercise
+        from minillm.classroom.report import verdict_text
+        from minillm.classroom.worker import Worker
+        from minillm.classroom.workspace import read_source
+
+        stash = self.config.stash
+        if WORKER not in stash:
+            stash[WORKER] = Worker()
+        try:
+            source = read_source(self.path)
+        except (ValueError, OSError) as problem:
+            raise Broken(str(problem)) from None
+        verdict = check(find_exercise(self.name), source, stash[WORKER])
+        if not verdict.passed:
+            raise Broken(verdict_text(verdict))
+
+
+class EngineFile(pytest.File):
+    """An engine under test."""
+
+    def collect(self) -> Iterator[pytest.Item]:
+        """One test for each property, and one for any sequence of calls."""
+        from minillm.classroom.engine_properties import PROPERTIES, run_property, run_schedules
+
+        _, engines, has = self.config.stash[ENGINE]
+        for holds, needs in PROPERTIES.items():
+            missing = [name for name in needs if not has(name)]
+            yield EngineItem.from_parent(
+                self, name=holds.__name__, missing=missing, look=lambda holds=holds: run_property(holds, engines)
+            )
+        yield EngineItem.from_parent(self, name="any_schedule", missing=[], look=lambda: run_schedules(engines))
+
+
+class EngineItem(ReportedItem):
+    """One property of an engine."""
+
+    def __init__(self, *, missing: list[str], look: Any, **more: Any) -> None:
+        """`missing` functions make it skipped; `look` looks for a counterexample."""
+        super().__init__(**more)
+        self.missing, self.look = missing, look
+
+    def runtest(self) -> None:
+        """Look for the smallest counterexample."""
+        if self.missing:
+            pytest.skip(f"{self.path.name} has no {', '.join(self.missing)}")
+        try:
+            self.look()
+        except AssertionError as problem:
+            raise Broken(f"Smallest example:\n{problem}") from None

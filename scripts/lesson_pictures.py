@@ -1,0 +1,48 @@
+"""Draw the pictures of the README: what lessons print in a real run, as SVG files that rich exports.
+
+python scripts/lesson_pictures.py --out lessons/pictures
+"""
+
+import argparse
+import io
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from minillm.classroom.display import code_text
+from minillm.classroom.lessons import find_lesson
+from minillm.classroom.run_cells import LessonRun
+
+# The name of the file, the lesson, and a word of the cell that is shown.
+PICTURES = (("attention", "attention", "copier"), ("batching", "batching", "has_work"))
+
+
+def picture(lesson_name: str, word: str) -> str:
+    """Run a lesson up to the first cell of code with this word, and draw that cell's code and output."""
+    lesson = find_lesson(lesson_name)
+    run = LessonRun(lesson)
+    for number, cell in enumerate(lesson.cells):
+        if cell.kind == "code":
+            run.run_silently(number)
+        if cell.kind == "code" and word in cell.source:
+            break
+    console = Console(record=True, width=80, file=io.StringIO(), highlight=False)
+    console.print(code_text(cell.source + "\n"))
+    console.print(Text(run.outputs[number].rstrip()))
+    return console.export_svg(title=f"minillm lesson {lesson.number}: {lesson.title}", unique_id=lesson_name)
+
+
+def main() -> None:
+    """Draw all of them."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("lessons/pictures"))
+    out = parser.parse_args().out
+    out.mkdir(parents=True, exist_ok=True)
+    for name, lesson, word in PICTURES:
+        (out / f"{name}.svg").write_text(picture(lesson, word), encoding="utf-8")
+        print(f"wrote {out / name}.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Several requests speculate in one engine step, each as if it were alone."""
+
+import sys
+
+import pytest
+from test_checks import MODEL
+from unchecked import run_unchecked
+
+import minillm
+from minillm import Engine, PromptLookup, Sampling
+from minillm.transformer import forward_batch
+
+ON = Sampling(ignore_eos=True)
+
+
+def test_every_request_is_as_if_alone():
+    reached = run_unchecked("speculative_schedules.py")
+    corners = {
+        "preemptions",
+        "prefix_tokens",
+        "swapped_tokens",
+        "accepted_tokens",
+        "rejected",
+        "interrupted",
+        "interrupted draft",
+    }
+    assert corners <= reached.keys()
+
+
+@pytest.mark.parametrize("passes", [0, 1, 2])
+def test_an_interrupted_draft_is_drawn_again(passes, monkeypatch):
+    """With the same random numbers; and what it left in the draft's cache is gone."""
+    sampling, left = Sampling(1.0, seed=2, ignore_eos=True), [passes]
+    alone = minillm.speculative_generate(MODEL, MODEL, [1, 2, 3], 8, sampling, 3)
+    engine = Engine(MODEL, drafter=MODEL, k=3)
+    request = engine.submit([1, 2, 3], 8, sampling)
+    engine.step()
+
+    def interrupted(*arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            raise KeyboardInterrupt
+        return forward_batch(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules["minillm.prefill"], "forward_batch", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            engine.step()
+    engine.run()
+    assert request.tokens == alone.tokens
+
+
+def test_each_request_accepts_its_own_number():
+    """A draft that is always right, and one step for two requests with different ends."""
+    engine = Engine(MODEL, drafter=MODEL, k=3)
+    short, long = engine.submit([1, 2], 3, ON), engine.submit([3, 4, 5], 9, ON)
+    engine.step()
+    assert (len(short.tokens), len(long.tokens)) == (1, 1)
+    events = engine.step()
+    assert [event.step.origin for event in events if event.request is short] == ["accepted", "bonus"]
+    assert [event.step.origin for event in events if event.request is long] == [*["accepted"] * 3, "bonus"]
+    assert (short.finished, long.finished) == (True, False)
+    engine.run()
+    assert engine.statistics.steps == 3
+    assert long.tokens == minillm.naive_decode(MODEL, [3, 4, 5], 9)
+    assert (engine.statistics.draft_tokens, engine.statistics.accepted_tokens) == (7, 7)
+
+
+def test_guesses_that_were_rejected_are_never_published():
+    """Blocks that another prompt may begin with hold verified tokens only."""
+    engine = Engine(MODEL, block_size=1, drafter=PromptLookup(), k=5)
+    first = engine.submit([1, 2, 1], 10, ON)
+    engine.run()
+    known = [entry for block in range(engine.pool.num_blocks) if (entry := engine.pool.prefixes._by_block.get(block))]
+    text = [1, 2, 1, *first.tokens]
+    assert engine.statistics.accepted_tokens < engine.statistics.draft_tokens
+    assert sorted(len(chain(entry)) for entry in known) == list(range(1, 13))
+    assert all(chain(entry) == text[: len(chain(entry))] for entry in known)
+
+
+def chain(entry):
+    return ([] if entry.parent is None else chain(entry.parent)) + list(entry.tokens)
+
+
+def test_a_round_must_fit_into_a_step():
+    with pytest.raises(ValueError, match="a round of 4 guesses is 5 tokens, but max_batch_tokens is 4"):
+        Engine(MODEL, max_batch_tokens=4, drafter=MODEL, k=4)
+    with pytest.raises(ValueError, match="a round of 15 guesses"):
+        Engine(MODEL, max_batch_tokens=15, drafter=MODEL)
+    with pytest.raises(ValueError, match="expected a whole number of at least 1, or 'auto'"):
+        Engine(MODEL, drafter=MODEL, k="most")
+
+
+def test_samples_of_one_prompt_speculate_each_with_its_seed():
+    engine = Engine(MODEL, block_size=2, drafter=MODEL, k=2)
+    samples = engine.submit_samples([1, 2, 3], 3, 8, Sampling(1.0, seed=5, ignore_eos=True))
+    engine.run()
+    for i, sample in enumerate(samples):
+        sampling = Sampling(1.0, seed=5 + i, ignore_eos=True)
+        assert sample.tokens == minillm.speculative_generate(MODEL, MODEL, [1, 2, 3], 8, sampling, 2).tokens

@@ -1,0 +1,52 @@
+"""`minillm bench --speculative`: every task and draft is measured, and the formula gets what was measured."""
+
+import json
+
+import pytest
+from model_folder import save_model_folder
+
+from minillm.benchmark.speculation import interpolated, predicted_speedup
+from minillm.cli.main import run
+from minillm.estimate.speculation import speedup
+
+CASE = {
+    "task", "drafter", "times_plain", "same_tokens", "new_tokens", "rounds", "proposed", "accepted",
+    "tokens_per_round", "acceptance", "draft_cost", "predicted_times_plain", "best_fixed_k", "best_fixed_times_plain",
+}  # fmt: skip
+
+
+def test_a_fixed_length_is_the_formula():
+    verify = interpolated({1: 1.0, 2: 1.5, 4: 2.1})
+    assert (verify(1), verify(2), verify(3), verify(4)) == pytest.approx((1.0, 1.5, 1.8, 2.1))
+    assert predicted_speedup({3: 10}, 0.7, 0.1, verify) == pytest.approx(speedup(0.7, 3, 0.1, verify))
+    assert predicted_speedup({0: 10}, 0.7, 0.1, verify) == pytest.approx(1)
+    between = predicted_speedup({0: 10, 3: 10}, 0.9, 0.0, verify)
+    assert 1 < between < speedup(0.9, 3, 0.0, verify)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model with a context in which every prompt has room."""
+    return str(save_model_folder(tmp_path_factory.mktemp("long"), context=2000))
+
+
+def bench(folder, *arguments):
+    return run(["bench", "--speculative", "--model", folder, "--new-tokens", "6", "--rounds", "1", *arguments])
+
+
+def test_json(folder, capsys):
+    assert bench(folder, "--json") == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [case["drafter"] for case in record["cases"]].count("lookup") == 4
+    assert len(record["cases"]) == 8 and record["verify_cost"]["1"] == 1
+    for case in record["cases"]:
+        assert case.keys() == CASE
+        assert case["new_tokens"] == 6 and case["rounds"] <= 5 and case["accepted"] <= case["proposed"]
+        assert case["tokens_per_round"] * case["rounds"] == pytest.approx(5)
+
+
+def test_table(folder, capsys):
+    assert bench(folder) == 0
+    shown = capsys.readouterr().out
+    assert "draft: lookup" in shown and "copying code" in shown
+    assert max(map(len, shown.splitlines())) <= 80

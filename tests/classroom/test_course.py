@@ -1,0 +1,85 @@
+"""The course check passes on the course, and fails on a course in which something is wrong."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from minillm.classroom import course, exercise
+from minillm.classroom.exercise import all_exercises, exercises_folder
+
+PROGRAM = """
+import json
+from minillm.classroom.course import check_exercise
+from minillm.classroom.exercise import all_exercises
+print(json.dumps({one.label: check_exercise(one).problems for one in all_exercises()}))
+"""
+
+
+@pytest.fixture(scope="module")
+def problems():
+    """Of all exercises; in a process of its own, since the checks of shapes take four times as long as the course."""
+    return json.loads(subprocess.run([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, check=True).stdout)
+
+
+@pytest.mark.parametrize("label", [one.label for one in all_exercises()])
+def test_every_exercise_does_what_it_is_there_for(problems, label):
+    assert problems[label] == []
+
+
+def test_there_are_enough_of_them_over_all_the_lessons():
+    exercises = all_exercises()
+    assert [one.number for one in exercises] == list(range(1, len(exercises) + 1))
+    assert len(exercises) >= 18
+    assert {one.lesson for one in exercises} == set(range(1, 10))
+    assert [one.lesson for one in exercises] == sorted(one.lesson for one in exercises)
+
+
+def spoiled(tmp_path, monkeypatch, file, old, new):
+    """The softmax exercise alone, with one thing changed."""
+    shutil.copytree(exercises_folder() / "03_softmax", tmp_path / "03_softmax")
+    path = tmp_path / "03_softmax" / file
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    monkeypatch.setattr(exercise, "exercises_folder", lambda: tmp_path)
+    monkeypatch.setattr(course, "all_lessons", lambda: [])
+    [part] = course.check_course(lambda part: None)
+    return " ".join(part.problems)
+
+
+SOLUTION, BEGIN = "exponentials.sum(axis=-1, keepdims=True)", "    # %% solution\n"
+WRONG_AXIS = "scores.max(axis=0, keepdims=True))\n    return exponentials / exponentials.sum(axis=0, keepdims=True)"
+ONE_SUM = "scores.max(axis=-1, keepdims=True))\n    return exponentials / exponentials.sum()"
+NOT_NORMALISED = '    """These are exponentials, not weights yet: divide them by the sum of their row."""\n'
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "problem"),
+    [
+        ("exercise.py", "the largest score of each row", "the largest of each row", ""),
+        ("exercise.py", '    "exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))",\n', "", "3 hints"),
+        ("exercise.py", SOLUTION + "\n", "1\n", "the solution fails with seed 0"),
+        ("exercise.py", BEGIN, "    return scores\n" + BEGIN, "not told as not started"),
+        ("exercise.py", BEGIN, BEGIN + "    scores = scores + 0\n" * 20, "22 lines"),
+        ("exercise.py", "[-2000.0, -2001.0]", "[-2.0, -1.0]", "bug one_maximum_for_all_rows passes"),
+        ("bugs.py", "exponentials.sum()", SOLUTION, "bug one_sum_for_all_rows passes"),
+        ("bugs.py", NOT_NORMALISED, "", "bug not_normalised has no docstring"),
+        ("bugs.py", WRONG_AXIS, ONE_SUM, "bug wrong_axis is told as"),
+    ],
+)
+def test_what_is_wrong_with_an_exercise_is_found(tmp_path, monkeypatch, file, old, new, problem):
+    found = spoiled(tmp_path, monkeypatch, file, old, new)
+    assert problem in found
+    assert bool(found) == bool(problem)
+
+
+def test_a_lesson_that_fails_is_found(tmp_path):
+    lesson = tmp_path / "01_one" / "lesson.py"
+    lesson.parent.mkdir()
+    lesson.write_text("print('well')")
+    assert course.check_lesson(lesson) == course.Part("lesson 01_one", ())
+    lesson.write_text("1 / 0")
+    assert course.check_lesson(lesson).problems == ("it fails: ZeroDivisionError: division by zero",)

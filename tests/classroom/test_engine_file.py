@@ -1,0 +1,130 @@
+"""The equivalence properties on other people's engines: a right one passes, each planted bug is found and shrunk."""
+
+from pathlib import Path
+
+import pytest
+
+from minillm.classroom import bughunt
+from minillm.classroom.engine_file import load_engine
+from minillm.classroom.engine_properties import PROPERTIES, run_property, run_schedules
+
+BY_NAME = {holds.__name__: (holds, needs) for holds, needs in PROPERTIES.items()}
+FOUND_BY = {  # the first property that each planted bug breaks, in the order of bugs.py
+    1: "cached_decoding_is_naive_decoding", 2: "prefill_is_naive", 3: "prefill_is_naive", 4: "prefill_is_naive",
+    5: "truncated_tokens_were_never_there", 6: "truncated_tokens_were_never_there", 7: "forks_are_independent",
+    8: "a_batch_is_its_sequences_one_by_one", 9: "prefill_is_naive", 10: "prefill_is_naive",
+    11: "cached_decoding_is_naive_decoding",
+}  # fmt: skip
+
+
+def engine_file(tmp_path: Path, text: str) -> Path:
+    (tmp_path / "engine.py").write_text(text)
+    return tmp_path / "engine.py"
+
+
+def broken_by(text, tmp_path, examples=15):
+    """The first property that does not hold, and what is said of it."""
+    engines, has = load_engine(engine_file(tmp_path, text))
+    for holds, needs in PROPERTIES.items():
+        try:
+            if all(has(name) for name in needs):
+                run_property(holds, engines, examples)
+        except AssertionError as problem:
+            return holds.__name__, str(problem)
+    return "", ""
+
+
+def test_a_right_engine_passes(tmp_path):
+    assert broken_by(bughunt.engine_text(), tmp_path, examples=5) == ("", "")
+    engines, _ = load_engine(tmp_path / "engine.py")
+    run_schedules(engines, examples=4)
+
+
+@pytest.mark.parametrize("number", range(1, len(bughunt.all_bugs()) + 1))
+def test_every_planted_bug_is_found(tmp_path, number):
+    name, told = broken_by(bughunt.planted(bughunt.find_bug(number)), tmp_path)
+    assert name == FOUND_BY[number]
+    assert told.startswith("a model of ")
+    assert "a = new_cache()" in told
+    assert len(told.splitlines()) <= 7  # shrunk: the model, a few calls, what is wrong
+
+
+def test_the_smallest_schedule_is_shown(tmp_path):
+    _, told = broken_by(bughunt.planted(bughunt.find_bug(8)), tmp_path)
+    lines = told.splitlines()
+    assert lines[0] == "a model of 1 layers, 1 heads over 1 key/value heads of 4, vocabulary 11:"
+    assert lines[1:4] == ["    a = new_cache()", "    b = new_cache()", "    batch([([0], a), ([1], b)])"]
+    assert lines[4].startswith("the last logits are not the reference's for the tokens [1]: at id ")
+
+
+def test_any_schedule_finds_it_too(tmp_path):
+    engines, _ = load_engine(engine_file(tmp_path, bughunt.planted(bughunt.find_bug(6))))
+    with pytest.raises(AssertionError, match="truncate"):
+        run_schedules(engines, examples=15)
+
+
+OWN = """
+import numpy as np
+VOCAB_SIZE = 5
+TABLE = np.random.default_rng(0).normal(size=(5, 5))
+def new_cache(): return []
+def prefill(tokens, cache):
+    cache.extend(tokens)
+    return TABLE[cache].sum(axis=0)
+"""
+
+
+def test_an_engine_with_weights_of_its_own_is_compared_with_itself(tmp_path):
+    assert broken_by(OWN, tmp_path) == ("", "")
+    name, told = broken_by(OWN.replace("TABLE[cache]", "TABLE[tokens]"), tmp_path)
+    assert name == "chunked_prefill_is_whole_prefill"
+    calls = ["compared with itself:", "    a = new_cache()", "    prefill([0], a)", "    prefill([0], a)"]
+    assert told.splitlines()[:-1] == calls
+    assert "not one prefill's" in told
+
+
+def test_an_engine_of_a_named_model_is_compared_with_the_reference(tmp_path):
+    text = """
+import minillm
+MODEL = "story-draft"
+model = minillm.load(MODEL)
+def new_cache(): return minillm.KVCache(model, 64)
+def prefill(tokens, cache): return minillm.prefill(model, tokens, cache)
+"""
+    engines, _ = load_engine(engine_file(tmp_path, text))
+    holds, _ = BY_NAME["prefill_is_naive"]
+    run_property(holds, engines, 2)
+    wrong = text + "    # an afterthought\n"
+    engines, _ = load_engine(engine_file(tmp_path, wrong.replace("cache)\n", "cache) * 1.01\n")))
+    with pytest.raises(AssertionError, match=r"^story-draft:\n    a = new_cache\(\)\n    prefill\(\[0\], a\)"):
+        run_property(holds, engines, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (OWN.replace("return TABLE[cache].sum(axis=0)", "return TABLE[cache]"), "logits of shape [1, 5]; expected [5]"),
+        (OWN.replace("return TABLE", "return 'logits' or TABLE"), "returned str; expected logits [vocab]"),
+        (OWN + "def batch(pairs): return [prefill(*pair) for pair in pairs][:1]", "batch returned 1 rows for 2"),
+        (OWN + "def decode(token, cache): return cache[99]", "IndexError: list index out of range"),
+        (OWN.replace("TABLE[cache]", "float('nan') * TABLE[cache]"), "at id 0 nan"),
+    ],
+)
+def test_what_is_no_logits_is_told(tmp_path, text, told):
+    assert told in broken_by(text, tmp_path)[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nothing_of_the_kind", "does not load: ModuleNotFoundError"),
+        ("def (", "does not load: SyntaxError"),
+        ("x = 1", "expected make_engine(config, weights), or the functions themselves and a VOCAB_SIZE"),
+        ("VOCAB_SIZE = 3\ndef new_cache(): pass", "there is no prefill"),
+        ("def make_engine(config, weights): return 3", "there is no new_cache"),
+    ],
+)
+def test_a_file_that_is_no_engine_is_one_line(tmp_path, text, message):
+    with pytest.raises(ValueError) as problem:
+        load_engine(engine_file(tmp_path, text))
+    assert message in str(problem.value)

@@ -1,0 +1,104 @@
+"""Plain pytest in a workspace, and with somebody's engine: as a learner calls it, in a process of its own."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from exercise_files import solve, write_body
+
+from minillm.classroom import bughunt
+from minillm.classroom.workspace import Workspace
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def run_pytest(tmp_path, monkeypatch):
+    """Run it in this folder; the plugin is named, since a checkout need not be installed."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    def run(folder, *arguments):
+        command = [sys.executable, "-m", "pytest", "-p", "pytest_minillm", "-p", "no:cacheprovider", *arguments]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "work"
+    Workspace.start(folder)
+    return folder
+
+
+def test_a_concept_is_picked_by_its_name(run_pytest, folder):
+    code, out = run_pytest(folder, "-k", "kv_cache", "--collect-only", "-q")
+    assert code == 0
+    for name in ("11_kv_cache_append.py::kv_cache_append", "13_kv_cache_memory.py::", "06_attention.py::attention"):
+        assert name in out
+    assert "softmax" not in out
+
+
+def test_passed_failed_and_not_started(run_pytest, folder):
+    solve(folder, "softmax")
+    write_body(folder, "rope", "return x")
+    code, out = run_pytest(folder, "-v", "-k", "softmax or rope or causal_mask")
+    assert code == 1
+    for line in ("03_softmax.py::softmax PASSED", "04_rope.py::rope FAILED", "05_causal_mask.py::causal_mask FAILED"):
+        assert line in out
+    assert "04_rope: failed at case 1 of 6: the numbers are others" in out
+    assert "not started yet" in out
+    assert "Traceback" not in out
+
+
+def test_a_file_that_is_named_is_checked_and_never_run_here(run_pytest, folder, tmp_path):
+    write_body(folder, "softmax", "return scores")
+    file = folder / "03_softmax.py"
+    file.write_text(f"open({str(tmp_path / 'was-here')!r}, 'w')\n" + file.read_text())
+    code, out = run_pytest(folder, "03_softmax.py", "-q")
+    assert (code, (tmp_path / "was-here").exists()) == (1, False)
+    assert "1 failed" in out
+
+
+def test_exercises_elsewhere_are_no_tests(run_pytest, tmp_path):
+    (tmp_path / "03_softmax.py").write_text("1 / 0")
+    assert run_pytest(tmp_path, "-q")[0] == 5  # nothing collected
+
+
+def test_an_engine(run_pytest, tmp_path):
+    text = bughunt.planted(bughunt.find_bug(5)).replace("    def fork(self, cache)", "    def _fork(self, cache)")
+    (tmp_path / "my_engine.py").write_text(text)
+    (tmp_path / "test_other.py").write_text("def test(): assert False")
+    code, out = run_pytest(tmp_path, "--minillm-engine", "my_engine.py", "-rs", "-k", "truncated or forks or chunked")
+    assert code == 1
+    assert "1 failed, 1 passed, 1 skipped" in out
+    assert "my_engine.py has no fork" in out
+    assert "truncate(a, 1)" in out
+    assert "Traceback" not in out
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [(None, "there is no file"), ("x = 1", "expected make_engine(config, weights)")]
+)
+def test_a_wrong_engine_is_one_line(run_pytest, tmp_path, text, message):
+    if text:
+        (tmp_path / "my_engine.py").write_text(text)
+    code, out = run_pytest(tmp_path, "--minillm-engine", "my_engine.py")
+    assert code == 4
+    assert next(line for line in out.splitlines() if line).startswith("ERROR: --minillm-engine: ")
+    assert message in out
+
+
+def test_without_hypothesis_it_says_what_is_missing(run_pytest, tmp_path):
+    (tmp_path / "hypothesis.py").write_text("raise ImportError")
+    code, out = run_pytest(tmp_path, "-p", "no:hypothesispytest", "--minillm-engine", "x.py")
+    assert code == 4
+    assert "needs Hypothesis: pip install 'minillm-numpy[test]'" in out
+
+
+def test_the_plugin_imports_nothing_of_minillm_by_itself():
+    program = "import sys, pytest_minillm; print([name for name in sys.modules if name.startswith('minillm')])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "[]\n"

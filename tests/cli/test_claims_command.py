@@ -1,0 +1,71 @@
+"""`minillm claims`: the list, its filters, one claim with other inputs, JSON, and the page in the repository."""
+
+import json
+from pathlib import Path
+
+import pytest
+from test_misuse import assert_refused
+
+PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
+
+
+def test_the_page_in_the_repository_is_what_the_command_prints(call):
+    result = call("claims", "--markdown")
+    assert (result.code, result.err) == (0, "")
+    assert result.out == PAGE.read_text(encoding="utf-8")  # minillm claims --markdown > docs/claims.md
+    assert "125 claims: 30 true, 49 true if, 23 imprecise, 21 false, 2 not checkable." in result.out
+
+
+def test_one_claim_shows_its_working(call):
+    result = call("claims", "kv-token-7b")
+    words = " ".join(result.out.split())
+    assert result.code == 0
+    for part in ("32 × 4096 × 2 × 2 bytes = 524KB", "= 524,288 B", "✓ true", "kv_heads=32", "--set layers=..."):
+        assert part in words
+
+
+def test_other_inputs_change_the_figure_and_the_verdict(call):
+    record = json.loads(call("claims", "kv-token-7b", "--set", "layers=80", "--set", "kv_heads = 8", "--json").out)
+    assert record["figure"].startswith("327,680 B")
+    assert record["verdict"] == "false"
+    assert record["inputs"] == {"layers": 32, "kv_heads": 32, "head_dim": 128, "bytes_each": 2}
+
+
+def test_the_list_can_be_filtered(call):
+    record = json.loads(call("claims", "--section", "cost", "--json").out)
+    assert [claim["id"] for claim in record["claims"]] == [
+        "bills-inference", "amortised-55", "calls-10k", "first-day", "first-month", "one-pct-table",
+    ]  # fmt: skip
+    result = call("claims", "--section", "cost", "--verdict", "false")
+    assert "✗ one-pct-table" in result.out and "amortised" not in result.out and "1 claims:" in result.out
+
+
+def test_what_is_not_yet_run_says_so(call):
+    assert "Not yet run: decoding with layers streamed" in call("claims", "lazy-loading").out
+    assert "not yet run: perplexity" in call("claims", "quant-loss", "--markdown").out
+
+
+@pytest.mark.parametrize("columns", [30, 80])
+def test_nothing_is_wider_than_the_terminal(call, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    out = call("claims", "--section", "cost").out + call("claims", "kv-token-7b").out
+    assert all(len(line) <= columns for line in out.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["kv-tokens"], "no claim 'kv-tokens'; `minillm claims` lists all 125; did you mean kv-token-7b?"),
+        (["kv-token-7b", "--set", "layers"], "--set is 'layers'; expected INPUT=VALUE"),
+        (["kv-token-7b", "--set", "=3"], "--set is '=3'; expected INPUT=VALUE"),
+        (["kv-token-7b", "--set", "depth=3"], "has no input 'depth'"),
+        (["kv-token-7b", "--set", "layers=1e5"], "expected a whole number"),
+        (["kv-token-7b", "--verdict", "true"], "leave them out beside a claim's id"),
+        (["--set", "layers=80"], "--set needs a claim"),
+        (["--verdict", "maybe"], "--verdict is 'maybe'; expected one of false"),
+        (["--section", "poetry"], "no section 'poetry'; known are Overview"),
+        (["--json", "--markdown"], "argument --markdown: not allowed with argument --json"),
+    ],
+)
+def test_mistakes_are_one_line(call, arguments, expected):
+    assert_refused(call("claims", *arguments), expected)

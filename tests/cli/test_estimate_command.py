@@ -1,0 +1,144 @@
+"""`minillm estimate`: one screen, its formulas, GPUs beside each other, batches; one line for a mistake."""
+
+import json
+import sys
+
+import pytest
+from test_misuse import assert_refused
+
+LLAMA = ("estimate", "--batch", 10, "--gpu", "a100", "--prompt", 500, "--output", 100)
+
+
+def test_one_screen(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    result = call(*LLAMA, "--rps", 5, "--price", 1.19)
+    assert (result.code, result.err) == (0, "")
+    lines = result.out.splitlines()
+    assert len(lines) < 24 and all(len(line) <= 80 for line in lines)
+    words = " ".join(result.out.split())
+    for part in ("13.48 GB (12.55 GiB)", "3.14 GB", "fits", "186 sequences", "210 ms, compute bound", "memory bound",
+                 "$0.328 at $1.19", "50% busy", "prefill 209.7 ms (21%)"):  # fmt: skip
+        assert part in words
+
+
+def test_explain_puts_the_numbers_in(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    out = call(*LLAMA, "--explain").out
+    assert "= batch · tokens · 2 · layers · KV heads · head_dim · bytes" in out
+    assert "= 10 · 599 · 524,288 B" in out
+
+
+def test_json_has_every_figure_with_its_unit(call):
+    record = json.loads(call(*LLAMA, "--dtype", "int8", "--tp", 2, "--json").out)
+    assert record["weights_bytes"] == 6_738_415_616 and record["tp"] == 2
+    assert record["kv_cache_bytes"] == 10 * 599 * 524_288
+    assert record["decode_bound"] == "memory" and record["fits"] is True
+    assert record["total_s"] == pytest.approx(record["ttft_s"] + record["decode_s"])
+
+
+def test_more_arrive_than_can_be_served(call):
+    assert "no steady state" in call(*LLAMA, "--rps", 110).out
+
+
+def test_what_does_not_fit_says_how_many_gpus_it_takes(call):
+    assert "does not fit: it takes 2" in call("estimate", "--model", "llama-2-70b").out
+
+
+def test_any_model_that_load_knows_and_a_config_alone(call, model_folder):
+    for name in ("story", model_folder, f"{model_folder}/config.json"):
+        assert json.loads(call("estimate", "--model", name, "--json").out)["parameters"] > 0
+
+
+def test_compare_ranks_by_latency_and_by_cost(call):
+    record = json.loads(call("estimate", "compare", "--json").out)
+    gpus = [row["gpu"] for row in record["by_latency"]]
+    assert len(gpus) == 8 and gpus[0] == "b200" and gpus[-1] == "t4"
+    assert record["by_cost"][0] == "a100-pcie"
+    some = call("estimate", "compare", "--gpus", "t4,h200", "--model", "llama-2-70b")
+    assert "needs 10" in some.out and "no GPU that fits has a price" in some.out
+
+
+def test_sweep_shows_the_knee(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    out = call("estimate", "sweep", "--batch", "1..256").out
+    assert "The knee is at batch 23" in out and "needs 2 GPUs" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    record = json.loads(call("estimate", "sweep", "--batch", "3..20", "--json").out)
+    assert [point["batch"] for point in record["points"]] == [3, 6, 12, 20]
+
+
+def test_plot_without_matplotlib_says_what_to_install(call, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert_refused(call("estimate", "--plot", tmp_path / "x.svg"), "install minillm-numpy[plot]")
+
+
+def test_plot(call, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert call("estimate", "--plot", tmp_path / "x.svg").code == 0
+    assert "<svg" in (tmp_path / "x.svg").read_text()
+
+
+def test_this_machine_is_measured(call, model_folder):
+    record = json.loads(call("estimate", "--gpu", "this-machine", "--model", model_folder, "--prompt", 8, "--json").out)
+    assert record["measured_tpot_s"] > 0 and record["predicted_tpot_s"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--batch", "0"], "--batch is 0; expected a whole number from 1"),
+        (["--batch", "many"], "--batch is 'many'; expected a whole number"),
+        (["sweep", "--batch", "9..3"], "--batch is '9..3'; expected from..to"),
+        (["--prompt", "0"], "--prompt is 0; expected a whole number from 1"),
+        (["--output", "-3"], "--output is -3; expected"),
+        (["--tp", "0"], "--tp is 0; expected"),
+        (["--price", "-1"], "--price is -1; expected a number from 0"),
+        (["--price", "nan"], "--price is nan; expected a number from 0"),
+        (["--rps", "0"], "--rps is 0; expected a number from 1e-06"),
+        (["--mfu", "2"], "--mfu is 2; expected a number from 0.001 to 1"),
+        (["--gpu", "tpu"], "no GPU 'tpu'; known are t4, l40s"),
+        (["compare", "--gpus", "t4,x"], "no GPU 'x'; known are t4, l40s"),
+        (["--dtype", "fp3"], "dtype is 'fp3'; expected one of float32"),
+        (["--model", "gpt-5"], "the table has llama-2-7b, llama-2-13b"),
+        (["guess"], "view is 'guess'; expected one of one, compare, sweep"),
+        (["--plot", "x.png"], "expected a name that ends in .svg"),
+    ],
+)
+def test_mistakes_are_one_line(call, arguments, expected):
+    assert_refused(call("estimate", *arguments), expected)
+
+
+def test_serve_shows_schedules_beside_each_other(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    result = call("estimate", "serve", "--rps", 4, "--requests", 40, "--output", 20, "--target", 0.5)
+    assert (result.code, result.err) == (0, "")
+    for part in ("static batches of 32", "continuous, whole prompts", "Little's law", "1 replicas keep 95%"):
+        assert part in " ".join(result.out.split())
+
+
+def test_serve_says_when_nothing_settles(call):
+    record = json.loads(call("estimate", "serve", "--rps", 110, "--requests", 120, "--output", 4, "--json").out)
+    for run in record["schedules"].values():
+        assert run["grows"] and run["mean_number"] == pytest.approx(run["rate_times_latency"])
+
+
+def test_serve_reads_a_trace(call, tmp_path):
+    (tmp_path / "trace.csv").write_text("at_s,prompt,new_tokens\n0,100,5\n0.5,100,5\n")
+    record = json.loads(call("estimate", "serve", "--trace", tmp_path / "trace.csv", "--json").out)
+    assert all(run["tokens_per_s"] > 0 for run in record["schedules"].values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "serve needs arrivals; expected --rps R, or --trace FILE"),
+        (["--rps", "1", "--requests", "0"], "--requests is 0; expected"),
+        (["--rps", "1", "--burst", "0"], "--burst is 0; expected"),
+        (["--rps", "1", "--replicas", "0"], "--replicas is 0; expected"),
+        (["--rps", "1", "--target", "-1"], "--target is -1; expected a number from"),
+        (["--rps", "1", "--model", "llama-2-70b"], "does not fit beside the weights"),
+        (["--trace", "/nowhere/trace.csv"], "No such file"),
+    ],
+)
+def test_serve_mistakes_are_one_line(call, arguments, expected):
+    assert_refused(call("estimate", "serve", *arguments), expected)

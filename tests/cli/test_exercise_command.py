@@ -1,0 +1,205 @@
+"""A learner's way through `minillm exercise`, and what goes wrong on it."""
+
+import json
+import os
+import re
+import select
+import signal
+
+import pytest
+from exercise_files import solve, write_body
+
+from minillm.classroom.bughunt import find_bug, place_of
+from minillm.classroom.exercise import all_exercises, find_exercise
+
+BROKEN = "return np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)"
+
+
+@pytest.fixture
+def folder(tmp_path, call):
+    assert call("exercise", "start", tmp_path / "work").code == 0
+    return tmp_path / "work"
+
+
+def test_the_way_through(call, folder):
+    at = ("--dir", folder)
+    result = call("exercise", "check", 3, *at)
+    assert (result.code, result.out.splitlines()[0]) == (1, "03_softmax: not started yet")
+    write_body(folder, "softmax", BROKEN)
+    result = call("exercise", "check", "softmax", *at)
+    assert (result.code, result.err) == (1, "")
+    order = ["failed at case 2 of 7", "first differs at [0]: nan", "yours", "Each row sums to 1.", "scores = [ 1000.",
+             "exp of a large score overflows", "exercise hint 3"]  # fmt: skip
+    places = [" ".join(result.out.split()).index(text) for text in order]
+    assert places == sorted(places)
+    assert call("exercise", "solution", 3, *at).code == 2
+    solve(folder, "softmax")
+    assert call("exercise", "check", 3, *at).out.startswith("03_softmax: passed, 7 cases\n")
+    assert call("exercise", "solution", 3, *at).out == find_exercise("softmax").solution
+    status = json.loads(call("exercise", "status", *at, "--json").out)
+    assert status["passed"] == 1
+    expected = {"exercise": "03_softmax", "lesson": 3, "passed": True, "attempts": 2, "hints": 0, "gave_up": False}
+    assert status["exercises"][2] == expected
+    write_body(folder, "softmax", BROKEN)
+    call("exercise", "check", 3, *at)
+    assert json.loads(call("exercise", "status", *at, "--json").out)["passed"] == 0
+
+
+def test_all_at_once(call, folder):
+    solve(folder, "softmax")
+    result = call("exercise", "check", "--dir", folder)
+    assert (result.code, result.out.splitlines()[-1]) == (1, "1 of 21 passed")
+    found = json.loads(call("exercise", "check", "--dir", folder, "--json").out)["exercises"]
+    assert [one["exercise"] for one in found] == [exercise.label for exercise in all_exercises()]
+    assert [one["exercise"] for one in found if one["passed"]] == ["03_softmax"]
+
+
+def test_only_the_first_failure_is_told_in_full(call, folder):
+    write_body(folder, "softmax", BROKEN)
+    write_body(folder, "rope", "return x[:, 0]")
+    out = call("exercise", "check", "--dir", folder).out
+    assert (out.count("What that usually means"), out.count("failed at case")) == (1, 2)
+
+
+def test_hints_come_one_by_one(call, folder):
+    shown = [call("exercise", "hint", 5, "--dir", folder).out for _ in range(5)]
+    assert [text.count("05_causal_mask, hint") for text in shown] == [1, 2, 3, 4, 4]
+    assert find_exercise("5").hints[3] in shown[-1]
+
+
+def test_reset_keeps_what_was_written(call, folder):
+    for number in (1, 2):
+        write_body(folder, "softmax", f"return {number}")
+        assert call("exercise", "reset", 3, "--dir", folder).code == 0
+        assert f"return {number}" in (folder / f"03_softmax.py.{number}.bak").read_text()
+    assert (folder / "03_softmax.py").read_text() == find_exercise("softmax").stub
+    (folder / "03_softmax.py").unlink()
+    assert "your file" not in call("exercise", "reset", 3, "--dir", folder).out
+
+
+def test_giving_up_shows_the_solution_and_is_noted(call, folder):
+    assert call("exercise", "solution", 3, "--give-up", "--dir", folder).code == 0
+    assert "gave up" in call("exercise", "status", "--dir", folder).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["check", "99"], "there is no exercise '99'; expected a number from 1 to 21, or a name"),
+        (["check", "../../x"], "there is no exercise"),
+        (["check", "--dir", "nowhere"], "nowhere: no exercises here; begin with `minillm exercise start DIR`"),
+        (["start", "."], "is there already; expected a new folder"),
+        (["start", "a/b/c"], "there is no folder"),
+        (["hint"], "the following arguments are required: N"),
+        ([], "the following arguments are required: ACTION"),
+        (["cheat"], "invalid choice: 'cheat'"),
+        (["check", "4"], "04_rope.py is missing; `minillm exercise reset 4` writes it anew"),
+        (["check", "5"], "05_causal_mask.py: expected text in UTF-8"),
+    ],
+)
+def test_wrong_use_is_one_line(call, folder, monkeypatch, arguments, message):
+    monkeypatch.chdir(folder)
+    (folder / "04_rope.py").unlink()
+    (folder / "05_causal_mask.py").write_bytes(b"\xff")
+    result = call("exercise", *arguments)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert message in result.err
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"softmax": 3}', '{"softmax": {"hints": -1}}', "[" * 100_000])
+def test_a_damaged_note_is_taken_from_its_copy(call, folder, damage):
+    call("exercise", "hint", 3, "--dir", folder)
+    call("exercise", "hint", 3, "--dir", folder)
+    (folder / ".minillm" / "exercises.json").write_text(damage)
+    assert json.loads(call("exercise", "status", "--dir", folder, "--json").out)["exercises"][2]["hints"] == 1
+    assert call("exercise", "hint", 3, "--dir", folder).out.count("hint") == 2
+    for name in ("exercises.json", "exercises.bak"):
+        (folder / ".minillm" / name).write_text(damage)
+    result = call("exercise", "status", "--dir", folder)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "damaged" in result.err
+
+
+def test_files_of_any_editor_are_read(call, folder):
+    file = folder / "03_softmax.py"
+    file.write_bytes(b"\xef\xbb\xbf" + find_exercise("softmax").solution.replace("\n", "\r\n").encode())
+    assert call("exercise", "check", 3, "--dir", folder).code == 0
+
+
+def test_nothing_of_the_learners_code_steers_the_terminal(call, folder):
+    write_body(folder, "softmax", "print('\\x1b[2J'); raise ValueError('\\x1b]0;owned\\x07')")
+    out = call("exercise", "check", 3, "--dir", folder).out
+    assert "\\x1b" in out
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", out)
+
+
+def test_reports_fit_eighty_columns(call, folder, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    write_body(folder, "attention", "return q * 2")
+    write_body(folder, "softmax", BROKEN)
+    shown = call("exercise", "check", "--dir", folder).out + call("exercise", "status", "--dir", folder).out
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def read_until(child, text):
+    """What it writes, up to this text."""
+    seen = b""
+    while text.encode() not in seen:
+        assert select.select([child.stdout], [], [], 30)[0], seen
+        piece = os.read(child.stdout.fileno(), 65536)
+        assert piece, seen
+        seen += piece
+    return seen.decode()
+
+
+def test_watch_checks_what_is_saved_and_ends_quietly(spawn, folder):
+    child = spawn("exercise", "watch", "--dir", folder)
+    assert "[0/21] next: 01_naive_decode.py" in read_until(child, "next")
+    write_body(folder, "softmax", BROKEN)
+    assert "failed at case 2 of 7" in read_until(child, "next")
+    solve(folder, "softmax")
+    assert "03_softmax: passed" in read_until(child, "[1/21]")
+    (folder / "03_softmax.py").write_bytes(b"\xff")
+    assert "expected text in UTF-8" in read_until(child, "next")
+    child.send_signal(signal.SIGINT)
+    assert (child.wait(30), child.stderr.read()) == (130, b"\n")
+
+
+def test_the_bug_hunt(call, tmp_path):
+    result = call("exercise", "bughunt", 5, "--dir", tmp_path)
+    assert (result.code, (tmp_path / "hunt_5.py").exists()) == (0, True)
+    assert "pytest --minillm-engine" in result.out
+    function, line = place_of(find_bug(5))
+    assert call("exercise", "bughunt", 5, "--answer", f"{function}:{line + 2}").code == 1
+    result = call("exercise", "bughunt", 5, "--answer", f"{function}:{line}")
+    assert (result.code, find_bug(5).meaning in result.out) == (0, True)
+    for wrong in (["99"], ["x"], ["1", "--answer", "attend"], ["1", "--dir", tmp_path / "nowhere"]):
+        result = call("exercise", "bughunt", *wrong)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+
+
+def test_generate_with_the_learners_functions(call, folder):
+    """Right ones give the same text; a wrong one shows; what is not passed is not used."""
+    prompt = ("generate", "Once upon a time", "--model", "story-draft", "--max-new-tokens", 8, "--json")
+    at = ("--dir", folder)
+    result = call(*prompt, "--with", folder)
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "nothing to plug in; pass at least one of the exercises softmax, rope, causal_mask, attention" in result.err
+    for name in ("softmax", "rope", "causal_mask", "attention"):
+        solve(folder, name)
+        assert call("exercise", "check", name, *at).code == 0
+    expected = json.loads(call(*prompt, "--backend", "plain").out)["tokens"]
+    result = call(*prompt, "--with", folder)
+    assert (
+        result.err == "In this process, on the plain backend, yours are used: softmax, rope, causal_mask, attention\n"
+    )
+    assert json.loads(result.out)["tokens"] == expected
+    write_body(folder, "attention", "return q * 0")
+    assert json.loads(call(*prompt, "--with", folder).out)["tokens"] != expected
+    write_body(folder, "attention", "return 1 / 0")
+    result = call(*prompt, "--with", folder)
+    assert (result.code, result.err.splitlines()[1:]) == (
+        2, ["minillm: 06_attention.py: ZeroDivisionError: division by zero"]
+    )  # fmt: skip
+    call("exercise", "check", "attention", *at)
+    assert json.loads(call(*prompt, "--with", folder).out)["tokens"] == expected  # it is ours again

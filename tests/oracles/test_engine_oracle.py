@@ -1,0 +1,33 @@
+"""The properties that our engine is held to, on transformers' own model and cache."""
+
+from pathlib import Path
+
+import pytest
+
+from minillm.classroom.engine_file import load_engine
+from minillm.classroom.engine_properties import PROPERTIES, run_property
+
+# Its newest versions call the argument `cache`; those before know only this name.
+pytestmark = pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")
+ENGINE = Path(__file__).with_name("transformers_engine.py")
+
+
+ENGINES, HAS = load_engine(ENGINE)
+# It has no ragged batch.
+REACHED = [holds for holds, needed in PROPERTIES.items() if all(HAS(name) for name in needed)]
+
+
+@pytest.mark.parametrize("holds", REACHED, ids=lambda holds: holds.__name__)
+def test_transformers_cache(holds):
+    assert len(REACHED) == len(PROPERTIES) - 1
+    run_property(holds, ENGINES, examples=10)
+
+
+def test_a_cache_that_is_not_cropped_is_found(tmp_path):
+    text = ENGINE.read_text()
+    assert "cache.crop(length - cache.get_seq_length())" in text
+    (tmp_path / "engine.py").write_text(text.replace("cache.crop(length - cache.get_seq_length())", "pass"))
+    engines, _ = load_engine(tmp_path / "engine.py")
+    [holds] = [holds for holds in PROPERTIES if holds.__name__ == "truncated_tokens_were_never_there"]
+    with pytest.raises(AssertionError, match="truncate"):
+        run_property(holds, engines, examples=5)
