@@ -55,7 +55,7 @@ def alone(model: Model, prompt: list[int], new_tokens: int) -> Rows:
     """Naive decoding: for each new token the whole sequence again. The logits that each was chosen from."""
     tokens, rows = list(prompt), []
     for _ in range(new_tokens):
-        rows.append(forward(model, tokens)[-1])
+        rows.append(model.ops.to_host(forward(model, tokens)[-1]))
         tokens.append(greedy(rows[-1]))
     return np.stack(rows)
 
@@ -63,9 +63,9 @@ def alone(model: Model, prompt: list[int], new_tokens: int) -> Rows:
 def cached(model: Model, prompt: list[int], new_tokens: int, chunk: int | None = None) -> Rows:
     """The prompt in one pass, then each new token in one."""
     cache = KVCache(model, len(prompt) + new_tokens)
-    rows = [prefill(model, prompt, cache, chunk)]
+    rows = [model.ops.to_host(prefill(model, prompt, cache, chunk))]
     while len(rows) < new_tokens:
-        rows.append(decode_step(model, greedy(rows[-1]), cache))
+        rows.append(model.ops.to_host(decode_step(model, greedy(rows[-1]), cache)))
     return np.stack(rows)
 
 
@@ -78,10 +78,12 @@ def batched(model: Model, prompt: list[int], new_tokens: int) -> Rows:
     """In the company of others, from the prompt's last tokens to nearly all of it, which go on too."""
     starts = [n * len(prompt) // (COMPANY + 1) for n in range(COMPANY, -1, -1)]  # the last is 0: the prompt itself
     caches = [KVCache(model, len(prompt) + new_tokens) for _ in starts]
-    logits = forward_batch(model, [(prompt[start:], cache) for start, cache in zip(starts, caches, strict=True)])
+    to_host = model.ops.to_host
+    logits = to_host(forward_batch(model, [(prompt[n:], cache) for n, cache in zip(starts, caches, strict=True)]))
     rows = [logits[-1]]
     while len(rows) < new_tokens:
-        logits = forward_batch(model, [([greedy(row)], cache) for row, cache in zip(logits, caches, strict=True)])
+        tokens = [[greedy(row)] for row in logits]
+        logits = to_host(forward_batch(model, list(zip(tokens, caches, strict=True))))
         rows.append(logits[-1])
     return np.stack(rows)
 

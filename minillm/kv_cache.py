@@ -7,6 +7,7 @@ Size: 2 (keys and values) * layers * kv_heads * head_dim * bytes per number, for
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from minillm.arrays import Array, Float
@@ -15,6 +16,22 @@ from minillm.checks import check_model, check_whole, shown
 
 if TYPE_CHECKING:
     from minillm.model import Model
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Where a sequence lies: token t is at slot table[t // block_size] * block_size + t % block_size.
+
+    Attributes:
+        keys, values: `[layers, kv_heads, slots, head_dim]`.
+        block_size: tokens in a block.
+        table: the numbers of its blocks, in order.
+    """
+
+    keys: Array
+    values: Array
+    block_size: int
+    table: Sequence[int]
 
 
 @runtime_checkable
@@ -35,6 +52,9 @@ class Cache(Protocol):
 
     def pieces(self, layer: int, end: int) -> Pieces:
         """Keys and values of the first `end` tokens, in order."""
+
+    def blocks(self) -> "Blocks":
+        """Where the tokens lie."""
 
     def truncate(self, length: int) -> None:
         """Forget all tokens from index `length` on, and whatever is reserved for more."""
@@ -94,6 +114,10 @@ class KVCache:
         """Keys and values `[kv_heads, end, head_dim]` of the first `end` tokens: one piece, a view."""
         return [(self.keys[layer, :, :end], self.values[layer, :, :end])]
 
+    def blocks(self) -> Blocks:
+        """One block, as large as the cache."""
+        return Blocks(self.keys, self.values, self.capacity, [0])
+
     def truncate(self, length: int) -> None:
         """Forget all tokens from index `length` on.
 
@@ -124,8 +148,9 @@ def take_memory(
     try:
         return model.ops.zeros(shape, model.dtype), model.ops.zeros(shape, model.dtype)
     except (MemoryError, OverflowError, ValueError):  # the last two: more bytes than an array can have
-        gigabytes = 2 * math.prod(shape) * model.dtype.itemsize // 10**9
-        raise ValueError(f"{cause}: there is no memory of {shown(gigabytes)} GB; pass a smaller one") from None
+        gigabytes, free = 2 * math.prod(shape) * model.dtype.itemsize // 10**9, model.ops.free_memory()
+        is_free = "" if free is None else f", {free / 1e9:.1f} GB are free"
+        raise ValueError(f"{cause}: there is no memory of {shown(gigabytes)} GB{is_free}; pass a smaller one") from None
 
 
 def reserve(caches: Sequence[Cache], new_tokens: Sequence[int]) -> None:

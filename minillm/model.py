@@ -17,8 +17,6 @@ from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.tokenizer import Tokenizer
 
-DTYPES: dict[str, np.dtype[Any]] = {"float32": np.dtype(np.float32), "float64": np.dtype(np.float64)}
-
 
 @dataclass(frozen=True)
 class LayerWeights:
@@ -90,12 +88,12 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
 
     Args:
         name: a registry name such as "smollm2", a folder in Hugging Face layout, a .gguf file, or "hf:org/name".
-        backend: "numpy" (fast), "plain" (what the formulas say) or "exact" (the same bits in every schedule).
-        dtype: "float32" or "float64"; "exact" is always float64.
+        backend: "numpy" (fast), "plain" (what the formulas say), "exact" (the same bits in every schedule) or "cupy".
+        dtype: "float32" or "float64"; "exact" is always float64; on "cupy" weights may be "float16" or "bfloat16".
 
     Raises:
         ValueError: the name, an argument or the contents of a file are wrong; the message says how.
-        OSError: a file is missing or cannot be read, or a download failed.
+        OSError: a file is missing or cannot be read, a download failed, or "cupy" finds no GPU.
     """
     from minillm.loading import open_checkpoint
 
@@ -109,8 +107,9 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
         raise too_large
     try:
         return build(checkpoint, ops, kept_as)
-    except MemoryError:
-        raise too_large from None
+    except MemoryError as problem:
+        # A device's own is a ValueError too, and says what was needed and what is free.
+        raise (problem if isinstance(problem, ValueError) else too_large) from None
 
 
 def backend_and_dtype(backend: str, dtype: str) -> tuple[Plain, np.dtype[Any]]:
@@ -120,9 +119,9 @@ def backend_and_dtype(backend: str, dtype: str) -> tuple[Plain, np.dtype[Any]]:
         ValueError: there is no such backend or dtype.
     """
     ops = get_backend(backend)
-    if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}")
-    return ops, ops.dtype or DTYPES[dtype]
+    if not isinstance(dtype, str) or dtype not in ops.dtypes:
+        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(ops.dtypes)}")
+    return ops, ops.computes_in(dtype)
 
 
 def _memory() -> float:

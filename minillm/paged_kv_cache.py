@@ -15,7 +15,7 @@ from minillm.arrays import Array, Float
 from minillm.attention import Pieces
 from minillm.block_allocator import BlockAllocator
 from minillm.checks import check_model, check_whole, shown
-from minillm.kv_cache import take_memory
+from minillm.kv_cache import Blocks, take_memory
 from minillm.model import Model
 from minillm.prefix_table import PrefixBlock
 
@@ -141,6 +141,10 @@ class PagedKVCache:
         """Keys and values of the first `end` tokens: a view `[kv_heads, keys, head_dim]` for each run of neighbours."""
         keys, values = self.pool.keys[layer], self.pool.values[layer]
         return [(keys[:, run], values[:, run]) for run in self._runs(0, end)]
+
+    def blocks(self) -> Blocks:
+        """The pool, and this cache's table."""
+        return Blocks(self.pool.keys, self.pool.values, self.pool.block_size, self.table)
 
     def truncate(self, length: int) -> None:
         """Forget all tokens from index `length` on, and give back the blocks that hold none of the rest.

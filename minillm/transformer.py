@@ -14,6 +14,7 @@ from minillm.attention import textbook_weights
 from minillm.checks import check_batch, check_layer, check_logit_rows, check_tokens
 from minillm.kv_cache import Cache, KVCache, reserve
 from minillm.model import LayerWeights, Model
+from minillm.ragged_batch import RaggedBatch, ragged_batch
 
 Tokens = Sequence[int] | Int[Array, "_"]
 Rotation = tuple[Array, Array]
@@ -48,20 +49,21 @@ def forward_batch(
     new_tokens, caches = check_batch(model, batch)
     rows = check_logit_rows(logit_rows, new_tokens)
     reserve(caches, [len(tokens) for tokens in new_tokens])
-    ops, config = model.ops, model.config
-    ends = np.cumsum([len(tokens) for tokens in new_tokens])
-    spans = [slice(int(end) - len(tokens), int(end)) for tokens, end in zip(new_tokens, ends, strict=True)]
-    positions = [np.arange(c.length, c.length + len(t)) for t, c in zip(new_tokens, caches, strict=True)]
-    rotation = _rotation(model, np.concatenate(positions))
-
-    x = ops.embed(model.embedding, np.concatenate(new_tokens))  # [tokens, dim]
-    for number, layer in enumerate(model.layers()):
-        x = transformer_layer(model, layer, number, x, rotation, spans, caches)
+    ragged = model.ops.send(ragged_batch(new_tokens, caches, rows))
+    logits = model.ops.run(all_layers, model, ragged)
     for tokens, cache in zip(new_tokens, caches, strict=True):
         cache.length += len(tokens)
+    return logits
 
-    wanted = np.concatenate([np.arange(s.stop - n, s.stop) for s, n in zip(spans, rows, strict=True)])
-    return ops.linear(ops.rms_norm(x[ops.array(wanted)], model.final_norm, config.rms_norm_eps), model.head)
+
+def all_layers(model: Model, batch: RaggedBatch) -> Float[Array, "rows vocab"]:
+    """From token ids to logits. Everything here stays where the backend computes, and nothing is asked of the host."""
+    ops = model.ops
+    rotation = _rotation(model, batch.positions)
+    x = ops.embed(model.embedding, batch.tokens)  # [tokens, dim]
+    for number, layer in enumerate(model.layers()):
+        x = transformer_layer(model, layer, number, x, rotation, batch.spans, batch.caches)
+    return ops.linear(ops.rms_norm(x[batch.wanted], model.final_norm, model.config.rms_norm_eps), model.head)
 
 
 def transformer_layer(
@@ -77,10 +79,10 @@ def transformer_layer(
     ops, config = model.ops, model.config
     q, k, v = project_qkv(model, layer, x, rotation)
     mixed = ops.attention(q, k, v, spans, caches, number, config.sliding_windows[number])  # [tokens, heads*head_dim]
-    x = x + ops.linear(mixed, layer.output, layer.output_bias)
+    x = ops.add_linear(x, mixed, layer.output, layer.output_bias)
     h = ops.rms_norm(x, layer.mlp_norm, config.rms_norm_eps)
     gate_up, inner = ops.linear(h, layer.gate_up, layer.gate_up_bias), config.intermediate_size  # [tokens, 2 * inner]
-    return x + ops.linear(ops.swiglu(gate_up[:, :inner], gate_up[:, inner:]), layer.down, layer.down_bias)
+    return ops.add_linear(x, ops.swiglu(gate_up[:, :inner], gate_up[:, inner:]), layer.down, layer.down_bias)
 
 
 def project_qkv(
@@ -107,15 +109,16 @@ def attention_weights(model: Model, tokens: Tokens, layer: int) -> Float[Array, 
         ValueError: wrong tokens, or no such layer.
     """
     tokens, wanted = check_tokens(model, tokens), check_layer(model, layer)
-    cache, span = KVCache(model, len(tokens)), slice(0, len(tokens))
-    rotation = _rotation(model, np.arange(len(tokens)))
-    x = model.ops.embed(model.embedding, tokens)  # [tokens, dim]
+    cache, ops = KVCache(model, len(tokens)), model.ops
+    batch = ops.send(ragged_batch([tokens], [cache], [0]))
+    rotation = _rotation(model, batch.positions)
+    x = ops.embed(model.embedding, batch.tokens)  # [tokens, dim]
     for number, weights in enumerate(model.layers()):
         if number == wanted:
             break
-        x = transformer_layer(model, weights, number, x, rotation, [span], [cache])
+        x = transformer_layer(model, weights, number, x, rotation, batch.spans, batch.caches)
     q, k, _ = project_qkv(model, weights, x, rotation)
-    return textbook_weights(q, k, model.config.sliding_windows[wanted])
+    return textbook_weights(ops.to_host(q), ops.to_host(k), model.config.sliding_windows[wanted])
 
 
 def _rotation(model: Model, positions: Int[Array, "tokens"]) -> Rotation:

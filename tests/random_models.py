@@ -1,14 +1,20 @@
 """Random tiny models that cover every option of the architecture, with random weights, norms and biases."""
 
+import os
+
 import numpy as np
+from fake_device import FakeDevice
 from hypothesis import strategies as st
 from tensors import ArrayTensor, tensor_shapes
 
 from minillm.backends import get_backend
+from minillm.backends.cupy import CuPy
 from minillm.config import ModelConfig, RopeParameters
 from minillm.loading.checkpoint import Checkpoint
 from minillm.model import Model, build, weights_by_name
 
+REAL_DEVICE = os.environ.get("MINILLM_GPU") == "1"  # scripts/check_gpu.py
+EVERY_BACKEND = ("numpy", "plain", "exact", "cupy")
 CONTEXT = 160  # longer than two tiles of the fast backend's prefill
 
 
@@ -73,9 +79,10 @@ def random_checkpoint(config: ModelConfig, seed: int) -> Checkpoint:
 def random_model(
     config: ModelConfig, seed: int, backend: str = "numpy", dtype: str = "float64"
 ) -> tuple[Model, dict[str, np.ndarray]]:
-    """A model, and the same weights as `reference.forward` takes them."""
+    """A model, and the same weights as `reference.forward` takes them. "cupy" runs on a device that is none."""
     checkpoint = random_checkpoint(config, seed)
-    return build(checkpoint, get_backend(backend), np.dtype(dtype)), dict(weights_by_name(checkpoint))
+    ops = CuPy(FakeDevice()) if backend == "cupy" and not REAL_DEVICE else get_backend(backend)
+    return build(checkpoint, ops, np.dtype(dtype)), dict(weights_by_name(checkpoint))
 
 
 @st.composite

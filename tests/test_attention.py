@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from random_models import models, random_model, token_lists
+from random_models import EVERY_BACKEND, models, random_model, token_lists
 
 from minillm import attention_weights
 from minillm.attention import attend, causal_mask, softmax, textbook
@@ -74,7 +74,7 @@ def test_softmax_of_huge_scores_is_finite():
 
 @given(data=st.data())
 def test_attention_weights_are_causal_and_sum_to_one(data):
-    model = data.draw(models())
+    model = data.draw(models(EVERY_BACKEND))
     tokens = data.draw(token_lists(model.config.vocab_size))
     layer = data.draw(st.integers(0, model.config.num_hidden_layers - 1))
     weights = attention_weights(model, tokens, layer)

@@ -2,7 +2,7 @@
 
 from minillm.backends.plain import Plain
 
-NAMES = ("numpy", "plain", "exact")
+NAMES = ("numpy", "plain", "exact")  # of those that run everywhere
 
 
 def get_backend(name: str) -> Plain:
@@ -10,6 +10,7 @@ def get_backend(name: str) -> Plain:
 
     Raises:
         ValueError: there is none.
+        OSError: "cupy", and CuPy is not installed, or there is no device.
     """
     if name == "plain":
         return Plain()
@@ -21,4 +22,8 @@ def get_backend(name: str) -> Plain:
         from minillm.backends.exact import Exact
 
         return Exact()
-    raise ValueError(f"backend is {name!r}; expected one of {', '.join(NAMES)}")
+    if name == "cupy":
+        from minillm.backends.cupy import CuPy
+
+        return CuPy()
+    raise ValueError(f"backend is {name!r}; expected one of {', '.join((*NAMES, 'cupy'))}")

@@ -77,7 +77,10 @@ class Exact(Plain):
     """Every sum is exact, so every schedule gives the same bits. Always in float64."""
 
     name = "exact"
-    dtype = np.dtype(np.float64)
+
+    def computes_in(self, dtype: str) -> np.dtype[Any]:
+        """Always float64."""
+        return np.dtype(np.float64)
 
     def __init__(self) -> None:
         """See to it that this machine's matrix product keeps the promise.

@@ -5,7 +5,7 @@ and how the queries of a whole ragged batch meet their caches (`attention`). Oth
 class; each override is held to the method here by a test.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,18 @@ import numpy as np
 from minillm import attention, layers
 from minillm.arrays import Array, Float, Int
 from minillm.config import RopeParameters
+from minillm.ragged_batch import RaggedBatch
 
 
 class Plain:
     """The backend that does what the formulas say."""
 
     name = "plain"
-    dtype: np.dtype[Any] | None = None  # of weights, activations and caches; None leaves the choice to the user
+    dtypes: tuple[str, ...] = ("float32", "float64")  # that the user may choose from
+
+    def computes_in(self, dtype: str) -> np.dtype[Any]:
+        """The dtype of weights, activations and caches when this one is chosen."""
+        return np.dtype(dtype)
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         """Values as an array where this backend computes."""
@@ -32,6 +37,18 @@ class Plain:
     def to_host(self, x: Array) -> Array:
         """The same numbers as a NumPy array."""
         return x
+
+    def free_memory(self) -> int | None:
+        """Bytes that are free where this backend keeps its arrays; None if that is not known."""
+        return None
+
+    def send(self, batch: RaggedBatch) -> RaggedBatch:
+        """The same batch where this backend computes; called once before each forward pass."""
+        return batch
+
+    def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
+        """compute(model, batch), where nothing but the numbers in `batch` differs from one decode step to the next."""
+        return compute(model, batch)
 
     def prepare(self, weight: Float[Array, "inner out"]) -> Any:
         """Called once per matrix, at load: the form in which `linear` wants it."""
@@ -49,6 +66,12 @@ class Plain:
         """x @ weight (+ bias)."""
         product = x @ weight
         return product if bias is None else product + bias
+
+    def add_linear(
+        self, x: Float[Array, "tokens out"], h: Float[Array, "tokens inner"], weight: Any, bias: Any = None
+    ) -> Float[Array, "tokens out"]:
+        """x + linear(h, weight, bias), which joins the residual stream; a backend may overwrite x."""
+        return x + self.linear(h, weight, bias)
 
     def rms_norm(self, x: Array, weight: Array, eps: float) -> Array:
         """See layers.rms_norm."""

@@ -21,9 +21,11 @@ def add_model_options(parser: Any, default: str = DEFAULT_MODEL) -> None:
     parser.add_argument(
         "--backend",
         default="numpy",
-        help="numpy (fast, the default), plain (as the formulas) or exact (the same bits in any batch)",
+        help="numpy (fast, the default), plain (as the formulas), exact (the same bits in any batch) or cupy (GPU)",
     )
-    parser.add_argument("--dtype", default="float32", help="float32 (default) or float64")
+    parser.add_argument(
+        "--dtype", default="float32", help="float32 (default) or float64; on cupy also float16, bfloat16"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 

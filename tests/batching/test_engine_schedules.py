@@ -96,7 +96,7 @@ def check_books(engine, requests):
 @settings(max_examples=40)
 @given(data=st.data())
 def test_every_request_is_as_if_alone(data):
-    model = data.draw(models(backends=("exact", "numpy")))
+    model = data.draw(models(backends=("exact", "numpy", "cupy")))
     wanted = data.draw(submissions(model.config.vocab_size))
     engine = data.draw(engines(model, wanted))
     requests, left, events = [], list(wanted), {}
@@ -130,7 +130,7 @@ def test_every_request_is_as_if_alone(data):
 @given(data=st.data())
 def test_samples_of_one_prompt_are_as_if_alone(data):
     """Forked, preempted one by one, cancelled: sample i is the request with seed + i."""
-    model = data.draw(models(backends=("exact", "numpy")))
+    model = data.draw(models(backends=("exact", "numpy", "cupy")))
     wanted = data.draw(submissions(model.config.vocab_size))[:2]
     engine = data.draw(engines(model, wanted))
     groups = [(each, engine.submit_samples(each[0], data.draw(st.integers(1, 4)), *each[1:])) for each in wanted]

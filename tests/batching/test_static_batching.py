@@ -36,7 +36,7 @@ def test_the_next_batch_waits_for_the_whole_one_before_it():
 @settings(max_examples=10)
 @given(data=st.data(), batch_size=st.integers(1, 5))
 def test_every_request_is_as_if_alone(data, batch_size):
-    model = data.draw(models(backends=("exact", "numpy")))
+    model = data.draw(models(backends=("exact", "numpy", "cupy")))
     wanted = data.draw(submissions(model.config.vocab_size))
     batching = StaticBatching(model, batch_size)
     requests = [batching.submit(*each) for each in wanted]

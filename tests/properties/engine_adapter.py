@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import strategies as st
-from random_models import CONTEXT, models
+from random_models import CONTEXT, EVERY_BACKEND, models
 
 import minillm
 
@@ -21,7 +21,7 @@ class EngineAdapter:
 
     def naive(self, tokens: Sequence[int]) -> np.ndarray:
         """Logits after the last token, from nothing: what everything else is equal to."""
-        return minillm.forward(self.model, tokens)[-1]  # [vocab]
+        return self.model.ops.to_host(minillm.forward(self.model, tokens)[-1])  # [vocab]
 
     def new_cache(self, capacity: int) -> minillm.KVCache:
         return minillm.KVCache(self.model, capacity=capacity)
@@ -30,13 +30,13 @@ class EngineAdapter:
         assert cache.length == length
 
     def prefill(self, tokens: Sequence[int], cache: minillm.KVCache, chunk: int | None = None) -> np.ndarray:
-        return minillm.prefill(self.model, tokens, cache, chunk)  # [vocab]
+        return self.model.ops.to_host(minillm.prefill(self.model, tokens, cache, chunk))  # [vocab]
 
     def decode(self, token: int, cache: minillm.KVCache) -> np.ndarray:
-        return minillm.decode_step(self.model, token, cache)  # [vocab]
+        return self.model.ops.to_host(minillm.decode_step(self.model, token, cache))  # [vocab]
 
     def batch(self, batch: Sequence[tuple[Sequence[int], minillm.KVCache]]) -> np.ndarray:
-        return minillm.forward_batch(self.model, batch)  # [sequences, vocab]
+        return self.model.ops.to_host(minillm.forward_batch(self.model, batch))  # [sequences, vocab]
 
     def truncate(self, cache: minillm.KVCache, length: int) -> None:
         cache.truncate(length)
@@ -69,7 +69,7 @@ class PagedAdapter(EngineAdapter):
 @st.composite
 def engines(draw) -> EngineAdapter:
     """A random model with contiguous or paged caches; of the latter, some fragmented."""
-    model = draw(models())
+    model = draw(models(EVERY_BACKEND))
     if draw(st.booleans()):
         return EngineAdapter(model)
     return PagedAdapter(model, draw(st.integers(1, 9)), draw(st.lists(st.booleans(), min_size=40, max_size=40)))

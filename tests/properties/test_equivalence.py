@@ -4,7 +4,7 @@ import pytest
 from engine_adapter import engines
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_models import models, token_lists
+from random_models import EVERY_BACKEND, models, token_lists
 
 import minillm
 from minillm.classroom.engine_properties import CAPACITY, PROPERTIES
@@ -32,7 +32,7 @@ def test_any_cuts_of_a_long_prompt_give_the_same(data):
 @settings(max_examples=25)
 @given(data=st.data())
 def test_greedy_generation_is_naive_decode(data):
-    model = data.draw(models())
+    model = data.draw(models(EVERY_BACKEND))
     prompt = data.draw(token_lists(model.config.vocab_size, 8))
     expected = minillm.naive_decode(model, prompt, 6)
     sampling = minillm.Sampling(ignore_eos=True)
@@ -44,7 +44,7 @@ def test_greedy_generation_is_naive_decode(data):
 @given(data=st.data())
 def test_sampled_generation_is_the_same_without_a_cache(data):
     """One request, one generator: the cache changes no draw, whatever the filters."""
-    model = data.draw(models())
+    model = data.draw(models(EVERY_BACKEND))
     prompt = data.draw(token_lists(model.config.vocab_size, 8))
     sampling = minillm.Sampling(
         temperature=data.draw(st.sampled_from([0.0, 0.5, 1.0, 1.7])),

@@ -1,0 +1,41 @@
+"""RaggedBatch: new tokens of several sequences, laid end to end as rows, and all that is known of them beforehand.
+
+Everything that depends on lengths is worked out here, on the host, before the first layer: a backend that computes on
+another device can send it there in one copy, and nothing needs to be sent or asked for again until the logits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from minillm.arrays import Array, Int
+from minillm.kv_cache import Cache
+
+
+@dataclass(frozen=True)
+class RaggedBatch:
+    """What one forward pass runs.
+
+    Attributes:
+        tokens: the ids, row by row.
+        positions: of each row in its own sequence.
+        wanted: the rows whose logits are wanted.
+        spans: the rows of each sequence.
+        caches: of each sequence.
+    """
+
+    tokens: Int[Array, "tokens"]
+    positions: Int[Array, "tokens"]
+    wanted: Int[Array, "rows"]
+    spans: Sequence[slice]
+    caches: Sequence[Cache]
+
+
+def ragged_batch(new_tokens: Sequence[Array], caches: Sequence[Cache], logit_rows: Sequence[int]) -> RaggedBatch:
+    """Lay the tokens end to end; the last `logit_rows` of each sequence are wanted."""
+    ends = np.cumsum([len(tokens) for tokens in new_tokens])
+    spans = [slice(int(end) - len(tokens), int(end)) for tokens, end in zip(new_tokens, ends, strict=True)]
+    positions = [np.arange(c.length, c.length + len(t)) for t, c in zip(new_tokens, caches, strict=True)]
+    wanted = [np.arange(s.stop - n, s.stop) for s, n in zip(spans, logit_rows, strict=True)]
+    return RaggedBatch(np.concatenate(new_tokens), np.concatenate(positions), np.concatenate(wanted), spans, caches)

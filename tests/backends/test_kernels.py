@@ -1,0 +1,115 @@
+"""kernels.cu itself, compiled for the processor at hand, beside its twins: what a GPU would compute, one by one."""
+
+import ctypes
+import dataclasses
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_device import FakeDevice
+from golden_model import CONFIG
+from kernel_twins import TWINS, widen
+from random_models import random_checkpoint, random_model
+
+import minillm
+from minillm.backends.cupy import CuPy
+from minillm.backends.kernels import source
+from minillm.model import build
+
+HEADER = Path(__file__).with_name("cuda_on_cpu.h")
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory):
+    """The compiled kernels for each pair of kinds; each is made when first asked for."""
+    folder, made = tmp_path_factory.mktemp("kernels"), {}
+
+    def library(kinds):
+        if kinds not in made:
+            launches = "\n".join(f"LAUNCH({name})" for name in TWINS)
+            code, made_file = folder / f"{'-'.join(kinds)}.cpp", folder / f"{'-'.join(kinds)}.so"
+            code.write_text(f'#include "{HEADER}"\n{source(*kinds)}\n{launches}\n')
+            flags = ["-std=c++17", "-O1", "-w", "-shared", "-fPIC", "-fno-strict-aliasing"]
+            subprocess.run(["g++", *flags, "-o", made_file, code], check=True)
+            made[kinds] = ctypes.CDLL(str(made_file))
+        return made[kinds]
+
+    return library
+
+
+class CompiledDevice(FakeDevice):
+    """A FakeDevice whose kernels are the real ones."""
+
+    def __init__(self, libraries):
+        super().__init__()
+        self.libraries = libraries
+
+    def launch(self, name, kinds, grid, arguments):
+        words = (ctypes.c_longlong * len(arguments))()
+        for number, argument in enumerate(arguments):
+            if isinstance(argument, float):
+                ctypes.c_double.from_buffer(words, number * 8).value = argument
+            else:
+                words[number] = argument.data.ptr if self.has(argument) else argument or 0
+        kernel = getattr(self.libraries(kinds), f"launch_{name}")
+        x, y = (*grid, 1)[:2]
+        self.do(name, lambda arrays=arguments: kernel(ctypes.c_longlong(x), ctypes.c_longlong(y), words))  # keeps them
+
+
+def compiled(libraries, config, dtype, seed=0):
+    ops = CuPy(CompiledDevice(libraries))
+    return build(random_checkpoint(config, seed), ops, ops.computes_in(dtype))
+
+
+NARROW = dataclasses.replace(CONFIG, num_hidden_layers=2, sliding_windows=(None, 5), vocab_size=40)
+ALIGNED = dataclasses.replace(
+    NARROW, hidden_size=64, intermediate_size=96, head_dim=40, num_attention_heads=4, tie_word_embeddings=True,
+    attention_bias=False, attention_output_bias=False, mlp_bias=False, qk_norm=False,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("config", [NARROW, ALIGNED])
+def test_a_model_of_real_kernels(libraries, config):
+    """Prefill, decode, a ragged batch over paged caches, replayed: equal to `plain` in float64."""
+    model, plain = compiled(libraries, config, "float64"), random_model(config, 0, "plain")[0]
+    found, expected = [], []
+    for each, rows in ((model, found), (plain, expected)):
+        pool = minillm.BlockPool(each, 20, 3)
+        contiguous, paged = minillm.KVCache(each, 20), minillm.PagedKVCache(pool)
+        rows.append(minillm.prefill(each, [3, 1, 4, 1, 5, 9, 2], contiguous))
+        blocker = minillm.PagedKVCache(pool)
+        for token in (7, 8, 9, 10, 11, 12):  # two that grow in turns: blocks lie scattered
+            rows.extend(minillm.forward_batch(each, [([token], paged), ([2, token], blocker)], [1, 2]))
+        rows.extend(minillm.forward_batch(each, [([4], contiguous), ([5], paged), ([6, 7], blocker)]))
+        rows.extend(minillm.decode_step(each, token, contiguous) for token in (1, 2, 3, 4))
+    for row, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(model.ops.to_host(row), wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
+def test_products_read_weights_of_every_kind(libraries, stored):
+    """Few rows and one, rows of weights that begin at a multiple of 16 bytes and rows that do not."""
+    ops, generator = CuPy(CompiledDevice(libraries)), np.random.default_rng(0)
+    ops.computes_in(stored)
+    for rows, inner, outs in ((1, 64, 9), (1, 61, 8), (11, 24, 17), (8, 7, 3)):
+        shapes = ((rows, inner), (inner, outs), (outs,))
+        x, weight, bias = (generator.normal(size=shape).astype(np.float32) for shape in shapes)
+        prepared = ops.prepare(ops.array(weight))
+        found = ops.to_host(ops.linear(ops.array(x), prepared, ops.array(bias)))
+        expected = x.astype(float) @ widen(prepared.numbers).T.astype(float) + bias
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_is_rounded_to_even(libraries):
+    values = np.array([1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8 - 2**-20, 3.4e38, 1e-40, 0], np.float32)[:, None]
+    devices = CompiledDevice(libraries), FakeDevice()
+    stored = []
+    for device in devices:
+        ops = CuPy(device)
+        ops.computes_in("bfloat16")
+        stored.append(ops.prepare(ops.array(values)).numbers.ravel())
+    assert np.array_equal(*stored)
+    assert widen(stored[0])[:3].tolist() == [1.0, 1 + 2**-6, -1 - 2**-7]

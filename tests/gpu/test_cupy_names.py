@@ -1,0 +1,70 @@
+"""What the fake device lets through, and what the real one is asked for, is in the real CuPy with those arguments."""
+
+import inspect
+import re
+
+import cupy
+import numpy as np
+import pytest
+from fake_device import FUNCTIONS, METHODS, UFUNCS, FakeDevice
+
+from minillm.backends import get_backend
+from minillm.backends.cupy_device import CuPyDevice
+
+
+@pytest.mark.parametrize("name", UFUNCS)
+def test_ufuncs(name):
+    assert isinstance(getattr(cupy, name), cupy.ufunc)
+    assert not UFUNCS[name], "keywords of ufuncs: look them up"
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions(name):
+    assert set(FUNCTIONS[name]) <= set(inspect.signature(getattr(cupy, name)).parameters)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods(name):
+    signature = getattr(cupy.ndarray, name).__doc__.split(")")[0]  # compiled: the first line of its text says it
+    assert all(re.search(rf"\b{keyword}\b", signature) for keyword in METHODS[name])
+
+
+def test_what_cupy_lacks_is_not_let_through():
+    missing = [name for name in ("matvec", "vecmat") if not hasattr(cupy, name)]
+    assert missing == ["matvec", "vecmat"]
+    array = FakeDevice().asarray(np.ones((2, 2)))
+    for name in missing:
+        with pytest.raises(TypeError, match="is not among what was checked against CuPy"):
+            getattr(np, name)(array, array)
+
+
+def test_the_device_offers_what_the_fake_one_does():
+    def signatures(device):
+        public = {name: value for name, value in vars(device).items() if inspect.isfunction(value) and name[0] != "_"}
+        return {name: list(inspect.signature(value).parameters) for name, value in public.items()}
+
+    real, fake = signatures(CuPyDevice), signatures(FakeDevice)
+    assert real == {name: fake[name] for name in real}
+
+
+def test_names_that_the_device_uses():
+    """Those of `cupy` and `cupy.cuda` as they stand in its source, and the arguments that are given by name."""
+    code = inspect.getsource(CuPyDevice)
+    names = set(re.findall(r"self\.cupy\.([\w.]+)", code)) | {f"cuda.{n}" for n in re.findall(r"\bcuda\.(\w+)", code)}
+    names = {name for name in names if not name.endswith(".cuda")}
+    assert {"RawModule", "cuda.MemoryPool", "cuda.using_allocator", "cuda.runtime.memGetInfo"} <= names
+    for name in names:
+        found = cupy
+        for part in name.split("."):
+            found = getattr(found, part)
+    assert all(hasattr(cupy.cuda.Stream, name) for name in ("begin_capture", "end_capture", "synchronize"))
+    assert all(hasattr(cupy.ndarray, name) for name in ("set", "data", "strides", "itemsize", "flags"))
+    assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
+    assert issubclass(cupy.cuda.runtime.CUDARuntimeError, RuntimeError)
+
+
+def test_without_a_driver_one_line_says_so():
+    if cupy.cuda.is_available():
+        pytest.skip("there is a device")
+    with pytest.raises(OSError, match=r"^backend cupy finds no CUDA device \(.*\); use backend numpy$"):
+        get_backend("cupy")
