@@ -57,8 +57,12 @@ def add(counts, name, more=1):
     return counts | {name: counts.get(name, 0) + more}
 
 
-def test_a_layer_is_nine_launches_and_a_token_two_copies():
-    model = fake()
+@pytest.mark.parametrize("stored", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("config", [ORDINARY, dataclasses.replace(CONFIG, num_hidden_layers=LAYERS, qk_norm=True,
+                                                                  sliding_windows=(None,) * LAYERS)])  # fmt: skip
+def test_a_layer_is_nine_launches_and_a_token_two_copies(config, stored):
+    """With biases and norms of q and k as without."""
+    model = fake(config, stored)
     cache = minillm.KVCache(model, 50)
     minillm.prefill(model, PROMPT, cache)
     with watched(model) as device:
@@ -155,12 +159,27 @@ def test_a_full_device_says_so_and_leaves_the_engine_usable():
     model.ops.device.memory = 1000
     with pytest.raises(ValueError, match=r"^capacity is 10000: there is no memory of 0 GB, 0.0 GB are free; pass a"):
         minillm.KVCache(model, 10_000)
-    with pytest.raises(MemoryError):
+    with pytest.raises(
+        ValueError, match=r"^the device has no memory for 0.00 GB more: 0.00 GB are free; use a smaller"
+    ):
         minillm.decode_step(model, 3, cache)
     assert cache.length == len(PROMPT)
     model.ops.device.memory = 2**40
     cache.truncate(len(PROMPT) - 1)
     np.testing.assert_allclose(model.ops.to_host(minillm.decode_step(model, PROMPT[-1], cache)), before, atol=1e-9)
+
+
+def test_an_engine_goes_on_after_a_full_device():
+    model = fake()
+    engine = minillm.Engine(model, block_size=4, num_blocks=60)
+    request = engine.submit(PROMPT, 6, minillm.Sampling(ignore_eos=True))
+    engine.step()
+    model.ops.device.memory = 100
+    with pytest.raises(MemoryError):
+        engine.step()
+    model.ops.device.memory = 2**40
+    engine.run()
+    assert request.tokens == minillm.naive_decode(model, PROMPT, 6)
 
 
 def test_heads_that_are_too_large_are_refused():

@@ -63,6 +63,13 @@ def test_names_that_the_device_uses():
     assert issubclass(cupy.cuda.runtime.CUDARuntimeError, RuntimeError)
 
 
+def test_cublas_comes_with_the_extra_and_takes_these_arguments():
+    from cupy_backends.cuda.libs import cublas
+
+    assert cublas.gemmEx.__doc__.split(")")[0].count(",") == 18
+    assert (cublas.CUBLAS_OP_N, cublas.CUBLAS_OP_T) == (0, 1)
+
+
 def test_without_a_driver_one_line_says_so():
     if cupy.cuda.is_available():
         pytest.skip("there is a device")
