@@ -98,11 +98,13 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
 
     ops, kept_as = backend_and_dtype(backend, dtype)
     checkpoint = open_checkpoint(name)
-    needed = kept_as.itemsize * sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())  # bytes
+    kind, itemsize = (dtype, 2) if dtype in ("float16", "bfloat16") else (kept_as.name, kept_as.itemsize)
+    needed = itemsize * sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())  # bytes
     too_large = ValueError(
-        f"{checkpoint.name}: not enough memory for its weights, {needed / 1e9:.1f} GB as {kept_as}; use a smaller model"
+        f"{checkpoint.name}: not enough memory for its weights, {needed / 1e9:.1f} GB as {kind}; use a smaller model"
     )
-    if needed > _memory():  # else the system ends the process without a word
+    on_device = ops.free_memory()
+    if needed > (_memory() if on_device is None else on_device):  # else the system ends the process without a word
         raise too_large
     try:
         return build(checkpoint, ops, kept_as)

@@ -169,6 +169,19 @@ def test_a_full_device_says_so_and_leaves_the_engine_usable():
     np.testing.assert_allclose(model.ops.to_host(minillm.decode_step(model, PROMPT[-1], cache)), before, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype, itemsize", [("float32", 4), ("bfloat16", 2)])
+def test_weights_must_fit_into_the_device_not_the_host(monkeypatch, dtype, itemsize):
+    device = FakeDevice()
+    monkeypatch.setattr("minillm.model.get_backend", lambda name: CuPy(device))
+    weights = 2_755_008 * itemsize  # of story, bytes
+    monkeypatch.setattr("minillm.model._memory", lambda: 0)
+    device.memory = weights
+    assert load("story", "cupy", dtype).head.itemsize == itemsize
+    device.memory = weights - 1
+    with pytest.raises(ValueError, match=rf"^story: not enough memory for its weights, 0.0 GB as {dtype}; use a"):
+        load("story", "cupy", dtype)
+
+
 def test_an_engine_goes_on_after_a_full_device():
     model = fake()
     engine = minillm.Engine(model, block_size=4, num_blocks=60)
