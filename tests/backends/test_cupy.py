@@ -131,6 +131,10 @@ def test_a_speculative_round_copies_once_each_way_for_each_pass():
     with watched(model) as device:
         request._next_steps()
     assert (device.sent, device.fetched) == (4, 4)
+    layers = 3 * draft.config.num_hidden_layers + LAYERS
+    # One draft pass has the shape of the one before: it is launched, captured, and replayed with a copy of the logits.
+    assert device.launches["graph"] == device.launches["copy"] == 1
+    assert device.launches.total() == 9 * layers + 4 * 5 + 2
 
 
 @pytest.mark.parametrize("k", [1, 3])
