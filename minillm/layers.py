@@ -6,7 +6,9 @@ from minillm.arrays import Array, Float, Int
 from minillm.config import RopeParameters
 
 
-def rms_norm(x: Float[Array, "*batch dim"], weight: Float[Array, "dim"], eps: float) -> Float[Array, "*batch dim"]:
+def rms_norm(
+    x: Float[Array, "*batch dim"], weight: Float[Array, "*heads dim"], eps: float
+) -> Float[Array, "*batch dim"]:
     """Divide each row by the root of its mean square, then scale (Zhang and Sennrich, 1910.07467, equation 4)."""
     mean_square = np.mean(x * x, axis=-1, keepdims=True)  # [*batch, 1]
     return x / np.sqrt(mean_square + eps) * weight

@@ -23,14 +23,13 @@ class LayerWeights:
     """One transformer layer. Matrices are as `ops.prepare` left them, from `[in, out]`; norms and biases are arrays.
 
     The q, k and v projections are one matrix, side by side, and so are gate and up: one product instead of three
-    or two reads the input once.
+    or two reads the input once. `qk_norm` has a row for each query head, then one for each key head.
     """
 
     attention_norm: Array
     qkv: Any
     qkv_bias: Array | None
-    q_norm: Array | None
-    k_norm: Array | None
+    qk_norm: Array | None
     output: Any
     output_bias: Array | None
     mlp_norm: Array
@@ -99,11 +98,13 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
 
     ops, kept_as = backend_and_dtype(backend, dtype)
     checkpoint = open_checkpoint(name)
-    needed = kept_as.itemsize * sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())  # bytes
+    kind, itemsize = (dtype, 2) if dtype in ("float16", "bfloat16") else (kept_as.name, kept_as.itemsize)
+    needed = itemsize * sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())  # bytes
     too_large = ValueError(
-        f"{checkpoint.name}: not enough memory for its weights, {needed / 1e9:.1f} GB as {kept_as}; use a smaller model"
+        f"{checkpoint.name}: not enough memory for its weights, {needed / 1e9:.1f} GB as {kind}; use a smaller model"
     )
-    if needed > _memory():  # else the system ends the process without a word
+    on_device = ops.free_memory()
+    if needed > (_memory() if on_device is None else on_device):  # else the system ends the process without a word
         raise too_large
     try:
         return build(checkpoint, ops, kept_as)
@@ -168,8 +169,7 @@ def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeigh
         attention_norm=read(f"{name}input_layernorm.weight", dim),
         qkv=read.matrix([(q_name, q), (k_name, kv), (v_name, kv)], dim),
         qkv_bias=read.bias([(q_name, q), (k_name, kv), (v_name, kv)], config.attention_bias),
-        q_norm=read(f"{name}self_attn.q_norm.weight", d) if config.qk_norm else None,
-        k_norm=read(f"{name}self_attn.k_norm.weight", d) if config.qk_norm else None,
+        qk_norm=read.head_norms(f"{name}self_attn", config) if config.qk_norm else None,
         output=read.matrix([(o_name, dim)], q),
         output_bias=read.bias([(o_name, dim)], config.attention_output_bias),
         mlp_norm=read(f"{name}post_attention_layernorm.weight", dim),
@@ -224,6 +224,11 @@ class TensorReader:
         if not present:
             return None
         return self.ops.array(np.concatenate([self(f"{name}.bias", out) for name, out in parts]))
+
+    def head_norms(self, name: str, config: ModelConfig) -> Array:
+        """The norm's weights for each query head, which are the same, and for each key head."""
+        q, k = (self.stored(f"{name}.{letter}_norm.weight", config.head_dim).read() for letter in "qk")
+        return self.ops.array([q] * config.num_attention_heads + [k] * config.num_key_value_heads, self.dtype)
 
     def warn_of_unused(self) -> None:
         """One warning for tensors that the forward pass never asks for."""

@@ -7,8 +7,6 @@ as the rows of one matrix, `[tokens, dim]`, without padding; only attention ever
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from minillm.arrays import Array, Float, Int
 from minillm.attention import textbook_weights
 from minillm.checks import check_batch, check_layer, check_logit_rows, check_tokens
@@ -94,11 +92,10 @@ def project_qkv(
     h = ops.rms_norm(x, layer.attention_norm, config.rms_norm_eps)
     joined = ops.linear(h, layer.qkv, layer.qkv_bias).reshape(len(x), heads + 2 * kv_heads, config.head_dim)
     rotated, v = joined[:, : heads + kv_heads], joined[:, heads + kv_heads :]
-    if layer.q_norm is not None and layer.k_norm is not None:
-        q = ops.rms_norm(rotated[:, :heads], layer.q_norm, config.rms_norm_eps)
-        k = ops.rms_norm(rotated[:, heads:], layer.k_norm, config.rms_norm_eps)
-        rotated = np.concatenate([q, k], axis=1)
-    rotated = ops.rope(rotated, rotation)
+    if layer.qk_norm is None:
+        rotated = ops.rope(rotated, rotation)
+    else:
+        rotated = ops.norm_rope(rotated, layer.qk_norm, config.rms_norm_eps, rotation)
     return rotated[:, :heads], rotated[:, heads:], v
 
 

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,13 @@ from minillm.loading import open_checkpoint  # noqa: E402
 from minillm.loading.checkpoint import Checkpoint  # noqa: E402
 from minillm.loading.registry import REGISTRY  # noqa: E402
 from minillm.model import build, weights_by_name  # noqa: E402
+from minillm.ragged_batch import ragged_batch  # noqa: E402
 
 PROMPT = "Once upon a time there was a robot who wanted to know how everything works."
 NEW_TOKENS, PREFILL_TOKENS, CONTEXT = 40, 2048, 512
 PROPERTIES = ("tests/properties/test_equivalence.py", "tests/batching/test_engine_schedules.py")
 PROPERTY_SECONDS = 150
+LAST_START_S = 360  # nothing is begun later: all is to be done in eight minutes
 
 
 def shape(layers: int, dim: int, inner: int, heads: int, kv_heads: int, vocab: int) -> ModelConfig:
@@ -60,7 +63,7 @@ class RandomTensor:
     shape: tuple[int, ...]
 
     def read(self) -> Any:
-        """Made anew each time."""
+        """Made anew each time; on the host, as `build` joins matrices there."""
         numbers = np.random.default_rng(0).standard_normal(2**20, np.float32) * 0.02
         return np.resize(numbers, self.shape) if len(self.shape) > 1 else np.ones(self.shape, np.float32)
 
@@ -166,16 +169,21 @@ def prefill_row(model: minillm.Model, limits: dict[str, Any], stored: str) -> di
     return {"what": f"prefill of {PREFILL_TOKENS}", "ms": ms, "share": flops / ms * 1e3 / limit if limit else None}
 
 
+def filled_caches(model: minillm.Model, sequences: int, paged: bool) -> list[Any]:
+    """So many sequences of CONTEXT tokens, with room for what is timed."""
+    pool = minillm.BlockPool(model, -(-(CONTEXT + 40) // 16) * sequences, 16) if paged else None
+    caches = [minillm.PagedKVCache(pool) if pool else minillm.KVCache(model, CONTEXT + 40) for _ in range(sequences)]
+    for cache in caches:
+        minillm.prefill(model, [7] * CONTEXT, cache)
+        cache.reserve(1)
+    return caches
+
+
 def decode_row(
     model: minillm.Model, limits: dict[str, Any], stored: str, sequences: int, paged: bool
 ) -> dict[str, Any]:
     """A step of so many sequences of about 512 tokens; its share of the bandwidth, weights and caches read once."""
-    blocks = -(-(CONTEXT + 40) // 16) * sequences
-    pool = minillm.BlockPool(model, blocks, 16) if paged else None
-    caches: list[Any] = [minillm.KVCache(model, CONTEXT + 40) for _ in range(0 if paged else sequences)]
-    caches += [minillm.PagedKVCache(pool) for _ in range(sequences if pool else 0)]
-    for cache in caches:
-        minillm.prefill(model, [7] * CONTEXT, cache)
+    caches = filled_caches(model, sequences, paged)
 
     def work() -> None:
         minillm.forward_batch(model, [([7], cache) for cache in caches])
@@ -187,12 +195,33 @@ def decode_row(
     return {"what": f"decode, {sequences} x {kind}", "ms": ms, "share": share, "tokens_per_s": sequences / ms * 1e3}
 
 
+def attention_row(
+    model: minillm.Model, limits: dict[str, Any], stored: str, sequences: int, paged: bool
+) -> dict[str, Any]:
+    """Attention alone, over contiguous or paged caches, for every layer in turn: the time and share of one layer."""
+    config, device = model.config, model.ops.device
+    caches = filled_caches(model, sequences, paged)
+    batch = model.ops.send(ragged_batch([np.array([7])] * sequences, caches, [1] * sequences))
+    heads, kv_heads, layers = config.num_attention_heads, config.num_key_value_heads, config.num_hidden_layers
+    q, k, v = (device.zeros((sequences, count, config.head_dim), np.float32) for count in (heads, kv_heads, kv_heads))
+
+    def work() -> None:
+        for layer in range(layers):
+            model.ops.attention(q, k, v, batch.spans, batch.caches, layer, None)
+
+    ms = milliseconds(work) / layers
+    needed = 2 * sequences * (CONTEXT + 1) * kv_heads * config.head_dim * 4
+    kind = "paged" if paged else "contiguous"
+    return {"what": f"attention, {sequences} x {kind}", "ms": ms, "share": needed / ms * 1e3 / limits["bytes_per_s"]}
+
+
 def speeds(name: str, stored: str, limits: dict[str, Any]) -> list[dict[str, Any]]:
     """Prefill, and decode at batch 1, 8 and 32."""
     model = random_model(name, stored)
     rows = [prefill_row(model, limits, stored)]
     rows += [decode_row(model, limits, stored, n, False) for n in (1, 8, 32)]
-    rows += [decode_row(model, limits, stored, n, True) for n in (1, 8)]
+    rows += [decode_row(model, limits, stored, n, True) for n in (1, 8, 32)]
+    rows += [attention_row(model, limits, stored, n, paged) for n in (1, 8, 32) for paged in (False, True)]
     return [{"model": name, "weights": stored, **row} for row in rows]
 
 
@@ -239,7 +268,7 @@ def describe() -> dict[str, Any]:
 
 def check() -> dict[str, Any]:
     """Everything, and the list of what was left out."""
-    left_out = []
+    begun, left_out = monotonic(), list[str]()
     record = describe() | {"left_out": left_out, "checks": {}, "speeds": []}
     checks: dict[str, Any] = record["checks"]
     checks["specification"] = against_the_specification()
@@ -259,8 +288,13 @@ def check() -> dict[str, Any]:
         left_out.append("shares of the matrix speed: cuBLAS is not installed")
     for name in SHAPES:
         for stored in ("float32", "bfloat16"):
-            record["speeds"] += speeds(name, stored, limits)
-    if installed("torch", "transformers"):
+            if monotonic() - begun > LAST_START_S:
+                left_out.append(f"speeds of {name} in {stored}: time was up")
+            else:
+                record["speeds"] += speeds(name, stored, limits)
+    if monotonic() - begun > LAST_START_S:
+        left_out.append("transformers with sdpa: time was up")
+    elif installed("torch", "transformers"):
         record["speeds"] += transformers_row("1B", "bfloat16")
     else:
         left_out.append("transformers with sdpa: torch or transformers is not installed")

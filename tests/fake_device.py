@@ -13,6 +13,8 @@ import numpy as np
 from kernel_twins import TWINS, rows
 from numpy.lib.mixins import NDArrayOperatorsMixin
 
+from minillm.backends.cupy_device import OutOfMemory
+
 # What may reach a device array, with the keywords that may come along.
 UFUNCS = {"add": (), "multiply": ()}
 FUNCTIONS = {"concatenate": ("axis",)}
@@ -168,8 +170,9 @@ class FakeDevice:
 
     def empty(self, shape, dtype):
         """Full of numbers that nobody should use."""
-        if int(np.prod(shape, dtype=float)) * np.dtype(dtype).itemsize > self.memory:
-            raise MemoryError
+        needed = int(np.prod(shape, dtype=float)) * np.dtype(dtype).itemsize
+        if needed > self.memory:
+            raise OutOfMemory(needed, self.memory)
         empty = np.empty(shape, dtype)
         empty.fill(np.nan if empty.dtype.kind == "f" else 77)
         return self._own(empty)

@@ -21,7 +21,8 @@ def narrow(x, out, size, numbers_at):
     if out.dtype == np.uint16:
         bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
         x = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
-    out[...] = x.reshape(out.shape).astype(out.dtype)
+    with np.errstate(over="ignore"):  # what is too large for a float16 becomes infinite
+        out[...] = x.reshape(out.shape).astype(out.dtype)
 
 
 def embed(embedding, tokens, x, dim, numbers_at):
@@ -33,12 +34,12 @@ def rotation(positions, frequencies, cosine, sine, half, numbers_at):
     cosine[...], sine[...] = np.cos(angles), np.sin(angles)
 
 
-def rms(x, weight, out, parts, stride, dim, eps, numbers_at):
+def rms(x, weight, out, dim, eps, numbers_at):
     out[...] = rms_norm(x, weight, eps)
 
 
-def rope(x, cosine, sine, out, heads, stride, half, numbers_at):
-    out[...] = apply_rope(x, (cosine, sine))
+def rope(x, weight, cosine, sine, out, heads, stride, half, eps, numbers_at):
+    out[...] = apply_rope(x if weight is None else rms_norm(x, weight, eps), (cosine, sine))
 
 
 def gated(gate, up, out, stride, inner, numbers_at):

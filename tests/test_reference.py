@@ -9,14 +9,14 @@ from random_models import architectures, random_model, token_lists
 from minillm import forward, reference
 
 
-@pytest.mark.parametrize("backend", ["numpy", "plain"])
+@pytest.mark.parametrize("backend", ["numpy", "plain", "cupy"])
 @given(data=st.data())
 def test_forward_is_the_reference(backend, data):
     config = data.draw(architectures())
     model, weights = random_model(config, data.draw(st.integers(0, 2**32)), backend)
     tokens = data.draw(token_lists(config.vocab_size))
     expected = reference.forward(config, weights, tokens)
-    np.testing.assert_allclose(forward(model, tokens), expected, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(model.ops.to_host(forward(model, tokens)), expected, rtol=1e-10, atol=1e-10)
 
 
 @settings(max_examples=150)

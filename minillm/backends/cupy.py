@@ -64,15 +64,16 @@ class CuPy(Plain):
             device = CuPyDevice()
         if not device.multiplies:
             warnings.warn("cuBLAS was not found, so prefill is slow: pip install nvidia-cublas-cu12", stacklevel=4)
-        self.device, self.stored = device, ""
+        self.device = device
+        self.computes_in("float32")
         self._frequencies: dict[tuple[RopeParameters, int], Array] = {}
         self._messages: dict[tuple[int, ...], Array] = {}  # of each shape, where its numbers lie on the device
         self._steps: dict[tuple[int, ...], Any] = {}  # of each model and shape, the graph; None if it ran just once
 
     def computes_in(self, dtype: str) -> np.dtype[Any]:
         """float16 and bfloat16 are for weights alone: activations, sums and caches are float32 then."""
-        self.stored = dtype
-        return np.dtype("float64" if dtype == "float64" else "float32")
+        self.stored, self.real = dtype, np.dtype("float64" if dtype == "float64" else "float32")
+        return self.real
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         """On the device; what lies there already is not moved."""
@@ -146,7 +147,7 @@ class CuPy(Plain):
     def embed(self, embedding: Any, tokens: Int[Array, "tokens"]) -> Float[Array, "tokens dim"]:
         """See Plain.embed."""
         tokens, dim = self.array(tokens), embedding.shape[1]
-        x = self.device.empty((len(tokens), dim), np.float64 if embedding.dtype == np.float64 else np.float32)
+        x = self.device.empty((len(tokens), dim), self.real)
         self._launch("embed", x, embedding, (len(tokens),), [embedding, tokens, x, dim])
         return x
 
@@ -187,28 +188,33 @@ class CuPy(Plain):
         self.device.multiply(x, weight, out, add)
         return out
 
-    def rms_norm(self, x: Float[Array, "*batch dim"], weight: Array, eps: float) -> Float[Array, "*batch dim"]:
-        """See layers.rms_norm; x may be some of the columns of a larger array."""
-        out, (*batch, dim) = self.device.empty(x.shape, x.dtype), x.shape
-        parts = int(np.prod(batch[1:], dtype=int))
-        self._launch("rms_norm", x, x, (batch[0] * parts,), [x, weight, out, parts, _stride(x), dim, eps])
+    def rms_norm(self, x: Float[Array, "tokens dim"], weight: Array, eps: float) -> Float[Array, "tokens dim"]:
+        """See layers.rms_norm."""
+        out, (tokens, dim) = self.device.empty(x.shape, x.dtype), x.shape
+        self._launch("rms_norm", x, x, (tokens,), [x, weight, out, dim, eps])
         return out
 
     def rotation(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
-        """See layers.rope_rotation."""
+        """See layers.rope_rotation; the angles are float64, what is given is rounded."""
         if (rope, head_dim) not in self._frequencies:
             self._frequencies[rope, head_dim] = self.device.asarray(rope_frequencies(rope, head_dim))
         positions, half = self.array(positions), head_dim // 2
-        cosine, sine = (self.device.empty((len(positions), 1, half), np.float64) for _ in range(2))
+        cosine, sine = (self.device.empty((len(positions), 1, half), self.real) for _ in range(2))
         frequencies = self._frequencies[rope, head_dim]
         self._launch("rotation", cosine, cosine, (len(positions),), [positions, frequencies, cosine, sine, half])
         return cosine, sine
 
     def rope(self, x: Float[Array, "tokens heads head_dim"], rotation: tuple[Array, Array]) -> Array:
         """See layers.apply_rope."""
-        (tokens, heads, head_dim), (cosine, sine) = x.shape, rotation
-        out = self.device.empty(x.shape, x.dtype)
-        self._launch("rope", x, x, (tokens,), [x, cosine, sine, out, heads, _stride(x), head_dim // 2])
+        return self._rope(x, None, 0.0, rotation)
+
+    def norm_rope(self, x: Float[Array, "tokens heads head_dim"], weight: Array, eps: float, rotation: Any) -> Array:
+        """See Plain.norm_rope: both in the launch of one."""
+        return self._rope(x, weight, eps, rotation)
+
+    def _rope(self, x: Array, weight: Array | None, eps: float, rotation: tuple[Array, Array]) -> Array:
+        (tokens, heads, head_dim), out = x.shape, self.device.empty(x.shape, x.dtype)
+        self._launch("rope", x, x, (tokens,), [x, weight, *rotation, out, heads, _stride(x), head_dim // 2, eps])
         return out
 
     def swiglu(self, gate: Float[Array, "tokens inner"], up: Float[Array, "tokens inner"]) -> Array:

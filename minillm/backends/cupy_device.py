@@ -18,6 +18,11 @@ THREADS = 256  # of a block, as in kernels.cu
 class OutOfMemory(ValueError, MemoryError):
     """The device's memory is full; says what was needed and what is free. Whatever was there before is as it was."""
 
+    def __init__(self, needed: int, free: int) -> None:
+        """Both in bytes."""
+        problem = f"the device has no memory for {needed / 1e9:.2f} GB more: {free / 1e9:.2f} GB are free"
+        super().__init__(f"{problem}; use a smaller model, batch or context")
+
 
 class CuPyDevice:
     """The device that CuPy uses at present."""
@@ -130,9 +135,8 @@ class CuPyDevice:
         try:
             return make()
         except self.cupy.cuda.memory.OutOfMemoryError:
-            free = self.free_memory() / 1e9
-            problem = f"the device has no memory for {nbytes / 1e9:.2f} GB more: {free:.2f} GB are free"
-        raise OutOfMemory(f"{problem}; use a smaller model, batch or context")
+            free = self.free_memory()
+        raise OutOfMemory(nbytes, free)  # not inside `except`, where the error would keep what it was raised in
 
 
 def _as_is(argument: Any) -> Any:

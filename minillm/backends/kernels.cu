@@ -9,7 +9,7 @@ typedef long long whole;
 constexpr int THREADS = 256, WARP = 32, WARPS = THREADS / WARP;
 constexpr int ROWS = 8;          // rows that `few_rows` multiplies with a weight that it has read once
 constexpr int PER_LANE = 8;      // numbers of a head that one lane holds: heads of up to 256
-constexpr real LOWEST = -3e38;      // below any score
+constexpr real LOWEST = -3e38;  // below any score
 
 __device__ real warp_sum(real x) {
     for (int distance = WARP / 2; distance; distance /= 2) x += __shfl_xor_sync(~0u, x, distance);
@@ -42,26 +42,31 @@ extern "C" __global__ void rotation(const whole* positions, const double* freque
     }
 }
 
-// layers.rms_norm. One block a row; row r is part r % parts of token r / parts.
-extern "C" __global__ void rms_norm(const real* x, const real* weight, real* out, whole parts, whole stride, whole dim,
-                                    double eps) {
-    x += blockIdx.x / parts * stride + blockIdx.x % parts * dim;
+// layers.rms_norm. One block a row.
+extern "C" __global__ void rms_norm(const real* x, const real* weight, real* out, whole dim, double eps) {
+    x += blockIdx.x * dim;
     real squares = 0;
     for (whole i = threadIdx.x; i < dim; i += THREADS) squares += x[i] * x[i];
     real root = sqrt(block_sum(squares) / dim + (real)eps);
     for (whole i = threadIdx.x; i < dim; i += THREADS) out[blockIdx.x * dim + i] = x[i] / root * weight[i];
 }
 
-// layers.apply_rope. One block a token; out has no gaps.
-extern "C" __global__ void rope(const real* x, const real* cosine, const real* sine, real* out, whole heads,
-                                whole stride, whole half) {
-    whole token = blockIdx.x;
-    for (whole n = threadIdx.x; n < heads * half; n += THREADS) {
-        whole i = n % half, first = n / half * 2 * half + i;
-        real a = x[token * stride + first], b = x[token * stride + first + half];
-        real c = cosine[token * half + i], s = sine[token * half + i];
-        out[token * heads * 2 * half + first] = a * c - b * s;
-        out[token * heads * 2 * half + first + half] = b * c + a * s;
+// Plain.rope and, if there is a weight, Plain.norm_rope. One block a token, a warp a head; out has no gaps.
+extern "C" __global__ void rope(const real* x, const real* weight, const real* cosine, const real* sine, real* out,
+                                whole heads, whole stride, whole half, double eps) {
+    whole token = blockIdx.x, lane = threadIdx.x % WARP;
+    for (whole head = threadIdx.x / WARP; head < heads; head += WARPS) {
+        const real *first = x + token * stride + head * 2 * half, *second = first + half;
+        real* rotated = out + (token * heads + head) * 2 * half;
+        real squares = 0, root = 1;
+        for (whole i = lane; i < half; i += WARP) squares += first[i] * first[i] + second[i] * second[i];
+        if (weight) root = sqrt(warp_sum(squares) / (2 * half) + (real)eps);
+        for (whole i = lane; i < half; i += WARP) {
+            real a = first[i] / root, b = second[i] / root, c = cosine[token * half + i], s = sine[token * half + i];
+            if (weight) a *= weight[head * 2 * half + i], b *= weight[head * 2 * half + half + i];
+            rotated[i] = a * c - b * s;
+            rotated[half + i] = b * c + a * s;
+        }
     }
 }
 

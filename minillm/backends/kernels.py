@@ -12,9 +12,17 @@ __device__ real read(stored x) { return x; }
 __device__ stored write(real x) { return x; }
 """
 STORED = {  # the kinds of weights besides; bfloat16 is the upper half of a float32, rounded to even
-    "float16": """typedef unsigned short stored;
-__device__ real read(stored x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x)); return y; }
-__device__ stored write(real x) { stored y; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"((float)x)); return y; }
+    "float16": """#ifndef HALVES
+__device__ float half_to_float(unsigned short x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x)); return y; }
+__device__ unsigned short float_to_half(float x) {
+    unsigned short y;
+    asm("cvt.rn.f16.f32 %0, %1;" : "=h"(y) : "f"(x));
+    return y;
+}
+#endif
+typedef unsigned short stored;
+__device__ real read(stored x) { return half_to_float(x); }
+__device__ stored write(real x) { return float_to_half(x); }
 """,
     "bfloat16": """typedef unsigned short stored;
 __device__ real read(stored x) { return __uint_as_float((unsigned)x << 16); }

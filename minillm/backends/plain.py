@@ -85,6 +85,10 @@ class Plain:
         """See layers.apply_rope."""
         return layers.apply_rope(x, rotation)
 
+    def norm_rope(self, x: Array, weight: Array, eps: float, rotation: tuple[Array, Array]) -> Array:
+        """Every head is normalised by itself before it is rotated; `weight` is `[heads, head_dim]`."""
+        return self.rope(self.rms_norm(x, weight, eps), rotation)
+
     def swiglu(self, gate: Array, up: Array) -> Array:
         """See layers.swiglu."""
         return layers.swiglu(gate, up)

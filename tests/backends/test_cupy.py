@@ -57,8 +57,12 @@ def add(counts, name, more=1):
     return counts | {name: counts.get(name, 0) + more}
 
 
-def test_a_layer_is_nine_launches_and_a_token_two_copies():
-    model = fake()
+@pytest.mark.parametrize("stored", ["float64", "float32", "bfloat16"])
+@pytest.mark.parametrize("config", [ORDINARY, dataclasses.replace(CONFIG, num_hidden_layers=LAYERS, qk_norm=True,
+                                                                  sliding_windows=(None,) * LAYERS)])  # fmt: skip
+def test_a_layer_is_nine_launches_and_a_token_two_copies(config, stored):
+    """With biases and norms of q and k as without."""
+    model = fake(config, stored)
     cache = minillm.KVCache(model, 50)
     minillm.prefill(model, PROMPT, cache)
     with watched(model) as device:
@@ -127,6 +131,10 @@ def test_a_speculative_round_copies_once_each_way_for_each_pass():
     with watched(model) as device:
         request._next_steps()
     assert (device.sent, device.fetched) == (4, 4)
+    layers = 3 * draft.config.num_hidden_layers + LAYERS
+    # One draft pass has the shape of the one before: it is launched, captured, and replayed with a copy of the logits.
+    assert device.launches["graph"] == device.launches["copy"] == 1
+    assert device.launches.total() == 9 * layers + 4 * 5 + 2
 
 
 @pytest.mark.parametrize("k", [1, 3])
@@ -155,12 +163,40 @@ def test_a_full_device_says_so_and_leaves_the_engine_usable():
     model.ops.device.memory = 1000
     with pytest.raises(ValueError, match=r"^capacity is 10000: there is no memory of 0 GB, 0.0 GB are free; pass a"):
         minillm.KVCache(model, 10_000)
-    with pytest.raises(MemoryError):
+    with pytest.raises(
+        ValueError, match=r"^the device has no memory for 0.00 GB more: 0.00 GB are free; use a smaller"
+    ):
         minillm.decode_step(model, 3, cache)
     assert cache.length == len(PROMPT)
     model.ops.device.memory = 2**40
     cache.truncate(len(PROMPT) - 1)
     np.testing.assert_allclose(model.ops.to_host(minillm.decode_step(model, PROMPT[-1], cache)), before, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype, itemsize", [("float32", 4), ("bfloat16", 2)])
+def test_weights_must_fit_into_the_device_not_the_host(monkeypatch, dtype, itemsize):
+    device = FakeDevice()
+    monkeypatch.setattr("minillm.model.get_backend", lambda name: CuPy(device))
+    weights = 2_755_008 * itemsize  # of story, bytes
+    monkeypatch.setattr("minillm.model._memory", lambda: 0)
+    device.memory = weights
+    assert load("story", "cupy", dtype).head.itemsize == itemsize
+    device.memory = weights - 1
+    with pytest.raises(ValueError, match=rf"^story: not enough memory for its weights, 0.0 GB as {dtype}; use a"):
+        load("story", "cupy", dtype)
+
+
+def test_an_engine_goes_on_after_a_full_device():
+    model = fake()
+    engine = minillm.Engine(model, block_size=4, num_blocks=60)
+    request = engine.submit(PROMPT, 6, minillm.Sampling(ignore_eos=True))
+    engine.step()
+    model.ops.device.memory = 100
+    with pytest.raises(MemoryError):
+        engine.step()
+    model.ops.device.memory = 2**40
+    engine.run()
+    assert request.tokens == minillm.naive_decode(model, PROMPT, 6)
 
 
 def test_heads_that_are_too_large_are_refused():

@@ -1,8 +1,10 @@
 """What the fake device lets through, and what the real one is asked for, is in the real CuPy with those arguments."""
 
 import inspect
+import operator
 import re
 
+import check_gpu
 import cupy
 import numpy as np
 import pytest
@@ -61,6 +63,22 @@ def test_names_that_the_device_uses():
     assert all(hasattr(cupy.ndarray, name) for name in ("set", "data", "strides", "itemsize", "flags"))
     assert issubclass(cupy.cuda.memory.OutOfMemoryError, MemoryError)
     assert issubclass(cupy.cuda.runtime.CUDARuntimeError, RuntimeError)
+
+
+def test_names_that_check_gpu_uses():
+    code = inspect.getsource(check_gpu)
+    names = set(re.findall(r"cupy\.([\w.]+)\(", code))
+    assert {"zeros", "copyto", "cuda.Event", "cuda.get_elapsed_time", "cuda.runtime.getDeviceProperties"} <= names
+    for name in names:
+        assert operator.attrgetter(name)(cupy)
+    assert all(hasattr(cupy.cuda.Event, name) for name in ("record", "synchronize"))
+
+
+def test_cublas_comes_with_the_extra_and_takes_these_arguments():
+    from cupy_backends.cuda.libs import cublas
+
+    assert cublas.gemmEx.__doc__.split(")")[0].count(",") == 18
+    assert (cublas.CUBLAS_OP_N, cublas.CUBLAS_OP_T) == (0, 1)
 
 
 def test_without_a_driver_one_line_says_so():
