@@ -9,6 +9,7 @@ decide, and the same seed gives the same text.
 
 from typing import Any, Protocol, runtime_checkable
 
+from minillm.backends.tiles import Tiles
 from minillm.checks import check_whole, shown
 from minillm.drafters import Drafter, ModelDrafter
 from minillm.estimate.speculation import best_k, cpu_draft_cost, cpu_verify_cost
@@ -32,10 +33,11 @@ class Costs(Protocol):
 
 
 class TableCosts:
-    """Costs that are fixed: the same on every machine, whatever runs beside."""
+    """Costs that are fixed when the model is loaded, whatever runs beside."""
 
     def __init__(self, model: Model, drafter: Drafter) -> None:
-        """From the two models' configs."""
+        """From the two models' configs, and from how the target's weights lie."""
+        self.tiled = isinstance(model.head, Tiles)
         self.draft_cost = 0.0
         if isinstance(drafter, ModelDrafter):
             self.draft_cost = cpu_draft_cost(drafter.model.config, model.config)
@@ -46,7 +48,7 @@ class TableCosts:
 
     def verify(self, rows: int) -> float:
         """See Costs."""
-        return cpu_verify_cost(rows)
+        return cpu_verify_cost(rows, self.tiled)
 
 
 class MeasuredCosts:

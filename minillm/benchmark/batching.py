@@ -24,6 +24,7 @@ from minillm.transformer import forward_batch
 BLOCK_SIZE = 16
 PLACES = 8  # of the static batch in the mixed load
 MIXED_REQUESTS, QUEUED_REQUESTS = 64, 1000
+LONG_ANSWER, SHORT_ANSWER = 160, 16  # tokens, in the mixed load
 GREEDY = Sampling(ignore_eos=True)
 
 
@@ -97,15 +98,19 @@ def _engine_in_decode(model: Model, prompts: Sequence[list[int]], new_tokens: in
 
 
 def mixed_load(model: Model) -> dict[str, float]:
-    """64 requests of very different lengths: seconds and steps of static and of continuous batching.
+    """64 requests, of which every eighth wants ten times as many tokens as the others: static and continuous batching.
 
     Both have the memory of 8 sequences of the longest kind. Static batching holds 8 requests in it; continuous
-    batching as many as it has blocks for.
+    batching as many as it has blocks for. What it gains depends on how different the answers are.
+
+    Returns:
+        seconds and steps of each.
     """
     rng, context = np.random.default_rng(0), model.config.max_position_embeddings
-    prompts = _lengths(rng, MIXED_REQUESTS, mean=24, most=min(128, context // 2))
-    outputs = _lengths(rng, MIXED_REQUESTS, mean=32, most=min(256, context // 2))
-    jobs = [Job(_ids(rng, model, a), b, GREEDY) for a, b in zip(prompts, outputs, strict=True)]
+    prompts = rng.exponential(24, MIXED_REQUESTS).clip(1, min(128, context // 2)).astype(int).tolist()
+    outputs = [LONG_ANSWER if number % 8 == 7 else SHORT_ANSWER for number in range(MIXED_REQUESTS)]
+    pairs = zip(prompts, outputs, strict=True)
+    jobs = [Job(_ids(rng, model, prompt), min(output, context // 2), GREEDY) for prompt, output in pairs]
     longest = max(len(job.prompt) + job.max_new_tokens for job in jobs)
     static = run_static(model, jobs, PLACES)
     continuous = run_continuous(model, jobs, num_blocks=-(-PLACES * longest // BLOCK_SIZE))
@@ -138,11 +143,6 @@ class TimedEngine(Engine):
         logits = super()._forward(batch, logit_rows)
         self.forward_s += perf_counter() - started
         return logits
-
-
-def _lengths(rng: np.random.Generator, count: int, mean: int, most: int) -> list[int]:
-    """Exponential, as different as lengths of requests are: from 1 to `most` tokens."""
-    return [int(length) for length in rng.exponential(mean, count).clip(1, most)]
 
 
 def _ids(rng: np.random.Generator, model: Model, count: int) -> list[int]:

@@ -110,7 +110,8 @@ def _batched_decode(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _loads(record: Mapping[str, Any]) -> list[str]:
     mixed, queue = record["mixed"], record["queue"]
     return [
-        f"64 requests of very different lengths are done {spread_text(mixed['times_sooner'])} times sooner with "
+        "64 requests, every eighth of which wants ten times as many tokens as the others, are done "
+        f"{spread_text(mixed['times_sooner'])} times sooner with "
         f"continuous batching ({mixed['continuous_steps']} steps) than with static ({mixed['static_steps']}).",
         f"1,000 queued requests spend {queue['share_outside_forward']['median']:.1%} of the time outside forward "
         "passes.",

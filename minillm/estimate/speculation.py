@@ -14,6 +14,8 @@ from minillm.config import ModelConfig
 # Seconds of one forward of n rows over those of one row, smollm2 in float32 on two cores of an EPYC server. The papers
 # take 1 for all n, which holds for an accelerator that waits for memory; here more rows cost more arithmetic.
 CPU_VERIFY_COSTS = (1.0, 1.53, 1.84, 2.13, 2.38, 2.42, 2.48, 2.52, 2.97, 2.97, 2.97, 2.97, 2.96, 2.96, 2.96, 2.95)
+# The same where weights lie in tiles (`backends/tiles.py`): 1, 2, 4, 8 and 16 rows measured, straight lines between.
+CPU_TILED_VERIFY_COSTS = (1.0, 1.02, 1.07, 1.12, 1.22, 1.32, 1.43, 1.53, 1.63, 1.72, 1.82, 1.92, 2.01, 2.11, 2.2, 2.3)
 # A decode step on the same machine: bytes read per second, and what a layer takes beside its matrix products.
 CPU_BYTES_PER_S, CPU_SECONDS_PER_LAYER = 20e9, 47e-6
 
@@ -67,9 +69,9 @@ def break_even(k: int, draft_cost: int | float, verify_cost: VerifyCost = same_c
     return high
 
 
-def cpu_verify_cost(rows: int) -> float:
-    """v on the machine of `CPU_VERIFY_COSTS`, for at most 16 rows."""
-    return CPU_VERIFY_COSTS[rows - 1]
+def cpu_verify_cost(rows: int, tiled: bool = False) -> float:
+    """v for at most 16 rows, on the machines of `CPU_VERIFY_COSTS` and, with weights in tiles, the table after it."""
+    return (CPU_TILED_VERIFY_COSTS if tiled else CPU_VERIFY_COSTS)[rows - 1]
 
 
 def cpu_draft_cost(draft: ModelConfig, target: ModelConfig) -> float:

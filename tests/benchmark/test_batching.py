@@ -2,7 +2,6 @@
 
 import json
 
-import numpy as np
 import pytest
 from model_folder import TEXT_CONFIG
 from random_models import random_model
@@ -55,11 +54,6 @@ def test_the_queue_is_answered_and_its_forward_passes_are_timed(monkeypatch):
     monkeypatch.setattr(batching, "QUEUED_REQUESTS", 20)
     found = batching.queued_requests(MODEL)
     assert 0 < found["outside_forward_s"] < found["total_s"]
-
-
-def test_lengths_are_very_different():
-    lengths = batching._lengths(np.random.default_rng(0), 64, mean=32, most=256)
-    assert min(lengths) < 4 and max(lengths) > 96
 
 
 @pytest.fixture

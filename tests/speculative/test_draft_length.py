@@ -77,6 +77,17 @@ def test_costs_by_the_clock():
     assert costs.verify(4) == pytest.approx(1 + excess)
 
 
+def test_tiles_make_verifying_cheaper(monkeypatch):
+    costs = []
+    for paying in (False, True):
+        monkeypatch.setattr("minillm.backends.fast.tiles_pay", lambda paying=paying: paying)
+        costs.append(TableCosts(minillm.load("story-draft"), PromptLookup()))
+    ordinary, tiled = costs
+    assert ordinary.verify(1) == tiled.verify(1) == 1
+    assert all(tiled.verify(rows) < ordinary.verify(rows) for rows in range(2, 17))
+    assert all(tiled.verify(rows) < tiled.verify(rows + 1) for rows in range(1, 16))
+
+
 def test_a_smaller_draft_costs_less():
     draft, target = (minillm.load(name) for name in ("story-draft", "story"))
     assert 0.05 < TableCosts(target, ModelDrafter(draft, 8)).draft() < 0.5
