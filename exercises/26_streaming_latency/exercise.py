@@ -1,6 +1,6 @@
 """What a person who reads along waits for: the first token, then each further one, and the longest pause.
 
-Where the engine does it: `Timings` in minillm/completion.py, and `Record` in minillm/estimate/virtual_clock.py. These
+Where the engine does it: `Timings` in minillm/generation.py, and `Record` in minillm/estimate/virtual_clock.py. These
 are the field's TTFT (time to first token) and TPOT (time per output token); their limits decide what a server is worth.
 """
 

@@ -13,8 +13,11 @@ INTERVAL_S = 0.5
 
 
 def saved_exercises(workspace: Workspace) -> Iterator[Exercise]:
-    """Each exercise as soon as its file has changed; it never ends."""
-    seen = {exercise.name: _stamp(workspace, exercise) for exercise in all_exercises()}
+    """Each exercise as soon as its file is no longer as it was at this call; it never ends."""
+    return _changes(workspace, {exercise.name: _stamp(workspace, exercise) for exercise in all_exercises()})
+
+
+def _changes(workspace: Workspace, seen: dict[str, tuple[int, int] | None]) -> Iterator[Exercise]:
     while True:
         for exercise in all_exercises():
             stamp = _stamp(workspace, exercise)
