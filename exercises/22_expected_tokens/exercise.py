@@ -1,4 +1,4 @@
-"""What a round of speculative decoding is worth: the tokens to expect, and the speed-up.
+"""Expected tokens: what a round of speculative decoding is worth.
 
 Where the engine does it: `tokens_per_round` and `speedup` in minillm/estimate/speculation.py (Leviathan et al.,
 2211.17192, equation 1 and theorem 3.8); `minillm bench --speculative` shows them beside what was measured.

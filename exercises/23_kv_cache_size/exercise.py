@@ -1,4 +1,4 @@
-"""The KV cache from a config.json: what the file leaves out, and GB beside GiB.
+"""The KV cache from a config.json, in GB and in GiB.
 
 Where the engine does it: `cache_bytes_per_token` in minillm/estimate/memory.py, on a config that `read_config` has
 completed. A datasheet says GB (1000**3 bytes), `nvidia-smi` and most tools count GiB (1024**3): 80 GB are 74.5 GiB.

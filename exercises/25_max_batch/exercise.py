@@ -1,4 +1,4 @@
-"""How many texts a GPU can write at once: what is left beside the weights, in whole blocks of the KV cache.
+"""The largest batch: how many sequences fit beside the weights, in whole blocks.
 
 Where the engine does it: `most_sequences` in minillm/estimate/serving.py; `minillm estimate --batch 300` says when a
 batch does not fit. The blocks are those of paged attention (lesson 8; Kwon et al., 2309.06180).

@@ -1,7 +1,7 @@
-"""What a person who reads along waits for: the first token, then each further one, and the longest pause.
+"""Streaming latency: time to first token, time per token, longest pause.
 
-Where the engine does it: `Timings` in minillm/generation.py, and `Record` in minillm/estimate/virtual_clock.py. These
-are the field's TTFT (time to first token) and TPOT (time per output token); their limits decide what a server is worth.
+Where the engine does it: `Timings` in minillm/generation.py, and `Record` in minillm/estimate/virtual_clock.py. They
+are what a person who reads along waits for; the field calls the first two TTFT and TPOT.
 """
 
 

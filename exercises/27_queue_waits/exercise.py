@@ -1,4 +1,4 @@
-"""A queue on a virtual clock: how long each request waits until somebody begins with it.
+"""A queue on a virtual clock: how long each request waits.
 
 Where the engine does it: `simulate_queue` in minillm/estimate/queueing.py, whose means agree with the formulas of
 queueing theory; `minillm estimate serve --rps 110` does it with the engine's own scheduler.

@@ -202,31 +202,35 @@ print(f"An A100 reads {faster:.0f} times as fast as this machine.")
 # %%
 on_a100 = Serving(seven, a100)
 most = most_sequences(on_a100, 500)
-free, each = on_a100.free_bytes, 500 * on_a100.cache_bytes_per_token
+room, each = 0.9 * a100.memory_bytes, 500 * on_a100.cache_bytes_per_token
 predict(
-    f"An A100, of which 90% may be used: 72 GB. Llama 2 7B takes "
+    f"An A100, of which 90% may be used: {room / GB:.0f} GB. Llama 2 7B takes "
     f"{on_a100.weights_bytes / GB:.1f} GB, a text of 500 tokens "
     f"{each / GB:.3f} GB of cache. How many texts fit?",
     answer=most,
     within=0.01,
-    mistakes={72 * GB // each: "Beside the weights."},
-    why=f"({72} - {on_a100.weights_bytes / GB:.1f}) / {each / GB:.3f}, "
-    "rounded down. With grouped-query attention, as in Llama 3 8B, it is "
+    mistakes={room // each: "Beside the weights."},
+    why=f"({room / GB:.0f} - {on_a100.weights_bytes / GB:.1f}) / "
+    f"{each / GB:.3f}, rounded down. With grouped-query attention, as in Llama 3 8B, it is "
     f"{most_sequences(Serving(find_model('llama-3-8b'), a100), 500)}.",
 )
 
 # %%
-rows, rates = [], {}
+rows, rates, alone = [], {}, {}
 for name, gpu in gpu_table().items():
     serving = Serving(seven, gpu)
     texts = most_sequences(serving, 500)
     rates[name] = decode_tokens_per_s(serving, 500, texts)
-    alone = decode_time(serving, 500).seconds * 1e3
+    alone[name] = decode_time(serving, 500).seconds * 1e3
     together = decode_time(serving, 500, texts).seconds * 1e3
-    rows.append([name, f"{alone:.1f}", str(texts), f"{together:.1f}"])
+    rows.append([name, f"{alone[name]:.1f}", str(texts), f"{together:.1f}"])
 print(table(["GPU", "alone, ms", "texts that fit", "together, ms"], rows))
 print("tokens a second of all together, at most (7B, 500 tokens each):")
 print(bars(rates))
+fastest_read = sorted(
+    gpu_table(), key=lambda n: -find_gpu(n).bandwidth_bytes_per_s
+)
+assert sorted(alone, key=lambda n: alone[n]) == fastest_read
 
 # %% [markdown]
 # Alone, a GPU is as fast as its memory is read. Together, the size of the
@@ -241,7 +245,7 @@ int8, int4 = (
     for name in ("int8", "int4")
 )
 thirteen = Serving(find_model("llama-2-13b"), l40s)
-room = int(thirteen.free_bytes // thirteen.cache_bytes_per_token)
+beside = int(thirteen.free_bytes // thirteen.cache_bytes_per_token)
 claim(
     "weights-7b",
     "7B parameter model: ~14GB (in float16)",
@@ -279,7 +283,7 @@ claim(
     "l40s-7b-13b",
     "NVIDIA L40S: 48GB GDDR6 (adequate for 7B-13B models)",
     "true",
-    f"beside 13B there is room for {room:,} tokens in the cache.",
+    f"beside 13B there is room for {beside:,} tokens in the cache.",
 )
 assert (
     gpus_needed(200e9 * FORMATS["int8"].bytes_each, h200.memory_bytes) > 1

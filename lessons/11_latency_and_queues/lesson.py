@@ -275,7 +275,7 @@ blocks = most_sequences(on_a100, 16)  # of 16 tokens, that fit
 servers = {
     "static batches": VirtualStaticBatching(32),
     "continuous": VirtualEngine(blocks, 16, 4096),
-    "  in chunks": VirtualEngine(blocks, 16, 256),
+    "in chunks": VirtualEngine(blocks, 16, 256),
 }
 runs, rows = {}, []
 for name, server in servers.items():
@@ -287,7 +287,7 @@ for name, server in servers.items():
     rows.append(
         [name, *(f"{n:,.0f}" for n in (*ttft, pause)), f"{there:.1f}"]
     )
-heads = ["", "TTFT, ms", "19 of 20", "longest pause, ms", "there"]
+heads = ["", "TTFT, ms", "19 of 20", "longest pause, ms", "people there"]
 print(table(heads, rows))
 last = runs["continuous"]
 rate = len(arrivals) / last.span_s
@@ -295,7 +295,7 @@ little = rate * last.latency_s.mean()
 print(
     f"{rate:.2f} a second · {last.latency_s.mean():.2f} s each = {little:.1f}"
 )
-assert runs["  in chunks"].longest_gap_s < last.longest_gap_s / 2
+assert runs["in chunks"].longest_gap_s < last.longest_gap_s / 2
 assert np.median(runs["static batches"].ttft_s) > 10 * np.median(
     last.ttft_s
 )
@@ -412,5 +412,6 @@ claim(
 # - Next: lesson 12, what all this costs.
 #
 # Sources: Little, Operations Research 9(3), 1961. Agrawal et al.,
-# Sarathi-Serve, 2403.02310. Yu et al., Orca, OSDI 2022. M/M/1, M/D/1 and
-# Erlang C are in any textbook of queueing theory.
+# Sarathi-Serve, 2403.02310. Yu et al., Orca, OSDI 2022. Chowdhery et al.,
+# PaLM, 2204.02311 (MFU). M/M/1, M/D/1 and Erlang C are in any textbook of
+# queueing theory.

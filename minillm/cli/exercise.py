@@ -43,7 +43,7 @@ def add_parser(commands: Any) -> None:
     hunt = actions.add_parser(
         "bughunt",
         help="find the planted bug in an engine or an estimate",
-        description="An engine, or an estimate, with one bug: find its line.",
+        description="An engine, or from some number on an estimate, with one bug: find its line.",
     )
     hunt.add_argument("which", metavar="N", nargs="?", default="1", help="which bug (default 1)")
     hunt.add_argument("--answer", metavar="FUNCTION:LINE", help="where you think it is")
