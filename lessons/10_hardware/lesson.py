@@ -211,7 +211,8 @@ predict(
     within=0.01,
     mistakes={room // each: "Beside the weights."},
     why=f"({room / GB:.0f} - {on_a100.weights_bytes / GB:.1f}) / "
-    f"{each / GB:.3f}, rounded down. With grouped-query attention, as in Llama 3 8B, it is "
+    f"{each / GB:.3f}, rounded down. With grouped-query attention, as in "
+    "Llama 3 8B, it is "
     f"{most_sequences(Serving(find_model('llama-3-8b'), a100), 500)}.",
 )
 
