@@ -204,8 +204,8 @@ on_a100 = Serving(seven, a100)
 most = most_sequences(on_a100, 500)
 room, each = 0.9 * a100.memory_bytes, 500 * on_a100.cache_bytes_per_token
 predict(
-    f"An A100, of which 90% may be used: {room / GB:.0f} GB. Llama 2 7B takes "
-    f"{on_a100.weights_bytes / GB:.1f} GB, a text of 500 tokens "
+    f"An A100, of which 90% may be used: {room / GB:.0f} GB. Llama 2 7B "
+    f"takes {on_a100.weights_bytes / GB:.1f} GB, a text of 500 tokens "
     f"{each / GB:.3f} GB of cache. How many texts fit?",
     answer=most,
     within=0.01,

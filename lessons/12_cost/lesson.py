@@ -299,8 +299,8 @@ claim(
     "h100-cheaper",
     "Per token, H100 is cheaper despite higher hourly cost",
     "true if",
-    f"it gives {10_000 / 4000:g} times the tokens, which arithmetic could. By "
-    f"bandwidth the PCIe card is {faster:.2f} times as fast, so a token "
+    f"it gives {10_000 / 4000:g} times the tokens, which arithmetic could. "
+    f"By bandwidth the PCIe card is {faster:.2f} times as fast, so a token "
     f"{dearer:.2f} times as dear.",
 )
 claim(
@@ -364,8 +364,8 @@ claim(
 # %% [markdown]
 # ## Where to go from here
 #
-# - Explain to somebody: why the same GPU makes tokens at two dollars a million
-#   and at six cents, and what would make yours cheaper.
+# - Explain to somebody: why the same GPU makes tokens at two dollars a
+#   million and at six cents, and what would make yours cheaper.
 # - Read `minillm/estimate/cost.py`, the whole of it: six formulas. Then
 #   `minillm/estimate/claims/cost.py`: how a claim is judged by code.
 # - Try: `minillm claims one-pct-table --set dollars_per_call=0.001`
