@@ -15,7 +15,11 @@ from minillm.classroom.lessons import find_lesson
 from minillm.classroom.run_cells import LessonRun
 
 # The name of the file, the lesson, and a word of the cell that is shown.
-PICTURES = (("attention", "attention", "copier"), ("batching", "batching", "has_work"))
+PICTURES = (
+    ("attention", "attention", "copier"),
+    ("batching", "batching", "has_work"),
+    ("roofline", "hardware", "roofline("),
+)
 
 
 def picture(lesson_name: str, word: str) -> str:

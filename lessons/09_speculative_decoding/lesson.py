@@ -264,8 +264,9 @@ claim(
 #   makes things slower.
 # - Read `minillm/speculative.py`: `accept_or_correct` and `verify`. Then
 #   `minillm/drafters.py`: `PromptLookup` guesses without any model.
-# - Write it yourself: the exercises `greedy_verification` and
-#   `rejection_sampling`.
+# - Write it yourself: the exercises `greedy_verification`,
+#   `rejection_sampling`, `expected_tokens`.
 # - That was the engine. You can now read all of `minillm/transformer.py`.
+# - Next: lesson 10, the hardware that it runs on.
 #
 # Sources: Leviathan et al., 2211.17192. Chen et al., 2302.01318.

@@ -1,7 +1,8 @@
-"""Bug hunt: an engine with one planted bug. Find the function and the line.
+"""Bug hunt: an engine, or an estimate, with one planted bug. Find the function and the line.
 
 The other way round from an exercise: all is written, and one thing is wrong. The engine is the small one in
-exercises/bughunt, which works with `pytest --minillm-engine engine.py`; the bugs are those that are made in earnest.
+exercises/bughunt, which works with `pytest --minillm-engine engine.py`; the estimate beside it has the right figures in
+its docstring, for `python -m doctest estimates.py`. The bugs are those that are made in earnest.
 """
 
 import re
@@ -14,28 +15,34 @@ from minillm.classroom.workspace import write_whole
 
 @dataclass(frozen=True)
 class Bug:
-    """One that can be planted: in which function, the line as it is, as it will be, and what it does."""
+    """One that can be planted: in what, in which function, the line as it is, as it will be, and what it does."""
 
+    kind: str  # "engine" or "estimates"
     function: str
     right: str
     wrong: str
     meaning: str
 
 
+SHOWN_BY = {"engine": "pytest --minillm-engine", "estimates": "python -m doctest"}  # what shows that something is wrong
+
+
 def all_bugs() -> list[Bug]:
-    """The bugs, in order."""
+    """The bugs, in order: the engine's, then those of the estimates."""
     file = exercises_folder() / "bughunt" / "bugs.py"
-    return [Bug(*entry) for entry in run_source(file.read_text(encoding="utf-8"), str(file))["BUGS"]]
+    entries = run_source(file.read_text(encoding="utf-8"), str(file))
+    lists = {"engine": entries["BUGS"], "estimates": entries["ESTIMATE_BUGS"]}
+    return [Bug(kind, *entry) for kind, bugs in lists.items() for entry in bugs]
 
 
-def engine_text() -> str:
-    """The engine without a bug."""
-    return (exercises_folder() / "bughunt" / "engine.py").read_text(encoding="utf-8")
+def right_text(kind: str) -> str:
+    """The engine, or the estimates, without a bug."""
+    return (exercises_folder() / "bughunt" / f"{kind}.py").read_text(encoding="utf-8")
 
 
 def planted(bug: Bug) -> str:
-    """The engine with this bug."""
-    text = engine_text()
+    """The same with this bug."""
+    text = right_text(bug.kind)
     assert text.count(bug.right) == 1, f"expected one line {bug.right!r}"
     return text.replace(bug.right, bug.wrong)
 
@@ -53,7 +60,7 @@ def find_bug(number: int) -> Bug:
 
 
 def hunt_file(folder: Path, number: int) -> Path:
-    """Write the engine with the bug of this number into a folder; a file that is there already stays as it is.
+    """Write the file with the bug of this number into a folder; one that is there already stays as it is.
 
     Raises:
         ValueError: there is no such bug, or no such folder.

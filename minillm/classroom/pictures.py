@@ -3,6 +3,7 @@
 Each function returns text of at most 80 columns; the lesson prints it.
 """
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -66,6 +67,28 @@ def block_map(pool: BlockPool, caches: Mapping[str, PagedKVCache]) -> str:
     shown = [f"{number:>2}[{block}]" for number, block in enumerate(blocks)]
     a_line = max(1, 78 // (pool.block_size + 5))
     return "\n".join(" ".join(shown[first : first + a_line]) for first in range(0, len(shown), a_line))
+
+
+def roofline(flops_per_s: float, bytes_per_s: float, intensities: Mapping[str, float]) -> str:
+    """The roofline on logarithmic axes: a row for each halving of the peak, five columns for each doubling.
+
+    Args:
+        flops_per_s, bytes_per_s: the machine's peaks.
+        intensities: in FLOP/byte, of up to eight kinds of work, marked with A, B, ... and listed below. The axis goes
+            from 1/2 to 4,096; what lies beyond stands at its end.
+    """
+    reached = [min(flops_per_s, 2 ** (column / 5 - 1) * bytes_per_s) for column in range(66)]
+    roof = [round(math.log2(flops_per_s / rate)) for rate in reached]  # the row of each column; 0 is the peak
+    grid = [["." if row == top else " " for top in roof] for row in range(max(roof) + 1)]
+    legend = []
+    for letter, (name, intensity) in zip("ABCDEFGH", intensities.items(), strict=False):
+        column = min(max(round(5 * (math.log2(intensity) + 1)), 0), len(roof) - 1)
+        grid[roof[column]][column] = letter
+        share = min(1, intensity * bytes_per_s / flops_per_s)
+        legend.append(f"{letter} {name}: {_number(intensity)} FLOP/byte, {share:.1%} of the peak")
+    lines = [f"{flops_per_s / 2**row / 1e12:>8.3g} {''.join(cells)}".rstrip() for row, cells in enumerate(grid)]
+    scale = "".join(f"{2**power:<20g}" for power in range(-1, 12, 4)).rstrip()
+    return "\n".join([" TFLOP/s, over FLOP/byte", *lines, f"{'':9}{scale}", *legend])
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

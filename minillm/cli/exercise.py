@@ -41,11 +41,13 @@ def add_parser(commands: Any) -> None:
             action.add_argument("--give-up", action="store_true", help="show it before you have passed")
         action.set_defaults(run=run)
     hunt = actions.add_parser(
-        "bughunt", help="find the planted bug in an engine", description="An engine with one bug: find its line."
+        "bughunt",
+        help="find the planted bug in an engine or an estimate",
+        description="An engine, or from some number on an estimate, with one bug: find its line.",
     )
     hunt.add_argument("which", metavar="N", nargs="?", default="1", help="which bug (default 1)")
     hunt.add_argument("--answer", metavar="FUNCTION:LINE", help="where you think it is")
-    hunt.add_argument("--dir", default=".", metavar="DIR", help="where the engine is written (default: here)")
+    hunt.add_argument("--dir", default=".", metavar="DIR", help="where the file is written (default: here)")
     hunt.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     hunt.set_defaults(run=_bughunt)
 
@@ -210,7 +212,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _bughunt(options: argparse.Namespace) -> int:
     from minillm.checks import check_whole
-    from minillm.classroom.bughunt import all_bugs, answer, hunt_file
+    from minillm.classroom.bughunt import SHOWN_BY, all_bugs, answer, find_bug, hunt_file
 
     if not options.which.isdecimal():
         raise ValueError(f"there is no hunt {options.which[:40]!r}; expected a number from 1 to {len(all_bugs())}")
@@ -222,13 +224,13 @@ def _bughunt(options: argparse.Namespace) -> int:
         else:
             write(f"{text}\n")
         return 0 if found else 1
-    file = hunt_file(Path(options.dir), number)
+    file, kind = hunt_file(Path(options.dir), number), find_bug(number).kind
     if options.json:
-        print_json({"hunt": number, "hunts": len(all_bugs()), "file": str(file)})
+        print_json({"hunt": number, "hunts": len(all_bugs()), "kind": kind, "file": str(file)})
         return 0
     write(
-        f"{file} is a small engine with one bug. See what it does:\n"
-        f"    pytest --minillm-engine {file}\n"
+        f"{file} is a small {kind.removesuffix('s')} with one bug. See what it does:\n"
+        f"    {SHOWN_BY[kind]} {file}\n"
         f"Then say where it is:\n"
         f"    minillm exercise bughunt {number} --answer FUNCTION:LINE\n"
     )

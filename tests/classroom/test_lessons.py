@@ -15,7 +15,7 @@ from minillm.classroom.lessons import all_lessons
 WIDTH = 78  # code is indented by 2 on a terminal of 80 columns
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 LESSONS = all_lessons()
-PICTURES = ("bars", "heatmap", "timeline", "block_map")
+PICTURES = ("bars", "heatmap", "timeline", "block_map", "roofline")
 
 
 def code_of(lesson):

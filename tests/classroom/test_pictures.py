@@ -8,7 +8,7 @@ import pytest
 from bundled import BUNDLED
 
 import minillm
-from minillm.classroom.pictures import bars, block_map, heatmap, table, timeline
+from minillm.classroom.pictures import bars, block_map, heatmap, roofline, table, timeline
 
 
 def test_a_heatmap_is_dark_where_values_are_large():
@@ -44,6 +44,25 @@ def test_a_block_map_shows_who_holds_what():
     assert block_map(pool, {"A": a, "B": b}) == " 0[**]  1[*.]  2[  ]  3[  ]"
     minillm.decode_step(model, 4, b)
     assert block_map(pool, {"A": a, "B": b}).split()[1] in ("1[A.]", "1[BB]")
+
+
+def test_a_roofline_rises_to_the_ridge_and_then_is_flat():
+    lines = roofline(256e12, 1e12, {"slow": 1.0, "at the ridge": 256.0, "fast": 1000.0}).splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["256", "128", "64"]
+    flat, rising = lines[1][9:], lines[9][9:]
+    assert (flat.index("B"), flat.index("C"), flat[45:55].count("B")) == (45, 55, 1)  # 5 columns a doubling, from 1/2
+    assert rising.index("A") == 5 and lines[9].split()[0] == "1"
+    assert lines[-3:] == [
+        "A slow: 1 FLOP/byte, 0.4% of the peak",
+        "B at the ridge: 256 FLOP/byte, 100.0% of the peak",
+        "C fast: 1,000 FLOP/byte, 100.0% of the peak",
+    ]
+    assert max(map(len, lines)) <= 80
+
+
+def test_work_beyond_the_axes_of_a_roofline_stands_at_their_ends():
+    lines = roofline(256e12, 1e12, {"little": 0.01, "much": 1e6}).splitlines()
+    assert lines[1].endswith("B") and any(line[9:].startswith("A") for line in lines)
 
 
 def test_a_table_has_columns():

@@ -9,9 +9,12 @@ import signal
 import pytest
 from exercise_files import solve, write_body
 
-from minillm.classroom.bughunt import find_bug, place_of
+from minillm.classroom.bughunt import all_bugs, find_bug, place_of
 from minillm.classroom.exercise import all_exercises, find_exercise
+from minillm.classroom.watch import saved_exercises
+from minillm.classroom.workspace import Workspace
 
+ALL = len(all_exercises())
 BROKEN = "return np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)"
 
 
@@ -48,7 +51,7 @@ def test_the_way_through(call, folder):
 def test_all_at_once(call, folder):
     solve(folder, "softmax")
     result = call("exercise", "check", "--dir", folder)
-    assert (result.code, result.out.splitlines()[-1]) == (1, "1 of 21 passed")
+    assert (result.code, result.out.splitlines()[-1]) == (1, f"1 of {ALL} passed")
     found = json.loads(call("exercise", "check", "--dir", folder, "--json").out)["exercises"]
     assert [one["exercise"] for one in found] == [exercise.label for exercise in all_exercises()]
     assert [one["exercise"] for one in found if one["passed"]] == ["03_softmax"]
@@ -85,7 +88,7 @@ def test_giving_up_shows_the_solution_and_is_noted(call, folder):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["check", "99"], "there is no exercise '99'; expected a number from 1 to 21, or a name"),
+        (["check", "99"], f"there is no exercise '99'; expected a number from 1 to {ALL}, or a name"),
         (["check", "../../x"], "there is no exercise"),
         (["check", "--dir", "nowhere"], "nowhere: no exercises here; begin with `minillm exercise start DIR`"),
         (["start", "."], "is there already; expected a new folder"),
@@ -154,15 +157,37 @@ def read_until(child, text):
 
 def test_watch_checks_what_is_saved_and_ends_quietly(spawn, folder):
     child = spawn("exercise", "watch", "--dir", folder)
-    assert "[0/21] next: 01_naive_decode.py" in read_until(child, "next")
+    assert f"[0/{ALL}] next: 01_naive_decode.py" in read_until(child, "next")
     write_body(folder, "softmax", BROKEN)
     assert "failed at case 2 of 7" in read_until(child, "next")
     solve(folder, "softmax")
-    assert "03_softmax: passed" in read_until(child, "[1/21]")
+    assert "03_softmax: passed" in read_until(child, f"[1/{ALL}]")
     (folder / "03_softmax.py").write_bytes(b"\xff")
     assert "expected text in UTF-8" in read_until(child, "next")
     child.send_signal(signal.SIGINT)
     assert (child.wait(30), child.stderr.read()) == (130, b"\n")
+
+
+def test_what_is_saved_at_once_is_seen(folder, monkeypatch):
+    """Between the first look and the next one there is no moment at which a file can be saved unseen."""
+
+    def give_up(seconds):
+        raise AssertionError("nothing was seen")
+
+    saved = saved_exercises(Workspace(folder))
+    solve(folder, "softmax")
+    monkeypatch.setattr("minillm.classroom.watch.time.sleep", give_up)
+    assert next(saved).name == "softmax"
+
+
+def test_the_bug_hunt_in_the_estimates(call, tmp_path):
+    number = len(all_bugs())
+    result = call("exercise", "bughunt", number, "--dir", tmp_path)
+    assert (result.code, "is a small estimate with one bug" in result.out) == (0, True)
+    assert f"python -m doctest {tmp_path / f'hunt_{number}.py'}" in " ".join(result.out.split())
+    function, line = place_of(find_bug(number))
+    assert call("exercise", "bughunt", number, "--answer", f"{function}:{line}").code == 0
+    assert json.loads(call("exercise", "bughunt", number, "--dir", tmp_path, "--json").out)["kind"] == "estimates"
 
 
 def test_the_bug_hunt(call, tmp_path):

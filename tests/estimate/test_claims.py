@@ -1,8 +1,11 @@
 """Every claim of the ledger: its verdict and figure, that its inputs matter, and that other inputs change verdicts."""
 
+import ast
+
 import pytest
 from pinned_claims import PINNED
 
+from minillm.classroom.lessons import all_lessons
 from minillm.estimate.claims import Verdict, all_claims, find_claim
 from minillm.estimate.claims.ledger import digits, gb, ms
 
@@ -187,3 +190,25 @@ def test_numbers_as_people_write_them():
         "1,000,000",
     ]
     assert (ms(0.00648), gb(13.214e9)) == ("6.48 ms", "13.2 GB")
+
+
+def lesson_verdicts():
+    """What each lesson says of each claim: (lesson, claim, verdict)."""
+    for lesson in all_lessons():
+        code = "\n".join(cell.source for cell in lesson.cells if cell.kind == "code")
+        for call in ast.walk(ast.parse(code)):
+            if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "claim":
+                yield lesson.number, call.args[0].value, call.args[2].value
+
+
+def test_lessons_judge_as_the_ledger_does():
+    other = [
+        (number, name) for number, name, verdict in lesson_verdicts() if PINNED.get(name, (verdict,))[0] != verdict
+    ]
+    assert not other
+
+
+def test_lessons_judge_every_claim_on_hardware_latency_and_cost():
+    judged = {name for number, name, _ in lesson_verdicts() if number >= 10}
+    sections = {"Hardware", "Latency", "Cost"}
+    assert {claim.id for claim in CLAIMS.values() if claim.section in sections} <= judged
