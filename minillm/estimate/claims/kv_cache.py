@@ -201,7 +201,7 @@ def kv_20gb(gigabytes: float = 20.0, model: str = "llama-2-70b", sequences: int 
     return finding(
         Verdict.TRUE_IF if 0 < tokens < 1e6 else Verdict.FALSE,
         f"{tokens / 1000:.0f}k tokens in flight",
-        f"{tokens:,.0f} tokens, such as {sequences} sequences of {tokens / sequences:,.0f}",
+        f"{tokens:,.0f} tokens, such as {sequences} sequences of {tokens // sequences:,.0f}",
         f"{gigabytes:g} GB / {cache_bytes_per_token(find_model(model)):,} B a token = {tokens:,.0f} tokens",
     )
 

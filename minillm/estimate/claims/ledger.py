@@ -53,6 +53,7 @@ class Claim:
         function: computes or runs what it says, and judges it.
         runs: whether the engine is run.
         not_yet_run: what experiment the engine cannot make yet; empty if there is none.
+        corrects: what a calculation by hand had before, and why it is mistaken; empty if code agrees with it.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Claim:
     function: Callable[..., Finding]
     runs: bool = False
     not_yet_run: str = ""
+    corrects: str = ""
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -107,12 +109,12 @@ class Section:
         self.title, self.claims = title, list[Claim]()
 
     def claim(
-        self, id: str, quote: str, runs: bool = False, not_yet_run: str = ""
+        self, id: str, quote: str, runs: bool = False, not_yet_run: str = "", corrects: str = ""
     ) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
         """Make a function a claim of this section; see Claim."""
 
         def add(function: Callable[..., Finding]) -> Callable[..., Finding]:
-            self.claims.append(Claim(id, self.title, quote, function, runs, not_yet_run))
+            self.claims.append(Claim(id, self.title, quote, function, runs, not_yet_run, corrects))
             return function
 
         return add
