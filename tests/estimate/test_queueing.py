@@ -105,6 +105,8 @@ def test_a_trace():
         (["at_s,prompt,new_tokens", "nan,1,1"], "line 2: expected a time not before the last"),
         (["at_s,prompt,new_tokens", "inf,1,1"], "line 2: expected a time not before the last"),
         (["at_s,prompt,new_tokens", "1,0,1"], "at least one token"),
+        (["at_s,prompt,new_tokens", "1e300,1,1"], "line 2: expected a time not before the last, at most 1e"),
+        (["at_s,prompt,new_tokens", *["0,1,1"] * 100_001], "at most 100,000 requests"),
     ],
 )
 def test_a_wrong_trace_is_one_line(lines, message):

@@ -25,6 +25,7 @@ def kv_what(new_tokens: int = 6) -> Finding:
     from minillm.prefill import prefill
     from minillm.transformer import forward
 
+    new_tokens = min(new_tokens, 64)
     model, tokens = small_model("exact"), prompt_ids()
     cache = KVCache(model, len(tokens) + max(1, new_tokens))
     row, same = prefill(model, tokens, cache), True
@@ -96,7 +97,7 @@ def kv_new_o1(context: int = 10, longer: int = 40) -> Finding:
 @section.claim("no-cache-on", "would require recomputing KV for the entire sequence (slow, O(n) computation)")
 def no_cache_on(context: int = 501, prompt: int = 500, new_tokens: int = 100, model: str = "llama-2-7b") -> Finding:
     """Operations without a cache over those with one, for one token and for a whole answer."""
-    config = find_model(model)
+    config, new_tokens = find_model(model), min(new_tokens, 10_000)
     one = prefill_work(config, context).flops / decode_work(config, context).flops
     naive = sum(prefill_work(config, prompt + n).flops for n in range(new_tokens))
     cached = prefill_work(config, prompt).flops

@@ -83,7 +83,7 @@ class Claim:
         changed = {name: self._parsed(name, text) for name, text in (settings or {}).items()}
         try:
             return self.function(**(self.inputs | changed))
-        except (ZeroDivisionError, OverflowError) as problem:
+        except (ZeroDivisionError, OverflowError, IndexError) as problem:
             raise ValueError(f"{self.id}: these inputs allow no figure ({problem})") from None
 
     def _parsed(self, name: str, text: str) -> Any:
@@ -96,8 +96,9 @@ class Claim:
         except ValueError:
             expected = "a whole number" if kind is int else "a number"
             raise ValueError(f"{self.id}: {name} is {text[:40]!r}; expected {expected}") from None
-        if kind is not str and (not math.isfinite(value) or not 0 <= value <= 1e18):
-            raise ValueError(f"{self.id}: {name} is {text[:40]!r}; expected a number from 0 to 1e18")
+        most = 1_000_000 if kind is int else 1e18  # whole numbers are counted through
+        if kind is not str and (not math.isfinite(value) or not 0 <= value <= most):
+            raise ValueError(f"{self.id}: {name} is {text[:40]!r}; expected a number from 0 to {most:g}")
         return value
 
 
