@@ -38,8 +38,8 @@ def test_two_servers_wait_as_erlang_says():
     assert erlang_c(2, 1.6) == pytest.approx(0.7111, abs=1e-4)
     assert mmc_wait_s(1.6, 1, 2) == pytest.approx(1.778, abs=1e-3)
     assert mmc_wait_s(0.8, 1, 1) == pytest.approx(mm1_wait_s(0.8, 1))
-    run = random_queue(1.6, "exponential", servers=2, customers=400_000)
-    assert run.waits_s.mean() == pytest.approx(1.778, rel=0.03)
+    run = random_queue(1.6, "exponential", servers=2)
+    assert run.waits_s.mean() == pytest.approx(1.778, rel=0.02)
     assert (run.waits_s > 0).mean() == pytest.approx(0.7111, rel=0.02)
     assert run.utilisation == pytest.approx(0.8, rel=0.01)
 
