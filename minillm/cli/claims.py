@@ -7,6 +7,7 @@ from typing import Any
 from minillm.cli.options import add_page_options
 from minillm.cli.printing import markdown_row, print_json, show
 from minillm.estimate.claims import Claim, Finding, Verdict, all_claims, find_claim
+from minillm.estimate.claims.timed import EXPERIMENTS, timings
 
 MARKS = {Verdict.TRUE: "✓", Verdict.TRUE_IF: "◐", Verdict.IMPRECISE: "≈", Verdict.FALSE: "✗", Verdict.UNCHECKABLE: "–"}
 
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError("--set needs a claim: minillm claims kv-token-7b --set layers=80")
     judged = list(_chosen(options.verdict, options.section))
     if options.json:
-        print_json({"claims": [claim_record(claim, finding) for claim, finding in judged]})
+        print_json({"claims": [claim_record(claim, found) | {"timed": timings(claim.id)} for claim, found in judged]})
     elif options.markdown:
         print(markdown_page(judged), end="")
     else:
@@ -49,7 +50,7 @@ def _run_one(options: argparse.Namespace) -> int:
     claim = find_claim(options.id)
     finding = claim.judge(parse_settings(options.set))
     if options.json:
-        print_json(claim_record(claim, finding))
+        print_json(claim_record(claim, finding) | {"timed": timings(claim.id)})
     elif options.markdown:
         print(markdown_page([(claim, finding)]), end="")
     else:
@@ -98,6 +99,7 @@ def claim_record(claim: Claim, finding: Finding) -> dict[str, Any]:
         "inputs": claim.inputs,
         "runs_the_engine": claim.runs,
         "not_yet_run": claim.not_yet_run,
+        "corrects": claim.corrects,
     }
 
 
@@ -113,7 +115,7 @@ def _show_list(judged: list[tuple[Claim, Finding]]) -> None:
             section = claim.section
             show("", section.upper())
         show(f"{MARKS[finding.verdict]} {claim.id}: \u201c{claim.quote}\u201d", f"    {finding.figure}",
-             f"    {verdict_text(finding)}")  # fmt: skip
+             f"    {verdict_text(finding)}", *(f"    timed here: {line}" for line in timings(claim.id)))  # fmt: skip
     show("", summary(judged), "minillm claims ID shows the working of one, and the inputs to vary.")
 
 
@@ -127,8 +129,13 @@ def summary(judged: list[tuple[Claim, Finding]]) -> str:
 def _show_one(claim: Claim, finding: Finding) -> None:
     show(f"{claim.id}, section {claim.section}", f"\u201c{claim.quote}\u201d", "", claim.meaning, "")
     show(*(f"  {step}" for step in finding.working), "", f"{MARKS[finding.verdict]} {verdict_text(finding)}")
+    if claim.id in EXPERIMENTS:
+        show("", "Timed on this machine, just now; the verdict does not rest on it:",
+             *(f"  {line}" for line in timings(claim.id)))  # fmt: skip
     if claim.not_yet_run:
         show(f"Not yet run: {claim.not_yet_run}.")
+    if claim.corrects:
+        show(f"By hand this was {claim.corrects}.")
     if claim.inputs:
         show("", "Inputs: " + ", ".join(f"{name}={_plain(value)}" for name, value in claim.inputs.items()),
              f"Vary them: minillm claims {claim.id} --set {next(iter(claim.inputs))}=...")  # fmt: skip
@@ -139,7 +146,7 @@ def _plain(value: Any) -> str:
 
 
 def markdown_page(judged: list[tuple[Claim, Finding]]) -> str:
-    """The ledger as a page, a table for each section."""
+    """The ledger as a page, a table for each section; at the end what code has found wrong in it."""
     lines = ["# Claims, computed and judged", "", "Made by `minillm claims --markdown`. " + summary(judged)]
     section = ""
     for claim, finding in judged:
@@ -147,9 +154,14 @@ def markdown_page(judged: list[tuple[Claim, Finding]]) -> str:
             section = claim.section
             lines += ["", f"## {section}", "", "| claim | it says | found | verdict |", "| --- | --- | --- | --- |"]
         lines.append(markdown_row(f"`{claim.id}`", claim.quote, _found(claim, finding), verdict_text(finding)))
+    corrected = [f"- `{claim.id}`: {claim.corrects}." for claim, _ in judged if claim.corrects]
+    if corrected:
+        lines += ["", "## Corrected", "", "All figures were worked out by hand before there was code for them. Where "
+                  "code disagreed, by hand it was:", "", *corrected]  # fmt: skip
     return "\n".join(lines) + "\n"
 
 
 def _found(claim: Claim, finding: Finding) -> str:
     ran = " (run on the engine)" if claim.runs else f" (not yet run: {claim.not_yet_run})" if claim.not_yet_run else ""
-    return finding.figure + ran
+    timed = f" (timed on your machine by `minillm claims {claim.id}`)" if claim.id in EXPERIMENTS else ""
+    return finding.figure + ran + timed

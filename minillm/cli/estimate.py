@@ -63,9 +63,28 @@ def run(options: argparse.Namespace) -> int:
 
     if options.view not in VIEWS:
         raise ValueError(f"view is {options.view[:40]!r}; expected one of {', '.join(VIEWS)}")
+    _check_belongs(options)
     check_plot_file(options.plot)
     {"one": one, "compare": compare, "sweep": sweep, "serve": serve}[options.view](options)
     return 0
+
+
+BELONG = {  # options of one view, and the values that mean that they were not given
+    "plot": ("one", None), "explain": ("one", False), "gpus": ("compare", "all"), "trace": ("serve", None),
+    "target": ("serve", None), "burst": ("serve", 1), "replicas": ("serve", 1), "requests": ("serve", 300),
+}  # fmt: skip
+
+
+def _check_belongs(options: argparse.Namespace) -> None:
+    """Nothing is ignored in silence.
+
+    Raises:
+        ValueError: an option belongs to another view.
+    """
+    for name, (view, absent) in BELONG.items():
+        if getattr(options, name) != absent and options.view != view:
+            where = "`minillm estimate`" if view == "one" else f"`minillm estimate {view}`"
+            raise ValueError(f"--{name} belongs to {where}; leave it out of {options.view!r}")
 
 
 def serving_from(options: argparse.Namespace, machine: "Machine", config: "ModelConfig") -> "Serving":

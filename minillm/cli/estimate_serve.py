@@ -1,6 +1,7 @@
 """`minillm estimate serve`: requests arrive at servers on a virtual clock, by three schedules beside each other."""
 
 import argparse
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def serve(options: argparse.Namespace) -> None:
 
 def _arrivals(options: argparse.Namespace) -> list[Arrival]:
     if options.trace is not None:
-        return read_trace(Path(options.trace).read_text(encoding="utf-8").splitlines())
+        return _trace(Path(options.trace))
     workload = workload_from(options, 1)
     if workload.rps is None:
         raise ValueError("serve needs arrivals; expected --rps R, or --trace FILE")
@@ -53,6 +54,17 @@ def _arrivals(options: argparse.Namespace) -> list[Arrival]:
     )
     times = burst_times_s(workload.rps, count, burst, np.random.default_rng(0))
     return alike(times, workload.prompt, workload.output)
+
+
+def _trace(path: Path) -> list[Arrival]:
+    """Read line by line, so that what never ends, or is no text, ends with the first line that is none of a trace."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file; expected a CSV file with the columns at_s,prompt,new_tokens")
+    with path.open(encoding="utf-8", newline="") as lines:
+        try:
+            return read_trace(lines)
+        except (UnicodeDecodeError, csv.Error):
+            raise ValueError(f"{path} is not text in UTF-8; expected CSV with at_s,prompt,new_tokens") from None
 
 
 def _schedules(serving: Serving, arrivals: list[Arrival], batch: int) -> dict[str, Callable[[], Replica]]:

@@ -9,6 +9,8 @@ import numpy as np
 from minillm.arrays import Array, Float
 from minillm.estimate.units import Number
 
+LATEST_S, MOST_ARRIVALS = 1e9, 100_000  # thirty years; what a simulation takes minutes for
+
 
 @dataclass(frozen=True)
 class Arrival:
@@ -47,6 +49,8 @@ def read_trace(lines: Iterable[str]) -> list[Arrival]:
     arrivals: list[Arrival] = []
     for row in rows:
         arrivals.append(_arrival(row, rows.line_num, arrivals[-1].at_s if arrivals else 0.0))
+        if len(arrivals) > MOST_ARRIVALS:
+            raise ValueError(f"trace: expected at most {MOST_ARRIVALS:,} requests")
     if not arrivals:
         raise ValueError("trace: expected at least one request")
     return arrivals
@@ -57,6 +61,9 @@ def _arrival(row: dict[str, str], line: int, earliest: float) -> Arrival:
         arrival = Arrival(float(row["at_s"]), int(row["prompt"]), int(row["new_tokens"]))
     except (TypeError, ValueError):
         raise ValueError(f"trace, line {line}: expected a time in seconds and two whole numbers") from None
-    if not earliest <= arrival.at_s < float("inf") or min(arrival.prompt, arrival.new_tokens) < 1:
-        raise ValueError(f"trace, line {line}: expected a time not before the last, and at least one token of each")
+    if not earliest <= arrival.at_s <= LATEST_S or min(arrival.prompt, arrival.new_tokens) < 1:
+        raise ValueError(
+            f"trace, line {line}: expected a time not before the last, at most {LATEST_S:g} s, and at least one token "
+            "of each"
+        )
     return arrival

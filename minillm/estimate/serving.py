@@ -1,6 +1,7 @@
 """Serving: a model on one GPU or several, and how long its forward passes and a whole request take."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from minillm.config import ModelConfig
@@ -80,7 +81,26 @@ def decode_time(serving: Serving, context: Number, sequences: int = 1) -> Time:
 
 def decode_all_s(serving: Serving, prompt: int, new_tokens: int, sequences: int = 1) -> Number:
     """Seconds of all decode steps of a request: one fewer than its new tokens, the first of which prefill gives."""
-    return sum(decode_time(serving, prompt + step, sequences).seconds for step in range(1, new_tokens))
+
+    def step_s(context: int) -> Number:
+        return decode_time(serving, context, sequences).seconds
+
+    return _sum_of_lines(step_s, prompt + 1, prompt + new_tokens - 1)
+
+
+def _sum_of_lines(value: Callable[[int], Number], first: int, last: int) -> Number:
+    """The sum over all whole numbers from first to last of what grows along straight lines, of which there are few.
+
+    A step takes longer by the same time for each token of context, until something else bounds it or a window is full.
+    """
+    if last - first < 8:
+        return sum(value(at) for at in range(first, last + 1))
+    start, slope = value(first), (value(last) - value(first)) / (last - first)
+    between = [first + (last - first) * part // 8 for part in range(1, 8)]
+    if all(math.isclose(value(at), start + slope * (at - first), rel_tol=1e-12) for at in between):
+        return (start + value(last)) / 2 * (last - first + 1)
+    middle = (first + last) // 2
+    return _sum_of_lines(value, first, middle) + _sum_of_lines(value, middle + 1, last)
 
 
 def most_sequences(serving: Serving, tokens: Number) -> int:

@@ -118,3 +118,26 @@ def decode_work(
 ) -> Work:
     """One step of so many sequences, each of `context` tokens, the new one included: the weights are read once."""
     return forward_work(config, [Tokens(1, context - 1)] * sequences, weight_bytes, cache_bytes)
+
+
+def verify_work(
+    config: ModelConfig, context: int, guesses: int, weight_bytes: Number = 2, cache_bytes: Number = 2
+) -> Work:
+    """A round of speculation in the target: the last of `context` tokens, and the guesses behind it, in one pass.
+
+    However many are accepted, the logits after each are computed.
+    """
+    return forward_work(config, [Tokens(guesses + 1, context - 1, guesses + 1)], weight_bytes, cache_bytes)
+
+
+def draft_work(
+    config: ModelConfig, context: int, cached: int, guesses: int, weight_bytes: Number = 2, cache_bytes: Number = 2
+) -> Work:
+    """A round of speculation in the draft model: one pass for each guess behind `context` tokens.
+
+    The first reads what its cache lacks of them: one token, or two after a round in which all guesses were accepted,
+    the last of which was never fed.
+    """
+    passes = [Tokens(context - cached, cached), *(Tokens(1, context + fed) for fed in range(guesses - 1))][:guesses]
+    nothing = Work(0, 0, 0)
+    return sum((forward_work(config, [one], weight_bytes, cache_bytes) for one in passes), start=nothing)

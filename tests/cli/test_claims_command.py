@@ -40,6 +40,19 @@ def test_the_list_can_be_filtered(call):
     assert "✗ one-pct-table" in result.out and "amortised" not in result.out and "1 claims:" in result.out
 
 
+def test_what_is_timed_is_shown_beside_the_verdict_and_not_on_the_page(call):
+    assert "Timed on this machine, just now; the verdict does not rest on it" in call("claims", "prefill-8-vs-1").out
+    assert "8 tokens" in json.loads(call("claims", "prefill-8-vs-1", "--json").out)["timed"][0]
+    assert "timed here: story" in call("claims", "--section", "prefill", "--verdict", "true if").out
+    assert "one pass: 1 token" not in call("claims", "prefill-8-vs-1", "--markdown").out
+
+
+def test_what_was_mistaken_by_hand_says_so(call):
+    assert "By hand this was 387 tokens" in " ".join(call("claims", "seq-x-100").out.split())
+    assert "## Corrected" in call("claims", "seq-x-100", "--markdown").out
+    assert "## Corrected" not in call("claims", "kv-token-7b", "--markdown").out
+
+
 def test_what_is_not_yet_run_says_so(call):
     assert "Not yet run: decoding with layers streamed" in call("claims", "lazy-loading").out
     assert "not yet run: perplexity" in call("claims", "quant-loss", "--markdown").out

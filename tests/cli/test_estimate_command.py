@@ -67,6 +67,29 @@ def test_sweep_shows_the_knee(call, monkeypatch):
     assert [point["batch"] for point in record["points"]] == [3, 6, 12, 20]
 
 
+def test_what_is_no_trace_is_one_line(call, tmp_path):
+    for content in (b"\xff\xfe\x00", b"\x00" * 1000, b'at_s,prompt,new_tokens\n0,"1' + b"9" * 200_000):
+        (tmp_path / "trace.csv").write_bytes(content)
+        assert_refused(call("estimate", "serve", "--trace", tmp_path / "trace.csv"), "expected")
+
+
+def test_the_longest_answer_is_estimated_at_once(call):
+    record = json.loads(call("estimate", "--output", 10_000_000, "--json").out)
+    assert record["decode_s"] > 1e6 and not record["fits"]
+
+
+def test_every_form_has_json_and_keeps_to_a_narrow_terminal(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("NO_COLOR", "1")
+    explained = ["--explain", "--tp", 2, "--rps", 5, "--price", 1, "--dtype", "q4_0", "--mfu", 0.5, "--mbu", 0.8]
+    served = ["serve", "--rps", 4, "--requests", 4, "--output", 3, "--target", 1]
+    for form in ([], explained, ["compare"], ["sweep"], served):
+        out = call("estimate", *form).out
+        assert max(map(len, out.splitlines())) <= 40, form
+        assert "\x1b" not in out
+        assert isinstance(json.loads(call("estimate", *form, "--json").out), dict)
+
+
 def test_plot_without_matplotlib_says_what_to_install(call, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert_refused(call("estimate", "--plot", tmp_path / "x.svg"), "install minillm-numpy[plot]")
@@ -102,6 +125,9 @@ def test_this_machine_is_measured(call, model_folder):
         (["--model", "gpt-5"], "the table has llama-2-7b, llama-2-13b"),
         (["guess"], "view is 'guess'; expected one of one, compare, sweep"),
         (["--plot", "x.png"], "expected a name that ends in .svg"),
+        (["sweep", "--explain"], "--explain belongs to `minillm estimate`; leave it out of 'sweep'"),
+        (["--trace", "x.csv"], "--trace belongs to `minillm estimate serve`"),
+        (["--gpus", "t4"], "--gpus belongs to `minillm estimate compare`"),
     ],
 )
 def test_mistakes_are_one_line(call, arguments, expected):
@@ -138,6 +164,9 @@ def test_serve_reads_a_trace(call, tmp_path):
         (["--rps", "1", "--target", "-1"], "--target is -1; expected a number from"),
         (["--rps", "1", "--model", "llama-2-70b"], "does not fit beside the weights"),
         (["--trace", "/nowhere/trace.csv"], "No such file"),
+        (["--trace", "/dev/zero"], "/dev/zero is not a file; expected a CSV file"),
+        (["--trace", ""], ". is not a file"),
+        (["--plot", "x.svg", "--rps", "1"], "--plot belongs to `minillm estimate`; leave it out of 'serve'"),
     ],
 )
 def test_serve_mistakes_are_one_line(call, arguments, expected):

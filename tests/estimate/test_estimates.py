@@ -1,7 +1,7 @@
 """The closed forms: tables of models and GPUs, memory, roofline, requests, batches, sharding, cost."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minillm.estimate.batching import batching_gain, decode_tokens_per_s, knee, smallest_batch
@@ -116,6 +116,20 @@ def test_a_request_on_an_a100():
     assert most_sequences(SERVING, 500) == 223
     assert most_sequences(Serving(model_table()["llama-2-70b"], A100), 500) == 0
     assert network_floor_s(100) == 1e-3
+
+
+@given(
+    prompt=st.integers(1, 6000),
+    new_tokens=st.integers(1, 400),
+    sequences=st.sampled_from([1, 150, 400]),
+    name=st.sampled_from(["llama-2-7b", "mistral-7b"]),
+)
+@settings(max_examples=20)
+def test_all_steps_together_are_the_sum_of_each(prompt, new_tokens, sequences, name):
+    """Whatever bounds them, and whether or not a window of 4,096 tokens is full on the way."""
+    serving = Serving(model_table()[name], A100)
+    each = sum(decode_time(serving, prompt + step, sequences).seconds for step in range(1, new_tokens))
+    assert decode_all_s(serving, prompt, new_tokens, sequences) == pytest.approx(each, rel=1e-12)
 
 
 @given(gpus=st.sampled_from([2, 4, 8]))

@@ -34,7 +34,7 @@ def batch_more_cores(batch: int = 8) -> Finding:
     from minillm.kv_cache import KVCache
     from minillm.transformer import forward_batch
 
-    per_token = []
+    per_token, batch = list[float](), min(batch, 256)
     for sequences in (1, max(1, batch)):
         model, count = counted(small_model())
         forward_batch(model, [([5], KVCache(model, 1)) for _ in range(sequences)])

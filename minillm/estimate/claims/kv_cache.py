@@ -25,6 +25,7 @@ def kv_what(new_tokens: int = 6) -> Finding:
     from minillm.prefill import prefill
     from minillm.transformer import forward
 
+    new_tokens = min(new_tokens, 64)
     model, tokens = small_model("exact"), prompt_ids()
     cache = KVCache(model, len(tokens) + max(1, new_tokens))
     row, same = prefill(model, tokens, cache), True
@@ -96,7 +97,7 @@ def kv_new_o1(context: int = 10, longer: int = 40) -> Finding:
 @section.claim("no-cache-on", "would require recomputing KV for the entire sequence (slow, O(n) computation)")
 def no_cache_on(context: int = 501, prompt: int = 500, new_tokens: int = 100, model: str = "llama-2-7b") -> Finding:
     """Operations without a cache over those with one, for one token and for a whole answer."""
-    config = find_model(model)
+    config, new_tokens = find_model(model), min(new_tokens, 10_000)
     one = prefill_work(config, context).flops / decode_work(config, context).flops
     naive = sum(prefill_work(config, prompt + n).flops for n in range(new_tokens))
     cached = prefill_work(config, prompt).flops
@@ -201,7 +202,7 @@ def kv_20gb(gigabytes: float = 20.0, model: str = "llama-2-70b", sequences: int 
     return finding(
         Verdict.TRUE_IF if 0 < tokens < 1e6 else Verdict.FALSE,
         f"{tokens / 1000:.0f}k tokens in flight",
-        f"{tokens:,.0f} tokens, such as {sequences} sequences of {tokens / sequences:,.0f}",
+        f"{tokens:,.0f} tokens, such as {sequences} sequences of {tokens // sequences:,.0f}",
         f"{gigabytes:g} GB / {cache_bytes_per_token(find_model(model)):,} B a token = {tokens:,.0f} tokens",
     )
 

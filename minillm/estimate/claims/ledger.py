@@ -53,6 +53,7 @@ class Claim:
         function: computes or runs what it says, and judges it.
         runs: whether the engine is run.
         not_yet_run: what experiment the engine cannot make yet; empty if there is none.
+        corrects: what a calculation by hand had before, and why it is mistaken; empty if code agrees with it.
     """
 
     id: str
@@ -61,6 +62,7 @@ class Claim:
     function: Callable[..., Finding]
     runs: bool = False
     not_yet_run: str = ""
+    corrects: str = ""
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -81,7 +83,7 @@ class Claim:
         changed = {name: self._parsed(name, text) for name, text in (settings or {}).items()}
         try:
             return self.function(**(self.inputs | changed))
-        except (ZeroDivisionError, OverflowError) as problem:
+        except (ZeroDivisionError, OverflowError, IndexError) as problem:
             raise ValueError(f"{self.id}: these inputs allow no figure ({problem})") from None
 
     def _parsed(self, name: str, text: str) -> Any:
@@ -94,8 +96,9 @@ class Claim:
         except ValueError:
             expected = "a whole number" if kind is int else "a number"
             raise ValueError(f"{self.id}: {name} is {text[:40]!r}; expected {expected}") from None
-        if kind is not str and (not math.isfinite(value) or not 0 <= value <= 1e18):
-            raise ValueError(f"{self.id}: {name} is {text[:40]!r}; expected a number from 0 to 1e18")
+        most = 1_000_000 if kind is int else 1e18  # whole numbers are counted through
+        if kind is not str and (not math.isfinite(value) or not 0 <= value <= most):
+            raise ValueError(f"{self.id}: {name} is {text[:40]!r}; expected a number from 0 to {most:g}")
         return value
 
 
@@ -107,12 +110,12 @@ class Section:
         self.title, self.claims = title, list[Claim]()
 
     def claim(
-        self, id: str, quote: str, runs: bool = False, not_yet_run: str = ""
+        self, id: str, quote: str, runs: bool = False, not_yet_run: str = "", corrects: str = ""
     ) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
         """Make a function a claim of this section; see Claim."""
 
         def add(function: Callable[..., Finding]) -> Callable[..., Finding]:
-            self.claims.append(Claim(id, self.title, quote, function, runs, not_yet_run))
+            self.claims.append(Claim(id, self.title, quote, function, runs, not_yet_run, corrects))
             return function
 
         return add

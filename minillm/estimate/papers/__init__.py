@@ -12,7 +12,7 @@ from minillm.estimate.papers.ledger import Figure, Kind, Ours
 
 __all__ = ["Figure", "Kind", "Ours", "all_figures", "find_figure"]
 
-TOPICS = "attention paging batching speculation estimates quoted".split()
+TOPICS = "layers attention paging sharing batching speculation estimates quoted".split()
 
 
 def all_figures() -> list[Figure]:

@@ -46,6 +46,7 @@ class Figure:
         published: what it says.
         kind: exact, trend or quote.
         compute: ours; None for a quote.
+        beyond: of a quote, why it is beyond us.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Figure:
     published: str
     kind: Kind
     compute: Callable[[], Ours] | None = None
+    beyond: str = ""
 
     @property
     def meaning(self) -> str:
@@ -61,7 +63,7 @@ class Figure:
 
     def ours(self) -> Ours:
         """Compute it."""
-        return self.compute() if self.compute else Ours("", True, QUOTED)
+        return self.compute() if self.compute else Ours("", True, f"{QUOTED}: {self.beyond}")
 
 
 class Topic:
@@ -82,9 +84,9 @@ class Topic:
 
         return add
 
-    def quote(self, id: str, paper: str, published: str) -> None:
-        """A figure of another machine or model."""
-        self.figures.append(Figure(id, paper, published, Kind.QUOTE))
+    def quote(self, id: str, paper: str, published: str, beyond: str) -> None:
+        """A figure that cannot be reached, and why not."""
+        self.figures.append(Figure(id, paper, published, Kind.QUOTE, beyond=beyond))
 
 
 def listed(values: list[float], places: int) -> str:

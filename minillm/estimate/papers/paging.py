@@ -19,13 +19,11 @@ from minillm.estimate.fragmentation import (
 from minillm.estimate.memory import cache_bytes_per_token
 from minillm.estimate.models import find_model
 from minillm.estimate.papers.ledger import COUNT, FORMULA, SYNTHETIC, Kind, Ours, Topic, listed
-from minillm.estimate.request_lengths import ALPACA_SAMPLES, SHAREGPT, SHAREGPT_SAMPLES, draw_lengths
-from minillm.estimate.sharing import share_saved
+from minillm.estimate.request_lengths import SHAREGPT, draw_lengths
 from minillm.estimate.units import GIB
 
 topic = Topic()
 VLLM = "Kwon et al., vLLM, 2309.06180"
-RADIX = "Zheng et al., SGLang, 2312.07104"
 OPT = {"13B": (40, 5120), "66B": (64, 9216), "175B": (96, 12288)}  # layers, width; a KV head for each head
 SLOTS = 15_728  # of OPT-13B in 12 GiB
 
@@ -164,36 +162,32 @@ def vllm_batch() -> Ours:
     return Ours(listed(batches, 1), close and batches == sorted(batches), SYNTHETIC)
 
 
-@topic.figure("vllm-parallel", VLLM, "Figure 15: 6.09, 8.53, 9.79% (Alpaca); 16.2 to 30.5% (ShareGPT)", Kind.TREND)
-def vllm_parallel() -> Ours:
-    """Blocks that 2, 4 and 6 samples of a prompt save by sharing it."""
-    saved = {name: [100 * share_saved(draw_lengths(trace, 150, 0), samples, 16) for samples in (2, 4, 6)]
-             for name, trace in (("Alpaca", ALPACA_SAMPLES), ("ShareGPT", SHAREGPT_SAMPLES))}  # fmt: skip
-    alpaca = all(abs(a - b) < 2 for a, b in zip(saved["Alpaca"], (6.09, 8.53, 9.79), strict=True))
-    sharegpt = 12.2 <= saved["ShareGPT"][0] and saved["ShareGPT"][2] <= 34.5
+@topic.figure(
+    "vllm-swap", VLLM, "section 7.3: swapping costs less in larger blocks; recomputing costs the same", Kind.TREND
+)
+def vllm_swap() -> Ours:
+    """The copies that swap a scattered sequence of 128 tokens out, and the operations that recompute it, counted."""
+    counts = {size: _copies_and_flops(size) for size in (1, 4, 16, 64)}
+    copies, flops = zip(*counts.values(), strict=True)
     return Ours(
-        "; ".join(f"{name} {listed(values, 1)}%" for name, values in saved.items()), alpaca and sharegpt, SYNTHETIC
+        f"blocks of 1, 4, 16, 64 tokens: {', '.join(map(str, copies))} copies; {flops[0] / 1e6:.1f} MFLOP in each",
+        list(copies) == sorted(copies, reverse=True) and copies[0] > 50 * copies[-1] and len(set(flops)) == 1,
+        "counted in the engine: each copy takes a fixed time besides its bytes; that both take equally long for "
+        "blocks of 16 to 64 is their GPU's",
     )
 
 
-@topic.figure("radix-optimal", RADIX, "Theorem 3.1: longest prefix first computes every edge of the tree once")
-def radix_optimal() -> Ours:
-    """Random trees of requests and a cache of the last one: depth first reaches the optimum, arrival never "
-    "exceeds it."""
-    generator, best, never_above = np.random.default_rng(0), True, True
-    for _ in range(20):
-        requests = [tuple(generator.integers(0, 3, generator.integers(1, 12)).tolist()) for _ in range(30)]
-        edges = len({request[:end] for request in requests for end in range(1, len(request) + 1)})
-        best &= _computed(sorted(requests)) == edges
-        never_above &= _computed(requests) >= edges
-    return Ours("every edge once in 20 of 20 trees" if best else "not the optimum", best and never_above, COUNT)
+def _copies_and_flops(block_size: int, tokens: int = 128) -> tuple[int, int]:
+    """Copies of keys and of values when no two of a sequence's blocks are neighbours; and its prefill's operations."""
+    from minillm.backends.counting import counted
+    from minillm.estimate.claims.experiments import small_model
+    from minillm.paged_kv_cache import BlockPool, PagedKVCache
+    from minillm.prefill import prefill
 
-
-def _computed(requests: list[tuple[int, ...]]) -> int:
-    """Tokens to compute when each request can reuse what it has in common with the one before."""
-    computed, before = 0, tuple[int, ...]()
-    for request in requests:
-        shared = next((n for n, pair in enumerate(zip(request, before, strict=False)) if pair[0] != pair[1]),
-                      min(len(request), len(before)))  # fmt: skip
-        computed, before = computed + len(request) - shared, request
-    return computed
+    model, count = counted(small_model())
+    cache = PagedKVCache(BlockPool(model, 2 * tokens // block_size, block_size))
+    blocks = cache.pool.allocate(2 * tokens // block_size)
+    cache.table = blocks[::2]
+    cache.pool.free(blocks[1::2])
+    prefill(model, [5] * tokens, cache)
+    return 2 * len(cache.pieces(0, tokens)), count.flops

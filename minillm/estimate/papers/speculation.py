@@ -1,12 +1,15 @@
 """Figures of papers on speculative decoding."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from minillm.estimate.papers.ledger import CONTRADICTION, FORMULA, Ours, Topic, listed
-from minillm.estimate.speculation import best_k, operations, speedup
+from minillm.estimate.papers.ledger import CONTRADICTION, FORMULA, Kind, Ours, Topic, listed
+from minillm.estimate.speculation import acceptance_rate, best_k, operations, speedup
 
 topic = Topic()
 LEVIATHAN, CHEN = "Leviathan et al., 2211.17192", "Chen et al., 2302.01318"
+LOOKUP = "Saxena, prompt lookup decoding, 2023"
 TABLE_1 = {  # acceptance, guesses: operations, speed-up
     (0.6, 2): (1.53, 1.96), (0.7, 3): (1.58, 2.53), (0.8, 2): (1.23, 2.44),
     (0.8, 5): (1.63, 3.69), (0.9, 2): (1.11, 2.71), (0.9, 10): (1.60, 6.86),
@@ -43,13 +46,19 @@ def lev_table4() -> Ours:
     )  # fmt: skip
 
 
+BEST_GUESSES = {  # cost of the draft: the best number of guesses at acceptances 0.5, 0.6, 0.7, 0.8, 0.9
+    0.01: [5, 7, 9, 14, 24], 0.02: [4, 6, 8, 11, 19], 0.05: [3, 4, 6, 8, 13],
+    0.1: [2, 3, 4, 6, 10], 0.2: [1, 2, 3, 4, 7],
+}  # fmt: skip
+
+
 @topic.figure("lev-optimal-g", LEVIATHAN, "Figure 3: the best number of guesses, a plot")
 def lev_optimal_g() -> Ours:
-    """The best g for acceptances 0.5 to 0.9, at draft costs 0.01 and 0.1."""
-    grid = {cost: [best_k(a / 10, cost, 40) for a in range(5, 10)] for cost in (0.01, 0.1)}
+    """The best g for acceptances 0.5 to 0.9, at five draft costs."""
+    grid = {cost: [best_k(a / 10, cost, 40) for a in range(5, 10)] for cost in BEST_GUESSES}
     return Ours(
         "; ".join(f"c={cost:g}: {', '.join(map(str, best))}" for cost, best in grid.items()),
-        grid == {0.01: [5, 7, 9, 14, 24], 0.1: [2, 3, 4, 6, 10]},
+        grid == BEST_GUESSES,
         "formula; the paper has a plot, these digits are ours",
     )
 
@@ -74,14 +83,68 @@ def lev_lenience() -> Ours:
     )  # fmt: skip
 
 
+@topic.figure("lev-alpha", LEVIATHAN, "acceptances: small drafts 0.5 to 0.9, bigrams 0.05 to 0.23", Kind.TREND)
+def lev_alpha() -> Ours:
+    """Mean sum(min(p, q)) along a text of story: its draft model, and the draft that sees one token only, a bigram."""
+    from minillm.generation import generate
+    from minillm.model import load
+    from minillm.sampling import Sampling, probabilities
+    from minillm.transformer import forward
+
+    story, draft = load("story", "exact"), load("story-draft", "exact")
+    text = generate(draft, "Once upon a time there was a", 60, Sampling(1.0, seed=0, ignore_eos=True)).tokens
+    logits = forward(story, text), forward(draft, text), np.stack([forward(draft, [token])[0] for token in text])
+    target, small, bigram = ([probabilities(row, Sampling(1.0)) for row in rows] for rows in logits)
+    alpha, low = (float(np.mean([acceptance_rate(p, q) for p, q in zip(target, qs, strict=True)]))
+                  for qs in (small, bigram))  # fmt: skip
+    return Ours(
+        f"draft {alpha:.2f}, bigram {low:.2f}",
+        low < 0.5 <= alpha <= 0.95,
+        "ordering, with story and story-draft; the bigram is the draft that sees one token",
+    )
+
+
+@topic.figure("lookup-copies", LOOKUP, "prompt lookup pays where the answer copies from the prompt", Kind.TREND)
+def lookup_copies() -> Ours:
+    """Tokens of each round of 4 guesses, held to a text of story, and to an answer that quotes that text."""
+    from minillm.estimate.claims.experiments import prompt_ids
+    from minillm.generation import generate
+    from minillm.model import load
+    from minillm.sampling import Sampling
+
+    prompt = prompt_ids()
+    text = generate(load("story", "exact"), prompt, 80, Sampling(ignore_eos=True)).tokens
+    free, copied = _tokens_per_round(prompt, text), _tokens_per_round([*prompt, *text], text)
+    return Ours(
+        f"{copied:.1f} where it copies, {free:.1f} in free text",
+        copied > 2 * free,
+        "direction: guesses are held to the text, as a model that writes it would",
+    )
+
+
+def _tokens_per_round(prompt: Sequence[int], text: Sequence[int]) -> float:
+    """With prompt lookup, until the text is there: the guesses that are right, and one token more."""
+    from minillm.drafters import PromptLookup
+    from minillm.sampling import Sampling
+
+    place, rounds = 0, 0
+    while place < len(text):
+        guesses = PromptLookup().propose([*prompt, *text[:place]], 4, Sampling(), np.random.default_rng(0)).tokens
+        right = [guess == token for guess, token in zip(guesses, text[place:], strict=False)]
+        place += 1 + (right.index(False) if False in right else len(right))
+        rounds += 1
+    return len(text) / rounds
+
+
 @topic.figure("lev-lossless", LEVIATHAN, "the rule draws exactly from the target")
 def lev_lossless() -> Ours:
-    """min(p, q) + (1 - acceptance) · norm(max(0, p - q)) = p, for 200 random distributions."""
+    """min(p, q) + (1 - acceptance) · norm(max(0, p - q)) = p, with the engine's residual, for 200 distributions."""
+    from minillm.speculative import residual
+
     generator, largest = np.random.default_rng(0), 0.0
     for _ in range(200):
         p, q = generator.dirichlet(np.ones(5), 2)
-        residual = np.maximum(0, p - q)
-        drawn = np.minimum(p, q) + (1 - np.minimum(p, q).sum()) * residual / residual.sum()
+        drawn = np.minimum(p, q) + (1 - acceptance_rate(p, q)) * residual(p, q)
         largest = max(largest, float(np.abs(drawn - p).max()))
     return Ours("equal to 1e-12" if largest < 1e-12 else f"largest difference {largest:.0e}", largest < 1e-12, FORMULA)
 
