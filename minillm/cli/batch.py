@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     problems = Problems(options.prompts)
     lines = list(_parsed(read_lines(options.prompts), problems, options))
     if not lines and not problems.found:
-        raise ValueError(f"{options.prompts}: no line; expected at least one prompt")
+        raise ValueError(f"{problems.source}: no line; expected at least one prompt")
     model = load(options.model, options.backend, options.dtype)
     code = compare(model, lines, problems, options) if options.compare else _answer(model, lines, problems, options)
     return code or (2 if problems.found else 0)
