@@ -85,9 +85,7 @@ class AnswerFile:
             self._file.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
             self._file.flush()
         except OSError as problem:
-            raise OSError(
-                f"{self.path}: {problem.strerror}; when it can be written, the same command goes on"
-            ) from None
+            raise OSError(f"{self.path}: {problem.strerror}; when there is room, the same command goes on") from None
 
     def _lock(self) -> None:
         try:

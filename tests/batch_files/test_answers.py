@@ -77,7 +77,7 @@ def test_of_a_line_without_end_only_a_part_is_read(path):
     with path.open("wb") as file:
         file.write(BEGINNING)
         file.truncate(10**12)  # a terabyte of zeros, which take no room
-    with pytest.raises(ValueError, match="answers.jsonl line 1: expected an answer"):
+    with pytest.raises(ValueError, match=r"answers.jsonl line 1: expected an answer"):
         AnswerFile(path)
     assert path.stat().st_size == 10**12
 
