@@ -18,7 +18,7 @@ from minillm.checks import check_whole
 from minillm.loading.json_file import parse_json
 
 BEGINNING = b'{"line": '
-LONGEST = 100_000_000  # bytes of an answer; a larger file is read a line at a time
+LONGEST = 20_000_000  # bytes of a line: the longest prompt, each character as an escape, and its answer
 Asked = tuple[Any, Any, Any]  # the fingerprint of a request, the name of its model, its prompt
 
 
@@ -109,6 +109,11 @@ class AnswerFile:
     def _check_torn(self, number: int, line: bytes) -> None:
         if len(line) > LONGEST or not (line.startswith(BEGINNING) or BEGINNING.startswith(line)):
             raise self._no_answer(number)
+        try:
+            parse_json(line, "")
+        except ValueError:
+            return  # torn indeed
+        self._parse(number, line)
 
     def _parse(self, number: int, line: bytes) -> tuple[int, Asked]:
         try:

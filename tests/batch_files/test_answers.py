@@ -63,6 +63,7 @@ def test_a_file_cut_at_any_byte_keeps_its_whole_lines(path, written):
         (b'{"line": 1, "request": "r", "model": "m", "prompt": "p"}\nnotes', 2),
         (b"[" * 100_000 + b"\n", 1),
         (b'{"line": Infinity, "request": "r", "model": "m", "prompt": "p"}\n', 1),
+        (b'{"line": 1, "somebody": "else, who ends no line"}', 1),
         (b'{"line": 1.5, "request": "r", "model": "m", "prompt": "p"}\n', 1),
     ],
 )  # fmt: skip
