@@ -16,7 +16,7 @@ from minillm.cli.options import (
     prompt_ids,
     sampling_from,
 )
-from minillm.cli.printing import one_line, print_json, safe, seconds_text
+from minillm.cli.printing import counted, one_line, print_json, safe, seconds_text
 
 MOST_SHOWN = 20  # bad lines; the rest are counted
 
@@ -188,9 +188,9 @@ def _tell(engine: Any, done: Done, problems: Problems, options: argparse.Namespa
             }
         )
         return
-    print(f"{done.now} answers written to {safe(options.out)}; {done.before} were there before")
+    print(f"{counted(done.now, 'answer')} written to {safe(options.out)}; {done.before} were there before")
     if done.now:
-        rate = done.new_tokens / seconds
-        print(f"{done.new_tokens} tokens in {steps} steps and {seconds_text(seconds)}: {rate:.1f} tokens/s")
+        made = f"{counted(done.new_tokens, 'token')} in {counted(steps, 'step')}"
+        print(f"{made} and {seconds_text(seconds)}: {done.new_tokens / seconds:.1f} tokens/s")
     if problems.found:
-        print(f"{len(problems.found)} lines could not be answered")
+        print(f"{counted(len(problems.found), 'line')} could not be answered")
