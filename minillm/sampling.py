@@ -25,6 +25,7 @@ from minillm.arrays import Array, Bool, Float
 from minillm.checks import check_flag, check_whole, shown
 
 LARGEST, SMALLEST = sys.float_info.max, 5e-324  # the bounds of a finite number above 0
+MOST_PENALTY = 1e9  # or one over it: whatever a logit in float32 is, times or over this it stays a finite number
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ class Sampling:
         _check_number("temperature", self.temperature, 0.0, LARGEST, "a finite number of at least 0")
         _check_number("top_p", self.top_p, SMALLEST, 1.0, "a number above 0 and at most 1")
         _check_number("min_p", self.min_p, 0.0, 1.0, "a number from 0 to 1")
-        _check_number("repetition_penalty", self.repetition_penalty, SMALLEST, LARGEST, "a finite number above 0")
+        _check_number(
+            "repetition_penalty", self.repetition_penalty, 1 / MOST_PENALTY, MOST_PENALTY, "a number from 1e-9 to 1e9"
+        )
         for name in ("top_k", "seed", "logprobs"):
             if getattr(self, name) is not None:
                 check_whole(name, getattr(self, name), 0)

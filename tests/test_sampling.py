@@ -194,8 +194,17 @@ REFUSED = [
     {"temperature": math.nan}, {"temperature": -0.1}, {"temperature": math.inf}, {"top_p": 0.0}, {"top_p": 1.1},
     {"top_p": math.nan}, {"top_p": -1.0}, {"min_p": -0.1}, {"min_p": 1.1}, {"min_p": math.nan}, {"top_k": -1},
     {"repetition_penalty": 0.0}, {"repetition_penalty": -1.0}, {"repetition_penalty": math.nan}, {"seed": -1},
-    {"repetition_penalty": math.inf}, {"logprobs": -1}, {"stop": [""]}, {"stop": ""},
+    {"repetition_penalty": math.inf}, {"repetition_penalty": 1.1e9}, {"repetition_penalty": 0.9e-9},
+    {"logprobs": -1}, {"stop": [""]}, {"stop": ""},
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("penalty", [1e9, 1e-9])
+@pytest.mark.parametrize("temperature", [0, 5e-324, 1e308])
+def test_settings_that_are_taken_never_make_finite_logits_infinite(penalty, temperature):
+    logits = np.array([3e38, -3e38, 1.0], np.float32)
+    sampling = Sampling(temperature=temperature, repetition_penalty=penalty, seed=0)
+    assert choose(logits, sampling, [0, 1, 2], sampling.generator()) in range(3)
 
 
 @pytest.mark.parametrize("settings", REFUSED, ids=str)

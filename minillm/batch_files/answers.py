@@ -14,9 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from minillm.checks import check_whole
 from minillm.loading.json_file import parse_json
 
 BEGINNING = b'{"line": '
+LONGEST = 20_000_000  # bytes of a line: the longest prompt, each character as an escape, and its answer
 Asked = tuple[Any, Any, Any]  # the fingerprint of a request, the name of its model, its prompt
 
 
@@ -41,13 +43,10 @@ class AnswerFile:
         self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b")
         try:
             self._lock()
-            data = self._file.read()
-            whole, torn = data[: data.rfind(b"\n") + 1], data[data.rfind(b"\n") + 1 :]
-            self.answered = dict(self._parse(number, line) for number, line in enumerate(whole.splitlines(), start=1))
-            if not torn.startswith(BEGINNING) and not BEGINNING.startswith(torn):
-                raise self._no_answer(whole.count(b"\n") + 1)
-            self._file.truncate(len(whole))
-            self._file.seek(len(whole))
+            self.answered: dict[int, Asked] = {}
+            end = self._read_answers()
+            self._file.truncate(end)
+            self._file.seek(end)
         except BaseException:
             self._file.close()
             raise
@@ -60,7 +59,11 @@ class AnswerFile:
         self, kind: type[BaseException] | None, problem: BaseException | None, _: TracebackType | None
     ) -> None:
         """Close it."""
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError:
+            if problem is None:
+                raise  # otherwise an answer could not be written, which is told already
 
     def check_asked(self, asked: Mapping[int, Asked]) -> None:
         """Raise ValueError if an answer here is not one to what is asked now."""
@@ -76,10 +79,13 @@ class AnswerFile:
         """Write one answer, which begins with its `line`, and hand it to the system at once.
 
         Raises:
-            OSError: there is no room, say.
+            OSError: there is no room, say. What was written of it is cut off when the file is opened again.
         """
-        self._file.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
+            self._file.flush()
+        except OSError as problem:
+            raise OSError(f"{self.path}: {problem.strerror}; when there is room, the same command goes on") from None
 
     def _lock(self) -> None:
         try:
@@ -87,10 +93,32 @@ class AnswerFile:
         except BlockingIOError:
             raise ValueError(f"{self.path}: another minillm batch is writing to it") from None
 
+    def _read_answers(self) -> int:
+        """Learn what is answered; returns where the last whole answer ends."""
+        number = end = 0
+        while line := self._file.readline(LONGEST + 1):
+            number += 1
+            if not line.endswith(b"\n"):
+                self._check_torn(number, line)
+                break
+            answered, asked = self._parse(number, line)
+            self.answered[answered] = asked
+            end += len(line)
+        return end
+
+    def _check_torn(self, number: int, line: bytes) -> None:
+        if len(line) > LONGEST or not (line.startswith(BEGINNING) or BEGINNING.startswith(line)):
+            raise self._no_answer(number)
+        try:
+            parse_json(line, "")
+        except ValueError:
+            return  # torn indeed
+        self._parse(number, line)
+
     def _parse(self, number: int, line: bytes) -> tuple[int, Asked]:
         try:
             answer = parse_json(line, "")
-            return int(answer["line"]), (answer["request"], answer["model"], answer["prompt"])
+            return check_whole("line", answer["line"], 1), (answer["request"], answer["model"], answer["prompt"])
         except (ValueError, TypeError, KeyError):
             raise self._no_answer(number) from None
 

@@ -16,7 +16,8 @@ from minillm.loading.chat_template import check_messages
 from minillm.loading.json_file import parse_json, read_ordinary_file
 from minillm.sampling import Sampling
 
-LARGEST = 1_000_000_000  # bytes
+# Parsed, a line can take thirty times the memory of its text, so a few large files would fill any machine.
+LARGEST, MOST_LINES, LONGEST_LINE = 200_000_000, 1_000_000, 4_000_000  # bytes, lines, bytes
 OPTIONS = (
     "max_new_tokens",
     "temperature",
@@ -54,15 +55,18 @@ def read_lines(source: str) -> list[tuple[int, bytes]]:
     """The lines of a file, or of standard input if it is `-`, that are not blank, with their numbers from 1.
 
     Raises:
-        ValueError: more than a gigabyte.
+        ValueError: more than 200 megabytes, or more than a million lines.
         OSError: the file cannot be read, or is no ordinary file.
     """
+    name = "standard input" if source == "-" else source
     if source == "-":
         data = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin is not None else b""
         if len(data) > LARGEST:
-            raise ValueError(f"standard input: more than {LARGEST} bytes; expected at most that many")
+            raise ValueError(f"{name}: more than {LARGEST} bytes; expected at most that many, so split the input")
     else:
         data = read_ordinary_file(Path(source), LARGEST)
+    if data.count(b"\n") > MOST_LINES:
+        raise ValueError(f"{name}: more than {MOST_LINES} lines; expected at most that many, so split the input")
     lines = data.removeprefix(codecs.BOM_UTF8).split(b"\n")
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
@@ -73,9 +77,11 @@ def parse_line(number: int, line: bytes, max_new_tokens: int | None, sampling: S
     Raises:
         ValueError: it is no such object.
     """
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"{len(line)} bytes; expected at most {LONGEST_LINE}")
     values = parse_json(line, "the line")
     if not isinstance(values, dict):
-        raise ValueError(f'expected an object such as {{"prompt": "Hello"}}, found {line.decode()[:40]!r}')
+        raise ValueError(f'expected an object such as {{"prompt": "Hello"}}, found {line.decode().strip()[:40]!r}')
     unknown = sorted(values.keys() - set(KNOWN))
     if unknown:
         raise ValueError(f"unknown name {unknown[0][:40]!r}; expected some of {', '.join(KNOWN)}")

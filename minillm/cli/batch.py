@@ -16,7 +16,7 @@ from minillm.cli.options import (
     prompt_ids,
     sampling_from,
 )
-from minillm.cli.printing import one_line, print_json, safe, seconds_text
+from minillm.cli.printing import counted, one_line, print_json, safe, seconds_text
 
 MOST_SHOWN = 20  # bad lines; the rest are counted
 
@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     problems = Problems(options.prompts)
     lines = list(_parsed(read_lines(options.prompts), problems, options))
     if not lines and not problems.found:
-        raise ValueError(f"{options.prompts}: no line; expected at least one prompt")
+        raise ValueError(f"{problems.source}: no line; expected at least one prompt")
     model = load(options.model, options.backend, options.dtype)
     code = compare(model, lines, problems, options) if options.compare else _answer(model, lines, problems, options)
     return code or (2 if problems.found else 0)
@@ -188,9 +188,9 @@ def _tell(engine: Any, done: Done, problems: Problems, options: argparse.Namespa
             }
         )
         return
-    print(f"{done.now} answers written to {safe(options.out)}; {done.before} were there before")
+    print(f"{counted(done.now, 'answer')} written to {safe(options.out)}; {done.before} were there before")
     if done.now:
-        rate = done.new_tokens / seconds
-        print(f"{done.new_tokens} tokens in {steps} steps and {seconds_text(seconds)}: {rate:.1f} tokens/s")
+        made = f"{counted(done.new_tokens, 'token')} in {counted(steps, 'step')}"
+        print(f"{made} and {seconds_text(seconds)}: {done.new_tokens / seconds:.1f} tokens/s")
     if problems.found:
-        print(f"{len(problems.found)} lines could not be answered")
+        print(f"{counted(len(problems.found), 'line')} could not be answered")

@@ -7,6 +7,12 @@ from rich.table import Table
 
 from minillm.cli.printing import show
 
+HOW_TO_READ = (  # the table of batched decode
+    "engine: its tokens/s in per cent of the loop's.",
+    "step paged, fragmented: how long the loop's step takes with a paged cache, in per cent of its time with a "
+    "contiguous one; in blocks that are all neighbours, and in blocks of which no two are.",
+)
+
 
 def print_record(record: Mapping[str, Any]) -> None:
     """All tables."""
@@ -25,7 +31,7 @@ def print_record(record: Mapping[str, Any]) -> None:
     for curve in record["scaling"]:
         show("", _curve(curve), *_exponents(curve))
     if "batching" in record:
-        show("", _batched_decode(record["batching"]["decode"]), "", *_loads(record["batching"]))
+        show("", _batched_decode(record["batching"]["decode"]), "", *HOW_TO_READ, "", *_loads(record["batching"]))
     if "exact" in record:
         shown = (record["exact"][f"{phase}_times_as_long"]["median"] for phase in ("prefill", "decode"))
         show("exactness takes {:.2f} times as long at prefill, {:.2f} at decode".format(*shown))

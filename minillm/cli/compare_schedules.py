@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minillm.cli.printing import print_json, seconds_text, show
+from minillm.cli.printing import counted, print_json, seconds_text, show
 
 
 def compare(model: Any, lines: list[Any], problems: Any, options: argparse.Namespace) -> int:
@@ -78,7 +78,7 @@ def _print(runs: dict[str, Any], requests: int, same: bool, options: argparse.Na
 
     records = {name: _record(run) for name, run in runs.items()}
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column(f"{requests} requests", overflow="fold")
+    table.add_column(counted(requests, "request"), overflow="fold")
     for name in records:
         table.add_column(name, justify="right", overflow="fold")
     rows: dict[str, Callable[[Any], str]] = {

@@ -59,6 +59,11 @@ def logprob_records(logprobs: list[Any]) -> list[dict[str, Any]]:
     return [{"token": one.token, "logprob": one.logprob, "best": one.best} for one in logprobs]
 
 
+def counted(count: int, noun: str) -> str:
+    """'1 answer', '2 answers'."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def bytes_text(count: int) -> str:
     """1,234,567 as '1.2 MB'; powers of 1000."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

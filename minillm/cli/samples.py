@@ -1,4 +1,4 @@
-"""`minillm generate --n 4`: several answers to one prompt, which is computed once and lies in memory once."""
+"""`minillm generate --n 4`: several answers to one prompt, whose keys and values they share."""
 
 import argparse
 from time import perf_counter
@@ -86,8 +86,11 @@ def _print_table(engine: Any, samples: list[Any], seconds: float) -> None:
 
     tokens, counts, size = sum(len(sample.tokens) for sample in samples), engine.statistics, engine.pool.block_nbytes
     held, unshared = counts.most_held_blocks, counts.most_table_blocks
+    prompt = samples[0].completion.prompt_tokens
+    fed_back = tokens - len(samples)  # all but the last token of each answer
+    run = counts.prefill_tokens + counts.decode_tokens - fed_back
     rows = [
-        ("prompt", f"{samples[0].completion.prompt_tokens} tokens, computed once"),
+        ("prompt", f"{prompt} tokens; {run} were run for all answers, unshared it would be {prompt * len(samples)}"),
         ("new", f"{tokens} tokens in {len(samples)} answers, {counts.steps} steps, {seconds_text(seconds)}"),
         ("together", f"{tokens / seconds:.1f} tokens/s"),
         ("KV cache", f"{bytes_text(held * size)} in {held} blocks; unshared it would be {unshared}"),

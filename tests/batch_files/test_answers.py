@@ -1,10 +1,12 @@
 """AnswerFile: what a killed run leaves is resumed, whatever the moment; anything else is refused and left alone."""
 
 import json
+import resource
+import signal
 
 import pytest
 
-from minillm.batch_files.answers import AnswerFile
+from minillm.batch_files.answers import BEGINNING, AnswerFile
 
 ANSWERS = [
     {"line": n, "request": f"r{n}", "model": "m", "prompt": f"p\n{n}", "text": "é\u2028\x85"} for n in (3, 1, 12)
@@ -60,6 +62,9 @@ def test_a_file_cut_at_any_byte_keeps_its_whole_lines(path, written):
         (b'{"line": 1, "request": "r", "model": "m", "prompt": "p"}\n\n', 2),
         (b'{"line": 1, "request": "r", "model": "m", "prompt": "p"}\nnotes', 2),
         (b"[" * 100_000 + b"\n", 1),
+        (b'{"line": Infinity, "request": "r", "model": "m", "prompt": "p"}\n', 1),
+        (b'{"line": 1, "somebody": "else, who ends no line"}', 1),
+        (b'{"line": 1.5, "request": "r", "model": "m", "prompt": "p"}\n', 1),
     ],
 )  # fmt: skip
 def test_a_file_of_something_else_is_refused_and_left_alone(path, data, line):
@@ -67,6 +72,33 @@ def test_a_file_of_something_else_is_refused_and_left_alone(path, data, line):
     with pytest.raises(ValueError, match=f"answers.jsonl line {line}: expected an answer of minillm batch"):
         AnswerFile(path)
     assert path.read_bytes() == data
+
+
+def test_of_a_line_without_end_only_a_part_is_read(path):
+    with path.open("wb") as file:
+        file.write(BEGINNING)
+        file.truncate(10**12)  # a terabyte of zeros, which take no room
+    with pytest.raises(ValueError, match=r"answers.jsonl line 1: expected an answer"):
+        AnswerFile(path)
+    assert path.stat().st_size == 10**12
+
+
+def test_a_full_disk_is_told_with_the_name_of_the_file(path):
+    """The answer before is whole, what was begun is cut off, and the next run goes on."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(OSError, match=r"answers.jsonl: File too large; .* the same command goes on"):
+            with AnswerFile(path) as file:
+                file.append(ANSWERS[0])
+                resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, limit[1]))
+                file.append(ANSWERS[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert path.read_bytes().endswith(b'\n{"lin')
+    with AnswerFile(path) as file:
+        assert list(file.answered) == [3]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ BAD = {
     "an empty stop": (b'{"prompt": "a", "stop": ""}', "none of them empty"),
     "an id that is a list": (b'{"prompt": "a", "id": []}', "id: expected a text or a whole number"),
     "nested deep": (b"[" * 100_000, "nested too deeply"),
+    "too long": (b'{"prompt": "a"' + b" " * 4_000_000 + b"}", "4000015 bytes; expected at most 4000000"),
 }
 
 
@@ -53,6 +54,14 @@ def test_what_it_does_not_say_holds_for_the_batch():
 def test_blank_lines_are_passed_over_and_counted(tmp_path):
     (tmp_path / "p").write_bytes(b"\xef\xbb\xbfa\r\n\n  \nb\n\nc")
     assert read_lines(str(tmp_path / "p")) == [(1, b"a\r"), (4, b"b"), (6, b"c")]
+
+
+def test_no_more_lines_than_the_memory_can_take(tmp_path):
+    (tmp_path / "p").write_bytes(b"\n" * 1_000_000 + b"a")
+    assert read_lines(str(tmp_path / "p")) == [(1_000_001, b"a")]
+    (tmp_path / "p").write_bytes(b"\n" * 1_000_001)
+    with pytest.raises(ValueError, match="p: more than 1000000 lines; expected at most that many, so split the input"):
+        read_lines(str(tmp_path / "p"))
 
 
 def test_a_device_is_no_file_of_prompts():

@@ -126,6 +126,34 @@ def test_preemption_at_every_length(preemption, length):
     assert request.tokens == alone([1, 2, 3], 13, WARM)
 
 
+class InterruptedCopy(type(MODEL.ops)):
+    """Ctrl-C at the next array that is copied to the device."""
+
+    armed = False
+
+    def array(self, values, dtype=None):
+        if self.armed:
+            self.armed = False
+            raise KeyboardInterrupt
+        return super().array(values, dtype)
+
+
+def test_an_interrupted_swap_in_is_made_again():
+    model = dataclasses.replace(MODEL, ops=InterruptedCopy())
+    engine = Engine(model, block_size=2, num_blocks=8, preemption="swap")
+    requests = [engine.submit([1, 2, 3], 5, WARM) for _ in range(2)]
+    engine.step()
+    for request in reversed(requests):
+        engine.scheduler.preempt(request)
+    model.ops.armed = True
+    with pytest.raises(KeyboardInterrupt):
+        engine.step()
+    assert list(engine.scheduler.waiting) == requests and engine.pool.held  # where it was interrupted
+    engine.run()
+    assert [request.tokens for request in requests] == [alone([1, 2, 3], 5, WARM)] * 2
+    assert engine.pool.held == 0
+
+
 @pytest.mark.parametrize("new_tokens", [1, 2, 3, 5, 6])
 def test_the_last_token_at_a_block_boundary_takes_no_block(new_tokens):
     """Three of the prompt, and all new ones but the last, which is never fed back."""

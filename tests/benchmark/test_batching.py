@@ -102,6 +102,7 @@ def test_bench_shows_batching(folder, capsys, small_loads):
         "loop, tokens/s",
         "step paged",
         "fragmented",
+        "in blocks that are all neighbours",
         "times sooner with continuous",
         "outside forward passes",
     ):

@@ -84,7 +84,7 @@ def test_lines_added_later_are_answered_later(batch, files):
     batch()
     with files[0].open("a") as file:
         file.write('{"prompt": "more"}')
-    assert "1 answers written" in batch().out
+    assert "1 answer written" in batch().out
     assert answers(files[1])[6]["prompt"] == "more"
 
 
@@ -187,7 +187,7 @@ def test_bad_lines_are_told_by_number_and_the_others_answered(finish, model_fold
         assert any(line.startswith(f"minillm: standard input line {number}: ") and reason in line for line in said)
     assert len(said) == 6 and sorted(answers(out)) == [1, 9]
     lines[1] = '{"prompt": "mended"}'
-    assert finish(*command, input="\n".join(lines).encode()).out.startswith("1 answers written")
+    assert finish(*command, input="\n".join(lines).encode()).out.startswith("1 answer written")
     assert sorted(answers(out)) == [1, 2, 9]
 
 
