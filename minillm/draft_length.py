@@ -130,7 +130,7 @@ class AdaptiveLength:
     """
 
     def __init__(self, costs: Costs, free: bool) -> None:
-        """Free guesses have to prove themselves first, others get a chance."""
+        """Free guesses begin as if half were accepted; others as if more, so that they are tried and measured."""
         self.costs, self.watches = costs, free
         self.accepted, self.observed = (1.0, 2.0) if free else FRESH_START  # guesses, the older the less
         self.pause, self.next_pause = 0, FIRST_PAUSE
