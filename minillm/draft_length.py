@@ -11,11 +11,12 @@ from typing import Any, Protocol, runtime_checkable
 
 from minillm.backends.tiles import Tiles
 from minillm.checks import check_whole, shown
-from minillm.drafters import Drafter, ModelDrafter
+from minillm.drafters import PREFILL_CHUNK, Drafter, ModelDrafter
 from minillm.estimate.speculation import best_k, cpu_draft_cost, cpu_verify_cost
 from minillm.model import Model
 
 LONGEST_DRAFT = 15  # 16 rows; beyond that verifying costs in proportion to the rows
+MOST_GUESSES = PREFILL_CHUNK - 1  # a round is a pass no longer than one of the prompt, whose memory is bounded
 FREE_MEMORY, MEMORY = 0.9, 0.95  # what an observation still counts after the next: the last 10 or 20 guesses decide
 FRESH_START = (3.0, 4.0)  # accepted, observed: as if so many guesses had been accepted of so many
 FIRST_PAUSE, LONGEST_PAUSE = 16, 256  # rounds without a draft, after one that did not pay
@@ -110,8 +111,8 @@ class FixedLength:
     watches = False
 
     def __init__(self, k: int) -> None:
-        """At least 1."""
-        self.k = k
+        """At least 1; never more than MOST_GUESSES are made."""
+        self.k = min(k, MOST_GUESSES)
 
     def choose(self) -> int:
         """See DraftLength."""
@@ -129,7 +130,7 @@ class AdaptiveLength:
     """
 
     def __init__(self, costs: Costs, free: bool) -> None:
-        """Free guesses have to prove themselves first, others get a chance."""
+        """Free guesses begin as if half were accepted; others as if more, so that they are tried and measured."""
         self.costs, self.watches = costs, free
         self.accepted, self.observed = (1.0, 2.0) if free else FRESH_START  # guesses, the older the less
         self.pause, self.next_pause = 0, FIRST_PAUSE

@@ -1,9 +1,9 @@
 """Drafters: what guesses the next tokens cheaply, for the model itself to verify (see `speculative.py`).
 
 Three kinds: another, smaller model; the model itself without some of its layers (Draft & Verify, 2309.08168), which
-is a `Model` as well; and no model at all but a look at what followed the same words earlier in the text. Each request
-has a drafter of its own. Beside its guesses a drafter must tell the distribution that it drew each of them from:
-without that, nothing can be corrected.
+is a `Model` as well; and no model at all but a look at what followed the same words earlier in the text. A drafter
+that keeps something belongs to one request. Beside its guesses a drafter must tell the distribution that it drew each
+of them from: without that, nothing can be corrected.
 """
 
 from collections.abc import Sequence
@@ -175,7 +175,7 @@ def check_drafter(model: Model, drafter: Any) -> None:
     if sizes[0] != sizes[1] or not _same_tokens(drafter, model):
         raise ValueError(
             f"{drafter.name} cannot draft for {model.name}: their vocabularies, of {sizes[0]} and {sizes[1]} tokens, "
-            "are not the same; use a draft with the same tokenizer, or PromptLookup()"
+            "are not the same; use a draft with the same tokenizer, or prompt lookup, which goes with any model"
         )
 
 

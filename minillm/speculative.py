@@ -53,16 +53,21 @@ def verify(completion: Completion, draft: Draft, logits: Float[Array, "rows voca
         logits: the target's, after the last token of the sequence and after each guess.
 
     Raises:
-        ValueError: a logit is not a number, or infinite.
+        ValueError: a logit of the first row is not a number, or infinite; nothing has changed then. A later row of
+            that kind ends the round before it: what was accepted counts, and the next round begins there.
     """
-    steps = []
+    steps = list[Step]()
     for place, guess in enumerate(draft.tokens):
+        if steps and not np.isfinite(logits[place]).all():
+            return steps
         # The penalty looks at the tokens so far, accepted guesses among them.
         p = probabilities(logits[place], completion.sampling, completion.sequence)
         token = accept_or_correct(guess, p, draft.probs_of(place, len(p)), completion.generator)
         steps.append(completion.append(token, logits[place], ACCEPTED if token == guess else CORRECTED))
         if token != guess or completion.finish_reason:
             return steps
+    if steps and not np.isfinite(logits[-1]).all():
+        return steps
     return [*steps, completion.add(logits[-1], BONUS if draft.tokens else "")]
 
 
@@ -119,9 +124,10 @@ class Speculation:
 
     def settle(self, completion: Completion, logits: Float[Array, "rows vocab"]) -> list[Step]:
         """Verify the draft; the drafter forgets what was rejected, as the caller's cache must, too."""
-        draft, self.draft = self.draft, None
+        draft = self.draft
         assert draft is not None, "there is nothing to verify"
         steps = verify(completion, draft, logits)
+        self.draft = None
         self.drafter.truncate(len(completion.sequence) - 1)
         accepted = sum(step.origin == ACCEPTED for step in steps)
         self.counts.note(len(draft.tokens), accepted, int(steps[-1].origin == CORRECTED))

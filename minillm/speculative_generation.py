@@ -90,7 +90,8 @@ def speculative_generate(
         model: the model whose output it is.
         drafter: a smaller Model with the same tokens, `skip_layers(model)`, or `PromptLookup()`.
         prompt, max_new_tokens, sampling: as in `generate`.
-        k: guesses in a round; "auto" follows what is accepted and what it costs, and stops where it would lose.
+        k: guesses in a round, of which 511 at most are made; "auto" follows what is accepted and what it costs, and
+            stops where it would lose.
 
     Raises:
         ValueError: a wrong argument, or a draft whose tokens are not the model's.

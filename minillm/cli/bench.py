@@ -8,6 +8,8 @@ from minillm.checks import check_whole
 from minillm.cli.options import add_model_options, check_plot_file
 from minillm.cli.printing import print_json
 
+CONTEXTS, BATCHES = "128,512", "8,32"  # by default
+
 
 def add_parser(commands: Any) -> None:
     """Describe the command."""
@@ -16,8 +18,8 @@ def add_parser(commands: Any) -> None:
     )
     add = parser.add_argument
     add("--against", default="", metavar="PEERS", help="also measure these: transformers,llama.cpp")
-    add("--context", default="128,512", metavar="N,...", help="prompt tokens (default 128,512)")
-    add("--batch", default="8,32", metavar="B,...", help="sequences in batched decode (default 8,32)")
+    add("--context", default=CONTEXTS, metavar="N,...", help="prompt tokens (default 128,512)")
+    add("--batch", default=BATCHES, metavar="B,...", help="sequences in batched decode (default 8,32)")
     add("--new-tokens", type=int, default=32, metavar="N", help="decode steps of each measurement (default 32)")
     add("--rounds", type=int, default=5, metavar="R", help="alternating rounds (default 5)")
     add("--threads", type=int, metavar="N", help="threads of every engine (default: the environment's, or all cores)")
@@ -67,8 +69,8 @@ def run(options: argparse.Namespace) -> int:
 
 def _check_only_speculative(options: argparse.Namespace) -> None:
     """It measures in this process, whose threads are fixed already, and nothing but itself."""
-    others = ("against", "threads", "scaling", "exact", "batching", "plot")
-    given = [name for name in others if getattr(options, name) not in ("", None, False)]
+    others = ("against", "threads", "scaling", "exact", "batching", "plot", "context", "batch")
+    given = [name for name in others if getattr(options, name) not in ("", None, False, CONTEXTS, BATCHES)]
     if given:
         raise ValueError(f"--speculative measures only that; leave --{given[0]} out, or measure it by itself")
 

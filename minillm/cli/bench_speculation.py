@@ -6,6 +6,11 @@ from typing import Any
 
 from minillm.cli.printing import print_json, show
 
+LEGEND = """\
+times plain: measured, how many times as fast as plain decoding; formula: the
+  same by the theory, from a, the costs of a guess and of a pass, and each k
+a: accepted guesses of those that were judged; per round: new tokens
+same: whether the text is that of plain decoding"""
 DRAFTS = {"story": ["story-draft"]}  # drafts that have the same tokens
 
 
@@ -54,3 +59,4 @@ def print_speculation(record: Mapping[str, Any]) -> None:
                 "yes" if case["same_tokens"] else "no",
             )
         show(f"draft: {drafter}, a guess costs {cases[0]['draft_cost']:.2f} steps", table, "")
+    show(LEGEND)

@@ -45,7 +45,7 @@ def _k_from(text: str | None) -> int | str:
     if text is None or text == "auto":
         return "auto"
     if not text.isdecimal() or len(text) > 9:
-        raise ValueError(f"--k is {text[:40]!r}; expected a whole number of at least 1, or auto")
+        raise ValueError(f"--k is {text[:40]!r}; expected a whole number of at least 1 and at most 9 digits, or auto")
     return check_whole("--k", int(text), 1)
 
 
@@ -57,8 +57,8 @@ def speculative_generation(
     from minillm.model import load
     from minillm.speculative_generation import SpeculativeGeneration
 
-    draft = options.draft or "lookup"
-    if draft == "lookup":
+    draft = options.draft
+    if draft is None or draft == "lookup":
         drafter: Any = PromptLookup()
     elif draft == "skip":
         drafter = skip_layers(model)

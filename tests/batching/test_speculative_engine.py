@@ -1,8 +1,11 @@
 """Several requests speculate in one engine step, each as if it were alone."""
 
+import dataclasses
 import sys
 
+import numpy as np
 import pytest
+from bigrams import bigram_model
 from test_checks import MODEL
 from unchecked import run_unchecked
 
@@ -80,6 +83,22 @@ def test_guesses_that_were_rejected_are_never_published():
 
 def chain(entry):
     return ([] if entry.parent is None else chain(entry.parent)) + list(entry.tokens)
+
+
+def test_logits_that_are_no_numbers_lose_nothing_that_was_accepted():
+    """The round ends before them; then every step says so, and the request is as it was, as without speculation."""
+    rows = [[0, 9, 0, 0], [0, 0, 9, 0], [0, 0, 0, 9], [9, 0, 0, 0]]
+    draft = bigram_model(rows)
+    damaged = np.where(np.arange(4) == 2, np.nan, 1.0)[:, None] * np.eye(4)  # after token 2
+    model = dataclasses.replace(draft, embedding=damaged)
+    for drafter in (None, draft):
+        engine, heard = Engine(model, drafter=drafter, k=3), []
+        request = engine.submit([0], 9, ON)
+        for _ in range(3):
+            with pytest.raises(ValueError, match="not all finite numbers"):
+                for event in engine.events():
+                    heard.append(event.step.token)
+        assert heard == request.tokens == [1, 2]
 
 
 def test_a_round_must_fit_into_a_step():

@@ -49,4 +49,5 @@ def test_table(folder, capsys):
     assert bench(folder) == 0
     shown = capsys.readouterr().out
     assert "draft: lookup" in shown and "copying code" in shown
+    assert shown.endswith("same: whether the text is that of plain decoding\n")
     assert max(map(len, shown.splitlines())) <= 80

@@ -59,7 +59,11 @@ def test_colours_only_where_there_are_some(generate, model_folder, monkeypatch):
     ("arguments", "expected"),
     [
         (("--speculative", "--k", "0"), "--k is 0; expected a whole number of at least 1"),
-        (("--speculative", "--k", "many"), "--k is 'many'; expected a whole number of at least 1, or auto"),
+        (
+            ("--speculative", "--k", "many"),
+            "--k is 'many'; expected a whole number of at least 1 and at most 9 digits, or auto",
+        ),
+        (("--speculative", "--k", "9" * 5000), "9999'; expected a whole number of at least 1 and at most 9 digits"),
         (("--speculative", "--k", "-1"), "--k is '-1'; expected a whole number"),
         (("--speculative", "--k", "2.5"), "--k is '2.5'"),
         (("--draft", "lookup"), "--draft is an option of --speculative"),
@@ -67,6 +71,7 @@ def test_colours_only_where_there_are_some(generate, model_folder, monkeypatch):
         (("--speculative", "--no-cache"), "leave --no-cache out"),
         (("--speculative", "--show-phases"), "leave --show-phases out"),
         (("--speculative", "--draft", "no-such-model"), "no-such-model"),
+        (("--speculative", "--draft", ""), "expected a name, a folder"),
         (("--speculative", "--draft", "story"), "cannot draft for"),
     ],
 )

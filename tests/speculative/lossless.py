@@ -49,4 +49,5 @@ def assert_greedy_is_naive(model, drafter, prompt, new_tokens, sampling, k, modu
     shared = {field.name for field in dataclasses.fields(naive)} - {"timings", "kv_cache_bytes"}
     assert {name: getattr(out, name) for name in shared} == {name: getattr(naive, name) for name in shared}
     assert [step.token for step in steps] == naive.tokens
+    assert out.accepted == sum(step.origin == "accepted" for step in steps) <= out.proposed
     return generation

@@ -67,6 +67,16 @@ def transformers_are_lossless(data, config, sampling, k):
     assert_lossless(model, draft, [1, 2, 1], 3, sampling, k)
 
 
+@settings(max_examples=25)
+@given(config=architectures(), seed=st.integers(0, 99), sampling=samplings, k=st.integers(1, 5))
+def a_model_accepts_its_own_guesses(config, seed, sampling, k):
+    """All of them, since p and q are the same: penalty, temperature and filters see the same tokens at each place."""
+    model, _ = random_model(config, seed, "exact")
+    sampling = dataclasses.replace(sampling, seed=seed, ignore_eos=True)
+    out = minillm.speculative_generate(model, model, [1, 2, 1], 12, sampling, k)
+    assert out.accepted == out.proposed > 0
+
+
 def near_copy(config, seed, noise, backend="exact"):
     """The model that this seed gives, with other weights nearby: a draft that is often right."""
     checkpoint, generator = random_checkpoint(config, seed), np.random.default_rng(seed + 1)
@@ -116,13 +126,15 @@ def measured_rounds_are_as_the_theory_says():
     assert abs(sum(accepted) / judged - acceptance) < 4 * error
     tokens = np.array(accepted) + 1
     assert abs(tokens.mean() - tokens_per_round(acceptance, k)) < 4 * tokens.std() / np.sqrt(rounds)
-    counts = generation.speculation.counts
+    counts, failed = generation.speculation.counts, sum(n < k for n in accepted)
     assert (counts.rounds, counts.proposed, counts.accepted) == (rounds, k * rounds, sum(accepted))
+    assert (counts.rejected, counts.lengths) == (failed, {k: rounds})
 
 
 PROPERTIES = [
     bigrams_are_lossless,
     transformers_are_lossless,
+    a_model_accepts_its_own_guesses,
     greedy_text_is_naive,
     measured_rounds_are_as_the_theory_says,
 ]

@@ -9,10 +9,12 @@ from test_checks import MODEL
 
 import minillm
 from minillm import PromptLookup, Sampling
-from minillm.draft_length import FIRST_PAUSE, LONGEST_DRAFT, AdaptiveLength, MeasuredCosts, TableCosts
+from minillm.draft_length import FIRST_PAUSE, LONGEST_DRAFT, MOST_GUESSES, AdaptiveLength, MeasuredCosts, TableCosts
 from minillm.drafters import ModelDrafter
+from minillm.speculative_generation import SpeculativeGeneration
 
 CYCLE = bigram_model([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0], [9.0, 0.0, 0.0]], max_position_embeddings=400)
+LONG = bigram_model([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0], [9.0, 0.0, 0.0]], max_position_embeddings=4000)
 WANDERING = bigram_model([[0.0] * 3] * 3, max_position_embeddings=400)
 
 
@@ -106,6 +108,28 @@ def test_text_that_repeats_itself_takes_few_rounds(temperature, monkeypatch):
 def test_text_that_does_not_is_left_alone():
     out = minillm.speculative_generate(WANDERING, PromptLookup(), [0], 80, Sampling(1.0, seed=1, ignore_eos=True))
     assert out.proposed < 10 and out.rounds > 70
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_draft_model_gets_as_much_as_it_earns(right, monkeypatch):
+    """One that is always right guesses as far as the table allows, and one that never is soon nothing."""
+    monkeypatch.setattr("minillm.draft_length.cpu_draft_cost", lambda draft, target: 0.05)
+    draft = CYCLE if right else bigram_model([[0, 0, 9], [9, 0, 0], [0, 9, 0]], max_position_embeddings=400)
+    generation = SpeculativeGeneration(CYCLE, draft, [0], 150, Sampling(0.1, seed=1, ignore_eos=True))
+    for _ in generation:
+        pass
+    counts = generation.speculation.counts
+    if right:
+        assert counts.accepted == counts.proposed and counts.lengths[LONGEST_DRAFT] >= 5
+    else:
+        assert counts.accepted == 0 and counts.lengths[0] > 120
+
+
+def test_a_huge_k_is_one_pass_of_bounded_length():
+    generation = SpeculativeGeneration(LONG, PromptLookup(), [0, 1, 2] * 300, 1200, Sampling(ignore_eos=True), 10**9)
+    for _ in generation:
+        pass
+    assert set(generation.speculation.counts.lengths) == {MOST_GUESSES, 1199 - 2 * (MOST_GUESSES + 1) - 1}
 
 
 def test_the_clock_never_changes_a_sampled_text(monkeypatch):
