@@ -95,9 +95,9 @@ def _check(options: argparse.Namespace) -> int:
 
 def _check_one(workspace: Any, exercise: Any, worker: Any) -> Any:
     """Check it, and note how it went; an exercise that was not started is no attempt."""
-    from minillm.classroom.checker import check
+    from minillm.classroom.checker import check_apart
 
-    verdict = check(exercise, workspace.source(exercise), worker)
+    verdict = check_apart(exercise, workspace.source(exercise), worker)
     attempts = workspace.progress(exercise).attempts + (verdict.stage != "not started")
     workspace.note(exercise, passed=verdict.passed, attempts=attempts)
     return verdict

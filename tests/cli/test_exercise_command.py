@@ -61,6 +61,14 @@ def test_only_the_first_failure_is_told_in_full(call, folder):
     assert (out.count("What that usually means"), out.count("failed at case")) == (1, 2)
 
 
+@pytest.mark.parametrize("harm", ["np.exp = np.dot = None", "import sys\nsys.stdout.close()"])
+def test_what_one_file_does_to_numpy_or_python_does_not_reach_the_next(call, folder, harm):
+    file = folder / "01_naive_decode.py"
+    file.write_text(f"{file.read_text()}\n{harm}\n")
+    solve(folder, "softmax")
+    assert "03_softmax: passed, 7 cases\n" in call("exercise", "check", "--dir", folder).out
+
+
 def test_hints_come_one_by_one(call, folder):
     shown = [call("exercise", "hint", 5, "--dir", folder).out for _ in range(5)]
     assert [text.count("05_causal_mask, hint") for text in shown] == [1, 2, 3, 4, 4]
