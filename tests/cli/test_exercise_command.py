@@ -128,6 +128,23 @@ def test_a_damaged_note_is_taken_from_its_copy(call, folder, damage):
     assert "damaged" in result.err
 
 
+def test_where_progress_cannot_be_written_one_line_says_so_and_the_answer_is_given(call, folder):
+    """A folder in the file's place cannot be written even by the superuser."""
+    state = folder / ".minillm" / "exercises.json"
+    state.rename(state.with_suffix(".bak"))
+    state.mkdir()
+    said = f"minillm: progress is not kept: {state}: Is a directory\n"
+    solve(folder, "softmax")
+    for arguments, code, shown in (
+        (["check", 3], 0, "03_softmax: passed"),
+        (["check"], 1, "1 of 21 passed"),
+        (["hint", 3], 0, "hint 1 of 4"),
+        (["solution", 3, "--give-up"], 0, "def softmax"),
+    ):
+        result = call("exercise", *arguments, "--dir", folder)
+        assert (result.code, result.err, shown in result.out) == (code, said, True), result
+
+
 def test_files_of_any_editor_are_read(call, folder):
     file = folder / "03_softmax.py"
     file.write_bytes(b"\xef\xbb\xbf" + find_exercise("softmax").solution.replace("\n", "\r\n").encode())
