@@ -87,7 +87,12 @@ def test_an_engine(run_pytest, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [(None, "there is no file"), ("x = 1", "expected make_engine(config, weights)")]
+    ("text", "message"),
+    [
+        (None, "there is no file"),
+        ("x = 1", "expected make_engine(config, weights)"),
+        ("raise SystemExit(0)", "does not load: SystemExit: 0"),
+    ],
 )
 def test_a_wrong_engine_is_one_line(run_pytest, tmp_path, text, message):
     if text:

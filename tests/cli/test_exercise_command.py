@@ -226,5 +226,10 @@ def test_generate_with_the_learners_functions(call, folder):
     assert (result.code, result.err.splitlines()[1:]) == (
         2, ["minillm: 06_attention.py: ZeroDivisionError: division by zero"]
     )  # fmt: skip
+    file = folder / "06_attention.py"
+    for ending in (f"raise SystemExit(0)\n{file.read_text()}", file.read_text().replace("return 1 / 0", "exit(0)")):
+        file.write_text(ending)
+        result = call(*prompt, "--with", folder)
+        assert (result.code, "SystemExit: 0" in result.err) == (2, True)
     call("exercise", "check", "attention", *at)
     assert json.loads(call(*prompt, "--with", folder).out)["tokens"] == expected  # it is ours again
