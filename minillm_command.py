@@ -1,11 +1,14 @@
 """Where the command `minillm` begins: Ctrl-C ends it quietly from here on, while NumPy is still being imported."""
 
+import os
 import sys
 from typing import NoReturn
 
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    if sys.argv[1:2] == ["lesson"]:  # lessons time small products: threads of a busy machine wait for each other
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from minillm.cli.main import run
 

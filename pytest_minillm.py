@@ -112,7 +112,7 @@ class ExerciseItem(ReportedItem):
 
     def runtest(self) -> None:
         """Check it."""
-        from minillm.classroom.checker import check
+        from minillm.classroom.checker import check_apart
         from minillm.classroom.exercise import find_exercise
         from minillm.classroom.report import verdict_text
         from minillm.classroom.worker import Worker
@@ -125,7 +125,7 @@ class ExerciseItem(ReportedItem):
             source = read_source(self.path)
         except (ValueError, OSError) as problem:
             raise Broken(str(problem)) from None
-        verdict = check(find_exercise(self.name), source, stash[WORKER])
+        verdict = check_apart(find_exercise(self.name), source, stash[WORKER])
         if not verdict.passed:
             raise Broken(verdict_text(verdict))
 

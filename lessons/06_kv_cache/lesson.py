@@ -8,6 +8,11 @@
 # The article's section is "KV Cache and Memory".
 
 # %%
+import os
+
+# Before NumPy is imported: threads of a busy machine wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from time import process_time
 
 import numpy as np

@@ -69,6 +69,14 @@ def check(exercise: Exercise, source: str, worker: Worker, seed: int = 0, functi
         return replace(_check_cases(exercise, worker, exercise.cases(seed)), output=worker.output)
 
 
+def check_apart(exercise: Exercise, source: str, worker: Worker) -> Verdict:
+    """Check one of several files: what it did to NumPy or to Python ends with its process, before the next begins."""
+    verdict = check(exercise, source, worker)
+    if source != exercise.stub:
+        worker.close()
+    return verdict
+
+
 def _check_cases(exercise: Exercise, worker: Worker, cases: list[Inputs]) -> Verdict:
     results = []
     for number, inputs in enumerate(cases):

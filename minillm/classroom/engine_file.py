@@ -29,6 +29,7 @@ from hypothesis import strategies as st
 from minillm import reference
 from minillm.arrays import Array
 from minillm.classroom.engine_properties import Engine
+from minillm.cli.printing import one_line
 from minillm.config import ModelConfig, RopeParameters
 
 TOLERANCE = 1e-4
@@ -90,8 +91,9 @@ class EngineUnderTest:
         shown = ", ".join(f"({list(tokens)}, {self._name(cache)})" for tokens, cache in batch)
         pairs = [(list(tokens), cache) for tokens, cache in batch]
         rows = self._call(f"batch([{shown}])", self.engine.batch, pairs)
-        if len(rows) != len(batch):
-            raise AssertionError(self._told(f"batch returned {len(rows)} rows for {len(batch)} sequences"))
+        count = len(rows) if hasattr(rows, "__len__") else "no"
+        if count != len(batch):
+            raise AssertionError(self._told(f"batch returned {count} rows for {len(batch)} sequences"))
         return rows
 
     def truncate(self, cache: Any, length: int) -> None:
@@ -131,7 +133,7 @@ class EngineUnderTest:
         self.calls.append(f"    {shown}")
         try:
             return function(*arguments)
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             raise AssertionError(self._told(f"{type(problem).__name__}: {problem}")) from problem
 
     def _told(self, what: str) -> str:
@@ -156,11 +158,12 @@ def load_engine(file: Path) -> tuple[st.SearchStrategy[Engine], Callable[[str], 
     """
     try:
         found = SimpleNamespace(**runpy.run_path(str(file), run_name="engine"))
-    except Exception as problem:
-        raise ValueError(f"{file} does not load: {type(problem).__name__}: {problem}") from problem
-    tolerance = float(getattr(found, "TOLERANCE", TOLERANCE))
-    engines = _made(found, tolerance) if hasattr(found, "make_engine") else _own(found, file, tolerance)
-    example = found.make_engine(CONFIGS[0], random_weights(CONFIGS[0])) if hasattr(found, "make_engine") else found
+        tolerance = float(getattr(found, "TOLERANCE", TOLERANCE))
+        made = hasattr(found, "make_engine")
+        example = found.make_engine(CONFIGS[0], dict(random_weights(CONFIGS[0]))) if made else found
+    except (Exception, SystemExit) as problem:  # a file that ends pytest, with code 0, would look like a pass
+        raise ValueError(f"{file} does not load: {one_line(f'{type(problem).__name__}: {problem}')}") from problem
+    engines = _made(found, tolerance) if made else _own(found, file, tolerance)
     for name in ("new_cache", "prefill"):
         if not callable(getattr(example, name, None)):
             raise ValueError(f"{file}: there is no {name}; expected at least new_cache and prefill, or a make_engine")
@@ -200,7 +203,7 @@ def _own(found: Any, file: Path, tolerance: float) -> st.SearchStrategy[Engine]:
             return reference.forward(config, weights, tokens)[-1]
 
         return st.builds(lambda: EngineUnderTest(found, config.vocab_size, expected, f"{found.MODEL}:", tolerance))
-    if not isinstance(getattr(found, "VOCAB_SIZE", None), int):
+    if type(size := getattr(found, "VOCAB_SIZE", None)) is not int or size < 1:
         raise ValueError(f"{file}: expected make_engine(config, weights), or the functions themselves and a VOCAB_SIZE")
     return st.builds(lambda: EngineUnderTest(found, found.VOCAB_SIZE, None, "compared with itself:", tolerance))
 

@@ -43,7 +43,7 @@ def _function(workspace: Workspace, exercise: Exercise) -> Callable[..., Any]:
     file = workspace.file(exercise)
     try:
         function = run_source(workspace.source(exercise), str(file)).get(exercise.name)
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         raise ValueError(f"{file} does not load: {type(problem).__name__}: {problem}") from problem
     if not callable(function):
         raise ValueError(f"{file}: there is no function {exercise.name}")
@@ -56,7 +56,7 @@ def _with_its_name(function: Callable[..., Any], file: Path) -> Callable[..., An
     def call(*arguments: Any) -> Any:
         try:
             return function(*arguments)
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             raise ValueError(f"{file.name}: {type(problem).__name__}: {problem}") from problem
 
     return call

@@ -14,6 +14,7 @@ import numpy as np
 SIZES = {name: np.dtype(name).itemsize for name in "float64 float32 float16 int64 int32 int16 int8 uint8 bool".split()}
 SCALARS = {np.dtype(name).type for name in SIZES}
 LENGTH_BYTES = 8
+LONGEST_HEADER = 1 << 22  # bytes; read as JSON, three of them can become a list of sixty
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,11 @@ def unpack(body: bytes) -> Any:
         ValueError: it is not what `pack` makes.
     """
     reader = _Reader(body)
+    length = int.from_bytes(reader.take(LENGTH_BYTES), "little")
+    if length > LONGEST_HEADER:
+        raise ValueError(f"unreadable: a header of more than {LONGEST_HEADER} bytes")
     try:
-        value = reader.value(json.loads(reader.take(int.from_bytes(reader.take(LENGTH_BYTES), "little"))))
+        value = reader.value(json.loads(reader.take(length)))
     except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as problem:
         raise ValueError(f"unreadable: {type(problem).__name__}") from None
     if reader.place != len(body):

@@ -5,23 +5,35 @@ functions cannot be imported. Before the first line of the learner's code it loc
 (PEP 578), which nothing in Python can take off again: no file but the standard library's and NumPy's is opened, no
 process started or signalled, no socket, no ctypes. A forbidden act ends the process at once. PEP 578 itself says that
 a hook is no sandbox: it stops every ordinary way, and what must not leak (expected results, other people's work)
-is never in this process. The lock is for the worker alone, since it holds until the process ends.
+is never in this process. What acts without an event is taken away before. The lock is for the worker alone, since it
+holds until the process ends.
 """
 
+import _imp
+import contextlib
+import importlib
 import os
 import resource
+import signal
 import sys
 from typing import Any
 
 FORBIDDEN_EXIT = 77
 FILE_NAME = "<exercise>"  # how tracebacks call the learner's source; Python looks for it to show a syntax error
-NOT_HERE = ("ctypes", "_ctypes")  # NumPy does without; with it, any memory could be written
 FORBIDDEN_MODULE = "_posixsubprocess"  # with it, processes start without an event
+NOT_HERE = (  # NumPy does without; with them, memory, files and other interpreters are reached without an event
+    "ctypes", "_ctypes", "_ctypes_test", "_testcapi", "_testinternalcapi", "_tkinter", "readline", "_gdbm", "_dbm",
+    "_posixshmem", "_multiprocessing", "_xxsubinterpreters", "_interpreters",
+)  # fmt: skip
+WITHOUT_AN_EVENT = (  # functions that reach other processes, or write files
+    "pidfd_open", "pidfd_send_signal", "setpriority", "sched_setaffinity", "sched_setscheduler", "sched_setparam",
+    "mkfifo", "mknod", "setns", "unshare", "chroot",
+)  # fmt: skip
 FORBIDDEN_EVENTS = (
     "ctypes.", "gc.", "subprocess.", "os.fork", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.startfile",
     "os.kill", "signal.pthread_kill", "socket.", "os.listdrive", "os.scandir", "os.link", "os.symlink", "os.rename",
-    "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.ch", "os.utime", "shutil.", "pty.", "sqlite3.",
-    "cpython.run_", "webbrowser.",
+    "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.ch", "os.utime", "os.setxattr", "shutil.", "pty.",
+    "resource.", "sqlite3.", "cpython.run_", "cpython.PyInterpreterState_New", "webbrowser.",
 )  # fmt: skip
 
 
@@ -50,6 +62,21 @@ def disarm_subprocess() -> None:
     del sys.modules[FORBIDDEN_MODULE]
 
 
+def take_away() -> None:
+    """What no event tells of: some modules, some functions, and the way to make those modules and functions anew."""
+    for name in NOT_HERE:
+        sys.modules[name] = None  # type: ignore[assignment]
+    for name in sys.builtin_module_names:  # they are found here from now on; only a new one would have to be made
+        if name not in (*NOT_HERE, FORBIDDEN_MODULE):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    del _imp.create_builtin
+    for module in (os, sys.modules["posix"], signal, sys.modules["_signal"]):
+        for name in WITHOUT_AN_EVENT:
+            if hasattr(module, name):
+                delattr(module, name)
+
+
 def lock(numpy_folder: str, standard_library: tuple[str, ...], answers: int) -> None:
     """Forbid, from now until the process ends, whatever has nothing to do with arrays."""
     from wire import pack  # type: ignore[import-not-found]
@@ -57,7 +84,8 @@ def lock(numpy_folder: str, standard_library: tuple[str, ...], answers: int) -> 
     # Everything that the hook uses is held here, where the learner's code cannot reach it.
     exact, text, whole, write, leave, any_write = type, str, int, os.write, os._exit, os.O_WRONLY | os.O_RDWR
     source_name = FILE_NAME
-    events, module, starts, inside = FORBIDDEN_EVENTS, FORBIDDEN_MODULE, str.startswith, str.__contains__
+    events, starts, inside, after_dots = FORBIDDEN_EVENTS, str.startswith, str.__contains__, str.rpartition
+    module, not_here = FORBIDDEN_MODULE, NOT_HERE
 
     def may_open(path: Any, flags: Any) -> bool:
         if exact(path) is whole or (exact(path) is text and path == source_name):  # a descriptor, open already; no file
@@ -66,11 +94,18 @@ def lock(numpy_folder: str, standard_library: tuple[str, ...], answers: int) -> 
             return False
         return starts(path, numpy_folder) or (starts(path, standard_library) and not inside(path, "-packages"))
 
+    def may_import(name: Any, file: Any) -> bool:
+        if exact(name) is not text or name == module:
+            return False
+        if file is None:  # it is looked for; what is written in C comes here again, with its file
+            return True
+        return after_dots(name, ".")[2] not in (module, *not_here) and may_open(file, 0)  # a.b is what b makes
+
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             fine = may_open(arguments[0], arguments[2])
         elif event == "import":
-            fine = exact(arguments[0]) is text and arguments[0] != module
+            fine = may_import(arguments[0], arguments[1])
         else:
             fine = not starts(event, events)
         if not fine:
@@ -136,12 +171,18 @@ def serve(requests: int, answers: int) -> None:
         try:
             load = request["do"] == "load"
             answer = exercise.load(**request["with"]) if load else exercise.run(request["with"])
-            sys.stdout.flush()
+            flush()
             frame = pack({"number": request["number"], **answer})
         except BaseException as problem:  # sys.exit() too
             frame = pack({"number": request["number"], **failure(problem)})
         while frame:
             frame = frame[os.write(answers, frame) :]
+
+
+def flush() -> None:
+    """Let what was printed go out; the learner's code may have closed its output, or replaced it."""
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
 
 
 def read(pipe: int, count: int) -> bytes:
@@ -161,8 +202,7 @@ def main() -> None:
     numpy_folder, own_folder = sys.argv[5], os.path.dirname(os.path.abspath(__file__))
     limit_resources(memory_bytes, cpu_seconds)
     standard = [folder for folder in sys.path if os.path.isdir(folder)]  # the archive is rarely there
-    for name in NOT_HERE:
-        sys.modules[name] = None  # type: ignore[assignment]
+    take_away()
     sys.path[:0] = [numpy_folder, own_folder]
     import numpy
     import wire  # noqa: F401  # before the lock

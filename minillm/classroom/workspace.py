@@ -33,7 +33,10 @@ class Workspace:
 
     Attributes:
         folder: where it is.
+        not_kept: why what is known of the learner could not be written; nothing, if it could.
     """
+
+    not_kept = ""
 
     def __init__(self, folder: Path) -> None:
         """An existing one.
@@ -97,10 +100,13 @@ class Workspace:
         return self._all().get(exercise.name, Progress())
 
     def note(self, exercise: Exercise, **changes: Any) -> Progress:
-        """Change some of what is known of it."""
+        """Change some of what is known of it. Where that cannot be written, it is in `not_kept`, and no error."""
         known = self._all()
         known[exercise.name] = Progress(**{**asdict(known.get(exercise.name, Progress())), **changes})
-        _save(self.folder, known)
+        try:
+            _save(self.folder, known)
+        except OSError as problem:
+            self.not_kept = f"{self.folder / STATE}: {problem.strerror}"
         return known[exercise.name]
 
     def _all(self) -> dict[str, Progress]:

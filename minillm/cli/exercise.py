@@ -4,11 +4,12 @@ Exit codes: 0 passed; 1 something failed or is not started; 2 wrong use.
 """
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from minillm.cli.printing import print_json, show, write
+from minillm.cli.printing import print_json, safe, show, write
 
 
 def add_parser(commands: Any) -> None:
@@ -97,12 +98,20 @@ def _check(options: argparse.Namespace) -> int:
 
 def _check_one(workspace: Any, exercise: Any, worker: Any) -> Any:
     """Check it, and note how it went; an exercise that was not started is no attempt."""
-    from minillm.classroom.checker import check
+    from minillm.classroom.checker import check_apart
 
-    verdict = check(exercise, workspace.source(exercise), worker)
+    verdict = check_apart(exercise, workspace.source(exercise), worker)
     attempts = workspace.progress(exercise).attempts + (verdict.stage != "not started")
-    workspace.note(exercise, passed=verdict.passed, attempts=attempts)
+    _note(workspace, exercise, passed=verdict.passed, attempts=attempts)
     return verdict
+
+
+def _note(workspace: Any, exercise: Any, **changes: Any) -> None:
+    """Note it; where that cannot be written, one line says so, once, and the command goes on."""
+    said = workspace.not_kept
+    workspace.note(exercise, **changes)
+    if workspace.not_kept and not said:
+        sys.stderr.write(f"minillm: progress is not kept: {safe(workspace.not_kept)}\n")
 
 
 def _show_verdict(verdicts: list[Any], one: bool) -> None:
@@ -153,7 +162,7 @@ def _hint(options: argparse.Namespace) -> int:
 
     workspace, exercise = _open(options), _find(options)
     level = min(workspace.progress(exercise).hints + 1, len(LEVELS))
-    workspace.note(exercise, hints=level)
+    _note(workspace, exercise, hints=level)
     hints = list(zip(LEVELS, exercise.hints, strict=True))[:level]
     if options.json:
         print_json({"exercise": exercise.label, "level": level, "hints": [hint for _, hint in hints]})
@@ -181,7 +190,7 @@ def _solution(options: argparse.Namespace) -> int:
             raise ValueError(
                 f"{exercise.label} is not passed yet; check it first, or add --give-up to see it all the same"
             )
-        workspace.note(exercise, gave_up=True)
+        _note(workspace, exercise, gave_up=True)
     if options.json:
         print_json({"exercise": exercise.label, "solution": exercise.solution})
     else:

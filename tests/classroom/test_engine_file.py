@@ -107,6 +107,8 @@ def prefill(tokens, cache): return minillm.prefill(model, tokens, cache)
         (OWN.replace("return TABLE[cache].sum(axis=0)", "return TABLE[cache]"), "logits of shape [1, 5]; expected [5]"),
         (OWN.replace("return TABLE", "return 'logits' or TABLE"), "returned str; expected logits [vocab]"),
         (OWN + "def batch(pairs): return [prefill(*pair) for pair in pairs][:1]", "batch returned 1 rows for 2"),
+        (OWN + "def batch(pairs): return 5", "batch returned no rows for 1"),
+        (OWN + "def decode(token, cache): raise SystemExit(0)", "SystemExit: 0"),
         (OWN + "def decode(token, cache): return cache[99]", "IndexError: list index out of range"),
         (OWN.replace("TABLE[cache]", "float('nan') * TABLE[cache]"), "at id 0 nan"),
     ],
@@ -123,6 +125,8 @@ def test_what_is_no_logits_is_told(tmp_path, text, told):
         ("x = 1", "expected make_engine(config, weights), or the functions themselves and a VOCAB_SIZE"),
         ("VOCAB_SIZE = 3\ndef new_cache(): pass", "there is no prefill"),
         ("def make_engine(config, weights): return 3", "there is no new_cache"),
+        ("def make_engine(config, weights): raise RuntimeError('no\\nway')", "does not load: RuntimeError: no way"),
+        ("VOCAB_SIZE = 0\ndef new_cache(): pass\ndef prefill(tokens, cache): pass", "and a VOCAB_SIZE"),
     ],
 )
 def test_a_file_that_is_no_engine_is_one_line(tmp_path, text, message):

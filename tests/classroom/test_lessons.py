@@ -64,6 +64,14 @@ def test_a_lesson_asks_at_least_two_questions_and_draws_a_picture(lesson):
     assert any(f"print({picture}(" in code_of(lesson) for picture in PICTURES)
 
 
+def test_a_lesson_that_takes_times_asks_for_one_thread_before_numpy_is_there(lesson):
+    """With more, the threads of a busy machine wait for each other: 64 tokens took longer than 64 times one."""
+    code = code_of(lesson)
+    if "process_time" in code or "perf_counter" in code:
+        assert code.index('os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")') < code.index("\nimport minillm")
+        assert "numpy" not in code[: code.index("os.environ")]
+
+
 def test_no_answer_is_written_down(lesson):
     """An answer that is a literal could be wrong, and would be read before it is predicted."""
     answers = [node.value for node in ast.walk(ast.parse(code_of(lesson))) if getattr(node, "arg", "") == "answer"]

@@ -53,6 +53,13 @@ def test_passed_failed_and_not_started(run_pytest, folder):
     assert "Traceback" not in out
 
 
+def test_what_one_file_does_to_numpy_does_not_reach_the_next(run_pytest, folder):
+    write_body(folder, "loss_gradient", "np.cos = np.sin = None")
+    solve(folder, "rope")
+    code, out = run_pytest(folder, "-k", "loss_gradient or rope", "-q")
+    assert (code, "1 failed, 1 passed" in out) == (1, True), out
+
+
 def test_a_file_that_is_named_is_checked_and_never_run_here(run_pytest, folder, tmp_path):
     write_body(folder, "softmax", "return scores")
     file = folder / "03_softmax.py"
@@ -80,7 +87,12 @@ def test_an_engine(run_pytest, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [(None, "there is no file"), ("x = 1", "expected make_engine(config, weights)")]
+    ("text", "message"),
+    [
+        (None, "there is no file"),
+        ("x = 1", "expected make_engine(config, weights)"),
+        ("raise SystemExit(0)", "does not load: SystemExit: 0"),
+    ],
 )
 def test_a_wrong_engine_is_one_line(run_pytest, tmp_path, text, message):
     if text:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.classroom.wire import LENGTH_BYTES, SIZES, Other, pack, unpack
+from minillm.classroom.wire import LENGTH_BYTES, LONGEST_HEADER, SIZES, Other, pack, unpack
 
 VALUES = st.recursive(
     st.none()
@@ -73,6 +73,13 @@ def test_garbage_is_refused_or_is_a_value(data):
 def test_headers_that_lie_are_refused(header):
     with pytest.raises(ValueError):
         unpack(len(header).to_bytes(8, "little") + header + bytes(64))
+
+
+def test_a_header_that_would_fill_the_memory_is_refused_unread():
+    header = b'{"list": [' + b"[]," * (LONGEST_HEADER // 3) + b"[]]}"
+    with pytest.raises(ValueError, match="header"):
+        unpack(len(header).to_bytes(8, "little") + header)
+    unpack(body(pack([[]] * (LONGEST_HEADER // 20))))
 
 
 class Liar(np.ndarray):

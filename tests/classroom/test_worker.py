@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 
 import minillm
 from minillm.classroom.worker import ENVIRONMENT, Failed, Limits, Returned, Worker
+from minillm.classroom.worker_process import FORBIDDEN_MODULE, NOT_HERE
 
 FAST = Limits(call_s=0.4, memory_bytes=1 << 30, output_bytes=100_000, result_bytes=1 << 20)
 PACKAGE = os.path.dirname(minillm.__file__)
@@ -35,9 +37,11 @@ def outcome(worker, body):
     "body",
     [
         "return x * 2",
-        "import statistics, random, functools, math\nreturn x * 2",
+        "import statistics, random, functools, math, pdb, numpy.ctypeslib, numpy.testing\nreturn x * 2",
         "np.linalg.norm(x); np.random.default_rng(0); np.fft.fft(x)\nreturn x * 2",
         "os.close(0); os.close(1); os.close(2)\nreturn x * 2",
+        "sys.stdout.close()\nreturn x * 2",
+        "sys.stdout = None\nreturn x * 2",
         "import atexit\natexit.register(lambda: os._exit(0))\nreturn x * 2",
         "np.array_equal = np.allclose = np.testing.assert_allclose = lambda *a, **k: True\nreturn x * 2",
         "return (x * 2).astype('>f8')",
@@ -76,6 +80,12 @@ def test_honest_results_arrive(worker, body):
         "import subprocess\nsubprocess.run(['true'])",
         "import _posixsubprocess",
         "import _imp, importlib.util as u\n_imp.create_dynamic(u.find_spec('_posixsubprocess'))",
+        "import _imp, importlib.util as u, importlib.machinery as m\np = u.find_spec('_posixsubprocess').origin\n"
+        "n = 'a._posixsubprocess'\n_imp.create_dynamic(m.ModuleSpec(n, m.ExtensionFileLoader(n, p), origin=p))",
+        "import _imp, importlib.machinery as m\n"
+        "_imp.create_dynamic(m.ModuleSpec('a', m.ExtensionFileLoader('a', '/tmp/a.so'), origin='/tmp/a.so'))",
+        "import resource\nresource.prlimit(os.getppid(), resource.RLIMIT_NOFILE)",
+        "os.setxattr('/tmp', 'user.x', b'1')",
         "import socket\nsocket.socket()",
         "import gc\ngc.get_objects()",
         "sys.modules['linecache'].open = print\nopen('/etc/passwd')",
@@ -86,6 +96,36 @@ def test_what_has_nothing_to_do_with_arrays_is_forbidden(worker, body):
     assert isinstance(found, Failed), found
     assert found.kind == "forbidden", found
     assert "exercise does not need" in found.message
+
+
+@pytest.mark.parametrize("module", ["_xxsubinterpreters", "_testcapi", "_tkinter", "readline", "_ctypes"])
+def test_what_reaches_around_the_lock_cannot_be_imported(worker, module):
+    """In another interpreter, for example, this one's audit hook does not hold."""
+    assert outcome(worker, f"import {module}").error == "ModuleNotFoundError"
+    again = outcome(worker, f"del sys.modules[{module!r}]\nimport {module}")
+    assert again.kind == "forbidden" or again.error in ("ModuleNotFoundError", "AttributeError"), again
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="Linux has them")
+@pytest.mark.parametrize(
+    "body",
+    [
+        "os.pidfd_open(os.getppid())",
+        "os.setpriority(os.PRIO_PROCESS, os.getppid(), 1)",
+        "os.mknod('/tmp/left-behind')",
+        "import posix\nposix.mkfifo('/tmp/left-behind')",
+        "import _imp, importlib.machinery as m\n_imp.create_builtin(m.ModuleSpec('posix', m.BuiltinImporter))",
+    ],
+)
+def test_functions_without_an_event_are_gone(worker, body):
+    found = outcome(worker, body)
+    assert (found.kind, found.error) == ("raised", "AttributeError"), found
+
+
+def test_every_other_builtin_module_is_still_there(worker):
+    names = [name for name in sys.builtin_module_names if name not in (*NOT_HERE, FORBIDDEN_MODULE)]
+    found = outcome(worker, f"import importlib\nreturn [importlib.import_module(n).__name__ for n in {names}]")
+    assert isinstance(found, Returned), found
 
 
 def test_the_lock_does_not_use_what_can_be_replaced(worker):

@@ -64,6 +64,14 @@ def test_only_the_first_failure_is_told_in_full(call, folder):
     assert (out.count("What that usually means"), out.count("failed at case")) == (1, 2)
 
 
+@pytest.mark.parametrize("harm", ["np.exp = np.dot = None", "import sys\nsys.stdout.close()"])
+def test_what_one_file_does_to_numpy_or_python_does_not_reach_the_next(call, folder, harm):
+    file = folder / "01_naive_decode.py"
+    file.write_text(f"{file.read_text()}\n{harm}\n")
+    solve(folder, "softmax")
+    assert "03_softmax: passed, 7 cases\n" in call("exercise", "check", "--dir", folder).out
+
+
 def test_hints_come_one_by_one(call, folder):
     shown = [call("exercise", "hint", 5, "--dir", folder).out for _ in range(5)]
     assert [text.count("05_causal_mask, hint") for text in shown] == [1, 2, 3, 4, 4]
@@ -121,6 +129,23 @@ def test_a_damaged_note_is_taken_from_its_copy(call, folder, damage):
     result = call("exercise", "status", "--dir", folder)
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert "damaged" in result.err
+
+
+def test_where_progress_cannot_be_written_one_line_says_so_and_the_answer_is_given(call, folder):
+    """A folder in the file's place cannot be written even by the superuser."""
+    state = folder / ".minillm" / "exercises.json"
+    state.rename(state.with_suffix(".bak"))
+    state.mkdir()
+    said = f"minillm: progress is not kept: {state}: Is a directory\n"
+    solve(folder, "softmax")
+    for arguments, code, shown in (
+        (["check", 3], 0, "03_softmax: passed"),
+        (["check"], 1, "1 of 21 passed"),
+        (["hint", 3], 0, "hint 1 of 4"),
+        (["solution", 3, "--give-up"], 0, "def softmax"),
+    ):
+        result = call("exercise", *arguments, "--dir", folder)
+        assert (result.code, result.err, shown in result.out) == (code, said, True), result
 
 
 def test_files_of_any_editor_are_read(call, folder):
@@ -226,5 +251,10 @@ def test_generate_with_the_learners_functions(call, folder):
     assert (result.code, result.err.splitlines()[1:]) == (
         2, ["minillm: 06_attention.py: ZeroDivisionError: division by zero"]
     )  # fmt: skip
+    file = folder / "06_attention.py"
+    for ending in (f"raise SystemExit(0)\n{file.read_text()}", file.read_text().replace("return 1 / 0", "exit(0)")):
+        file.write_text(ending)
+        result = call(*prompt, "--with", folder)
+        assert (result.code, "SystemExit: 0" in result.err) == (2, True)
     call("exercise", "check", "attention", *at)
     assert json.loads(call(*prompt, "--with", folder).out)["tokens"] == expected  # it is ours again

@@ -6,11 +6,13 @@ import os
 import pty
 import re
 import select
+import sys
 import termios
 import time
 
 import pytest
 
+import minillm_command
 from minillm.classroom.lessons import find_lesson
 
 KEYS = "q quit > "
@@ -135,6 +137,17 @@ def test_a_pipe_gets_all_of_it_without_escape_sequences(finish):
         assert cell.source.splitlines()[0] in result.out
     assert max(map(len, result.out.splitlines())) <= 80
     assert result.out == finish("lesson", "what_is_inference", "--no-input").out
+
+
+@pytest.mark.parametrize(("said", "used"), [(None, "1"), ("2", "2")])
+def test_lessons_run_on_one_thread_unless_told_otherwise(monkeypatch, said, used):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", said or "")  # so that it is put back, also where it was not set
+    if said is None:
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    monkeypatch.setattr(sys, "argv", ["minillm", "lesson", "--json"])
+    with pytest.raises(SystemExit):
+        minillm_command.main()
+    assert os.environ["OPENBLAS_NUM_THREADS"] == used
 
 
 def test_a_reader_that_leaves_early_is_no_error(spawn):
