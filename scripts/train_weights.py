@@ -26,7 +26,6 @@ from threading import Event
 from time import perf_counter
 
 import numpy as np
-from corpus.story_words import BOYS, GIRLS
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -37,7 +36,7 @@ from minillm.training.batches import pack
 from minillm.training.export import export
 from minillm.training.optimizer import Schedule
 from minillm.training.parameters import ParameterVector, initialise, llama_config
-from minillm.training.trainer import Trainer, emphasis_loss
+from minillm.training.trainer import Trainer, next_token_loss
 
 CONTEXT, VOCABULARY, BATCH, SEED = 512, 2048, 6, 1
 SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
@@ -46,17 +45,13 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 
 @dataclass(frozen=True)
 class Recipe:
-    """One run: the model, how it is trained, on which file, from which weights, distilled from which model.
-
-    Whose name it is decides whether a story holds together, and names are few of its tokens: so they may weigh more.
-    """
+    """One run: the model, how it is trained, on which file, from which weights, distilled from which model."""
 
     config: ModelConfig
     schedule: Schedule
     corpus: str = "train"
     start: str | None = None
     teacher: str | None = None
-    names_weigh: int = 1
 
 
 STORY = llama_config(VOCABULARY, 192, 512, layers=6, heads=6, kv_heads=2, context=CONTEXT)
@@ -65,10 +60,9 @@ RECIPES = {
     "story-base": Recipe(STORY, Schedule(steps=7000, weight_decay=0.1)),
     "story": Recipe(
         STORY,
-        Schedule(steps=1800, learning_rate=1.5e-3, warmup_steps=50, weight_decay=0.1),
+        Schedule(steps=1000, learning_rate=1.5e-3, warmup_steps=50, weight_decay=0.1),
         corpus="finish",
         start="story-base",
-        names_weigh=6,
     ),
     "story-draft-text": Recipe(DRAFT, Schedule(steps=2000)),  # for comparison only
     "story-draft": Recipe(DRAFT, Schedule(steps=2000), teacher="story"),
@@ -109,33 +103,20 @@ def packed_rows(corpus: Path) -> np.ndarray:
     return np.load(file, allow_pickle=False)
 
 
-def name_tokens() -> np.ndarray:
-    """All tokens that names are written with; at the beginning of a quotation it takes several."""
-    spellings = [before + name for name in GIRLS + BOYS for before in ("", " ")]
-    return np.unique([token for name in spellings for token in tokenizer().encode(name)])
-
-
-def tokenizer() -> Tokenizer:
-    """That of the models, which is trained before them."""
-    return Tokenizer.from_folder(WEIGHTS / "story", None, (0,))
-
-
 def encoded(file: Path) -> Iterator[list[int]]:
     """The token ids of each document of a corpus file."""
     if not file.exists():
         raise SystemExit(f"{file} is missing; make it with: python scripts/make_corpus.py --out {file.parent}")
-    encode = tokenizer().encode
+    tokenizer = Tokenizer.from_folder(WEIGHTS / "story", None, (0,))
     with file.open(encoding="utf-8") as lines:
         for line in lines:
-            yield encode(json.loads(line)["text"])
+            yield tokenizer.encode(json.loads(line)["text"])
 
 
 def train(name: str, work: Path) -> ParameterVector | None:
     """Train one model, from its checkpoint if there is one; None if stopped before the end."""
     recipe, checkpoint = RECIPES[name], work / f"{name}.npz"
-    loss = emphasis_loss(name_tokens(), recipe.names_weigh)
-    if recipe.teacher is not None:
-        loss = distillation_loss(trained(recipe.teacher, work), 0.5)
+    loss = next_token_loss if recipe.teacher is None else distillation_loss(trained(recipe.teacher, work), 0.5)
     parameters = trained(recipe.start, work) if recipe.start else initialise(recipe.config, SEED)
     trainer = Trainer(parameters, recipe.schedule, packed_rows(work / f"{recipe.corpus}.jsonl"), BATCH, loss)
     if checkpoint.exists():

@@ -42,20 +42,6 @@ def next_token_loss(logits: Array, inputs: Array, targets: Array, count: int) ->
     return cross_entropy(logits, targets.ravel(), count)
 
 
-def emphasis_loss(tokens: Int[Array, "n"], times: int) -> Loss:
-    """Cross-entropy with the text, in which these target tokens weigh so many times as much as others.
-
-    The gradient is that of the weighted loss; what is reported stays the plain one, so that runs can be compared.
-    """
-
-    def loss(logits: Array, inputs: Array, targets: Array, count: int) -> tuple[float, Array]:
-        plain, d_logits = next_token_loss(logits, inputs, targets, count)
-        d_logits[np.isin(targets.ravel(), tokens)] *= times
-        return plain, d_logits
-
-    return loss
-
-
 class Trainer:
     """One training run.
 

@@ -5,10 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from minillm.training.losses import IGNORED
 from minillm.training.optimizer import Schedule
 from minillm.training.parameters import check_trainable, initialise, llama_config
-from minillm.training.trainer import Trainer, emphasis_loss, next_token_loss
+from minillm.training.trainer import Trainer
 
 CONFIG = llama_config(16, 16, 24, 2, 4, 2, 32)
 
@@ -42,23 +41,6 @@ def test_a_stopped_and_resumed_run_gives_the_same_bits(tmp_path, stop_after):
     assert np.array_equal(resumed.parameters.vector, whole.parameters.vector)
     assert resumed.losses == whole.losses
     assert [file.name for file in tmp_path.iterdir()] == ["state.npz"]
-
-
-def test_the_gradient_of_the_emphasis_loss_is_that_of_the_weighted_sum():
-    """Tokens 2 and 5 weigh three times as much; one row is padding. Reported is the plain loss."""
-    random = np.random.default_rng(0)
-    logits, targets = random.normal(size=(5, 7)), np.array([[2, 0, 5, IGNORED, 6]])
-    weights = np.array([3, 1, 3, 0, 1])
-
-    def weighted(x):
-        log_probs = x - np.log(np.exp(x).sum(axis=-1, keepdims=True))
-        return -(weights * log_probs[np.arange(5), targets[0]]).sum() / 4
-
-    loss, gradient = emphasis_loss(np.array([2, 5]), 3)(logits.copy(), targets, targets, 4)
-    assert loss == next_token_loss(logits.copy(), targets, targets, 4)[0]
-    step = 1e-6 * np.eye(35).reshape(35, 5, 7)
-    slopes = [(weighted(logits + one) - weighted(logits - one)) / 2e-6 for one in step]
-    np.testing.assert_allclose(gradient.ravel(), slopes, atol=1e-8)
 
 
 def test_shares_of_a_batch_add_up_to_the_whole():
