@@ -46,6 +46,7 @@ MUTANTS = {
         "            tokens.append(draw(probs[-1], generator))\n"
         "            probs[-1] = probabilities(self.model.ops.to_host(logits), Sampling(sampling.temperature), text)",
     ),
+    "q of the first guess at every place": (drafters, "certain[self.tokens[place]]", "certain[self.tokens[0]]"),
     "rejected guesses stay in the target's cache": (
         speculative_generation,
         "cache.truncate(len(answer.sequence) - 1)",
@@ -133,6 +134,6 @@ def prove(module):
             assert (out.rounds, out.proposed, out.accepted) == (2, 6, 6)
     assert_greedy_is_naive(EXACT, EXACT, [1, 2], 4, greedy, 3, module)
     assert_greedy_is_naive(ENDING, ENDING, [1, 2], 9, Sampling(), 3, module)
-    assert_lossless(TARGET, DRAFT, [1, 2, 1], 3, WARM, 2, module)
+    assert_lossless(TARGET, DRAFT, [1, 2, 1], 4, WARM, 2, module)
     assert_lossless(TARGET, DRAFT, [1, 2, 1], 4, FILTERED, 2, module)
-    assert_lossless(TARGET, lookup, [1, 2, 1], 3, WARM, 2, module)
+    assert_lossless(TARGET, lookup, [1, 2, 1], 4, WARM, 2, module)
