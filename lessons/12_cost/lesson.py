@@ -12,6 +12,11 @@
 # Dominates".
 
 # %%
+import os
+
+# Before NumPy is imported: threads of a busy machine wait for each other.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from time import perf_counter
 
 import minillm

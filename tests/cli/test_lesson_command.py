@@ -54,18 +54,18 @@ class Reader:
             shown += os.read(self.terminal, 65536).decode().replace("\r\n", "\n")
         return shown
 
-    def end(self, keys="", tries=60):
-        """What appears until the program ends, and its exit code; the keys are pressed each second until then."""
+    def end(self, keys="", tries=4):
+        """What appears until the program ends, and its exit code; the keys are pressed again if nothing happens."""
         shown = b""
         try:
             for _ in range(tries):
                 self.type(keys)
-                while select.select([self.terminal], [], [], 1)[0]:
+                while select.select([self.terminal], [], [], 20)[0]:
                     shown += os.read(self.terminal, 65536)
         except OSError:  # the terminal is gone with the program
             pass
         os.close(self.terminal)
-        return shown.decode().replace("\r\n", "\n"), self.child.wait(1)
+        return shown.decode().replace("\r\n", "\n"), self.child.wait(60)
 
 
 def test_a_session_key_by_key(spawn, call):

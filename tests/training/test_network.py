@@ -43,7 +43,7 @@ def test_gradients_equal_finite_differences(config, seed, tile):
         rows[1, -2:] = IGNORED
         gradients = loss_and_gradients(parameters, rows)[1]
         for name, tensor in parameters.tensors.items():
-            direction, step = generator.normal(size=tensor.shape), 1e-5
+            direction, step = generator.normal(size=tensor.shape), 1e-6
             losses = []
             for sign in (1, -1):
                 tensor += sign * step * direction
