@@ -110,7 +110,8 @@ def test_a_session_key_by_key(spawn, call):
     assert (first["cell"], first["finished"], first["right_at_first"]) == (QUESTION + 1, False, 0)
     reader = Reader(spawn, "1")
     assert f"Going on with cell {QUESTION + 1}" in reader.read("? ")
-    shown, code = reader.end("\x03")  # Python overlooks a signal that comes just before it waits for input
+    time.sleep(1)  # Python overlooks a signal that comes just before it waits for input
+    shown, code = reader.end("\x03")
     assert code == 130 and "Traceback" not in shown
     assert f"at {QUESTION + 1} of {len(FIRST.cells)}" in call("lesson").out
 
