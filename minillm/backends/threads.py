@@ -43,22 +43,28 @@ def shared_matmul(
     threads, inbox = _waiting_threads()
     count = PARTS * threads
     parts = deque(slice(len(b) * n // count, len(b) * (n + 1) // count) for n in range(count))
-    finished: SimpleQueue[slice] = SimpleQueue()
+    problems: SimpleQueue[Exception | None] = SimpleQueue()  # one entry for each part that is done
     for _ in range(threads - 1):
-        inbox.put((a, b, out, parts, finished))
-    _multiply_parts(a, b, out, parts, finished)
+        inbox.put((a, b, out, parts, problems))
+    _multiply_parts(a, b, out, parts, problems)
     for _ in range(count):
-        finished.get()
+        if problem := problems.get():
+            raise problem
 
 
-def _multiply_parts(a: Array, b: Array, out: Array, parts: deque[slice], finished: "SimpleQueue[slice]") -> None:
+def _multiply_parts(
+    a: Array, b: Array, out: Array, parts: deque[slice], problems: "SimpleQueue[Exception | None]"
+) -> None:
     while True:
         try:
             part = parts.popleft()
         except IndexError:  # all are taken
             return
-        np.matmul(a, b[part], out=out[part])
-        finished.put(part)
+        try:
+            np.matmul(a, b[part], out=out[part])
+            problems.put(None)
+        except Exception as problem:  # no memory, say: whoever waits for the product has to hear of it
+            problems.put(problem)
 
 
 @cache

@@ -61,6 +61,27 @@ def test_threads_share_the_tiles(threads, monkeypatch):
     assert len(names) == int(threads)
 
 
+def test_what_goes_wrong_in_another_thread_is_heard(monkeypatch):
+    """And the threads are there for the next product."""
+    matmul = np.matmul
+
+    def failing_matmul(*arguments, **keywords):
+        if current_thread() is not main_thread():
+            raise MemoryError("no room")
+        time.sleep(0.01)
+        return matmul(*arguments, **keywords)
+
+    monkeypatch.setattr(tiles, "SHARED", 0)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    monkeypatch.setattr(shared, "_waiting_threads", cache(shared._waiting_threads.__wrapped__))
+    x, weight = numbers(5, 9), numbers(9, 40 * WIDTH, seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "matmul", failing_matmul)
+        with pytest.raises(MemoryError, match="no room"):
+            Tiles(weight).multiply(x)
+    np.testing.assert_allclose(Tiles(weight).multiply(x), x @ weight, atol=1e-12)
+
+
 def test_threads_work_in_a_child_process_too():
     """A fork has none of its parent's threads."""
     code = (
