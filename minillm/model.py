@@ -98,7 +98,7 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
 
     ops, kept_as = backend_and_dtype(backend, dtype)
     checkpoint = open_checkpoint(name)
-    kind, itemsize = (dtype, 2) if dtype in ("float16", "bfloat16") else (kept_as.name, kept_as.itemsize)
+    kind, itemsize = ops.stored_weights(dtype)
     needed = itemsize * sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())  # bytes
     too_large = ValueError(
         f"{checkpoint.name}: not enough memory for its weights, {needed / 1e9:.1f} GB as {kind}; use a smaller model"
@@ -122,7 +122,7 @@ def backend_and_dtype(backend: str, dtype: str) -> tuple[Plain, np.dtype[Any]]:
     ops = get_backend(backend)
     if not isinstance(dtype, str) or dtype not in ops.dtypes:
         raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(ops.dtypes)}")
-    return ops, ops.computes_in(dtype)
+    return ops, ops.choose_dtype(dtype)
 
 
 def _memory() -> float:

@@ -72,7 +72,7 @@ def random_model(name: str, dtype: str) -> minillm.Model:
     """Random weights of this shape on the device."""
     config, ops = SHAPES[name], get_backend("cupy")
     tensors = {tensor: RandomTensor(size) for tensor, size in tensor_shapes(config).items()}
-    return build(Checkpoint(f"random {name}", config, tensors, None), ops, ops.computes_in(dtype))
+    return build(Checkpoint(f"random {name}", config, tensors, None), ops, ops.choose_dtype(dtype))
 
 
 def milliseconds(work: Callable[[], Any], rounds: int = 20) -> float:
@@ -105,7 +105,7 @@ def bytes_per_s() -> float:
 def flops_per_s(dtype: str, size: int = 8192) -> float | None:
     """Of a large square product; None without cuBLAS."""
     ops = get_backend("cupy")
-    ops.computes_in(dtype)
+    ops.choose_dtype(dtype)
     if not ops.device.multiplies:
         return None
     x = ops.prepare(ops.device.zeros((size, size), np.float32))

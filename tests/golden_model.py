@@ -44,7 +44,7 @@ def golden_model(backend: str = "exact") -> Model:
         noise = whole_number_noise(int(np.prod(shape)), seed).reshape(shape)
         tensors[name] = ArrayTensor((1 + noise if name.endswith("norm.weight") else noise).astype(np.float32))
     ops = get_backend(backend)
-    return build(Checkpoint("golden", CONFIG, tensors, None), ops, ops.computes_in("float32"))
+    return build(Checkpoint("golden", CONFIG, tensors, None), ops, ops.choose_dtype("float32"))
 
 
 def golden_hash(backend: str = "exact") -> str:

@@ -82,7 +82,7 @@ def random_model(
     """A model, and the same weights as `reference.forward` takes them. "cupy" runs on a device that is none."""
     checkpoint = random_checkpoint(config, seed)
     ops = CuPy(FakeDevice()) if backend == "cupy" and not REAL_DEVICE else get_backend(backend)
-    return build(checkpoint, ops, ops.computes_in(dtype)), dict(weights_by_name(checkpoint))
+    return build(checkpoint, ops, ops.choose_dtype(dtype)), dict(weights_by_name(checkpoint))
 
 
 @st.composite

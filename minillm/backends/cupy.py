@@ -27,6 +27,7 @@ from minillm.ragged_batch import RaggedBatch
 THREADS, WARPS, ROWS, LARGEST_HEAD = 256, 8, 8, 256  # as in kernels.cu
 FEW_ROWS = 32  # so many rows are multiplied by our own kernel; for more cuBLAS is made
 STEPS_KEPT = 64  # shapes of steps that are kept as graphs
+HALVES = ("float16", "bfloat16")  # for weights alone
 TABLE_PADDING = 64  # block tables grow by so many entries, so that most steps have the shape of the one before
 
 
@@ -50,7 +51,7 @@ class CuPy(Plain):
     """Arrays on the device that is given, which is CuPy's own unless a test says otherwise."""
 
     name = "cupy"
-    dtypes = ("float32", "float64", "float16", "bfloat16")
+    dtypes = ("float32", "float64", *HALVES)
 
     def __init__(self, device: Any = None) -> None:
         """Look for a device.
@@ -65,15 +66,19 @@ class CuPy(Plain):
         if not device.multiplies:
             warnings.warn("cuBLAS was not found, so prefill is slow: pip install nvidia-cublas-cu12", stacklevel=4)
         self.device = device
-        self.computes_in("float32")
+        self.choose_dtype("float32")
         self._frequencies: dict[tuple[RopeParameters, int], Array] = {}
         self._messages: dict[tuple[int, ...], Array] = {}  # of each shape, where its numbers lie on the device
         self._steps: dict[tuple[int, ...], Any] = {}  # of each model and shape, the graph; None if it ran just once
 
-    def computes_in(self, dtype: str) -> np.dtype[Any]:
+    def choose_dtype(self, dtype: str) -> np.dtype[Any]:
         """float16 and bfloat16 are for weights alone: activations, sums and caches are float32 then."""
         self.stored, self.real = dtype, np.dtype("float64" if dtype == "float64" else "float32")
         return self.real
+
+    def stored_weights(self, dtype: str) -> tuple[str, int]:
+        """See Plain."""
+        return (dtype, 2) if dtype in HALVES else super().stored_weights(dtype)
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         """On the device; what lies there already is not moved."""
@@ -96,7 +101,7 @@ class CuPy(Plain):
     def prepare(self, weight: Float[Array, "inner out"]) -> Any:
         """`[out, inner]`, as files hold it: a column of the product reads one row, without a gap."""
         weight = weight.T if weight.T.flags.c_contiguous else weight.T.copy()
-        if self.stored not in ("float16", "bfloat16"):
+        if self.stored not in HALVES:
             return weight
         narrow = self.device.empty(weight.shape, np.float16 if self.stored == "float16" else np.uint16)
         self._launch("narrow", weight, narrow, (-(-weight.size // THREADS),), [weight, narrow, weight.size])

@@ -78,7 +78,7 @@ class Exact(Plain):
 
     name = "exact"
 
-    def computes_in(self, dtype: str) -> np.dtype[Any]:
+    def choose_dtype(self, dtype: str) -> np.dtype[Any]:
         """Always float64."""
         return np.dtype(np.float64)
 

@@ -22,9 +22,14 @@ class Plain:
     name = "plain"
     dtypes: tuple[str, ...] = ("float32", "float64")  # that the user may choose from
 
-    def computes_in(self, dtype: str) -> np.dtype[Any]:
-        """The dtype of weights, activations and caches when this one is chosen."""
+    def choose_dtype(self, dtype: str) -> np.dtype[Any]:
+        """Take the user's choice, one of `dtypes`; returns what activations and caches are kept in."""
         return np.dtype(dtype)
+
+    def stored_weights(self, dtype: str) -> tuple[str, int]:
+        """What weights are kept in when this is chosen: its name, and bytes of a number."""
+        chosen = self.choose_dtype(dtype)
+        return chosen.name, chosen.itemsize
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         """Values as an array where this backend computes."""

@@ -31,7 +31,7 @@ ONCE = {"rotation": 1, "embed": 1, "getitem": 1, "rms_norm": 1}  # and the head
 
 def fake(config=ORDINARY, dtype="float64", stored=None, seed=0):
     ops = CuPy(FakeDevice())
-    kept_as = ops.computes_in(stored or dtype)
+    kept_as = ops.choose_dtype(stored or dtype)
     ops.rotation(np.arange(1), config.rope, config.head_dim)  # sends the frequencies, once for each kind of model
     return build(random_checkpoint(config, seed), ops, kept_as)
 

@@ -65,7 +65,7 @@ class CompiledDevice(FakeDevice):
 
 def compiled(libraries, config, dtype, seed=0):
     ops = CuPy(CompiledDevice(libraries))
-    return build(random_checkpoint(config, seed), ops, ops.computes_in(dtype))
+    return build(random_checkpoint(config, seed), ops, ops.choose_dtype(dtype))
 
 
 NARROW = dataclasses.replace(CONFIG, num_hidden_layers=2, sliding_windows=(None, 5), vocab_size=40)
@@ -121,7 +121,7 @@ def test_a_race_is_found(tmp_path, right, wrong):
 def test_products_read_weights_of_every_kind(libraries, stored):
     """Few rows and one, rows of weights that begin at a multiple of 16 bytes and rows that do not."""
     ops, generator = CuPy(CompiledDevice(libraries)), np.random.default_rng(0)
-    ops.computes_in(stored)
+    ops.choose_dtype(stored)
     for rows, inner, outs in ((1, 64, 9), (1, 61, 8), (11, 24, 17), (8, 7, 3)):
         shapes = ((rows, inner), (inner, outs), (outs,))
         x, weight, bias = (generator.normal(size=shape).astype(np.float32) for shape in shapes)
@@ -139,7 +139,7 @@ def test_weights_are_rounded_to_even(libraries, stored, place):
     found = []
     for device in (CompiledDevice(libraries), FakeDevice()):
         ops = CuPy(device)
-        ops.computes_in(stored)
+        ops.choose_dtype(stored)
         found.append(ops.prepare(ops.array(np.array(values, np.float32)[:, None])).numbers.ravel())
     assert np.array_equal(*(numbers.view(np.uint16) for numbers in found))
     assert widen(found[0])[:4].tolist() == [1, 1 + 2 * place, -1 - place, 0]
