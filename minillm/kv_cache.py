@@ -53,7 +53,7 @@ class Cache(Protocol):
     def pieces(self, layer: int, end: int) -> Pieces:
         """Keys and values of the first `end` tokens, in order."""
 
-    def blocks(self) -> "Blocks":
+    def blocks(self) -> Blocks:
         """Where the tokens lie."""
 
     def truncate(self, length: int) -> None:

@@ -19,12 +19,13 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Float, Int
+from minillm.backends.kernels import THREADS
 from minillm.backends.plain import Plain
 from minillm.config import RopeParameters
 from minillm.layers import rope_frequencies
 from minillm.ragged_batch import RaggedBatch
 
-THREADS, WARPS, ROWS, LARGEST_HEAD = 256, 8, 8, 256  # as in kernels.cu
+WARPS, ROWS, LARGEST_HEAD = 8, 8, 256  # as in kernels.cu
 FEW_ROWS = 32  # so many rows are multiplied by our own kernel; for more cuBLAS is made
 STEPS_KEPT = 64  # shapes of steps that are kept as graphs
 HALVES = ("float16", "bfloat16")  # for weights alone

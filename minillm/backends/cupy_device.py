@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array
-from minillm.backends.kernels import source
+from minillm.backends.kernels import THREADS, source
 
 INSTALL = "pip install 'minillm-numpy[gpu]'"
-THREADS = 256  # of a block, as in kernels.cu
 
 
 class OutOfMemory(ValueError, MemoryError):

@@ -6,6 +6,7 @@ A kernel is compiled where it runs, by NVRTC, which needs no device: the tests c
 from functools import cache
 from pathlib import Path
 
+THREADS = 256  # of a block, as in kernels.cu
 REALS = {"float32": "float", "float64": "double"}  # what is computed in: a dtype's name, and C's
 SAME = """typedef real stored;
 __device__ real read(stored x) { return x; }

@@ -16,11 +16,11 @@ from minillm.estimate.claims.ledger import digits, ms
 ROUNDS = 5
 
 
-def medians_s(actions: Sequence[Callable[[], Any]], rounds: int = ROUNDS) -> list[float]:
+def medians_s(actions: Sequence[Callable[[], Any]]) -> list[float]:
     """Seconds of each, the median of several rounds in which they take turns; the first round does not count."""
     from minillm.benchmark.timing import seconds
 
-    times = [[seconds(action) for action in actions] for _ in range(rounds + 1)]
+    times = [[seconds(action) for action in actions] for _ in range(ROUNDS + 1)]
     return [median(row[place] for row in times[1:]) for place in range(len(actions))]
 
 
@@ -66,7 +66,7 @@ def rows() -> list[str]:
 def prefill_line() -> list[str]:
     """prefill-formula: prefill times, and the line through them."""
     model, lengths = _story(), (64, 128, 192, 256)
-    times = medians_s([_prefill(model, tokens) for tokens in lengths], 5)
+    times = medians_s([_prefill(model, tokens) for tokens in lengths])
     slope, start = np.polyfit(lengths, times, 1)
     error = max(abs(start + slope * n - t) / t for n, t in zip(lengths, times, strict=True))
     return [
