@@ -1,5 +1,7 @@
 """Every lesson, exported as a notebook, runs from its first cell to its last (extra `notebook`)."""
 
+import os
+
 import nbclient
 import nbformat
 import pytest
@@ -10,9 +12,12 @@ from minillm.classroom.notebook import export_notebook
 
 @pytest.fixture(scope="module")
 def runner():
-    """One kernel for all, since starting one takes a second."""
+    """One kernel for all, since starting one takes a second.
+
+    It has one BLAS thread, as the lessons that take times ask for: here another lesson has imported NumPy before them.
+    """
     client = nbclient.NotebookClient(nbformat.v4.new_notebook(), timeout=60, kernel_name="python3")
-    with client.setup_kernel():
+    with client.setup_kernel(env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}):
         yield client
 
 
