@@ -3,6 +3,10 @@
 python scripts/lesson_pictures.py --out lessons/pictures
 """
 
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is imported, as the command `minillm lesson` does
+
 import argparse
 import io
 from pathlib import Path
