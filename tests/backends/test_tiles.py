@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from functools import cache
-from threading import current_thread, main_thread
+from threading import Event, current_thread, main_thread
 
 import numpy as np
 import pytest
@@ -43,12 +43,17 @@ def test_groups_of_rows_that_do_not_divide_them(inner):
 
 @pytest.mark.parametrize("threads", ["1", "2", "3"])
 def test_threads_share_the_tiles(threads, monkeypatch):
-    """The others are slower here, so that what is not waited for is missing."""
+    """This one waits until all have begun; the others are slow, so that what is not waited for is missing."""
     names, matmul = set(), np.matmul
 
     def slow_matmul(*arguments, **keywords):
         names.add(current_thread().name)
-        time.sleep(0.001 if current_thread() is main_thread() else 0.02)
+        if current_thread() is not main_thread():
+            time.sleep(0.02)
+        for _ in range(1000):
+            if len(names) == int(threads):
+                break
+            time.sleep(0.01)
         return matmul(*arguments, **keywords)
 
     monkeypatch.setattr(tiles, "SHARED", 0)
@@ -63,12 +68,13 @@ def test_threads_share_the_tiles(threads, monkeypatch):
 
 def test_what_goes_wrong_in_another_thread_is_heard(monkeypatch):
     """And the threads are there for the next product."""
-    matmul = np.matmul
+    matmul, heard = np.matmul, Event()
 
     def failing_matmul(*arguments, **keywords):
         if current_thread() is not main_thread():
+            heard.set()
             raise MemoryError("no room")
-        time.sleep(0.01)
+        heard.wait(10)
         return matmul(*arguments, **keywords)
 
     monkeypatch.setattr(tiles, "SHARED", 0)
