@@ -141,7 +141,8 @@ def greedy_agreement(name: str) -> dict[str, Any]:
 
 def properties() -> dict[str, Any]:
     """The property tests with the real device in place of the one that is none."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *PROPERTIES]
+    # Without the options of the project's own runs, whose plugins may not be there: one process has the device.
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "addopts=", *PROPERTIES]
     environment = os.environ | {"MINILLM_GPU": "1"}
     try:
         done = subprocess.run(
