@@ -35,17 +35,10 @@ class Blocks:
 
 
 @runtime_checkable
-class Cache(Protocol):
-    """What `forward` asks of a cache: contiguous, paged, or of another kind."""
+class LayerCache(Protocol):
+    """What the layers of a forward pass ask of a cache."""
 
-    model: "Model"
     length: int
-
-    def check_room(self, new_tokens: int) -> None:
-        """Raise ValueError, before anything is written, if so many more tokens do not fit."""
-
-    def reserve(self, new_tokens: int) -> None:
-        """Take room for so many more tokens, or raise ValueError; to do so twice changes nothing."""
 
     def write(self, layer: int, k: Array, v: Array) -> None:
         """Lay the keys and values `[new, kv_heads, head_dim]` of new tokens behind those held."""
@@ -55,6 +48,19 @@ class Cache(Protocol):
 
     def blocks(self) -> Blocks:
         """Where the tokens lie."""
+
+
+@runtime_checkable
+class Cache(LayerCache, Protocol):
+    """What `forward` asks of a cache: contiguous, paged, or of another kind."""
+
+    model: "Model"
+
+    def check_room(self, new_tokens: int) -> None:
+        """Raise ValueError, before anything is written, if so many more tokens do not fit."""
+
+    def reserve(self, new_tokens: int) -> None:
+        """Take room for so many more tokens, or raise ValueError; to do so twice changes nothing."""
 
     def truncate(self, length: int) -> None:
         """Forget all tokens from index `length` on, and whatever is reserved for more."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minillm.arrays import Array, Int
-from minillm.kv_cache import Cache
+from minillm.kv_cache import LayerCache
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,10 @@ class RaggedBatch:
     positions: Int[Array, "tokens"]
     wanted: Int[Array, "rows"]
     spans: Sequence[slice]
-    caches: Sequence[Cache]
+    caches: Sequence[LayerCache]
 
 
-def ragged_batch(new_tokens: Sequence[Array], caches: Sequence[Cache], logit_rows: Sequence[int]) -> RaggedBatch:
+def ragged_batch(new_tokens: Sequence[Array], caches: Sequence[LayerCache], logit_rows: Sequence[int]) -> RaggedBatch:
     """Lay the tokens end to end; the last `logit_rows` of each sequence are wanted."""
     ends = np.cumsum([len(tokens) for tokens in new_tokens])
     spans = [slice(int(end) - len(tokens), int(end)) for tokens, end in zip(new_tokens, ends, strict=True)]

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from minillm.arrays import Array, Float, Int
 from minillm.attention import textbook_weights
 from minillm.checks import check_batch, check_layer, check_logit_rows, check_tokens
-from minillm.kv_cache import Cache, KVCache, reserve
+from minillm.kv_cache import Cache, KVCache, LayerCache, reserve
 from minillm.model import LayerWeights, Model
 from minillm.ragged_batch import RaggedBatch, ragged_batch
 
@@ -71,7 +71,7 @@ def transformer_layer(
     x: Float[Array, "tokens dim"],
     rotation: Rotation,
     spans: Sequence[slice],
-    caches: Sequence[Cache],
+    caches: Sequence[LayerCache],
 ) -> Float[Array, "tokens dim"]:
     """Attention, then the MLP, each added to the residual stream."""
     ops, config = model.ops, model.config

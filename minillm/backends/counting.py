@@ -17,6 +17,7 @@ import numpy as np
 from minillm.arrays import Array
 from minillm.attention import Pieces, causal_mask
 from minillm.model import Model
+from minillm.ragged_batch import RaggedBatch
 
 
 @dataclass
@@ -50,7 +51,12 @@ def counted(model: Model) -> tuple[Model, WorkCount]:
     count, ops = WorkCount(), copy(model.ops)
     setattr(ops, "linear", partial(_linear, ops.linear, count, model.dtype.itemsize))  # noqa: B010  # mypy: a method
     setattr(ops, "attention", partial(_attention, ops.attention, count))  # noqa: B010
+    setattr(ops, "run", _at_once)  # noqa: B010  # on several threads, a matrix would be read and counted more than once
     return replace(model, ops=ops), count
+
+
+def _at_once(compute: Callable[..., Array], model: Model, batch: RaggedBatch) -> Array:
+    return compute(model, batch)
 
 
 def _linear(

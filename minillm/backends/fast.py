@@ -15,8 +15,10 @@ from minillm.arrays import Array, Float, Int
 from minillm.attention import Pieces, causal_mask
 from minillm.backends.layout import copy_in_blocks
 from minillm.backends.plain import Plain
+from minillm.backends.side_by_side import side_by_side, worth_sharing
 from minillm.backends.tiles import Tiles, tiles_pay
 from minillm.config import RopeParameters
+from minillm.ragged_batch import RaggedBatch
 
 QUERY_TILE = 64
 TOGETHER = 8  # sequences whose softmax is one
@@ -27,6 +29,10 @@ class Fast(Plain):
     """Weights in the layout that reads fastest; prefill in tiles, so that no square matrix of scores is ever made."""
 
     name = "numpy"
+
+    def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
+        """Many rows are shared out among threads."""
+        return side_by_side(compute, model, batch) if worth_sharing(batch) else compute(model, batch)
 
     def prepare(self, weight: Float[Array, "inner out"]) -> Any:
         """In tiles where the processor is fast with them, else contiguous along the longer axis.
@@ -101,9 +107,10 @@ class Fast(Plain):
         """Sequences with one new token each share the calls of softmax."""
         if len(q) != len(spans) or len(q) == 1:
             return super().attention(q, k, v, spans, caches, layer, window)
-        seen = []
         for row, cache in enumerate(caches):
             cache.write(layer, k[row : row + 1], v[row : row + 1])
+        seen = []
+        for cache in caches:
             pieces = cache.pieces(layer, cache.length + 1)
             seen.append(pieces if window is None else _seen(pieces, cache.length, 1, window))
         return _attend_each(q, seen)

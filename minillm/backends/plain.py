@@ -112,10 +112,14 @@ class Plain:
         layer: int,
         window: int | None,
     ) -> Float[Array, "tokens heads*head_dim"]:
-        """Write each sequence's keys and values to its cache and attend over it. `spans` are its rows in q, k and v."""
-        mixed = []
+        """Write each sequence's keys and values to its cache, then attend over it. `spans` are its rows in q, k and v.
+
+        All are written before any are read, since several of these may be chunks of one sequence.
+        """
         for span, cache in zip(spans, caches, strict=True):
             cache.write(layer, k[span], v[span])
+        mixed = []
+        for span, cache in zip(spans, caches, strict=True):
             end = cache.length + span.stop - span.start
             mixed.append(self.attend(q[span], cache.pieces(layer, end), cache.length, window))
         return np.concatenate(mixed)

@@ -1,4 +1,4 @@
-"""Threads: how many there are to use, and a product that several of them share.
+"""Threads: how many there are to use, work that they do together, and a product that several of them share.
 
 The libraries read their number of threads from the environment when they are imported; minillm reads the same
 variables.
@@ -6,10 +6,10 @@ variables.
 
 import os
 from collections import deque
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any
 
 import numpy as np
 
@@ -32,6 +32,35 @@ def environment_for(threads: int) -> dict[str, str]:
     return os.environ | dict.fromkeys(VARIABLES, str(threads))
 
 
+def thread_count() -> int:
+    """How many threads `shared_matmul` and `run_together` have, this one included."""
+    return _waiting_threads()[0]
+
+
+def run_together(run: Callable[[int], None], count: int) -> None:
+    """run(0), run(1) and so on, each on a thread of its own; at most `thread_count()` of them.
+
+    Raises:
+        the first exception that one of them raised, when all have ended.
+    """
+    _, inbox = _waiting_threads()
+    problems: SimpleQueue[BaseException | None] = SimpleQueue()  # in the order in which they end
+
+    def run_one(number: int) -> None:
+        try:
+            run(number)
+            problems.put(None)
+        except BaseException as problem:
+            problems.put(problem)
+
+    for number in range(1, count):
+        inbox.put(partial(run_one, number))
+    run_one(0)
+    found = [problem for problem in (problems.get() for _ in range(count)) if problem]
+    if found:
+        raise found[0]
+
+
 def shared_matmul(
     a: Float[Array, "*_ n k"], b: Float[Array, "stack *_ k m"], out: Float[Array, "stack *_ n m"]
 ) -> None:
@@ -44,9 +73,10 @@ def shared_matmul(
     count = PARTS * threads
     parts = deque(slice(len(b) * n // count, len(b) * (n + 1) // count) for n in range(count))
     problems: SimpleQueue[Exception | None] = SimpleQueue()  # one entry for each part that is done
+    multiply_parts = partial(_multiply_parts, a, b, out, parts, problems)
     for _ in range(threads - 1):
-        inbox.put((a, b, out, parts, problems))
-    _multiply_parts(a, b, out, parts, problems)
+        inbox.put(multiply_parts)
+    multiply_parts()
     for _ in range(count):
         if problem := problems.get():
             raise problem
@@ -68,13 +98,13 @@ def _multiply_parts(
 
 
 @cache
-def _waiting_threads() -> tuple[int, "SimpleQueue[Any]"]:
-    """How many threads there are, and where all but this one, which start here, wait for a product to share."""
-    threads, inbox = default_threads(), SimpleQueue[Any]()
+def _waiting_threads() -> tuple[int, "SimpleQueue[Callable[[], None]]"]:
+    """How many threads there are, and where all but this one, which start here, wait for something to do."""
+    threads, inbox = default_threads(), SimpleQueue[Callable[[], None]]()
 
     def help_out() -> None:
         while True:
-            _multiply_parts(*inbox.get())
+            inbox.get()()
 
     for number in range(1, threads):
         Thread(target=help_out, name=f"share {number}", daemon=True).start()
