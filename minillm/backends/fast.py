@@ -173,8 +173,9 @@ def _attend_tile(q: Array, pieces: Pieces, start: int, window: int | None) -> Ar
     q = (q * q.dtype.type(head_dim**-0.5)).reshape(queries, kv_heads, group, head_dim)
     q = q.transpose(1, 2, 0, 3).reshape(kv_heads, group * queries, head_dim)
     scores = _join([q @ keys.swapaxes(-1, -2) for keys, _ in pieces])  # [kv_heads, group * queries, keys]
-    hidden = ~causal_mask(queries, scores.shape[-1], start - first_key, window)  # [queries, keys]
-    np.copyto(scores.reshape(kv_heads, group, queries, -1), -np.inf, where=hidden)
+    all_see = start if window is None else 0  # so many keys: those of earlier tiles
+    hidden = ~causal_mask(queries, scores.shape[-1] - all_see, start - first_key - all_see, window)  # [queries, keys]
+    np.copyto(scores.reshape(kv_heads, group, queries, -1)[..., all_see:], -np.inf, where=hidden)
     total = _exponentiate(scores)
     mixed = _mix(scores, pieces, np.matmul)  # [kv_heads, group * queries, head_dim]
     mixed /= total
