@@ -51,7 +51,7 @@ make() {
     mkdir -p "$place/root/usr/lib" && ln -s usr/lib "$place/root/lib"
     unpack "$place/root"
     python_version=$(on_arm -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-    grep -oE '"(numpy|tokenizers|safetensors)>=[^"]*"' pyproject.toml | tr -d '"' > "$place/requirements.txt"
+    grep -oE '"(numpy|tokenizers|safetensors|threadpoolctl)>=[^"]*"' pyproject.toml | tr -d '"' > "$place/requirements.txt"
     "$pip" install --quiet --no-deps --no-compile --only-binary=:all: --python-version "$python_version" \
         --platform manylinux_2_28_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64 \
         --target "$place/wheels" --requirement "$place/requirements.txt"
