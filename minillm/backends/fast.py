@@ -16,12 +16,13 @@ from minillm.attention import Pieces, causal_mask
 from minillm.backends.layout import copy_in_blocks
 from minillm.backends.plain import Plain
 from minillm.backends.side_by_side import side_by_side, worth_sharing
+from minillm.backends.threads import share, thread_count
 from minillm.backends.tiles import Tiles, tiles_pay
 from minillm.config import RopeParameters
 from minillm.ragged_batch import RaggedBatch
 
 QUERY_TILE = 64
-TOGETHER = 8  # sequences whose softmax is one
+TOGETHER = 8  # sequences, at most, whose softmax is one
 FEW_ROWS = range(2, 5)  # with more, one matrix product is faster than a matrix-vector product for each row
 
 
@@ -140,14 +141,19 @@ def _attend_one(q: Array, pieces: Pieces) -> Array:
 def _attend_each(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Pieces]) -> Array:
     """`_attend_one` for one query of each sequence, a few sequences at a time.
 
-    Sequences of about the same length go together, so that little is filled up.
+    Sequences of about the same length go together, so that little is filled up; threads share these groups.
     """
     (sequences, heads, head_dim), kv_heads = q.shape, len(seen[0][0][0])
     q = (q * q.dtype.type(head_dim**-0.5)).reshape(sequences, kv_heads, heads // kv_heads, head_dim)
     lengths = np.array([sum(keys.shape[1] for keys, _ in pieces) for pieces in seen])
-    mixed = np.empty_like(q)
-    for few in np.split(lengths.argsort(), range(TOGETHER, sequences, TOGETHER)):
+    mixed, size = np.empty_like(q), min(TOGETHER, -(-sequences // thread_count()))
+    groups = np.split(lengths.argsort(), range(size, sequences, size))
+
+    def attend_group(number: int) -> None:
+        few = groups[number]
         mixed[few] = _attend_few(q[few], [seen[n] for n in few], lengths[few])
+
+    share(attend_group, len(groups))
     return mixed.reshape(sequences, heads * head_dim)
 
 

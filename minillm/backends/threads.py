@@ -33,7 +33,7 @@ def environment_for(threads: int) -> dict[str, str]:
 
 
 def thread_count() -> int:
-    """How many threads `shared_matmul` and `run_together` have, this one included."""
+    """How many threads there are to share work, this one included."""
     return _waiting_threads()[0]
 
 
@@ -61,40 +61,53 @@ def run_together(run: Callable[[int], None], count: int) -> None:
         raise found[0]
 
 
-def shared_matmul(
-    a: Float[Array, "*_ n k"], b: Float[Array, "stack *_ k m"], out: Float[Array, "stack *_ n m"]
-) -> None:
-    """np.matmul of one matrix with a stack of others, in parts; each thread takes the next part when it is free.
+def share(work: Callable[[int], None], count: int) -> None:
+    """work(0), work(1) and so on, where each thread takes the next when it is free.
 
-    NumPy lets go of Python's lock while it multiplies, so Python's own threads are enough. A sleeping thread takes
-    a while to wake, as long as a part or two of a small product: so there are more parts than threads.
+    NumPy lets go of Python's lock while it computes, so Python's own threads are enough.
+
+    Raises:
+        an exception that one of them raised, when all are done.
     """
     threads, inbox = _waiting_threads()
-    count = PARTS * threads
-    parts = deque(slice(len(b) * n // count, len(b) * (n + 1) // count) for n in range(count))
-    problems: SimpleQueue[Exception | None] = SimpleQueue()  # one entry for each part that is done
-    multiply_parts = partial(_multiply_parts, a, b, out, parts, problems)
-    for _ in range(threads - 1):
-        inbox.put(multiply_parts)
-    multiply_parts()
-    for _ in range(count):
-        if problem := problems.get():
-            raise problem
+    left, problems = deque(range(count)), SimpleQueue[Exception | None]()  # one entry for each that is done
+    take_all = partial(_take_all, work, left, problems)
+    for _ in range(min(threads, count) - 1):
+        inbox.put(take_all)
+    take_all()
+    found = [problem for problem in (problems.get() for _ in range(count)) if problem]
+    if found:
+        raise found[0]
 
 
-def _multiply_parts(
-    a: Array, b: Array, out: Array, parts: deque[slice], problems: "SimpleQueue[Exception | None]"
-) -> None:
+def _take_all(work: Callable[[int], None], left: deque[int], problems: "SimpleQueue[Exception | None]") -> None:
     while True:
         try:
-            part = parts.popleft()
+            number = left.popleft()
         except IndexError:  # all are taken
             return
         try:
-            np.matmul(a, b[part], out=out[part])
+            work(number)
             problems.put(None)
-        except Exception as problem:  # no memory, say: whoever waits for the product has to hear of it
+        except Exception as problem:  # no memory, say: whoever waits for the outcome has to hear of it
             problems.put(problem)
+
+
+def shared_matmul(
+    a: Float[Array, "*_ n k"], b: Float[Array, "stack *_ k m"], out: Float[Array, "stack *_ n m"]
+) -> None:
+    """np.matmul of one matrix with a stack of others, in parts.
+
+    A sleeping thread takes a while to wake, as long as a part or two of a small product: so there are more parts than
+    threads.
+    """
+    count = PARTS * thread_count()
+
+    def multiply(number: int) -> None:
+        part = slice(len(b) * number // count, len(b) * (number + 1) // count)
+        np.matmul(a, b[part], out=out[part])
+
+    share(multiply, count)
 
 
 @cache
