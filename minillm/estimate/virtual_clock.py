@@ -6,6 +6,7 @@ request's arrival and the end of a forward pass. The replicas decide what each p
 """
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -17,7 +18,7 @@ from minillm.arrays import Array, Float
 from minillm.estimate.arrivals import Arrival
 from minillm.estimate.queueing import mean_number_in_system
 from minillm.estimate.serving import Serving, forward_time
-from minillm.estimate.units import Number
+from minillm.estimate.units import Number, doubling
 from minillm.estimate.work import Tokens
 
 Batch = Sequence[tuple[int, int, int]]  # for each sequence: new tokens, cached tokens, rows of logits
@@ -186,9 +187,17 @@ def replicas_needed(
     percentile: Number = 95,
     most: int = 64,
 ) -> int | None:
-    """The fewest replicas whose time to first token keeps to the target at this percentile; None beyond `most`."""
-    for count in range(1, most + 1):
+    """The fewest replicas whose time to first token keeps to the target at this percentile; None beyond `most`.
+
+    More replicas let nobody wait longer, so doubling and then halving finds them in few simulations.
+    """
+
+    def suffice(count: int) -> bool:
         run = simulate_serving([make() for _ in range(count)], arrivals, step_s)
-        if np.percentile(run.ttft_s, percentile) <= target_s:
-            return count
+        return bool(np.percentile(run.ttft_s, percentile) <= target_s)
+
+    for count in doubling(1, most):
+        if suffice(count):
+            fewer = range(count // 2 + 1, count)
+            return fewer.start + bisect_left(fewer, True, key=suffice)
     return None

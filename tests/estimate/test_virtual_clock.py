@@ -118,6 +118,18 @@ def test_replicas_for_a_target():
     assert replicas_needed(engine, arrivals, lambda batch: 0.01 * len(batch), target_s=0.005, most=3) is None
 
 
+def test_replicas_are_found_in_few_simulations():
+    made = []
+
+    def make():
+        made.append(engine())
+        return made[-1]
+
+    arrivals = alike(np.arange(200) / 520, 1, 1)  # 520 a second into a capacity of 100 each
+    assert replicas_needed(make, arrivals, lambda batch: 0.01 * len(batch), target_s=0.011) == 6
+    assert len(made) == 1 + 2 + 4 + 8 + 6 + 5  # one by one it would have been 1 + 2 + ... + 6 = 21: no simulation of 3
+
+
 def test_a_request_that_fits_no_pool_is_refused():
     with pytest.raises(ValueError, match="needs 3 blocks, but the pool has 2"):
         VirtualEngine(2, 16).submit(32, 2)
