@@ -38,7 +38,11 @@ def add_parser(commands: Any) -> None:
     add("--gpus", default="all", metavar="G,...", help="compare: the GPUs (default all)")
     add("--prompt", type=int, default=500, metavar="N", help="tokens of the prompt (default 500)")
     add("--output", type=int, default=100, metavar="N", help="tokens of the answer (default 100)")
-    add("--batch", metavar="B", help="requests at once (default 1); sweep: from..to (1..256); serve: static batches (32)")
+    add(
+        "--batch",
+        metavar="B",
+        help="requests at once (default 1); sweep: from..to (1..256); serve: static batches (32)",
+    )
     add("--dtype", help="of the weights: float16 (default), float32, bfloat16, int8, int4, q8_0, q4_0")
     add("--tp", type=int, default=1, metavar="N", help="GPUs that hold the model together (default 1)")
     add("--rps", type=float, metavar="R", help="requests that arrive each second")

@@ -121,7 +121,8 @@ def _show(record: dict[str, Any], requests: int, options: argparse.Namespace) ->
     table.add_row("requests there", *(f"{run['mean_number']:.1f}" for run in runs))
     table.add_row("rate · latency", *(f"{run['rate_times_latency']:.1f}" for run in runs))
     source = options.trace or f"{options.rps:g} a second"
-    show(f"{options.model} on {record['replicas']} x {record['gpu']}: {counted(requests, 'request')}, {source}", "", table, "",
+    where = f"{options.model} on {record['replicas']} x {record['gpu']}"
+    show(f"{where}: {counted(requests, 'request')}, {source}", "", table, "",
          "Requests there, on average, are the rate times the latency (Little's law).")  # fmt: skip
     growing = [name for name, run in record["schedules"].items() if run["grows"]]
     if growing:
