@@ -89,7 +89,7 @@ class Claim:
         as_it_stands = standing.verdict.value + (f" ({standing.note})" if standing.note else "")
         return replace(found, note=f"with these inputs; as the article has it, {as_it_stands}")
 
-    def _found(self, changed: Mapping[str, Any]) -> Finding:
+    def _found(self, changed: dict[str, Any]) -> Finding:
         try:
             return self.function(**(self.inputs | changed))
         except (ZeroDivisionError, OverflowError, IndexError) as problem:
