@@ -1,6 +1,7 @@
 """Every claim of the ledger: its verdict and figure, that its inputs matter, and that other inputs change verdicts."""
 
 import ast
+from importlib import import_module
 
 import pytest
 from pinned_claims import PINNED
@@ -177,7 +178,8 @@ PLANTED = [
 
 @pytest.mark.parametrize(("id", "name", "broken"), PLANTED, ids=[id for id, _, _ in PLANTED])
 def test_a_broken_engine_shows_in_the_verdict(findings, monkeypatch, id, name, broken):
-    monkeypatch.setattr(name, broken)
+    module, _, function = name.rpartition(".")
+    monkeypatch.setattr(import_module(module), function, broken)  # a name like minillm.prefill is a function, too
     assert CLAIMS[id].judge().verdict is not findings[id].verdict
 
 
