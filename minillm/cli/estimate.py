@@ -139,10 +139,10 @@ def price_from(options: argparse.Namespace) -> float | None:
     return None if options.price is None else check_number("--price", options.price, 0, 1e6)
 
 
-def batch_from(text: str | None, default: int = 1) -> int:
-    """One batch size."""
+def batch_from(text: str | None) -> int:
+    """One batch size; 1 if nothing is said."""
     if text is None:
-        return default
+        return 1
     if not text.strip().isdecimal():
         raise ValueError(f"--batch is {text[:40]!r}; expected a whole number of at least 1")
     return check_whole("--batch", int(text[:20]), 1, MOST_BATCH)

@@ -19,6 +19,7 @@ from minillm.estimate.serving import Serving, most_sequences
 from minillm.estimate.virtual_clock import Replica, ServingRun, replicas_needed, simulate_serving, step_seconds
 
 CHUNK, BLOCK = 256, 16  # tokens in a step of chunked prefill; in a block of the KV cache
+STATIC = 32  # requests in a static batch, where there is room for them
 MOST_BLOCKS = 100_000
 MOST_PROMPT_TOKENS, MOST_NEW_TOKENS = 20_000_000, 2_000_000  # what takes some hundred megabytes, and some minutes
 
@@ -29,7 +30,7 @@ def serve(options: argparse.Namespace) -> None:
     serving = serving_from(options, machine_from(options, config), config)
     arrivals, replicas = _arrivals(options), check_whole("--replicas", options.replicas, 1, 1000)
     target = None if options.target is None else check_number("--target", options.target, 1e-6, 1e6)
-    makers = _schedules(serving, arrivals, batch_from(options.batch, 32))
+    makers = _schedules(serving, arrivals, None if options.batch is None else batch_from(options.batch))
     runs = {name: simulate_serving([make() for _ in range(replicas)], arrivals, step_seconds(serving))
             for name, make in makers.items()}  # fmt: skip
     record: dict[str, Any] = {"model": options.model, "gpu": serving.machine.name, "replicas": replicas,
@@ -75,7 +76,7 @@ def _trace(path: Path) -> list[Arrival]:
             raise ValueError(f"{path} is not text in UTF-8; expected CSV with at_s,prompt,new_tokens") from None
 
 
-def _schedules(serving: Serving, arrivals: list[Arrival], batch: int) -> dict[str, Callable[[], Replica]]:
+def _schedules(serving: Serving, arrivals: list[Arrival], batch: int | None) -> dict[str, Callable[[], Replica]]:
     """What makes a server, by the name of its schedule."""
     longest = max(arrival.prompt + arrival.new_tokens for arrival in arrivals)
     blocks = min(most_sequences(serving, BLOCK), MOST_BLOCKS)
@@ -83,8 +84,12 @@ def _schedules(serving: Serving, arrivals: list[Arrival], batch: int) -> dict[st
         raise ValueError(
             f"a request of {longest} tokens does not fit beside the weights; expected a larger GPU or --tp"
         )
+    most = most_sequences(serving, longest)
+    if batch is not None and batch > most:
+        raise ValueError(f"--batch is {batch}; at most {most} sequences of {longest} tokens fit beside the weights")
+    size = min(STATIC, most) if batch is None else batch
     return {
-        f"static batches of {batch}": lambda: VirtualStaticBatching(batch),
+        f"static batches of {size}": lambda: VirtualStaticBatching(size),
         "continuous, whole prompts": lambda: VirtualEngine(blocks, BLOCK, longest + 1024),
         f"continuous, chunks of {CHUNK}": lambda: VirtualEngine(blocks, BLOCK, CHUNK),
     }

@@ -15,7 +15,7 @@ from minillm.cli.estimate import (
     serving_from,
     workload_from,
 )
-from minillm.cli.printing import print_json, seconds_text, show
+from minillm.cli.printing import print_json, seconds_text, show, terminal_width
 from minillm.config import ModelConfig
 from minillm.estimate.batching import knee
 from minillm.estimate.hardware import Machine, find_gpu, gpu_table
@@ -102,9 +102,9 @@ def _show_lines(report: Report, explain: bool) -> None:
 def bar_lines(parts_s: Mapping[str, int | float]) -> list[str]:
     """Where the time goes: a bar, and what its parts are."""
     total = sum(parts_s.values())
-    ends, bar, reached = 0.0, "", 0
+    ends, bar, reached, width = 0.0, "", 0, min(BAR, terminal_width())
     for fill, seconds in zip(FILLS, parts_s.values(), strict=False):
-        ends += seconds / total * BAR
+        ends += seconds / total * width
         bar, reached = bar + fill * (round(ends) - reached), round(ends)
     legend = [f"{fill} {name} {seconds_text(seconds)} ({seconds / total:.0%})"
               for fill, (name, seconds) in zip(FILLS, parts_s.items(), strict=False)]  # fmt: skip
@@ -156,11 +156,12 @@ def sweep(options: argparse.Namespace) -> None:
         print_json({"model": options.model, "gpu": serving.machine.name, "knee": bend, "points": rows})
         return
     most = max(row["decode_tokens_per_s"] for row in rows)
+    longest = min(30, max(4, terminal_width() - 50))  # columns of a bar; the numbers have the first right to room
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("batch", "tokens/s", "per token", "", ""):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=heading == "")
+        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
     for row in rows:
-        bar = "█" * max(1, round(30 * row["decode_tokens_per_s"] / most))
+        bar = "█" * max(1, round(longest * row["decode_tokens_per_s"] / most))
         note = "" if row["fits"] else f"needs {row['gpus_needed']} GPUs"
         table.add_row(str(row["batch"]), f"{row['decode_tokens_per_s']:,.0f}", seconds_text(row["tpot_s"]), bar, note)
     show(f"{options.model} on {serving.gpus} x {serving.machine.name}: decode at {mean_context(workloads[0]):g} tokens",

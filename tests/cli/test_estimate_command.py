@@ -67,10 +67,24 @@ def test_sweep_shows_the_knee(call, monkeypatch):
     assert [point["batch"] for point in record["points"]] == [3, 6, 12, 20]
 
 
+def test_a_narrow_terminal_takes_room_from_the_bars_and_not_from_the_numbers(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    out = call("estimate", "sweep", "--batch", "64..512").out
+    assert all(number in out for number in (" 64 ", "4,121", "15.5 ms", "6,490", "████"))
+    bars = [line for line in call("estimate").out.splitlines() if line.startswith("█▓")]
+    assert [len(bar) for bar in bars] == [40]
+
+
 def test_a_batch_of_one_is_what_is_asked_for(call):
     record = json.loads(call("estimate", "sweep", "--batch", 1, "--json").out)
     assert [point["batch"] for point in record["points"]] == [1]
     assert "static batches of 1 " in call("estimate", "serve", "--rps", 4, "--requests", 1, "--batch", 1).out
+
+
+def test_a_static_batch_fits_beside_the_weights(call):
+    assert "static batches of 2 " in call("estimate", "serve", "--rps", 4, "--requests", 3, "--gpu", "t4").out
+    refused = call("estimate", "serve", "--rps", 4, "--requests", 3, "--batch", 1000)
+    assert_refused(refused, "--batch is 1000; at most 186 sequences of 600 tokens fit beside the weights")
 
 
 def test_what_is_no_trace_is_one_line(call, tmp_path):
