@@ -45,24 +45,30 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def _arrivals(options: argparse.Namespace) -> list[Arrival]:
-    arrivals = _random(options) if options.trace is None else _trace(Path(options.trace))
-    prompts, answers = (sum(getattr(one, name) for one in arrivals) for name in ("prompt", "new_tokens"))
-    if prompts > MOST_PROMPT_TOKENS or answers > MOST_NEW_TOKENS:
-        raise ValueError(f"{len(arrivals):,} requests have {prompts:,} tokens of prompts and {answers:,} of answers; "
-                         f"expected at most {MOST_PROMPT_TOKENS:,} and {MOST_NEW_TOKENS:,}")  # fmt: skip
-    return arrivals
-
-
-def _random(options: argparse.Namespace) -> list[Arrival]:
+    if options.trace is not None:
+        arrivals = _trace(Path(options.trace))
+        prompts, answers = (sum(getattr(one, name) for one in arrivals) for name in ("prompt", "new_tokens"))
+        _check_tokens(len(arrivals), prompts, answers)
+        return arrivals
     workload = workload_from(options, 1)
     if workload.rps is None:
         raise ValueError("serve needs arrivals; expected --rps R, or --trace FILE")
-    count, burst = (
-        check_whole("--requests", options.requests, 1, 100_000),
-        check_whole("--burst", options.burst, 1, 100_000),
-    )
+    count = check_whole("--requests", options.requests, 1, 100_000)
+    burst = check_whole("--burst", options.burst, 1, 100_000)
+    _check_tokens(count, count * workload.prompt, count * workload.output)
     times = burst_times_s(workload.rps, count, burst, np.random.default_rng(0))
     return alike(times, workload.prompt, workload.output)
+
+
+def _check_tokens(requests: int, prompts: int, answers: int) -> None:
+    """Before hours of work, or more memory than there is.
+
+    Raises:
+        ValueError: too many tokens.
+    """
+    if prompts > MOST_PROMPT_TOKENS or answers > MOST_NEW_TOKENS:
+        raise ValueError(f"{requests:,} requests have {prompts:,} tokens of prompts and {answers:,} of answers; "
+                         f"expected at most {MOST_PROMPT_TOKENS:,} and {MOST_NEW_TOKENS:,}")  # fmt: skip
 
 
 def _trace(path: Path) -> list[Arrival]:
