@@ -33,10 +33,6 @@ class Replica(Protocol):
     def has_work(self) -> bool:
         """Whether a request is not finished yet."""
 
-    @property
-    def unfinished(self) -> int:
-        """How many are not."""
-
     def submit(self, prompt: int, new_tokens: int) -> Any:
         """A new request, of so many tokens."""
 
@@ -127,7 +123,9 @@ class ServingRun:
 
 
 def simulate_serving(replicas: Sequence[Replica], arrivals: Sequence[Arrival], step_s: StepSeconds) -> ServingRun:
-    """Serve all arrivals; each goes to the replica that has the fewest unfinished requests.
+    """Serve all arrivals; each goes to the replica that has the fewest requests, by the clock.
+
+    A replica decides at the beginning of a pass what will be finished after it; until then those requests are there.
 
     Args:
         replicas: the servers, idle.
@@ -137,6 +135,7 @@ def simulate_serving(replicas: Sequence[Replica], arrivals: Sequence[Arrival], s
     run = ServingRun([Record(arrival) for arrival in arrivals], len(replicas))
     ends: list[tuple[float, int, Any]] = []  # passes that are being made: end, replica, outcome; a heap
     busy: set[int] = set()
+    inside = [0] * len(replicas)  # requests of each that are not answered yet
 
     def begin(number: int, now: float) -> None:
         if number in busy or not replicas[number].has_work:
@@ -150,6 +149,7 @@ def simulate_serving(replicas: Sequence[Replica], arrivals: Sequence[Arrival], s
     def end() -> None:
         now, number, outcome = heapq.heappop(ends)
         busy.remove(number)
+        inside[number] -= len(outcome.finished)
         _record(run, outcome, now)
         begin(number, now)
 
@@ -157,8 +157,10 @@ def simulate_serving(replicas: Sequence[Replica], arrivals: Sequence[Arrival], s
         while ends and ends[0][0] <= now:
             end()
         for record in together:
-            chosen = min(replicas, key=lambda replica: replica.unfinished)
-            run.waiting[id(chosen.submit(record.arrival.prompt, record.arrival.new_tokens))] = record
+            chosen = inside.index(min(inside))
+            inside[chosen] += 1
+            request = replicas[chosen].submit(record.arrival.prompt, record.arrival.new_tokens)
+            run.waiting[id(request)] = record
         for number in range(len(replicas)):
             begin(number, now)
     while ends:

@@ -125,9 +125,16 @@ def test_replicas_are_found_in_few_simulations():
         made.append(engine())
         return made[-1]
 
-    arrivals = alike(np.arange(200) / 520, 1, 1)  # 520 a second into a capacity of 100 each
-    assert replicas_needed(make, arrivals, lambda batch: 0.01 * len(batch), target_s=0.011) == 6
-    assert len(made) == 1 + 2 + 4 + 8 + 6 + 5  # one by one it would have been 1 + 2 + ... + 6 = 21: no simulation of 3
+    arrivals = alike(np.arange(400) / 1950, 1, 1)  # 1,950 a second into a capacity of 100 each
+    assert replicas_needed(make, arrivals, lambda batch: 0.01 * len(batch), target_s=0.011) == 20
+    assert len(made) == sum((1, 2, 4, 8, 16, 32, 24, 20, 18, 19))  # of each simulation; one by one there would be 210
+
+
+def test_nobody_waits_while_a_replica_is_idle():
+    """One token each, 0.01 s each, another every 0.004 s: with three replicas one is always free."""
+    arrivals = alike(np.arange(50) * 0.004, 1, 1)
+    run = simulate_serving([engine() for _ in range(3)], arrivals, lambda batch: 0.01 * len(batch))
+    assert run.ttft_s == pytest.approx(0.01)
 
 
 def test_a_request_that_fits_no_pool_is_refused():
