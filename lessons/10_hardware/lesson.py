@@ -255,7 +255,7 @@ claim(
 )
 claim(
     "weights-70b-200b",
-    "70B parameter model: ~140GB; 200B parameter model: ~400GB",
+    "70B parameter model: ~140GB ... 200B parameter model: ~400GB",
     "true",
     f"Llama 2 70B has {weights_bytes(seventy) / GB:.1f} GB.",
 )

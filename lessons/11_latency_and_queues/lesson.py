@@ -379,7 +379,7 @@ claim(
 )
 claim(
     "prefill-50-h100",
-    "Prefill: ~50ms (on H100), a 50-token query",
+    "a 50-token query ... Prefill: ~50ms (on H100)",
     "imprecise",
     f"reading the weights takes {1e3 * fifty.memory_s:.1f} ms, arithmetic "
     f"{1e3 * fifty.compute_s:.1f}: the rest would be overhead.",

@@ -78,11 +78,6 @@ class VirtualEngine:
         """Whether a request is not finished yet."""
         return bool(self.scheduler.running or self.scheduler.waiting)
 
-    @property
-    def unfinished(self) -> int:
-        """How many requests are not finished yet."""
-        return len(self.scheduler.running) + len(self.scheduler.waiting)
-
     def submit(self, prompt: Sequence[int] | int, new_tokens: int) -> PagedRequest:
         """A new request. A number instead of a prompt stands for so many tokens that no other prompt begins with.
 
@@ -131,11 +126,6 @@ class VirtualStaticBatching:
     def has_work(self) -> bool:
         """Whether a request is not answered yet."""
         return bool(self.running or self.waiting)
-
-    @property
-    def unfinished(self) -> int:
-        """How many requests are not answered yet."""
-        return len(self.running) + len(self.waiting)
 
     def submit(self, prompt: int, new_tokens: int) -> PretendedCompletion:
         """A new request of so many tokens."""

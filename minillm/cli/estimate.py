@@ -34,11 +34,15 @@ def add_parser(commands: Any) -> None:
         help="one (default), compare (GPUs), sweep (batches) or serve (requests that arrive)",
     )
     add("--model", default="llama-2-7b", help="a name, a folder, a config.json, a .gguf file, or hf:org/name")
-    add("--gpu", default="a100", help="a GPU of the table, or this-machine, which is measured (default a100)")
+    add("--gpu", help="a GPU of the table, or this-machine, which is measured (default a100); for several, see --gpus")
     add("--gpus", default="all", metavar="G,...", help="compare: the GPUs (default all)")
     add("--prompt", type=int, default=500, metavar="N", help="tokens of the prompt (default 500)")
     add("--output", type=int, default=100, metavar="N", help="tokens of the answer (default 100)")
-    add("--batch", default="1", metavar="B", help="requests at once (default 1); sweep: from..to, such as 1..256")
+    add(
+        "--batch",
+        metavar="B",
+        help="requests at once (default 1); sweep: from..to (1..256); serve: static batches (32)",
+    )
     add("--dtype", help="of the weights: float16 (default), float32, bfloat16, int8, int4, q8_0, q4_0")
     add("--tp", type=int, default=1, metavar="N", help="GPUs that hold the model together (default 1)")
     add("--rps", type=float, metavar="R", help="requests that arrive each second")
@@ -69,22 +73,27 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-BELONG = {  # options of one view, and the values that mean that they were not given
+BELONG = {  # options of some views, and the values that mean that they were not given
     "plot": ("one", None), "explain": ("one", False), "gpus": ("compare", "all"), "trace": ("serve", None),
     "target": ("serve", None), "burst": ("serve", 1), "replicas": ("serve", 1), "requests": ("serve", 300),
+    "gpu": ("one sweep serve", None), "rps": ("one serve", None), "price": ("one compare", None),
 }  # fmt: skip
+IN_A_TRACE = {"rps": None, "requests": 300, "burst": 1, "prompt": 500, "output": 100}  # and when they were not given
 
 
 def _check_belongs(options: argparse.Namespace) -> None:
     """Nothing is ignored in silence.
 
     Raises:
-        ValueError: an option belongs to another view.
+        ValueError: an option belongs to other views, or says what a trace says.
     """
-    for name, (view, absent) in BELONG.items():
-        if getattr(options, name) != absent and options.view != view:
-            where = "`minillm estimate`" if view == "one" else f"`minillm estimate {view}`"
+    for name, (views, absent) in BELONG.items():
+        if getattr(options, name) != absent and options.view not in views.split():
+            where = " and ".join(f"`minillm estimate {view}`".replace(" one", "") for view in views.split())
             raise ValueError(f"--{name} belongs to {where}; leave it out of {options.view!r}")
+    for name, absent in IN_A_TRACE.items():
+        if options.trace is not None and getattr(options, name) != absent:
+            raise ValueError(f"--{name} says what the trace says already; leave it out beside --trace")
 
 
 def serving_from(options: argparse.Namespace, machine: "Machine", config: "ModelConfig") -> "Serving":
@@ -96,7 +105,8 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
     from minillm.estimate.memory import find_format
     from minillm.estimate.serving import Serving
 
-    dtype = options.dtype or ("float32" if machine.name == "this-machine" else "float16")
+    usual = "float32" if machine.name == "this-machine" else "float16"
+    dtype = usual if options.dtype is None else options.dtype
     gpus = check_whole("--tp", options.tp, 1, MOST_GPUS)
     if gpus > 1 and not machine.link_bytes_per_s:
         raise ValueError(f"--tp is {gpus}, but {machine.name} has no link to others; expected 1")
@@ -129,8 +139,10 @@ def price_from(options: argparse.Namespace) -> float | None:
     return None if options.price is None else check_number("--price", options.price, 0, 1e6)
 
 
-def batch_from(text: str) -> int:
-    """One batch size."""
+def batch_from(text: str | None) -> int:
+    """One batch size; 1 if nothing is said."""
+    if text is None:
+        return 1
     if not text.strip().isdecimal():
         raise ValueError(f"--batch is {text[:40]!r}; expected a whole number of at least 1")
     return check_whole("--batch", int(text[:20]), 1, MOST_BATCH)

@@ -12,23 +12,25 @@ from rich.table import Table
 from minillm.batching.virtual_engine import VirtualEngine, VirtualStaticBatching
 from minillm.checks import check_whole
 from minillm.cli.estimate import batch_from, check_number, config_from, serving_from, workload_from
-from minillm.cli.estimate_views import find_gpu_or_measure
-from minillm.cli.printing import print_json, seconds_text, show
+from minillm.cli.estimate_views import machine_from
+from minillm.cli.printing import counted, print_json, seconds_text, show
 from minillm.estimate.arrivals import Arrival, alike, burst_times_s, read_trace
 from minillm.estimate.serving import Serving, most_sequences
 from minillm.estimate.virtual_clock import Replica, ServingRun, replicas_needed, simulate_serving, step_seconds
 
 CHUNK, BLOCK = 256, 16  # tokens in a step of chunked prefill; in a block of the KV cache
+STATIC = 32  # requests in a static batch, where there is room for them
 MOST_BLOCKS = 100_000
+MOST_PROMPT_TOKENS, MOST_NEW_TOKENS = 20_000_000, 2_000_000  # what takes some hundred megabytes, and some minutes
 
 
 def serve(options: argparse.Namespace) -> None:
     """Simulate and print."""
     config = config_from(options.model)
-    serving = serving_from(options, find_gpu_or_measure(options.gpu, options, config), config)
+    serving = serving_from(options, machine_from(options, config), config)
     arrivals, replicas = _arrivals(options), check_whole("--replicas", options.replicas, 1, 1000)
     target = None if options.target is None else check_number("--target", options.target, 1e-6, 1e6)
-    makers = _schedules(serving, arrivals, batch_from(options.batch))
+    makers = _schedules(serving, arrivals, None if options.batch is None else batch_from(options.batch))
     runs = {name: simulate_serving([make() for _ in range(replicas)], arrivals, step_seconds(serving))
             for name, make in makers.items()}  # fmt: skip
     record: dict[str, Any] = {"model": options.model, "gpu": serving.machine.name, "replicas": replicas,
@@ -44,16 +46,29 @@ def serve(options: argparse.Namespace) -> None:
 
 def _arrivals(options: argparse.Namespace) -> list[Arrival]:
     if options.trace is not None:
-        return _trace(Path(options.trace))
+        arrivals = _trace(Path(options.trace))
+        prompts, answers = (sum(getattr(one, name) for one in arrivals) for name in ("prompt", "new_tokens"))
+        _check_tokens(len(arrivals), prompts, answers)
+        return arrivals
     workload = workload_from(options, 1)
     if workload.rps is None:
         raise ValueError("serve needs arrivals; expected --rps R, or --trace FILE")
-    count, burst = (
-        check_whole("--requests", options.requests, 1, 100_000),
-        check_whole("--burst", options.burst, 1, 100_000),
-    )
+    count = check_whole("--requests", options.requests, 1, 100_000)
+    burst = check_whole("--burst", options.burst, 1, 100_000)
+    _check_tokens(count, count * workload.prompt, count * workload.output)
     times = burst_times_s(workload.rps, count, burst, np.random.default_rng(0))
     return alike(times, workload.prompt, workload.output)
+
+
+def _check_tokens(requests: int, prompts: int, answers: int) -> None:
+    """Before hours of work, or more memory than there is.
+
+    Raises:
+        ValueError: too many tokens.
+    """
+    if prompts > MOST_PROMPT_TOKENS or answers > MOST_NEW_TOKENS:
+        raise ValueError(f"{requests:,} requests have {prompts:,} tokens of prompts and {answers:,} of answers; "
+                         f"expected at most {MOST_PROMPT_TOKENS:,} and {MOST_NEW_TOKENS:,}")  # fmt: skip
 
 
 def _trace(path: Path) -> list[Arrival]:
@@ -67,7 +82,7 @@ def _trace(path: Path) -> list[Arrival]:
             raise ValueError(f"{path} is not text in UTF-8; expected CSV with at_s,prompt,new_tokens") from None
 
 
-def _schedules(serving: Serving, arrivals: list[Arrival], batch: int) -> dict[str, Callable[[], Replica]]:
+def _schedules(serving: Serving, arrivals: list[Arrival], batch: int | None) -> dict[str, Callable[[], Replica]]:
     """What makes a server, by the name of its schedule."""
     longest = max(arrival.prompt + arrival.new_tokens for arrival in arrivals)
     blocks = min(most_sequences(serving, BLOCK), MOST_BLOCKS)
@@ -75,7 +90,10 @@ def _schedules(serving: Serving, arrivals: list[Arrival], batch: int) -> dict[st
         raise ValueError(
             f"a request of {longest} tokens does not fit beside the weights; expected a larger GPU or --tp"
         )
-    size = batch if batch > 1 else 32
+    most = most_sequences(serving, longest)
+    if batch is not None and batch > most:
+        raise ValueError(f"--batch is {batch}; at most {most} sequences of {longest} tokens fit beside the weights")
+    size = min(STATIC, most) if batch is None else batch
     return {
         f"static batches of {size}": lambda: VirtualStaticBatching(size),
         "continuous, whole prompts": lambda: VirtualEngine(blocks, BLOCK, longest + 1024),
@@ -114,12 +132,15 @@ def _show(record: dict[str, Any], requests: int, options: argparse.Namespace) ->
     table.add_row("requests there", *(f"{run['mean_number']:.1f}" for run in runs))
     table.add_row("rate · latency", *(f"{run['rate_times_latency']:.1f}" for run in runs))
     source = options.trace or f"{options.rps:g} a second"
-    show(f"{options.model} on {record['replicas']} x {record['gpu']}: {requests} requests, {source}", "", table, "",
+    where = f"{options.model} on {record['replicas']} x {record['gpu']}"
+    show(f"{where}: {counted(requests, 'request')}, {source}", "", table, "",
          "Requests there, on average, are the rate times the latency (Little's law).")  # fmt: skip
     growing = [name for name, run in record["schedules"].items() if run["grows"]]
     if growing:
         show(f"No steady state: the wait still grows at the end ({'; '.join(growing)}).")
     if options.target is not None:
         needed = record["replicas_needed"]
-        answer = f"{needed} replicas keep" if needed else "Not even 64 replicas keep"
+        answer = "Not even 64 replicas keep"
+        if needed:
+            answer = f"{counted(needed, 'replica')} keep{'s' * (needed == 1)}"
         show(f"{answer} 95% of first tokens below {options.target:g} s (continuous, chunks of {CHUNK}).")

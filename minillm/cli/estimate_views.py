@@ -15,7 +15,8 @@ from minillm.cli.estimate import (
     serving_from,
     workload_from,
 )
-from minillm.cli.printing import print_json, seconds_text, show
+from minillm.cli.printing import print_json, seconds_text, show, terminal_width
+from minillm.config import ModelConfig
 from minillm.estimate.batching import knee
 from minillm.estimate.hardware import Machine, find_gpu, gpu_table
 from minillm.estimate.report import Report, Workload, make_report, mean_context, works
@@ -28,7 +29,7 @@ FILLS = "█▓▒░▪"
 def one(options: argparse.Namespace) -> None:
     """One workload on one GPU."""
     config, workload = config_from(options.model), workload_from(options, batch_from(options.batch))
-    machine = find_gpu_or_measure(options.gpu, options, config)
+    machine = machine_from(options, config)
     serving, price = serving_from(options, machine, config), price_from(options)
     report = make_report(serving, workload, price)
     record = {"model": options.model, "gpu": machine.name, "tp": serving.gpus, "prompt": workload.prompt,
@@ -71,10 +72,10 @@ def _measured(name: str, serving: Serving, workload: Workload) -> dict[str, floa
     return {"measured_tpot_s": measured, "predicted_tpot_s": predicted.seconds}
 
 
-def find_gpu_or_measure(name: str, options: argparse.Namespace, config: Any) -> Machine:
+def machine_from(options: argparse.Namespace, config: ModelConfig) -> Machine:
     """A GPU of the table, or this machine, measured now."""
-    if name != "this-machine":
-        return find_gpu(name)
+    if options.gpu != "this-machine":
+        return find_gpu("a100" if options.gpu is None else options.gpu)
     from minillm.benchmark.this_machine import measure_machine
 
     return measure_machine(config)
@@ -101,9 +102,9 @@ def _show_lines(report: Report, explain: bool) -> None:
 def bar_lines(parts_s: Mapping[str, int | float]) -> list[str]:
     """Where the time goes: a bar, and what its parts are."""
     total = sum(parts_s.values())
-    ends, bar, reached = 0.0, "", 0
+    ends, bar, reached, width = 0.0, "", 0, min(BAR, terminal_width())
     for fill, seconds in zip(FILLS, parts_s.values(), strict=False):
-        ends += seconds / total * BAR
+        ends += seconds / total * width
         bar, reached = bar + fill * (round(ends) - reached), round(ends)
     legend = [f"{fill} {name} {seconds_text(seconds)} ({seconds / total:.0%})"
               for fill, (name, seconds) in zip(FILLS, parts_s.items(), strict=False)]  # fmt: skip
@@ -146,8 +147,8 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def sweep(options: argparse.Namespace) -> None:
     """Batches: throughput and time per token, and where the one stops to rise while the other does not."""
-    config, batches = config_from(options.model), batches_from(options.batch if options.batch != "1" else "1..256")
-    serving = serving_from(options, find_gpu_or_measure(options.gpu, options, config), config)
+    config, batches = config_from(options.model), batches_from("1..256" if options.batch is None else options.batch)
+    serving = serving_from(options, machine_from(options, config), config)
     workloads = [workload_from(options, batch) for batch in batches]
     rows = [{"batch": load.batch, **make_report(serving, load, price_from(options)).record} for load in workloads]
     bend = knee(serving, mean_context(workloads[0]), batches[-1])
@@ -155,11 +156,12 @@ def sweep(options: argparse.Namespace) -> None:
         print_json({"model": options.model, "gpu": serving.machine.name, "knee": bend, "points": rows})
         return
     most = max(row["decode_tokens_per_s"] for row in rows)
+    longest = min(30, max(4, terminal_width() - 50))  # columns of a bar; the numbers have the first right to room
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("batch", "tokens/s", "per token", "", ""):
-        table.add_column(heading, justify="right" if heading else "left", no_wrap=heading == "")
+        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
     for row in rows:
-        bar = "█" * max(1, round(30 * row["decode_tokens_per_s"] / most))
+        bar = "█" * max(1, round(longest * row["decode_tokens_per_s"] / most))
         note = "" if row["fits"] else f"needs {row['gpus_needed']} GPUs"
         table.add_row(str(row["batch"]), f"{row['decode_tokens_per_s']:,.0f}", seconds_text(row["tpot_s"]), bar, note)
     show(f"{options.model} on {serving.gpus} x {serving.machine.name}: decode at {mean_context(workloads[0]):g} tokens",

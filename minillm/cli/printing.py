@@ -31,13 +31,20 @@ def write(text: str) -> None:
     sys.stdout.flush()
 
 
+def terminal_width() -> int:
+    """Columns of the terminal, or what COLUMNS says."""
+    from rich.console import Console
+
+    return max(Console().width, NARROWEST)
+
+
 def show(*renderables: Any) -> None:
     """What rich draws, as wide as the terminal, to stdout; nothing is cut, and a failure to write is an OSError."""
     from rich.console import Console
 
     sys.stdout.flush()  # what was printed before: rich would flush it too, and end the process at a closed pipe
     console = Console(highlight=False, markup=False)
-    console.width = max(console.width, NARROWEST)
+    console.width = terminal_width()
     with console.capture() as drawn:
         console.print(*renderables, overflow="fold", sep="\n")
     sys.stdout.write(drawn.get())

@@ -6,6 +6,7 @@ request's arrival and the end of a forward pass. The replicas decide what each p
 """
 
 import heapq
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
@@ -17,7 +18,7 @@ from minillm.arrays import Array, Float
 from minillm.estimate.arrivals import Arrival
 from minillm.estimate.queueing import mean_number_in_system
 from minillm.estimate.serving import Serving, forward_time
-from minillm.estimate.units import Number
+from minillm.estimate.units import Number, doubling
 from minillm.estimate.work import Tokens
 
 Batch = Sequence[tuple[int, int, int]]  # for each sequence: new tokens, cached tokens, rows of logits
@@ -31,10 +32,6 @@ class Replica(Protocol):
     @property
     def has_work(self) -> bool:
         """Whether a request is not finished yet."""
-
-    @property
-    def unfinished(self) -> int:
-        """How many are not."""
 
     def submit(self, prompt: int, new_tokens: int) -> Any:
         """A new request, of so many tokens."""
@@ -126,7 +123,9 @@ class ServingRun:
 
 
 def simulate_serving(replicas: Sequence[Replica], arrivals: Sequence[Arrival], step_s: StepSeconds) -> ServingRun:
-    """Serve all arrivals; each goes to the replica that has the fewest unfinished requests.
+    """Serve all arrivals; each goes to the replica that has the fewest requests, by the clock.
+
+    A replica decides at the beginning of a pass what will be finished after it; until then those requests are there.
 
     Args:
         replicas: the servers, idle.
@@ -136,6 +135,7 @@ def simulate_serving(replicas: Sequence[Replica], arrivals: Sequence[Arrival], s
     run = ServingRun([Record(arrival) for arrival in arrivals], len(replicas))
     ends: list[tuple[float, int, Any]] = []  # passes that are being made: end, replica, outcome; a heap
     busy: set[int] = set()
+    inside = [0] * len(replicas)  # requests of each that are not answered yet
 
     def begin(number: int, now: float) -> None:
         if number in busy or not replicas[number].has_work:
@@ -149,6 +149,7 @@ def simulate_serving(replicas: Sequence[Replica], arrivals: Sequence[Arrival], s
     def end() -> None:
         now, number, outcome = heapq.heappop(ends)
         busy.remove(number)
+        inside[number] -= len(outcome.finished)
         _record(run, outcome, now)
         begin(number, now)
 
@@ -156,8 +157,10 @@ def simulate_serving(replicas: Sequence[Replica], arrivals: Sequence[Arrival], s
         while ends and ends[0][0] <= now:
             end()
         for record in together:
-            chosen = min(replicas, key=lambda replica: replica.unfinished)
-            run.waiting[id(chosen.submit(record.arrival.prompt, record.arrival.new_tokens))] = record
+            chosen = inside.index(min(inside))
+            inside[chosen] += 1
+            request = replicas[chosen].submit(record.arrival.prompt, record.arrival.new_tokens)
+            run.waiting[id(request)] = record
         for number in range(len(replicas)):
             begin(number, now)
     while ends:
@@ -186,9 +189,17 @@ def replicas_needed(
     percentile: Number = 95,
     most: int = 64,
 ) -> int | None:
-    """The fewest replicas whose time to first token keeps to the target at this percentile; None beyond `most`."""
-    for count in range(1, most + 1):
+    """The fewest replicas whose time to first token keeps to the target at this percentile; None beyond `most`.
+
+    More replicas let nobody wait longer, so doubling and then halving finds them in few simulations.
+    """
+
+    def suffice(count: int) -> bool:
         run = simulate_serving([make() for _ in range(count)], arrivals, step_s)
-        if np.percentile(run.ttft_s, percentile) <= target_s:
-            return count
+        return bool(np.percentile(run.ttft_s, percentile) <= target_s)
+
+    for count in doubling(1, most):
+        if suffice(count):
+            fewer = range(count // 2 + 1, count)
+            return fewer.start + bisect_left(fewer, True, key=suffice)
     return None

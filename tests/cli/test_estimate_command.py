@@ -67,6 +67,26 @@ def test_sweep_shows_the_knee(call, monkeypatch):
     assert [point["batch"] for point in record["points"]] == [3, 6, 12, 20]
 
 
+def test_a_narrow_terminal_takes_room_from_the_bars_and_not_from_the_numbers(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    out = call("estimate", "sweep", "--batch", "64..512").out
+    assert all(number in out for number in (" 64 ", "4,121", "15.5 ms", "6,490", "████"))
+    bars = [line for line in call("estimate").out.splitlines() if line.startswith("█▓")]
+    assert [len(bar) for bar in bars] == [40]
+
+
+def test_a_batch_of_one_is_what_is_asked_for(call):
+    record = json.loads(call("estimate", "sweep", "--batch", 1, "--json").out)
+    assert [point["batch"] for point in record["points"]] == [1]
+    assert "static batches of 1 " in call("estimate", "serve", "--rps", 4, "--requests", 1, "--batch", 1).out
+
+
+def test_a_static_batch_fits_beside_the_weights(call):
+    assert "static batches of 2 " in call("estimate", "serve", "--rps", 4, "--requests", 3, "--gpu", "t4").out
+    refused = call("estimate", "serve", "--rps", 4, "--requests", 3, "--batch", 1000)
+    assert_refused(refused, "--batch is 1000; at most 186 sequences of 600 tokens fit beside the weights")
+
+
 def test_what_is_no_trace_is_one_line(call, tmp_path):
     for content in (b"\xff\xfe\x00", b"\x00" * 1000, b'at_s,prompt,new_tokens\n0,"1' + b"9" * 200_000):
         (tmp_path / "trace.csv").write_bytes(content)
@@ -128,6 +148,11 @@ def test_this_machine_is_measured(call, model_folder):
         (["sweep", "--explain"], "--explain belongs to `minillm estimate`; leave it out of 'sweep'"),
         (["--trace", "x.csv"], "--trace belongs to `minillm estimate serve`"),
         (["--gpus", "t4"], "--gpus belongs to `minillm estimate compare`"),
+        (["compare", "--gpu", "t4"], "--gpu belongs to `minillm estimate` and `minillm estimate sweep` and"),
+        (["compare", "--gpu", "a100"], "leave it out of 'compare'"),
+        (["compare", "--rps", "5"], "--rps belongs to `minillm estimate` and `minillm estimate serve`"),
+        (["sweep", "--price", "2"], "--price belongs to `minillm estimate` and `minillm estimate compare`"),
+        (["--dtype", ""], "dtype is ''; expected one of float32"),
     ],
 )
 def test_mistakes_are_one_line(call, arguments, expected):
@@ -138,7 +163,7 @@ def test_serve_shows_schedules_beside_each_other(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     result = call("estimate", "serve", "--rps", 4, "--requests", 40, "--output", 20, "--target", 0.5)
     assert (result.code, result.err) == (0, "")
-    for part in ("static batches of 32", "continuous, whole prompts", "Little's law", "1 replicas keep 95%"):
+    for part in ("static batches of 32", "continuous, whole prompts", "Little's law", "1 replica keeps 95%"):
         assert part in " ".join(result.out.split())
 
 
@@ -166,6 +191,10 @@ def test_serve_reads_a_trace(call, tmp_path):
         (["--trace", "/nowhere/trace.csv"], "No such file"),
         (["--trace", "/dev/zero"], "/dev/zero is not a file; expected a CSV file"),
         (["--trace", ""], ". is not a file"),
+        (["--trace", "x.csv", "--rps", "5"], "--rps says what the trace says already"),
+        (["--trace", "x.csv", "--output", "5"], "--output says what the trace says already"),
+        (["--rps", "5", "--price", "3"], "leave it out of 'serve'"),
+        (["--rps", "1e9", "--requests", "100000"], "100,000 requests have 50,000,000 tokens of prompts and 10,000,000"),
         (["--plot", "x.svg", "--rps", "1"], "--plot belongs to `minillm estimate`; leave it out of 'serve'"),
     ],
 )

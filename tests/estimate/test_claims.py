@@ -1,14 +1,18 @@
 """Every claim of the ledger: its verdict and figure, that its inputs matter, and that other inputs change verdicts."""
 
 import ast
+from importlib import import_module
 
 import pytest
 from pinned_claims import PINNED
 
 from minillm.classroom.lessons import all_lessons
+from minillm.decode import decode_step as DECODE_STEP
 from minillm.estimate.claims import Verdict, all_claims, find_claim
 from minillm.estimate.claims.ledger import digits, gb, ms
 from minillm.estimate.claims.timed import EXPERIMENTS, timings
+from minillm.prefill import prefill as PREFILL
+from minillm.transformer import forward_batch as FORWARD_BATCH
 
 CLAIMS = {claim.id: claim for claim in all_claims()}
 # Inputs with which a claim would stand otherwise, and how.
@@ -102,6 +106,26 @@ OTHERWISE = [
     ("faq-gpus-necessary", {"cpu_tokens_per_s": 1}, "true"),
     ("faq-both", {"batch": 200}, "true"),
     ("queue-110", {"rate": 50}, "false"),
+    ("cheaper-per-example", {"batch": 300, "dramatic": 2}, "true"),
+    ("chat-yearly", {"dollars_per_day": 60}, "false"),
+    ("token-ids", {"claimed": "1 1724 338 278 7483 310 3444 29973"}, "true"),
+    ("prefill-size-scaling", {"tokens": 500_000}, "true"),
+    ("prefill-doubling", {"tokens": 1}, "false"),
+    ("decode-formula", {"batch": 400}, "false"),
+    ("no-cache-on", {"context": 1}, "false"),
+    ("kv-20gb", {"gigabytes": 20_000}, "false"),
+    ("attention-n2", {"tokens": 1}, "true"),
+    ("attention-25x", {"tokens": 1}, "false"),
+    ("cache-saves-attention", {"context": 501_000}, "true"),
+    ("spec-example", {"correction": "is"}, "true"),
+    ("l40s-1000", {"claimed": 1}, "true"),
+    ("bills-inference", {"tuning_dollars": 1000}, "false"),
+    ("quant-sizes", {"int8": 2}, "false"),
+    ("quant-compute", {"int8_arithmetic": 1}, "true"),
+    ("quant-compute", {"weight_bytes": 2}, "false"),
+    ("lazy-loading", {"gigabytes": 0}, "false"),
+    ("faq-batch-cost", {"dollars_per_hour": 0}, "false"),
+    ("source-title", {"claimed": "FlashAttention-2"}, "true"),
 ]
 
 
@@ -127,7 +151,36 @@ def test_verdict_and_figure(findings, id):
 @pytest.mark.parametrize(("id", "inputs", "verdict"), OTHERWISE, ids=[f"{id}-{v}" for id, _, v in OTHERWISE])
 def test_other_inputs_give_another_verdict(id, inputs, verdict):
     settings = {name: str(value) for name, value in inputs.items()}
-    assert CLAIMS[id].judge(settings).verdict.value == verdict
+    found, standing = CLAIMS[id].judge(settings), CLAIMS[id].judge()
+    assert found.verdict.value == verdict
+    if found.verdict is not standing.verdict:  # the note is about the claim as it stands, and says so
+        assert found.note.startswith(f"with these inputs; as the article has it, {standing.verdict.value}")
+        assert standing.note in found.note
+
+
+def test_every_verdict_can_be_another(findings):
+    """By other inputs, or because the engine is run; but for what nobody can check."""
+    constant = {id for id, claim in CLAIMS.items() if not claim.runs} - {id for id, _, _ in OTHERWISE}
+    assert {findings[id].verdict for id in constant} == {Verdict.UNCHECKABLE}
+
+
+# A claim that is run, a function of the engine, and what it is replaced with.
+PLANTED = [
+    ("prefill-together", "minillm.prefill.prefill", lambda m, t, c, chunk=None: PREFILL(m, t, c) + (chunk or 0)),
+    ("kv-what", "minillm.decode.decode_step", lambda m, t, c: DECODE_STEP(m, t, c) + 1),
+    ("no-parallelism", "minillm.decode.decode_step", lambda m, t, c: DECODE_STEP(m, t, c) + 1),
+    ("prefill-output", "minillm.prefill.prefill", lambda m, t, c: PREFILL(m, t, c)[:5]),
+    ("spec-verify", "minillm.transformer.forward_batch", lambda m, b, r: FORWARD_BATCH(m, b)),
+    ("spec-rule", "minillm.speculative.accept_or_correct", lambda token, p, q, g: token),
+    ("spec-1-plus-k", "minillm.speculative.accept_or_correct", lambda token, p, q, g: token),
+]
+
+
+@pytest.mark.parametrize(("id", "name", "broken"), PLANTED, ids=[id for id, _, _ in PLANTED])
+def test_a_broken_engine_shows_in_the_verdict(findings, monkeypatch, id, name, broken):
+    module, _, function = name.rpartition(".")
+    monkeypatch.setattr(import_module(module), function, broken)  # a name like minillm.prefill is a function, too
+    assert CLAIMS[id].judge().verdict is not findings[id].verdict
 
 
 @pytest.mark.parametrize("id", [id for id, claim in CLAIMS.items() if not claim.runs])
@@ -136,7 +189,7 @@ def test_every_input_matters(findings, id):
     claim = CLAIMS[id]
     for name, value in claim.inputs.items():
         if not name.startswith(("claimed", "low", "high")):
-            others = [value * 2, value * 1000, 0] if not isinstance(value, str) else ["llama-3-8b", "t4", "else"]
+            others = [value * 2, value * 1000, 0, 1] if not isinstance(value, str) else ["llama-3-8b", "t4", "else"]
             assert any(_judged(claim, name, other) != findings[id] for other in others), name
 
 

@@ -118,6 +118,25 @@ def test_replicas_for_a_target():
     assert replicas_needed(engine, arrivals, lambda batch: 0.01 * len(batch), target_s=0.005, most=3) is None
 
 
+def test_replicas_are_found_in_few_simulations():
+    made = []
+
+    def make():
+        made.append(engine())
+        return made[-1]
+
+    arrivals = alike(np.arange(400) / 1950, 1, 1)  # 1,950 a second into a capacity of 100 each
+    assert replicas_needed(make, arrivals, lambda batch: 0.01 * len(batch), target_s=0.011) == 20
+    assert len(made) == sum((1, 2, 4, 8, 16, 32, 24, 20, 18, 19))  # of each simulation; one by one there would be 210
+
+
+def test_nobody_waits_while_a_replica_is_idle():
+    """One token each, 0.01 s each, another every 0.004 s: with three replicas one is always free."""
+    arrivals = alike(np.arange(50) * 0.004, 1, 1)
+    run = simulate_serving([engine() for _ in range(3)], arrivals, lambda batch: 0.01 * len(batch))
+    assert run.ttft_s == pytest.approx(0.01)
+
+
 def test_a_request_that_fits_no_pool_is_refused():
     with pytest.raises(ValueError, match="needs 3 blocks, but the pool has 2"):
         VirtualEngine(2, 16).submit(32, 2)

@@ -69,7 +69,8 @@ def cache_saves_attention(context: int = 501, model: str = "llama-2-7b") -> Find
 
 
 @section.claim(
-    "decode-not-attention", "the real bottleneck during decoding isn't attention itself; it's memory bandwidth"
+    "decode-not-attention",
+    "The real bottleneck during decoding isn't attention computation itself; its memory bandwidth",
 )
 def decode_not_attention(tokens_in_flight: int = 500, model: str = "llama-2-7b") -> Finding:
     """From how many tokens in flight the KV cache, which attention reads, is larger than the weights."""

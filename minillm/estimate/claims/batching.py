@@ -46,7 +46,7 @@ def batch_more_cores(batch: int = 8) -> Finding:
     )
 
 
-@section.claim("a100-100tps", "on an A100 GPU: Single sequence: 100 tokens per second")
+@section.claim("a100-100tps", "on an A100 GPU: ... Single sequence: 100 tokens per second")
 def a100_100tps(claimed: float = 100.0, model: str = "llama-2-7b") -> Finding:
     """The bound, and gpt-fast's measurement."""
     bound = 1 / decode_time(Serving(find_model(model), find_gpu("a100")), 1).seconds

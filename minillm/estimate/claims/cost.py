@@ -7,12 +7,14 @@ section = Section("Cost")
 
 
 @section.claim("bills-inference", "Most LLM API bills are dominated by inference, not training")
-def bills_inference() -> Finding:
-    """What a bill is made of."""
+def bills_inference(token_dollars: float = 100.0, tuning_dollars: float = 0.0) -> Finding:
+    """What a bill is made of: tokens, and fine-tuning for the few who order it."""
+    share = token_dollars / (token_dollars + tuning_dollars)
     return finding(
-        Verdict.TRUE,
+        Verdict.TRUE if share > 0.5 else Verdict.FALSE,
         "by definition",
         "prices of tokens bill inference; fine-tuning is billed apart",
+        f"${token_dollars:g} for tokens / (${token_dollars:g} + ${tuning_dollars:g} for fine-tuning) = {share:.0%}",
     )
 
 

@@ -103,10 +103,10 @@ def recompute_longer(context: int = 500) -> Finding:
 
 
 @section.claim("decode-formula", "Time ≈ (output_length × model_size) / GPU_throughput")
-def decode_formula(tokens: int = 100, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
+def decode_formula(tokens: int = 100, batch: int = 1, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
     """The formula with bytes, and with operations."""
     serving = Serving(find_model(model), find_gpu(gpu))
-    time = decode_time(serving, 1)
+    time = decode_time(serving, 1, max(1, batch))
     return finding(
         Verdict.TRUE_IF if time.bound == "memory" else Verdict.FALSE,
         "size in bytes and throughput in bytes per second",
@@ -114,7 +114,8 @@ def decode_formula(tokens: int = 100, model: str = "llama-2-7b", gpu: str = "a10
         f"bytes: {tokens} · {gb(2 * matrix_parameters(serving.config))} / "
         f"{serving.machine.bandwidth_bytes_per_s / 1e9:,.0f} "
         f"GB/s = {ms(tokens * time.memory_s)}",
-        f"operations: {tokens} · 2·Pm / {serving.machine.flops_per_s:.3g} = {ms(tokens * time.compute_s)}",
+        f"operations: {tokens} · {max(1, batch)} · 2·Pm / {serving.machine.flops_per_s:.3g} = "
+        f"{ms(tokens * time.compute_s)}",
     )
 
 
@@ -206,7 +207,7 @@ def bigger_slower(small: str = "llama-2-7b", large: str = "llama-2-70b") -> Find
     return finding(
         Verdict.TRUE if ratio > 1 else Verdict.FALSE,
         "",
-        f"bytes of weights {large} / {small} = {ratio:.1f}",
+        f"bytes of weights {large} / {small} = {digits(ratio)}",
     )
 
 

@@ -117,7 +117,9 @@ def faq_batch_cost(context: int = 500, dollars_per_hour: float = 1.19, model: st
     )
 
 
-@section.claim("faq-both", "Large batches: high throughput, high tail latency; rarely can both be optimized")
+@section.claim(
+    "faq-both", "Large batches: high throughput, high tail latency ... Rarely can both be optimized simultaneously"
+)
 def faq_both(batch: int = 8, context: int = 500, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
     """Throughput and step time from batch 1 to this one: below the knee both are nearly had."""
     serving = Serving(find_model(model), find_gpu(gpu))
@@ -133,7 +135,7 @@ def faq_both(batch: int = 8, context: int = 500, model: str = "llama-2-7b", gpu:
 
 
 @section.claim("source-title", "Efficient Attention in Transformers: https://arxiv.org/abs/2307.08691")
-def source_title(arxiv: str = "2307.08691") -> Finding:
+def source_title(arxiv: str = "2307.08691", claimed: str = "Efficient Attention in Transformers") -> Finding:
     """The titles of the article's three sources."""
     titles = {
         "2309.06180": "Efficient Memory Management for LLM Serving with PagedAttention",
@@ -142,7 +144,7 @@ def source_title(arxiv: str = "2307.08691") -> Finding:
     }
     title = titles.get(arxiv, "not among the article's sources")
     return finding(
-        Verdict.TRUE if "Efficient Attention in Transformers" in title else Verdict.IMPRECISE,
+        Verdict.TRUE if claimed in title else Verdict.IMPRECISE,
         "FlashAttention-2; the ids of the other two are right",
         f"arXiv {arxiv}: {title}",
         *(f"arXiv {id}: {name}" for id, name in titles.items()),

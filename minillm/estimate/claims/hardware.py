@@ -26,7 +26,7 @@ def weights_7b(parameters: float = 7e9, bytes_each: float = 2.0, claimed_gb: flo
     )
 
 
-@section.claim("weights-70b-200b", "70B parameter model: ~140GB; 200B parameter model: ~400GB")
+@section.claim("weights-70b-200b", "70B parameter model: ~140GB ... 200B parameter model: ~400GB")
 def weights_70b_200b(bytes_each: float = 2.0) -> Finding:
     """Parameters times bytes."""
     sizes = [70e9 * bytes_each / 1e9, 200e9 * bytes_each / 1e9]
@@ -38,22 +38,27 @@ def weights_70b_200b(bytes_each: float = 2.0) -> Finding:
     )
 
 
-def _fits(parameters: float, gpu: Machine) -> tuple[bool, str, tuple[str, ...]]:
-    """Whether float16 weights fit into one GPU; how the formats do; the working."""
+def _fits(parameters: float, gpu: Machine) -> Finding:
+    """Weights in float16, the article's format, and smaller ones, beside the memory of one GPU."""
     sizes = {name: parameters * FORMATS[name].bytes_each for name in ("float16", "int8", "int4")}
     needed = {name: gpus_needed(size, gpu.memory_bytes) for name, size in sizes.items()}
     shown = ", ".join(f"{name} {gb(size)} ({needed[name]} GPUs)" if needed[name] > 1 else f"{name} {gb(size)}"
                       for name, size in sizes.items())  # fmt: skip
     working = tuple(f"{name}: {parameters:.3g} parameters = {gb(size)}, {gb(gpu.memory_bytes - size)} left of "
                     f"{gb(gpu.memory_bytes)}" for name, size in sizes.items())  # fmt: skip
-    return needed["float16"] == 1, shown, working
+    fitting = [name for name, gpus in needed.items() if gpus == 1]
+    return finding(
+        Verdict.TRUE if "float16" in fitting else Verdict.FALSE,
+        f"not in the article's float16, only in {' and '.join(fitting) or 'none'}",
+        shown,
+        *working,
+    )
 
 
 @section.claim("h100-70b", "NVIDIA H100: 80GB HBM3 (fits up to 70B models comfortably)")
 def h100_70b(parameters: float = 70e9, gpu: str = "h100-sxm") -> Finding:
     """Weights beside the memory, in the article's float16 and smaller."""
-    fits, shown, working = _fits(parameters, find_gpu(gpu))
-    return finding(Verdict.TRUE if fits else Verdict.FALSE, "not in the article's float16", shown, *working)
+    return _fits(parameters, find_gpu(gpu))
 
 
 @section.claim(
@@ -63,8 +68,7 @@ def h100_70b(parameters: float = 70e9, gpu: str = "h100-sxm") -> Finding:
 )
 def h200_200b(parameters: float = 200e9, gpu: str = "h200-sxm") -> Finding:
     """Weights beside the memory, in the article's float16 and smaller."""
-    fits, shown, working = _fits(parameters, find_gpu(gpu))
-    return finding(Verdict.TRUE if fits else Verdict.FALSE, "only in int4", shown, *working)
+    return _fits(parameters, find_gpu(gpu))
 
 
 @section.claim("a100-hbm2", "NVIDIA A100: 80GB HBM2 (older, less throughput than H100)")
@@ -104,9 +108,10 @@ def _batches_for(claimed: float, context: int, gpus: tuple[str, ...], condition:
     return finding(
         Verdict.TRUE_IF if reached and max(alone.values()) < claimed else Verdict.TRUE if reached else Verdict.FALSE,
         condition,
-        f"7B, {context} tokens: " + ", ".join(f"batch {batches[gpu]} on {gpu}" for gpu in gpus),
+        f"7B, {context} tokens: " + ", ".join(f"batch {batches[gpu] or 'none'} on {gpu}" for gpu in gpus),
         *(
-            f"{gpu}: {alone[gpu]:.0f} tokens/s alone, {claimed:,.0f} from batch {batches[gpu]}; {fits[gpu]} fit"
+            f"{gpu}: {alone[gpu]:.0f} tokens/s alone, {claimed:,.0f} from batch {batches[gpu] or 'none'}; "
+            f"{fits[gpu]} fit"
             for gpu in gpus
         ),
     )
@@ -148,10 +153,11 @@ def t4_200(low: float = 200.0, high: float = 300.0, context: int = 500) -> Findi
     return finding(
         Verdict.TRUE if rate >= low else Verdict.TRUE_IF if holds else Verdict.FALSE,
         "a 7B model quantised",
-        f"float16: {fits} sequences of {context} fit, {rate:.0f} tokens/s; int8: batch {batches[0]} to {batches[1]}",
+        f"float16: {fits} sequences of {context} fit, {rate:.0f} tokens/s; int8: batch {batches[0] or 'none'} to "
+        f"{batches[1] or 'none'}",
         f"float16: ({gb(t4.memory_bytes * half.usable)} - {gb(half.weights_bytes)}) / ({context} · "
         f"{half.cache_bytes_per_token:,} B) = {fits}",
-        f"int8: {low:g} tokens/s from batch {batches[0]}, {high:g} from {batches[1]}; "
+        f"int8: {low:g} tokens/s from batch {batches[0] or 'none'}, {high:g} from {batches[1] or 'none'}; "
         f"{most_sequences(eighth, context)} fit",
     )
 

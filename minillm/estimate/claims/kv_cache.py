@@ -94,7 +94,7 @@ def kv_new_o1(context: int = 10, longer: int = 40) -> Finding:
     )
 
 
-@section.claim("no-cache-on", "would require recomputing KV for the entire sequence (slow, O(n) computation)")
+@section.claim("no-cache-on", "would require recomputing KV for the entire sequence (slow, O(n) computation ...)")
 def no_cache_on(context: int = 501, prompt: int = 500, new_tokens: int = 100, model: str = "llama-2-7b") -> Finding:
     """Operations without a cache over those with one, for one token and for a whole answer."""
     config, new_tokens = find_model(model), min(new_tokens, 10_000)

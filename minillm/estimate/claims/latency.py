@@ -123,7 +123,7 @@ def autoscaling(rate: float = 110.0, capacity: float = 100.0, gpus: int = 2) -> 
     )
 
 
-@section.claim("prefill-50-h100", "Prefill: ~50ms (on H100), a 50-token query")
+@section.claim("prefill-50-h100", "A user typing a 50-token query ... Prefill: ~50ms (on H100)")
 def prefill_50_h100(tokens: int = 50, claimed_ms: float = 50.0, gpu: str = "h100") -> Finding:
     """Both times of the pass."""
     time = prefill_time(Serving(find_model("llama-2-7b"), find_gpu(gpu)), tokens)

@@ -3,7 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -77,10 +77,19 @@ class Claim:
     def judge(self, settings: Mapping[str, str] | None = None) -> Finding:
         """Compute or run it, with some inputs set to other values.
 
+        The note explains the verdict on the claim as it stands; if other inputs give another, it says so.
+
         Raises:
             ValueError: no such input, not a value of its kind, or one that allows no figure.
         """
         changed = {name: self._parsed(name, text) for name, text in (settings or {}).items()}
+        found = self._found(changed)
+        if not changed or found.verdict is (standing := self._found({})).verdict:
+            return found
+        as_it_stands = standing.verdict.value + (f" ({standing.note})" if standing.note else "")
+        return replace(found, note=f"with these inputs; as the article has it, {as_it_stands}")
+
+    def _found(self, changed: dict[str, Any]) -> Finding:
         try:
             return self.function(**(self.inputs | changed))
         except (ZeroDivisionError, OverflowError, IndexError) as problem:

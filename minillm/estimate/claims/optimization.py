@@ -13,11 +13,13 @@ section = Section("Optimization")
 
 
 @section.claim("quant-sizes", "from float32 (4 bytes per weight) to int8 (1 byte) or int4 (0.5 bytes)")
-def quant_sizes(parameters: float = 7e9) -> Finding:
-    """Bytes of a weight, with and without scales."""
+def quant_sizes(parameters: float = 7e9, float32: float = 4.0, int8: float = 1.0, int4: float = 0.5) -> Finding:
+    """Bytes of a weight, as claimed and as stored, with and without scales."""
     sizes = {name: FORMATS[name].bytes_each for name in ("float32", "float16", "int8", "int4", "q4_0")}
     return finding(
-        Verdict.TRUE_IF if (sizes["float32"], sizes["int8"], sizes["int4"]) == (4, 1, 0.5) else Verdict.FALSE,
+        Verdict.TRUE_IF
+        if [sizes[name] for name in ("float32", "int8", "int4")] == [float32, int8, int4]
+        else Verdict.FALSE,
         "scales not counted; models are served from float16",
         f"float32 {gb(parameters * sizes['float32'])}, float16 {gb(parameters * sizes['float16'])}; "
         f"Q4_0 with scales {8 * sizes['q4_0']:g} bit = {sizes['q4_0']} B",
@@ -30,14 +32,18 @@ def quant_sizes(parameters: float = 7e9) -> Finding:
     "quant-compute", "Quantization ... reducing memory and compute requirements",
     not_yet_run="bytes and operations of a step with quantised weights",
 )  # fmt: skip
-def quant_compute(model: str = "llama-2-7b") -> Finding:
+def quant_compute(model: str = "llama-2-7b", weight_bytes: float = 1.0, int8_arithmetic: int = 0) -> Finding:
     """Weight-only quantisation: the same multiplications, of weights that are first made floats again."""
-    weights = matrix_parameters(find_model(model))
+    weights, a100 = matrix_parameters(find_model(model)), find_gpu("a100")
+    faster = a100.int8_ops_per_s / a100.flops_per_s if int8_arithmetic else 1.0
+    smaller = 2 / weight_bytes
     return finding(
-        Verdict.IMPRECISE,
+        Verdict.FALSE if smaller <= 1 else Verdict.TRUE if faster > 1 else Verdict.IMPRECISE,
         "memory; compute only with int8 arithmetic",
-        f"weight-only int8: {gb(weights)} instead of {gb(2 * weights)} a step, the same {2 * weights:.3g} FLOP",
-        f"bytes: {weights:,} · 1 instead of · 2; operations: 2 · {weights:,} either way",
+        f"weight-only int8: {gb(weights * weight_bytes)} instead of {gb(2 * weights)} a step, the same "
+        f"{2 * weights:.3g} FLOP",
+        f"bytes: {weights:,} · {weight_bytes:g} instead of · 2; operations: 2 · {weights:,} either way, on an A100 "
+        f"{faster:g} times as fast",
         "not yet run: the engine cannot quantise",
     )
 

@@ -56,16 +56,27 @@ def spec_rule(draws: int = 2000, seed: int = 0) -> Finding:
 
 
 @section.claim(
-    "spec-example", "[Paris, is] ... low confidence (reject) ... [beautiful] ... Continue from '...is beautiful'"
+    "spec-example",
+    '[Paris, is] ... low confidence (reject) ... [beautiful] ... Continue from "...is beautiful"',
+    runs=True,
 )
 def spec_example(rejected: str = "is", correction: str = "beautiful") -> Finding:
-    """What the sequence is once a guess is rejected: the correction stands in its place."""
-    text = ["The capital of France is", "Paris", correction]
-    article = ["The capital of France is", "Paris", rejected, correction]
+    """The engine's round of the article's guesses, for a full model that says Paris, then the correction."""
+    from minillm.completion import Completion
+    from minillm.drafters import Draft
+    from minillm.sampling import Sampling
+    from minillm.speculative import verify
+
+    words, guesses = ["The capital of France is", "Paris", rejected, correction], ["Paris", rejected]
+    full = np.eye(small_model().config.vocab_size)[[words.index(word) for word in ("Paris", correction, correction)]]
+    answer = Completion(small_model(), [0], 3, Sampling(ignore_eos=True))
+    steps = verify(answer, Draft([words.index(guess) for guess in guesses]), full)
+    text, article = [words[token] for token in answer.sequence], words
     return finding(
         Verdict.TRUE if text == article else Verdict.FALSE,
         f"it keeps the rejected token: {' '.join(text)!r} is what follows",
         f"after rejecting {rejected!r}: {' '.join(text)!r}",
+        f"the engine's round: {', '.join(f'{words[step.token]} {step.origin}' for step in steps)}",
         "a guess that is rejected, and all behind it, leave the sequence; the full model's token takes its place",
     )
 

@@ -1,14 +1,17 @@
 """Figures of papers on attention."""
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from minillm.config import ModelConfig
 from minillm.estimate.hardware import find_gpu
 from minillm.estimate.memory import cache_bytes_per_token
 from minillm.estimate.models import find_model
 from minillm.estimate.papers.ledger import COUNT, FORMULA, Kind, Ours, Topic, listed
+from minillm.estimate.parameters import head_parameters, layers_parameters, matrix_parameters
 from minillm.estimate.serving import Serving, decode_time
 from minillm.estimate.units import Number
 from minillm.estimate.work import decode_work
@@ -34,15 +37,37 @@ def online_equals_offline() -> Ours:
     return Ours("equal to 1e-14" if error < 1e-14 else f"relative difference {error:.0e}", error < 1e-14, FORMULA)
 
 
-@topic.figure("fa-flops", FLASH, "4·N²·d·H forward, half of it when causal")
+@topic.figure("fa-flops", FLASH, "4·N²·d·H forward, half of it when causal; backward 2.5 times that")
 def fa_flops() -> Ours:
-    """N = 4,096, d = 128, 16 heads, causal; a loop over T by T tiles does (T + 1) / T of it."""
+    """N = 4,096, d = 128, 16 heads, causal; a loop over T by T tiles does (T + 1) / T of it, and so does the engine."""
     n, d, heads, tiles = 4096, 128, 16, 32
     causal = 4 * n**2 * d * heads / 2
     size = n // tiles
     looped = sum(4 * size * size * (row + 1) * d * heads for row in range(tiles))  # tiles up to the diagonal
-    ratio = looped / causal
-    return Ours(f"{causal / 1e9:.1f} GFLOP; {tiles} tiles {ratio:.4f} of it", ratio == (tiles + 1) / tiles, COUNT)
+    ratio, (engine_tiles, counted_ratio) = looped / causal, _tiles_and_share_of_causal()
+    backward = 5 / 2  # products of N by N and d: again the scores, and the gradients of P, Q, K and V
+    return Ours(
+        f"{causal / 1e9:.1f} GFLOP; {tiles} tiles {ratio:.4f} of it, the engine's {engine_tiles:g} tiles "
+        f"{counted_ratio:g}; backward 5 products for 2: {backward:g} times",
+        ratio == (tiles + 1) / tiles and counted_ratio == (engine_tiles + 1) / engine_tiles,
+        COUNT,
+    )
+
+
+def _tiles_and_share_of_causal() -> tuple[float, float]:
+    """Counted in the engine's fast backend: how many tiles of queries, and what attention does over 2·N²·d·H."""
+    from minillm.backends.counting import counted
+    from minillm.backends.fast import QUERY_TILE
+    from minillm.estimate.claims.experiments import small_model
+    from minillm.kv_cache import KVCache
+    from minillm.prefill import prefill
+
+    tokens, (model, count) = 4 * QUERY_TILE, counted(small_model())
+    prefill(model, [5] * tokens, KVCache(model, tokens))
+    config = model.config
+    linear = 2 * layers_parameters(config) * tokens + 2 * head_parameters(config)
+    causal = 2 * tokens**2 * config.head_dim * config.num_attention_heads * config.num_hidden_layers
+    return tokens / QUERY_TILE, (count.flops - linear + count.masked_flops) / causal
 
 
 @topic.figure("fa-io", FLASH, "standard attention moves Θ(N·d + N²) numbers, FlashAttention Θ(N²·d²/M)")
@@ -66,21 +91,24 @@ def fa_io() -> Ours:
 
 @topic.figure("mqa-intensity", MQA, "bytes per operation: MHA Θ(n/D + 1/B), MQA Θ(1/D + n/(D·H) + 1/B)")
 def mqa_intensity() -> Ours:
-    """Bytes of the cache for each operation of a decode step, with all KV heads and with one."""
+    """Bytes of cache and of weights for each operation of a decode step's products, with all KV heads and with one."""
     many = find_model("llama-2-7b")
     one = replace(many, num_key_value_heads=1)
 
-    def per_flop(config: object, context: int) -> Number:
-        work = decode_work(config, context, 64)  # type: ignore[arg-type]
-        linear = work.flops - 64 * 4 * many.num_hidden_layers * many.hidden_size * context
-        return work.cache_bytes / linear
+    def per_flop(config: ModelConfig, context: int, batch: int) -> tuple[Number, Number]:
+        work = decode_work(config, context, batch)
+        linear = 2 * batch * matrix_parameters(config)
+        return work.cache_bytes / linear, work.weight_bytes / linear
 
-    doubled = per_flop(many, 2000) / per_flop(many, 1000)
+    (cache, weights), longer, wider = per_flop(many, 1000, 64), per_flop(many, 2000, 64), per_flop(many, 1000, 128)
+    doubled, halved = longer[0] / cache, wider[1] / weights
     fewer = decode_work(many, 1000, 64).cache_bytes / decode_work(one, 1000, 64).cache_bytes
+    same = (longer[1], wider[0], per_flop(one, 2000, 64)[0] / per_flop(one, 1000, 64)[0]) == (weights, cache, doubled)
     return Ours(
-        f"twice the context {doubled:.1f} times the bytes; one KV head 1/{fewer:.0f} of them",
-        (doubled, fewer) == (2, many.num_attention_heads),
-        COUNT,
+        f"cache: twice the context {doubled:.1f} times the bytes, one KV head 1/{fewer:.0f} of them; weights: twice "
+        f"the batch {halved:.1f} times",
+        (doubled, halved, fewer) == (2, 0.5, many.num_attention_heads) and same,
+        f"{COUNT}, but for 1/D, the activations, which estimates leave out",
     )
 
 
@@ -141,33 +169,35 @@ def gqa_shape() -> Ours:
     )
 
 
-RUNS = 200
+RUNS, FAST_RUNS = 1000, 200  # the fewer are enough to differ
 
 
 @topic.figure("invariance-ours", INVARIANCE, "1 distinct completion of 1,000 with batch-invariant kernels, 80 without")
 def invariance_ours() -> Ours:
-    """One prompt beside random neighbours, in random chunks: how many distinct rows of logits, by backend."""
-    exact, fast = _distinct_rows("exact"), _distinct_rows("numpy")
+    """One prompt in random chunks, beside 0 to 31 neighbours that come and go: distinct rows of logits, by backend."""
+    exact, fast = _distinct_rows("exact", RUNS), _distinct_rows("numpy", FAST_RUNS)
     return Ours(
-        f"{exact} distinct of {RUNS} runs on the exact backend, {'more' if fast > 1 else fast} on the fast one",
+        f"{exact} distinct of {RUNS:,} runs on the exact backend, {'more' if fast > 1 else fast} on the fast one",
         exact == 1 < fast,
         "on our model, whose rows of logits are compared, to the bit",
-        (f"numpy backend, on this machine: {fast} distinct of {RUNS}",),
+        (f"numpy backend, on this machine: {fast} distinct of {FAST_RUNS:,}",),
     )
 
 
-def _distinct_rows(backend: str) -> int:
+def _distinct_rows(backend: str, runs: int) -> int:
     from minillm.estimate.claims.experiments import prompt_ids, small_model
     from minillm.kv_cache import KVCache
     from minillm.transformer import forward_batch
 
     model, prompt, generator = small_model(backend), prompt_ids(), np.random.default_rng(0)
     rows = set()
-    for _ in range(RUNS):
-        mine, cut = KVCache(model, len(prompt)), int(generator.integers(1, len(prompt)))
-        for part in (prompt[:cut], prompt[cut:]):
-            lengths = generator.integers(1, 4, int(generator.integers(0, 32)))
-            others = [(generator.integers(0, 500, n), KVCache(model, 4)) for n in lengths]
-            logits = forward_batch(model, [*others, (part, mine)])
+    for _ in range(runs):
+        mine, others = KVCache(model, len(prompt)), list[KVCache]()
+        cuts = sorted({0, len(prompt), *generator.integers(1, len(prompt), generator.integers(0, 3)).tolist()})
+        for start, end in pairwise(cuts):
+            stay = [cache for cache in others if generator.random() < 0.5]
+            others = [*stay, *(KVCache(model, 3) for _ in range(generator.integers(0, 32 - len(stay))))]
+            batch = [(generator.integers(0, 500, 1), cache) for cache in others]
+            logits = forward_batch(model, [*batch, (prompt[start:end], mine)])
         rows.add(logits[-1].tobytes())
     return len(rows)

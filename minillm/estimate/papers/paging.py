@@ -9,6 +9,7 @@ import numpy as np
 from minillm.estimate.fragmentation import (
     Memory,
     Paging,
+    Request,
     Reservation,
     Usage,
     max_reservation,
@@ -66,10 +67,14 @@ def vllm_slots() -> Ours:
 
 @topic.figure("vllm-fig3", VLLM, "A: 7 + 1 + 2 + 2,038 of 2,048; B: 3 + 1 + 1 + 507 of 512")
 def vllm_fig3() -> Ours:
-    """Stored, reserved and never used slots of the two requests of Figure 3."""
+    """Stored, reserved and never used slots of the two requests of Figure 3, as the simulation of waste accounts."""
     parts = []
     for prompt, generated, to_come, slots in ((7, 1, 2, 2048), (3, 1, 1, 512)):
-        parts.append((prompt + generated, to_come, slots - prompt - generated - to_come))
+        memory = Reservation(slots, lambda prompt, output, slots=slots: slots)  # type: ignore[misc]
+        request = Request(prompt, generated + to_come, stored=prompt + generated)
+        assert memory.admit(request)
+        usage = memory.usage([request])
+        parts.append((usage.stored, usage.reserved, usage.internal))
     return Ours(f"A {parts[0]}, B {parts[1]}", parts == [(8, 2, 2038), (4, 1, 507)], COUNT)
 
 
