@@ -70,7 +70,9 @@ class CuPy(Plain):
         self.choose_dtype("float32")
         self._frequencies: dict[tuple[RopeParameters, int], Array] = {}
         self._messages: dict[tuple[int, ...], Array] = {}  # of each shape, where its numbers lie on the device
-        self._steps: dict[tuple[int, ...], Any] = {}  # of each model and shape, the graph; None if it ran just once
+        self._steps: dict[
+            tuple[int, ...], Any
+        ] = {}  # of each model and shape, both it and a graph; None if it ran once
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
         """float16 and bfloat16 are for weights alone: activations, sums and caches are float32 then."""
@@ -131,13 +133,14 @@ class CuPy(Plain):
         """The first step of a shape is launched; the second is captured as a graph on the way; later ones replay it."""
         if batch.spans.shape is None:  # type: ignore[attr-defined]
             return compute(model, batch)
-        key = (id(model.layer_weights), *batch.spans.shape)  # type: ignore[attr-defined]
+        key = (id(model), *batch.spans.shape)  # type: ignore[attr-defined]
         if key not in self._steps:
             self._steps[key] = None
             return compute(model, batch)
-        if self._steps[key] is None:  # the graph holds the model, so that no other can take its id
-            self._steps[key] = self.device.capture(partial(compute, model, batch))
-        return self._steps[key]()
+        if self._steps[key] is None:  # kept with the model: its weights are needed, and no other can take its id
+            self._steps[key] = model, self.device.capture(partial(compute, model, batch))
+        replay: Callable[[], Array] = self._steps[key][1]
+        return replay()
 
     def _deliver(self, message: Int[Array, "numbers"], shape: tuple[int, ...] | None) -> Array:
         if shape is None:
