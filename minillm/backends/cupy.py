@@ -70,9 +70,7 @@ class CuPy(Plain):
         self.choose_dtype("float32")
         self._frequencies: dict[tuple[RopeParameters, int], Array] = {}
         self._messages: dict[tuple[int, ...], Array] = {}  # of each shape, where its numbers lie on the device
-        self._steps: dict[
-            tuple[int, ...], Any
-        ] = {}  # of each model and shape, both it and a graph; None if it ran once
+        self._steps: dict[tuple[int, ...], Any] = {}  # of each model and shape, it and a graph; None if it ran once
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
         """float16 and bfloat16 are for weights alone: activations, sums and caches are float32 then."""

@@ -122,7 +122,7 @@ class CuPyDevice:
                 finally:
                     graph = stream.end_capture()
                 stream.synchronize()
-        except (RuntimeError, MemoryError) as problem:  # CUDA's errors are the first; the second: no room for a pool
+        except (RuntimeError, MemoryError) as problem:  # the first are CUDA's; the second: no room for the pool
             warn(
                 f"a step is not captured as a CUDA graph, but launched kernel by kernel: {_line(problem)}", stacklevel=2
             )
