@@ -44,7 +44,11 @@ PROMPT = "Once upon a time there was a robot who wanted to know how everything w
 NEW_TOKENS, PREFILL_TOKENS, CONTEXT = 40, 2048, 512
 PROPERTIES = (
     "tests/properties/test_equivalence.py", "tests/properties/test_cache_schedules.py",
-    "tests/batching/test_engine_schedules.py", "tests/speculative/test_any_backend.py",
+    "tests/properties/test_exact_schedules.py::test_any_schedule_on_a_device_nearly",
+    "tests/batching/test_engine_schedules.py", "tests/batching/test_static_batching.py",
+    "tests/batching/test_speculative_engine.py::test_every_request_is_as_if_alone[cupy]",
+    *(f"tests/speculative/test_lossless.py::test_random_models[{name}-cupy]"
+      for name in ("transformers_are_lossless", "a_model_accepts_its_own_guesses", "greedy_text_is_naive")),
 )  # fmt: skip
 ORACLE = "tests/oracles/test_transformers_oracle.py::test_logits_and_64_greedy_tokens"
 TEST_SECONDS = 120  # for each of these two

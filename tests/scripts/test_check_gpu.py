@@ -105,6 +105,14 @@ def test_a_random_model_is_one_of_its_shape(small):
     assert model.ops.device.sent == 1 + 1 + 2 * 4
 
 
+@pytest.mark.parametrize("name", [*check_gpu.PROPERTIES, check_gpu.ORACLE])
+def test_the_tests_that_it_runs_are_there(name):
+    file, _, test = name.partition("::")
+    found = (check_gpu.ROOT / file).read_text()
+    assert not test or f"def {test.partition('[')[0]}(" in found
+    assert "cupy" in found or "EVERY_BACKEND" in found or "engine_adapter" in found
+
+
 def test_without_cupy_it_says_so_in_one_line(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert run(monkeypatch) == 2
