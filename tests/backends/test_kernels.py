@@ -75,6 +75,9 @@ ALIGNED = dataclasses.replace(
 )  # fmt: skip
 
 
+LONG = [(7 * n * n + 3 * n) % 40 for n in range(70)]
+
+
 @pytest.mark.parametrize("config", [NARROW, ALIGNED])
 def test_a_model_of_real_kernels(libraries, config):
     """Prefill, decode, a ragged batch over paged caches, replayed: equal to `plain` in float64."""
@@ -93,18 +96,49 @@ def test_a_model_of_real_kernels(libraries, config):
         np.testing.assert_allclose(model.ops.to_host(row), wanted, rtol=1e-9, atol=1e-9)
 
 
-def prefilled(model):
-    return model.ops.to_host(minillm.prefill(model, [3, 1, 4, 1, 5, 9, 2], minillm.KVCache(model, 20)))
+@pytest.mark.parametrize("config", [NARROW, ALIGNED])
+def test_long_prompts_are_read_in_tiles(libraries, config):
+    """Tiles that are full and not, one key tile and several, windows, chunks, and decoding beside them."""
+    config = dataclasses.replace(config, max_position_embeddings=160)
+    model, plain = compiled(libraries, config, "float64"), random_model(config, 0, "plain")[0]
+    found, expected = [], []
+    for each, rows in ((model, found), (plain, expected)):
+        pool = minillm.BlockPool(each, 30, 5)
+        contiguous, *paged = minillm.KVCache(each, 120), minillm.PagedKVCache(pool), minillm.PagedKVCache(pool)
+        rows.extend(minillm.forward_batch(each, [(LONG[:70], contiguous)], [70]))
+        rows.extend(minillm.forward_batch(each, [(LONG[:9], paged[0]), (LONG[:33], paged[1])], [9, 33]))
+        chunks = [(LONG[:34], contiguous), ([5], paged[0]), (LONG[:40], paged[1])]
+        rows.extend(minillm.forward_batch(each, chunks, [34, 1, 40]))
+        rows.extend(minillm.forward_batch(each, [([n], cache) for n, cache in enumerate((contiguous, *paged))]))
+    assert [model.ops.device.launches[name] for name in ("attention_in_tiles", "attention")] == [3 * 2, 1 * 2]
+    for row, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(model.ops.to_host(row), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_heads_too_wide_for_tiles_are_read_without(libraries):
+    config = dataclasses.replace(ALIGNED, num_hidden_layers=1, sliding_windows=(None,), head_dim=130,
+                                 num_attention_heads=1, num_key_value_heads=1, max_position_embeddings=160)  # fmt: skip
+    for dtype, name in (("float64", "attention"), ("float32", "attention_in_tiles")):
+        model, plain = compiled(libraries, config, dtype), random_model(config, 0, "plain", dtype)[0]
+        scale = np.abs(prefilled(plain, LONG[:40])).max()
+        np.testing.assert_allclose(prefilled(model, LONG[:40]), prefilled(plain, LONG[:40]), atol=1e-5 * scale)
+        assert model.ops.device.launches[name] == 1
+
+
+def prefilled(model, prompt):
+    return model.ops.to_host(minillm.prefill(model, prompt, minillm.KVCache(model, 50)))
 
 
 # One block relies on another, or a thread on one that has not come so far: right only if they run in a lucky order.
 RACES = {
-    "new keys are read from the cache, which another block writes": ("if (p < s.cached)", "if (p <= position)"),
+    "new keys are read from the cache, which another block writes": ("p < s.cached ? cache", "true ? cache"),
     "sums of warps are read before all are there": (
         "sums[threadIdx.x / WARP] = x;\n    __syncthreads();", "sums[threadIdx.x / WARP] = x;",
     ),
     "parts of warps are joined before all are there": ("totals[warp] = total;\n    __syncthreads();",
                                                        "totals[warp] = total;"),
+    "a tile is overwritten while others read it": ("whole end) {\n    __syncthreads();", "whole end) {"),
+    "a tile is read before all of it is there": ("from[i] : 0;\n    }\n    __syncthreads();", "from[i] : 0;\n    }"),
 }  # fmt: skip
 
 
@@ -113,8 +147,8 @@ def test_a_race_is_found(tmp_path, right, wrong):
     code = source("float64", "float64")
     assert code.count(right) == 1
     library = compile_for_host(code.replace(right, wrong), tmp_path / "race")
-    expected = prefilled(random_model(ALIGNED, 0, "plain")[0])
-    assert not np.allclose(prefilled(compiled(lambda _: library, ALIGNED, "float64")), expected)
+    plain, model = random_model(ALIGNED, 0, "plain")[0], compiled(lambda _: library, ALIGNED, "float64")
+    assert not all(np.allclose(prefilled(model, prompt), prefilled(plain, prompt)) for prompt in (LONG[:7], LONG[:40]))
 
 
 @pytest.mark.parametrize("stored", ["float32", "float16", "bfloat16"])
