@@ -16,6 +16,7 @@ from random_models import random_checkpoint, random_model
 import minillm
 from minillm.backends.cupy import CuPy
 from minillm.backends.kernels import source
+from minillm.layers import rope_rotation
 from minillm.model import build
 
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
@@ -44,12 +45,33 @@ def compile_for_host(code, file):
     return ctypes.CDLL(str(library))
 
 
+MARGIN, HUGE = 2**16, 0x7F  # bytes: how many, and each of them: of any dtype, a number of the largest
+
+
 class CompiledDevice(FakeDevice):
-    """A FakeDevice whose kernels are the real ones."""
+    """A FakeDevice whose kernels are the real ones. Around an array lies what none may use or overwrite."""
 
     def __init__(self, libraries):
         super().__init__()
         self.libraries = libraries
+
+    def room(self, shape, dtype):
+        size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        bytes_ = np.full(MARGIN + size + MARGIN, HUGE, np.uint8)
+        return bytes_[MARGIN : MARGIN + size].view(dtype).reshape(shape)
+
+    def asarray(self, host):
+        if not host.flags.c_contiguous:
+            return super().asarray(host)
+        guarded = self.empty(host.shape, host.dtype)
+        guarded.numbers[...] = host
+        self.sent += 1
+        return guarded
+
+    def check_margins(self):
+        for numbers in list(self._arrays.values()):
+            if numbers.base is not None and numbers.base.dtype == np.uint8:
+                assert (numbers.base[:MARGIN] == HUGE).all() and (numbers.base[-MARGIN:] == HUGE).all()
 
     def launch(self, name, kinds, grid, arguments):
         words = (ctypes.c_longlong * len(arguments))()
@@ -61,6 +83,7 @@ class CompiledDevice(FakeDevice):
         kernel = getattr(self.libraries(kinds), f"launch_{name}")
         x, y = (*grid, 1)[:2]
         self.do(name, lambda arrays=arguments: kernel(ctypes.c_longlong(x), ctypes.c_longlong(y), words))  # keeps them
+        self.check_margins()
 
 
 def compiled(libraries, config, dtype, seed=0):
@@ -70,8 +93,8 @@ def compiled(libraries, config, dtype, seed=0):
 
 NARROW = dataclasses.replace(CONFIG, num_hidden_layers=2, sliding_windows=(None, 5), vocab_size=40)
 ALIGNED = dataclasses.replace(
-    NARROW, hidden_size=64, intermediate_size=96, head_dim=40, num_attention_heads=4, tie_word_embeddings=True,
-    attention_bias=False, attention_output_bias=False, mlp_bias=False, qk_norm=False,
+    NARROW, hidden_size=64, intermediate_size=96, head_dim=40, num_attention_heads=9, num_key_value_heads=3,
+    tie_word_embeddings=True,    attention_bias=False, attention_output_bias=False, mlp_bias=False, qk_norm=False,
 )  # fmt: skip
 
 
@@ -129,6 +152,24 @@ def prefilled(model, prompt):
     return model.ops.to_host(minillm.prefill(model, prompt, minillm.KVCache(model, 50)))
 
 
+# A kernel that goes one too far: what it reads there is huge, and what it writes there is found.
+TOO_FAR = {
+    "a column that there is not": ("if (column >= outs) return", "if (column > outs) return"),
+    "a number behind a row of gates": ("if (i >= inner) return", "if (i > inner) return"),
+    "rows behind the last tile": ("if (row < rows && i * WARP", "if (i * WARP"),
+}
+
+
+@pytest.mark.parametrize("right, wrong", TOO_FAR.values(), ids=TOO_FAR)
+def test_a_step_too_far_is_found(tmp_path, right, wrong):
+    code = source("float64", "float64")
+    assert code.count(right) == 1
+    library = compile_for_host(code.replace(right, wrong), tmp_path / "far")
+    config = dataclasses.replace(NARROW, vocab_size=41)  # not a multiple of anything
+    with pytest.raises(AssertionError):
+        prefilled(compiled(lambda _: library, config, "float64"), LONG[:40])
+
+
 # One block relies on another, or a thread on one that has not come so far: right only if they run in a lucky order.
 RACES = {
     "new keys are read from the cache, which another block writes": ("p < s.cached ? cache", "true ? cache"),
@@ -163,6 +204,14 @@ def test_products_read_weights_of_every_kind(libraries, stored):
         found = ops.to_host(ops.linear(ops.array(x), prepared, ops.array(bias)))
         expected = x.astype(float) @ widen(prepared.numbers).T.astype(float) + bias
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_angles_of_far_positions_are_float64(libraries):
+    """In float32 the angle of position 100,003 would be wrong by hundredths."""
+    ops, positions = CuPy(CompiledDevice(libraries)), np.array([0, 1, 4097, 100_003])
+    found = ops.rotation(positions, CONFIG.rope, CONFIG.head_dim)
+    for part, expected in zip(found, rope_rotation(positions, CONFIG.rope, CONFIG.head_dim), strict=True):
+        np.testing.assert_allclose(ops.to_host(part), expected, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("stored, place", [("float16", 2.0**-10), ("bfloat16", 2.0**-7)])
