@@ -68,7 +68,8 @@ class CuPy(Plain):
 
             device = CuPyDevice()
         if not device.multiplies:
-            warnings.warn("cuBLAS was not found, so prefill is slow: pip install nvidia-cublas-cu12", stacklevel=4)
+            install = "pip install nvidia-cublas-cu12 (nvidia-cublas for CUDA 13)"
+            warnings.warn(f"cuBLAS was not found, so prefill is slow: {install}", stacklevel=4)
         self.device = device
         self.choose_dtype("float32")
         self._frequencies: dict[tuple[RopeParameters, int], Array] = {}

@@ -45,7 +45,8 @@ def compile_for_host(code, file):
     return ctypes.CDLL(str(library))
 
 
-MARGIN, HUGE = 2**16, 0x7F  # bytes: how many, and each of them: of any dtype, a number of the largest
+MARGIN, NEAR = 2**16, 2**10  # bytes on both sides of an array, and how many of them are looked at
+HUGE = 0x7F  # what all of them are: of any dtype, a number of the largest
 
 
 class CompiledDevice(FakeDevice):
@@ -71,7 +72,8 @@ class CompiledDevice(FakeDevice):
     def check_margins(self):
         for numbers in list(self._arrays.values()):
             if numbers.base is not None and numbers.base.dtype == np.uint8:
-                assert (numbers.base[:MARGIN] == HUGE).all() and (numbers.base[-MARGIN:] == HUGE).all()
+                before, behind = numbers.base[MARGIN - NEAR : MARGIN], numbers.base[-MARGIN : NEAR - MARGIN]
+                assert (before == HUGE).all() and (behind == HUGE).all()
 
     def launch(self, name, kinds, grid, arguments):
         words = (ctypes.c_longlong * len(arguments))()
