@@ -154,9 +154,10 @@ def take_memory(
     try:
         return model.ops.zeros(shape, model.dtype), model.ops.zeros(shape, model.dtype)
     except (MemoryError, OverflowError, ValueError):  # the last two: more bytes than an array can have
-        gigabytes, free = 2 * math.prod(shape) * model.dtype.itemsize // 10**9, model.ops.free_memory()
-        is_free = "" if free is None else f", {free / 1e9:.1f} GB are free"
-        raise ValueError(f"{cause}: there is no memory of {shown(gigabytes)} GB{is_free}; pass a smaller one") from None
+        needed, free = 2 * math.prod(shape) * model.dtype.itemsize, model.ops.free_memory()
+        size = f"{shown(needed // 10**9)} GB" if needed >= 10**9 else f"{needed / 1e6:.1f} MB"
+        is_free = "" if free is None else f", {free / 1e6:,.1f} MB are free"
+        raise ValueError(f"{cause}: there is no memory of {size}{is_free}; pass a smaller one") from None
 
 
 def reserve(caches: Sequence[Cache], new_tokens: Sequence[int]) -> None:

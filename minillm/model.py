@@ -100,10 +100,12 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
     checkpoint = open_checkpoint(name)
     kind, itemsize = ops.stored_weights(dtype)
     needed = itemsize * sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())  # bytes
-    too_large = ValueError(
-        f"{checkpoint.name}: not enough memory for its weights, {needed / 1e9:.1f} GB as {kind}; use a smaller model"
-    )
     on_device = ops.free_memory()
+    is_free = "" if on_device is None else f", {on_device / 1e9:.1f} GB are free"
+    too_large = ValueError(
+        f"{checkpoint.name}: not enough memory for its weights, {needed / 1e9:.1f} GB as {kind}{is_free}; "
+        "use a smaller model"
+    )
     if needed > (_memory() if on_device is None else on_device):  # else the system ends the process without a word
         raise too_large
     try:

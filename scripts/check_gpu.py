@@ -1,20 +1,24 @@
 """All that needs a real GPU, in one command of a few minutes: python scripts/check_gpu.py [--out results.json]
 
-Is the `cupy` backend right (properties, the specification in reference.py, the same greedy text as on NumPy), and how
-near does it come to what the device can do? Times are medians between device events; shares are of the bandwidth of a
-copy and of the speed of a large product, measured on the same device in the same run. Needs minillm and CuPy. Without
-pytest, torch, transformers or the cached smollm2 it leaves their parts out and says so.
+Is the `cupy` backend right (properties, the specification in reference.py, transformers as an oracle, the same greedy
+text as on NumPy), and how near does it come to what the device can do? Times are medians between device events; shares
+are of the bandwidth of a copy and of the speed of a large product, measured on the same device in the same run. Needs
+minillm and CuPy. Without pytest, torch, transformers or the cached smollm2 it leaves their parts out and says so. What
+goes wrong in one part is written down, and the others follow; the JSON is written anew after each.
 """
 
 import argparse
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
+import tempfile
+import traceback
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import monotonic
@@ -23,9 +27,8 @@ from typing import Any
 import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from tensors import tensor_shapes  # noqa: E402
+sys.path.insert(0, str(ROOT))
+os.environ.setdefault("CUPY_CACHE_IN_MEMORY", "1")  # compiled kernels: there may be no folder to write to
 
 import minillm  # noqa: E402
 from minillm import reference  # noqa: E402
@@ -33,16 +36,37 @@ from minillm.backends import get_backend  # noqa: E402
 from minillm.config import ModelConfig, RopeParameters  # noqa: E402
 from minillm.estimate.work import decode_work, prefill_work  # noqa: E402
 from minillm.loading import open_checkpoint  # noqa: E402
-from minillm.loading.checkpoint import Checkpoint  # noqa: E402
 from minillm.loading.registry import REGISTRY  # noqa: E402
-from minillm.model import build, weights_by_name  # noqa: E402
+from minillm.model import LayerWeights, Model, weights_by_name  # noqa: E402
 from minillm.ragged_batch import ragged_batch  # noqa: E402
 
 PROMPT = "Once upon a time there was a robot who wanted to know how everything works."
 NEW_TOKENS, PREFILL_TOKENS, CONTEXT = 40, 2048, 512
-PROPERTIES = ("tests/properties/test_equivalence.py", "tests/batching/test_engine_schedules.py")
-PROPERTY_SECONDS = 150
-LAST_START_S = 360  # nothing is begun later: all is to be done in eight minutes
+PROPERTIES = (
+    "tests/properties/test_equivalence.py", "tests/properties/test_cache_schedules.py",
+    "tests/properties/test_exact_schedules.py::test_any_schedule_on_a_device_nearly",
+    "tests/batching/test_engine_schedules.py", "tests/batching/test_static_batching.py",
+    "tests/batching/test_speculative_engine.py::test_every_request_is_as_if_alone[cupy]",
+    *(f"tests/speculative/test_lossless.py::test_random_models[{name}-cupy]"
+      for name in ("transformers_are_lossless", "a_model_accepts_its_own_guesses", "greedy_text_is_naive")),
+)  # fmt: skip
+ORACLE = "tests/oracles/test_transformers_oracle.py::test_logits_and_64_greedy_tokens"
+TEST_SECONDS = 120  # for each of these two
+LAST_START_S = 340  # nothing is begun later: all is to be done in eight minutes
+COPIED = 2**28  # numbers of a gigabyte
+PRODUCT = 8192  # rows and columns of a large product
+KINDS = ("float32", "float16", "bfloat16")  # of weights
+Record = dict[str, Any]
+
+
+class LeftOut(Exception):
+    """Why a part cannot be done here."""
+
+
+def need(*names: str) -> None:
+    """Leave this part out, unless all of these can be imported."""
+    if missing := [name for name in names if not importlib.util.find_spec(name)]:
+        raise LeftOut(f"not installed: {', '.join(missing)}")
 
 
 def shape(layers: int, dim: int, inner: int, heads: int, kv_heads: int, vocab: int) -> ModelConfig:
@@ -56,23 +80,34 @@ def shape(layers: int, dim: int, inner: int, heads: int, kv_heads: int, vocab: i
 SHAPES = {"smollm2": shape(30, 576, 1536, 9, 3, 49_152), "1B": shape(16, 2048, 8192, 32, 8, 128_256)}
 
 
-@dataclass(frozen=True)
-class RandomTensor:
-    """A tensor of small random numbers, the same million over and over."""
-
-    shape: tuple[int, ...]
-
-    def read(self) -> Any:
-        """Made anew each time; on the host, as `build` joins matrices there."""
-        numbers = np.random.default_rng(0).standard_normal(2**20, np.float32) * 0.02
-        return np.resize(numbers, self.shape) if len(self.shape) > 1 else np.ones(self.shape, np.float32)
+def random_weights(device: Any, *shape: int) -> Any:
+    """Small random numbers: a million are sent, and repeated on the device itself."""
+    million = device.asarray(np.random.default_rng(0).standard_normal(2**20, np.float32) * np.float32(0.02))
+    weights = device.empty((math.prod(shape),), np.float32)
+    for first in range(0, len(weights), len(million)):
+        weights[first : first + len(million)] = million[: len(weights) - first]
+    return weights.reshape(shape)
 
 
-def random_model(name: str, dtype: str) -> minillm.Model:
-    """Random weights of this shape on the device."""
+def random_model(name: str, dtype: str) -> Model:
+    """Random weights of this shape, made on the device."""
     config, ops = SHAPES[name], get_backend("cupy")
-    tensors = {tensor: RandomTensor(size) for tensor, size in tensor_shapes(config).items()}
-    return build(Checkpoint(f"random {name}", config, tensors, None), ops, ops.choose_dtype(dtype))
+    real, dim, inner, d = ops.choose_dtype(dtype), config.hidden_size, config.intermediate_size, config.head_dim
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    ones = ops.array(np.ones(dim, real))
+
+    def matrix(rows: int, columns: int) -> Any:
+        return ops.prepare(random_weights(ops.device, columns, rows).T)
+
+    def layer() -> LayerWeights:
+        qkv, output = matrix(dim, (heads + 2 * kv_heads) * d), matrix(heads * d, dim)
+        return LayerWeights(
+            ones, qkv, None, None, output, None, ones, matrix(dim, 2 * inner), None, matrix(inner, dim), None
+        )
+
+    embedding, head = ops.tie(random_weights(ops.device, config.vocab_size, dim))
+    layers = tuple(layer() for _ in range(config.num_hidden_layers))
+    return Model(f"random {name}", config, ops, real, embedding, layers, ones, head, None)
 
 
 def milliseconds(work: Callable[[], Any], rounds: int = 20) -> float:
@@ -96,19 +131,22 @@ def milliseconds(work: Callable[[], Any], rounds: int = 20) -> float:
 
 def bytes_per_s() -> float:
     """Of a copy of a gigabyte, read and written."""
-    import cupy
+    device = get_backend("cupy").device
+    source, target = device.zeros((COPIED,), np.float32), device.empty((COPIED,), np.float32)
 
-    source, target = cupy.zeros(2**28, np.float32), cupy.empty(2**28, np.float32)
-    return 2 * source.nbytes / milliseconds(lambda: cupy.copyto(target, source)) * 1e3
+    def work() -> None:
+        target[:] = source
+
+    return float(2 * source.nbytes / milliseconds(work) * 1e3)
 
 
-def flops_per_s(dtype: str, size: int = 8192) -> float | None:
-    """Of a large square product; None without cuBLAS."""
-    ops = get_backend("cupy")
+def flops_per_s(dtype: str) -> float:
+    """Of a large square product."""
+    ops, size = get_backend("cupy"), PRODUCT
     ops.choose_dtype(dtype)
     if not ops.device.multiplies:
-        return None
-    x = ops.prepare(ops.device.zeros((size, size), np.float32))
+        raise LeftOut("cuBLAS is not installed")
+    x = ops.prepare(random_weights(ops.device, size, size))
     out = ops.device.empty((size, size), np.float32)
     return 2 * size**3 / milliseconds(lambda: ops.device.multiply(x, x, out, False), 5) * 1e3
 
@@ -116,8 +154,9 @@ def flops_per_s(dtype: str, size: int = 8192) -> float | None:
 # Is it right?
 
 
-def against_the_specification() -> dict[str, Any]:
+def against_the_specification() -> Record:
     """story in float64 beside reference.py, which has neither cache nor backend."""
+    need("tokenizers")
     checkpoint = open_checkpoint("story")
     model = minillm.load("story", backend="cupy", dtype="float64")
     tokens = model.tokenizer.encode(PROMPT)[:24]
@@ -127,8 +166,11 @@ def against_the_specification() -> dict[str, Any]:
     return {"largest_difference": difference, "ok": difference < 1e-9}
 
 
-def greedy_agreement(name: str) -> dict[str, Any]:
+def greedy_agreement(name: str) -> Record:
     """The same greedy tokens as on NumPy: in float64, where no near tie is decided by rounding, and in float32."""
+    need("tokenizers")
+    if not REGISTRY[name].folder():
+        raise LeftOut("it is not in the cache")
     texts = {}
     for dtype in ("float64", "float32"):
         for backend in ("numpy", "cupy"):
@@ -139,17 +181,21 @@ def greedy_agreement(name: str) -> dict[str, Any]:
     return {"same_tokens": same, "tokens": NEW_TOKENS, "ok": same["float64"]}
 
 
-def properties() -> dict[str, Any]:
-    """The property tests with the real device in place of the one that is none."""
-    # Without the options of the project's own runs, whose plugins may not be there: one process has the device.
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "addopts=", *PROPERTIES]
-    environment = os.environ | {"MINILLM_GPU": "1"}
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PROPERTY_SECONDS
-        )
-    except subprocess.TimeoutExpired:
-        return {"ok": False, "said": f"not done after {PROPERTY_SECONDS} s"}
+def run_tests(names: tuple[str, ...], *needed: str) -> Record:
+    """Tests with the real device in place of the one that is none."""
+    need("pytest", "tokenizers", *needed)
+    # Without the options of the project's own runs, whose plugins may not be there: one process has the device. And
+    # without their rule that a warning is an error: CuPy warns of what is not installed beside it.
+    options = ["-q", "-x", "-p", "no:cacheprovider", "-o", "addopts=", "-o", "filterwarnings="]
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"MINILLM_GPU": "1", "HYPOTHESIS_STORAGE_DIRECTORY": folder}
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "pytest", *options, *names],
+                cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TEST_SECONDS,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return {"ok": False, "said": f"not done after {TEST_SECONDS} s"}
     lines = (done.stdout + done.stderr).strip().splitlines()
     return {"ok": done.returncode == 0, "said": lines[-1:] if done.returncode == 0 else lines[-30:]}
 
@@ -157,7 +203,12 @@ def properties() -> dict[str, Any]:
 # How fast is it?
 
 
-def prefill_row(model: minillm.Model, limits: dict[str, Any], stored: str) -> dict[str, Any]:
+def share(done: Any, ms: float, limit: float | None) -> float | None:
+    """Of what could have been done in that time, if that is known."""
+    return float(done) / ms * 1e3 / limit if limit else None
+
+
+def prefill_row(model: Model, limits: Record, stored: str) -> Record:
     """A prompt of 2,048 tokens; its share of the matrix speed for these weights."""
     cache, prompt = minillm.KVCache(model, PREFILL_TOKENS), [7] * PREFILL_TOKENS
 
@@ -166,11 +217,11 @@ def prefill_row(model: minillm.Model, limits: dict[str, Any], stored: str) -> di
         minillm.prefill(model, prompt, cache)
 
     ms = milliseconds(work, 5)
-    flops, limit = prefill_work(model.config, PREFILL_TOKENS).flops, limits["flops_per_s"][stored]
-    return {"what": f"prefill of {PREFILL_TOKENS}", "ms": ms, "share": flops / ms * 1e3 / limit if limit else None}
+    done = share(prefill_work(model.config, PREFILL_TOKENS).flops, ms, limits.get(f"{stored} flops_per_s"))
+    return {"what": f"prefill of {PREFILL_TOKENS}", "ms": ms, "share": done}
 
 
-def filled_caches(model: minillm.Model, sequences: int, paged: bool) -> list[Any]:
+def filled_caches(model: Model, sequences: int, paged: bool) -> list[Any]:
     """So many sequences of CONTEXT tokens, with room for what is timed."""
     pool = minillm.BlockPool(model, -(-(CONTEXT + 40) // 16) * sequences, 16) if paged else None
     caches = [minillm.PagedKVCache(pool) if pool else minillm.KVCache(model, CONTEXT + 40) for _ in range(sequences)]
@@ -180,9 +231,7 @@ def filled_caches(model: minillm.Model, sequences: int, paged: bool) -> list[Any
     return caches
 
 
-def decode_row(
-    model: minillm.Model, limits: dict[str, Any], stored: str, sequences: int, paged: bool
-) -> dict[str, Any]:
+def decode_row(model: Model, limits: Record, stored: str, sequences: int, paged: bool) -> Record:
     """A step of so many sequences of about 512 tokens; its share of the bandwidth, weights and caches read once."""
     caches = filled_caches(model, sequences, paged)
 
@@ -192,13 +241,11 @@ def decode_row(
     ms = milliseconds(work)
     kind = "paged" if paged else "contiguous"
     needed = decode_work(model.config, CONTEXT, sequences, 4 if stored == "float32" else 2, 4).bytes
-    share = float(needed) / ms * 1e3 / limits["bytes_per_s"]
-    return {"what": f"decode, {sequences} x {kind}", "ms": ms, "share": share, "tokens_per_s": sequences / ms * 1e3}
+    done = share(needed, ms, limits.get("bytes_per_s"))
+    return {"what": f"decode, {sequences} x {kind}", "ms": ms, "share": done, "tokens_per_s": sequences / ms * 1e3}
 
 
-def attention_row(
-    model: minillm.Model, limits: dict[str, Any], stored: str, sequences: int, paged: bool
-) -> dict[str, Any]:
+def attention_row(model: Model, limits: Record, sequences: int, paged: bool) -> Record:
     """Attention alone, over contiguous or paged caches, for every layer in turn: the time and share of one layer."""
     config, device = model.config, model.ops.device
     caches = filled_caches(model, sequences, paged)
@@ -213,24 +260,28 @@ def attention_row(
     ms = milliseconds(work) / layers
     needed = 2 * sequences * (CONTEXT + 1) * kv_heads * config.head_dim * 4
     kind = "paged" if paged else "contiguous"
-    return {"what": f"attention, {sequences} x {kind}", "ms": ms, "share": needed / ms * 1e3 / limits["bytes_per_s"]}
+    done = share(needed, ms, limits.get("bytes_per_s"))
+    return {"what": f"attention, {sequences} x {kind}", "ms": ms, "share": done}
 
 
-def speeds(name: str, stored: str, limits: dict[str, Any]) -> list[dict[str, Any]]:
-    """Prefill, and decode at batch 1, 8 and 32."""
-    model = random_model(name, stored)
-    rows = [prefill_row(model, limits, stored)]
-    rows += [decode_row(model, limits, stored, n, False) for n in (1, 8, 32)]
-    rows += [decode_row(model, limits, stored, n, True) for n in (1, 8, 32)]
-    rows += [attention_row(model, limits, stored, n, paged) for n in (1, 8, 32) for paged in (False, True)]
-    return [{"model": name, "weights": stored, **row} for row in rows]
+def speeds(name: str, stored: str, limits: Record) -> Iterator[Record]:
+    """Prefill, decode at batch 1, 8 and 32, and attention alone."""
+    model, common = random_model(name, stored), {"model": name, "weights": stored}
+    yield common | prefill_row(model, limits, stored)
+    for paged in (False, True):
+        for sequences in (1, 8, 32):
+            yield common | decode_row(model, limits, stored, sequences, paged)
+            yield common | attention_row(model, limits, sequences, paged)
 
 
-def transformers_row(name: str, stored: str) -> list[dict[str, Any]]:
+def transformers_row(name: str, stored: str) -> Iterator[Record]:
     """transformers with sdpa on the same shape: one sequence, a step at a time."""
+    need("torch", "transformers")
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    if not torch.cuda.is_available():
+        raise LeftOut("this torch finds no device")
     c = SHAPES[name]
     config = LlamaConfig(
         vocab_size=c.vocab_size, hidden_size=c.hidden_size, intermediate_size=c.intermediate_size,
@@ -249,16 +300,11 @@ def transformers_row(name: str, stored: str) -> list[dict[str, Any]]:
             end.record()
             end.synchronize()
             times.append(begin.elapsed_time(end))
-    row = {"model": name, "weights": stored, "what": "decode, transformers sdpa", "ms": median(times[2:])}
-    return [row | {"share": None}]
+    what = "decode, 1 x transformers, sdpa"
+    yield {"model": name, "weights": stored, "what": what, "ms": median(times[2:]), "share": None}
 
 
-def installed(*names: str) -> bool:
-    """Whether all of these can be imported."""
-    return all(importlib.util.find_spec(name) for name in names)
-
-
-def describe() -> dict[str, Any]:
+def describe() -> Record:
     """The device and what drives it."""
     import cupy
 
@@ -267,69 +313,94 @@ def describe() -> dict[str, Any]:
     return {"device": properties["name"].decode(), "cuda": cupy.cuda.runtime.runtimeGetVersion(), **versions}
 
 
-def check() -> dict[str, Any]:
-    """Everything, and the list of what was left out."""
-    begun, left_out = monotonic(), list[str]()
-    record = describe() | {"left_out": left_out, "checks": {}, "speeds": []}
-    checks: dict[str, Any] = record["checks"]
-    checks["specification"] = against_the_specification()
-    checks["greedy story"] = greedy_agreement("story")
-    if REGISTRY["smollm2"].folder():
-        checks["greedy smollm2"] = greedy_agreement("smollm2")
-    else:
-        left_out.append("greedy text of smollm2: it is not in the cache")
-    if installed("pytest", "hypothesis", "beartype"):
-        checks["properties"] = properties()
-    else:
-        left_out.append("property tests: pytest, hypothesis or beartype is not installed")
-    kinds = ("float32", "float16", "bfloat16")
-    limits = {"bytes_per_s": bytes_per_s(), "flops_per_s": {kind: flops_per_s(kind) for kind in kinds}}
-    record["limits"] = limits
-    if limits["flops_per_s"]["float32"] is None:
-        left_out.append("shares of the matrix speed: cuBLAS is not installed")
-    for name in SHAPES:
-        for stored in ("float32", "bfloat16"):
-            if monotonic() - begun > LAST_START_S:
-                left_out.append(f"speeds of {name} in {stored}: time was up")
-            else:
-                record["speeds"] += speeds(name, stored, limits)
-    if monotonic() - begun > LAST_START_S:
-        left_out.append("transformers with sdpa: time was up")
-    elif installed("torch", "transformers"):
-        record["speeds"] += transformers_row("1B", "bfloat16")
-    else:
-        left_out.append("transformers with sdpa: torch or transformers is not installed")
+CHECKS: dict[str, Callable[[], Record]] = {
+    "specification": against_the_specification,
+    "greedy text of story": partial(greedy_agreement, "story"),
+    "greedy text of smollm2": partial(greedy_agreement, "smollm2"),
+    "properties": partial(run_tests, PROPERTIES, "hypothesis"),
+}
+LIMITS = {"bytes_per_s": bytes_per_s, **{f"{kind} flops_per_s": partial(flops_per_s, kind) for kind in KINDS}}
+SPEEDS = [(name, stored) for name in SHAPES for stored in ("float32", "bfloat16")]
+LAST: dict[str, Callable[[], Record]] = {
+    "transformers as an oracle": partial(run_tests, (ORACLE,), "hypothesis", "torch", "transformers"),
+}
+
+
+def check(save: Callable[[Record], None]) -> Record:
+    """Everything, and the list of what was left out; `save` gets what there is, time and again."""
+    record: Record = describe() | {"left_out": [], "checks": {}, "limits": {}, "speeds": [], "warnings": []}
+    keep_check, keep_limit = record["checks"].__setitem__, record["limits"].__setitem__
+
+    def keep_rows(_: str, rows: Iterator[Record]) -> None:
+        for row in rows:
+            record["speeds"].append(row)  # one by one: if a later one fails, those before it stay
+
+    parts: list[tuple[str, Callable[[], Any], Callable[[str, Any], None]]] = [
+        *((name, work, keep_check) for name, work in CHECKS.items()),
+        *((name, work, keep_limit) for name, work in LIMITS.items()),
+        *((f"speeds of {n} in {kind}", partial(speeds, n, kind, record["limits"]), keep_rows) for n, kind in SPEEDS),
+        ("speed of transformers", partial(transformers_row, "1B", "bfloat16"), keep_rows),
+        *((name, work, keep_check) for name, work in LAST.items()),
+    ]
+    begun = monotonic()
+    for name, work, keep in parts:
+        attempt(name, work, keep, record, monotonic() - begun)
+        save(record)
     return record
 
 
-def show(record: dict[str, Any]) -> None:
+def attempt(
+    name: str, work: Callable[[], Any], keep: Callable[[str, Any], None], record: Record, seconds: float
+) -> None:
+    """Do a part. If it cannot be done, say why; if it fails, that is what was found out."""
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("default")
+        try:
+            if seconds > LAST_START_S:
+                raise LeftOut("time was up")
+            keep(name, work())
+        except (LeftOut, MemoryError) as reason:
+            record["left_out"].append(f"{name}: {reason}")
+        except Exception as problem:
+            record["checks"][name] = {"ok": False, "said": traceback.format_exception(problem)[-4:]}
+    for said in sorted({str(warning.message) for warning in heard}):
+        record["warnings"].append(f"{name}: {said}")
+
+
+def show(record: Record) -> None:
     """One table."""
     print(f"{record['device']}, CuPy {record['cupy']}, Python {record['python']}")
     for name, result in record["checks"].items():
         print(f"{'ok    ' if result['ok'] else 'FAILED'} {name}: { ({k: v for k, v in result.items() if k != 'ok'}) }")
-    print(f"{'model':10}{'weights':10}{'what':28}{'ms':>10}{'share':>8}")
+    print(f"{'model':10}{'weights':10}{'what':32}{'ms':>10}{'share':>8}")
     for row in record["speeds"]:
         share = "" if row["share"] is None else f"{row['share']:.0%}"
-        print(f"{row['model']:10}{row['weights']:10}{row['what']:28}{row['ms']:10.3f}{share:>8}")
+        print(f"{row['model']:10}{row['weights']:10}{row['what']:32}{row['ms']:10.3f}{share:>8}")
     for part in record["left_out"]:
         print(f"left out: {part}")
+    for said in record["warnings"]:
+        print(f"warning: {said}")
 
 
 def main() -> int:
-    """Exit code 0 if everything that was checked is right, 1 if not, 2 if there is no device."""
+    """Exit code 0 if everything that was checked is right, 1 if not, 2 if nothing can be checked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="where the JSON goes")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
+    out = parser.parse_args().out
+
+    def save(record: Record) -> None:
+        if out:
+            out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+
     try:
-        get_backend("cupy")
+        with warnings.catch_warnings(action="ignore"):
+            get_backend("cupy")
+        save({})  # now, rather than find out in the end that it cannot be written
     except OSError as problem:
         print(f"check_gpu: {problem}", file=sys.stderr)
         return 2
-    record = check()
+    record = check(save)
     show(record)
-    if options.out:
-        options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     return 0 if all(result["ok"] for result in record["checks"].values()) else 1
 
 

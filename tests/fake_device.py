@@ -173,9 +173,12 @@ class FakeDevice:
         needed = int(np.prod(shape, dtype=float)) * np.dtype(dtype).itemsize
         if needed > self.memory:
             raise OutOfMemory(needed, self.memory)
-        empty = np.empty(shape, dtype)
+        empty = self.room(shape, dtype)
         empty.fill(np.nan if empty.dtype.kind == "f" else 77)
         return self._own(empty)
+
+    def room(self, shape, dtype):
+        return np.empty(shape, dtype)
 
     def zeros(self, shape, dtype):
         zeros = self.empty(shape, dtype)

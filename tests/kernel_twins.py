@@ -55,15 +55,22 @@ def rows(x, weight, bias, residual, out, rows, inner, outs, numbers_at):
 def attention(q, k, v, out, q_stride, k_stride, v_stride, owners, sequences, tables, layer, kv_heads, head_dim,
               window, scale, numbers_at):  # fmt: skip
     """Sequence by sequence: append to the cache, then attend over what it holds."""
-    for number, numbers in enumerate(sequences.reshape(-1, 7)):
-        keys_at, values_at, slots, block_size, first_entry, cached, row = numbers.tolist()
-        new = int((owners == number).sum())
+    for number, numbers in enumerate(sequences.reshape(-1, 8)):
+        keys_at, values_at, slots, block_size, first_entry, cached, row, new = numbers.tolist()
+        assert np.flatnonzero(owners == number).tolist() == list(range(row, row + new))
         position = np.arange(cached + new)
         slot = tables[first_entry + position // block_size] * block_size + position % block_size
         span, keys, values = slice(row, row + new), numbers_at(keys_at)[layer], numbers_at(values_at)[layer]
         assert keys.shape == values.shape == (kv_heads, slots, head_dim)
         keys[:, slot[cached:]], values[:, slot[cached:]] = k[span].swapaxes(0, 1), v[span].swapaxes(0, 1)
         out[span] = attend(q[span], [(keys[:, slot], values[:, slot])], cached, window or None)
+
+
+def attention_in_tiles(q, k, v, out, q_stride, k_stride, v_stride, owners, sequences, tables, tiles, *numbers,
+                       numbers_at):  # fmt: skip
+    rows = [range(row, row + new, 32) for *_, row, new in sequences.reshape(-1, 8).tolist()]
+    assert tiles.tolist() == [first for each in rows for first in each]
+    attention(q, k, v, out, q_stride, k_stride, v_stride, owners, sequences, tables, *numbers, numbers_at=numbers_at)
 
 
 TWINS = {
@@ -76,4 +83,5 @@ TWINS = {
     "one_row": rows,
     "few_rows": rows,
     "attention": attention,
+    "attention_in_tiles": attention_in_tiles,
 }

@@ -7,25 +7,25 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_models import random_checkpoint
+from random_models import make_ops, random_checkpoint
 from test_checks import CONFIG, MODEL
 from tiny_tokenizer import VOCAB_SIZE, llama2_tokenizer, tiny_tokenizer
 
 import minillm
 from minillm import Sampling, completion
-from minillm.backends import get_backend
 from minillm.generation import Generation
 from minillm.model import build
 from minillm.sampling import penalise
 
 
-def text_model(chat_template=None, eos=(1,), context=64):
+def text_model(chat_template=None, eos=(1,), context=64, backend="numpy"):
     """A random model that reads and writes bytes."""
     config = dataclasses.replace(
         CONFIG, vocab_size=VOCAB_SIZE, max_position_embeddings=context, eos_token_ids=eos, tie_word_embeddings=False
     )
     checkpoint = dataclasses.replace(random_checkpoint(config, 3), tokenizer=tiny_tokenizer(chat_template))
-    return build(checkpoint, get_backend("numpy"), np.dtype("float64"))
+    ops = make_ops(backend)
+    return build(checkpoint, ops, ops.choose_dtype("float64"))
 
 
 TEXT_MODEL = text_model()

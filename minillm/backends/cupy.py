@@ -29,6 +29,7 @@ WARPS, ROWS, LARGEST_HEAD = 8, 8, 256  # as in kernels.cu
 FEW_ROWS = 32  # so many rows are multiplied by our own kernel; for more cuBLAS is made
 STEPS_KEPT = 64  # shapes of steps that are kept as graphs
 HALVES = ("float16", "bfloat16")  # for weights alone
+QUERIES, WIDEST_BYTES = 32, 1024  # of a tile, as in kernels.cu: its rows; of a head's numbers
 TABLE_PADDING = 64  # block tables grow by so many entries, so that most steps have the shape of the one before
 
 
@@ -37,14 +38,16 @@ class DeviceSpans(list[slice]):
 
     Attributes:
         owners: `[tokens]`, the sequence of each row.
-        sequences: `[sequences, 7]`, see kernels.cu.
+        sequences: `[sequences, 8]`, see kernels.cu.
         tables: all block tables, end to end.
+        tiles: the first row of every 32 of a sequence; none where a step is mostly decoding.
         shape: what two steps must share for one to replay the other; None if there are too many rows.
     """
 
     owners: Array
     sequences: Array
     tables: Array
+    tiles: Array
     shape: tuple[int, ...] | None
 
 
@@ -65,12 +68,13 @@ class CuPy(Plain):
 
             device = CuPyDevice()
         if not device.multiplies:
-            warnings.warn("cuBLAS was not found, so prefill is slow: pip install nvidia-cublas-cu12", stacklevel=4)
+            install = "pip install nvidia-cublas-cu12 (nvidia-cublas for CUDA 13)"
+            warnings.warn(f"cuBLAS was not found, so prefill is slow: {install}", stacklevel=4)
         self.device = device
         self.choose_dtype("float32")
         self._frequencies: dict[tuple[RopeParameters, int], Array] = {}
         self._messages: dict[tuple[int, ...], Array] = {}  # of each shape, where its numbers lie on the device
-        self._steps: dict[tuple[int, ...], Any] = {}  # of each model and shape, the graph; None if it ran just once
+        self._steps: dict[tuple[int, ...], Any] = {}  # of each model and shape, it and a graph; None if it ran once
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
         """float16 and bfloat16 are for weights alone: activations, sums and caches are float32 then."""
@@ -117,12 +121,12 @@ class CuPy(Plain):
         """All whole numbers of a step in one copy, with where the caches lie."""
         spans = DeviceSpans(batch.spans)
         owners = np.repeat(np.arange(len(spans)), [span.stop - span.start for span in spans])
-        parts = [batch.tokens, batch.positions, batch.wanted, owners, *_where_caches_lie(batch)]
+        parts = [batch.tokens, batch.positions, batch.wanted, owners, *_where_caches_lie(batch), _tiles(batch)]
         shape = tuple(len(part) for part in parts)
         spans.shape = shape if len(batch.tokens) <= FEW_ROWS else None
         message = self._deliver(np.concatenate(parts), spans.shape)
         ends = [int(end) for end in np.cumsum(shape)]
-        tokens, positions, wanted, spans.owners, spans.sequences, spans.tables = (
+        tokens, positions, wanted, spans.owners, spans.sequences, spans.tables, spans.tiles = (
             message[end - size : end] for end, size in zip(ends, shape, strict=True)
         )
         return replace(batch, tokens=tokens, positions=positions, wanted=wanted, spans=spans)
@@ -131,13 +135,14 @@ class CuPy(Plain):
         """The first step of a shape is launched; the second is captured as a graph on the way; later ones replay it."""
         if batch.spans.shape is None:  # type: ignore[attr-defined]
             return compute(model, batch)
-        key = (id(model.layer_weights), *batch.spans.shape)  # type: ignore[attr-defined]
+        key = (id(model), *batch.spans.shape)  # type: ignore[attr-defined]
         if key not in self._steps:
             self._steps[key] = None
             return compute(model, batch)
-        if self._steps[key] is None:  # the graph holds the model, so that no other can take its id
-            self._steps[key] = self.device.capture(partial(compute, model, batch))
-        return self._steps[key]()
+        if self._steps[key] is None:  # kept with the model: its weights are needed, and no other can take its id
+            self._steps[key] = model, self.device.capture(partial(compute, model, batch))
+        replay: Callable[[], Array] = self._steps[key][1]
+        return replay()
 
     def _deliver(self, message: Int[Array, "numbers"], shape: tuple[int, ...] | None) -> Array:
         if shape is None:
@@ -248,7 +253,11 @@ class CuPy(Plain):
         out = self.device.empty((tokens, heads * head_dim), q.dtype)
         arrays = [q, k, v, out, _stride(q), _stride(k), _stride(v), spans.owners, spans.sequences, spans.tables]
         numbers = [layer, kv_heads, head_dim, window or 0, head_dim**-0.5]
-        self._launch("attention", q, q, (tokens, heads), [*arrays, *numbers])
+        if len(spans.tiles) and head_dim * q.itemsize <= WIDEST_BYTES:
+            grid = (len(spans.tiles), heads)
+            self._launch("attention_in_tiles", q, q, grid, [*arrays, spans.tiles, *numbers])
+        else:
+            self._launch("attention", q, q, (tokens, heads), [*arrays, *numbers])
         return out
 
     def _launch(self, name: str, real: Array, stored: Array, grid: tuple[int, ...], arguments: list[Any]) -> None:
@@ -266,9 +275,17 @@ def _where_caches_lie(batch: RaggedBatch) -> tuple[Int[Array, "numbers"], Int[Ar
         blocks: Any = cache.blocks()
         addresses = [blocks.keys.data.ptr, blocks.values.data.ptr]
         sequences += [*addresses, blocks.keys.shape[2], blocks.block_size, len(tables), cache.length, span.start]
+        sequences.append(span.stop - span.start)
         tables += blocks.table
     tables += [0] * (-len(tables) % TABLE_PADDING)
     return np.array(sequences), np.array(tables)
+
+
+def _tiles(batch: RaggedBatch) -> Int[Array, "tiles"]:
+    """Where tiles begin, if sequences have more than a row or two: those of a tile read a key together."""
+    if len(batch.tokens) <= max(FEW_ROWS, 2 * len(batch.spans)):
+        return np.arange(0)
+    return np.concatenate([np.arange(span.start, span.stop, QUERIES) for span in batch.spans])
 
 
 def _stride(x: Array) -> int:

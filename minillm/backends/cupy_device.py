@@ -5,6 +5,7 @@ The tests have another one, which does the same on the host and counts.
 
 from collections.abc import Callable
 from typing import Any
+from warnings import warn
 
 import numpy as np
 
@@ -19,7 +20,7 @@ class OutOfMemory(ValueError, MemoryError):
 
     def __init__(self, needed: int, free: int) -> None:
         """Both in bytes."""
-        problem = f"the device has no memory for {needed / 1e9:.2f} GB more: {free / 1e9:.2f} GB are free"
+        problem = f"the device has no memory for {needed / 1e6:,.1f} MB more: {free / 1e6:,.1f} MB are free"
         super().__init__(f"{problem}; use a smaller model, batch or context")
 
 
@@ -40,7 +41,8 @@ class CuPyDevice:
             cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as problem:
             raise OSError(f"backend cupy finds no CUDA device ({_line(problem)}); use backend numpy") from None
-        self.cupy = cupy
+        self.cupy, self.pool = cupy, cupy.get_default_memory_pool()
+        cupy.cuda.set_allocator(self._allocate)  # for all arrays of this process, as those that CuPy makes by itself
         self.cublas = _cublas()
         self._modules: dict[tuple[str, str], Any] = {}
 
@@ -50,15 +52,15 @@ class CuPyDevice:
 
     def asarray(self, host: Array) -> Array:
         """A copy of a host's array."""
-        return self._allocate(lambda: self.cupy.asarray(host), host.nbytes)
+        return self.cupy.asarray(host)
 
     def empty(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array of whatever lies there."""
-        return self._allocate(lambda: self.cupy.empty(shape, dtype), _nbytes(shape, dtype))
+        return self.cupy.empty(shape, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
         """An array of zeros."""
-        return self._allocate(lambda: self.cupy.zeros(shape, dtype), _nbytes(shape, dtype))
+        return self.cupy.zeros(shape, dtype)
 
     def overwrite(self, x: Any, host: Array) -> None:
         """Copy a host's array of the same shape over one that lies here."""
@@ -70,7 +72,7 @@ class CuPyDevice:
 
     def free_memory(self) -> int:
         """Bytes that nobody has, or that CuPy keeps for what comes next."""
-        return int(self.cupy.cuda.runtime.memGetInfo()[0] + self.cupy.get_default_memory_pool().free_bytes())
+        return int(self.cupy.cuda.runtime.memGetInfo()[0] + self.pool.free_bytes())
 
     @property
     def multiplies(self) -> bool:
@@ -120,7 +122,10 @@ class CuPyDevice:
                 finally:
                     graph = stream.end_capture()
                 stream.synchronize()
-        except RuntimeError:  # CUDA's and CuPy's errors are: a driver or a library that cannot capture this
+        except (RuntimeError, MemoryError) as problem:  # the first are CUDA's; the second: no room for the pool
+            warn(
+                f"a step is not captured as a CUDA graph, but launched kernel by kernel: {_line(problem)}", stacklevel=2
+            )
             return compute
 
         def replay() -> Array:
@@ -130,9 +135,10 @@ class CuPyDevice:
 
         return replay
 
-    def _allocate(self, make: Callable[[], Array], nbytes: int) -> Array:
+    def _allocate(self, nbytes: int) -> Any:
+        """What CuPy asks for the memory of an array."""
         try:
-            return make()
+            return self.pool.malloc(nbytes)
         except self.cupy.cuda.memory.OutOfMemoryError:
             free = self.free_memory()
         raise OutOfMemory(nbytes, free)  # not inside `except`, where the error would keep what it was raised in
@@ -153,10 +159,6 @@ def _cublas() -> Any:
     except ImportError:
         return None
     return cublas
-
-
-def _nbytes(shape: tuple[int, ...], dtype: Any) -> int:
-    return int(np.prod(shape, dtype=float)) * np.dtype(dtype).itemsize
 
 
 def _line(problem: BaseException) -> str:

@@ -16,6 +16,14 @@ __device__ real warp_sum(real x) {
     return x;
 }
 
+__device__ real warp_max(real x) {
+    for (int distance = WARP / 2; distance; distance /= 2) {
+        real other = __shfl_xor_sync(~0u, x, distance);
+        x = other > x ? other : x;
+    }
+    return x;
+}
+
 __device__ real block_sum(real x) {
     __shared__ real sums[WARPS];
     x = warp_sum(x);
@@ -138,12 +146,30 @@ struct Sequence {
     whole block_size;     // token t lies in slot table[t / block_size] * block_size + t % block_size
     whole table;          // where its block table begins among all tables
     whole cached;         // tokens that the cache held before this step
-    whole row;            // of its first new token in q, k and v
+    whole row, rows;      // of its new tokens in q, k and v: the first, and how many
 };
 
-// Plain.attention: one block for each new token (x) and query head (y). Keys and values of new tokens are read from k
-// and v, and only written to the cache, so that no block waits for another. Each warp takes every 8th key, with an
-// online softmax (Milakov and Gimelshein, 1805.02867); in the end the warps' parts are joined.
+// Keys, or values, of one sequence and head. Those of new tokens are read from the projections and only written to the
+// cache, older ones are read from there: so that no block waits for another.
+struct Tokens {
+    real* cache;
+    const real* fresh;  // of the first new token
+    whole stride, head_dim;
+    const Sequence& s;
+    const whole* table;
+
+    __device__ whole slot(whole p) const { return table[p / s.block_size] * s.block_size + p % s.block_size; }
+    __device__ const real* at(whole p) const {
+        return p < s.cached ? cache + slot(p) * head_dim : fresh + (p - s.cached) * stride;
+    }
+    __device__ void append(whole p) const {
+        const real* from = fresh + (p - s.cached) * stride;
+        for (whole i = threadIdx.x; i < head_dim; i += THREADS) cache[slot(p) * head_dim + i] = from[i];
+    }
+};
+
+// Plain.attention: one block for each new token (x) and query head (y). Each warp takes every 8th key, with an online
+// softmax (Milakov and Gimelshein, 1805.02867); in the end the warps' parts are joined.
 extern "C" __global__ void attention(const real* q, const real* k, const real* v, real* out, whole q_stride,
                                      whole k_stride, whole v_stride, const whole* owners, const Sequence* sequences,
                                      const whole* tables, whole layer, whole kv_heads, whole head_dim, whole window,
@@ -151,21 +177,12 @@ extern "C" __global__ void attention(const real* q, const real* k, const real* v
     __shared__ real highest[WARPS], totals[WARPS], mixes[WARPS][WARP * PER_LANE];
     whole token = blockIdx.x, head = blockIdx.y, heads = gridDim.y, kv_head = head / (heads / kv_heads);
     const Sequence s = sequences[owners[token]];
-    const whole* table = tables + s.table;
-    whole position = s.cached + token - s.row;
-    real* keys = s.keys + (layer * kv_heads + kv_head) * s.slots * head_dim;
-    real* values = s.values + (layer * kv_heads + kv_head) * s.slots * head_dim;
+    whole position = s.cached + token - s.row, cache = (layer * kv_heads + kv_head) * s.slots * head_dim;
+    Tokens keys = {s.keys + cache, k + s.row * k_stride + kv_head * head_dim, k_stride, head_dim, s, tables + s.table};
+    Tokens values = {s.values + cache, v + s.row * v_stride + kv_head * head_dim, v_stride, head_dim, s, keys.table};
     q += token * q_stride + head * head_dim;
-    k += s.row * k_stride + kv_head * head_dim;  // of the sequence's first new token
-    v += s.row * v_stride + kv_head * head_dim;
+    if (head % (heads / kv_heads) == 0) keys.append(position), values.append(position);
 
-    if (head % (heads / kv_heads) == 0) {  // append to the cache
-        whole slot = table[position / s.block_size] * s.block_size + position % s.block_size;
-        for (whole i = threadIdx.x; i < head_dim; i += THREADS) {
-            keys[slot * head_dim + i] = k[(token - s.row) * k_stride + i];
-            values[slot * head_dim + i] = v[(token - s.row) * v_stride + i];
-        }
-    }
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
     real query[PER_LANE], mix[PER_LANE] = {}, most = LOWEST, total = 0;
     #pragma unroll
@@ -175,12 +192,7 @@ extern "C" __global__ void attention(const real* q, const real* k, const real* v
     }
     whole first = window && position >= window ? position - window + 1 : 0;
     for (whole p = first + warp; p <= position; p += WARPS) {
-        const real *key = k + (p - s.cached) * k_stride, *value = v + (p - s.cached) * v_stride;
-        if (p < s.cached) {
-            whole slot = table[p / s.block_size] * s.block_size + p % s.block_size;
-            key = keys + slot * head_dim;
-            value = values + slot * head_dim;
-        }
+        const real *key = keys.at(p), *value = values.at(p);
         real score = 0;
         #pragma unroll
         for (int n = 0; n < PER_LANE; n++) if (lane + n * WARP < head_dim) score += query[n] * key[lane + n * WARP];
@@ -202,5 +214,79 @@ extern "C" __global__ void attention(const real* q, const real* k, const real* v
         real joined = 0;
         for (int w = 0; w < WARPS; w++) joined += mixes[w][i] * exp(highest[w] - top);
         out[(token * heads + head) * head_dim + i] = joined / sum;
+    }
+}
+
+// Plain.attention again, for prompts: one block for each tile of 32 rows of one sequence (x) and query head (y). Keys
+// that a block has copied to shared memory serve all of its rows (Dao et al., FlashAttention, 2205.14135). A warp has
+// four of the rows, a lane the scores of one of 32 keys.
+constexpr int QUERIES = 32, KEYS = WARP, EACH = QUERIES / WARPS, WIDEST = 1024 / sizeof(real);
+
+// Keys or values of 32 positions from p on; zeros from `end` on. All threads are done with what the tile held before.
+__device__ void copy_tile(real (*tile)[WIDEST + 1], const Tokens& tokens, whole p, whole end) {
+    __syncthreads();
+    for (int n = threadIdx.x / WARP; n < KEYS; n += WARPS) {
+        const real* from = tokens.at(p + n);
+        for (whole i = threadIdx.x % WARP; i < tokens.head_dim; i += WARP) tile[n][i] = p + n < end ? from[i] : 0;
+    }
+    __syncthreads();
+}
+
+extern "C" __global__ void attention_in_tiles(const real* q, const real* k, const real* v, real* out, whole q_stride,
+                                              whole k_stride, whole v_stride, const whole* owners,
+                                              const Sequence* sequences, const whole* tables, const whole* tiles,
+                                              whole layer, whole kv_heads, whole head_dim, whole window, double scale) {
+    __shared__ real tile[KEYS][WIDEST + 1], weights[QUERIES][KEYS];
+    whole token = tiles[blockIdx.x], head = blockIdx.y, heads = gridDim.y, kv_head = head / (heads / kv_heads);
+    const Sequence s = sequences[owners[token]];
+    whole position = s.cached + token - s.row, cache = (layer * kv_heads + kv_head) * s.slots * head_dim;
+    Tokens keys = {s.keys + cache, k + s.row * k_stride + kv_head * head_dim, k_stride, head_dim, s, tables + s.table};
+    Tokens values = {s.values + cache, v + s.row * v_stride + kv_head * head_dim, v_stride, head_dim, s, keys.table};
+    whole left = s.row + s.rows - token, rows = left < QUERIES ? left : QUERIES, end = position + rows;
+    if (head % (heads / kv_heads) == 0)
+        for (whole p = position; p < end; p++) keys.append(p), values.append(p);
+
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
+    const real* queries[EACH];
+    real most[EACH], total[EACH] = {}, mix[EACH][WIDEST / WARP] = {};
+    #pragma unroll
+    for (int e = 0; e < EACH; e++) {  // row e * 8 + warp of the tile; behind the last, that one again
+        whole row = e * WARPS + warp < rows ? e * WARPS + warp : rows - 1;
+        queries[e] = q + (token + row) * q_stride + head * head_dim;
+        most[e] = LOWEST;
+    }
+    for (whole p = window && position >= window ? position - window + 1 : 0; p < end; p += KEYS) {
+        copy_tile(tile, keys, p, end);
+        real scores[EACH] = {};
+        for (whole i = 0; i < head_dim; i++)
+            #pragma unroll
+            for (int e = 0; e < EACH; e++) scores[e] += queries[e][i] * tile[lane][i];
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            whole back = position + e * WARPS + warp - (p + lane);  // how far behind its query the key lies
+            bool seen = back >= 0 && (!window || back < window);
+            real score = seen ? scores[e] * (real)scale : LOWEST, highest = warp_max(score);
+            real higher = highest > most[e] ? highest : most[e], kept = exp(most[e] - higher);
+            real weight = seen ? exp(score - higher) : 0;
+            weights[e * WARPS + warp][lane] = weight;
+            total[e] = total[e] * kept + weight;  // of this lane's keys
+            for (int i = 0; i < WIDEST / WARP; i++) mix[e][i] *= kept;
+            most[e] = higher;
+        }
+        copy_tile(tile, values, p, end);
+        for (int n = 0; n < KEYS; n++)
+            #pragma unroll
+            for (int i = 0; i < WIDEST / WARP; i++)
+                if (i * WARP < head_dim)
+                    for (int e = 0; e < EACH; e++) mix[e][i] += weights[e * WARPS + warp][n] * tile[n][i * WARP + lane];
+    }
+    #pragma unroll
+    for (int e = 0; e < EACH; e++) {
+        whole row = e * WARPS + warp;
+        real sum = warp_sum(total[e]);
+        #pragma unroll
+        for (int i = 0; i < WIDEST / WARP; i++)
+            if (row < rows && i * WARP + lane < head_dim)
+                out[((token + row) * heads + head) * head_dim + i * WARP + lane] = mix[e][i] / sum;
     }
 }

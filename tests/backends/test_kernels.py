@@ -16,6 +16,7 @@ from random_models import random_checkpoint, random_model
 import minillm
 from minillm.backends.cupy import CuPy
 from minillm.backends.kernels import source
+from minillm.layers import rope_rotation
 from minillm.model import build
 
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
@@ -44,12 +45,38 @@ def compile_for_host(code, file):
     return ctypes.CDLL(str(library))
 
 
+MARGIN, NEAR = 2**16, 2**10  # bytes on both sides of an array, and how many of them are looked at
+# What lies there, for numbers of so many bytes: a signalling NaN, which no sum or product leaves as it is.
+MARKS = {8: 0x7FF4_0000_0000_0001, 4: 0x7FA0_0001, 2: 0x7F81, 1: 0xFF}
+
+
 class CompiledDevice(FakeDevice):
-    """A FakeDevice whose kernels are the real ones."""
+    """A FakeDevice whose kernels are the real ones. Around an array lies what none may use or overwrite."""
 
     def __init__(self, libraries):
         super().__init__()
         self.libraries = libraries
+
+    def room(self, shape, dtype):
+        itemsize, count = np.dtype(dtype).itemsize, int(np.prod(shape))
+        margin = MARGIN // itemsize
+        marked = np.full(margin + count + margin, MARKS[itemsize], f"u{itemsize}")
+        return marked[margin : margin + count].view(dtype).reshape(shape)
+
+    def asarray(self, host):
+        if not host.flags.c_contiguous:
+            return super().asarray(host)
+        guarded = self.empty(host.shape, host.dtype)
+        guarded.numbers[...] = host
+        self.sent += 1
+        return guarded
+
+    def check_margins(self):
+        for numbers in list(self._arrays.values()):
+            marked, margin, near = numbers.base, MARGIN // numbers.itemsize, NEAR // numbers.itemsize
+            if marked is not None:
+                for side in (marked[margin - near : margin], marked[-margin : near - margin]):
+                    assert (side == MARKS[numbers.itemsize]).all()
 
     def launch(self, name, kinds, grid, arguments):
         words = (ctypes.c_longlong * len(arguments))()
@@ -61,6 +88,7 @@ class CompiledDevice(FakeDevice):
         kernel = getattr(self.libraries(kinds), f"launch_{name}")
         x, y = (*grid, 1)[:2]
         self.do(name, lambda arrays=arguments: kernel(ctypes.c_longlong(x), ctypes.c_longlong(y), words))  # keeps them
+        self.check_margins()
 
 
 def compiled(libraries, config, dtype, seed=0):
@@ -70,9 +98,12 @@ def compiled(libraries, config, dtype, seed=0):
 
 NARROW = dataclasses.replace(CONFIG, num_hidden_layers=2, sliding_windows=(None, 5), vocab_size=40)
 ALIGNED = dataclasses.replace(
-    NARROW, hidden_size=64, intermediate_size=96, head_dim=40, num_attention_heads=4, tie_word_embeddings=True,
-    attention_bias=False, attention_output_bias=False, mlp_bias=False, qk_norm=False,
+    NARROW, hidden_size=64, intermediate_size=96, head_dim=40, num_attention_heads=9, num_key_value_heads=3,
+    tie_word_embeddings=True,    attention_bias=False, attention_output_bias=False, mlp_bias=False, qk_norm=False,
 )  # fmt: skip
+
+
+LONG = [(7 * n * n + 3 * n) % 40 for n in range(70)]
 
 
 @pytest.mark.parametrize("config", [NARROW, ALIGNED])
@@ -93,18 +124,69 @@ def test_a_model_of_real_kernels(libraries, config):
         np.testing.assert_allclose(model.ops.to_host(row), wanted, rtol=1e-9, atol=1e-9)
 
 
-def prefilled(model):
-    return model.ops.to_host(minillm.prefill(model, [3, 1, 4, 1, 5, 9, 2], minillm.KVCache(model, 20)))
+@pytest.mark.parametrize("config", [NARROW, ALIGNED])
+def test_long_prompts_are_read_in_tiles(libraries, config):
+    """Tiles that are full and not, one key tile and several, windows, chunks, and decoding beside them."""
+    config = dataclasses.replace(config, max_position_embeddings=160)
+    model, plain = compiled(libraries, config, "float64"), random_model(config, 0, "plain")[0]
+    found, expected = [], []
+    for each, rows in ((model, found), (plain, expected)):
+        pool = minillm.BlockPool(each, 30, 5)
+        contiguous, *paged = minillm.KVCache(each, 120), minillm.PagedKVCache(pool), minillm.PagedKVCache(pool)
+        rows.extend(minillm.forward_batch(each, [(LONG[:70], contiguous)], [70]))
+        rows.extend(minillm.forward_batch(each, [(LONG[:9], paged[0]), (LONG[:33], paged[1])], [9, 33]))
+        chunks = [(LONG[:34], contiguous), ([5], paged[0]), (LONG[:40], paged[1])]
+        rows.extend(minillm.forward_batch(each, chunks, [34, 1, 40]))
+        rows.extend(minillm.forward_batch(each, [([n], cache) for n, cache in enumerate((contiguous, *paged))]))
+    assert [model.ops.device.launches[name] for name in ("attention_in_tiles", "attention")] == [3 * 2, 1 * 2]
+    for row, wanted in zip(found, expected, strict=True):
+        np.testing.assert_allclose(model.ops.to_host(row), wanted, rtol=1e-9, atol=1e-9)
+
+
+def test_heads_too_wide_for_tiles_are_read_without(libraries):
+    config = dataclasses.replace(ALIGNED, num_hidden_layers=1, sliding_windows=(None,), head_dim=130,
+                                 num_attention_heads=1, num_key_value_heads=1, max_position_embeddings=160)  # fmt: skip
+    for dtype, name in (("float64", "attention"), ("float32", "attention_in_tiles")):
+        model, plain = compiled(libraries, config, dtype), random_model(config, 0, "plain", dtype)[0]
+        scale = np.abs(prefilled(plain, LONG[:40])).max()
+        np.testing.assert_allclose(prefilled(model, LONG[:40]), prefilled(plain, LONG[:40]), atol=1e-5 * scale)
+        assert model.ops.device.launches[name] == 1
+
+
+def prefilled(model, prompt):
+    return model.ops.to_host(minillm.prefill(model, prompt, minillm.KVCache(model, 50)))
+
+
+# A kernel that goes one too far: what it reads there is NaN, and what it writes there is found.
+TOO_FAR = {
+    "a column that there is not": ("if (column >= outs) return", "if (column > outs) return"),
+    "a number behind a row of gates": ("if (i >= inner) return", "if (i > inner) return"),
+    "rows behind the last tile": ("if (row < rows && i * WARP", "if (i * WARP"),
+    "keys behind the last": ("p + n < end ? from[i] : 0", "from[i]"),
+}
+
+
+@pytest.mark.parametrize("right, wrong", TOO_FAR.values(), ids=TOO_FAR)
+def test_a_step_too_far_is_found(tmp_path, right, wrong):
+    code = source("float64", "float64")
+    assert code.count(right) == 1
+    library = compile_for_host(code.replace(right, wrong), tmp_path / "far")
+    config = dataclasses.replace(NARROW, vocab_size=41)  # not a multiple of anything
+    expected = prefilled(random_model(config, 0, "plain")[0], LONG[:40])
+    with pytest.raises(AssertionError):
+        assert np.allclose(prefilled(compiled(lambda _: library, config, "float64"), LONG[:40]), expected)
 
 
 # One block relies on another, or a thread on one that has not come so far: right only if they run in a lucky order.
 RACES = {
-    "new keys are read from the cache, which another block writes": ("if (p < s.cached)", "if (p <= position)"),
+    "new keys are read from the cache, which another block writes": ("p < s.cached ? cache", "true ? cache"),
     "sums of warps are read before all are there": (
         "sums[threadIdx.x / WARP] = x;\n    __syncthreads();", "sums[threadIdx.x / WARP] = x;",
     ),
     "parts of warps are joined before all are there": ("totals[warp] = total;\n    __syncthreads();",
                                                        "totals[warp] = total;"),
+    "a tile is overwritten while others read it": ("whole end) {\n    __syncthreads();", "whole end) {"),
+    "a tile is read before all of it is there": ("from[i] : 0;\n    }\n    __syncthreads();", "from[i] : 0;\n    }"),
 }  # fmt: skip
 
 
@@ -113,8 +195,8 @@ def test_a_race_is_found(tmp_path, right, wrong):
     code = source("float64", "float64")
     assert code.count(right) == 1
     library = compile_for_host(code.replace(right, wrong), tmp_path / "race")
-    expected = prefilled(random_model(ALIGNED, 0, "plain")[0])
-    assert not np.allclose(prefilled(compiled(lambda _: library, ALIGNED, "float64")), expected)
+    plain, model = random_model(ALIGNED, 0, "plain")[0], compiled(lambda _: library, ALIGNED, "float64")
+    assert not all(np.allclose(prefilled(model, prompt), prefilled(plain, prompt)) for prompt in (LONG[:7], LONG[:40]))
 
 
 @pytest.mark.parametrize("stored", ["float32", "float16", "bfloat16"])
@@ -129,6 +211,14 @@ def test_products_read_weights_of_every_kind(libraries, stored):
         found = ops.to_host(ops.linear(ops.array(x), prepared, ops.array(bias)))
         expected = x.astype(float) @ widen(prepared.numbers).T.astype(float) + bias
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_angles_of_far_positions_are_float64(libraries):
+    """In float32 the angle of position 100,003 would be wrong by hundredths."""
+    ops, positions = CuPy(CompiledDevice(libraries)), np.array([0, 1, 4097, 100_003])
+    found = ops.rotation(positions, CONFIG.rope, CONFIG.head_dim)
+    for part, expected in zip(found, rope_rotation(positions, CONFIG.rope, CONFIG.head_dim), strict=True):
+        np.testing.assert_allclose(ops.to_host(part), expected, rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize("stored, place", [("float16", 2.0**-10), ("bfloat16", 2.0**-7)])

@@ -8,15 +8,16 @@ log-probabilities up to the rounding of float64 sums in another order.
 import dataclasses
 from collections import Counter
 
-import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import models, random_model
+from same_logprobs import assert_same_logprobs
 from test_checks import CONFIG
-from test_generation import TEXT_MODEL
+from test_generation import text_model
 
 import minillm
 from minillm import Engine, Sampling
+from minillm.backends.cupy import CuPy
 from minillm.backends.exact import Exact
 
 
@@ -66,14 +67,6 @@ def alone(model, wanted):
 def assert_same(model, request, out):
     assert (request.tokens, request.finish_reason) == (out.tokens, out.finish_reason)
     assert_same_logprobs(model, request.logprobs, out.logprobs)
-
-
-def assert_same_logprobs(model, found, expected):
-    if model.ops.name == "exact":
-        assert found == expected
-    else:
-        numbers = [[(entry.logprob, *(p for _, p in entry.best)) for entry in entries] for entries in (found, expected)]
-        np.testing.assert_allclose(*numbers, rtol=1e-9, atol=1e-9)
 
 
 def step_within_budget(engine):
@@ -148,12 +141,10 @@ def test_samples_of_one_prompt_are_as_if_alone(data):
     assert engine.pool.held == 0
 
 
-class Interrupted(Exact):
-    """Ctrl-C at the nth call that carries rows through the model."""
+class Interrupted:
+    """Ctrl-C at the nth call that carries rows through the model: what both backends below do first."""
 
-    def __init__(self, countdown):
-        super().__init__()
-        self.countdown = countdown
+    countdown = 0
 
     def tick(self):
         self.countdown -= 1
@@ -164,23 +155,40 @@ class Interrupted(Exact):
         self.tick()
         return super().linear(x, weight, bias)
 
-    def attend(self, q, pieces, start, window):
+    def attend(self, *arguments):
         self.tick()
-        return super().attend(q, pieces, start, window)
+        return super().attend(*arguments)
+
+    def add_linear(self, *arguments):
+        self.tick()
+        return super().add_linear(*arguments)
 
     def to_host(self, x):
         self.tick()
         return super().to_host(x)
 
 
+class InterruptedExact(Interrupted, Exact):
+    pass
+
+
+class InterruptedCuPy(Interrupted, CuPy):
+    def attention(self, *arguments):
+        self.tick()
+        return super().attention(*arguments)
+
+
 @settings(max_examples=20)
-@given(data=st.data(), countdown=st.integers(1, 150))
-def test_an_interrupted_step_is_made_again(data, countdown):
+@given(data=st.data(), countdown=st.integers(1, 150), backend=st.sampled_from(["exact", "cupy"]))
+def test_an_interrupted_step_is_made_again(data, countdown, backend):
     """Wherever it stops: between two layers, or when the caches have grown and the tokens are not chosen yet."""
-    model, _ = random_model(CONFIG, data.draw(st.integers(0, 9)), "exact")
+    model, _ = random_model(CONFIG, data.draw(st.integers(0, 9)), backend)
+    ops = InterruptedExact() if backend == "exact" else InterruptedCuPy(model.ops.device)
+    ops.choose_dtype("float64")
+    ops.countdown = countdown
     wanted = data.draw(submissions(CONFIG.vocab_size))
     wanted = [(prompt, min(new, 5), sampling) for prompt, new, sampling in wanted]
-    engine = data.draw(engines(dataclasses.replace(model, ops=Interrupted(countdown)), wanted))
+    engine = data.draw(engines(dataclasses.replace(model, ops=ops), wanted))
     requests = [engine.submit(*each) for each in wanted]
     events = []
     while engine.has_work:
@@ -194,22 +202,26 @@ def test_an_interrupted_step_is_made_again(data, countdown):
     assert engine.pool.held == 0
 
 
+TEXT_MODELS = {backend: text_model(backend=backend) for backend in ("numpy", "cupy")}
+
+
 @settings(max_examples=15)
 @given(data=st.data())
 def test_text_and_stop_strings_are_as_if_alone(data):
     """Each request has its own text: a stop string found in one ends no other."""
+    model = TEXT_MODELS[data.draw(st.sampled_from(sorted(TEXT_MODELS)))]
     stop = st.lists(st.sampled_from(["a", "!", "é", " b", "ab"]), max_size=2)
     wanted = [
         (data.draw(st.lists(st.integers(2, 200), min_size=1, max_size=5)), data.draw(st.integers(1, 12)),
          Sampling(temperature=1.0, seed=data.draw(st.integers(0, 2**32)), stop=data.draw(stop)))
         for _ in range(data.draw(st.integers(1, 4)))
     ]  # fmt: skip
-    engine = data.draw(engines(TEXT_MODEL, wanted))
+    engine = data.draw(engines(model, wanted))
     requests = [engine.submit(*each) for each in wanted]
     texts = dict.fromkeys(requests, "")
     for event in engine.events():
         texts[event.request] += event.step.text
     for request, each in zip(requests, wanted, strict=True):
-        out = alone(TEXT_MODEL, each)
+        out = alone(model, each)
         assert (texts[request], request.text, request.tokens) == (out.text, out.text, out.tokens)
         assert request.finish_reason == out.finish_reason

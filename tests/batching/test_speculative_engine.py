@@ -16,8 +16,9 @@ from minillm.transformer import forward_batch
 ON = Sampling(ignore_eos=True)
 
 
-def test_every_request_is_as_if_alone():
-    reached = run_unchecked("speculative_schedules.py")
+@pytest.mark.parametrize("backend", ["exact", "cupy"])
+def test_every_request_is_as_if_alone(backend):
+    reached = run_unchecked("speculative_schedules.py", backend)
     corners = {
         "preemptions",
         "prefix_tokens",

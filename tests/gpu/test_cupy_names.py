@@ -11,7 +11,7 @@ import pytest
 from fake_device import FUNCTIONS, METHODS, UFUNCS, FakeDevice
 
 from minillm.backends import get_backend
-from minillm.backends.cupy_device import CuPyDevice
+from minillm.backends.cupy_device import CuPyDevice, OutOfMemory
 
 
 @pytest.mark.parametrize("name", UFUNCS)
@@ -54,7 +54,8 @@ def test_names_that_the_device_uses():
     code = inspect.getsource(CuPyDevice)
     names = set(re.findall(r"self\.cupy\.([\w.]+)", code)) | {f"cuda.{n}" for n in re.findall(r"\bcuda\.(\w+)", code)}
     names = {name for name in names if not name.endswith(".cuda")}
-    assert {"RawModule", "cuda.MemoryPool", "cuda.using_allocator", "cuda.runtime.memGetInfo"} <= names
+    names |= {f"cuda.{name}" for name in re.findall(r"\bcupy\.cuda\.([\w.]+)", code)}  # in the constructor
+    assert {"RawModule", "cuda.MemoryPool", "cuda.set_allocator", "cuda.runtime.memGetInfo"} <= names
     for name in names:
         found = cupy
         for part in name.split("."):
@@ -68,10 +69,34 @@ def test_names_that_the_device_uses():
 def test_names_that_check_gpu_uses():
     code = inspect.getsource(check_gpu)
     names = set(re.findall(r"cupy\.([\w.]+)\(", code))
-    assert {"zeros", "copyto", "cuda.Event", "cuda.get_elapsed_time", "cuda.runtime.getDeviceProperties"} <= names
+    assert {"cuda.Event", "cuda.get_elapsed_time", "cuda.runtime.getDeviceProperties"} <= names
     for name in names:
         assert operator.attrgetter(name)(cupy)
     assert all(hasattr(cupy.cuda.Event, name) for name in ("record", "synchronize"))
+
+
+def test_whatever_cupy_allocates_says_what_was_needed_and_what_is_free(monkeypatch):
+    """Also what it makes by itself: a copy, the wanted rows."""
+    monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: 1)
+    monkeypatch.setattr(cupy.cuda.runtime, "memGetInfo", lambda: (1_000_000, 2_000_000))
+    try:
+        device = CuPyDevice()
+        device.pool = FullPool
+        for make in (lambda: device.empty((2**20,), np.float32), lambda: cupy.ndarray((2**20,), np.float32)):
+            with pytest.raises(OutOfMemory, match=r"no memory for 4\.2 MB more: 1\.5 MB are free; use a smaller"):
+                make()
+    finally:
+        cupy.cuda.set_allocator(cupy.get_default_memory_pool().malloc)
+
+
+class FullPool:
+    @staticmethod
+    def malloc(nbytes):
+        raise cupy.cuda.memory.OutOfMemoryError(nbytes, 500_000, 0)
+
+    @staticmethod
+    def free_bytes():
+        return 500_000
 
 
 def test_cublas_comes_with_the_extra_and_takes_these_arguments():

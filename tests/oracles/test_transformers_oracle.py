@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from random_models import REAL_DEVICE
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -57,6 +58,7 @@ MODELS = {
                     layer_types=SLIDING),
     ),
 }  # fmt: skip
+BACKEND = "cupy" if REAL_DEVICE else "numpy"
 PROMPT = np.random.default_rng(0).integers(0, 97, 40).tolist()
 
 
@@ -88,11 +90,12 @@ def greedy_of(model, tokens, count):
 def test_logits_and_64_greedy_tokens(name, tmp_path):
     oracle = make(name)
     oracle.save_pretrained(tmp_path)
-    model = minillm.load(tmp_path)
-    np.testing.assert_allclose(minillm.forward(model, PROMPT), logits_of(oracle, PROMPT), atol=1e-4, rtol=0)
+    model = minillm.load(tmp_path, BACKEND)
+    found = model.ops.to_host(minillm.forward(model, PROMPT))
+    np.testing.assert_allclose(found, logits_of(oracle, PROMPT), atol=1e-4, rtol=0)
     greedy = minillm.Sampling(ignore_eos=True)
     # In float64 on both sides: random weights give near ties, which the rounding of float32 would decide.
-    precise = minillm.load(tmp_path, dtype="float64")
+    precise = minillm.load(tmp_path, BACKEND, "float64")
     assert minillm.generate(precise, PROMPT, 64, greedy).tokens == greedy_of(oracle.double(), PROMPT, 64)
 
 

@@ -1,8 +1,10 @@
 """On the exact backend every row of logits is the naive path's to the bit, whatever the schedule and the model."""
 
 import dataclasses
+from functools import partial
 from random import Random
 
+import numpy as np
 import pytest
 from bundled import BUNDLED
 from exact_schedules import assert_any_schedule_is_naive
@@ -47,6 +49,16 @@ def sequences(draw, vocab_size):
 def test_any_schedule_of_a_random_model(data, config, seed, random):
     tokens = data.draw(sequences(config.vocab_size))
     assert_any_schedule_is_naive(random_model(config, seed, "exact")[0], tokens, random)
+
+
+@settings(max_examples=15)
+@given(data=st.data(), config=architectures(), seed=st.integers(0, 2**32), random=st.randoms(use_true_random=False))
+def test_any_schedule_on_a_device_nearly(data, config, seed, random):
+    """Up to the rounding of float64."""
+    same = partial(np.allclose, rtol=1e-9, atol=1e-9)
+    assert_any_schedule_is_naive(
+        random_model(config, seed, "cupy")[0], data.draw(sequences(config.vocab_size)), random, same
+    )
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 from every_path import assert_same_distribution, distribution
+from same_logprobs import assert_same_logprobs
 
 import minillm
 from minillm import speculative_generation
@@ -17,7 +18,7 @@ def plain_distribution(model, prompt, new_tokens, sampling):
         longer = {}
         for answer, probability in growing.items():
             text = [*prompt, *answer]
-            p = probabilities(minillm.forward(model, text)[-1], sampling, text)
+            p = probabilities(model.ops.to_host(minillm.forward(model, text)[-1]), sampling, text)
             for token in np.flatnonzero(p):
                 ends = not sampling.ignore_eos and token in model.config.eos_token_ids
                 (ended if ends else longer)[*answer, int(token)] = probability * p[token]
@@ -42,12 +43,16 @@ def assert_lossless(model, drafter, prompt, new_tokens, sampling, k, module=spec
 
 
 def assert_greedy_is_naive(model, drafter, prompt, new_tokens, sampling, k, module=speculative_generation):
-    """Tokens, text, log-probabilities and the reason of the end are those of decoding without a cache."""
+    """Tokens, text, log-probabilities and the reason of the end are those of decoding without a cache.
+
+    Log-probabilities to the bit on the exact backend.
+    """
     generation = module.SpeculativeGeneration(model, drafter, prompt, new_tokens, sampling, k)
     steps = list(generation)
     out, naive = generation.output, minillm.generate(model, prompt, new_tokens, sampling, use_cache=False)
-    shared = {field.name for field in dataclasses.fields(naive)} - {"timings", "kv_cache_bytes"}
+    shared = {field.name for field in dataclasses.fields(naive)} - {"timings", "kv_cache_bytes", "logprobs"}
     assert {name: getattr(out, name) for name in shared} == {name: getattr(naive, name) for name in shared}
+    assert_same_logprobs(model, out.logprobs, naive.logprobs)
     assert [step.token for step in steps] == naive.tokens
     assert out.accepted == sum(step.origin == "accepted" for step in steps) <= out.proposed
     return generation

@@ -7,7 +7,7 @@ import pytest
 from every_path import assert_same_distribution, distribution
 from hypothesis import given
 from hypothesis import strategies as st
-from properties import PROPERTIES
+from properties import PROPERTIES, WITH_LAYERS
 from unchecked import run_unchecked
 
 from minillm.sampling import draw
@@ -48,6 +48,9 @@ def test_a_uniform_remembers_its_answers():
     assert_same_distribution(distribution(outcome), expected | {(False, False, 2): 0.4})
 
 
-@pytest.mark.parametrize("name", [each.__name__ for each in PROPERTIES])
-def test_random_models(name):
-    run_unchecked(Path(__file__).parent / "properties.py", name)
+@pytest.mark.parametrize("name, backend", [
+    *((each.__name__, "exact") for each in PROPERTIES),
+    *((each.__name__, "cupy") for each in WITH_LAYERS),
+])  # fmt: skip
+def test_random_models(name, backend):
+    run_unchecked(Path(__file__).parent / "properties.py", name, backend)
