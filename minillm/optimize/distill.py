@@ -76,3 +76,14 @@ def favourites_loss(inputs: Int[Array, "rows time"], teacher: Favourites, temper
 def _check_temperature(temperature: float) -> None:
     if not 0 < temperature < np.inf:
         raise ValueError(f"temperature is {temperature!r}; expected a number above 0")
+
+
+def projected_embedding(embedding: Float[Array, "vocab dim"], dim: int) -> Float[Array, "vocab {dim}"]:
+    """A teacher's embedding along the `dim` directions in which its rows differ most, for a student to begin with.
+
+    So tokens that are alike begin alike, those too that the student hardly ever sees. As large as `initialise` has it.
+    """
+    centred = embedding - embedding.mean(axis=0)
+    _, directions = np.linalg.eigh(centred.T @ centred)  # columns, the least important first
+    rows = centred @ directions[:, -dim:]
+    return rows * (0.02 / rows.std())

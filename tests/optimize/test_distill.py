@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from training.trainable import random_parameters
 
-from minillm.optimize.distill import Favourites, distillation_loss, favourites_loss
+from minillm.optimize.distill import Favourites, distillation_loss, favourites_loss, projected_embedding
 from minillm.training.losses import cross_entropy
 from minillm.training.network import Network
 from minillm.training.optimizer import Schedule
@@ -94,3 +94,17 @@ def test_a_temperature_that_is_none_is_refused(temperature):
     ):
         with pytest.raises(ValueError, match="expected a number above 0"):
             loss()
+
+
+def test_a_projected_embedding_keeps_what_differs_most():
+    """Rows of rank 2, turned and moved: two numbers a row are enough for all distances."""
+    generator = np.random.default_rng(0)
+    embedding = generator.normal(size=(30, 2)) @ generator.normal(size=(2, 6)) + generator.normal(size=6)
+    smaller = projected_embedding(embedding, 2)
+    assert smaller.std() == pytest.approx(0.02)
+
+    def distances(rows):
+        return np.linalg.norm(rows[:, None] - rows, axis=2)
+
+    ratio = distances(smaller)[0, 1] / distances(embedding)[0, 1]
+    np.testing.assert_allclose(distances(smaller), ratio * distances(embedding), rtol=0, atol=1e-9)
