@@ -193,10 +193,9 @@ def acceptances(target: Model, draft: Model, questions: list[str] = HELD_OUT) ->
         prompt = asked(target, question)
         for sampling, found in ((Sampling(), agreed), (Sampling(temperature=1.0, seed=seed), overlaps)):
             new = minillm.generate(target, prompt, ANSWER_TOKENS, sampling).tokens
-            both = [forward(model, prompt + new)[len(prompt) - 1 : -1] for model in (target, draft)]  # [new, vocab]
-            found += [
-                acceptance_rate(*(probabilities(row, sampling) for row in rows)) for rows in zip(*both, strict=True)
-            ]
+            rows = (forward(model, prompt + new)[len(prompt) - 1 : -1] for model in (target, draft))  # [new, vocab]
+            pairs = zip(*rows, strict=True)
+            found += [acceptance_rate(probabilities(p, sampling), probabilities(q, sampling)) for p, q in pairs]
     return {"greedy": float(np.mean(agreed)), "sampled": float(np.mean(overlaps))}
 
 
