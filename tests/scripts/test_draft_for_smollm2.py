@@ -80,6 +80,7 @@ def test_a_trained_draft_can_draft_for_the_target(target, tmp_path):
     attempt.write_texts(target, tmp_path)
     assert attempt.train("wide", tmp_path)
     draft = minillm.load(tmp_path / "wide")
+    assert draft.tokenizer.vocabulary == target.tokenizer.vocabulary
     out = minillm.speculative_generate(target, draft, "ab", 12, k=2)
     assert out.proposed and out.tokens == minillm.generate(target, "ab", 12).tokens
     assert (tmp_path / "wide.csv").read_text().startswith("wide,")
