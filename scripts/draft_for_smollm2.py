@@ -38,28 +38,26 @@ from minillm.training.parameters import ParameterVector, initialise, llama_confi
 from minillm.training.trainer import Trainer
 
 TARGET = "smollm2"
-TEXTS, TOGETHER = 24, 32  # files, and answers in each, which one engine writes side by side
+TEXTS, TOGETHER = 28, 32  # files, and answers in each, which one engine writes side by side
 ANSWER_TOKENS, TEMPERATURE, KEPT = 256, 0.8, 32  # KEPT: of the vocabulary, after each token
 TIME, BATCH, SEED, SAVE_EVERY = 256, 4, 1, 100
-MEASURED_TOKENS, ROUNDS = 256, 3
+TEACHER_TEMPERATURE = 0.5  # below 1, since what greedy decoding accepts is the favourite
+MEASURED_TOKENS, JUDGED_TOKENS, ROUNDS = 256, 128, 3
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One draft: its shape, how often it reads the texts, and whether its embedding begins as a part of smollm2's."""
+    """One draft: its shape, and how often it reads the texts."""
 
     dim: int
     inner: int
     layers: int
     passes: int
-    learning_rate: float = 3e-3
-    projected: bool = True
 
 
 RECIPES = {
-    "wide": Recipe(dim=128, inner=384, layers=1, passes=4),
-    "deep": Recipe(dim=128, inner=384, layers=2, passes=4),
-    "narrow": Recipe(dim=64, inner=192, layers=2, passes=4),
+    "wide": Recipe(dim=128, inner=384, layers=1, passes=3),
+    "narrow": Recipe(dim=64, inner=192, layers=2, passes=2),
 }
 
 
@@ -139,14 +137,13 @@ def training_rows(work: Path) -> tuple[np.ndarray, Favourites]:
 
 
 def untrained(recipe: Recipe, target: Checkpoint) -> ParameterVector:
-    """Where training begins; the vocabulary and the end of a text are the target's."""
+    """Where training begins; the vocabulary and the end of a text are the target's, and so is the embedding's sense."""
     size, context = target.config.vocab_size, target.config.max_position_embeddings
     config = llama_config(size, recipe.dim, recipe.inner, recipe.layers, 4, 4, context)
     config = replace(config, bos_token_id=target.config.bos_token_id, eos_token_ids=target.config.eos_token_ids)
     parameters = initialise(config, SEED)
-    if recipe.projected:
-        embedding = target.tensors["model.embed_tokens.weight"].read()
-        parameters.embedding[...] = projected_embedding(embedding, recipe.dim)
+    embedding = target.tensors["model.embed_tokens.weight"].read()
+    parameters.embedding[...] = projected_embedding(embedding, recipe.dim)
     return parameters
 
 
@@ -156,8 +153,9 @@ def train(name: str, work: Path) -> bool:
 
     recipe, checkpoint, target = RECIPES[name], work / f"{name}.npz", open_checkpoint(TARGET)
     rows, teacher = training_rows(work)
-    schedule = Schedule(recipe.passes * len(rows) // BATCH, recipe.learning_rate)
-    trainer = Trainer(untrained(recipe, target), schedule, rows, BATCH, favourites_loss(rows[:, :-1], teacher))
+    schedule = Schedule(recipe.passes * len(rows) // BATCH)
+    loss = favourites_loss(rows[:, :-1], teacher, TEACHER_TEMPERATURE)
+    trainer = Trainer(untrained(recipe, target), schedule, rows, BATCH, loss)
     if checkpoint.exists():
         trainer.resume(checkpoint)
     with stop_at_interrupt() as stop, live_bar(name, trainer) as advance:
@@ -192,7 +190,7 @@ def acceptances(target: Model, draft: Model, questions: list[str] = HELD_OUT) ->
     for seed, question in enumerate(questions):
         prompt = asked(target, question)
         for sampling, found in ((Sampling(), agreed), (Sampling(temperature=1.0, seed=seed), overlaps)):
-            new = minillm.generate(target, prompt, ANSWER_TOKENS, sampling).tokens
+            new = minillm.generate(target, prompt, JUDGED_TOKENS, sampling).tokens
             rows = (forward(model, prompt + new)[len(prompt) - 1 : -1] for model in (target, draft))  # [new, vocab]
             pairs = zip(*rows, strict=True)
             found += [acceptance_rate(probabilities(p, sampling), probabilities(q, sampling)) for p, q in pairs]

@@ -23,7 +23,15 @@ def target(tmp_path, monkeypatch) -> minillm.Model:
     config = dataclasses.replace(llama_config(VOCAB_SIZE, 16, 24, 2, 4, 2, 128), eos_token_ids=(1,))
     tensors = {name: ArrayTensor(values) for name, values in random_parameters(config, 1).tensors.items()}
     save_folder(Checkpoint("tiny", config, tensors, tiny_tokenizer()), tmp_path / "target", lambda *_: None)
-    small = {"TARGET": tmp_path / "target", "TEXTS": 2, "TOGETHER": 3, "ANSWER_TOKENS": 9, "KEPT": 5, "TIME": 16}
+    small = {
+        "TARGET": tmp_path / "target",
+        "TEXTS": 2,
+        "TOGETHER": 3,
+        "ANSWER_TOKENS": 9,
+        "JUDGED_TOKENS": 9,
+        "KEPT": 5,
+        "TIME": 16,
+    }
     small |= {"QUESTIONS": ["ab", "c a"], "BATCH": 2, "RECIPES": {"wide": attempt.Recipe(8, 12, 1, passes=1)}}
     for name, value in small.items():
         monkeypatch.setattr(attempt, name, value)
