@@ -42,7 +42,7 @@ TEXTS, TOGETHER = 28, 32  # files, and answers in each, which one engine writes 
 ANSWER_TOKENS, TEMPERATURE, KEPT = 256, 0.8, 32  # KEPT: of the vocabulary, after each token
 TIME, BATCH, SEED, SAVE_EVERY = 256, 4, 1, 100
 TEACHER_TEMPERATURE = 0.5  # below 1, since what greedy decoding accepts is the favourite
-MEASURED_TOKENS, JUDGED_TOKENS, ROUNDS = 256, 128, 3
+MEASURED_TOKENS, JUDGED_TOKENS, ROUNDS = 256, 64, 1
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,7 @@ def main() -> int:
     elif options.step == "train":
         return 0 if train(options.draft, options.work) else 130
     else:
-        record = measured(minillm.load(TARGET), minillm.load(options.work / options.draft))
-        (options.work / f"{options.draft}.json").write_text(json.dumps(record, indent=2) + "\n")
-        print(json.dumps(record, indent=2))
+        measure(minillm.load(TARGET), minillm.load(options.work / options.draft), options.work / options.draft)
     return 0
 
 
@@ -172,16 +170,24 @@ def train(name: str, work: Path) -> bool:
     return True
 
 
-def measured(target: Model, draft: Model) -> dict[str, Any]:
-    """Acceptance on the held-out questions and what it promises; then both decoders on the tasks of `minillm bench`."""
+def measure(target: Model, draft: Model, place: Path) -> None:
+    """Time both decoders on the tasks of `minillm bench`; then the acceptance elsewhere, and what it promises."""
     with progress_on_stderr() as progress:
         bench = measure_speculation(target, [draft], MEASURED_TOKENS, ROUNDS, progress)
+    keep(bench, place.with_suffix(".bench.json"))
     verify = interpolated({int(rows): cost for rows, cost in bench["verify_cost"].items()})
     cost, held_out = bench["cases"][-1]["draft_cost"], {}
     for kind, acceptance in acceptances(target, draft).items():
         k = best_k(acceptance, cost, 15, verify)
         held_out[kind] = {"acceptance": acceptance, "best_k": k, "times_plain": speedup(acceptance, k, cost, verify)}
-    return {"held_out": held_out, "bench": bench}
+    keep(held_out, place.with_suffix(".acceptance.json"))
+
+
+def keep(record: dict[str, Any], file: Path) -> None:
+    """Write a record, and show it."""
+    text = json.dumps(record, indent=2) + "\n"
+    file.write_text(text)
+    print(text, end="", flush=True)
 
 
 def acceptances(target: Model, draft: Model, questions: list[str] = HELD_OUT) -> dict[str, float]:
