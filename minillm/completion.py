@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minillm.arrays import Array, Float
+from minillm.arrays import Array, Float, Int
 from minillm.checks import check_model, check_tokens, check_whole
 from minillm.model import Model
 from minillm.sampling import Sampling, choose, log_probabilities
@@ -131,5 +131,14 @@ class Completion:
         if self.sampling.logprobs is None:
             return None
         values = log_probabilities(logits)
-        best = np.argsort(-values, kind="stable")[: self.sampling.logprobs]
+        best = largest(values, self.sampling.logprobs)
         return TokenLogprobs(token, float(values[token]), tuple((int(i), float(values[i])) for i in best))
+
+
+def largest(values: Float[Array, "vocab"], count: int) -> Int[Array, "count"]:
+    """Where the largest values are, largest first, equal ones by place; it sorts only what may be among them."""
+    if count == 0:
+        return np.empty(0, np.int64)
+    smallest = np.partition(values, -count)[-count]
+    candidates = np.flatnonzero(values >= smallest)
+    return candidates[np.argsort(-values[candidates], kind="stable")][:count]

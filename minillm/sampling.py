@@ -92,7 +92,10 @@ def probabilities(logits: Float[Array, "vocab"], sampling: Sampling, seen: Seque
         return (np.arange(len(logits)) == logits.argmax()).astype(np.float64)
     with np.errstate(over="ignore"):  # a tiny temperature: -inf, whose exp is 0, as it should be
         scores = (logits - logits.max()) / sampling.temperature
-    probs = np.exp(scores) / np.exp(scores).sum()
+    probs = np.exp(scores)
+    probs /= probs.sum()
+    if not sampling.top_k and sampling.top_p == 1 and sampling.min_p == 0:
+        return probs  # sorting a large vocabulary takes longer than a token of a batched forward pass
     ranked = np.argsort(-probs, kind="stable")  # most probable first, equal ones by id
     kept = ranked[_keep(probs[ranked], sampling)]
     filtered = np.zeros_like(probs)

@@ -157,6 +157,13 @@ def test_log_probabilities_are_of_the_raw_logits():
         sequence.append(entry.token)
 
 
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=12), st.integers(0, 12))
+def test_the_largest_come_in_order_and_equal_ones_by_place(values, count):
+    count = min(count, len(values))
+    expected = np.argsort(-np.array(values, float), kind="stable")[:count]
+    assert completion.largest(np.array(values, float), count).tolist() == expected.tolist()
+
+
 def test_no_log_probabilities_unless_asked():
     assert minillm.generate(MODEL, [1], 2).logprobs == []
     assert minillm.generate(MODEL, [1], 2, Sampling(logprobs=0)).logprobs[0].best == ()

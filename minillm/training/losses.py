@@ -50,3 +50,22 @@ def soft_cross_entropy(
     d_logits[~taught] = 0
     d_logits /= logits.dtype.type(count)
     return loss, d_logits
+
+
+def sparse_cross_entropy(
+    logits: Float[Array, "tokens vocab"],
+    likely: Int[Array, "tokens kept"],
+    target_probs: Float[Array, "tokens kept"],
+    targets: Int[Array, "tokens"],
+    count: int,
+) -> tuple[float, Float[Array, "tokens vocab"]]:
+    """`soft_cross_entropy` with a distribution that gives probability only to the tokens `likely`, each named once."""
+    log_probs = log_softmax_(logits)
+    taught = targets != IGNORED
+    surprise = -np.vecdot(target_probs, np.take_along_axis(log_probs, likely, axis=1))  # [tokens]
+    loss = float(surprise[taught].sum(dtype=np.float64)) / count
+    d_logits = np.exp(log_probs, out=log_probs)
+    d_logits[np.arange(len(likely))[:, None], likely] -= target_probs
+    d_logits[~taught] = 0
+    d_logits /= logits.dtype.type(count)
+    return loss, d_logits

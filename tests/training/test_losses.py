@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.training.losses import IGNORED, cross_entropy, soft_cross_entropy
+from minillm.training.losses import IGNORED, cross_entropy, soft_cross_entropy, sparse_cross_entropy
 
 
 def problem(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -41,6 +41,19 @@ def test_a_soft_target_on_one_token_is_the_hard_target():
     hard, d_hard = cross_entropy(logits.copy(), targets, 5)
     soft, d_soft = soft_cross_entropy(logits.copy(), one_hot, targets, 5)
     assert np.isclose(hard, soft, rtol=1e-12) and np.allclose(d_hard, d_soft, rtol=0, atol=1e-15)
+
+
+@given(st.integers(0, 2**32))
+def test_a_sparse_target_is_the_soft_one_that_is_zero_elsewhere(seed):
+    logits, targets, wanted = problem(seed)
+    likely = np.array([np.random.default_rng(seed + row).permutation(7)[:3] for row in range(6)])
+    probs = np.take_along_axis(wanted, likely, axis=1)
+    dense = np.zeros((6, 7))
+    np.put_along_axis(dense, likely, probs, axis=1)
+    soft, d_soft = soft_cross_entropy(logits.copy(), dense, targets, 5)
+    sparse, d_sparse = sparse_cross_entropy(logits.copy(), likely, probs, targets, 5)
+    assert np.isclose(sparse, soft, rtol=1e-12)
+    np.testing.assert_allclose(d_sparse, d_soft, rtol=0, atol=1e-15)
 
 
 def test_soft_cross_entropy_is_least_at_the_wanted_distribution():
