@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from minillm.arrays import Array, Int
+from minillm.arrays import Array, Float, Int
 from minillm.attention import Pieces
-from minillm.backends.threads import run_together, thread_count
+from minillm.backends.threads import share, thread_count
 from minillm.kv_cache import Blocks, LayerCache
 from minillm.ragged_batch import RaggedBatch
 
@@ -44,12 +44,12 @@ def side_by_side(compute: Callable[..., Array], model: Any, batch: RaggedBatch) 
     def run(number: int) -> None:
         try:
             logits[number] = compute(model, shares[number][1])
-        except BaseException:
-            written.give_up()
+        except BaseException as problem:
+            written.give_up(problem)
             raise
 
     with _one_at_a_time, _blas().limit(limits=1):
-        run_together(run, len(shares))
+        share(run, len(shares))
     return _in_order(batch, [rows for rows, _ in shares], logits)
 
 
@@ -66,7 +66,7 @@ def divide(batch: RaggedBatch, threads: int) -> tuple[list[tuple[Int[Array, "_"]
     for thread in range(threads):
         own = [(number, rows) for turn, number, rows in chunks if turn % threads == thread]
         if own:
-            shares.append(_share(batch, own, written))
+            shares.append(_part(batch, own, written))
     return shares, written
 
 
@@ -76,7 +76,8 @@ def _cuts(span: slice, count: int) -> Iterator[tuple[int, int]]:
     return pairwise(span.start + rows * n // count for n in range(count + 1))
 
 
-def _share(batch: RaggedBatch, own: list[tuple[int, slice]], written: "Written") -> tuple[Int[Array, "_"], RaggedBatch]:
+def _part(batch: RaggedBatch, own: list[tuple[int, slice]], written: "Written") -> tuple[Int[Array, "_"], RaggedBatch]:
+    """These chunks laid end to end; `rows[i]` is the place in the whole batch of row i."""
     rows = np.concatenate([np.arange(chunk.start, chunk.stop) for _, chunk in own])
     ends = np.cumsum([chunk.stop - chunk.start for _, chunk in own]).tolist()
     spans = [slice(end - (chunk.stop - chunk.start), end) for end, (_, chunk) in zip(ends, own, strict=True)]
@@ -85,7 +86,7 @@ def _share(batch: RaggedBatch, own: list[tuple[int, slice]], written: "Written")
     return rows, RaggedBatch(batch.tokens[rows], batch.positions[rows], wanted, spans, caches)
 
 
-def _in_order(batch: RaggedBatch, rows: list[Array], logits: list[Any]) -> Array:
+def _in_order(batch: RaggedBatch, rows: list[Array], logits: list[Any]) -> Float[Array, "wanted vocab"]:
     """The logits of all shares, in the order in which the batch wants them."""
     joined = np.empty((len(batch.wanted), logits[0].shape[1]), logits[0].dtype)
     for own, part in zip(rows, logits, strict=True):
@@ -121,8 +122,9 @@ class Written:
 
     def __init__(self, chunks: int) -> None:
         """None yet."""
-        self._chunks, self._changed, self._given_up = chunks, Condition(), False
+        self._chunks, self._changed = chunks, Condition()
         self._count: dict[int, int] = {}
+        self._problem: BaseException | None = None
 
     def add(self, layer: int) -> None:
         """One more has."""
@@ -134,17 +136,17 @@ class Written:
         """Until all have.
 
         Raises:
-            RuntimeError: they never will.
+            the problem for which one of them never will.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._given_up or self._count.get(layer) == self._chunks)
-            if self._given_up:
-                raise RuntimeError("another thread of this forward pass has stopped")
+            self._changed.wait_for(lambda: self._problem or self._count.get(layer) == self._chunks)
+            if self._problem:
+                raise self._problem
 
-    def give_up(self) -> None:
+    def give_up(self, problem: BaseException) -> None:
         """Wake whoever waits: a thread has failed."""
         with self._changed:
-            self._given_up = True
+            self._problem = self._problem or problem
             self._changed.notify_all()
 
 

@@ -1,4 +1,4 @@
-"""Threads: how many there are to use, work that they do together, and a product that several of them share.
+"""Threads: how many there are to use, work that they share, and a product that they share.
 
 The libraries read their number of threads from the environment when they are imported; minillm reads the same
 variables.
@@ -37,40 +37,17 @@ def thread_count() -> int:
     return _waiting_threads()[0]
 
 
-def run_together(run: Callable[[int], None], count: int) -> None:
-    """run(0), run(1) and so on, each on a thread of its own; at most `thread_count()` of them.
-
-    Raises:
-        the first exception that one of them raised, when all have ended.
-    """
-    _, inbox = _waiting_threads()
-    problems: SimpleQueue[BaseException | None] = SimpleQueue()  # in the order in which they end
-
-    def run_one(number: int) -> None:
-        try:
-            run(number)
-            problems.put(None)
-        except BaseException as problem:
-            problems.put(problem)
-
-    for number in range(1, count):
-        inbox.put(partial(run_one, number))
-    run_one(0)
-    found = [problem for problem in (problems.get() for _ in range(count)) if problem]
-    if found:
-        raise found[0]
-
-
 def share(work: Callable[[int], None], count: int) -> None:
     """work(0), work(1) and so on, where each thread takes the next when it is free.
 
-    NumPy lets go of Python's lock while it computes, so Python's own threads are enough.
+    As many as there are threads may wait for each other. NumPy lets go of Python's lock while it computes, so Python's
+    own threads are enough.
 
     Raises:
-        an exception that one of them raised, when all are done.
+        the first exception that one of them raised, when all are done.
     """
     threads, inbox = _waiting_threads()
-    left, problems = deque(range(count)), SimpleQueue[Exception | None]()  # one entry for each that is done
+    left, problems = deque(range(count)), SimpleQueue[BaseException | None]()  # one entry for each that is done
     take_all = partial(_take_all, work, left, problems)
     for _ in range(min(threads, count) - 1):
         inbox.put(take_all)
@@ -80,7 +57,7 @@ def share(work: Callable[[int], None], count: int) -> None:
         raise found[0]
 
 
-def _take_all(work: Callable[[int], None], left: deque[int], problems: "SimpleQueue[Exception | None]") -> None:
+def _take_all(work: Callable[[int], None], left: deque[int], problems: "SimpleQueue[BaseException | None]") -> None:
     while True:
         try:
             number = left.popleft()
@@ -89,7 +66,7 @@ def _take_all(work: Callable[[int], None], left: deque[int], problems: "SimpleQu
         try:
             work(number)
             problems.put(None)
-        except Exception as problem:  # no memory, say: whoever waits for the outcome has to hear of it
+        except BaseException as problem:  # no memory, say, or Ctrl-C: whoever waits for the outcome has to hear of it
             problems.put(problem)
 
 
