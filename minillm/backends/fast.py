@@ -23,7 +23,8 @@ from minillm.ragged_batch import RaggedBatch
 
 QUERY_TILE = 64
 TOGETHER = 8  # sequences, at most, whose softmax is one
-FEW_ROWS = range(2, 5)  # with more, one matrix product is faster than a matrix-vector product for each row
+FEW_ROWS = range(2, 4)  # with more, one matrix product is faster than a matrix-vector product for each row
+SOME_ROWS = range(4, 65)  # of which OpenBLAS multiplies the transpose faster, if the weight is in the file's order
 
 
 class Fast(Plain):
@@ -63,8 +64,12 @@ class Fast(Plain):
         """x @ weight; a few rows one by one, since OpenBLAS copies the whole matrix to multiply two rows with it."""
         if isinstance(weight, Tiles):
             product = weight.multiply(x)
+        elif len(x) in FEW_ROWS:
+            product = np.stack([row @ weight for row in x])
+        elif len(x) in SOME_ROWS and weight.flags.f_contiguous:
+            product = (weight.T @ x.T).T  # 40% less time at 8 rows
         else:
-            product = np.stack([row @ weight for row in x]) if len(x) in FEW_ROWS else x @ weight
+            product = x @ weight
         return product if bias is None else product + bias
 
     def rms_norm(self, x: Float[Array, "*batch dim"], weight: Array, eps: float) -> Float[Array, "*batch dim"]:
