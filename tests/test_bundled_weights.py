@@ -71,6 +71,7 @@ def test_every_capital_in_both_phrasings(story):
     assert not wrong
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sums", "counting", "copy"])
 def test_what_was_held_out_is_answered_as_the_card_says(story, name):
     group = probes.all_probes()[name][::7]

@@ -19,6 +19,7 @@ def test_forward_is_the_reference(backend, data):
     np.testing.assert_allclose(model.ops.to_host(forward(model, tokens)), expected, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(data=st.data())
 def test_every_weight_changes_the_reference(data):

@@ -26,8 +26,8 @@ def tiles_pay() -> bool:
     """Whether this processor has the kernels that make tiles worth while, and a core that reads fast enough.
 
     With tiles, threads share only large products. That is enough on AMD's Zen 4, where one core has most of the
-    memory's bandwidth. On Intel's Sapphire Rapids, which alone of the two has AVX512_SPR, a core has less than half of
-    it, and a decode step takes 1.6 to 1.9 times as long in tiles as in the order in which OpenBLAS shares every product.
+    memory's bandwidth. On Intel's Sapphire Rapids (AVX512_SPR) a core has less than half of it, and a decode step takes
+    1.6 to 1.9 times as long in tiles as in the ordinary order, in which OpenBLAS shares every product.
     """
     extensions = np.show_config(mode="dicts")["SIMD Extensions"]
     found = {*extensions.get("baseline", ()), *extensions.get("found", ())}

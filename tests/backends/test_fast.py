@@ -33,7 +33,12 @@ def test_a_weight_is_contiguous_along_its_longer_axis(inner, out, from_file):
     assert prepared.flags.c_contiguous or (inner > out and np.shares_memory(prepared, weight))
 
 
-@given(rows=st.integers(1, 12) | st.sampled_from([SOME_ROWS.stop - 1, SOME_ROWS.stop]), inner=SIZES, out=SIZES, biased=st.booleans())
+@given(
+    rows=st.integers(1, 12) | st.sampled_from([SOME_ROWS.stop - 1, SOME_ROWS.stop]),
+    inner=SIZES,
+    out=SIZES,
+    biased=st.booleans(),
+)
 def test_linear(rows, inner, out, biased):
     x, weight, bias = numbers(rows, inner), numbers(out, inner, seed=1).T, numbers(out, seed=2) if biased else None
     agree(FAST.linear(x, FAST.prepare(weight), bias), PLAIN.linear(x, PLAIN.prepare(weight), bias))

@@ -86,7 +86,7 @@ def check_books(engine, requests):
     assert not any(request.cache.table for request in requests if request not in running)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_every_request_is_as_if_alone(data):
     model = data.draw(models(backends=("exact", "numpy", "cupy")))

@@ -3,6 +3,8 @@
 import pytest
 from unchecked import run_unchecked
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("preemption, requests", [("recompute", 10_000), ("swap", 2_000)])
 def test_ten_thousand_requests_leave_no_leak(preemption, requests):

@@ -9,6 +9,7 @@ from random_models import random_model
 from minillm.benchmark import batching
 from minillm.cli.main import run
 
+pytestmark = pytest.mark.slow
 MODEL, _ = random_model(TEXT_CONFIG, 0)
 PROMPTS = [[number, 2, 3, 4, 5] for number in range(3)]
 BENCH = ("--context", "16", "--new-tokens", "2", "--rounds", "1", "--batch", "2", "--threads", "1")

@@ -12,6 +12,7 @@ import pytest
 
 from minillm.classroom.lessons import all_lessons
 
+pytestmark = pytest.mark.slow
 WIDTH = 78  # code is indented by 2 on a terminal of 80 columns
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 LESSONS = all_lessons()

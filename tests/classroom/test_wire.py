@@ -75,6 +75,7 @@ def test_headers_that_lie_are_refused(header):
         unpack(len(header).to_bytes(8, "little") + header + bytes(64))
 
 
+@pytest.mark.slow
 def test_a_header_that_would_fill_the_memory_is_refused_unread():
     header = b'{"list": [' + b"[]," * (LONGEST_HEADER // 3) + b"[]]}"
     with pytest.raises(ValueError, match="header"):

@@ -82,6 +82,7 @@ def test_the_kept_cache_changes_no_answer(model):
         assert messages[turn]["content"] == fresh.text
 
 
+@pytest.mark.slow
 def test_an_answer_whose_last_token_comes_again_in_the_next_prompt(model):
     """The last token of an answer was never fed to the cache, so it is computed in the next turn."""
     for seed in range(30):

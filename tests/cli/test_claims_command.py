@@ -9,6 +9,7 @@ from test_misuse import assert_refused
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
 
 
+@pytest.mark.slow
 def test_the_page_in_the_repository_is_what_the_command_prints(call):
     result = call("claims", "--markdown")
     assert (result.code, result.err) == (0, "")

@@ -159,6 +159,7 @@ def test_mistakes_are_one_line(call, arguments, expected):
     assert_refused(call("estimate", *arguments), expected)
 
 
+@pytest.mark.slow
 def test_serve_shows_schedules_beside_each_other(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     result = call("estimate", "serve", "--rps", 4, "--requests", 40, "--output", 20, "--target", 0.5)
@@ -167,6 +168,7 @@ def test_serve_shows_schedules_beside_each_other(call, monkeypatch):
         assert part in " ".join(result.out.split())
 
 
+@pytest.mark.slow
 def test_serve_says_when_nothing_settles(call):
     record = json.loads(call("estimate", "serve", "--rps", 110, "--requests", 120, "--output", 4, "--json").out)
     for run in record["schedules"].values():

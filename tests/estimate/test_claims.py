@@ -14,6 +14,7 @@ from minillm.estimate.claims.timed import EXPERIMENTS, timings
 from minillm.prefill import prefill as PREFILL
 from minillm.transformer import forward_batch as FORWARD_BATCH
 
+pytestmark = pytest.mark.slow
 CLAIMS = {claim.id: claim for claim in all_claims()}
 # Inputs with which a claim would stand otherwise, and how.
 OTHERWISE = [

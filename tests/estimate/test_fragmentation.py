@@ -16,6 +16,7 @@ from minillm.estimate.fragmentation import (
 )
 from minillm.estimate.request_lengths import ALPACA_SAMPLES, LONGEST, SHAREGPT, SHAREGPT_SAMPLES, draw_lengths
 
+pytestmark = pytest.mark.slow
 FIGURE_2 = {  # per cent stored, reserved, internal, external; and the tolerance in points
     "max": ([20.4, 13.3, 57.3, 8.9], 3),
     "pow2": ([26.8, 17.9, 13.6, 41.6], 7),

@@ -30,6 +30,7 @@ def a_cache(data, model):
     return minillm.PagedKVCache(pool)
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(data=st.data(), model=models())
 def test_any_ragged_batch(data, model):

@@ -8,6 +8,7 @@ from unchecked import run_unchecked
 
 from minillm.estimate.papers import all_figures, find_figure
 
+pytestmark = pytest.mark.slow
 PAGE = Path(__file__).parents[2] / "docs" / "papers.md"
 OURS = {
     "rope-relative": "equal to 1e-12",

@@ -106,9 +106,14 @@ def test_a_trace():
         (["at_s,prompt,new_tokens", "inf,1,1"], "line 2: expected a time not before the last"),
         (["at_s,prompt,new_tokens", "1,0,1"], "at least one token"),
         (["at_s,prompt,new_tokens", "1e300,1,1"], "line 2: expected a time not before the last, at most 1e"),
-        (["at_s,prompt,new_tokens", *["0,1,1"] * 100_001], "at most 100,000 requests"),
     ],
 )
 def test_a_wrong_trace_is_one_line(lines, message):
     with pytest.raises(ValueError, match=message):
         read_trace(lines)
+
+
+@pytest.mark.slow
+def test_a_trace_has_an_end():
+    with pytest.raises(ValueError, match="at most 100,000 requests"):
+        read_trace(["at_s,prompt,new_tokens", *["0,1,1"] * 100_001])

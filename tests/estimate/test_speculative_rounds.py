@@ -14,6 +14,7 @@ from minillm.estimate.work import Work, draft_work, prefill_work, verify_work
 from minillm.speculative import ACCEPTED
 from minillm.speculative_generation import SpeculativeGeneration
 
+pytestmark = pytest.mark.slow
 DRAFTS = ("itself", "without layers", "another")  # accepts everything, some, nearly nothing
 
 

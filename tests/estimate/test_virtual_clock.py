@@ -15,6 +15,7 @@ from minillm.estimate.models import model_table
 from minillm.estimate.serving import Serving, decode_time, prefill_time
 from minillm.estimate.virtual_clock import replicas_needed, simulate_serving, step_seconds
 
+pytestmark = pytest.mark.slow
 SERVING = Serving(model_table()["llama-2-7b"], find_gpu("a100"))
 
 

@@ -18,6 +18,7 @@ def rows() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 9, (32, 9))
 
 
+@pytest.mark.slow
 def test_a_distilled_student_is_nearer_to_its_teacher_than_one_trained_on_the_text():
     teacher = random_parameters(CONFIG, seed=1, dtype=np.float32)
     wanted, _ = Network(teacher, 32, 8).forward(rows()[:, :-1])

@@ -11,6 +11,8 @@ from fake_device import FakeDevice
 from minillm.backends import get_backend
 from minillm.backends.cupy import CuPy
 
+pytestmark = pytest.mark.slow
+
 
 def backend(name):
     return CuPy(FakeDevice()) if name == "cupy" else get_backend(name)

@@ -13,7 +13,7 @@ from minillm.training.network import Network, add_rows
 from minillm.training.parameters import ParameterVector, llama_config
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(trainable_configs(), st.integers(0, 2**32), st.integers(1, 3), st.integers(1, 9))
 def test_forward_equals_the_engine(config, seed, batch, time):
     parameters = random_parameters(config, seed)
