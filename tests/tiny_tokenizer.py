@@ -1,6 +1,7 @@
 """Tokenizers small enough for tests: a token for each byte, a few merges, two or three special tokens."""
 
 import json
+from functools import cache
 
 from tokenizers.pre_tokenizers import ByteLevel
 
@@ -35,6 +36,7 @@ def definition() -> dict:
 VOCAB_SIZE = len(definition()["model"]["vocab"])  # 261
 
 
+@cache
 def tiny_tokenizer(chat_template: str | None = CHATML) -> Tokenizer:
     return Tokenizer(json.dumps(definition()).encode(), chat_template=chat_template)
 

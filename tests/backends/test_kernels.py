@@ -19,6 +19,7 @@ from minillm.backends.kernels import source
 from minillm.layers import rope_rotation
 from minillm.model import build
 
+pytestmark = pytest.mark.slow
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
 pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 

@@ -119,7 +119,7 @@ def test_every_request_is_as_if_alone(data):
     assert engine.statistics.filled_slots <= engine.statistics.held_blocks * engine.pool.block_size
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_samples_of_one_prompt_are_as_if_alone(data):
     """Forked, preempted one by one, cancelled: sample i is the request with seed + i."""
@@ -178,7 +178,7 @@ class InterruptedCuPy(Interrupted, CuPy):
         return super().attention(*arguments)
 
 
-@settings(max_examples=20)
+@settings(max_examples=15)
 @given(data=st.data(), countdown=st.integers(1, 150), backend=st.sampled_from(["exact", "cupy"]))
 def test_an_interrupted_step_is_made_again(data, countdown, backend):
     """Wherever it stops: between two layers, or when the caches have grown and the tokens are not chosen yet."""
@@ -205,7 +205,7 @@ def test_an_interrupted_step_is_made_again(data, countdown, backend):
 TEXT_MODELS = {backend: text_model(backend=backend) for backend in ("numpy", "cupy")}
 
 
-@settings(max_examples=15)
+@settings(max_examples=12)
 @given(data=st.data())
 def test_text_and_stop_strings_are_as_if_alone(data):
     """Each request has its own text: a stop string found in one ends no other."""
