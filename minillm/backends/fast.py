@@ -70,7 +70,7 @@ class Fast(Plain):
         if isinstance(weight, Tiles):
             product = weight.multiply(x)
         elif len(x) in FEW_ROWS:
-            product = np.stack([row @ weight for row in x])
+            product = np.vecmat(x, weight)
         elif len(x) in SOME_ROWS and weight.flags.f_contiguous:
             product = (weight.T @ x.T).T  # 40% less time at 8 rows
         else:
