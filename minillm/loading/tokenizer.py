@@ -27,7 +27,7 @@ class Tokenizer:
     """A tokenizer.json with the settings that stand beside it.
 
     Attributes:
-        chat_template: jinja2 source, or None.
+        chat_template: jinja2 source; None where there is none, or an empty one.
         bos_token, eos_token: their texts, for templates; empty where there is none.
     """
 
@@ -52,7 +52,7 @@ class Tokenizer:
             self._as_text = _without_special(self._with_special)
         added = self._with_special.get_added_tokens_decoder()
         self.special_tokens = {token.content: number for number, token in added.items() if token.special}
-        self.chat_template, self.bos_token, self.eos_token = chat_template, bos_token, eos_token
+        self.chat_template, self.bos_token, self.eos_token = chat_template or None, bos_token, eos_token
         self.vocab_size = int(self._with_special.get_vocab_size(with_added_tokens=True))
         self._bos = self._leading_bos(add_bos, source)
 
