@@ -2,8 +2,8 @@
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tokenizers
