@@ -55,12 +55,9 @@ def check_cache(model: "Model", cache: Any) -> None:
 def check_tokens(model: "Model", tokens: Any) -> Int[Array, "tokens"]:
     """Token ids as an array of int64: at least one, each in the vocabulary, no more than the context."""
     check_model(model)
-    if isinstance(tokens, range):  # it may be longer than the memory
-        check_context(model, len(tokens))
-    try:
-        ids = np.asarray(tokens)
-    except ValueError as problem:
-        raise ValueError("tokens: expected a flat list of token ids, found lists of different lengths") from problem
+    if isinstance(tokens, range) and tokens:  # it may be longer than the memory, even longer than len() can say
+        check_context(model, (tokens[-1] - tokens[0]) // tokens.step + 1)
+    ids = _as_array(tokens)
     if ids.ndim != 1:
         found = f"{ids.ndim} dimensions" if ids.ndim else type(tokens).__name__
         hint = "; model.tokenizer.encode makes them of text" if isinstance(tokens, str) else ""
@@ -75,6 +72,17 @@ def check_tokens(model: "Model", tokens: Any) -> Int[Array, "tokens"]:
         raise ValueError(f"tokens: id {bad} is outside the vocabulary, 0 to {vocab_size - 1}")
     check_context(model, len(ids))
     return ids.astype(np.int64)
+
+
+def _as_array(tokens: Any) -> Array:
+    """What NumPy makes of them. A tensor on a GPU cannot be read, and says so with an error of its library's own."""
+    try:
+        return np.asarray(tokens)
+    except ValueError:
+        raise ValueError("tokens: expected a flat list of token ids, found lists of different lengths") from None
+    except Exception:
+        kind = type(tokens).__name__
+        raise ValueError(f"tokens: expected a flat list of token ids, found a {kind} that NumPy cannot read") from None
 
 
 def check_context(model: "Model", tokens: int) -> None:

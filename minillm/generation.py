@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array
-from minillm.checks import check_flag, check_model, check_tokens, shown
+from minillm.checks import check_cache, check_flag, check_model, check_tokens, check_whole, shown
 from minillm.completion import Completion, Step, TokenLogprobs
 from minillm.decode import decode_step
 from minillm.kv_cache import KVCache
@@ -105,7 +105,7 @@ class Generation:
             max_new_tokens: the most tokens to add; the context may end sooner.
             sampling: how tokens are chosen; greedy by default.
             use_cache: False recomputes the whole sequence for each token.
-            cache: holds the first tokens of the prompt already, and takes the rest; by default a new one.
+            cache: holds the first tokens of the prompt already, not all, and takes the rest; by default a new one.
 
         Raises:
             ValueError: a wrong argument, an empty prompt, or one longer than the model's context.
@@ -114,6 +114,9 @@ class Generation:
         check_flag("use_cache", use_cache)
         self.model, self.prompt = model, encode_prompt(model, prompt)
         self.completion = Completion(model, self.prompt, max_new_tokens, sampling)
+        if cache is not None:
+            check_cache(model, cache)
+            check_whole("cache.length", cache.length, 0, len(self.prompt) - 1)  # the last token gives the first logits
         self.cache = (cache or KVCache(model, self.completion.most_cached)) if use_cache else None
         self.output: Output | None = None
 

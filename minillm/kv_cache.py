@@ -111,7 +111,12 @@ class KVCache:
     def write(
         self, layer: int, k: Float[Array, "new kv_heads head_dim"], v: Float[Array, "new kv_heads head_dim"]
     ) -> None:
-        """Lay the keys and values of new tokens behind those held; `length` grows only when all layers have written."""
+        """Lay the keys and values of new tokens behind those held; `length` grows only when all layers have written.
+
+        Raises:
+            ValueError: there is no room for them. (NumPy would take one row for none, and say nothing.)
+        """
+        self.check_room(len(k))
         end = self.length + len(k)
         self.keys[layer, :, self.length : end] = k.swapaxes(0, 1)
         self.values[layer, :, self.length : end] = v.swapaxes(0, 1)

@@ -201,6 +201,19 @@ def test_a_cache_that_holds_the_beginning_is_not_computed_again():
     assert tokens == minillm.naive_decode(MODEL, prompt, 4)
 
 
+@pytest.mark.parametrize("held", [2, 3])
+def test_a_cache_that_leaves_nothing_of_the_prompt_to_run_is_refused(held):
+    cache = minillm.KVCache(MODEL, 8)
+    minillm.prefill(MODEL, [1, 2, 3][:held], cache)
+    with pytest.raises(ValueError, match=rf"^cache.length is {held}; expected a whole number from 0 to 1"):
+        Generation(MODEL, [1, 2], 3, cache=cache)
+
+
+def test_a_cache_of_another_model_is_refused_at_once():
+    with pytest.raises(ValueError, match=r"^the cache was made for another model"):
+        Generation(MODEL, [1, 2], 3, cache=minillm.KVCache(TEXT_MODEL, 8))
+
+
 def test_a_seeded_request_draws_the_same_again_and_others_do_not():
     def draw(seed):
         return minillm.generate(MODEL, [1], 12, dataclasses.replace(WARM, temperature=5.0, seed=seed)).tokens

@@ -37,6 +37,16 @@ def test_over_capacity_changes_nothing(call):
     assert np.array_equal(cache.keys, before[0]) and np.array_equal(cache.values, before[1])
 
 
+@pytest.mark.parametrize("rows", [1, 2])
+def test_writing_into_a_full_cache_is_refused(rows):
+    """NumPy itself would lay one row into no slot without a word, and complain of its own shapes about two."""
+    cache = KVCache(MODEL, 3)
+    minillm.prefill(MODEL, [1, 2, 3], cache)
+    new = np.ones((rows, CONFIG.num_key_value_heads, CONFIG.head_dim))
+    with pytest.raises(ValueError, match=f"holds 3 tokens, 3 are in use and {rows} more were given"):
+        cache.write(0, new, new)
+
+
 def test_a_bad_token_in_a_batch_changes_no_cache():
     first, second = KVCache(MODEL, 5), KVCache(MODEL, 5)
     with pytest.raises(ValueError, match="id 99"):

@@ -22,6 +22,11 @@ CASES = {
     "minillm.forward(model, [1, None])": "whole numbers",
     "minillm.forward(model, {1: 2})": "flat list",
     "minillm.forward(model, numpy.array([1.5]))": "whole numbers",
+    "minillm.forward(model, range(10**30))": "1000000000000000000000000000000 tokens are more than the model's context",
+    "minillm.forward(model, range(10**30, 0, -1))": "tokens are more than the model's context",
+    "minillm.forward(model, range(0))": "at least one",
+    "minillm.forward(model, OnAnotherDevice())": "found an? OnAnotherDevice that NumPy cannot read",
+    "minillm.decode_step(model, OnAnotherDevice(), cache)": "found a list that NumPy cannot read",
     "minillm.forward('model', [1])": "expected a minillm.Model",
     "minillm.forward_batch(model, [[1, 2]])": "batch",
     "minillm.forward_batch(model, [([1], None)])": "cache is of type",
@@ -156,6 +161,9 @@ import numpy, minillm, os
 from test_checks import CONFIG
 from random_models import random_model
 from tiny_tokenizer import tiny_tokenizer
+class OnAnotherDevice:
+    def __array__(self, dtype=None, copy=None):
+        raise TypeError("can't convert cuda:0 device type tensor to numpy.\\nUse Tensor.cpu()")
 results = {}
 for case in json.load(sys.stdin):
     model, _ = random_model(CONFIG, 0)

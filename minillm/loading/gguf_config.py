@@ -15,7 +15,7 @@ READ = frozenset(
     "vocab_size context_length embedding_length feed_forward_length block_count attention.head_count "
     "attention.head_count_kv attention.key_length attention.value_length attention.layer_norm_rms_epsilon "
     "attention.sliding_window attention.causal rope.dimension_count rope.freq_base rope.scaling.type "
-    "rope.scaling.factor rope.scale_linear expert_count".split()
+    "rope.scaling.factor rope.scaling.attn_factor rope.scale_linear expert_count".split()
 )
 WITHOUT_EFFECT = frozenset(
     "attention.layer_norm_epsilon tensor_data_layout pooling_type use_parallel_residual expert_used_count "
@@ -106,6 +106,7 @@ def _refuse_unsupported(
             head_dim is None or own.get("rope.dimension_count", head_dim) == head_dim,
             f"attention.key_length, {short(head_dim)}: only whole heads are turned",
         ),
+        "rope.scaling.attn_factor": (own.get("rope.scaling.attn_factor", 1.0) == 1.0, "1.0, the only one supported"),
         "attention.sliding_window": (
             not own.get("attention.sliding_window") or architecture in ("llama", "mistral"),
             f"none: in a {architecture} file it does not say which layers have one",

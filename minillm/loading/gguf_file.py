@@ -17,7 +17,7 @@ from minillm.loading.gguf_config import config_fields
 from minillm.loading.gguf_header import TensorPlace, read_header
 from minillm.loading.gguf_tokenizer import tokenizer_from_gguf
 from minillm.loading.read_config import read_config
-from minillm.loading.safetensors_file import widen_bfloat16
+from minillm.loading.safetensors_file import map_file, widen_bfloat16
 
 NAME = r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)"
 NAMES = {
@@ -57,13 +57,13 @@ class GgufTensor:
         """The values as floats, dequantised.
 
         Raises:
-            ValueError: a type that the gguf library cannot dequantise.
+            ValueError: a type that the gguf library cannot dequantise, or a file that has become shorter meanwhile.
         """
         from gguf import GGMLQuantizationType
         from gguf.quants import dequantize
 
         place, kind = self.place, GGMLQuantizationType(self.place.kind)
-        stored = np.memmap(self.path, np.uint8, "r", place.offset, (place.size,))
+        stored = map_file(self.path, "u1", place.offset, (place.size,))
         if kind.name in FLOATS:
             values = np.asarray(stored).view(FLOATS[kind.name])
         elif kind.name == "BF16":

@@ -39,15 +39,23 @@ class MappedTensor:
         """A read-only view of the file in the stored float type; bfloat16 as a float32 array.
 
         Raises:
-            ValueError: the tensor holds no floats.
+            ValueError: the tensor holds no floats, or the file has become shorter since it was checked.
         """
         if self.dtype not in DTYPES:
             expected = ", ".join(DTYPES)
             raise ValueError(f"{self.path.name}: tensor {self.name!r} is of type {self.dtype}; expected {expected}")
         if math.prod(self.shape) == 0:
             return np.zeros(self.shape, np.float32)
-        mapped = np.memmap(self.path, DTYPES[self.dtype], "r", self.offset, self.shape)
+        mapped = map_file(self.path, DTYPES[self.dtype], self.offset, self.shape)
         return widen_bfloat16(mapped) if self.dtype == "BF16" else np.asarray(mapped)
+
+
+def map_file(path: Path, dtype: str, offset: int, shape: tuple[int, ...]) -> Array:
+    """A read-only view of a part of a file; the part was inside the file when its header was checked."""
+    try:
+        return np.memmap(path, dtype, "r", offset, shape)
+    except ValueError:
+        raise ValueError(f"{path.name}: has become shorter while it was read; expected a file at rest") from None
 
 
 def widen_bfloat16(bits: Array) -> Array:

@@ -6,6 +6,7 @@ token. Special tokens come only from a chat template's own text (`chat_template.
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +20,14 @@ from minillm.loading.tokenizer_check import check_definition
 
 LARGEST_TOKENIZER, LARGEST_TEMPLATE = 64_000_000, 1_000_000  # bytes of tokenizer.json, of chat_template.jinja
 Result = TypeVar("Result")
+SILENCE = threading.Lock()  # stderr is the whole process's
 
 
 class Tokenizer:
     """A tokenizer.json with the settings that stand beside it.
 
     Attributes:
-        chat_template: jinja2 source, or None.
+        chat_template: jinja2 source; None where there is none, or an empty one.
         bos_token, eos_token: their texts, for templates; empty where there is none.
     """
 
@@ -50,7 +52,7 @@ class Tokenizer:
             self._as_text = _without_special(self._with_special)
         added = self._with_special.get_added_tokens_decoder()
         self.special_tokens = {token.content: number for number, token in added.items() if token.special}
-        self.chat_template, self.bos_token, self.eos_token = chat_template, bos_token, eos_token
+        self.chat_template, self.bos_token, self.eos_token = chat_template or None, bos_token, eos_token
         self.vocab_size = int(self._with_special.get_vocab_size(with_added_tokens=True))
         self._bos = self._leading_bos(add_bos, source)
 
@@ -193,19 +195,23 @@ def _guard(action: Callable[[], Result], source: str) -> Result:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing reaches the process's stderr meanwhile: the library's panics print themselves there, past Python."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # closed already
-        yield
-        return
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    """Nothing reaches the process's stderr meanwhile: the library's panics print themselves there, past Python.
+
+    One thread at a time: a second one would take the silence of the first for stderr, and leave it behind.
+    """
+    with SILENCE:
+        try:
+            kept = os.dup(2)
+        except OSError:  # closed already
+            yield
+            return
+        try:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), 2)
+            yield
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
 
 
 def _token_text(value: Any) -> str:

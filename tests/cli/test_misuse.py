@@ -148,3 +148,11 @@ def test_chat_refuses_a_model_without_template(call, raw_model_folder):
 def test_generate_continues_raw_where_there_is_no_template(call, raw_model_folder):
     record = json.loads(call("generate", "abc", "--model", raw_model_folder, "--json", "--max-new-tokens", 1).out)
     assert record["prompt_tokens"] == 1  # "abc" is one token of the tiny tokenizer
+
+
+def test_an_empty_template_file_is_no_template(call, tmp_path):
+    folder = save_model_folder(tmp_path / "model")
+    (folder / "chat_template.jinja").write_text("")
+    record = json.loads(call("generate", "abc", "--model", folder, "--json", "--max-new-tokens", 1).out)
+    assert record["prompt_tokens"] == 1
+    assert_refused(call("chat", "--model", folder), "has no chat template; use `minillm generate")

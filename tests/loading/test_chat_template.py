@@ -96,6 +96,11 @@ def test_without_a_template_there_is_no_chat():
         tiny_tokenizer(None).apply_chat_template(HELLO)
 
 
+def test_an_empty_template_is_none():
+    with pytest.raises(ValueError, match="no chat template"):
+        tiny_tokenizer("").apply_chat_template(HELLO)
+
+
 PARTS = [SPECIAL[1][:cut] for cut in range(1, 11)] + [SPECIAL[1][cut:] for cut in range(1, 10)]
 FRAGMENTS = st.sampled_from([*SPECIAL, *PARTS, "<|IM_END|>", "< |im_end|>", ">|dne_mi|<", "\ufdd0", " ", "\n", "x"])
 TEXTS = st.lists(FRAGMENTS, max_size=4).map("".join)

@@ -1,13 +1,15 @@
 """What stands where a file should: pipes and devices that never end, folders, links, and files that are too large."""
 
 import os
+import re
 import signal
 
 import pytest
-from tiny_folder import INDEX, refused, write_folder
+from tiny_folder import CONFIG, INDEX, refused, weights, write_folder
+from tiny_gguf import write_gguf
 
 import minillm
-from minillm.loading import json_file, tokenizer
+from minillm.loading import json_file, open_checkpoint, tokenizer
 
 OPTIONAL = ["generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
 KINDS = {
@@ -62,3 +64,13 @@ def test_a_link_to_nowhere_is_a_missing_file(name, tmp_path):
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to("nowhere")
     minillm.load(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "x.gguf"])
+def test_a_file_that_is_cut_while_it_is_read_is_named(name, tmp_path):
+    folder = write_folder(tmp_path)
+    write_gguf(folder / "x.gguf", CONFIG, weights())
+    checkpoint = open_checkpoint(folder / name if name == "x.gguf" else folder)
+    os.truncate(folder / name, 100)
+    with pytest.raises(ValueError, match=rf"^{re.escape(name)}: has become shorter while it was read; expected"):
+        checkpoint.tensors["model.embed_tokens.weight"].read()

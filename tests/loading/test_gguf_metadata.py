@@ -22,6 +22,7 @@ READ = {
     "the vocabulary by its embedding": ({"llama.vocab_size": None}, {}),
     "the whole head is turned": ({"llama.rope.dimension_count": 4}, {}),
     "what has no effect": ({"llama.tensor_data_layout": "Meta AI original pth", "llama.expert_count": 0}, {}),
+    "an attention factor of 1": ({"llama.rope.scaling.attn_factor": 1.0}, {}),
 }
 
 
@@ -41,6 +42,7 @@ REFUSED = {
     "experts": ({"llama.expert_count": 8}, r"llama\.expert_count is 8; expected 0"),
     "experts, said with a line break": ({"llama.expert_count": "a\nb"}, r"llama\.expert_count is 'a\\nb'; expected 0"),
     "every token sees every other": ({"llama.attention.causal": False}, r"attention\.causal is False; expected true"),
+    "attention made sharper": ({"llama.rope.scaling.attn_factor": 1.5}, r"attn_factor is 1\.5; expected 1\.0"),
     "part of a head": ({"llama.attention.key_length": 4, "llama.rope.dimension_count": 2}, "dimension_count is 2"),
     "one part of several": ({"split.count": 3}, "is one of 3 parts; join them"),
     "heads by layer": ({"llama.attention.head_count": [2, 2]}, r"num_attention_heads is \[2, 2\]"),

@@ -1,7 +1,9 @@
 """Tokenizer: any Unicode comes back, special tokens in a text are text, and a damaged tokenizer.json is one line."""
 
 import json
+import os
 import random
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import tokenizers
@@ -226,3 +228,10 @@ def test_the_library_panics_in_silence(case, tmp_path, capfd):
     write_json(folder / "tokenizer.json", definition() | PANICS[case])
     refused(folder, r"^tokenizer\.json: not usable as a tokenizer: ")
     assert capfd.readouterr() == ("", "")
+
+
+def test_threads_that_encode_at_once_leave_stderr_as_it_was():
+    tokenizer, before = tiny_tokenizer(), os.fstat(2)
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(lambda _: tokenizer.encode("abc " * 20), range(2000)))
+    assert os.path.samestat(os.fstat(2), before)
