@@ -5,6 +5,7 @@ from engine_adapter import engines
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import EVERY_BACKEND, models, token_lists
+from same_logprobs import assert_same_logprobs
 
 import minillm
 from minillm.classroom.engine_properties import CAPACITY, PROPERTIES
@@ -53,7 +54,10 @@ def test_sampled_generation_is_the_same_without_a_cache(data):
         min_p=data.draw(st.floats(0.0, 0.3)),
         repetition_penalty=data.draw(st.sampled_from([1.0, 1.3, 0.8])),
         seed=data.draw(st.integers(0, 2**32)),
+        ignore_eos=data.draw(st.booleans()),
+        logprobs=data.draw(st.none() | st.integers(0, 3)),
     )
     cached = minillm.generate(model, prompt, 10, sampling)
     naive = minillm.generate(model, prompt, 10, sampling, use_cache=False)
     assert (cached.tokens, cached.finish_reason) == (naive.tokens, naive.finish_reason)
+    assert_same_logprobs(model, cached.logprobs, naive.logprobs)
