@@ -16,8 +16,8 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.attention import Pieces, causal_mask
+from minillm.backends.plain import Plain
 from minillm.model import Model
-from minillm.ragged_batch import RaggedBatch
 
 
 @dataclass
@@ -51,12 +51,9 @@ def counted(model: Model) -> tuple[Model, WorkCount]:
     count, ops = WorkCount(), copy(model.ops)
     setattr(ops, "linear", partial(_linear, ops.linear, count, model.dtype.itemsize))  # noqa: B010  # mypy: a method
     setattr(ops, "attention", partial(_attention, ops.attention, count))  # noqa: B010
-    setattr(ops, "run", _at_once)  # noqa: B010  # on several threads, a matrix would be read and counted more than once
+    # On several threads, a matrix would be read and counted more than once.
+    setattr(ops, "run", partial(Plain.run, ops))  # noqa: B010
     return replace(model, ops=ops), count
-
-
-def _at_once(compute: Callable[..., Array], model: Model, batch: RaggedBatch) -> Array:
-    return compute(model, batch)
 
 
 def _linear(
