@@ -14,10 +14,11 @@ LARGEST = 32 << 20  # bytes of a piece that is kept; glibc allows no more
 
 
 @cache
-def keep_freed_memory() -> bool:
-    """Ask the C library to keep it; returns whether it will. Other libraries than glibc have no such switch."""
+def keep_freed_memory() -> None:
+    """Ask the C library to keep it, once. Only glibc has such a switch."""
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):  # none of that name, or no way to look: macOS, musl, Windows
-        return False
-    return all([mallopt(MMAP_THRESHOLD, LARGEST), mallopt(TRIM_THRESHOLD, KEPT)])
+        return
+    mallopt(MMAP_THRESHOLD, LARGEST)
+    mallopt(TRIM_THRESHOLD, KEPT)
