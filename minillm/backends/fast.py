@@ -192,8 +192,8 @@ def _attend_tile(q: Array, pieces: Pieces, start: int, window: int | None) -> Ar
     q = q.transpose(1, 2, 0, 3).reshape(kv_heads, group * queries, head_dim)
     scores = _join([q @ keys.swapaxes(-1, -2) for keys, _ in pieces])  # [kv_heads, group * queries, keys]
     all_see = start if window is None else 0  # so many keys: those of earlier tiles
-    seen = causal_mask(queries, scores.shape[-1] - all_see, start - first_key - all_see, window)  # [queries, keys]
-    scores.reshape(kv_heads, group, queries, -1)[..., all_see:] += np.where(seen, 0, -np.inf).astype(scores.dtype)
+    hidden = ~causal_mask(queries, scores.shape[-1] - all_see, start - first_key - all_see, window)  # [queries, keys]
+    np.copyto(scores.reshape(kv_heads, group, queries, -1)[..., all_see:], -np.inf, where=hidden)
     total = _exponentiate(scores)
     mixed = _mix(scores, pieces, np.matmul)  # [kv_heads, group * queries, head_dim]
     mixed /= total

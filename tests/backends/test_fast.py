@@ -86,6 +86,15 @@ def test_nothing_becomes_float64(rows):
     assert FAST.attend(q, [(k, k)], 0, None).dtype == np.float32
 
 
+def test_what_is_hidden_counts_for_nothing_even_if_its_score_is_infinite():
+    q, k, v = numbers(3, 2, 4), numbers(1, 3, 4, seed=1), numbers(1, 3, 4, seed=2)
+    q[:, :, 0], k[:, 2, 0], k[:, :2, 0] = 1e200, 1e200, 0  # the product of the third key with every query overflows
+    with np.errstate(over="ignore", invalid="ignore"):
+        after = FAST.attend(q, [(k, v)], 0, None)
+    q[:, :, 0] = 0
+    agree(after[:2], FAST.attend(q[:2], [(k[:, :2], v[:, :2])], 0, None))
+
+
 @given(
     lengths=st.lists(st.integers(0, 20), min_size=1, max_size=19),
     window=st.sampled_from([None, 1, 4]),
