@@ -25,7 +25,7 @@ from minillm.ragged_batch import RaggedBatch
 QUERY_TILE = 64
 TOGETHER = 8  # sequences, at most, whose softmax is one
 FEW_ROWS = range(2, 4)  # with more, one matrix product is faster than a matrix-vector product for each row
-SOME_ROWS = range(4, 65)  # of which OpenBLAS multiplies the transpose faster, if the weight is in the file's order
+SOME_ROWS = range(4, 65)  # with more, the transposed product gains nothing
 
 
 class Fast(Plain):
@@ -66,7 +66,11 @@ class Fast(Plain):
         return embedding.columns(tokens) if isinstance(embedding, Tiles) else embedding[tokens]
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
-        """x @ weight; a few rows one by one, since OpenBLAS copies the whole matrix to multiply two rows with it."""
+        """x @ weight, by the way that is fastest for so many rows and such a layout.
+
+        OpenBLAS copies the whole matrix even to multiply two rows with it; so a few rows are multiplied one by one. Of
+        a matrix in the file's order, which is `[out, inner]` row by row, it copies less for weight.T @ x.T.
+        """
         if isinstance(weight, Tiles):
             product = weight.multiply(x)
         elif len(x) in FEW_ROWS:

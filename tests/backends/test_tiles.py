@@ -129,6 +129,16 @@ def test_a_wider_type_has_no_kernel_for_tiles(monkeypatch):
     assert isinstance(Fast().prepare(numbers(3, 4)), np.ndarray)
 
 
+@pytest.mark.parametrize(
+    "found, pay",
+    [(["X86_V3"], False), (["X86_V3", "X86_V4", "AVX512_ICL"], True), (["AVX512_SKX"], True),
+     (["X86_V3", "X86_V4", "AVX512_ICL", "AVX512_SPR"], False), (["NEON", "ASIMD"], False)],
+)  # fmt: skip
+def test_which_processors_gain(found, pay, monkeypatch):
+    monkeypatch.setattr(np, "show_config", lambda mode: {"SIMD Extensions": {"baseline": [], "found": found}})
+    assert tiles_pay.__wrapped__() == pay
+
+
 def test_the_processor_is_asked():
     """NumPy runs without AVX-512 if it is told to, so the answer must be no there, whatever this processor is."""
     assert tiles_pay() in (True, False)
