@@ -68,8 +68,8 @@ class Fast(Plain):
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
         """x @ weight, by the way that is fastest for so many rows and such a layout.
 
-        OpenBLAS copies the whole matrix even to multiply two rows with it; so a few rows are multiplied one by one. Of
-        a matrix in the file's order, which is `[out, inner]` row by row, it copies less for weight.T @ x.T.
+        OpenBLAS copies the whole matrix even to multiply two rows with it; so a few rows are multiplied one by one. A
+        matrix in the file's order lies as `[out, inner]`, row by row, and with that on the left it takes less time.
         """
         if isinstance(weight, Tiles):
             product = weight.multiply(x)
