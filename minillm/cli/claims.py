@@ -137,7 +137,7 @@ def _show_one(claim: Claim, finding: Finding) -> None:
     if claim.corrects:
         show(f"By hand this was {claim.corrects}.")
     if claim.inputs:
-        show("", "Inputs: " + ", ".join(f"{name}={_plain(value)}" for name, value in claim.inputs.items()),
+        show("", "Inputs by default: " + ", ".join(f"{name}={_plain(value)}" for name, value in claim.inputs.items()),
              f"Vary them: minillm claims {claim.id} --set {next(iter(claim.inputs))}=...")  # fmt: skip
 
 
