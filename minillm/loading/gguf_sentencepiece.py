@@ -44,7 +44,7 @@ def sentencepiece_definition(
     }  # fmt: skip
 
 
-def _merges(tokens: list[str], types: list[int], scores: list[float]) -> list[tuple[str, str]]:
+def _merges(tokens: list[str], types: list[int], scores: list[int | float]) -> list[tuple[str, str]]:
     """Every way to join two plain tokens to a third, the best-scored join first. No merge makes a control token."""
     plain = {text: score for text, kind, score in zip(tokens, types, scores, strict=True) if kind == NORMAL}
     joins = sorted(plain, key=lambda text: -plain[text])
