@@ -193,6 +193,9 @@ class FakeDevice:
         assert all(type(size) is int and 0 < size for size in grid) and max(grid[1:], default=1) < 2**16
         assert not any(isinstance(argument, np.ndarray) for argument in arguments), "an array of the host"
         plain = [self.unwrap(argument) for argument in arguments]
+        found = {str(x.dtype) for x in plain if isinstance(x, np.ndarray) and x.dtype != np.int64}
+        allowed = {*kinds, "uint16"} if "bfloat16" in kinds else {*kinds}
+        assert found - {"float64" if name == "rotation" else ""} <= allowed, f"{name} reads {found} as {allowed}"
         self.do(name, lambda: TWINS[name](*plain, numbers_at=self._arrays.__getitem__))
 
     def multiply(self, x, weight, out, add):

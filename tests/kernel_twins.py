@@ -68,7 +68,7 @@ def attention(q, k, v, out, q_stride, k_stride, v_stride, owners, sequences, tab
 
 def attention_in_tiles(q, k, v, out, q_stride, k_stride, v_stride, owners, sequences, tables, tiles, *numbers,
                        numbers_at):  # fmt: skip
-    rows = [range(row, row + new, 32) for *_, row, new in sequences.reshape(-1, 8).tolist()]
+    rows = [range(row, row + new, 256 // q.itemsize) for *_, row, new in sequences.reshape(-1, 8).tolist()]
     assert tiles.tolist() == [first for each in rows for first in each]
     attention(q, k, v, out, q_stride, k_stride, v_stride, owners, sequences, tables, *numbers, numbers_at=numbers_at)
 

@@ -25,11 +25,11 @@ from minillm.config import RopeParameters
 from minillm.layers import rope_frequencies
 from minillm.ragged_batch import RaggedBatch
 
-WARPS, ROWS, LARGEST_HEAD = 8, 8, 256  # as in kernels.cu
+WARPS, LARGEST_HEAD = 8, 256  # as in kernels.cu
 FEW_ROWS = 32  # so many rows are multiplied by our own kernel; for more cuBLAS is made
 STEPS_KEPT = 64  # shapes of steps that are kept as graphs
 HALVES = ("float16", "bfloat16")  # for weights alone
-QUERIES, WIDEST_BYTES = 32, 1024  # of a tile, as in kernels.cu: its rows; of a head's numbers
+QUERY_BYTES, WIDEST_BYTES = 256, 1024  # of a tile, as in kernels.cu: a number of each of its rows; a head's numbers
 TABLE_PADDING = 64  # block tables grow by so many entries, so that most steps have the shape of the one before
 
 
@@ -40,7 +40,7 @@ class DeviceSpans(list[slice]):
         owners: `[tokens]`, the sequence of each row.
         sequences: `[sequences, 8]`, see kernels.cu.
         tables: all block tables, end to end.
-        tiles: the first row of every 32 of a sequence; none where a step is mostly decoding.
+        tiles: the first row of every tile of a sequence; none where a step is mostly decoding.
         shape: what two steps must share for one to replay the other; None if there are too many rows.
     """
 
@@ -121,7 +121,7 @@ class CuPy(Plain):
         """All whole numbers of a step in one copy, with where the caches lie."""
         spans = DeviceSpans(batch.spans)
         owners = np.repeat(np.arange(len(spans)), [span.stop - span.start for span in spans])
-        parts = [batch.tokens, batch.positions, batch.wanted, owners, *_where_caches_lie(batch), _tiles(batch)]
+        parts = [batch.tokens, batch.positions, batch.wanted, owners, *_where_caches_lie(batch), self._tiles(batch)]
         shape = tuple(len(part) for part in parts)
         spans.shape = shape if len(batch.tokens) <= FEW_ROWS else None
         message = self._deliver(np.concatenate(parts), spans.shape)
@@ -130,6 +130,13 @@ class CuPy(Plain):
             message[end - size : end] for end, size in zip(ends, shape, strict=True)
         )
         return replace(batch, tokens=tokens, positions=positions, wanted=wanted, spans=spans)
+
+    def _tiles(self, batch: RaggedBatch) -> Int[Array, "tiles"]:
+        """Where tiles begin, if sequences have more than a row or two: those of a tile read a key together."""
+        if len(batch.tokens) <= max(FEW_ROWS, 2 * len(batch.spans)):
+            return np.arange(0)
+        queries = QUERY_BYTES // self.real.itemsize
+        return np.concatenate([np.arange(span.start, span.stop, queries) for span in batch.spans])
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """The first step of a shape is launched; the second is captured as a graph on the way; later ones replay it."""
@@ -186,8 +193,8 @@ class CuPy(Plain):
 
     def _few_rows(self, x: Array, weight: Any, bias: Any, residual: Any, out: Array) -> Array:
         (rows, inner), outs = x.shape, len(weight)
-        name, together = ("one_row", 1) if rows == 1 else ("few_rows", ROWS)
-        grid = (-(-outs // WARPS), -(-rows // together))
+        name, together, columns = ("one_row", 1, 1) if rows == 1 else ("few_rows", 8, 2)  # as in kernels.cu
+        grid = (-(-rows // together), -(-outs // (WARPS * columns)))  # rows first: they share weights in the L2 cache
         self._launch(name, x, weight, grid, [x, weight, bias, residual, out, rows, inner, outs])
         return out
 
@@ -279,13 +286,6 @@ def _where_caches_lie(batch: RaggedBatch) -> tuple[Int[Array, "numbers"], Int[Ar
         tables += blocks.table
     tables += [0] * (-len(tables) % TABLE_PADDING)
     return np.array(sequences), np.array(tables)
-
-
-def _tiles(batch: RaggedBatch) -> Int[Array, "tiles"]:
-    """Where tiles begin, if sequences have more than a row or two: those of a tile read a key together."""
-    if len(batch.tokens) <= max(FEW_ROWS, 2 * len(batch.spans)):
-        return np.arange(0)
-    return np.concatenate([np.arange(span.start, span.stop, QUERIES) for span in batch.spans])
 
 
 def _stride(x: Array) -> int:

@@ -7,8 +7,7 @@
 typedef long long whole;
 
 constexpr int THREADS = 256, WARP = 32, WARPS = THREADS / WARP;
-constexpr int ROWS = 8;          // rows that `few_rows` multiplies with a weight that it has read once
-constexpr int PER_LANE = 8;      // numbers of a head that one lane holds: heads of up to 256
+constexpr int LARGEST = 256;     // numbers of a head
 constexpr real LOWEST = -3e38;  // below any score
 
 __device__ real warp_sum(real x) {
@@ -50,13 +49,24 @@ extern "C" __global__ void rotation(const whole* positions, const double* freque
     }
 }
 
-// layers.rms_norm. One block a row.
+// layers.rms_norm. One block a row; a thread keeps its first numbers, and has the weights there when the sum is known.
+constexpr int KEPT = 8;
 extern "C" __global__ void rms_norm(const real* x, const real* weight, real* out, whole dim, double eps) {
-    x += blockIdx.x * dim;
-    real squares = 0;
-    for (whole i = threadIdx.x; i < dim; i += THREADS) squares += x[i] * x[i];
-    real root = sqrt(block_sum(squares) / dim + (real)eps);
-    for (whole i = threadIdx.x; i < dim; i += THREADS) out[blockIdx.x * dim + i] = x[i] / root * weight[i];
+    x += blockIdx.x * dim, out += blockIdx.x * dim;
+    real squares = 0, kept[KEPT];
+    #pragma unroll
+    for (int n = 0; n < KEPT; n++) {
+        whole i = threadIdx.x + n * THREADS;
+        real number = i < dim ? x[i] : 0;
+        squares += number * number;
+        kept[n] = i < dim ? number * weight[i] : 0;
+    }
+    for (whole i = threadIdx.x + KEPT * THREADS; i < dim; i += THREADS) squares += x[i] * x[i];
+    real scale = 1 / sqrt(block_sum(squares) / dim + (real)eps);
+    #pragma unroll
+    for (int n = 0; n < KEPT; n++)
+        if (threadIdx.x + n * THREADS < dim) out[threadIdx.x + n * THREADS] = kept[n] * scale;
+    for (whole i = threadIdx.x + KEPT * THREADS; i < dim; i += THREADS) out[i] = x[i] * weight[i] * scale;
 }
 
 // Plain.rope and, if there is a weight, Plain.norm_rope. One block a token, a warp a head; out has no gaps.
@@ -93,50 +103,69 @@ extern "C" __global__ void narrow(const real* x, stored* out, whole size) {
 }
 
 // Plain.linear for 1 or up to 8 rows: out = x @ weight.T (+ bias) (+ residual), with weight [outs, inner]. A warp makes
-// one column of the result: it reads the column's weights once, 16 bytes a lane at a time, for all rows.
-constexpr int PACK = 16 / sizeof(stored);
-struct alignas(16) Pack { stored numbers[PACK]; };
+// one or two columns of the result. It reads their weights once for all rows, four numbers a lane at a time, and asks
+// for some of them AHEAD, before it uses the first; what it reads of x serves all of its columns. Rows and columns
+// behind the last are that one again, so that nothing has to be decided in between.
+template <class Kind, int COUNT> struct alignas(COUNT * sizeof(Kind)) Pack { Kind numbers[COUNT]; };
+constexpr int PACK = 4;
 
-template <int N>
+template <int ROWS, int COLUMNS, int AHEAD>
 __device__ void multiply(const real* x, const stored* weight, const real* bias, const real* residual, real* out,
                          whole rows, whole inner, whole outs) {
-    whole column = blockIdx.x * (whole)WARPS + threadIdx.x / WARP, first = blockIdx.y * (whole)N;
-    if (column >= outs) return;
-    int lane = threadIdx.x % WARP, some = rows - first < N ? rows - first : N;
-    x += first * inner;
-    weight += column * inner;
-    real sums[N] = {};
-    whole packs = inner % PACK ? 0 : inner / PACK;  // else rows do not begin at a multiple of 16 bytes
-    #pragma unroll (N == 1 ? 4 : 1)
-    for (whole p = lane; p < packs; p += WARP) {
-        Pack pack = ((const Pack*)weight)[p];
+    whole first = blockIdx.x * (whole)ROWS, column = (blockIdx.y * (whole)WARPS + threadIdx.x / WARP) * COLUMNS;
+    int lane = threadIdx.x % WARP, packs = inner % PACK ? 0 : inner / PACK;  // of a row; none if they would lie askew
+    const real* row[ROWS];
+    const stored* columns[COLUMNS];
+    real sums[ROWS][COLUMNS] = {};
+    #pragma unroll
+    for (int r = 0; r < ROWS; r++) row[r] = x + (first + r < rows ? first + r : rows - 1) * inner;
+    #pragma unroll
+    for (int c = 0; c < COLUMNS; c++) columns[c] = weight + (column + c < outs ? column + c : outs - 1) * inner;
+    for (int p = lane; p < packs; p += WARP * AHEAD) {
+        Pack<stored, PACK> weights[AHEAD][COLUMNS] = {};
         #pragma unroll
-        for (int i = 0; i < PACK; i++) {
-            real w = read(pack.numbers[i]);
+        for (int a = 0; a < AHEAD; a++)
             #pragma unroll
-            for (int row = 0; row < N; row++) if (row < some) sums[row] += w * x[row * inner + p * PACK + i];
+            for (int c = 0; c < COLUMNS; c++)
+                if (p + a * WARP < packs) weights[a][c] = ((const Pack<stored, PACK>*)columns[c])[p + a * WARP];
+        #pragma unroll
+        for (int a = 0; a < AHEAD; a++) {
+            int there = p + a * WARP < packs ? p + a * WARP : lane;  // where weights are 0
+            #pragma unroll
+            for (int r = 0; r < ROWS; r++) {
+                Pack<real, PACK> values = ((const Pack<real, PACK>*)row[r])[there];
+                #pragma unroll
+                for (int c = 0; c < COLUMNS; c++)
+                    #pragma unroll
+                    for (int i = 0; i < PACK; i++) sums[r][c] += read(weights[a][c].numbers[i]) * values.numbers[i];
+            }
         }
     }
     for (whole i = packs * PACK + lane; i < inner; i += WARP)
-        for (int row = 0; row < some; row++) sums[row] += read(weight[i]) * x[row * inner + i];
+        #pragma unroll
+        for (int r = 0; r < ROWS; r++)
+            #pragma unroll
+            for (int c = 0; c < COLUMNS; c++) sums[r][c] += read(columns[c][i]) * row[r][i];
     #pragma unroll
-    for (int row = 0; row < N; row++) {
-        real sum = warp_sum(sums[row]);
-        if (lane || row >= some) continue;
-        if (bias) sum += bias[column];
-        whole place = (first + row) * outs + column;
-        out[place] = residual ? residual[place] + sum : sum;
-    }
+    for (int r = 0; r < ROWS; r++)
+        #pragma unroll
+        for (int c = 0; c < COLUMNS; c++) {
+            real sum = warp_sum(sums[r][c]);
+            if (lane || first + r >= rows || column + c >= outs) continue;
+            if (bias) sum += bias[column + c];
+            whole place = (first + r) * outs + column + c;
+            out[place] = residual ? residual[place] + sum : sum;
+        }
 }
 
 extern "C" __global__ void one_row(const real* x, const stored* weight, const real* bias, const real* residual,
                                    real* out, whole rows, whole inner, whole outs) {
-    multiply<1>(x, weight, bias, residual, out, rows, inner, outs);
+    multiply<1, 1, 8>(x, weight, bias, residual, out, rows, inner, outs);
 }
 
 extern "C" __global__ void few_rows(const real* x, const stored* weight, const real* bias, const real* residual,
                                     real* out, whole rows, whole inner, whole outs) {
-    multiply<ROWS>(x, weight, bias, residual, out, rows, inner, outs);
+    multiply<8, 2, 2>(x, weight, bias, residual, out, rows, inner, outs);
 }
 
 // Where one sequence lies: addresses of the first layer's keys and values, numbers of the cache, rows of the batch.
@@ -158,7 +187,10 @@ struct Tokens {
     const Sequence& s;
     const whole* table;
 
-    __device__ whole slot(whole p) const { return table[p / s.block_size] * s.block_size + p % s.block_size; }
+    __device__ whole slot(whole p) const {  // divisions of 32 bits take a fraction of the time of those of 64
+        unsigned at = p, size = s.block_size;
+        return table[at / size] * size + at % size;
+    }
     __device__ const real* at(whole p) const {
         return p < s.cached ? cache + slot(p) * head_dim : fresh + (p - s.cached) * stride;
     }
@@ -168,125 +200,207 @@ struct Tokens {
     }
 };
 
-// Plain.attention: one block for each new token (x) and query head (y). Each warp takes every 8th key, with an online
-// softmax (Milakov and Gimelshein, 1805.02867); in the end the warps' parts are joined.
+// Plain.attention: one block for each new token (x) and query head (y). Each warp takes every 8th
+// stretch of keys, with an online softmax (Milakov and Gimelshein, 1805.02867); in the end the warps' parts are joined.
+// Keys of a stretch don't wait for each other: their memory is read at the same time. A lane holds SOME numbers of a
+// head.
+struct Parts { real highest[WARPS], totals[WARPS], mixes[WARPS][LARGEST]; };  // of the sum that is attention, by warp
+
+__device__ const real* from_lane(const real* address, int lane) {
+    return (const real*)__shfl_sync(~0u, (whole)address, lane);
+}
+
+template <int SOME>
+__device__ void attend(const real* q, real* out, const Tokens& keys, const Tokens& values, int first, int position,
+                       real scale, Parts& parts) {
+    constexpr int STRETCH = 16 / SOME;  // what is read at a time: 16 numbers of keys and 16 of values a lane
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, head_dim = keys.head_dim;
+    real query[SOME], mix[SOME] = {}, most = LOWEST, total = 0;
+    #pragma unroll
+    for (int n = 0; n < SOME; n++) query[n] = lane + n * WARP < head_dim ? q[lane + n * WARP] * scale : 0;
+    for (int stretch = first; stretch <= position; stretch += WARPS * STRETCH) {
+        int p = stretch + warp * STRETCH, mine = p + lane % STRETCH < position ? p + lane % STRETCH : position;
+        const real *key_at = keys.at(mine), *value_at = values.at(mine);  // each lane looks up one, for all lanes
+        real key[STRETCH][SOME], value[STRETCH][SOME], weights[STRETCH], higher = most;
+        #pragma unroll
+        for (int e = 0; e < STRETCH; e++) {
+            const real *k = from_lane(key_at, e), *v = from_lane(value_at, e);
+            #pragma unroll
+            for (int n = 0; n < SOME; n++) {
+                key[e][n] = lane + n * WARP < head_dim ? k[lane + n * WARP] : 0;
+                value[e][n] = lane + n * WARP < head_dim ? v[lane + n * WARP] : 0;
+            }
+        }
+        #pragma unroll
+        for (int e = 0; e < STRETCH; e++) {
+            real score = 0;
+            #pragma unroll
+            for (int n = 0; n < SOME; n++) score += query[n] * key[e][n];
+            score = warp_sum(score);
+            weights[e] = p + e <= position ? score : 2 * LOWEST;  // exp of it is 0, also if the stretch has no key
+            higher = weights[e] > higher ? weights[e] : higher;
+        }
+        real kept = exp(most - higher);
+        total *= kept, most = higher;
+        #pragma unroll
+        for (int n = 0; n < SOME; n++) mix[n] *= kept;
+        #pragma unroll
+        for (int e = 0; e < STRETCH; e++) {
+            real weight = exp(weights[e] - higher);
+            total += weight;
+            #pragma unroll
+            for (int n = 0; n < SOME; n++) mix[n] += weight * value[e][n];
+        }
+    }
+    #pragma unroll
+    for (int n = 0; n < SOME; n++) parts.mixes[warp][lane + n * WARP] = mix[n];
+    if (lane == 0) parts.highest[warp] = most, parts.totals[warp] = total;
+    __syncthreads();
+    real top = LOWEST, sum = 0;
+    for (int w = 0; w < WARPS; w++) top = parts.highest[w] > top ? parts.highest[w] : top;
+    for (int w = 0; w < WARPS; w++) sum += parts.totals[w] * exp(parts.highest[w] - top);  // without keys: 0 * 0
+    for (int i = threadIdx.x; i < head_dim; i += THREADS) {
+        real joined = 0;
+        for (int w = 0; w < WARPS; w++) joined += parts.mixes[w][i] * exp(parts.highest[w] - top);
+        out[i] = joined / sum;
+    }
+}
+
 extern "C" __global__ void attention(const real* q, const real* k, const real* v, real* out, whole q_stride,
                                      whole k_stride, whole v_stride, const whole* owners, const Sequence* sequences,
                                      const whole* tables, whole layer, whole kv_heads, whole head_dim, whole window,
                                      double scale) {
-    __shared__ real highest[WARPS], totals[WARPS], mixes[WARPS][WARP * PER_LANE];
-    whole token = blockIdx.x, head = blockIdx.y, heads = gridDim.y, kv_head = head / (heads / kv_heads);
+    __shared__ Parts parts;
+    int token = blockIdx.x, head = blockIdx.y, heads = gridDim.y, group = heads / (int)kv_heads, kv_head = head / group;
     const Sequence s = sequences[owners[token]];
     whole position = s.cached + token - s.row, cache = (layer * kv_heads + kv_head) * s.slots * head_dim;
     Tokens keys = {s.keys + cache, k + s.row * k_stride + kv_head * head_dim, k_stride, head_dim, s, tables + s.table};
     Tokens values = {s.values + cache, v + s.row * v_stride + kv_head * head_dim, v_stride, head_dim, s, keys.table};
-    q += token * q_stride + head * head_dim;
-    if (head % (heads / kv_heads) == 0) keys.append(position), values.append(position);
-
-    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    real query[PER_LANE], mix[PER_LANE] = {}, most = LOWEST, total = 0;
-    #pragma unroll
-    for (int n = 0; n < PER_LANE; n++) {
-        whole i = lane + n * WARP;
-        query[n] = i < head_dim ? q[i] * (real)scale : 0;
-    }
+    if (head % group == 0) keys.append(position), values.append(position);
     whole first = window && position >= window ? position - window + 1 : 0;
-    for (whole p = first + warp; p <= position; p += WARPS) {
-        const real *key = keys.at(p), *value = values.at(p);
-        real score = 0;
-        #pragma unroll
-        for (int n = 0; n < PER_LANE; n++) if (lane + n * WARP < head_dim) score += query[n] * key[lane + n * WARP];
-        score = warp_sum(score);
-        real higher = score > most ? score : most, kept = exp(most - higher), weight = exp(score - higher);
-        total = total * kept + weight;
-        #pragma unroll
-        for (int n = 0; n < PER_LANE; n++)
-            if (lane + n * WARP < head_dim) mix[n] = mix[n] * kept + weight * value[lane + n * WARP];
-        most = higher;
-    }
-    for (int n = 0; n < PER_LANE; n++) mixes[warp][lane + n * WARP] = mix[n];
-    if (lane == 0) highest[warp] = most, totals[warp] = total;
-    __syncthreads();
-    real top = LOWEST, sum = 0;
-    for (int w = 0; w < WARPS; w++) top = highest[w] > top ? highest[w] : top;
-    for (int w = 0; w < WARPS; w++) sum += totals[w] * exp(highest[w] - top);  // a warp without keys: 0 * exp(-inf)
-    for (whole i = threadIdx.x; i < head_dim; i += THREADS) {
-        real joined = 0;
-        for (int w = 0; w < WARPS; w++) joined += mixes[w][i] * exp(highest[w] - top);
-        out[(token * heads + head) * head_dim + i] = joined / sum;
-    }
+    q += token * q_stride + head * head_dim;
+    out += ((whole)token * heads + head) * head_dim;
+    if (head_dim <= 2 * WARP) attend<2>(q, out, keys, values, first, position, scale, parts);
+    else if (head_dim <= 4 * WARP) attend<4>(q, out, keys, values, first, position, scale, parts);
+    else attend<LARGEST / WARP>(q, out, keys, values, first, position, scale, parts);
 }
 
-// Plain.attention again, for prompts: one block for each tile of 32 rows of one sequence (x) and query head (y). Keys
-// that a block has copied to shared memory serve all of its rows (Dao et al., FlashAttention, 2205.14135). A warp has
-// four of the rows, a lane the scores of one of 32 keys.
-constexpr int QUERIES = 32, KEYS = WARP, EACH = QUERIES / WARPS, WIDEST = 1024 / sizeof(real);
+// Plain.attention again, for prompts: one block for each tile of rows of one sequence (x) and query head (y): of 64, in
+// float64 of 32. Keys that a block has copied to shared memory serve all of its rows (Dao et al., FlashAttention,
+// 2205.14135). A warp has every 8th of the rows, a lane the scores of one of 32 keys.
+constexpr int QUERIES = 256 / sizeof(real), KEYS = WARP, EACH = QUERIES / WARPS, WIDEST = 1024 / sizeof(real);
+typedef real Tile[KEYS][WIDEST + 1];  // one more, so that lanes which read a column read from different banks
 
-// Keys or values of 32 positions from p on; zeros from `end` on. All threads are done with what the tile held before.
-__device__ void copy_tile(real (*tile)[WIDEST + 1], const Tokens& tokens, whole p, whole end) {
-    __syncthreads();
-    for (int n = threadIdx.x / WARP; n < KEYS; n += WARPS) {
-        const real* from = tokens.at(p + n);
-        for (whole i = threadIdx.x % WARP; i < tokens.head_dim; i += WARP) tile[n][i] = p + n < end ? from[i] : 0;
-    }
-    __syncthreads();
-}
-
-extern "C" __global__ void attention_in_tiles(const real* q, const real* k, const real* v, real* out, whole q_stride,
-                                              whole k_stride, whole v_stride, const whole* owners,
-                                              const Sequence* sequences, const whole* tables, const whole* tiles,
-                                              whole layer, whole kv_heads, whole head_dim, whole window, double scale) {
-    __shared__ real tile[KEYS][WIDEST + 1], weights[QUERIES][KEYS];
-    whole token = tiles[blockIdx.x], head = blockIdx.y, heads = gridDim.y, kv_head = head / (heads / kv_heads);
-    const Sequence s = sequences[owners[token]];
-    whole position = s.cached + token - s.row, cache = (layer * kv_heads + kv_head) * s.slots * head_dim;
-    Tokens keys = {s.keys + cache, k + s.row * k_stride + kv_head * head_dim, k_stride, head_dim, s, tables + s.table};
-    Tokens values = {s.values + cache, v + s.row * v_stride + kv_head * head_dim, v_stride, head_dim, s, keys.table};
-    whole left = s.row + s.rows - token, rows = left < QUERIES ? left : QUERIES, end = position + rows;
-    if (head % (heads / kv_heads) == 0)
-        for (whole p = position; p < end; p++) keys.append(p), values.append(p);
-
-    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP;
-    const real* queries[EACH];
-    real most[EACH], total[EACH] = {}, mix[EACH][WIDEST / WARP] = {};
+// Keys or values of 32 positions from p on; zeros from `end` on. All threads are done with what the tile held before. A
+// warp copies four of them, whose memory is read at the same time.
+__device__ void copy_tile(Tile& tile, const Tokens& tokens, int p, int end) {
+    constexpr int COPIED = KEYS / WARPS;
+    int warp = threadIdx.x / WARP;
+    const real* from[COPIED];
     #pragma unroll
-    for (int e = 0; e < EACH; e++) {  // row e * 8 + warp of the tile; behind the last, that one again
-        whole row = e * WARPS + warp < rows ? e * WARPS + warp : rows - 1;
-        queries[e] = q + (token + row) * q_stride + head * head_dim;
-        most[e] = LOWEST;
+    for (int n = 0; n < COPIED; n++) from[n] = tokens.at(p + n * WARPS + warp < end ? p + n * WARPS + warp : end - 1);
+    __syncthreads();
+    for (int i = threadIdx.x % WARP; i < tokens.head_dim; i += WARP) {
+        real numbers[COPIED];
+        #pragma unroll
+        for (int n = 0; n < COPIED; n++) numbers[n] = p + n * WARPS + warp < end ? from[n][i] : 0;
+        #pragma unroll
+        for (int n = 0; n < COPIED; n++) tile[n * WARPS + warp][i] = numbers[n];
     }
-    for (whole p = window && position >= window ? position - window + 1 : 0; p < end; p += KEYS) {
-        copy_tile(tile, keys, p, end);
-        real scores[EACH] = {};
-        for (whole i = 0; i < head_dim; i++)
-            #pragma unroll
-            for (int e = 0; e < EACH; e++) scores[e] += queries[e][i] * tile[lane][i];
+    __syncthreads();
+}
+
+// Of this lane's key with each of the warp's queries. Queries are read STEP numbers at a time.
+template <int STEP>
+__device__ void dot_products(const real* q, const int* queries, const Tile& tile, int head_dim, real* scores) {
+    #pragma unroll 1
+    for (int i = 0; i < head_dim; i += STEP)
         #pragma unroll
         for (int e = 0; e < EACH; e++) {
-            whole back = position + e * WARPS + warp - (p + lane);  // how far behind its query the key lies
+            Pack<real, STEP> query = *(const Pack<real, STEP>*)(q + queries[e] + i);
+            #pragma unroll
+            for (int j = 0; j < STEP; j++) scores[e] += query.numbers[j] * tile[threadIdx.x % WARP][i + j];
+        }
+}
+
+// Row e * 8 + warp of the tile is this warp's e-th. A lane has SOME numbers of what is mixed for each.
+struct Shared { Tile tile; Pack<real, PACK> weights[QUERIES][KEYS / PACK]; };
+template <int SOME>
+__device__ void attend_in_tile(const real* q, real* out, const Tokens& keys, const Tokens& values, int position,
+                               int rows, int q_stride, int out_stride, int window, real scale, Shared& shared) {
+    int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, head_dim = keys.head_dim, end = position + rows;
+    int queries[EACH];  // where they begin, from q on
+    real most[EACH], total[EACH] = {}, mix[EACH][SOME] = {};
+    #pragma unroll
+    for (int e = 0; e < EACH; e++) {  // behind the last row, that one again
+        queries[e] = (e * WARPS + warp < rows ? e * WARPS + warp : rows - 1) * q_stride;
+        most[e] = LOWEST;
+    }
+    for (int p = window && position >= window ? position - window + 1 : 0; p < end; p += KEYS) {
+        copy_tile(shared.tile, keys, p, end);
+        real scores[EACH] = {};
+        head_dim % PACK ? dot_products<1>(q, queries, shared.tile, head_dim, scores)
+                        : dot_products<PACK>(q, queries, shared.tile, head_dim, scores);
+        #pragma unroll
+        for (int e = 0; e < EACH; e++) {
+            int back = position + e * WARPS + warp - (p + lane);  // how far behind its query the key lies
             bool seen = back >= 0 && (!window || back < window);
-            real score = seen ? scores[e] * (real)scale : LOWEST, highest = warp_max(score);
+            real score = seen ? scores[e] * scale : LOWEST, highest = warp_max(score);
             real higher = highest > most[e] ? highest : most[e], kept = exp(most[e] - higher);
             real weight = seen ? exp(score - higher) : 0;
-            weights[e * WARPS + warp][lane] = weight;
+            shared.weights[e * WARPS + warp][lane / PACK].numbers[lane % PACK] = weight;
             total[e] = total[e] * kept + weight;  // of this lane's keys
-            for (int i = 0; i < WIDEST / WARP; i++) mix[e][i] *= kept;
+            #pragma unroll
+            for (int i = 0; i < SOME; i++) mix[e][i] *= kept;
             most[e] = higher;
         }
-        copy_tile(tile, values, p, end);
-        for (int n = 0; n < KEYS; n++)
-            #pragma unroll
-            for (int i = 0; i < WIDEST / WARP; i++)
-                if (i * WARP < head_dim)
-                    for (int e = 0; e < EACH; e++) mix[e][i] += weights[e * WARPS + warp][n] * tile[n][i * WARP + lane];
+        copy_tile(shared.tile, values, p, end);
+        #pragma unroll
+        for (int i = 0; i < SOME; i++) {
+            if (i * WARP >= head_dim) continue;
+            int column = i * WARP + lane;
+            #pragma unroll 1
+            for (int n = 0; n < KEYS; n += PACK)
+                #pragma unroll
+                for (int e = 0; e < EACH; e++) {
+                    Pack<real, PACK> weights = shared.weights[e * WARPS + warp][n / PACK];
+                    #pragma unroll
+                    for (int j = 0; j < PACK; j++) mix[e][i] += weights.numbers[j] * shared.tile[n + j][column];
+                }
+        }
     }
     #pragma unroll
     for (int e = 0; e < EACH; e++) {
-        whole row = e * WARPS + warp;
+        int row = e * WARPS + warp;
         real sum = warp_sum(total[e]);
         #pragma unroll
-        for (int i = 0; i < WIDEST / WARP; i++)
+        for (int i = 0; i < SOME; i++)
             if (row < rows && i * WARP + lane < head_dim)
-                out[((token + row) * heads + head) * head_dim + i * WARP + lane] = mix[e][i] / sum;
+                out[(whole)row * out_stride + i * WARP + lane] = mix[e][i] / sum;
     }
+}
+
+extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_in_tiles(
+        const real* q, const real* k, const real* v, real* out, whole q_stride, whole k_stride, whole v_stride,
+        const whole* owners, const Sequence* sequences, const whole* tables, const whole* tiles, whole layer,
+        whole kv_heads, whole head_dim, whole window, double scale) {
+    __shared__ Shared shared;
+    whole token = tiles[gridDim.x - 1 - blockIdx.x];  // the last of a prompt see most keys, and should not begin last
+    int head = blockIdx.y, heads = gridDim.y, group = heads / (int)kv_heads, kv_head = head / group;
+    const Sequence s = sequences[owners[token]];
+    whole position = s.cached + token - s.row, cache = (layer * kv_heads + kv_head) * s.slots * head_dim;
+    Tokens keys = {s.keys + cache, k + s.row * k_stride + kv_head * head_dim, k_stride, head_dim, s, tables + s.table};
+    Tokens values = {s.values + cache, v + s.row * v_stride + kv_head * head_dim, v_stride, head_dim, s, keys.table};
+    whole left = s.row + s.rows - token, rows = left < QUERIES ? left : QUERIES, out_stride = heads * head_dim;
+    if (head % group == 0)
+        for (whole p = position; p < position + rows; p++) keys.append(p), values.append(p);
+    q += token * q_stride + head * head_dim;
+    out += token * out_stride + head * head_dim;
+    int stride = q_stride;
+    if (head_dim <= 2 * WARP)
+        attend_in_tile<2>(q, out, keys, values, position, rows, stride, out_stride, window, scale, shared);
+    else if (head_dim <= 4 * WARP)
+        attend_in_tile<4>(q, out, keys, values, position, rows, stride, out_stride, window, scale, shared);
+    else
+        attend_in_tile<WIDEST / WARP>(q, out, keys, values, position, rows, stride, out_stride, window, scale, shared);
 }

@@ -15,6 +15,7 @@
 
 #define __global__
 #define __device__
+#define __launch_bounds__(threads, blocks)
 #define __shared__ static __attribute__((section("shared_memory")))
 extern "C" __attribute__((visibility("hidden"))) char __start_shared_memory[], __stop_shared_memory[];  // by the linker
 
@@ -98,14 +99,18 @@ template <class... A> void launch(void (*function)(A...), long long x, long long
 
 static void __syncthreads() { cpu::wait(cpu::block, cpu::THREADS); }
 
-template <class T> static T __shfl_xor_sync(unsigned, T value, int distance) {
+template <class T> static T __shfl_sync(unsigned, T value, int lane) {
     int thread = threadIdx.x;
     cpu::Barrier& warp = cpu::warps[thread / cpu::WARP];
     cpu::exchanged[thread] = value;
     cpu::wait(warp, cpu::WARP);
-    T other = cpu::exchanged[thread ^ distance];
+    T other = cpu::exchanged[thread / cpu::WARP * cpu::WARP + lane];
     cpu::wait(warp, cpu::WARP);
     return other;
+}
+
+template <class T> static T __shfl_xor_sync(unsigned mask, T value, int distance) {
+    return __shfl_sync(mask, value, threadIdx.x % cpu::WARP ^ distance);
 }
 
 static float __uint_as_float(unsigned x) { return cpu::as<float>(x); }

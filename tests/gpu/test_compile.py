@@ -31,7 +31,7 @@ def compiled(code, architecture):
 def test_all_kernels_compile(kinds, architecture):
     code = source(*kinds)
     machine_code = compiled(code, architecture)
-    names = re.findall(r'extern "C" __global__ void (\w+)\(', code)
+    names = re.findall(r'extern "C" __global__ void (?:__launch_bounds__\(.*?\) )?(\w+)\(', code)
     assert len(names) == 10
     assert all(name.encode() in machine_code for name in names)
 

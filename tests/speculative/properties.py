@@ -99,7 +99,8 @@ def near_copy(config, seed, noise):
         name: ArrayTensor(tensor.values + noise * generator.normal(size=tensor.shape))
         for name, tensor in checkpoint.tensors.items()
     }
-    return build(dataclasses.replace(checkpoint, tensors=tensors), make_ops(BACKEND), np.dtype("float64"))
+    ops = make_ops(BACKEND)
+    return build(dataclasses.replace(checkpoint, tensors=tensors), ops, ops.choose_dtype("float64"))
 
 
 @st.composite
