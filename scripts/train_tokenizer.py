@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
-from corpus import fact_tables, facts, patterns, stories
+from corpus import fact_tables, facts, patterns, stories, story_words
 from make_corpus import documents
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
@@ -19,7 +19,7 @@ END = "<|endoftext|>"
 SEED = 1
 STORIES = 20_000
 FACTS = 3_000  # documents of each kind
-NAME_COPIES = 600  # of each country, capital and list word: one or two tokens each, and short stories still
+NAME_COPIES = 650  # of each of these words: one or two tokens each, and short stories still
 
 
 def texts() -> Iterator[str]:
@@ -29,6 +29,8 @@ def texts() -> Iterator[str]:
         yield from islice(documents(kind, SEED), FACTS)
     for word in (*fact_tables.CAPITALS, *fact_tables.CAPITALS.values(), *patterns.WORDS):
         yield NAME_COPIES * f" {word}"
+    for name in (*story_words.GIRLS, *story_words.BOYS, *(adult["ma"] for adult in story_words.ADULTS)):
+        yield NAME_COPIES * f'"{name}'  # without a space: one token there too, so that it is easy to copy
 
 
 def train() -> Tokenizer:

@@ -26,6 +26,7 @@ from threading import Event
 from time import perf_counter
 
 import numpy as np
+from corpus import story_words
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -33,36 +34,43 @@ from minillm.config import ModelConfig
 from minillm.loading.tokenizer import Tokenizer
 from minillm.optimize.distill import distillation_loss
 from minillm.training.batches import pack
+from minillm.training.emphasis import emphasised_loss
 from minillm.training.export import export
 from minillm.training.optimizer import Schedule
 from minillm.training.parameters import ParameterVector, initialise, llama_config
-from minillm.training.trainer import Trainer, next_token_loss
+from minillm.training.trainer import Loss, Trainer, next_token_loss
 
 CONTEXT, VOCABULARY, BATCH, SEED = 512, 2048, 6, 1
+END_OF_TEXT = 0
 SAVE_EVERY, REPORT_EVERY = 250, 50  # steps
 WEIGHTS = Path(__file__).parents[1] / "weights"
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One run: the model, how it is trained, on which file, from which weights, distilled from which model."""
+    """One run: the model, how it is trained, on which file, from which weights, distilled from which model.
+
+    `emphasis` weighs the choice among the names, and among the relatives, of a story.
+    """
 
     config: ModelConfig
     schedule: Schedule
     corpus: str = "train"
     start: str | None = None
     teacher: str | None = None
+    emphasis: float = 0
 
 
 STORY = llama_config(VOCABULARY, 192, 512, layers=6, heads=6, kv_heads=2, context=CONTEXT)
 DRAFT = llama_config(VOCABULARY, 64, 192, layers=2, heads=4, kv_heads=2, context=CONTEXT)
 RECIPES = {
-    "story-base": Recipe(STORY, Schedule(steps=7000, weight_decay=0.1)),
+    "story-base": Recipe(STORY, Schedule(steps=7000, weight_decay=0.1), emphasis=4),
     "story": Recipe(
         STORY,
         Schedule(steps=1000, learning_rate=1.5e-3, warmup_steps=50, weight_decay=0.1),
         corpus="finish",
         start="story-base",
+        emphasis=4,
     ),
     "story-draft-text": Recipe(DRAFT, Schedule(steps=2000)),  # for comparison only
     "story-draft": Recipe(DRAFT, Schedule(steps=2000), teacher="story"),
@@ -98,7 +106,7 @@ def packed_rows(corpus: Path) -> np.ndarray:
     file, partial = corpus.with_suffix(".npy"), corpus.with_suffix(".partial.npy")
     if not file.exists():
         print(f"packing {corpus} into rows ...", file=sys.stderr)
-        np.save(partial, pack(encoded(corpus), CONTEXT, end_of_text=0).astype(np.int16))
+        np.save(partial, pack(encoded(corpus), CONTEXT, END_OF_TEXT).astype(np.int16))
         os.replace(partial, file)
     return np.load(file, allow_pickle=False)
 
@@ -107,7 +115,7 @@ def encoded(file: Path) -> Iterator[list[int]]:
     """The token ids of each document of a corpus file."""
     if not file.exists():
         raise SystemExit(f"{file} is missing; make it with: python scripts/make_corpus.py --out {file.parent}")
-    tokenizer = Tokenizer.from_folder(WEIGHTS / "story", None, (0,))
+    tokenizer = Tokenizer.from_folder(WEIGHTS / "story", None, (END_OF_TEXT,))
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             yield tokenizer.encode(json.loads(line)["text"])
@@ -116,9 +124,10 @@ def encoded(file: Path) -> Iterator[list[int]]:
 def train(name: str, work: Path) -> ParameterVector | None:
     """Train one model, from its checkpoint if there is one; None if stopped before the end."""
     recipe, checkpoint = RECIPES[name], work / f"{name}.npz"
-    loss = next_token_loss if recipe.teacher is None else distillation_loss(trained(recipe.teacher, work), 0.5)
     parameters = trained(recipe.start, work) if recipe.start else initialise(recipe.config, SEED)
-    trainer = Trainer(parameters, recipe.schedule, packed_rows(work / f"{recipe.corpus}.jsonl"), BATCH, loss)
+    trainer = Trainer(
+        parameters, recipe.schedule, packed_rows(work / f"{recipe.corpus}.jsonl"), BATCH, loss_of(recipe, work)
+    )
     if checkpoint.exists():
         trainer.resume(checkpoint)
     with stop_at_interrupt() as stop, live_bar(name, trainer) as advance:
@@ -129,6 +138,23 @@ def train(name: str, work: Path) -> ParameterVector | None:
     trainer.save(checkpoint)
     write_curve(work / f"{name}.csv", trainer)
     return None if trainer.step_number < recipe.schedule.steps else trainer.parameters
+
+
+def loss_of(recipe: Recipe, work: Path) -> Loss:
+    """What a run minimises."""
+    if recipe.teacher:
+        return distillation_loss(trained(recipe.teacher, work), 0.5)
+    return emphasised_loss(cast(), recipe.emphasis, END_OF_TEXT) if recipe.emphasis else next_token_loss
+
+
+def cast() -> list[np.ndarray]:
+    """The tokens of the names and of the relatives: [words, forms], since each is one token in each of its forms."""
+    names = [(f" {name}", name) for name in story_words.GIRLS + story_words.BOYS]
+    relatives = [(f" {adult['mom']}", f" {adult['ma']}", adult["ma"]) for adult in story_words.ADULTS]
+    tokenizer = Tokenizer.from_folder(WEIGHTS / "story", None, (END_OF_TEXT,))
+    return [
+        np.array([[tokenizer.encode(form) for form in word] for word in group])[..., 0] for group in (names, relatives)
+    ]
 
 
 def trained(name: str, work: Path) -> ParameterVector:

@@ -142,7 +142,7 @@ RACE = (
         "Everyone clapped for {hero} and {pal}.",
         '"You could have won," said {pal}. "You are a real friend, {hero}."',
         "They did not win, but {hero} was {glad}.",
-        '{Neighbour} gave {hero} a {colour} ribbon. "This is for a kind heart," {nhe} said.',
+        '{Neighbour} gave {hero} {a_colour} ribbon. "This is for a kind heart," {nhe} said.',
     ),
     (
         "A friend is better than a prize.",
