@@ -12,7 +12,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from minillm.arrays import Array, Float
+from minillm.arrays import Array, Float, Int
 from minillm.checks import check_layer, check_model, shown
 from minillm.kv_cache import KVCache
 from minillm.model import Model
@@ -20,7 +20,7 @@ from minillm.prefill import prefill
 from minillm.sampling import Sampling, draw, probabilities
 
 PREFILL_CHUNK = 512  # the draft model reads a long prompt in passes of so many tokens
-LONGEST_MATCH = 3  # tokens that prompt lookup compares
+LONGEST_MATCH = 16  # tokens that prompt lookup compares
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,16 @@ class Draft:
     Attributes:
         tokens: the guesses, in order.
         probs: for each the distribution `[vocab]` it was drawn from, q in the papers; None if each was certain.
+        matched: of guesses that were looked up, how many tokens before them stand before their source, too.
     """
 
     tokens: list[int]
     probs: list[Array] | None = None
+    matched: int = 0
+
+    def first(self, count: int) -> "Draft":
+        """The draft without all guesses but so many."""
+        return replace(self, tokens=self.tokens[:count], probs=self.probs and self.probs[:count])
 
     def probs_of(self, place: int, vocab_size: int) -> Float[Array, "vocab"]:
         """The distribution of one guess; one-hot if it was certain."""
@@ -93,7 +99,7 @@ class ModelDrafter:
 class PromptLookup:
     """Guesses that the text repeats itself: finds its last tokens earlier in it, and proposes what followed them there.
 
-    The longest match wins, of 3, 2 or 1 tokens, and of equally long ones the latest. A match near the end goes on into
+    The longest match wins, of 16 tokens at most, and of equally long ones the latest. A match near the end goes on into
     its own guesses, so a text with a period is continued for any k. It pays where an answer quotes the prompt or
     itself: lists, code, summaries. It keeps nothing. Source: Saxena, Prompt Lookup Decoding, 2023.
     """
@@ -102,24 +108,27 @@ class PromptLookup:
 
     def propose(self, sequence: Sequence[int], k: int, sampling: Sampling, generator: np.random.Generator) -> Draft:
         """The k tokens that followed, or none; certain of each."""
-        place, text = _place_after_match(np.asarray(sequence)), list(sequence)
-        if place is not None:
+        place, matched = _after_longest_match(np.asarray(sequence))
+        text = list(sequence)
+        if matched:
             for guess in range(place, place + k):
                 text.append(text[guess])
-        return Draft(text[len(sequence) :])
+        return Draft(text[len(sequence) :], matched=matched)
 
     def truncate(self, length: int) -> None:
         """Nothing is kept."""
 
 
-def _place_after_match(tokens: Array) -> int | None:
-    """Where the token stands that followed the latest earlier occurrence of the last tokens."""
-    for size in range(min(LONGEST_MATCH, len(tokens) - 1), 0, -1):
-        windows = np.lib.stride_tricks.sliding_window_view(tokens, size)[:-1]  # [places, size]; not the last itself
-        places = np.flatnonzero((windows == tokens[-size:]).all(axis=1))
-        if len(places):
-            return int(places[-1]) + size
-    return None
+def _after_longest_match(tokens: Int[Array, "tokens"]) -> tuple[int, int]:
+    """Where the token stands that followed the last tokens before, and how many of them match; (0, 0) if none does."""
+    matched, ends = 0, np.arange(len(tokens) - 1)  # where a match of so many tokens ends: at first anywhere before
+    while matched < LONGEST_MATCH:
+        longer = ends[ends >= matched]
+        longer = longer[tokens[longer - matched] == tokens[len(tokens) - 1 - matched]]
+        if not len(longer):
+            break
+        matched, ends = matched + 1, longer
+    return (int(ends[-1]) + 1, matched) if matched else (0, 0)
 
 
 def skip_layers(model: Model, kept: Sequence[int] | None = None) -> Model:

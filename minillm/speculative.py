@@ -112,14 +112,15 @@ class Speculation:
         self.drafter, self.length = drafter, length
         self.draft: Draft | None = None
         self.counts = Counts()
-        self._unverified: list[int] = []  # a free guess in a round without a draft
+        self._watched: Draft | None = None  # in a round without a draft the first guess that was not worth verifying
 
     def propose(self, completion: Completion) -> list[int]:
         """The guesses to verify next; none, if it does not pay or only one token more is wanted."""
         if self.draft is None:
             k, left = self.length.choose(), completion.max_new_tokens - len(completion.tokens)
-            self._unverified = [] if k or not self.length.watches else self._draft(completion, 1).tokens
-            self.draft = self._draft(completion, min(k, left - 1))  # a round gives up to k + 1 tokens
+            draft = self._draft(completion, min(k, left - 1))  # a round gives up to k + 1 tokens
+            self.draft = draft.first(self.length.keep(draft))
+            self._watched = None if self.draft.tokens else draft.first(1)
         return self.draft.tokens
 
     def settle(self, completion: Completion, logits: Float[Array, "rows vocab"]) -> list[Step]:
@@ -131,9 +132,9 @@ class Speculation:
         self.drafter.truncate(len(completion.sequence) - 1)
         accepted = sum(step.origin == ACCEPTED for step in steps)
         self.counts.note(len(draft.tokens), accepted, int(steps[-1].origin == CORRECTED))
-        self.length.note(len(draft.tokens), accepted)
-        if self._unverified:
-            self.length.note(1, int(self._unverified[0] == steps[0].token))
+        self.length.note(draft, accepted)
+        if self._watched:
+            self.length.note(self._watched, int(self._watched.tokens == [steps[0].token]))
         return steps
 
     def _draft(self, completion: Completion, k: int) -> Draft:

@@ -9,6 +9,7 @@
 
 # %%
 import os
+import textwrap
 
 # Before NumPy is imported: threads of a busy machine wait for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -39,7 +40,7 @@ def answer(model, ids, new_tokens):
 
 
 tokens, cache = answer(model, ids, NEW)
-print(model.tokenizer.decode(ids + tokens))
+print(textwrap.fill(model.tokenizer.decode(ids + tokens), 78))
 assert tokens == minillm.naive_decode(model, ids, NEW)
 
 # %% [markdown]

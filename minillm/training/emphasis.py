@@ -41,7 +41,7 @@ def emphasised_loss(groups: Sequence[Int[Array, "words forms"]], weight: float, 
 
 def choice_gradient(
     logits: Array, rows: Int[Array, "rows"], targets: Int[Array, "tokens"], words: Int[Array, "words"], count: int
-) -> tuple[tuple[Array, Array], Array]:
+) -> tuple[tuple[Array, ...], Array]:
     """Of -sum(log p(target among the words)) / count: the part of the logits that it depends on, its gradient there.
 
     Only those of the rows matter whose target is one of the words.

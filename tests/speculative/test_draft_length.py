@@ -3,16 +3,27 @@
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 from bigrams import bigram_model
 from test_checks import MODEL
 
 import minillm
 from minillm import PromptLookup, Sampling
-from minillm.draft_length import FIRST_PAUSE, LONGEST_DRAFT, MOST_GUESSES, AdaptiveLength, MeasuredCosts, TableCosts
-from minillm.drafters import ModelDrafter
+from minillm.draft_length import (
+    FIRST_PAUSE,
+    LONGEST_DRAFT,
+    MOST_GUESSES,
+    AdaptiveLength,
+    LookupLength,
+    MeasuredCosts,
+    TableCosts,
+    match_kind,
+)
+from minillm.drafters import LONGEST_MATCH, Draft, ModelDrafter
 from minillm.speculative_generation import SpeculativeGeneration
 
+GENERATOR = np.random.default_rng(0)
 CYCLE = bigram_model([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0], [9.0, 0.0, 0.0]], max_position_embeddings=400)
 LONG = bigram_model([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0], [9.0, 0.0, 0.0]], max_position_embeddings=4000)
 WANDERING = bigram_model([[0.0] * 3] * 3, max_position_embeddings=400)
@@ -31,34 +42,58 @@ class Costs:
         return 1.0
 
 
-def test_free_guesses_are_watched_while_nothing_is_drafted():
-    table = TableCosts(MODEL, PromptLookup())
-    length = AdaptiveLength(table, free=True)
-    assert length.watches and length.choose() == 0  # one of two: does not pay yet
+def test_free_guesses_are_watched_while_nothing_is_verified():
+    length, guesses = LookupLength(TableCosts(MODEL, PromptLookup())), Draft([1] * LONGEST_DRAFT, matched=9)
+    assert length.choose() == LONGEST_DRAFT and length.keep(guesses) == 0  # one of two: does not pay yet
     for _ in range(40):
-        length.note(1, 1)
-    assert length.choose() == LONGEST_DRAFT
+        length.note(guesses.first(1), 1)
+    assert length.keep(guesses) == LONGEST_DRAFT and length.keep(guesses.first(4)) == 4 and length.keep(Draft([])) == 0
     for _ in range(10):
-        length.note(LONGEST_DRAFT, 0)
-    assert length.choose() == 0
+        length.note(guesses, 0)
+    assert length.choose() == LONGEST_DRAFT and length.keep(guesses) == 0
+
+
+def test_matches_of_different_lengths_are_counted_apart():
+    length = LookupLength(Costs(0.0))
+    for _ in range(50):
+        length.note(Draft([1] * 3, matched=1), 2)  # right after 1 and 2 matching tokens, wrong after 3
+        length.note(Draft([1] * 9, matched=LONGEST_MATCH), 9)
+    rates = [accepted / observed for accepted, observed in zip(length.accepted, length.observed, strict=True)]
+    assert rates[:2] == [0.5, pytest.approx(1, abs=0.01)] and 0.4 < rates[2] < 0.6 and rates[3:5] == [0.5, 0.5]
+    assert rates[match_kind(LONGEST_MATCH + 100)] == rates[-1] == pytest.approx(1, abs=0.01)
+    assert [match_kind(matched) for matched in (0, 1, 2, 3, 4, 7, 8, 15, 16)] == [0, 1, 2, 2, 3, 3, 4, 4, 5]
+
+
+def test_only_what_pays_is_verified():
+    """The text quotes itself after long matches, and goes on differently after short ones."""
+    quote = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7]
+    length = LookupLength(TableCosts(MODEL, PromptLookup()))
+    for _ in range(10):
+        for matched, accepted in ((12, LONGEST_DRAFT), (1, 0)):
+            length.note(Draft([1] * LONGEST_DRAFT, matched=matched), accepted)
+    drafts = [
+        PromptLookup().propose(text, LONGEST_DRAFT, Sampling(), GENERATOR) for text in (2 * quote, [*quote, 0, 3])
+    ]
+    assert [draft.matched for draft in drafts] == [14, 1]
+    assert [length.keep(draft) for draft in drafts] == [LONGEST_DRAFT, 0]
 
 
 def test_what_is_accepted_decides():
-    length = AdaptiveLength(Costs(0.1), free=False)
+    length = AdaptiveLength(Costs(0.1))
     for rate, best in ((0.5, 2), (0.7, 4), (0.9, 10)):  # Leviathan et al.'s best for c = 0.1
         length.accepted, length.observed = rate * 10, 10.0
         assert length.choose() == best
     for _ in range(60):
-        length.note(5, 4)  # four accepted, then a rejected one; what stands behind that is not counted
+        length.note(Draft([1] * 5), 4)  # four accepted, then a rejected one; what stands behind that is not counted
     assert 0.7 < length.accepted / length.observed < 0.8
     assert length.observed == pytest.approx(20, abs=0.01)
 
 
 def test_a_draft_that_loses_is_tried_again_after_ever_longer_pauses():
-    length, chosen = AdaptiveLength(Costs(0.9), free=False), []
+    length, chosen = AdaptiveLength(Costs(0.9)), []
     for _ in range(16 * FIRST_PAUSE):
         chosen.append(length.choose())
-        length.note(chosen[-1], 0)
+        length.note(Draft([1] * chosen[-1]), 0)
     tries = [place for place, k in enumerate(chosen) if k]
     pauses = [later - earlier - 2 for earlier, later in itertools.pairwise(tries)]
     assert tries[0] == 0 and set(chosen) == {0, 1}

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from random_models import random_model
 from test_checks import CONFIG, MODEL
 from test_generation import TEXT_MODEL
@@ -11,7 +13,7 @@ from tiny_tokenizer import llama2_tokenizer
 
 import minillm
 from minillm import PromptLookup, Sampling
-from minillm.drafters import ModelDrafter
+from minillm.drafters import LONGEST_MATCH, ModelDrafter
 
 GENERATOR = np.random.default_rng(0)
 
@@ -24,6 +26,7 @@ def looked_up(sequence, k):
     ("sequence", "k", "expected"),
     [
         ([1, 2, 3, 4, 9, 1, 2, 3], 2, [4, 9]),  # three tokens match
+        ([*range(20), 50, *range(9, 20), 60, *range(5, 20)], 2, [50, 9]),  # fifteen, though eleven are nearer
         ([5, 3, 6, 2, 3, 7, 9, 2, 3], 1, [7]),  # two, which is better than one
         ([3, 6, 3, 7, 9, 3], 2, [7, 9]),  # the latest of two
         ([1, 2, 1], 5, [2, 1, 2, 1, 2]),  # on into its own guesses
@@ -34,6 +37,18 @@ def looked_up(sequence, k):
 )
 def test_prompt_lookup(sequence, k, expected):
     assert looked_up(sequence, k) == expected
+
+
+@given(sequence=st.lists(st.integers(0, 2), min_size=1, max_size=60))
+def test_the_longest_match_wins_and_of_those_the_latest(sequence):
+    """Against every place and length, tried one by one."""
+    found, last = (0, 0), len(sequence)
+    for matched in range(1, LONGEST_MATCH + 1):
+        for end in range(matched, last):
+            if sequence[end - matched : end] == sequence[last - matched :]:
+                found = (end, matched)
+    draft = PromptLookup().propose(sequence, 1, Sampling(), GENERATOR)
+    assert (draft.tokens, draft.matched) == ([sequence[found[0]]] if found[1] else [], found[1])
 
 
 def test_prompt_lookup_is_certain():
