@@ -10,6 +10,7 @@ A model's guesses cost time, so k is chosen before they are made (`AdaptiveLengt
 none, but are right quite differently often: k is chosen when it is known where they come from (`LookupLength`).
 """
 
+from collections import defaultdict
 from typing import Any, Protocol, runtime_checkable
 
 from minillm.backends.tiles import Tiles
@@ -21,6 +22,7 @@ from minillm.model import Model
 LONGEST_DRAFT = 15  # 16 rows; beyond that verifying costs in proportion to the rows
 MOST_GUESSES = PREFILL_CHUNK - 1  # a round is a pass no longer than one of the prompt, whose memory is bounded
 FREE_MEMORY, MEMORY = 0.9, 0.95  # what an observation still counts after the next: the last 10 or 20 guesses decide
+ENOUGH = 3  # measurements of a cost
 MATCH_KINDS = LONGEST_MATCH.bit_length() + 1
 FRESH_START = (3.0, 4.0)  # accepted, observed: as if so many guesses had been accepted of so many
 FIRST_PAUSE, LONGEST_PAUSE = 16, 256  # rounds without a draft, after one that did not pay
@@ -56,40 +58,59 @@ class TableCosts:
         return cpu_verify_cost(rows, self.tiled)
 
 
-class MeasuredCosts:
-    """Costs by the clock, where a measurement is there; the table's until then.
+class Shortest:
+    """The shortest of some times, once there are enough of them: what else the machine does only makes them longer."""
 
-    What else the machine does only ever makes a measurement longer, so the shortest counts.
-    """
+    def __init__(self) -> None:
+        """Of none yet."""
+        self.count, self.seconds = 0, float("inf")
+
+    def note(self, seconds: float) -> None:
+        """One more."""
+        self.count, self.seconds = self.count + 1, min(seconds, self.seconds)
+
+    @property
+    def known(self) -> bool:
+        """One alone may have met anything."""
+        return self.count >= ENOUGH
+
+
+class MeasuredCosts:
+    """Costs by the clock, where there are measurements enough; the table's until then."""
 
     def __init__(self, table: TableCosts) -> None:
         """Nothing is measured yet."""
-        self.table = table
-        self.verify_s: dict[int, float] = {}  # by rows
-        self.draft_s = float("inf")
+        self.table, self.guess = table, Shortest()
+        self.passes: defaultdict[int, Shortest] = defaultdict(Shortest)  # by rows
 
-    def note(self, guesses: int, draft_s: float, verify_s: float) -> None:
-        """A round took so many seconds."""
-        rows = guesses + 1
-        self.verify_s[rows] = min(verify_s, self.verify_s.get(rows, verify_s))
-        if guesses:
-            self.draft_s = min(self.draft_s, draft_s / guesses)
+    def note(self, draft: Draft, draft_s: float, verify_s: float) -> None:
+        """A round took so many seconds. Those of a draft model that had to catch up are not those of a guess."""
+        self.passes[len(draft.tokens) + 1].note(verify_s)
+        if draft.tokens and draft.read <= 2:
+            self.guess.note(draft_s / len(draft.tokens))
 
     def draft(self) -> float:
         """See Costs."""
-        return self.table.draft() if self.draft_s == float("inf") else self.draft_s / self._step_s()
+        passes = self._known_passes()
+        return self.guess.seconds / self._step_s(passes) if self.guess.known and passes else self.table.draft()
 
     def verify(self, rows: int) -> float:
-        """See Costs. A width that was not measured takes of the table what the nearest measured one did."""
-        if rows in self.verify_s or not self.verify_s:
-            return self.verify_s[rows] / self._step_s() if self.verify_s else self.table.verify(rows)
-        near = min(self.verify_s, key=lambda measured: abs(measured - rows))
+        """See Costs. A width that is not known takes of the table what the nearest known one did."""
+        passes = self._known_passes()
+        if not passes:
+            return self.table.verify(rows)
+        if rows in passes:
+            return passes[rows] / self._step_s(passes)
+        near = min(passes, key=lambda known: abs(known - rows))
         beyond_one = 1.0 if near == 1 else (self.verify(near) - 1) / (self.table.verify(near) - 1)
         return 1 + beyond_one * (self.table.verify(rows) - 1)
 
-    def _step_s(self) -> float:
-        """Seconds of one decode step; by the table, if only wider passes were measured."""
-        return self.verify_s.get(1) or min(s / self.table.verify(rows) for rows, s in self.verify_s.items())
+    def _known_passes(self) -> dict[int, float]:
+        return {rows: time.seconds for rows, time in self.passes.items() if time.known}
+
+    def _step_s(self, passes: dict[int, float]) -> float:
+        """Seconds of one decode step; by the table, if only wider passes are known."""
+        return passes.get(1) or min(s / self.table.verify(rows) for rows, s in passes.items())
 
 
 @runtime_checkable

@@ -31,11 +31,13 @@ class Draft:
         tokens: the guesses, in order.
         probs: for each the distribution `[vocab]` it was drawn from, q in the papers; None if each was certain.
         matched: of guesses that were looked up, how many tokens before them stand before their source, too.
+        read: tokens that a draft model read before its first guess: one or two, or more if it had to catch up.
     """
 
     tokens: list[int]
     probs: list[Array] | None = None
     matched: int = 0
+    read: int = 0
 
     def first(self, count: int) -> "Draft":
         """The draft without all guesses but so many."""
@@ -83,13 +85,13 @@ class ModelDrafter:
         The first pass reads whatever the cache does not hold yet: at first the prompt, and after a round in which
         everything was accepted two tokens, the last guess (which was never fed) and the bonus.
         """
-        tokens, probs, text = list[int](), list[Array](), list(sequence)
+        tokens, probs, text, read = list[int](), list[Array](), list(sequence), len(sequence) - self.cache.length
         for _ in range(min(k, self.cache.capacity - len(sequence) + 1)):  # the last guess is not fed
             logits = prefill(self.model, text[self.cache.length :], self.cache, PREFILL_CHUNK)
             probs.append(probabilities(self.model.ops.to_host(logits), sampling, text))
             tokens.append(draw(probs[-1], generator))
             text.append(tokens[-1])
-        return Draft(tokens, probs)
+        return Draft(tokens, probs, read=read)
 
     def truncate(self, length: int) -> None:
         """Cut the cache back, if it holds more."""

@@ -61,8 +61,8 @@ class SpeculativeGeneration(Generation):
         drafted = perf_counter()
         tokens = [*answer.sequence[cache.length :], *guesses]
         logits = self.model.ops.to_host(forward_batch(self.model, [(tokens, cache)], [len(guesses) + 1]))
-        if self.clock:
-            self.clock.note(len(guesses), drafted - started, perf_counter() - drafted)
+        if self.clock and self.speculation.draft:
+            self.clock.note(self.speculation.draft, drafted - started, perf_counter() - drafted)
         steps = self.speculation.settle(answer, logits)
         cache.truncate(len(answer.sequence) - 1)  # all but the last token, which the next round feeds
         return steps

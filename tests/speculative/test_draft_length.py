@@ -105,13 +105,29 @@ def test_costs_by_the_clock():
     table = TableCosts(MODEL, drafter)
     costs = MeasuredCosts(table)
     assert costs.draft() == table.draft() == 1.0 and costs.verify(4) == table.verify(4)
-    costs.note(0, 0.0, 0.010)
-    costs.note(1, 0.002, 0.015)
-    costs.note(1, 0.009, 0.090)  # the machine was busy
+    one, late = Draft([1], read=1), Draft([1], read=9)
+    for seconds in (0.012, 0.010, 0.020):
+        assert costs.verify(2) == table.verify(2)  # not enough is known yet
+        costs.note(Draft([]), 0.0, seconds)
+    for seconds, draft_s, draft in ((0.015, 0.001, late), (0.090, 0.009, one), (0.016, 0.002, one)):
+        assert costs.verify(2) == table.verify(2)
+        costs.note(draft, draft_s, seconds)
+    assert costs.draft() == table.draft()  # the first had to catch up
+    costs.note(one, 0.004, 0.1)
     assert costs.draft() == pytest.approx(0.2)
     assert costs.verify(2) == pytest.approx(1.5)
     excess = (table.verify(4) - 1) * 0.5 / (table.verify(2) - 1)  # as two rows did, compared with the table
     assert costs.verify(4) == pytest.approx(1 + excess)
+
+
+def test_a_draft_that_pays_is_not_given_up_for_what_it_has_to_read_first():
+    """A prompt, and after a pause whatever was written meanwhile, are read in the first guess."""
+    drafter, costs = ModelDrafter(MODEL, 16), MeasuredCosts(TableCosts(MODEL, PromptLookup()))
+    reads = [drafter.propose(text, 1, Sampling(), GENERATOR).read for text in ([1, 2, 3, 4], [1, 2, 3, 4, 5, 6])]
+    assert reads == [4, 2]
+    for read in (4, 4, 4):
+        costs.note(Draft([1], read=read), 1.0, 0.01)
+    assert costs.draft() == 0
 
 
 def test_tiles_make_verifying_cheaper(monkeypatch):
