@@ -1,7 +1,7 @@
 """How many tokens to draft: k as given, or an adaptive k that follows what is accepted and what that costs.
 
-An adaptive one holds three numbers: how often guesses are accepted (a), what a guess costs (c) and what verifying
-k + 1 rows costs (v), the costs in decode steps of the target; and takes the k with the greatest speed-up by the
+An adaptive one knows how often guesses are accepted (a), what a guess costs (c) and what verifying k + 1 rows costs
+(v), the costs in decode steps of the target; and takes the k with the greatest speed-up by the
 formula in `estimate/speculation.py`, 0 included, which is plain decoding. Costs come from a table that is fixed when a
 request begins, or from the clock. With temperature above 0 the text depends on k, so there only counts and the table
 decide, and the same seed gives the same text.
@@ -25,6 +25,7 @@ FREE_MEMORY, MEMORY = 0.9, 0.95  # what an observation still counts after the ne
 ENOUGH = 3  # measurements of a cost
 MATCH_KINDS = LONGEST_MATCH.bit_length() + 1
 FRESH_START = (3.0, 4.0)  # accepted, observed: as if so many guesses had been accepted of so many
+TRY = 2  # rounds of one guess, also to see what a guess costs: in the first the draft has to catch up
 FIRST_PAUSE, LONGEST_PAUSE = 16, 256  # rounds without a draft, after one that did not pay
 
 
@@ -90,12 +91,15 @@ class MeasuredCosts:
             self.guess.note(draft_s / len(draft.tokens))
 
     def draft(self) -> float:
-        """See Costs."""
+        """See Costs. Too few measurements can only make it less than in the table."""
         passes = self._known_passes()
-        return self.guess.seconds / self._step_s(passes) if self.guess.known and passes else self.table.draft()
+        if not passes:
+            return self.table.draft()
+        measured = self.guess.seconds / self._step_s(passes)
+        return measured if self.guess.known else min(measured, self.table.draft())
 
     def verify(self, rows: int) -> float:
-        """See Costs. A width that is not known takes of the table what the nearest known one did."""
+        """See Costs. A width that is not known takes of the table what the nearest known one did, one step at least."""
         passes = self._known_passes()
         if not passes:
             return self.table.verify(rows)
@@ -103,7 +107,7 @@ class MeasuredCosts:
             return passes[rows] / self._step_s(passes)
         near = min(passes, key=lambda known: abs(known - rows))
         beyond_one = 1.0 if near == 1 else (self.verify(near) - 1) / (self.table.verify(near) - 1)
-        return 1 + beyond_one * (self.table.verify(rows) - 1)
+        return max(1.0, 1 + beyond_one * (self.table.verify(rows) - 1))
 
     def _known_passes(self) -> dict[int, float]:
         return {rows: time.seconds for rows, time in self.passes.items() if time.known}
@@ -157,7 +161,7 @@ class AdaptiveLength:
         """It begins as if most guesses were accepted, so that they are tried and measured."""
         self.costs = costs
         self.accepted, self.observed = FRESH_START  # guesses, the older the less
-        self.pause, self.next_pause = 0, FIRST_PAUSE
+        self.pause, self.next_pause, self.tried = 0, FIRST_PAUSE, 0
 
     def choose(self) -> int:
         """See DraftLength."""
@@ -166,13 +170,16 @@ class AdaptiveLength:
             return 0
         k = best_k(self.accepted / self.observed, self.costs.draft(), LONGEST_DRAFT, self.costs.verify)
         if k:
+            self.tried = 0
             return k
-        if (self.accepted, self.observed) == FRESH_START:
-            return 1  # one try, also to measure what it costs
+        if self.tried < TRY and self.observed < 1.5 * FRESH_START[1]:
+            self.tried += 1
+            return 1
         worked_for_long = self.observed > 1.5 * FRESH_START[1]
         self.pause = FIRST_PAUSE if worked_for_long else self.next_pause
         self.next_pause = min(2 * self.pause, LONGEST_PAUSE)
         self.accepted, self.observed = FRESH_START
+        self.tried = 0
         return 0
 
     def keep(self, draft: Draft) -> int:

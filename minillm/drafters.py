@@ -40,7 +40,7 @@ class Draft:
     read: int = 0
 
     def first(self, count: int) -> "Draft":
-        """The draft without all guesses but so many."""
+        """Of the guesses only so many."""
         return replace(self, tokens=self.tokens[:count], probs=self.probs and self.probs[:count])
 
     def probs_of(self, place: int, vocab_size: int) -> Float[Array, "vocab"]:

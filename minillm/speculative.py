@@ -118,9 +118,8 @@ class Speculation:
         """The guesses to verify next; none, if it does not pay or only one token more is wanted."""
         if self.draft is None:
             k, left = self.length.choose(), completion.max_new_tokens - len(completion.tokens)
-            draft = self._draft(completion, min(k, left - 1))  # a round gives up to k + 1 tokens
-            self.draft = draft.first(self.length.keep(draft))
-            self._watched = None if self.draft.tokens else draft.first(1)
+            self._make_draft(completion, min(k, left - 1))  # a round gives up to k + 1 tokens
+        assert self.draft is not None
         return self.draft.tokens
 
     def settle(self, completion: Completion, logits: Float[Array, "rows vocab"]) -> list[Step]:
@@ -137,15 +136,15 @@ class Speculation:
             self.length.note(self._watched, int(self._watched.tokens == [steps[0].token]))
         return steps
 
-    def _draft(self, completion: Completion, k: int) -> Draft:
+    def _make_draft(self, completion: Completion, k: int) -> None:
         """Draft; an interruption leaves generator and drafter as they were."""
-        if k == 0:
-            return Draft([])
         generator = completion.generator
         state = generator.bit_generator.state
         try:
-            return self.drafter.propose(completion.sequence, k, completion.sampling, generator)
+            draft = self.drafter.propose(completion.sequence, k, completion.sampling, generator) if k else Draft([])
+            kept = draft.first(self.length.keep(draft))
         except BaseException:
             generator.bit_generator.state = state
             self.drafter.truncate(len(completion.sequence) - 1)
             raise
+        self.draft, self._watched = kept, None if kept.tokens else draft.first(1)

@@ -56,12 +56,12 @@ class SpeculativeGeneration(Generation):
         """One round."""
         answer, cache = self.completion, self.cache
         assert cache is not None
-        started = perf_counter()
+        started, waiting = perf_counter(), self.speculation.draft is not None  # a draft of an interrupted round
         guesses = self.speculation.propose(answer)
         drafted = perf_counter()
         tokens = [*answer.sequence[cache.length :], *guesses]
         logits = self.model.ops.to_host(forward_batch(self.model, [(tokens, cache)], [len(guesses) + 1]))
-        if self.clock and self.speculation.draft:
+        if self.clock and self.speculation.draft is not None and not waiting:
             self.clock.note(self.speculation.draft, drafted - started, perf_counter() - drafted)
         steps = self.speculation.settle(answer, logits)
         cache.truncate(len(answer.sequence) - 1)  # all but the last token, which the next round feeds

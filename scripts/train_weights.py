@@ -14,6 +14,7 @@ for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "
     os.environ[variable] = "1"
 
 import argparse
+import hashlib
 import json
 import shutil
 import signal
@@ -102,9 +103,10 @@ def main() -> int:
 
 
 def packed_rows(corpus: Path) -> np.ndarray:
-    """A file of the corpus as rows of token ids, made once: [rows, CONTEXT + 1]."""
+    """A file of the corpus as rows of token ids, made anew if it or the tokenizer has changed: [rows, CONTEXT + 1]."""
     file, partial = corpus.with_suffix(".npy"), corpus.with_suffix(".partial.npy")
-    if not file.exists():
+    sources = corpus, WEIGHTS / "story" / "tokenizer.json"
+    if not file.exists() or any(file.stat().st_mtime < source.stat().st_mtime for source in sources if source.exists()):
         print(f"packing {corpus} into rows ...", file=sys.stderr)
         np.save(partial, pack(encoded(corpus), CONTEXT, END_OF_TEXT).astype(np.int16))
         os.replace(partial, file)
@@ -125,9 +127,8 @@ def train(name: str, work: Path) -> ParameterVector | None:
     """Train one model, from its checkpoint if there is one; None if stopped before the end."""
     recipe, checkpoint = RECIPES[name], work / f"{name}.npz"
     parameters = trained(recipe.start, work) if recipe.start else initialise(recipe.config, SEED)
-    trainer = Trainer(
-        parameters, recipe.schedule, packed_rows(work / f"{recipe.corpus}.jsonl"), BATCH, loss_of(recipe, work)
-    )
+    rows, loss = packed_rows(work / f"{recipe.corpus}.jsonl"), loss_of(recipe, work)
+    trainer = Trainer(parameters, recipe.schedule, rows, BATCH, loss, recipe=identity(recipe, work))
     if checkpoint.exists():
         trainer.resume(checkpoint)
     with stop_at_interrupt() as stop, live_bar(name, trainer) as advance:
@@ -138,6 +139,12 @@ def train(name: str, work: Path) -> ParameterVector | None:
     trainer.save(checkpoint)
     write_curve(work / f"{name}.csv", trainer)
     return None if trainer.step_number < recipe.schedule.steps else trainer.parameters
+
+
+def identity(recipe: Recipe, work: Path) -> str:
+    """What a checkpoint belongs to: the recipe, and the teacher's weights."""
+    teacher = trained(recipe.teacher, work).vector.tobytes() if recipe.teacher else b""
+    return f"{recipe} {hashlib.sha256(teacher).hexdigest()}"
 
 
 def loss_of(recipe: Recipe, work: Path) -> Loss:
@@ -152,9 +159,9 @@ def cast() -> list[np.ndarray]:
     names = [(f" {name}", name) for name in story_words.GIRLS + story_words.BOYS]
     relatives = [(f" {adult['mom']}", f" {adult['ma']}", adult["ma"]) for adult in story_words.ADULTS]
     tokenizer = Tokenizer.from_folder(WEIGHTS / "story", None, (END_OF_TEXT,))
-    return [
-        np.array([[tokenizer.encode(form) for form in word] for word in group])[..., 0] for group in (names, relatives)
-    ]
+    groups = [np.array([[tokenizer.encode(form) for form in word] for word in group]) for group in (names, relatives)]
+    assert all(group.shape[2] == 1 for group in groups), "a form of several tokens"
+    return [group[..., 0] for group in groups]
 
 
 def trained(name: str, work: Path) -> ParameterVector:

@@ -58,6 +58,7 @@ class Trainer:
         batch: int,
         loss: Loss = next_token_loss,
         threads: int = 2,
+        recipe: str = "",
     ) -> None:
         """Nothing trained yet.
 
@@ -68,6 +69,7 @@ class Trainer:
             batch: rows a step, a multiple of `threads`.
             loss: what is minimised.
             threads: shares of a batch that run side by side.
+            recipe: whatever else tells this run from others, such as what the loss is made of.
 
         Raises:
             ValueError: a batch that cannot be shared out, or too few rows for one.
@@ -77,6 +79,7 @@ class Trainer:
         self.parameters, self.schedule, self.rows, self.batch, self.loss = parameters, schedule, rows, batch, loss
         self.optimizer = AdamW(schedule, parameters.matrices())
         self.losses: list[float] = []
+        self._recipe, self._start = recipe, hashlib.sha256(parameters.vector.tobytes()).hexdigest()
         self._network = Network(parameters, batch // threads, rows.shape[1] - 1)
         self._gradients = [parameters.like() for _ in range(threads)]
         self._threads = ThreadPoolExecutor(threads)
@@ -125,7 +128,7 @@ class Trainer:
         """Go on from a saved state.
 
         Raises:
-            ValueError: it is damaged, or of another run: another recipe, model or data.
+            ValueError: it is damaged, or of another run: another recipe, model, start or data.
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -141,5 +144,5 @@ class Trainer:
 
     def _identity(self) -> str:
         data = hashlib.sha256(self.rows.tobytes()).hexdigest()
-        recipe = repr((self.schedule, self.batch, self.parameters.config, data))
+        recipe = repr((self._recipe, self.schedule, self.batch, self.parameters.config, self._start, data))
         return hashlib.sha256(recipe.encode()).hexdigest()

@@ -200,6 +200,12 @@ def test_no_story_has_a_slip(told):
         ("The leaf grew into an tomato plant.", '"an tomato"'),
         ("It was a apple tree.", '"a apple"'),
         ("She saw  a bird.", "two spaces"),
+        ('She stopped. "37 plus 60 is 97."', "a number"),
+        ("She stopped and", "no end"),
+        (
+            "She looked under the flower pot and under the flower pot.",
+            '"under the flower pot and under the flower pot"',
+        ),
     ],
 )
 def test_slips_are_found(slip, found):

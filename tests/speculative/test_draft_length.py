@@ -9,7 +9,7 @@ from bigrams import bigram_model
 from test_checks import MODEL
 
 import minillm
-from minillm import PromptLookup, Sampling
+from minillm import PromptLookup, Sampling, speculative_generation
 from minillm.draft_length import (
     FIRST_PAUSE,
     LONGEST_DRAFT,
@@ -95,8 +95,9 @@ def test_a_draft_that_loses_is_tried_again_after_ever_longer_pauses():
         chosen.append(length.choose())
         length.note(Draft([1] * chosen[-1]), 0)
     tries = [place for place, k in enumerate(chosen) if k]
-    pauses = [later - earlier - 2 for earlier, later in itertools.pairwise(tries)]
-    assert tries[0] == 0 and set(chosen) == {0, 1}
+    assert tries[:2] == [0, 1] and set(chosen) == {0, 1}
+    assert [second - first for first, second in zip(tries[::2], tries[1::2], strict=False)] == [1] * (len(tries) // 2)
+    pauses = [later - earlier - 3 for earlier, later in itertools.pairwise(tries[::2])]
     assert pauses == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE, 8 * FIRST_PAUSE][: len(pauses)]
 
 
@@ -112,9 +113,10 @@ def test_costs_by_the_clock():
     for seconds, draft_s, draft in ((0.015, 0.001, late), (0.090, 0.009, one), (0.016, 0.002, one)):
         assert costs.verify(2) == table.verify(2)
         costs.note(draft, draft_s, seconds)
-    assert costs.draft() == table.draft()  # the first had to catch up
-    costs.note(one, 0.004, 0.1)
-    assert costs.draft() == pytest.approx(0.2)
+    assert costs.draft() == pytest.approx(
+        0.2
+    )  # the first had to catch up; what is less than the table's counts at once
+    assert costs.guess.count == 2
     assert costs.verify(2) == pytest.approx(1.5)
     excess = (table.verify(4) - 1) * 0.5 / (table.verify(2) - 1)  # as two rows did, compared with the table
     assert costs.verify(4) == pytest.approx(1 + excess)
@@ -125,9 +127,62 @@ def test_a_draft_that_pays_is_not_given_up_for_what_it_has_to_read_first():
     drafter, costs = ModelDrafter(MODEL, 16), MeasuredCosts(TableCosts(MODEL, PromptLookup()))
     reads = [drafter.propose(text, 1, Sampling(), GENERATOR).read for text in ([1, 2, 3, 4], [1, 2, 3, 4, 5, 6])]
     assert reads == [4, 2]
-    for read in (4, 4, 4):
-        costs.note(Draft([1], read=read), 1.0, 0.01)
-    assert costs.draft() == 0
+    for _ in range(3):
+        costs.note(Draft([1], read=4), 1.0, 0.01)
+    assert costs.draft() == 0  # of the table
+    for expected in (0.0, 0.0, 1.0):  # more than the table says only after three
+        costs.note(Draft([1], read=2), 0.01, 0.01)
+        assert (costs.draft() > 0.5) == expected
+
+
+def test_a_draft_that_is_cheaper_than_in_the_table_is_found_out():
+    """By the table it costs as much as the target; it costs a hundredth, but for what it has to catch up."""
+    costs, behind, chosen = MeasuredCosts(TableCosts(MODEL, ModelDrafter(MODEL, 8))), 4, []
+    length = AdaptiveLength(costs)
+    for _ in range(40):
+        k = length.choose()
+        draft = Draft([1] * k, read=behind if k else 0)
+        costs.note(draft, 0.01 * k + 0.2 * (behind > 2), 1.0 if k == 0 else 1.5)
+        length.note(draft, k)
+        behind = 2 if k else behind + 1
+        chosen.append(k)
+    assert max(chosen[:6]) == 1 and chosen[-1] > 5
+
+
+@pytest.mark.parametrize("rows", range(1, 17))
+def test_no_pass_is_cheaper_than_that_of_one_row(rows):
+    """Whatever was measured of another width."""
+    costs = MeasuredCosts(TableCosts(MODEL, PromptLookup()))
+    for guesses, seconds in ((0, 1.0), (1, 0.7)):
+        for _ in range(3):
+            costs.note(Draft([1] * guesses), 0.0, seconds)
+    assert costs.verify(rows) >= (0.7 if rows == 2 else 1)
+
+
+def test_the_clock_is_read_where_the_text_does_not_depend_on_it(monkeypatch):
+    for temperature in (0.0, 0.5):
+        sampling = Sampling(temperature=temperature, seed=0)
+        generation = SpeculativeGeneration(CYCLE, PromptLookup(), [0, 1, 2, 0, 1], 30, sampling)
+        list(generation)
+        assert (generation.clock is None) == (temperature > 0)
+    generation = SpeculativeGeneration(CYCLE, CYCLE, [0, 1, 2, 0, 1], 30, Sampling(ignore_eos=True), k=2)
+    steps = iter(generation)
+    next(steps)
+    original, calls = speculative_generation.forward_batch, []
+
+    def interrupted(*arguments):
+        calls.append(len(calls))
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(speculative_generation, "forward_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        generation._next_steps()
+    generation._next_steps()
+    assert generation.clock.passes == {}  # the draft had waited: that took no time
+    generation._next_steps()
+    assert generation.clock.passes[3].count == 1
 
 
 def test_tiles_make_verifying_cheaper(monkeypatch):

@@ -12,11 +12,12 @@ from minillm.training.trainer import Trainer
 CONFIG = llama_config(16, 16, 24, 2, 4, 2, 32)
 
 
-def trainer(steps=12, seed=0, threads=2, dtype=np.float32) -> Trainer:
+def trainer(steps=12, seed=0, threads=2, dtype=np.float32, recipe="") -> Trainer:
     """Rows that count up from a random start: soon learned."""
     starts = np.random.default_rng(5).integers(0, 16, (40, 1))
     rows = (starts + np.arange(13)) % 16
-    return Trainer(initialise(CONFIG, seed, dtype), Schedule(steps, 0.02, warmup_steps=3), rows, 4, threads=threads)
+    schedule = Schedule(steps, 0.02, warmup_steps=3)
+    return Trainer(initialise(CONFIG, seed, dtype), schedule, rows, 4, threads=threads, recipe=recipe)
 
 
 def test_the_loss_falls_to_that_of_a_learned_rule():
@@ -52,12 +53,13 @@ def test_shares_of_a_batch_add_up_to_the_whole():
     np.testing.assert_allclose(one.parameters.vector, two.parameters.vector, rtol=0, atol=1e-6)
 
 
-def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    run = trainer(steps=12)
+@pytest.mark.parametrize("other", [{"steps": 13}, {"seed": 1}, {"recipe": "another loss"}])
+def test_a_checkpoint_of_another_run_is_refused(tmp_path, other):
+    run = trainer()
     run.step()
     run.save(tmp_path / "state.npz")
     with pytest.raises(ValueError, match="another recipe"):
-        trainer(steps=13).resume(tmp_path / "state.npz")
+        trainer(**other).resume(tmp_path / "state.npz")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 200, -1])
