@@ -31,7 +31,13 @@ FIRST_PAUSE, LONGEST_PAUSE = 16, 256  # rounds without a draft, after one that d
 
 @runtime_checkable
 class Costs(Protocol):
-    """Costs in decode steps of the target."""
+    """Costs in decode steps of the target.
+
+    Attributes:
+        steps_first: how many plain decode steps should be made before any other, since they are what is counted in.
+    """
+
+    steps_first: int
 
     def draft(self) -> float:
         """Of one guess."""
@@ -42,6 +48,8 @@ class Costs(Protocol):
 
 class TableCosts:
     """Costs that are fixed when the model is loaded, whatever runs beside."""
+
+    steps_first = 0
 
     def __init__(self, model: Model, drafter: Drafter) -> None:
         """From the two models' configs, and from how the target's weights lie."""
@@ -78,6 +86,8 @@ class Shortest:
 
 class MeasuredCosts:
     """Costs by the clock, where there are measurements enough; the table's until then."""
+
+    steps_first = ENOUGH
 
     def __init__(self, table: TableCosts) -> None:
         """Nothing is measured yet."""
@@ -158,10 +168,10 @@ class AdaptiveLength:
     """
 
     def __init__(self, costs: Costs) -> None:
-        """It begins as if most guesses were accepted, so that they are tried and measured."""
+        """It begins as if most guesses were accepted, so that they are tried; by the clock, after a few plain steps."""
         self.costs = costs
         self.accepted, self.observed = FRESH_START  # guesses, the older the less
-        self.pause, self.next_pause, self.tried = 0, FIRST_PAUSE, 0
+        self.pause, self.next_pause, self.tried = costs.steps_first, FIRST_PAUSE, 0
 
     def choose(self) -> int:
         """See DraftLength."""

@@ -32,6 +32,8 @@ WANDERING = bigram_model([[0.0] * 3] * 3, max_position_embeddings=400)
 class Costs:
     """Costs as the papers have them: verifying any number of rows is one step."""
 
+    steps_first = 0
+
     def __init__(self, draft):
         self.of_a_guess = draft
 
@@ -146,7 +148,7 @@ def test_a_draft_that_is_cheaper_than_in_the_table_is_found_out():
         length.note(draft, k)
         behind = 2 if k else behind + 1
         chosen.append(k)
-    assert max(chosen[:6]) == 1 and chosen[-1] > 5
+    assert chosen[:5] == [0, 0, 0, 1, 1] and chosen[-1] > 5
 
 
 @pytest.mark.parametrize("rows", range(1, 17))
