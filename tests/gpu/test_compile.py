@@ -37,6 +37,6 @@ def test_all_kernels_compile(kinds, architecture):
 
 
 def test_a_type_error_is_found():
-    code = source("float32", "float32").replace("real root = sqrt(", "real* root = sqrt(")
+    code = source("float32", "float32").replace("real scale = 1 / sqrt(", "real* scale = 1 / sqrt(")
     with pytest.raises(ValueError, match="cannot be used to initialize an entity of type"):
         compiled(code, "sm_90")
