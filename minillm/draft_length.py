@@ -1,10 +1,10 @@
 """How many tokens to draft: k as given, or an adaptive k that follows what is accepted and what that costs.
 
 An adaptive one knows how often guesses are accepted (a), what a guess costs (c) and what verifying k + 1 rows costs
-(v), the costs in decode steps of the target; and takes the k with the greatest speed-up by the
-formula in `estimate/speculation.py`, 0 included, which is plain decoding. Costs come from a table that is fixed when a
-request begins, or from the clock. With temperature above 0 the text depends on k, so there only counts and the table
-decide, and the same seed gives the same text.
+(v), the costs in decode steps of the target; and takes the k with the greatest speed-up by the formula in
+`estimate/speculation.py`, 0 included, which is plain decoding. Costs come from a table that is fixed when a request
+begins, or from the clock. With temperature above 0 the text depends on k, so there only counts and the table decide,
+and the same seed gives the same text.
 
 A model's guesses cost time, so k is chosen before they are made (`AdaptiveLength`). Guesses that are looked up cost
 none, but are right quite differently often: k is chosen when it is known where they come from (`LookupLength`).
@@ -182,14 +182,13 @@ class AdaptiveLength:
         if k:
             self.tried = 0
             return k
-        if self.tried < TRY and self.observed < 1.5 * FRESH_START[1]:
+        worked_for_long = self.observed > 1.5 * FRESH_START[1]
+        if self.tried < TRY and not worked_for_long:
             self.tried += 1
             return 1
-        worked_for_long = self.observed > 1.5 * FRESH_START[1]
         self.pause = FIRST_PAUSE if worked_for_long else self.next_pause
         self.next_pause = min(2 * self.pause, LONGEST_PAUSE)
-        self.accepted, self.observed = FRESH_START
-        self.tried = 0
+        (self.accepted, self.observed), self.tried = FRESH_START, 0
         return 0
 
     def keep(self, draft: Draft) -> int:

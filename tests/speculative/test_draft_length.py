@@ -108,17 +108,15 @@ def test_costs_by_the_clock():
     table = TableCosts(MODEL, drafter)
     costs = MeasuredCosts(table)
     assert costs.draft() == table.draft() == 1.0 and costs.verify(4) == table.verify(4)
-    one, late = Draft([1], read=1), Draft([1], read=9)
+    one, late = Draft([1], read=1), Draft([1], read=3)
     for seconds in (0.012, 0.010, 0.020):
         assert costs.verify(2) == table.verify(2)  # not enough is known yet
         costs.note(Draft([]), 0.0, seconds)
     for seconds, draft_s, draft in ((0.015, 0.001, late), (0.090, 0.009, one), (0.016, 0.002, one)):
         assert costs.verify(2) == table.verify(2)
         costs.note(draft, draft_s, seconds)
-    assert costs.draft() == pytest.approx(
-        0.2
-    )  # the first had to catch up; what is less than the table's counts at once
-    assert costs.guess.count == 2
+    assert costs.guess.count == 2  # the first had to catch up
+    assert costs.draft() == pytest.approx(0.2)  # less than the table's: that counts at once
     assert costs.verify(2) == pytest.approx(1.5)
     excess = (table.verify(4) - 1) * 0.5 / (table.verify(2) - 1)  # as two rows did, compared with the table
     assert costs.verify(4) == pytest.approx(1 + excess)
@@ -161,30 +159,28 @@ def test_no_pass_is_cheaper_than_that_of_one_row(rows):
     assert costs.verify(rows) >= (0.7 if rows == 2 else 1)
 
 
-def test_the_clock_is_read_where_the_text_does_not_depend_on_it(monkeypatch):
-    for temperature in (0.0, 0.5):
-        sampling = Sampling(temperature=temperature, seed=0)
-        generation = SpeculativeGeneration(CYCLE, PromptLookup(), [0, 1, 2, 0, 1], 30, sampling)
-        list(generation)
-        assert (generation.clock is None) == (temperature > 0)
+@pytest.mark.parametrize("temperature", [0.0, 0.5])
+def test_the_clock_is_read_where_the_text_does_not_depend_on_it(temperature):
+    sampling = Sampling(temperature=temperature, seed=0)
+    generation = SpeculativeGeneration(CYCLE, PromptLookup(), [0, 1, 2, 0, 1], 30, sampling)
+    assert (generation.clock is None) == (temperature > 0)
+
+
+def test_a_draft_that_waited_tells_nothing_of_its_cost(monkeypatch):
+    """A round that was interrupted is done again with the draft that was made before."""
     generation = SpeculativeGeneration(CYCLE, CYCLE, [0, 1, 2, 0, 1], 30, Sampling(ignore_eos=True), k=2)
-    steps = iter(generation)
-    next(steps)
-    original, calls = speculative_generation.forward_batch, []
-
-    def interrupted(*arguments):
-        calls.append(len(calls))
-        if len(calls) == 1:
-            raise KeyboardInterrupt
-        return original(*arguments)
-
-    monkeypatch.setattr(speculative_generation, "forward_batch", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    next(iter(generation))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(speculative_generation, "forward_batch", interrupted)
         generation._next_steps()
     generation._next_steps()
-    assert generation.clock.passes == {}  # the draft had waited: that took no time
+    assert generation.clock.passes == {}
     generation._next_steps()
     assert generation.clock.passes[3].count == 1
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt
 
 
 def test_tiles_make_verifying_cheaper(monkeypatch):
