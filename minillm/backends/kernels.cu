@@ -200,12 +200,12 @@ struct Tokens {
     }
 };
 
-// Plain.attention: one block for each new token (x) and query head (y). Each warp takes every 8th
-// stretch of keys, with an online softmax (Milakov and Gimelshein, 1805.02867); in the end the warps' parts are joined.
-// Keys of a stretch don't wait for each other: their memory is read at the same time. A lane holds SOME numbers of a
-// head.
+// Plain.attention: one block for each new token (x) and query head (y). Each warp takes every 8th stretch of keys, with
+// an online softmax (Milakov and Gimelshein, 1805.02867); in the end the warps' parts are joined. Keys of a stretch
+// don't wait for each other: their memory is read at the same time. A lane holds SOME numbers of a head.
 struct Parts { real highest[WARPS], totals[WARPS], mixes[WARPS][LARGEST]; };  // of the sum that is attention, by warp
 
+// What another lane of the warp has looked up.
 __device__ const real* from_lane(const real* address, int lane) {
     return (const real*)__shfl_sync(~0u, (whole)address, lane);
 }
@@ -323,7 +323,9 @@ __device__ void dot_products(const real* q, const int* queries, const Tile& tile
         }
 }
 
-// Row e * 8 + warp of the tile is this warp's e-th. A lane has SOME numbers of what is mixed for each.
+// Row e * 8 + warp of the tile is this warp's e-th. A lane has SOME numbers of what is mixed for each. Loops that are
+// not unrolled, here and above, leave registers for a second block on the same multiprocessor: one computes while the
+// other waits for memory.
 struct Shared { Tile tile; Pack<real, PACK> weights[QUERIES][KEYS / PACK]; };
 template <int SOME>
 __device__ void attend_in_tile(const real* q, real* out, const Tokens& keys, const Tokens& values, int position,
@@ -391,16 +393,15 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_in_tiles(
     whole position = s.cached + token - s.row, cache = (layer * kv_heads + kv_head) * s.slots * head_dim;
     Tokens keys = {s.keys + cache, k + s.row * k_stride + kv_head * head_dim, k_stride, head_dim, s, tables + s.table};
     Tokens values = {s.values + cache, v + s.row * v_stride + kv_head * head_dim, v_stride, head_dim, s, keys.table};
-    whole left = s.row + s.rows - token, rows = left < QUERIES ? left : QUERIES, out_stride = heads * head_dim;
+    whole left = s.row + s.rows - token, rows = left < QUERIES ? left : QUERIES, stride = heads * head_dim;
     if (head % group == 0)
         for (whole p = position; p < position + rows; p++) keys.append(p), values.append(p);
     q += token * q_stride + head * head_dim;
-    out += token * out_stride + head * head_dim;
-    int stride = q_stride;
+    out += token * stride + head * head_dim;
     if (head_dim <= 2 * WARP)
-        attend_in_tile<2>(q, out, keys, values, position, rows, stride, out_stride, window, scale, shared);
+        attend_in_tile<2>(q, out, keys, values, position, rows, q_stride, stride, window, scale, shared);
     else if (head_dim <= 4 * WARP)
-        attend_in_tile<4>(q, out, keys, values, position, rows, stride, out_stride, window, scale, shared);
+        attend_in_tile<4>(q, out, keys, values, position, rows, q_stride, stride, window, scale, shared);
     else
-        attend_in_tile<WIDEST / WARP>(q, out, keys, values, position, rows, stride, out_stride, window, scale, shared);
+        attend_in_tile<WIDEST / WARP>(q, out, keys, values, position, rows, q_stride, stride, window, scale, shared);
 }
