@@ -7,6 +7,7 @@ then by exponentials, so what counts is not to compute what the mask hides.
 """
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from minillm.config import RopeParameters
 from minillm.ragged_batch import RaggedBatch
 
 QUERY_TILE = 64
-TOGETHER = 8  # sequences, at most, whose softmax is one
+MANY_KEYS = 16_384  # so many take a few milliseconds to read
 FEW_ROWS = range(2, 4)  # with more, one matrix product is faster than a matrix-vector product for each row
 SOME_ROWS = range(4, 65)  # with more, the transposed product gains nothing
 
@@ -122,7 +123,7 @@ class Fast(Plain):
         window: int | None,
     ) -> Float[Array, "tokens heads*head_dim"]:
         """Sequences with one new token each share the calls of softmax."""
-        if len(q) != len(spans) or len(q) == 1:
+        if len(q) != len(spans):
             return super().attention(q, k, v, spans, caches, layer, window)
         for row, cache in enumerate(caches):
             cache.write(layer, k[row : row + 1], v[row : row + 1])
@@ -137,53 +138,50 @@ class Fast(Plain):
     ) -> Float[Array, "queries heads*head_dim"]:
         """Tiles of 64 queries, each over no more keys than its last query sees: half the work, and little memory."""
         if len(q) == 1:
-            return _attend_one(q, pieces if window is None else _seen(pieces, start, 1, window))
+            return _attend_in_turn(q, [pieces if window is None else _seen(pieces, start, 1, window)])
         tiles = [slice(first, first + QUERY_TILE) for first in range(0, len(q), QUERY_TILE)]
         mixed = [_attend_tile(q[tile], pieces, start + tile.start, window) for tile in tiles]
         return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
 
-def _attend_one(q: Array, pieces: Pieces) -> Array:
-    """One query, as in decode, sees all the keys: no mask, and matrix-vector products instead of thin matrices."""
-    (_, heads, head_dim), kv_heads = q.shape, len(pieces[0][0])
-    q = (q * q.dtype.type(head_dim**-0.5)).reshape(kv_heads, heads // kv_heads, head_dim)
-    scores = _join([np.matvec(keys[:, None], q) for keys, _ in pieces])  # [kv_heads, group, keys]
-    total = _exponentiate(scores)
-    mixed = _mix(scores, pieces, _weighted)
-    mixed /= total
-    return mixed.reshape(1, heads * head_dim)
-
-
 def _attend_each(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Pieces]) -> Array:
-    """`_attend_one` for one query of each sequence, a few sequences at a time.
+    """One query of each sequence; threads share the sequences if there is more to read than it takes to wake them."""
+    if sum(keys.shape[1] for pieces in seen for keys, _ in pieces) < MANY_KEYS:
+        return _attend_in_turn(q, seen)
+    size = -(-len(q) // thread_count())  # sequences of a thread
+    shares = [slice(first, first + size) for first in range(0, len(q), size)]
+    mixed = np.empty((len(q), q.shape[1] * q.shape[2]), q.dtype)
 
-    Sequences of about the same length go together, so that little is filled up; threads share these groups.
+    def attend_share(number: int) -> None:
+        mixed[shares[number]] = _attend_in_turn(q[shares[number]], seen[shares[number]])
+
+    share(attend_share, len(shares))
+    return mixed
+
+
+def _attend_in_turn(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Pieces]) -> Array:
+    """One query a sequence, as in decode, sees all of its keys: no mask, and matrix-vector products for thin matrices.
+
+    The scores of all sequences lie side by side in one array, so that softmax takes five calls, not five for each.
     """
     (sequences, heads, head_dim), kv_heads = q.shape, len(seen[0][0][0])
     q = (q * q.dtype.type(head_dim**-0.5)).reshape(sequences, kv_heads, heads // kv_heads, head_dim)
-    lengths = np.array([sum(keys.shape[1] for keys, _ in pieces) for pieces in seen])
-    mixed, size = np.empty_like(q), min(TOGETHER, -(-sequences // thread_count()))
-    groups = np.split(lengths.argsort(), range(size, sequences, size))
-
-    def attend_group(number: int) -> None:
-        few = groups[number]
-        mixed[few] = _attend_few(q[few], [seen[n] for n in few], lengths[few])
-
-    share(attend_group, len(groups))
-    return mixed.reshape(sequences, heads * head_dim)
-
-
-def _attend_few(q: Array, seen: Sequence[Pieces], lengths: Int[Array, "few"]) -> Array:
-    """Their scores lie in one array, filled up with -inf; so three calls, not three each, make them weights."""
-    scores = np.full((*q.shape[:-1], lengths.max()), -np.inf, q.dtype)  # [few, kv_heads, group, keys]
-    for row, query, pieces in zip(scores, q, seen, strict=True):
-        end = 0
-        for keys, _ in pieces:
+    lengths = [sum(keys.shape[1] for keys, _ in pieces) for pieces in seen]
+    *starts, total = accumulate(lengths, initial=0)
+    scores = np.empty((kv_heads, heads // kv_heads, total), q.dtype)
+    parts, end = [], 0
+    for row, (query, pieces) in enumerate(zip(q, seen, strict=True)):
+        for keys, values in pieces:
             start, end = end, end + keys.shape[1]
-            np.matvec(keys[:, None], query, out=row[..., start:end])
-    total = _exponentiate(scores)
-    rows = zip(scores, lengths, seen, strict=True)
-    return np.stack([_mix(row[..., :length], pieces, _weighted) for row, length, pieces in rows]) / total
+            np.matvec(keys[:, None], query, out=scores[..., start:end])
+            parts.append((row, scores[..., start:end], values))
+    scores -= np.repeat(np.maximum.reduceat(scores, starts, axis=-1), lengths, axis=-1)
+    np.exp(scores, out=scores)
+    mixed = np.zeros_like(q)
+    for row, weights, values in parts:
+        mixed[row] += np.vecmat(weights, values[:, None])
+    mixed /= np.add.reduceat(scores, starts, axis=-1).transpose(2, 0, 1)[..., None]  # [sequences, kv_heads, group, 1]
+    return mixed.reshape(sequences, heads * head_dim)
 
 
 def _attend_tile(q: Array, pieces: Pieces, start: int, window: int | None) -> Array:
@@ -199,7 +197,7 @@ def _attend_tile(q: Array, pieces: Pieces, start: int, window: int | None) -> Ar
     hidden = ~causal_mask(queries, scores.shape[-1] - all_see, start - first_key - all_see, window)  # [queries, keys]
     np.copyto(scores.reshape(kv_heads, group, queries, -1)[..., all_see:], -np.inf, where=hidden)
     total = _exponentiate(scores)
-    mixed = _mix(scores, pieces, np.matmul)  # [kv_heads, group * queries, head_dim]
+    mixed = _mix(scores, pieces)  # [kv_heads, group * queries, head_dim]
     mixed /= total
     mixed = mixed.reshape(kv_heads, group, queries, head_dim).transpose(2, 0, 1, 3)
     return mixed.reshape(queries, heads * head_dim)
@@ -212,16 +210,10 @@ def _exponentiate(scores: Float[Array, "*batch keys"]) -> Float[Array, "*batch 1
     return np.einsum("...k->...", scores)[..., None]  # three times as fast as `sum` along the last axis
 
 
-def _weighted(weights: Float[Array, "kv_heads group keys"], values: Float[Array, "kv_heads keys head_dim"]) -> Array:
-    return np.vecmat(weights, values[:, None])
-
-
-def _mix(weights: Array, pieces: Pieces, product: Callable[[Array, Array], Array]) -> Array:
+def _mix(weights: Float[Array, "kv_heads rows keys"], pieces: Pieces) -> Float[Array, "kv_heads rows head_dim"]:
     """The sum of weight * value over the keys of all pieces."""
-    if len(pieces) == 1:
-        return product(weights, pieces[0][1])
     ends = np.cumsum([keys.shape[1] for keys, _ in pieces])
-    parts = [product(weights[..., end - v.shape[1] : end], v) for end, (_, v) in zip(ends, pieces, strict=True)]
+    parts = [weights[..., end - v.shape[1] : end] @ v for end, (_, v) in zip(ends, pieces, strict=True)]
     return sum(parts[1:], start=parts[0])
 
 

@@ -1,10 +1,13 @@
 """Every method of the fast backend gives what its readable twin in `plain` gives; only the layout is its own."""
 
+from unittest.mock import patch
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minillm.backends import fast
 from minillm.backends.fast import SOME_ROWS, Fast
 from minillm.backends.layout import COPY_BLOCK
 from minillm.backends.plain import Plain
@@ -99,9 +102,10 @@ def test_what_is_hidden_counts_for_nothing_even_if_its_score_is_infinite():
     lengths=st.lists(st.integers(0, 20), min_size=1, max_size=19),
     window=st.sampled_from([None, 1, 4]),
     pieces=st.booleans(),
+    many_keys=st.sampled_from([0, fast.MANY_KEYS]),
 )
-def test_attention_of_one_query_a_sequence(lengths, window, pieces):
-    """As in decode: every sequence has its own length; those of a paged cache lie in pieces."""
+def test_attention_of_one_query_a_sequence(lengths, window, pieces, many_keys):
+    """As in decode: every sequence has its own length; those of a paged cache lie in pieces; threads may share them."""
 
     class Cache:
         def __init__(self, seed, length):
@@ -119,8 +123,9 @@ def test_attention_of_one_query_a_sequence(lengths, window, pieces):
     n = len(lengths)
     q, k, v = numbers(n, 6, 4), numbers(n, 2, 4, seed=1), numbers(n, 2, 4, seed=2)
     spans = [slice(row, row + 1) for row in range(n)]
-    mixed = [
-        backend.attention(q, k, v, spans, [Cache(*pair) for pair in enumerate(lengths)], 0, window)
-        for backend in (FAST, PLAIN)
-    ]
+    with patch.object(fast, "MANY_KEYS", many_keys), patch.object(fast, "thread_count", lambda: 3):
+        mixed = [
+            backend.attention(q, k, v, spans, [Cache(*pair) for pair in enumerate(lengths)], 0, window)
+            for backend in (FAST, PLAIN)
+        ]
     agree(*mixed)
