@@ -27,7 +27,7 @@ from minillm.ragged_batch import RaggedBatch
 QUERY_TILE = 64
 MANY_KEYS = 16_384  # so many take a few milliseconds to read
 FEW_ROWS = range(2, 4)  # with more, one matrix product is faster than a matrix-vector product for each row
-STRIP_ROWS = range(4, 13)
+STRIP_ROWS = range(4, 13)  # with more, to copy the matrix takes less time than the product
 SOME_ROWS = range(4, 65)  # with more, the transposed product gains nothing
 
 
@@ -71,8 +71,9 @@ class Fast(Plain):
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
         """x @ weight, by the way that is fastest for so many rows and such a layout.
 
-        OpenBLAS copies the whole matrix even to multiply two rows with it; so a few rows are multiplied one by one. A
-        matrix in the file's order lies as `[out, inner]`, row by row, and with that on the left it takes less time.
+        OpenBLAS copies the whole matrix even to multiply two rows with it; so two or three are multiplied one by one,
+        and some more strip by strip, where the processor has kernels for that. A matrix in the file's order lies as
+        `[out, inner]`, row by row, and with that on the left it takes less time.
         """
         if isinstance(weight, Tiles):
             product = weight.multiply(x)

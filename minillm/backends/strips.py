@@ -53,7 +53,7 @@ def _some_inputs_each(x: Float[Array, "rows inner"], weight: Float[Array, "inner
     (rows, inner), out = x.shape, weight.shape[1]
     x = x.reshape(rows, inner // INPUTS, INPUTS).transpose(1, 0, 2)  # [strips, rows, 32]
     weight = weight.reshape(inner // INPUTS, INPUTS, out)  # [strips, 32, out]
-    threads, blocks = _threads(rows, inner, out), -(-rows * INPUTS * out // NOT_COPIED)
+    threads, blocks = _threads(rows, inner, out), -(-out // (NOT_COPIED // (rows * INPUTS)))
     sums = np.empty((threads, rows, out), x.dtype)
 
     def add_up(number: int) -> None:
