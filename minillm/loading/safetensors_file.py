@@ -53,7 +53,7 @@ class MappedTensor:
 def map_file(path: Path, dtype: str, offset: int, shape: tuple[int, ...]) -> Array:
     """A read-only view of a part of a file; the part was inside the file when its header was checked."""
     try:
-        return np.memmap(path, dtype, "r", offset, shape)
+        return np.memmap(str(path), dtype, "r", offset, shape)  # a Path would be resolved anew for every tensor
     except ValueError:
         raise ValueError(f"{path.name}: has become shorter while it was read; expected a file at rest") from None
 
