@@ -25,7 +25,7 @@ from minillm.config import RopeParameters
 from minillm.ragged_batch import RaggedBatch
 
 QUERY_TILE = 64
-MANY_KEYS = 16_384  # so many take a few milliseconds to read
+MANY_BYTES = 12_000_000  # of keys: so many take about a millisecond to read
 FEW_ROWS = range(2, 4)  # with more, one matrix product is faster than a matrix-vector product for each row
 STRIP_ROWS = range(4, 13)  # with more, to copy the matrix takes less time than the product
 SOME_ROWS = range(4, 65)  # with more, the transposed product gains nothing
@@ -151,7 +151,7 @@ class Fast(Plain):
 
 def _attend_each(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Pieces]) -> Array:
     """One query of each sequence; threads share the sequences if there is more to read than it takes to wake them."""
-    if sum(keys.shape[1] for pieces in seen for keys, _ in pieces) < MANY_KEYS:
+    if sum(keys.nbytes for pieces in seen for keys, _ in pieces) < MANY_BYTES:
         return _attend_in_turn(q, seen)
     size = -(-len(q) // thread_count())  # sequences of a thread
     shares = [slice(first, first + size) for first in range(0, len(q), size)]
@@ -167,7 +167,7 @@ def _attend_each(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Pie
 def _attend_in_turn(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Pieces]) -> Array:
     """One query a sequence, as in decode, sees all of its keys: no mask, and matrix-vector products for thin matrices.
 
-    The scores of all sequences lie side by side in one array, so that softmax takes five calls, not five for each.
+    The scores of all sequences lie side by side in one array, so that softmax takes six calls, not six for each.
     """
     (sequences, heads, head_dim), kv_heads = q.shape, len(seen[0][0][0])
     q = (q * q.dtype.type(head_dim**-0.5)).reshape(sequences, kv_heads, heads // kv_heads, head_dim)

@@ -25,8 +25,13 @@ SHARED = 3_000_000  # from so many on, a product is worth sharing among threads
 @cache
 def copies_nothing() -> bool:
     """Whether this processor has those kernels."""
+    return bool({"AVX512_SKX", "X86_V4"} & simd_extensions())  # AVX-512, as older and as newer NumPy calls it
+
+
+def simd_extensions() -> set[str]:
+    """What NumPy uses of this processor."""
     extensions = np.show_config(mode="dicts")["SIMD Extensions"]
-    return bool({"AVX512_SKX", "X86_V4"} & {*extensions.get("baseline", ()), *extensions.get("found", ())})
+    return {*extensions.get("baseline", ()), *extensions.get("found", ())}
 
 
 def fits_in_strips(rows: int, weight: Float[Array, "inner out"]) -> bool:

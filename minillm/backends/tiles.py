@@ -13,12 +13,11 @@ from functools import cache
 import numpy as np
 
 from minillm.arrays import Array, Float, Int
+from minillm.backends.strips import NOT_COPIED, SHARED, copies_nothing, simd_extensions
 from minillm.backends.threads import shared_matmul
 
 WIDTH = 64  # columns of a tile: what the kernel computes at once
-NOT_COPIED = 1_000_000  # up to so many multiplications OpenBLAS copies nothing, and uses one thread
-SHARED = 3_000_000  # from so many on, a product is worth sharing among threads
-FEW_ROWS = 64  # more rows pay for copying the matrix, and OpenBLAS shares them among threads itself
+MOST_ROWS = 64  # more rows pay for copying the matrix, and OpenBLAS shares them among threads itself
 
 
 @cache
@@ -29,9 +28,7 @@ def tiles_pay() -> bool:
     memory's bandwidth. On Intel's Sapphire Rapids (AVX512_SPR) a core has less than half of it, and a decode step takes
     1.6 to 1.9 times as long in tiles as in the ordinary order, in which OpenBLAS shares every product.
     """
-    extensions = np.show_config(mode="dicts")["SIMD Extensions"]
-    found = {*extensions.get("baseline", ()), *extensions.get("found", ())}
-    return bool({"AVX512_SKX", "X86_V4"} & found) and "AVX512_SPR" not in found
+    return copies_nothing() and "AVX512_SPR" not in simd_extensions()
 
 
 class Tiles:
@@ -59,7 +56,7 @@ class Tiles:
         rows, out = len(x), self.shape[1]
         if rows == 1:  # two rows of a matrix product are faster than one matrix-vector product for each tile
             return self.multiply(np.concatenate([x, x]))[:1]
-        if rows > FEW_ROWS:
+        if rows > MOST_ROWS:
             product = np.empty((rows, len(self.tiles), WIDTH), x.dtype)
             np.matmul(x, self.tiles, out=product.transpose(1, 0, 2))  # [rows, inner] @ [tiles, inner, 64]
         else:

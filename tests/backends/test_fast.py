@@ -102,9 +102,10 @@ def test_what_is_hidden_counts_for_nothing_even_if_its_score_is_infinite():
     lengths=st.lists(st.integers(0, 20), min_size=1, max_size=19),
     window=st.sampled_from([None, 1, 4]),
     pieces=st.booleans(),
-    many_keys=st.sampled_from([0, fast.MANY_KEYS]),
+    scales=st.lists(st.sampled_from([1.0, 1e4]), min_size=19, max_size=19),
+    many_bytes=st.sampled_from([0, fast.MANY_BYTES]),
 )
-def test_attention_of_one_query_a_sequence(lengths, window, pieces, many_keys):
+def test_attention_of_one_query_a_sequence(lengths, window, pieces, scales, many_bytes):
     """As in decode: every sequence has its own length; those of a paged cache lie in pieces; threads may share them."""
 
     class Cache:
@@ -122,10 +123,24 @@ def test_attention_of_one_query_a_sequence(lengths, window, pieces, many_keys):
 
     n = len(lengths)
     q, k, v = numbers(n, 6, 4), numbers(n, 2, 4, seed=1), numbers(n, 2, 4, seed=2)
+    q *= np.array(scales[:n])[:, None, None]  # whose exponentials overflow unless its own maximum is taken away
     spans = [slice(row, row + 1) for row in range(n)]
-    with patch.object(fast, "MANY_KEYS", many_keys), patch.object(fast, "thread_count", lambda: 3):
+    with patch.object(fast, "MANY_BYTES", many_bytes), patch.object(fast, "thread_count", lambda: 3):
         mixed = [
             backend.attention(q, k, v, spans, [Cache(*pair) for pair in enumerate(lengths)], 0, window)
             for backend in (FAST, PLAIN)
         ]
     agree(*mixed)
+
+
+@pytest.mark.parametrize("keys, shares", [(fast.MANY_BYTES // 48 - 1, 0), (fast.MANY_BYTES // 48, 3)])
+def test_threads_share_sequences_with_many_keys(keys, shares):
+    """Six sequences, each with so many keys of one number."""
+    cache = np.zeros((1, keys, 1))
+    counts = []
+    with (
+        patch.object(fast, "thread_count", lambda: 3),
+        patch.object(fast, "share", lambda work, count: counts.append(count) or [work(n) for n in range(count)]),
+    ):
+        fast._attend_each(numbers(6, 1, 1), [[(cache, cache)]] * 6)
+    assert counts == ([shares] if shares else [])
