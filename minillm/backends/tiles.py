@@ -1,11 +1,8 @@
-"""Tiles: a weight matrix cut into strips of 64 columns, so that a few rows are multiplied in the time of one.
+"""Tiles: strips of 64 columns that are laid apart at load, so that a few rows are multiplied in the time of one.
 
-OpenBLAS copies a matrix into an order of its own before it multiplies (Goto and van de Geijn, Anatomy of
-High-Performance Matrix Multiplication, 2008, section 4), which for a few rows takes longer than the product. For
-processors with AVX-512 it also has kernels that copy nothing, for products of at most a million multiplications. They
-read a weight once, in order, if the matrix lies in strips as wide as the kernel, and NumPy multiplies a whole stack of
-such strips in one call. Batches and speculative decoding live from this: eight rows take less than twice the time of
-one, where ordinary products take three times as long. Not all processors gain: see `tiles_pay`.
+`strips.py` says why a matrix is cut into strips, and takes them from the matrix as it lies. Here each lies together, as
+wide as the kernel, so a weight is read once and in order: eight rows take less than twice the time of one, where
+ordinary products take three times as long. Not all processors gain, since one row takes longer: see `tiles_pay`.
 """
 
 from functools import cache
