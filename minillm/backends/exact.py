@@ -25,7 +25,7 @@ Demmel and Nguyen, Fast Reproducible Floating-Point Summation, ARITH 2013.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,9 @@ from minillm.arrays import Array, Float, Int
 from minillm.attention import Pieces, causal_mask
 from minillm.backends.exact_functions import exp, rotation
 from minillm.backends.plain import Plain
+from minillm.backends.side_by_side import side_by_side, worth_sharing
 from minillm.config import RopeParameters
+from minillm.ragged_batch import RaggedBatch
 
 MOST_TERMS, TERM_BITS = 2**22, 31  # 22 + 31 = 53
 ROW_BITS, COLUMN_BITS = 27, 26  # 27 + 26 = 53
@@ -91,6 +93,10 @@ class Exact(Plain):
         whole = np.random.default_rng(0).integers(2**21, size=(2, 2048, 48))  # sums up to 2**53
         if not np.array_equal((whole[0].T.astype(float) @ whole[1].astype(float)), whole[0].T @ whole[1]):
             raise OSError("this NumPy's matrix product rounds whole numbers below 2**53; reinstall NumPy")
+
+    def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
+        """Many rows are shared out among threads, which is one more schedule."""
+        return side_by_side(compute, model, batch) if worth_sharing(batch) else compute(model, batch)
 
     def prepare(self, weight: Float[Array, "inner out"]) -> Any:
         """Columns on their grids, once; contiguous along the longer axis, which reads faster: see Fast.prepare."""

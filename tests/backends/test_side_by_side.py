@@ -12,6 +12,7 @@ from random_models import CONTEXT, models, random_model
 
 import minillm
 from minillm.backends import side_by_side, threads
+from minillm.backends.exact import Exact
 from minillm.backends.fast import Fast
 from minillm.backends.side_by_side import Chunk, Written, divide
 from minillm.ragged_batch import ragged_batch
@@ -30,7 +31,7 @@ def shared(monkeypatch, request):
 @st.composite
 def batches(draw):
     """A model, and for each sequence what its cache holds, its new tokens and of how many it wants logits."""
-    model = draw(models(("numpy",)))
+    model = draw(models(("numpy", "exact")))
     tokens = st.lists(st.integers(0, model.config.vocab_size - 1), max_size=30)
     sequences = draw(st.lists(st.tuples(tokens, tokens.filter(bool)), min_size=1, max_size=5))
     wanted = [draw(st.integers(0, len(new))) for _, new in sequences]
@@ -58,8 +59,12 @@ def test_shared_rows_give_the_same_logits(shared, monkeypatch):
     def check(batch):
         found = outcome(*batch)
         with monkeypatch.context() as patch:
-            patch.setattr(Fast, "run", lambda self, compute, model, batch: compute(model, batch))
-            np.testing.assert_allclose(found, outcome(*batch), rtol=1e-9, atol=1e-9)
+            for backend in (Fast, Exact):
+                patch.setattr(backend, "run", lambda self, compute, model, batch: compute(model, batch))
+            alone = outcome(*batch)
+        np.testing.assert_allclose(found, alone, rtol=1e-9, atol=1e-9)
+        if isinstance(batch[0].model.ops, Exact):
+            assert np.array_equal(found, alone)
 
     check()
 
