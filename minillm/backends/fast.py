@@ -173,8 +173,8 @@ def _attend_in_turn(q: Float[Array, "sequences heads head_dim"], seen: Sequence[
     q = (q * q.dtype.type(head_dim**-0.5)).reshape(sequences, kv_heads, heads // kv_heads, head_dim)
     lengths = [sum(keys.shape[1] for keys, _ in pieces) for pieces in seen]
     *starts, total = accumulate(lengths, initial=0)
-    scores = np.empty((kv_heads, heads // kv_heads, total), q.dtype)
-    parts, end = [], 0
+    scores = np.empty((kv_heads, heads // kv_heads, total), q.dtype)  # `total`: the keys of all sequences
+    parts, end = [], 0  # of each piece: whose it is, [kv_heads, group, keys] of the scores, [kv_heads, keys, head_dim]
     for row, (query, pieces) in enumerate(zip(q, seen, strict=True)):
         for keys, values in pieces:
             start, end = end, end + keys.shape[1]
