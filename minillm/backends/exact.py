@@ -34,7 +34,7 @@ from minillm.arrays import Array, Float, Int
 from minillm.attention import Pieces, causal_mask
 from minillm.backends.exact_functions import exp, rotation
 from minillm.backends.plain import Plain
-from minillm.backends.side_by_side import side_by_side, worth_sharing
+from minillm.backends.side_by_side import side_by_side
 from minillm.config import RopeParameters
 from minillm.ragged_batch import RaggedBatch
 
@@ -96,7 +96,7 @@ class Exact(Plain):
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """Many rows are shared out among threads, which is one more schedule."""
-        return side_by_side(compute, model, batch) if worth_sharing(batch) else compute(model, batch)
+        return side_by_side(compute, model, batch)
 
     def prepare(self, weight: Float[Array, "inner out"]) -> Any:
         """Columns on their grids, once; contiguous along the longer axis, which reads faster: see Fast.prepare."""

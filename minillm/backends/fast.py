@@ -17,7 +17,7 @@ from minillm.attention import Pieces, causal_mask
 from minillm.backends.layout import copy_in_blocks
 from minillm.backends.memory import keep_freed_memory
 from minillm.backends.plain import Plain
-from minillm.backends.side_by_side import side_by_side, worth_sharing
+from minillm.backends.side_by_side import side_by_side
 from minillm.backends.strips import copies_nothing, fits_in_strips, multiply_in_strips
 from minillm.backends.threads import share, thread_count
 from minillm.backends.tiles import Tiles, tiles_pay
@@ -42,7 +42,7 @@ class Fast(Plain):
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """Many rows are shared out among threads."""
-        return side_by_side(compute, model, batch) if worth_sharing(batch) else compute(model, batch)
+        return side_by_side(compute, model, batch)
 
     def prepare(self, weight: Float[Array, "inner out"]) -> Any:
         """In tiles where the processor is fast with them, else contiguous along the longer axis.

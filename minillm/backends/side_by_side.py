@@ -37,7 +37,9 @@ def worth_sharing(batch: RaggedBatch) -> bool:
 
 
 def side_by_side(compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
-    """compute(model, batch), with the rows shared out among the threads."""
+    """compute(model, batch), with the rows shared out among the threads, if there are enough of them."""
+    if not worth_sharing(batch):
+        return compute(model, batch)
     shares, written = divide(batch, thread_count())
     logits: list[Array | None] = [None] * len(shares)
 
