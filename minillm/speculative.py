@@ -113,12 +113,15 @@ class Speculation:
         self.draft: Draft | None = None
         self.counts = Counts()
         self._watched: Draft | None = None  # in a round without a draft the first guess that was not worth verifying
+        self._k: int | None = None  # chosen for the round that has yet to be drafted
 
     def propose(self, completion: Completion) -> list[int]:
         """The guesses to verify next; none, if it does not pay or only one token more is wanted."""
         if self.draft is None:
-            k, left = self.length.choose(), completion.max_new_tokens - len(completion.tokens)
-            self._make_draft(completion, min(k, left - 1))  # a round gives up to k + 1 tokens
+            if self._k is None:  # else drafting was interrupted; a second choice would count as a round more
+                self._k = self.length.choose()
+            left = completion.max_new_tokens - len(completion.tokens)
+            self._make_draft(completion, min(self._k, left - 1))  # a round gives up to k + 1 tokens
         assert self.draft is not None
         return self.draft.tokens
 
@@ -147,4 +150,4 @@ class Speculation:
             generator.bit_generator.state = state
             self.drafter.truncate(len(completion.sequence) - 1)
             raise
-        self.draft, self._watched = kept, None if kept.tokens else draft.first(1)
+        self.draft, self._watched, self._k = kept, None if kept.tokens else draft.first(1), None

@@ -31,12 +31,12 @@ def test_every_request_is_as_if_alone(backend):
     assert corners <= reached.keys()
 
 
-@pytest.mark.parametrize("passes", [0, 1, 2])
-def test_an_interrupted_draft_is_drawn_again(passes, monkeypatch):
-    """With the same random numbers; and what it left in the draft's cache is gone."""
+@pytest.mark.parametrize(("k", "passes"), [(3, 0), (3, 1), (3, 2), ("auto", 0)])
+def test_an_interrupted_draft_is_drawn_again(k, passes, monkeypatch):
+    """With the same random numbers and as many guesses; and what it left in the draft's cache is gone."""
     sampling, left = Sampling(1.0, seed=2, ignore_eos=True), [passes]
-    alone = minillm.speculative_generate(MODEL, MODEL, [1, 2, 3], 8, sampling, 3)
-    engine = Engine(MODEL, drafter=MODEL, k=3)
+    alone = minillm.speculative_generate(MODEL, MODEL, [1, 2, 3], 8, sampling, k)
+    engine = Engine(MODEL, drafter=MODEL, k=k)
     request = engine.submit([1, 2, 3], 8, sampling)
     engine.step()
 

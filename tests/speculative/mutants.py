@@ -88,7 +88,7 @@ MUTANTS = {
         "completion.sampling, completion.sequence[: len(completion.sequence) - place])\n        token =",
     ),
     "a finished answer goes on": (speculative, "if token != guess or completion.finish_reason:", "if token != guess:"),
-    "one guess too many at the end": (speculative, "min(k, left - 1)", "min(k, left)"),
+    "one guess too many at the end": (speculative, "min(self._k, left - 1)", "min(self._k, left)"),
 }
 
 
