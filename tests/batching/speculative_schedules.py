@@ -61,7 +61,7 @@ def step_interrupted(engine, module, corner):
             return []
 
 
-# The same examples in every run, so that the corners they reach are known.
+# The same examples in every run of the same code, so that the corners they reach are known.
 @settings(max_examples=100, derandomize=True, deadline=None, phases=[Phase.generate], report_multiple_bugs=False)
 @given(data=st.data())
 def every_request_is_as_if_alone(data):
