@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, update_wrapper
 from types import CodeType
 from typing import Any, NoReturn
 
@@ -179,14 +179,13 @@ class MeteredEnvironment(ImmutableSandboxedEnvironment):
         return super().call_binop(context, operator, left, right)
 
     def _metered(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(function)  # keeps jinja2's marks on it
-        def run(*args: Any, **kwargs: Any) -> Any:
-            self.meter.spend(1 + sum(size(value) for value in args))
-            result = function(*args, **kwargs)
-            self.meter.spend(size(result))
-            return result
+        return update_wrapper(partial(self._spend_for, function), function)  # keeps jinja2's marks on it
 
-        return run
+    def _spend_for(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.meter.spend(1 + sum(size(value) for value in args))
+        result = function(*args, **kwargs)
+        self.meter.spend(size(result))
+        return result
 
     def _string(self, value: Any) -> str:
         return str(self.meter.weigh(value))
