@@ -11,9 +11,9 @@ from minillm.benchmark.engine_process import EngineProcess
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def stand_in():
-    """Start stand-ins; whatever still runs at the end of the test is ended."""
+    """Start stand-ins; whatever still runs at the end of the module is ended."""
     running = []
 
     def start(behaviour, name="stand-in", timeout=20.0, threads=1):

@@ -21,7 +21,7 @@ def silent(step, done, total):
     """Reports nothing."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def measured(folder, stand_in):
     """Our engine beside a stand-in that runs 1000 tokens a second, and decodes 10 steps a second."""
     launch = launch_minillm(folder, "numpy", "float32")

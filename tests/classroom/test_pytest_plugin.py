@@ -15,8 +15,9 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def run_pytest(tmp_path, monkeypatch):
-    """Run it in this folder; the plugin is named, since a checkout need not be installed."""
+    """Run it in this folder; the plugin is named, since a checkout need not be installed. Others take long to load."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run(folder, *arguments):
         command = [sys.executable, "-m", "pytest", "-p", "pytest_minillm", "-p", "no:cacheprovider", *arguments]
@@ -33,7 +34,8 @@ def folder(tmp_path):
     return folder
 
 
-def test_a_concept_is_picked_by_its_name(run_pytest, folder):
+def test_a_concept_is_picked_by_its_name(run_pytest, folder, monkeypatch):
+    monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     code, out = run_pytest(folder, "-k", "kv_cache", "--collect-only", "-q")
     assert code == 0
     for name in ("11_kv_cache_append.py::kv_cache_append", "13_kv_cache_memory.py::", "06_attention.py::attention"):
