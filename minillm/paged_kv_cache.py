@@ -225,8 +225,13 @@ class PagedKVCache:
         number, shared = self.length // self.pool.block_size, self._next_is_shared()
         if shared:
             block = self.table[number]
-            [self.table[number]] = self.pool.allocate(1, self.table[number - 1] if number else None)
-            self.pool.copy_block(block, self.table[number])
+            [new] = self.pool.allocate(1, self.table[number - 1] if number else None)
+            try:
+                self.pool.copy_block(block, new)
+            except BaseException:  # Ctrl-C, say: the block is still shared
+                self.pool.free([new])
+                raise
+            self.table[number] = new
             self.pool.free([block])
         elif number < len(self.table) and self.table[number] in self.pool.prefixes:
             self.pool.forget(self.table[number])

@@ -24,6 +24,7 @@ from minillm.arrays import Array, Float
 from minillm.completion import Completion, Step
 from minillm.draft_length import DraftLength
 from minillm.drafters import Draft, Drafter
+from minillm.interrupts import hold_interrupts
 from minillm.sampling import draw, probabilities
 
 ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin
@@ -119,7 +120,8 @@ class Speculation:
         """The guesses to verify next; none, if it does not pay or only one token more is wanted."""
         if self.draft is None:
             if self._k is None:  # else drafting was interrupted; a second choice would count as a round more
-                self._k = self.length.choose()
+                with hold_interrupts():
+                    self._k = self.length.choose()
             left = completion.max_new_tokens - len(completion.tokens)
             self._make_draft(completion, min(self._k, left - 1))  # a round gives up to k + 1 tokens
         assert self.draft is not None
@@ -146,8 +148,10 @@ class Speculation:
         try:
             draft = self.drafter.propose(completion.sequence, k, completion.sampling, generator) if k else Draft([])
             kept = draft.first(self.length.keep(draft))
+            with hold_interrupts():
+                self.draft, self._watched, self._k = kept, None if kept.tokens else draft.first(1), None
         except BaseException:
-            generator.bit_generator.state = state
-            self.drafter.truncate(len(completion.sequence) - 1)
+            if self.draft is None:
+                generator.bit_generator.state = state
+                self.drafter.truncate(len(completion.sequence) - 1)
             raise
-        self.draft, self._watched, self._k = kept, None if kept.tokens else draft.first(1), None

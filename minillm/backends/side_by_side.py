@@ -23,6 +23,7 @@ from threadpoolctl import ThreadpoolController
 from minillm.arrays import Array, Float, Int
 from minillm.attention import Pieces
 from minillm.backends.threads import share, thread_count
+from minillm.interrupts import hold_interrupts
 from minillm.kv_cache import Blocks, LayerCache
 from minillm.ragged_batch import RaggedBatch
 
@@ -50,7 +51,8 @@ def side_by_side(compute: Callable[..., Array], model: Any, batch: RaggedBatch) 
             written.give_up(problem)
             raise
 
-    with _one_at_a_time, _blas().limit(limits=1):
+    # Ctrl-C would be raised in this thread only, and the others would wait for what it has yet to write.
+    with hold_interrupts(written.give_up), _one_at_a_time, _blas().limit(limits=1):
         share(run, len(shares))
     return _in_order(batch, [rows for rows, _ in shares], logits)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minillm.arrays import Array
+from minillm.arrays import Array, Float
 from minillm.batching.request import PagedRequest, Request
 from minillm.batching.scheduler import Plan, Scheduler
 from minillm.batching.statistics import Statistics
@@ -25,6 +25,7 @@ from minillm.checks import check_model, check_whole, shown
 from minillm.completion import Completion, Step
 from minillm.draft_length import LONGEST_DRAFT, TableCosts, check_k, draft_length
 from minillm.drafters import PromptLookup, check_drafter, drafter_for
+from minillm.interrupts import hold_interrupts
 from minillm.model import Model
 from minillm.paged_kv_cache import BlockPool, PagedKVCache
 from minillm.sampling import Sampling
@@ -113,6 +114,7 @@ class Engine:
         """
         return self.submit_samples(prompt_ids, 1, max_new_tokens, sampling)[0]
 
+    @hold_interrupts()
     def submit_samples(
         self, prompt_ids: Tokens, n: int, max_new_tokens: int = 32, sampling: Sampling | None = None
     ) -> list[Request]:
@@ -131,6 +133,7 @@ class Engine:
             self.scheduler.add(request)
         return list(requests)
 
+    @hold_interrupts()
     def cancel(self, request: Request) -> None:
         """End a request now, whatever it is doing. Nothing more is heard of it; one that is finished stays as it is.
 
@@ -150,7 +153,7 @@ class Engine:
     def step(self) -> list[Event]:
         """One forward pass, if there is anything to run; returns a new token for each request that got one.
 
-        If the forward pass is interrupted (by Ctrl-C, say), nothing is lost: the next step makes it again.
+        If it is interrupted (by Ctrl-C, say), nothing is lost: the next step goes on, and makes the pass again.
         """
         if self.has_work:
             self._advance()
@@ -178,18 +181,27 @@ class Engine:
         # Logits after its last token, and after each guess behind it; none for a part of a prompt.
         rows = [max(0, len(tokens) - request.remaining + 1) for request, tokens in plan]
         batch = [(tokens, request.cache) for request, tokens in plan]
-        logits = self._forward(batch, rows)
-        self._count(plan)
-        ends = np.cumsum(rows)
-        for (request, _), count, end in zip(plan, rows, ends, strict=True):
-            if count:
-                self._add_tokens(request, logits[end - count : end])
-            else:
-                request.cache.publish(request.sequence)
+        self._settle(plan, rows, self._forward(batch, rows))
 
     def _forward(self, batch: list[tuple[list[int], PagedKVCache]], logit_rows: list[int]) -> Array:
         """The forward pass of a step; everything else is the cost of scheduling, sampling and text."""
         return self.model.ops.to_host(forward_batch(self.model, batch, logit_rows))
+
+    @hold_interrupts()
+    def _settle(self, plan: Plan, rows: list[int], logits: Float[Array, "wanted vocab"]) -> None:
+        """Give each request its logits. Those of one may be no numbers, which is its own affair: the others go on."""
+        self._count(plan)
+        problems = list[ValueError]()
+        for (request, _), count, end in zip(plan, rows, np.cumsum(rows), strict=True):
+            try:
+                if count:
+                    self._add_tokens(request, logits[end - count : end])
+                else:
+                    request.cache.publish(request.sequence)
+            except ValueError as problem:
+                problems.append(problem)
+        if problems:
+            raise problems[0]
 
     def _add_tokens(self, request: PagedRequest, logits: Array) -> None:
         """The request's new tokens, one or, in a round of speculation, perhaps more."""

@@ -9,6 +9,7 @@ from engine_adapter import EngineAdapter, PagedAdapter
 from hypothesis import given
 from hypothesis import strategies as st
 from random_models import CONTEXT, models, random_model
+from unchecked import run_unchecked
 
 import minillm
 from minillm.backends import side_by_side, threads
@@ -127,6 +128,12 @@ def test_one_thread_that_fails_stops_all(shared, in_main):
         side_by_side.side_by_side(failing, model, batch)
     tokens = list(range(20))
     assert minillm.forward(model, tokens).shape == (20, 20)
+
+
+@pytest.mark.parametrize("count", ["2", "3"])
+def test_ctrl_c_leaves_no_thread_waiting(count, monkeypatch):
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", count)
+    assert run_unchecked("backends/interrupted_threads.py") > 50
 
 
 def test_keys_are_read_when_all_have_written_theirs():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from test_checks import BAD_TOKENS, CONFIG, MODEL
 from test_generation import TEXT_MODEL
+from unchecked import run_unchecked
 
 import minillm
 from minillm import Engine, Sampling
@@ -380,3 +381,8 @@ def test_the_fill_of_blocks_is_counted():
     engine.submit([1, 2, 3, 4, 5], 4, ON)
     engine.run()  # 5, 6, 7 and 8 tokens in two blocks
     assert (engine.statistics.held_blocks, engine.statistics.filled_slots) == (8, 26)
+
+
+def test_an_interrupted_step_loses_nothing():
+    places = run_unchecked("batching/interrupted_engine.py")
+    assert min(places["forward pass"], places["elsewhere"]) > 50

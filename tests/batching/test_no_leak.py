@@ -8,7 +8,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("preemption, requests", [("recompute", 10_000), ("swap", 2_000)])
 def test_ten_thousand_requests_leave_no_leak(preemption, requests):
-    found = run_unchecked("ten_thousand.py", preemption, str(requests))
+    found = run_unchecked("batching/ten_thousand.py", preemption, str(requests))
     assert (found["held"], found["available"], found["reference_counts"], found["events"]) == (0, 12, 0, 0)
     assert (found["left"], found["wrong"]) == ([], [])
     assert found["known"] <= 12

@@ -6,7 +6,7 @@ from unchecked import run_unchecked
 
 @pytest.mark.parametrize("preemption", ["recompute", "swap"])
 def test_every_interleaving(preemption):
-    reached = run_unchecked("small_scope.py", preemption)
+    reached = run_unchecked("batching/small_scope.py", preemption)
     assert reached["schedules"] > 10_000 and reached["states"] > 1_000
     for corner in ("preempted", "prefix hit", "evicted", "waiting", "ended"):  # or else the scope proves little
         assert reached[corner] > 20, reached

@@ -18,7 +18,7 @@ ON = Sampling(ignore_eos=True)
 
 @pytest.mark.parametrize("backend", ["exact", "cupy"])
 def test_every_request_is_as_if_alone(backend):
-    reached = run_unchecked("speculative_schedules.py", backend)
+    reached = run_unchecked("batching/speculative_schedules.py", backend)
     corners = {
         "preemptions",
         "prefix_tokens",

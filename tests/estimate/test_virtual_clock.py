@@ -145,6 +145,6 @@ def test_a_request_that_fits_no_pool_is_refused():
 
 def test_thousands_of_requests_of_a_hundred_tokens():
     """In a process of its own, where nobody checks shapes."""
-    result = run_unchecked("../estimate/ten_thousand_virtual.py", "2000")
+    result = run_unchecked("estimate/ten_thousand_virtual.py", "2000")
     assert result["tokens"] == 200_000
     assert result["seconds"] < 12  # a fifth of ten thousand, and of a minute

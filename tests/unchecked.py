@@ -6,14 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parent
 
 
 def run_unchecked(program, *arguments):
     """What the program printed, as JSON. If it fails, so does the test, with the program's traceback."""
-    paths = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    paths = os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
-        [sys.executable, HERE / program, *arguments], capture_output=True, text=True, cwd=HERE.parent.parent,
+        [sys.executable, TESTS / program, *arguments], capture_output=True, text=True, cwd=TESTS.parent,
         env={**os.environ, "PYTHONPATH": paths},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
