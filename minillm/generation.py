@@ -86,7 +86,7 @@ def encode_prompt(model: Model, prompt: Prompt) -> list[int]:
 
 
 class Generation:
-    """One request. Iterating runs it, a token at a time; `output` is there afterwards."""
+    """One request. Iterating, once, runs it, a token at a time; `output` is there afterwards."""
 
     def __init__(
         self,
@@ -121,8 +121,14 @@ class Generation:
         self.output: Output | None = None
 
     def __iter__(self) -> Iterator[Step]:
-        """Prefill, then decode; yields every new token as soon as it is chosen."""
+        """Prefill, then decode; yields every new token as soon as it is chosen.
+
+        Raises:
+            ValueError: it was iterated before.
+        """
         answer, started = self.completion, perf_counter()
+        if answer.tokens:
+            raise ValueError("this generation has begun already, and runs once; make a new one")
         logits = self._first_logits()
         prefilled = perf_counter()
         step = answer.add(logits)
@@ -151,6 +157,7 @@ class Generation:
     def _first_logits(self) -> Array:
         if self.cache is None:
             return self._naive_logits()
+        self.cache.truncate(min(self.cache.length, len(self.prompt) - 1))  # all, if it was interrupted here
         missing = self.prompt[self.cache.length :]
         return self.model.ops.to_host(prefill(self.model, missing, self.cache, PREFILL_CHUNK))
 

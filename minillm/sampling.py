@@ -64,7 +64,7 @@ class Sampling:
         )
         for name in ("top_k", "seed", "logprobs"):
             if getattr(self, name) is not None:
-                check_whole(name, getattr(self, name), 0)
+                object.__setattr__(self, name, check_whole(name, getattr(self, name), 0))  # NumPy's own overflow
         check_flag("ignore_eos", self.ignore_eos)
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         if not isinstance(stop, list | tuple) or not all(isinstance(text, str) and text for text in stop):

@@ -228,3 +228,22 @@ def test_the_public_names():
                  "naive_decode", "Sampling", "attention_weights", "reference", "Engine", "PagedKVCache", "BlockPool",
                  "StaticBatching"):  # fmt: skip
         assert name in minillm.__all__ and hasattr(minillm, name)
+
+
+def test_a_generation_that_has_begun_is_not_run_again():
+    generation = Generation(MODEL, [1, 2, 3], 4)
+    next(iter(generation))
+    with pytest.raises(ValueError, match="has begun already"):
+        next(iter(generation))
+
+
+def test_a_generation_whose_prefill_was_interrupted_is_run_again(monkeypatch):
+    generation = Generation(MODEL, [1, 2, 3], 4, Sampling(ignore_eos=True))
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(generation.completion, "add", interrupted)
+        list(generation)
+    assert [step.token for step in generation] == minillm.naive_decode(MODEL, [1, 2, 3], 4)
+
+
+def interrupted(*arguments):
+    raise KeyboardInterrupt

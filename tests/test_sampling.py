@@ -2,6 +2,7 @@
 
 import math
 
+import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given
@@ -212,3 +213,9 @@ def test_values_that_mean_nothing_are_refused_by_name(settings):
     with pytest.raises(ValueError, match=f"^{next(iter(settings))} is .*expected") as caught:
         Sampling(**settings)
     assert "\n" not in str(caught.value)
+
+
+def test_small_integers_of_numpy_do_not_overflow(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # they are taken, though not as annotated
+    sampling = Sampling(top_k=np.uint8(200), seed=np.uint8(255), logprobs=np.uint8(3))
+    assert [type(value) for value in (sampling.top_k, sampling.seed, sampling.logprobs)] == [int] * 3

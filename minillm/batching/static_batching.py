@@ -5,6 +5,7 @@ batch are idle: in general 1 - sum(lengths) / (n * longest) (Yu et al., Orca, OS
 """
 
 from collections import deque
+from itertools import islice
 
 from minillm.batching.request import Request
 from minillm.checks import check_model, check_whole
@@ -49,13 +50,16 @@ class StaticBatching:
         return request
 
     def run(self) -> None:
-        """Run batch after batch until all requests are answered."""
+        """Run batch after batch until all requests are answered. Interrupted, it can be called again."""
         while self.waiting:
-            self._run_batch([self.waiting.popleft() for _ in range(min(self.batch_size, len(self.waiting)))])
+            batch = list(islice(self.waiting, self.batch_size))
+            self._run_batch(batch)
+            for _ in batch:
+                self.waiting.popleft()
 
     def _run_batch(self, requests: list[Request]) -> None:
         caches = {request: KVCache(self.model, request.completion.most_cached) for request in requests}
-        unfinished = requests
+        unfinished = [request for request in requests if not request.completion.finish_reason]
         while unfinished:
             batch = [(request.completion.sequence[caches[request].length :], caches[request]) for request in unfinished]
             logits = self.model.ops.to_host(forward_batch(self.model, batch))

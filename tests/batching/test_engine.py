@@ -383,6 +383,23 @@ def test_the_fill_of_blocks_is_counted():
     assert (engine.statistics.held_blocks, engine.statistics.filled_slots) == (8, 26)
 
 
+def test_logits_that_are_no_numbers_stop_nobody_else():
+    """Whoever arrived later goes on, and each step tells of the one that cannot."""
+    damaged = MODEL.embedding.copy()
+    damaged[7] = np.inf
+    engine = Engine(dataclasses.replace(MODEL, embedding=damaged))
+    _, bad, last = [engine.submit(prompt, 4, Sampling(ignore_eos=True)) for prompt in ([1, 2], [7], [3])]
+    heard = []
+    for _ in range(4):
+        with pytest.raises(ValueError, match="not all finite numbers"):
+            engine.step()
+    with pytest.raises(ValueError, match="not all finite numbers"):
+        for event in engine.events():
+            heard.append(event)
+    assert (bad.tokens, len(last.tokens), last.finish_reason) == ([], 4, "length")
+    assert [event.step.token for event in heard if event.request is last] == last.tokens
+
+
 def test_an_interrupted_step_loses_nothing():
     places = run_unchecked("batching/interrupted_engine.py")
     assert min(places["forward pass"], places["elsewhere"]) > 50

@@ -9,7 +9,9 @@ from random_models import models
 from test_checks import CONFIG, MODEL
 from test_engine_schedules import alone, assert_same, submissions
 
+import minillm
 from minillm import Sampling, StaticBatching
+from minillm.transformer import forward_batch
 
 ON = Sampling(ignore_eos=True)
 
@@ -50,3 +52,23 @@ def test_every_request_is_as_if_alone(data, batch_size):
 def test_a_batch_has_at_least_one_place(batch_size):
     with pytest.raises(ValueError, match="batch_size"):
         StaticBatching(MODEL, batch_size)
+
+
+def test_an_interrupted_batch_is_run_again(monkeypatch):
+    """One of them has its answer already, the other goes on."""
+    static, passes = StaticBatching(MODEL, 2), []
+    short, long = static.submit([1, 2], 2), static.submit([3], 5, Sampling(ignore_eos=True))
+
+    def interrupted(*arguments):
+        passes.append(1)
+        if len(passes) == 4:
+            raise KeyboardInterrupt
+        return forward_batch(*arguments)
+
+    monkeypatch.setattr("minillm.batching.static_batching.forward_batch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        static.run()
+    static.run()
+    for request, prompt, count in ((short, [1, 2], 2), (long, [3], 5)):
+        assert request.tokens == minillm.naive_decode(MODEL, prompt, count)
+        assert request.finish_reason == "length"
