@@ -105,6 +105,8 @@ def test_a_function_that_answers_once_and_never_again_fails_in_time(told):
         (True, 1, "result is of type bool"),
         ("ab", "a", "result is 'ab', expected 'a'"),
         (0.1 + 2e-8, 0.1, "result is 0.1, expected"),
+        (10**400, 0.5, "result is 1000"),
+        ([1.0, -(10**400)], [1.0, 2.0], "result[1] is -1000"),
     ],
 )
 def test_differences_in_words(result, expected, text):
