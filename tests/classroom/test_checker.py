@@ -75,6 +75,19 @@ def test_changed_inputs_are_told(told):
     assert "scores was changed" in verdict.message
 
 
+FORGED = """
+import sys
+sys.modules["__main__"].Exercise.run = lambda self, inputs: {"result": softmax(**inputs), "inputs": 5}
+"""
+
+
+def test_inputs_that_came_back_as_something_else_are_a_failed_check(worker):
+    softmax = find_exercise("softmax")
+    right = "\n    e = np.exp(scores - scores.max(-1, keepdims=True)); return e / e.sum(-1, keepdims=True)\n"
+    verdict = check(softmax, softmax.sections["learner"] + right + FORGED, worker)
+    assert (verdict.passed, verdict.stage) == (False, "unreadable")
+
+
 def test_a_property_finds_what_the_cases_do_not(told):
     """Right on every case, by heart."""
     verdict = told(

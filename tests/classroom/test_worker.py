@@ -201,6 +201,44 @@ return x"""
     assert outcome(worker, forge).kind == "unreadable"
 
 
+ANSWER = """
+import json
+frame = sys._getframe()
+while frame.f_code.co_name != 'serve': frame = frame.f_back
+number, array = frame.f_locals['request']['number'], {{"array": "uint8", "shape": [2]}}
+header = json.dumps({{"dict": {answer}}}).encode()
+body = len(header).to_bytes(8, "little") + header + {arrays}
+os.write(frame.f_locals['answers'], len(body).to_bytes(8, "little") + body)
+import time
+time.sleep(60)"""  # so that no second answer comes behind it
+
+
+@pytest.mark.parametrize(
+    ("answer", "arrays"),
+    [
+        ('[["number", array]]', "b'ab'"),
+        ('[["number", number], ["result", 1], ["inputs", 5]]', "b''"),
+        ('[["number", number], ["result", 1], ["inputs", array]]', "b'ab'"),
+        ('[["number", number], ["result", 1]]', "b''"),
+        ('[["forbidden", 5]]', "b''"),
+    ],
+)
+def test_an_answer_of_other_types_is_a_failure(answer, arrays):
+    with Worker(FAST) as worker:
+        found = outcome(worker, ANSWER.format(answer=answer, arrays=arrays))
+    assert isinstance(found, Failed), found
+    assert "\n" not in found.message
+
+
+@pytest.mark.parametrize("answer", ["{'found': 5}", "{'loaded': np.zeros(2)}", "{'error': np.zeros(9), 'message': 5}"])
+def test_a_forged_answer_to_load_is_a_failure(answer):
+    with Worker(FAST) as worker:
+        outcome(worker, f"sys.modules['__main__'].Exercise.load = lambda *a, **k: {answer}")
+        found = worker.load("def f(x): pass", "f")
+    assert isinstance(found, Failed), found
+    assert "\n" not in found.message + found.error
+
+
 def test_what_it_prints_is_kept_apart(worker):
     assert outcome(worker, "print('15 passed')\nreturn x").value.tolist() == X.tolist()
     assert worker.output == "15 passed\n"
