@@ -189,5 +189,12 @@ def _compare_values(result: Any, expected: Any, name: str) -> Difference | None:
         fits = False
     if not fits:
         return Difference("type", f"{name} is {kind_of(result)}; expected {kind_of(expected)}")
-    right = np.isclose(result, expected, RELATIVE, ABSOLUTE) if isinstance(expected, float) else result == expected
+    right = _close_floats(result, expected) if isinstance(expected, float) else result == expected
     return None if right else Difference("value", f"{name} is {_pair(result, expected)}")
+
+
+def _close_floats(result: int | float, expected: float) -> bool:
+    try:
+        return bool(np.isclose(float(result), expected, RELATIVE, ABSOLUTE))
+    except OverflowError:  # a whole number that is larger than any float
+        return False

@@ -122,9 +122,10 @@ class Worker:
         answer = self._ask("load", {"source": source, "name": name, "harness": harness}, self.limits.load_s)
         if isinstance(answer, Failed):
             return answer
-        if answer.get("loaded") == name:
+        if _text(answer, "loaded") == name:
             return Returned(None)
-        found = ", ".join(str(key) for key in answer.get("found", []) if isinstance(key, str))
+        names = answer.get("found")
+        found = ", ".join(key for key in names if isinstance(key, str)) if isinstance(names, list) else ""
         return Failed("missing", f"there is no function {name}" + (f"; it defines {found[:200]}" if found else ""))
 
     def call(self, inputs: dict[str, Any]) -> Outcome:
@@ -134,9 +135,9 @@ class Worker:
         answer = self._ask("call", inputs, self.limits.call_s)
         if isinstance(answer, Failed):
             return answer
-        if "result" not in answer:
+        if "result" not in answer or not isinstance(answer.get("inputs"), dict):
             return self._give_up("unreadable", "it answered without a result")
-        return Returned(answer["result"], answer.get("inputs"))
+        return Returned(answer["result"], answer["inputs"])
 
     def close(self) -> None:
         """Kill the process and all that it started."""
@@ -184,7 +185,8 @@ class Worker:
             return self._give_up("unreadable", "it answered with something that is no result")
         if isinstance(answer, dict) and "forbidden" in answer:
             return self._give_up("forbidden", _forbidden_text(answer))
-        if not isinstance(answer, dict) or answer.get("number") != self._number:
+        number = answer.get("number") if isinstance(answer, dict) else None
+        if type(number) is not int or number != self._number:  # an array compares to another array
             return self._give_up("unreadable", "it answered something that was not asked")
         if "error" in answer:
             return _raised(answer)
@@ -258,12 +260,17 @@ def _is_whole(received: bytearray) -> bool:
     return len(received) >= wire.LENGTH_BYTES and len(received) - wire.LENGTH_BYTES >= _length(received)
 
 
+def _text(answer: dict[str, Any], key: str) -> str:
+    value = answer.get(key)
+    return value if isinstance(value, str) else ""
+
+
 def _raised(answer: dict[str, Any]) -> Failed:
-    error, message, line = (answer.get(key) for key in ("error", "message", "line"))
-    return Failed("raised", str(message)[:1000], str(error)[:100], line if type(line) is int else None)
+    error, line = _text(answer, "error")[:100] or "an exception", answer.get("line")
+    return Failed("raised", _text(answer, "message")[:1000], error, line if type(line) is int else None)
 
 
 def _forbidden_text(answer: dict[str, Any]) -> str:
-    of = answer.get("of")
-    shown = f" ({str(of[0])[:200]})" if isinstance(of, list) and of else ""
-    return f"it tried something that an exercise does not need: {str(answer['forbidden'])[:60]}{shown}"
+    told = answer["forbidden"]  # text of a fixed length, as an array of bytes
+    text = told.tobytes().decode("utf-8", "replace")[:300] if isinstance(told, np.ndarray) else ""
+    return f"it tried something that an exercise does not need: {' '.join(text.split())}"

@@ -11,29 +11,35 @@ holds until the process ends.
 
 import _imp
 import contextlib
+import gc
 import importlib
 import os
 import resource
 import signal
 import sys
+from collections.abc import Callable
 from typing import Any
 
 FORBIDDEN_EXIT = 77
+TOLD_BYTES = 300  # of what was forbidden
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC  # flags of `open`
 FILE_NAME = "<exercise>"  # how tracebacks call the learner's source; Python looks for it to show a syntax error
 FORBIDDEN_MODULE = "_posixsubprocess"  # with it, processes start without an event
 NOT_HERE = (  # NumPy does without; with them, memory, files and other interpreters are reached without an event
     "ctypes", "_ctypes", "_ctypes_test", "_testcapi", "_testinternalcapi", "_tkinter", "readline", "_gdbm", "_dbm",
     "_posixshmem", "_multiprocessing", "_xxsubinterpreters", "_interpreters",
 )  # fmt: skip
-WITHOUT_AN_EVENT = (  # functions that reach other processes, or write files
+WITHOUT_AN_EVENT = (  # functions that reach other processes, write files, or (the last two) run code amid the hook
     "pidfd_open", "pidfd_send_signal", "setpriority", "sched_setaffinity", "sched_setscheduler", "sched_setparam",
-    "mkfifo", "mknod", "setns", "unshare", "chroot",
+    "mkfifo", "mknod", "setns", "unshare", "chroot", "activate_stack_trampoline", "signal", "enable",
 )  # fmt: skip
+SETS_OF_FUNCTIONS = ("supports_dir_fd", "supports_fd", "supports_follow_symlinks", "supports_effective_ids")  # of `os`
 FORBIDDEN_EVENTS = (
     "ctypes.", "gc.", "subprocess.", "os.fork", "os.exec", "os.posix_spawn", "os.spawn", "os.system", "os.startfile",
     "os.kill", "signal.pthread_kill", "socket.", "os.listdrive", "os.scandir", "os.link", "os.symlink", "os.rename",
     "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.ch", "os.utime", "os.setxattr", "shutil.", "pty.",
-    "resource.", "sqlite3.", "cpython.run_", "cpython.PyInterpreterState_New", "webbrowser.",
+    "resource.", "fcntl.", "syslog.", "sys._current", "sys.remote_exec", "sqlite3.", "cpython.run_",
+    "cpython.PyInterpreterState_New", "webbrowser.",
 )  # fmt: skip
 
 
@@ -71,51 +77,56 @@ def take_away() -> None:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
     del _imp.create_builtin
-    for module in (os, sys.modules["posix"], signal, sys.modules["_signal"]):
+    gc.disable()  # what it calls would run in the middle of the hook; `serve` collects, between two requests
+    for module in (os, sys.modules["posix"], signal, sys.modules["_signal"], gc, sys):
         for name in WITHOUT_AN_EVENT:
             if hasattr(module, name):
                 delattr(module, name)
+    for name in SETS_OF_FUNCTIONS:  # they hold what was just deleted
+        getattr(os, name).clear()
 
 
-def lock(numpy_folder: str, standard_library: tuple[str, ...], answers: int) -> None:
-    """Forbid, from now until the process ends, whatever has nothing to do with arrays."""
-    from wire import pack  # type: ignore[import-not-found]
+def make_hook(numpy_folder: str, standard_library: tuple[str, ...], answers: int, begin: bytes) -> Callable[..., None]:
+    """The audit hook, which decides what is forbidden, says so, and ends the process.
 
-    # Everything that the hook uses is held here, where the learner's code cannot reach it.
-    exact, text, whole, write, leave, any_write = type, str, int, os.write, os._exit, os.O_WRONLY | os.O_RDWR
-    source_name = FILE_NAME
-    events, starts, inside, after_dots = FORBIDDEN_EVENTS, str.startswith, str.__contains__, str.rpartition
-    module, not_here = FORBIDDEN_MODULE, NOT_HERE
+    Whoever gets hold of its frame (the traceback of a RecursionError has it) can read and change whatever the frame
+    leads to: globals, closures, and the insides of any Python function. So there are none. Everything the hook needs
+    is in one default argument, a tuple of text, numbers and functions written in C, and it calls nothing else: that
+    is why it is in one piece, and long.
+    """
+    tools = (type, str, int, os.write, os._exit)
+    endings = tuple("." + name for name in (FORBIDDEN_MODULE, *NOT_HERE))  # a.b is what b makes
+    rules = (FORBIDDEN_EVENTS, FILE_NAME, WRITING, numpy_folder, standard_library, FORBIDDEN_MODULE, endings)
 
-    def may_open(path: Any, flags: Any) -> bool:
-        if exact(path) is whole or (exact(path) is text and path == source_name):  # a descriptor, open already; no file
-            return True
-        if exact(path) is not text or inside(path, "..") or (exact(flags) is whole and flags & any_write):
-            return False
-        return starts(path, numpy_folder) or (starts(path, standard_library) and not inside(path, "-packages"))
-
-    def may_import(name: Any, file: Any) -> bool:
-        if exact(name) is not text or name == module:
-            return False
-        if file is None:  # it is looked for; what is written in C comes here again, with its file
-            return True
-        return after_dots(name, ".")[2] not in (module, *not_here) and may_open(file, 0)  # a.b is what b makes
-
-    def hook(event: str, arguments: tuple[Any, ...]) -> None:
+    def hook(
+        event: str, arguments: Any, held: Any = (tools, rules, begin, answers, TOLD_BYTES, FORBIDDEN_EXIT)
+    ) -> None:
+        (exact, text, whole, write, leave), rules, begin, answers, told_bytes, code = held
+        events, source, writing, numpy_folder, standard_library, module, endings = rules
+        path, fine = source, not event.startswith(events)  # most events tell of no file
         if event == "open":
-            fine = may_open(arguments[0], arguments[2])
+            path, mode, flags = arguments[0], arguments[1], arguments[2]
+            reads = mode is None or (exact(mode) is text and not mode.strip("rbt"))
+            reads = reads and exact(flags) is whole and not flags & writing
+            fine = reads or exact(path) is whole  # a descriptor: open already
         elif event == "import":
-            fine = may_import(arguments[0], arguments[1])
-        else:
-            fine = not starts(event, events)
-        if not fine:
-            try:
-                shown = [argument for argument in arguments[:1] if exact(argument) in (text, whole)]
-                write(answers, pack({"forbidden": event, "of": shown}))
-            finally:  # even if the learner's code has replaced what `pack` uses
-                leave(FORBIDDEN_EXIT)
+            path = source if arguments[1] is None else arguments[1]  # what is written in C comes again, with its file
+            fine = exact(arguments[0]) is text and arguments[0] != module
+            fine = fine and (arguments[1] is None or not ("." + arguments[0]).endswith(endings))
+        if exact(path) is not text:
+            fine = fine and exact(path) is whole
+        elif path != source:  # Python looks for the source to show a syntax error; there is no such file
+            ours = path.startswith(standard_library) and "-packages" not in path
+            fine = fine and ".." not in path and (ours or path.startswith(numpy_folder))
+        if fine:
+            return
+        try:
+            of = arguments[0] if arguments and (exact(arguments[0]) is text or exact(arguments[0]) is whole) else ""
+            write(answers, begin + f"{event} {of}".encode("utf-8", "replace")[:told_bytes].ljust(told_bytes))
+        finally:  # even if the pipe is closed
+            leave(code)
 
-    sys.addaudithook(hook)
+    return hook
 
 
 class Exercise:
@@ -163,12 +174,13 @@ def failure(problem: BaseException) -> dict[str, Any]:
 
 def serve(requests: int, answers: int) -> None:
     """Answer one request after the other, each with its number, until the parent closes the pipe."""
-    from wire import LENGTH_BYTES, pack, unpack
+    from wire import LENGTH_BYTES, pack, unpack  # type: ignore[import-not-found]
 
     exercise = Exercise()
     while length := read(requests, LENGTH_BYTES):
         request = unpack(read(requests, int.from_bytes(length, "little")))
         try:
+            gc.collect()  # by hand, since `take_away` turned it off
             load = request["do"] == "load"
             answer = exercise.load(**request["with"]) if load else exercise.run(request["with"])
             flush()
@@ -205,13 +217,15 @@ def main() -> None:
     take_away()
     sys.path[:0] = [numpy_folder, own_folder]
     import numpy
-    import wire  # noqa: F401  # before the lock
+    import wire
 
     disarm_subprocess()
     sys.path[:] = standard
     sys.argv[1:] = []
     libraries = tuple(folder.rstrip("/") + "/" for folder in (os.path.dirname(os.__file__), *standard))
-    lock(os.path.dirname(numpy.__file__) + "/", libraries, answers)
+    gc.freeze()  # what is here now need not be looked through again
+    begin = wire.pack({"forbidden": numpy.zeros(TOLD_BYTES, "uint8")})[:-TOLD_BYTES]  # the text comes behind it
+    sys.addaudithook(make_hook(os.path.dirname(numpy.__file__) + "/", libraries, answers, begin))
     serve(requests, answers)
 
 

@@ -103,7 +103,7 @@ def _refuse_unsupported(
         "expert_count": (not own.get("expert_count"), "0: mixtures of experts are not supported"),
         "attention.causal": (own.get("attention.causal", True) is True, "true"),
         "rope.dimension_count": (
-            head_dim is None or own.get("rope.dimension_count", head_dim) == head_dim,
+            head_dim is None or "rope.dimension_count" not in own or own["rope.dimension_count"] == head_dim,
             f"attention.key_length, {short(head_dim)}: only whole heads are turned",
         ),
         "rope.scaling.attn_factor": (own.get("rope.scaling.attn_factor", 1.0) == 1.0, "1.0, the only one supported"),

@@ -75,6 +75,19 @@ def test_changed_inputs_are_told(told):
     assert "scores was changed" in verdict.message
 
 
+FORGED = """
+import sys
+sys.modules["__main__"].Exercise.run = lambda self, inputs: {"result": softmax(**inputs), "inputs": 5}
+"""
+
+
+def test_inputs_that_came_back_as_something_else_are_a_failed_check(worker):
+    softmax = find_exercise("softmax")
+    right = "\n    e = np.exp(scores - scores.max(-1, keepdims=True)); return e / e.sum(-1, keepdims=True)\n"
+    verdict = check(softmax, softmax.sections["learner"] + right + FORGED, worker)
+    assert (verdict.passed, verdict.stage) == (False, "unreadable")
+
+
 def test_a_property_finds_what_the_cases_do_not(told):
     """Right on every case, by heart."""
     verdict = told(
@@ -105,6 +118,8 @@ def test_a_function_that_answers_once_and_never_again_fails_in_time(told):
         (True, 1, "result is of type bool"),
         ("ab", "a", "result is 'ab', expected 'a'"),
         (0.1 + 2e-8, 0.1, "result is 0.1, expected"),
+        (10**400, 0.5, "result is 1000"),
+        ([1.0, -(10**400)], [1.0, 2.0], "result[1] is -1000"),
     ],
 )
 def test_differences_in_words(result, expected, text):

@@ -1,7 +1,10 @@
 """Hostile code: it cannot reach the answers, forge a result, or hang, crash or flood whoever asked."""
 
+import dis
+import inspect
 import os
 import signal
+import subprocess
 import sys
 import time
 
@@ -9,8 +12,9 @@ import numpy as np
 import pytest
 
 import minillm
+from minillm.classroom import worker_process
 from minillm.classroom.worker import ENVIRONMENT, Failed, Limits, Returned, Worker
-from minillm.classroom.worker_process import FORBIDDEN_MODULE, NOT_HERE
+from minillm.classroom.worker_process import FORBIDDEN_MODULE, NOT_HERE, TOLD_BYTES, make_hook
 
 FAST = Limits(call_s=0.4, memory_bytes=1 << 30, output_bytes=100_000, result_bytes=1 << 20)
 PACKAGE = os.path.dirname(minillm.__file__)
@@ -89,6 +93,10 @@ def test_honest_results_arrive(worker, body):
         "import socket\nsocket.socket()",
         "import gc\ngc.get_objects()",
         "sys.modules['linecache'].open = print\nopen('/etc/passwd')",
+        "import fcntl\nfcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())",
+        "import fcntl\nfcntl.ioctl(0, 0)",
+        "import syslog\nsyslog.syslog('x')",
+        "sys._current_frames()",
     ],
 )
 def test_what_has_nothing_to_do_with_arrays_is_forbidden(worker, body):
@@ -106,6 +114,61 @@ def test_what_reaches_around_the_lock_cannot_be_imported(worker, module):
     assert again.kind == "forbidden" or again.error in ("ModuleNotFoundError", "AttributeError"), again
 
 
+@pytest.fixture
+def told(monkeypatch):
+    """What the hook tells of an event before it ends the process; nothing, if it allows it."""
+    written = []
+    monkeypatch.setattr(os, "write", lambda pipe, frame: written.append(frame))
+    monkeypatch.setattr(os, "_exit", lambda code: written.append(code))
+    hook = make_hook("/numpy/", ("/lib/",), 1, b"begin:")
+    monkeypatch.undo()
+
+    def tell(*event):
+        written.clear()
+        hook(event[0], event[1:])
+        return b"".join(written[:1]).strip() if written else b""
+
+    return tell
+
+
+OPENED = {  # by its arguments: path, mode, flags
+    True: [
+        ("/numpy/a.py", "r", os.O_CLOEXEC), ("/lib/a.py", "rb", 0), ("/lib/a", None, os.O_RDONLY), (4, "w", 0),
+        ("<exercise>", "rb", 0),
+    ],
+    False: [
+        ("/etc/passwd", "r", 0), ("/lib/../etc", "r", 0), ("/lib/site-packages/a", "r", 0),
+        (None, "r", 0), (b"/lib/a", "r", 0),
+        *(("/lib/a", mode, 0) for mode in ("w", "a", "x", "rb+", "ab", 5)),
+        *(("/lib/a", None, flags) for flags in (os.O_WRONLY, os.O_RDWR, os.O_CREAT, os.O_TRUNC, None)),
+        ("<exercise>", "w", os.O_WRONLY), ("<exercise>", None, os.O_CREAT),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "fine"), [(arguments, fine) for fine in OPENED for arguments in OPENED[fine]])
+def test_what_may_be_opened(told, arguments, fine):
+    assert (told("open", *arguments) == b"") is fine
+
+
+@pytest.mark.parametrize("path", ["/etc/\ud800", "/" + "x" * 5000, "\x1b[2J", '"}'])
+def test_whatever_is_forbidden_is_told(told, path):
+    text = told("open", path, "r", 0)
+    assert text.startswith(b"begin:open " + path.encode("utf-8", "replace")[:200])
+    assert len(text) <= len(b"begin:") + TOLD_BYTES
+
+
+KEYLOG = """
+import ssl
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.keylog_filename = os.path.dirname(np.__file__) + '/no-such-folder/keys'"""
+
+
+def test_no_file_is_written_by_way_of_ssl(worker):
+    """Its event has a mode that writes, and flags that do not."""
+    assert outcome(worker, KEYLOG).kind == "forbidden"
+
+
 @pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="Linux has them")
 @pytest.mark.parametrize(
     "body",
@@ -115,11 +178,39 @@ def test_what_reaches_around_the_lock_cannot_be_imported(worker, module):
         "os.mknod('/tmp/left-behind')",
         "import posix\nposix.mkfifo('/tmp/left-behind')",
         "import _imp, importlib.machinery as m\n_imp.create_builtin(m.ModuleSpec('posix', m.BuiltinImporter))",
+        "import signal\nsignal.signal(signal.SIGUSR1, print)",
+        "import _signal\n_signal.signal(_signal.SIGUSR1, print)",
+        "import gc\ngc.enable()",
     ],
 )
 def test_functions_without_an_event_are_gone(worker, body):
     found = outcome(worker, body)
     assert (found.kind, found.error) == ("raised", "AttributeError"), found
+
+
+def test_the_sets_of_functions_are_empty(worker):
+    """They would give back what was taken from the modules."""
+    names = ["supports_dir_fd", "supports_fd", "supports_follow_symlinks", "supports_effective_ids"]
+    assert outcome(worker, f"return [len(getattr(os, name)) for name in {names}]").value == [0] * 4
+
+
+LEFT_OVER = """
+import gc, os, sys
+sys.path.insert(0, sys.argv[1])
+import worker_process as w
+gone = [getattr(m, n) for m in (os, gc, sys.modules["_signal"]) for n in w.WITHOUT_AN_EVENT if hasattr(m, n)]
+w.take_away()
+for function in gone:
+    for holder in gc.get_referrers(function):
+        if holder is not gone and holder not in gone and holder is not globals():
+            print(function, type(holder), str(holder)[:80])
+"""
+
+
+def test_nothing_holds_the_functions_that_are_gone():
+    """Neither a module nor a list of functions, nor what was imported before."""
+    command = [sys.executable, "-I", "-S", "-c", LEFT_OVER, os.path.dirname(worker_process.__file__)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
 
 
 def test_every_other_builtin_module_is_still_there(worker):
@@ -132,6 +223,49 @@ def test_the_lock_does_not_use_what_can_be_replaced(worker):
     """The message may be lost with it, the lock is not."""
     found = outcome(worker, "import builtins\nbuiltins.type = lambda x: str\nreturn open('/etc/passwd').read()")
     assert isinstance(found, Failed), found
+
+
+PATCHED = """
+import wire
+def patched(*arguments):
+    frame = sys._getframe()
+    while frame.f_code.co_name != 'hook': frame = frame.f_back
+    may_open = frame.f_locals['may_open']
+    cells = dict(zip(may_open.__code__.co_freevars, may_open.__closure__))
+    cells['numpy_folder'].cell_contents = '/'
+    wire._describe = honest
+    serve(open('/etc/passwd').read())
+def serve(secret):
+    frame = sys._getframe()
+    while frame.f_code.co_name != 'serve': frame = frame.f_back
+    packed = wire.pack({'number': frame.f_locals['request']['number'], 'result': secret})
+    os.write(frame.f_locals['answers'], packed)
+    os._exit(0)
+honest, wire._describe, wire.pack.__globals__['_describe'] = wire._describe, patched, patched
+open('/etc/hostname')"""
+
+
+def test_the_lock_runs_nothing_that_a_learner_can_replace(worker):
+    """Else code that is called by the hook finds what the hook decides by, and changes it."""
+    found = outcome(worker, PATCHED)
+    assert isinstance(found, Failed), found
+    assert found.kind == "forbidden"
+    assert found.message.endswith("open /etc/hostname")
+
+
+def atoms(value):
+    """What is in a tuple, and in the tuples in it."""
+    return [atom for item in value for atom in atoms(item)] if type(value) is tuple else [value]
+
+
+def test_the_hook_holds_nothing_that_can_be_changed():
+    """Its frame is seen by whoever catches an exception in it (at the depth limit): no cells, no globals."""
+    hook = inspect.unwrap(make_hook("/numpy/", ("/lib/",), 1, b"begin"))  # from what checks types in tests
+    assert (hook.__code__.co_freevars, hook.__code__.co_cellvars) == ((), ())
+    assert not [step.argval for step in dis.get_instructions(hook) if "GLOBAL" in step.opname or "NAME" in step.opname]
+    held = {type(atom) for atom in atoms((hook.__defaults__, hook.__code__.co_consts))}
+    assert held <= {str, int, bool, bytes, type(None), type, type(os.write)}
+    assert hook.__kwdefaults__ is None
 
 
 @pytest.mark.parametrize("name", ["minillm", "minillm.attention", "torch", "scipy", "ctypes", "exercises", "wire2"])
@@ -199,6 +333,44 @@ for fd in range(3, 40):
   except OSError: pass
 return x"""
     assert outcome(worker, forge).kind == "unreadable"
+
+
+ANSWER = """
+import json
+frame = sys._getframe()
+while frame.f_code.co_name != 'serve': frame = frame.f_back
+number, array = frame.f_locals['request']['number'], {{"array": "uint8", "shape": [2]}}
+header = json.dumps({{"dict": {answer}}}).encode()
+body = len(header).to_bytes(8, "little") + header + {arrays}
+os.write(frame.f_locals['answers'], len(body).to_bytes(8, "little") + body)
+import time
+time.sleep(60)"""  # so that no second answer comes behind it
+
+
+@pytest.mark.parametrize(
+    ("answer", "arrays"),
+    [
+        ('[["number", array]]', "b'ab'"),
+        ('[["number", number], ["result", 1], ["inputs", 5]]', "b''"),
+        ('[["number", number], ["result", 1], ["inputs", array]]', "b'ab'"),
+        ('[["number", number], ["result", 1]]', "b''"),
+        ('[["forbidden", 5]]', "b''"),
+    ],
+)
+def test_an_answer_of_other_types_is_a_failure(answer, arrays):
+    with Worker(FAST) as worker:
+        found = outcome(worker, ANSWER.format(answer=answer, arrays=arrays))
+    assert isinstance(found, Failed), found
+    assert "\n" not in found.message
+
+
+@pytest.mark.parametrize("answer", ["{'found': 5}", "{'loaded': np.zeros(2)}", "{'error': np.zeros(9), 'message': 5}"])
+def test_a_forged_answer_to_load_is_a_failure(answer):
+    with Worker(FAST) as worker:
+        outcome(worker, f"sys.modules['__main__'].Exercise.load = lambda *a, **k: {answer}")
+        found = worker.load("def f(x): pass", "f")
+    assert isinstance(found, Failed), found
+    assert "\n" not in found.message + found.error
 
 
 def test_what_it_prints_is_kept_apart(worker):

@@ -44,6 +44,10 @@ REFUSED = {
     "every token sees every other": ({"llama.attention.causal": False}, r"attention\.causal is False; expected true"),
     "attention made sharper": ({"llama.rope.scaling.attn_factor": 1.5}, r"attn_factor is 1\.5; expected 1\.0"),
     "part of a head": ({"llama.attention.key_length": 4, "llama.rope.dimension_count": 2}, "dimension_count is 2"),
+    "a head of no number": (
+        {"llama.attention.key_length": float("nan")},
+        "head_dim is nan; expected a whole number",
+    ),
     "one part of several": ({"split.count": 3}, "is one of 3 parts; join them"),
     "heads by layer": ({"llama.attention.head_count": [2, 2]}, r"num_attention_heads is \[2, 2\]"),
     "an end outside the vocabulary": ({"tokenizer.ggml.eos_token_id": 261}, r"eos_token_id is \[261\]; expected"),

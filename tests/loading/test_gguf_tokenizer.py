@@ -9,6 +9,7 @@ from test_smollm2 import write_gguf as write_llama
 from tiny_tokenizer import CHATML, definition
 
 import minillm
+from minillm.loading.gguf_sentencepiece import sentencepiece_definition
 from minillm.loading.gguf_tokenizer import tokenizer_from_gguf
 from minillm.loading.tokenizer import Tokenizer
 
@@ -125,6 +126,27 @@ def test_without_a_space_before_the_text():
 
 def test_a_file_without_token_types_has_plain_tokens():
     assert rebuilt(token_type=None).special_tokens == {}
+
+
+def test_sentencepiece_takes_the_longest_pieces_of_real_vocabularies():
+    pieces = ["▁" * length for length in range(1, 17)]
+    tokenizer = rebuilt(
+        model="llama", tokens=pieces, token_type=None, scores=[-float(i) for i in range(16)], add_space_prefix=False
+    )
+    assert tokenizer.encode(" " * 16) == [15]
+
+
+def test_a_vocabulary_that_asks_for_millions_of_merges_is_refused(monkeypatch):
+    monkeypatch.setattr("minillm.loading.gguf_sentencepiece.MOST_MERGES", 6)  # those of PLAIN are more
+    with pytest.raises(ValueError, match=r"^x\.gguf: tokenizer\.ggml\.tokens: expected at most 6 ways to join"):
+        rebuilt(**SENTENCEPIECE)
+
+
+def test_no_merges_lead_to_a_piece_of_hundreds_of_characters():
+    """A small file could ask for millions: a text of 200 characters has 199 halves."""
+    pieces = ["a" * length for length in range(1, 201)]
+    values = sentencepiece_definition({"tokenizer.ggml.scores": [0.0] * 200}, pieces, [1] * 200, "x.gguf")
+    assert max(len(left + right) for left, right in values["model"]["merges"]) == 64
 
 
 BAD = {
