@@ -1,8 +1,11 @@
 """Completion: what one request chooses from given logits. That all who use it agree is the properties' business."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from test_checks import CONFIG, MODEL
+from tiny_tokenizer import tiny_tokenizer
 
 from minillm import Sampling
 from minillm.completion import Completion
@@ -51,6 +54,15 @@ def test_end_of_sequence_comes_before_length():
     answer = Completion(MODEL, [1], 1, None)
     assert answer.add(logits(t0=1.0)).finish_reason == "eos"
     assert Completion(MODEL, [1], 1, Sampling(ignore_eos=True)).add(logits(t0=1.0)).finish_reason == "length"
+
+
+@pytest.mark.parametrize("room, reasons", [(5, ["", "", "", "", "length"]), (6, ["", "", "", "", "", "stop"])])
+def test_a_stop_string_that_the_last_token_completes_comes_before_length(room, reasons):
+    model = dataclasses.replace(MODEL, stored_tokenizer=tiny_tokenizer())
+    answer = Completion(model, [1], room, Sampling(stop="END"))
+    steps = [answer.append(token, logits()) for token in tiny_tokenizer().encode("so END")[:room]]
+    assert [step.finish_reason for step in steps] == reasons
+    assert (answer.finish_reason, answer.text) == (reasons[-1], "so " if room == 6 else "so EN")
 
 
 def test_damaged_logits_change_nothing():

@@ -140,9 +140,12 @@ def test_whatever_the_filters_the_best_token_is_left_and_the_ratios_stay(logits,
     np.testing.assert_allclose(probs[left], unfiltered[left] / unfiltered[left].sum(), rtol=1e-9)
 
 
-def test_equal_probabilities_are_ordered_by_token_id():
-    probs = probabilities(np.zeros(6), Sampling(temperature=1.0, top_k=2))
-    assert np.flatnonzero(probs).tolist() == [0, 1]
+@pytest.mark.parametrize("vocab", [6, 10_000])
+def test_equal_probabilities_are_ordered_by_token_id(vocab):
+    """Of 10,000 numbers, half of them equal, NumPy's quick sort would take others."""
+    sampling = Sampling(temperature=1.0, top_k=3)
+    assert np.flatnonzero(probabilities(np.zeros(vocab), sampling)).tolist() == [0, 1, 2]
+    assert np.flatnonzero(probabilities(np.arange(vocab) % 2.0, sampling)).tolist() == [1, 3, 5]
 
 
 def test_draws_have_the_frequencies_of_the_distribution():

@@ -17,6 +17,7 @@ from random_models import random_checkpoint, random_model
 import minillm
 from minillm.backends.cupy import FEW_ROWS, CuPy
 from minillm.backends.cupy_device import CuPyDevice
+from minillm.backends.plain import Plain
 from minillm.model import build, load
 from minillm.speculative_generation import SpeculativeGeneration
 
@@ -112,6 +113,17 @@ def test_what_cannot_be_captured_is_launched_and_a_warning_says_so(problem):
         assert device.capture(compute) is compute
 
 
+def test_a_shape_that_was_forgotten_is_launched_anew(monkeypatch):
+    """The graphs of its time read a message that nobody writes any more."""
+    monkeypatch.setattr("minillm.backends.cupy.STEPS_KEPT", 2)
+    config = dataclasses.replace(ORDINARY, num_hidden_layers=1, sliding_windows=(None,))
+    model, plain = fake(config), random_model(config, 0, "plain")[0]
+    for place, length in enumerate((1, 1, 2, 3, 4, 1)):  # the second of a shape is captured, others push it out
+        tokens = PROMPT[place : place + length]
+        found, expected = (minillm.prefill(each, tokens, minillm.KVCache(each, 50)) for each in (model, plain))
+        np.testing.assert_allclose(model.ops.to_host(found), expected, rtol=1e-9, atol=1e-9)
+
+
 def test_no_model_replays_what_another_launched():
     """Not one that shares its layers, nor one that came to lie where another was that nobody needs any more."""
     model, found, expected = fake(), [], []
@@ -136,6 +148,20 @@ def test_prefill_copies_once_each_way_whatever_its_length():
     expected["attention_in_tiles"] = expected.pop("attention")
     assert device.launches == expected
     assert (device.sent, device.fetched) == (1, 1)
+
+
+@pytest.mark.parametrize("rows", [1, FEW_ROWS, FEW_ROWS + 8])
+@pytest.mark.parametrize("biased", [True, False])
+def test_products_are_those_of_the_plain_backend(rows, biased):
+    """Our own kernels multiply a few rows, cuBLAS more."""
+    rng, ops, plain = np.random.default_rng(0), CuPy(FakeDevice()), Plain()
+    ops.choose_dtype("float64")
+    x, residual, weight, bias = (rng.normal(size=size) for size in ((rows, 6), (rows, 10), (6, 10), 10))
+    there = [ops.array(x), ops.prepare(ops.array(weight)), ops.array(bias) if biased else None]
+    here = [x, weight, bias if biased else None]
+    np.testing.assert_allclose(ops.to_host(ops.linear(*there)), plain.linear(*here), rtol=1e-9, atol=1e-9)
+    found = ops.add_linear(ops.array(residual), *there)
+    np.testing.assert_allclose(ops.to_host(found), plain.add_linear(residual, *here), rtol=1e-9, atol=1e-9)
 
 
 def test_an_engine_step_of_prompts_and_decodes_copies_once_each_way():

@@ -32,6 +32,20 @@ def test_linear_is_a_product_and_a_bias(seed, inner, bias):
     assert (np.abs(found - (x @ weight + added * bias)) <= bound).all()  # half a step for each number
 
 
+@pytest.mark.parametrize("size", [2.0**-150, 2.0**-66, 2.0**66, 2.0**150])
+def test_the_size_of_numbers_is_only_that_of_the_results(size):
+    """Steps are relative to the row: powers of two change no digit, and nothing small becomes 0."""
+    rng = np.random.default_rng(0)
+    x, weight, q, k, v = (rng.normal(size=shape) for shape in ((3, 9), (9, 5), (6, 4, 8), (6, 2, 8), (6, 2, 8)))
+    expected = EXACT.linear(x, EXACT.prepare(weight))
+    np.testing.assert_array_equal(EXACT.linear(size * x, EXACT.prepare(weight)), size * expected)
+    np.testing.assert_array_equal(EXACT.linear(x, EXACT.prepare(size * weight)), size * expected)
+    mixed, sized = (
+        EXACT.attention(*rows, [slice(0, 6)], [Keys()], 0, None) for rows in ((q, k, v), (size * q, k / size, size * v))
+    )
+    np.testing.assert_array_equal(sized, size * mixed)
+
+
 @given(seed=seeds, width=st.integers(2, 300))
 def test_norm_and_swiglu_are_their_twins(seed, width):
     x, y = np.random.default_rng(seed).normal(size=(2, 3, width))

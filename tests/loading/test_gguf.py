@@ -75,6 +75,14 @@ def test_types_that_the_library_only_reads_are_read_row_by_row(kind, tmp_path):
     assert values.shape == (3, 512)
 
 
+def test_double_precision_is_read(tmp_path):
+    expected = np.random.default_rng(0).normal(size=(3, 4))
+    head = header(1) + tensor([4, 3], gguf.GGMLQuantizationType.F64)
+    (tmp_path / "x.gguf").write_bytes(head + b"\0" * (-len(head) % 32) + expected.tobytes())
+    (place,) = read_header(tmp_path / "x.gguf").tensors
+    np.testing.assert_array_equal(GgufTensor(tmp_path / "x.gguf", place, 0).read(), expected)
+
+
 @pytest.mark.parametrize("kind", ["I32", "Q8_K"])
 def test_a_type_that_nobody_can_dequantise_is_refused_when_it_is_read(kind, tmp_path):
     head = header(1) + tensor([256], gguf.GGMLQuantizationType[kind])
@@ -89,6 +97,14 @@ def whole(tmp_path_factory) -> bytes:
     path = tmp_path_factory.mktemp("gguf") / "whole.gguf"
     write_gguf(path, CONFIG, weights())
     return path.read_bytes()
+
+
+def test_version_2_is_read_as_version_3(whole, tmp_path):
+    rows = []
+    for version in (2, 3):
+        (tmp_path / "x.gguf").write_bytes(whole[:4] + struct.pack("<I", version) + whole[8:])
+        rows.append(minillm.forward(minillm.load(tmp_path / "x.gguf"), TOKENS))
+    np.testing.assert_array_equal(*rows)
 
 
 def test_a_file_cut_anywhere_is_refused(whole, tmp_path):

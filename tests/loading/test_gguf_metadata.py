@@ -18,7 +18,6 @@ READ = {
     "theta": ({"llama.rope.freq_base": 500.0}, {"rope_theta": 500.0}),
     "a window makes a Mistral": ({"llama.attention.sliding_window": 2}, MISTRAL),
     "a window of 0 is none": ({"llama.attention.sliding_window": 0}, {}),
-    "as many key heads as heads": ({"llama.attention.head_count_kv": 1}, {}),
     "the vocabulary by its embedding": ({"llama.vocab_size": None}, {}),
     "the whole head is turned": ({"llama.rope.dimension_count": 4}, {}),
     "what has no effect": ({"llama.tensor_data_layout": "Meta AI original pth", "llama.expert_count": 0}, {}),
@@ -30,6 +29,26 @@ READ = {
 def test_metadata_means_what_it_means_to_llama_cpp(case, tmp_path):
     metadata, says = READ[case]
     same_logits(tmp_path, CONFIG, metadata=metadata, says=says)
+
+
+MISSING = {
+    "as many key heads as heads": ("llama.attention.head_count_kv", {"num_key_value_heads": 2}),
+    "a head as wide as what is turned of it": ("llama.attention.key_length", {"head_dim": 6}),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_what_is_missing_follows_from_what_is_there(case, tmp_path):
+    name, config = MISSING[case]
+    same_logits(tmp_path, CONFIG | config, metadata={name: None})
+
+
+@pytest.mark.parametrize("names", [["eos"], ["eos", "eot"], ["eos", "eot", "eom"], ["eot"]])
+def test_each_end_that_is_named_ends_the_text(names, tmp_path):
+    """The end of a text, of a turn, and of a message, as Llama 3.1 has them."""
+    ends = {f"tokenizer.ggml.{name}_token_id": place + 3 for place, name in enumerate(names)}
+    write_gguf(tmp_path / "x.gguf", CONFIG, weights(), metadata=ends)
+    assert minillm.load(tmp_path / "x.gguf").config.eos_token_ids == tuple(ends.values())
 
 
 REFUSED = {

@@ -10,7 +10,7 @@ from tiny_tokenizer import CHATML, definition
 
 import minillm
 from minillm.loading.gguf_sentencepiece import sentencepiece_definition
-from minillm.loading.gguf_tokenizer import tokenizer_from_gguf
+from minillm.loading.gguf_tokenizer import CUTS, tokenizer_from_gguf
 from minillm.loading.tokenizer import Tokenizer
 
 BYTE_LEVEL = definition()["model"]
@@ -35,18 +35,51 @@ def pieces(tokenizer: Tokenizer, text: str) -> list[str]:
     return [tokenizer.token_text(token) for token in tokenizer.encode(text)]
 
 
-@pytest.mark.parametrize("pre, expected", [("llama-bpe", ["xyz"]), ("tekken", ["xyz"]), ("qwen2", ["x", "y", "z"])])
-def test_llama_3_takes_a_word_that_is_a_token_whole(pre, expected):
+TEXT = "I'LL go1234 xY!/\n\n  ok"
+WORDS = {  # of TEXT, and the names of all that cut it so
+    ("default", "gpt-2"): ["I", "'", "LL", " go", "1234", " xY", "!/", "\n\n ", " ok"],
+    ("smollm", "refact", "starcoder"): ["I", "'", "LL", " go", *"1234", " xY", "!/", "\n\n ", " ok"],
+    ("llama-bpe", "llama3", "llama-v3", "falcon3", "smaug-bpe"): [
+        "I", "'LL", " go", "123", "4", " xY", "!/\n\n", " ", " ok"],
+    ("qwen2", "deepseek-r1-qwen", "megrez"): ["I", "'LL", " go", *"1234", " xY", "!/\n\n", " ", " ok"],
+    ("tekken",): ["I", "'LL", " go", *"1234", " x", "Y", "!/\n\n", " ", " ok"],
+}  # fmt: skip
+WORDS_BY_NAME = {name: words for names, words in WORDS.items() for name in names}
+LIKE_LLAMA_3 = {"llama-bpe", "llama3", "llama-v3", "falcon3", "tekken"}
+
+
+def test_every_kind_of_cuts_has_its_words():
+    assert WORDS_BY_NAME.keys() == CUTS.keys()
+
+
+@pytest.mark.parametrize("pre", CUTS)
+def test_text_is_cut_into_the_words_of_its_kind(pre):
+    cutter = rebuilt(pre=pre)._with_special.pre_tokenizer
+    assert [TEXT[begin:end] for _, (begin, end) in cutter.pre_tokenize_str(TEXT)] == WORDS_BY_NAME[pre]
+
+
+@pytest.mark.parametrize("pre", CUTS)
+def test_llama_3_takes_a_word_that_is_a_token_whole(pre):
     """No merge leads to it: its tokenizer.json says `ignore_merges`."""
-    assert pieces(rebuilt(pre=pre), "xyz") == expected
+    assert pieces(rebuilt(pre=pre), "xyz") == (["xyz"] if pre in LIKE_LLAMA_3 else ["x", "y", "z"])
 
 
-@pytest.mark.parametrize("pre, added", [("llama-bpe", [0]), ("tekken", [0]), ("qwen2", []), ("smollm", [])])
+@pytest.mark.parametrize("pre", CUTS)
 @pytest.mark.parametrize("says", [None, True, False])
-def test_the_beginning_token_where_the_file_does_not_say(pre, added, says):
+def test_the_beginning_token_where_the_file_does_not_say(pre, says):
     tokenizer = rebuilt(pre=pre, add_bos_token=says)
-    expected = added if says is None else [0] if says else []
+    expected = [0] if (pre in LIKE_LLAMA_3 if says is None else says) else []
     assert tokenizer.encode_prompt("x") == expected + tokenizer.encode("x")
+
+
+def test_a_token_that_its_maker_added_is_found_in_a_text_and_stays_in_it():
+    """Unlike one that stands for no text; `<think>` is such a token, and is shown."""
+    tokens, types = [*TOKENS, "<think>"], [3, 3] + [1] * (len(TOKENS) - 2) + [4]
+    tokenizer = rebuilt(tokens=tokens, token_type=types)
+    ids = tokenizer.encode("a<think>b")
+    assert ids == [*tokenizer.encode("a"), len(TOKENS), *tokenizer.encode("b")]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == "a<think>b"
+    assert tokenizer.special_tokens.keys() == set(TOKENS[:2])
 
 
 def test_digits_are_cut_one_by_one_by_threes_or_not_at_all():

