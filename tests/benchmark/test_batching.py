@@ -6,15 +6,15 @@ import pytest
 from model_folder import TEXT_CONFIG
 from random_models import random_model
 
-from minillm.benchmark import batching
+from minillm.benchmark import batching, batching_record
 from minillm.cli.main import run
 
-pytestmark = pytest.mark.slow
 MODEL, _ = random_model(TEXT_CONFIG, 0)
 PROMPTS = [[number, 2, 3, 4, 5] for number in range(3)]
 BENCH = ("--context", "16", "--new-tokens", "2", "--rounds", "1", "--batch", "2", "--threads", "1")
 
 
+@pytest.mark.slow
 def test_neighbours_are_one_piece_and_fragments_are_single_blocks():
     whole, fragments = (batching._paged(MODEL, 4, 3, fragmented) for fragmented in (False, True))
     for caches, expected in ((whole, 1), (fragments, 4)):
@@ -23,6 +23,7 @@ def test_neighbours_are_one_piece_and_fragments_are_single_blocks():
             assert len(cache.pieces(0, 64)) == expected
 
 
+@pytest.mark.slow
 def test_all_four_ways_make_the_same_steps(monkeypatch):
     """The loops' tokens are those that the engine gives."""
     loops, engines = [], []
@@ -45,12 +46,14 @@ def test_all_four_ways_make_the_same_steps(monkeypatch):
     assert [loop.tokens for loop in loops] == [[request.tokens[-1] for request in engines[0]]] * 3
 
 
+@pytest.mark.slow
 def test_the_mixed_load_takes_fewer_steps_when_it_is_continuous(monkeypatch):
     monkeypatch.setattr(batching, "MIXED_REQUESTS", 24)
     found = batching.mixed_load(MODEL)
     assert found["continuous_steps"] * 1.8 < found["static_steps"]
 
 
+@pytest.mark.slow
 def test_the_queue_is_answered_and_its_forward_passes_are_timed(monkeypatch):
     monkeypatch.setattr(batching, "QUEUED_REQUESTS", 20)
     found = batching.queued_requests(MODEL)
@@ -60,7 +63,6 @@ def test_the_queue_is_answered_and_its_forward_passes_are_timed(monkeypatch):
 @pytest.fixture
 def small_loads(monkeypatch):
     """The loads run in another process, which a test cannot make smaller; here they run in this one."""
-    from minillm.benchmark import batching_record
     from minillm.benchmark.engine_batching import load
 
     class Here:
@@ -84,6 +86,24 @@ def small_loads(monkeypatch):
     monkeypatch.setattr(batching, "PLACES", 3)
 
 
+def test_a_record_of_known_seconds():
+    """Two rounds of a batch of 6: a step of the loop, with pages, with fragments, and of the engine."""
+    record = batching_record._decode_record(6, [(1.0, 2.0, 4.0, 3.0), (2.0, 2.0, 3.0, 4.0)])
+    assert record == {
+        "sequences": 6,
+        "plain_tokens_per_s": {"median": 4.5, "min": 3.0, "max": 6.0},
+        "engine_tokens_per_s": {"median": 1.75, "min": 1.5, "max": 2.0},
+        "engine_times_plain": {"median": pytest.approx(5 / 12), "min": 1 / 3, "max": 0.5},
+        "paged_times_as_long": {"median": 1.5, "min": 1.0, "max": 2.0},
+        "fragmented_times_as_long": {"median": 2.75, "min": 1.5, "max": 4.0},
+    }
+
+
+def test_the_prompts_are_different_and_of_one_length():
+    assert batching_record._rotated([7, 8, 9], 3) == [[7, 8, 9], [8, 9, 7], [9, 7, 8]]
+
+
+@pytest.mark.slow
 def test_bench_prints_batching(folder, capsys, small_loads):
     assert run(["bench", "--model", folder, "--batching", "--json", *BENCH]) == 0
     found = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["batching"]
@@ -96,6 +116,7 @@ def test_bench_prints_batching(folder, capsys, small_loads):
     assert 0 < found["queue"]["share_outside_forward"]["median"] < 1
 
 
+@pytest.mark.slow
 def test_bench_shows_batching(folder, capsys, small_loads):
     assert run(["bench", "--model", folder, "--batching", *BENCH]) == 0
     out = " ".join(capsys.readouterr().out.split())
@@ -110,6 +131,7 @@ def test_bench_shows_batching(folder, capsys, small_loads):
         assert part in out
 
 
+@pytest.mark.slow
 def test_a_measurement_is_asked_of_the_process_by_its_name(folder):
     from minillm.benchmark.engine_batching import load
 

@@ -4,12 +4,19 @@ import json
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
+from known_seconds import KnownSeconds
+from model_folder import TEXT_CONFIG
+from random_models import random_model
 
+from minillm.benchmark import exact_cost as exact_cost_module
 from minillm.benchmark import run as run_module
 from minillm.benchmark.engines import Launch
+from minillm.benchmark.plot import phases_svg
+from minillm.cli import bench
 from minillm.cli.main import run
 
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))
@@ -72,6 +79,17 @@ def test_the_plot_is_a_drawing_with_a_bar_for_each_engine_and_phase(folder, tmp_
     assert len(bars) == 3 * 4 and min(bars) >= 0
 
 
+def test_a_bar_is_the_median_and_its_line_the_extremes():
+    rates, limit = {"median": 50.0, "min": 10.0, "max": 80.0}, {"median": 100.0, "min": 90.0, "max": 160.0}
+    phase = {"phase": "decode @8", "roofline_tokens_per_s": limit, "tokens_per_s": {"minillm": rates}}
+    machine = {"processor": "CPU", "date": "2026-01-01"}
+    record = {"model": "m", "dtype": "float32", "threads": 1, "machine": machine, "engines": {"minillm": {}}}
+    drawing = phases_svg(record | {"phases": [phase]})
+    assert '<rect x="190" y="79" width="200.0"' in drawing  # half of 400 pixels
+    assert '<path d="M230.0 87.0H510.0"' in drawing
+    assert "50.0 tokens/s</text>" in drawing
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -94,7 +112,10 @@ def test_wrong_use_is_one_line(folder, capsys, arguments, expected):
     assert expected in printed.err and printed.err.count("\n") == 1 and printed.out == ""
 
 
-OTHERS = ["--threads 1", "--against transformers", "--plot x.svg", "--exact", "--batch 4", "--context 64"]
+OTHERS = [
+    "--threads 1", "--against transformers", "--plot x.svg", "--exact", "--batch 4", "--context 64", "--batching",
+    "--scaling",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("more", OTHERS)
@@ -111,6 +132,23 @@ def test_what_exactness_costs(folder, capsys):
         assert 0 < cost["min"] <= cost["median"] <= cost["max"]
     assert run(["bench", "--model", folder, "--exact", *BENCH]) == 0
     assert "exactness takes" in capsys.readouterr().out
+
+
+def test_exactness_costs_seconds_of_the_exact_backend_over_those_of_the_other(monkeypatch):
+    model, exact = (random_model(TEXT_CONFIG, 0, backend)[0] for backend in ("numpy", "exact"))
+    clock = KnownSeconds()
+    monkeypatch.setattr(exact_cost_module, "seconds", clock.seconds)
+    monkeypatch.setattr(exact_cost_module, "prefill", clock.takes({id(model): 2.0, id(exact): 6.0}))
+    monkeypatch.setattr(exact_cost_module, "decode_step", clock.takes({id(model): 1.0, id(exact): 5.0}))
+    costs = exact_cost_module.exact_cost(model, exact, 16, 3, 1)
+    assert [cost["median"] for cost in costs.values()] == [3.0, 5.0]
+
+
+def test_the_exact_backend_is_held_against_the_chosen_one(folder, monkeypatch):
+    plan = SimpleNamespace(model=folder, backend="plain", dtype="float32", contexts=[16, 24], new_tokens=2, rounds=3)
+    monkeypatch.setattr(exact_cost_module, "exact_cost", lambda *arguments: {"arguments": arguments})
+    model, exact, *others = bench._exact_cost(plan)["arguments"]
+    assert (model.ops.name, exact.ops.name) == ("plain", "exact") and others == [24, 2, 3]
 
 
 def test_exactness_beside_itself_is_refused(folder, capsys):

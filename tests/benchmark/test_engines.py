@@ -5,9 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+from model_folder import TEXT_CONFIG
+from random_models import random_model
 
 import minillm
 from minillm.backends.threads import VARIABLES, default_threads
+from minillm.benchmark import engine_minillm, machine, this_machine
 from minillm.benchmark.engine_loop import generate
 from minillm.benchmark.engine_minillm import Minillm, beyond_products_s
 from minillm.benchmark.engine_process import EngineProcess
@@ -50,6 +53,26 @@ def test_a_step_without_layers_to_speak_of_takes_less_beyond_its_products(folder
     assert 0 < beyond_products_s(minillm.load(folder), [1, 2, 3], 9) < 1
 
 
+def test_what_a_step_takes_beyond_its_products_is_shared_among_the_layers(monkeypatch):
+    """Two layers, and three steps of 7 seconds, of which the products take 1, 2 and 3."""
+    times = iter([7.0, 1.0, 7.0, 2.0, 7.0, 3.0])
+    monkeypatch.setattr(engine_minillm, "seconds", lambda action: next(times))
+    assert beyond_products_s(random_model(TEXT_CONFIG, 0)[0], [1, 2, 3], 3) == 5 / 2
+
+
+def test_a_matrix_product_is_a_multiplication_and_an_addition_for_each_of_its_terms(monkeypatch):
+    monkeypatch.setattr(machine, "seconds", lambda action: 0.5)
+    assert machine.matmul_flops_per_s(np.dtype(np.float32)) == 2 * 1536**3 / 0.5
+
+
+def test_overheads_follow_from_two_depths(monkeypatch):
+    """Half a second a layer and 3 a step: 4 beyond the products with 2 layers, 19 with 32."""
+    times = iter([10.0, 6.0, 100.0, 81.0])
+    monkeypatch.setattr(this_machine, "load", lambda name: random_model(TEXT_CONFIG, 0)[0])
+    monkeypatch.setattr(this_machine, "_least_s", lambda action: next(times))
+    assert this_machine.overheads_s() == (0.5, 3.0)
+
+
 def test_the_machine_says_its_limits():
     with EngineProcess("machine", [sys.executable, "-m", "minillm.benchmark.machine", "float64"], 1) as machine:
         assert all(1e6 < limit < 1e16 for limit in machine.figures({}, "bandwidth", "matmul"))
@@ -58,8 +81,8 @@ def test_the_machine_says_its_limits():
 def test_startup_is_import_and_load(folder):
     import_s, load_s = startup_seconds(launch_minillm(folder, "numpy", "float32"), 1)
     assert 0 < import_s < 60 and 0 < load_s < 60
-    sleeps = Launch("sleeper", (), "import time", "print('noise'); time.sleep(0.2)")
-    assert startup_seconds(sleeps, 1)[1] >= 0.2
+    own_clock = Launch("clock", (), "begun, now = 1.0, iter([3.0, 7.0]).__next__", "print('noise')")
+    assert startup_seconds(own_clock, 1) == (2.0, 4.0)
 
 
 def test_a_startup_that_fails_is_one_line():

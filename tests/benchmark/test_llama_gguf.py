@@ -29,7 +29,8 @@ def test_pairs_lie_side_by_side():
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_what_is_written_is_read_back(tmp_path, tied):
-    config = dataclasses.replace(CONFIG, tie_word_embeddings=tied, rope=RopeParameters(rope_theta=5000.0))
+    unusual = {"rope": RopeParameters(rope_theta=5000.0), "rms_norm_eps": 1e-6}
+    config = dataclasses.replace(CONFIG, tie_word_embeddings=tied, **unusual)
     checkpoint = random_checkpoint(config, 7)
     write_llama_gguf(checkpoint, tmp_path / "model.gguf")
     read = open_checkpoint(tmp_path / "model.gguf")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.benchmark.engine_process import EngineProcess
+from minillm.benchmark.engine_process import EngineProcess, Generated
 from minillm.benchmark.engines import launch_minillm
 from minillm.benchmark.limits import Limits
 from minillm.benchmark.scaling import Curve, fitted_exponent, measure_scaling
@@ -47,6 +47,30 @@ def test_the_curves_of_a_tiny_model(folder):
     expected = {curve.title: curve.record()["expected_exponent"] for curve in curves}
     assert 1 < expected["seconds of a prefill"] < 2  # linear in the layers, quadratic in attention
     assert expected["seconds without a cache"] > expected["seconds with a cache"] + 0.3
+
+
+def test_what_is_measured_is_seconds_of_a_step_or_of_all_and_tokens_of_all_sequences(folder):
+    """An engine of 1000 tokens a second in prefill and 10 steps a second, and without a cache 2 tokens a second."""
+
+    class KnownEngine(EngineProcess):
+        def __init__(self):
+            pass
+
+        def generate(self, prompt, new_tokens, sequences=1):
+            return Generated(len(prompt) / 1000, new_tokens / 10, (1,) * (new_tokens + 1), 1)
+
+        def figures(self, request, *names):
+            return [request["new_tokens"] / 2]
+
+    config, prompt = open_checkpoint(folder).config, [1] * 128
+    curves = measure_scaling(KnownEngine(), config, 4, Limits(1.0, 1.0), prompt, 1, lambda step, done, total: None)
+    assert {curve.title: curve.measured for curve in curves} == {
+        "seconds of a decode step": pytest.approx([0.1, 0.1]),
+        "seconds of a prefill": [0.064, 0.112],
+        "tokens per second": pytest.approx([10, 20, 40, 80, 160, 320, 640]),
+        "seconds without a cache": [4, 8, 16, 32],
+        "seconds with a cache": pytest.approx([0.016 + steps / 10 for steps in (7, 15, 31, 63)]),
+    }
 
 
 def check_limits(config, rooflines):

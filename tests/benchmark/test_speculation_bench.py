@@ -1,13 +1,19 @@
 """`minillm bench --speculative`: every task and draft is measured, and the formula gets what was measured."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
-from model_folder import save_model_folder
+from known_seconds import KnownSeconds
+from model_folder import TEXT_CONFIG, save_model_folder
+from random_models import random_model
 
+from minillm.benchmark import speculation
 from minillm.benchmark.speculation import interpolated, predicted_speedup
 from minillm.cli.main import run
+from minillm.drafters import PromptLookup
 from minillm.estimate.speculation import speedup
+from minillm.speculative import Counts
 
 CASE = {
     "task", "drafter", "times_plain", "same_tokens", "new_tokens", "rounds", "proposed", "accepted",
@@ -22,6 +28,36 @@ def test_a_fixed_length_is_the_formula():
     assert predicted_speedup({0: 10}, 0.7, 0.1, verify) == pytest.approx(1)
     between = predicted_speedup({0: 10, 3: 10}, 0.9, 0.0, verify)
     assert 1 < between < speedup(0.9, 3, 0.0, verify)
+
+
+def test_a_guess_costs_a_step_of_the_draft_in_steps_of_the_model(monkeypatch):
+    model, draft = (random_model(TEXT_CONFIG, seed)[0] for seed in (0, 1))
+    clock = KnownSeconds()
+    monkeypatch.setattr(speculation, "CONTEXT", 8)
+    monkeypatch.setattr(speculation, "seconds", clock.seconds)
+    monkeypatch.setattr(speculation, "decode_step", clock.takes({id(model): 4.0, id(draft): 1.0}))
+    assert speculation.draft_cost(model, draft, 1) == 0.25
+
+
+def test_a_case_is_made_of_seconds_and_of_judged_guesses(monkeypatch):
+    """Plain decoding takes 2, 4 and 9 seconds; of 10 guesses 6 are accepted, 2 rejected, and 2 stood behind those."""
+
+    def outputs(*times):
+        return iter([SimpleNamespace(tokens=[1, 2, 3], timings=SimpleNamespace(decode_s=time)) for time in times])
+
+    plain, speculative = outputs(2.0, 4.0, 9.0), outputs(1.0, 1.0, 3.0)
+
+    class KnownGeneration(list):
+        def __init__(self, *_):
+            self.output, self.speculation = next(speculative), SimpleNamespace(counts=Counts(4, 10, 6, 2))
+
+    monkeypatch.setattr(speculation, "generate", lambda *_: next(plain))
+    monkeypatch.setattr(speculation, "SpeculativeGeneration", KnownGeneration)
+    monkeypatch.setattr(speculation.Task, "prompt", lambda *_: [1])
+    model, task = random_model(TEXT_CONFIG, 0)[0], speculation.TASKS[0]
+    case = speculation._case(model, PromptLookup(), task, 3, 3, 0.0, {1: 1.0, 16: 2.0})
+    assert case["times_plain"] == {"median": 3.0, "min": 2.0, "max": 4.0}
+    assert case["acceptance"] == 0.75
 
 
 @pytest.fixture(scope="module")

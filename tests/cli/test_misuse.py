@@ -1,12 +1,16 @@
 """Wrong input: exit code 2 and one line on stderr that says what was expected, whatever is wrong."""
 
+import argparse
 import json
+import re
 import shutil
 
 import numpy as np
 import pytest
 from model_folder import save_model_folder
 from safetensors.numpy import load_file, save_file
+
+from minillm.cli.main import make_parser
 
 GENERATE = {
     "no prompt": ([], "the following arguments are required: prompt"),
@@ -102,6 +106,24 @@ def test_every_command_has_help(call, command):
     result = call(*command, "--help")
     assert (result.code, result.err) == (0, "")
     assert result.out.startswith("usage: minillm")
+
+
+def options_of(parser):
+    """All options of a command and of its own commands."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from options_of(command)
+        else:
+            yield action
+
+
+def test_the_help_tells_the_defaults():
+    told = [(option, re.search(r"\(default ([^)]+)\)", option.help or "")) for option in options_of(make_parser())]
+    told = [(option, found[1]) for option, found in told if found and option.default is not None]
+    assert len(told) > 15
+    for option, default in told:
+        assert type(option.default)(default) == option.default, option.option_strings
 
 
 def test_the_version(call):

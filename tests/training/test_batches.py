@@ -37,6 +37,10 @@ def test_no_row_is_empty_and_the_longest_waiting_document_begins_it(texts):
     assert all(row[0] != IGNORED for row in rows)
 
 
+def test_short_documents_share_a_row():
+    assert pack([[1, 2, 3]] * 3, 11, end_of_text=0).tolist() == [[1, 2, 3, 0] * 3]
+
+
 def test_targets_are_the_next_tokens_and_padding_is_none():
     inputs, targets = split_row(np.array([[5, 6, 0, IGNORED]], np.int16))
     assert inputs.tolist() == [[5, 6, 0]] and targets.tolist() == [[6, 0, IGNORED]]

@@ -7,7 +7,7 @@ import pytest
 
 from minillm.training.optimizer import Schedule
 from minillm.training.parameters import check_trainable, initialise, llama_config
-from minillm.training.trainer import Trainer
+from minillm.training.trainer import Trainer, next_token_loss
 
 CONFIG = llama_config(16, 16, 24, 2, 4, 2, 32)
 
@@ -25,6 +25,36 @@ def test_the_loss_falls_to_that_of_a_learned_rule():
     losses = [run.step().loss for _ in range(60)]
     assert losses[0] == pytest.approx(np.log(16), abs=0.2)  # knows nothing yet
     assert losses[-1] < 0.3
+
+
+def test_batches_follow_one_another_and_start_over_behind_the_last_row():
+    read = []
+
+    def watched_loss(logits, inputs, targets, count):
+        read.append((inputs[:, 0].tolist(), targets[:, 0].tolist()))
+        return next_token_loss(logits, inputs, targets, count)
+
+    rows = np.arange(5)[:, None] + np.arange(4)  # each begins with its own number
+    run = Trainer(initialise(CONFIG, 0), Schedule(3, 0.02), rows, 2, watched_loss, threads=1)
+    for _ in range(3):
+        run.step()
+    assert read == [([0, 1], [1, 2]), ([2, 3], [3, 4]), ([4, 0], [5, 1])]
+
+
+def test_a_step_reports_how_many_tokens_were_inputs():
+    assert trainer().step().tokens == 4 * 12
+
+
+def test_matrices_that_add_to_the_residual_stream_start_smaller():
+    tensors = initialise(llama_config(16, 64, 96, 3, 4, 2, 32), seed=0).tensors
+    for part, expected in {
+        "self_attn.q_proj": 0.02,
+        "self_attn.o_proj": 0.02 / np.sqrt(2 * 3),
+        "mlp.up_proj": 0.02,
+        "mlp.down_proj": 0.02 / np.sqrt(2 * 3),
+    }.items():
+        deviations = [tensor.std() for name, tensor in tensors.items() if f"{part}.weight" in name]
+        assert deviations == pytest.approx([expected] * 3, rel=0.1)
 
 
 @pytest.mark.parametrize("stop_after", [1, 5, 11])
