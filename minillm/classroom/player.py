@@ -111,6 +111,7 @@ class Player:
     def _asker(self, number: int) -> Asker:
         def ask_and_note(question: Question) -> None:
             self.progress.answers.setdefault(str(number), ask(question))  # the first time counts
+            self.save()
 
         return ask_and_note
 

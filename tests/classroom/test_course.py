@@ -9,8 +9,10 @@ import pytest
 
 from minillm.classroom import course, exercise
 from minillm.classroom.bughunt import all_bugs
-from minillm.classroom.exercise import all_exercises, exercises_folder
+from minillm.classroom.checker import Verdict
+from minillm.classroom.exercise import all_exercises, exercises_folder, find_exercise
 from minillm.classroom.lessons import all_lessons
+from minillm.cli.main import run
 
 PROGRAM = """
 import json
@@ -99,3 +101,30 @@ def test_a_lesson_that_fails_is_found(tmp_path):
     assert course.check_lesson(lesson) == course.Part("lesson 01_one", ())
     lesson.write_text("1 / 0")
     assert course.check_lesson(lesson).problems == ("it fails: ZeroDivisionError: division by zero",)
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+def test_a_solution_is_tried_with_two_seeds(monkeypatch, failing):
+    def check(exercise, source, worker, seed=0):
+        if source == exercise.stub:
+            return Verdict(exercise.label, False, "not started")
+        return Verdict(exercise.label, seed != failing, "" if seed != failing else "value", "first differs")
+
+    monkeypatch.setattr(course, "check", check)
+    [problem] = course._stub_and_solution(find_exercise("softmax"), course.Worker())
+    assert problem.startswith(f"the solution fails with seed {failing}: first differs")
+
+
+@pytest.mark.parametrize("problems", [(), ("it fails", "it is long")])
+def test_the_command_fails_where_something_is_wrong(monkeypatch, capsys, problems):
+    parts = [course.Part("03_softmax", problems), course.Part("lesson 01_one", ())]
+    monkeypatch.setattr(course, "check_course", lambda report: [report(part) for part in parts] and parts)
+    code, wrong = (1, 1) if problems else (0, 0)
+    assert run(["course", "check"]) == code
+    first = [f"03_softmax: {problem}" for problem in problems or ("well",)]
+    *told, last = capsys.readouterr().out.splitlines()
+    assert told == [*first, "lesson 01_one: well"]
+    assert last.startswith(f"2 parts, {wrong} of them with problems, in ")
+    assert run(["course", "check", "--json"]) == code
+    found = json.loads(capsys.readouterr().out)
+    assert (found["wrong"], found["parts"][0]["problems"]) == (wrong, list(problems))

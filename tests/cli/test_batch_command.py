@@ -256,3 +256,11 @@ def test_compare_tells_bad_lines_and_compares_the_others(compare, files):
     result = compare("--json")
     assert result.code == 2 and json.loads(result.out)["requests"] == 5
     assert "line 6: " in result.err and "line 7: " in result.err
+
+
+def test_what_it_tells_of_a_run_counts_tokens_and_not_answers(batch, files):
+    told = json.loads(batch("--json").out)
+    assert (told["answered"], told["answered_before"], told["bad_lines"]) == (5, 0, [])
+    assert told["new_tokens"] == sum(len(answer["tokens"]) for answer in answers(files[1]).values()) > 5
+    assert told["tokens_per_s"] == pytest.approx(told["new_tokens"] / told["seconds"])
+    assert batch().out == f"0 answers written to {files[1]}; 5 were there before\n"

@@ -83,3 +83,10 @@ def test_nothing_is_wider_than_the_terminal(call, monkeypatch, columns):
 )
 def test_mistakes_are_one_line(call, arguments, expected):
     assert_refused(call("claims", *arguments), expected)
+
+
+@pytest.mark.parametrize("chosen", [["--section", "cost"], ["--verdict", "true"], ["--section", "cost", "--json"]])
+def test_what_chooses_from_the_list_is_refused_beside_an_id(call, chosen):
+    assert_refused(
+        call("claims", "kv-token-7b", *chosen), "--verdict and --section choose from the list; leave them out"
+    )

@@ -258,3 +258,41 @@ def test_generate_with_the_learners_functions(call, folder):
         assert (result.code, "SystemExit: 0" in result.err) == (2, True)
     call("exercise", "check", "attention", *at)
     assert json.loads(call(*prompt, "--with", folder).out)["tokens"] == expected  # it is ours again
+
+
+def test_the_line_of_an_exception_is_told(call, folder):
+    write_body(folder, "softmax", "return 1 / 0")
+    line = (folder / "03_softmax.py").read_text().splitlines().index("    return 1 / 0") + 1
+    out = " ".join(call("exercise", "check", 3, "--dir", folder).out.split())
+    assert f"ZeroDivisionError: division by zero (line {line} of your file)" in out
+    write_body(folder, "softmax", BROKEN)
+    assert "of your file" not in call("exercise", "check", 3, "--dir", folder).out
+
+
+def test_what_is_reset_is_not_passed_any_more(call, folder):
+    """What it took stays known."""
+    solve(folder, "softmax")
+    call("exercise", "hint", 3, "--dir", folder)
+    assert call("exercise", "check", 3, "--dir", folder).code == 0
+    call("exercise", "reset", 3, "--dir", folder)
+    found = json.loads(call("exercise", "status", "--dir", folder, "--json").out)
+    assert (found["passed"], found["exercises"][2]["passed"]) == (0, False)
+    assert (found["exercises"][2]["attempts"], found["exercises"][2]["hints"]) == (1, 1)
+    assert call("exercise", "solution", 3, "--dir", folder).code == 2
+
+
+def test_watch_sees_a_save_of_equal_size_within_the_same_second(folder, monkeypatch):
+    class NothingNew(Exception):
+        pass
+
+    def look_again(seconds):
+        raise NothingNew
+
+    monkeypatch.setattr("minillm.classroom.watch.time.sleep", look_again)
+    file, second = folder / "03_softmax.py", 1_700_000_000 * 10**9
+    os.utime(file, ns=(second, second))
+    saved = saved_exercises(Workspace(folder))
+    os.utime(file, ns=(second, second + 1_000_000))
+    assert next(saved).name == "softmax"
+    with pytest.raises(NothingNew):
+        next(saved)

@@ -3,12 +3,16 @@
 import json
 import math
 import re
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
+from model_folder import save_model_folder
 
 import minillm
+from minillm.cli.options import max_new_tokens_from
 from minillm.cli.printing import safe
+from minillm.generation import Timings
 
 KEYS = {
     "model", "prompt", "prompt_tokens", "tokens", "text", "finish_reason", "ttft_s", "tpot_s", "prefill_tokens_per_s",
@@ -166,3 +170,37 @@ def test_models_lists_what_can_be_loaded(call, tmp_path, monkeypatch):
     assert "not on disk: fetched at first use" in call("models").out
     (tmp_path / "models" / "smollm2").mkdir(parents=True)
     assert f"on disk: {tmp_path / 'models' / 'smollm2'}" in call("models").out
+
+
+def test_ignore_eos_goes_on_after_an_end_of_sequence_token(call, record, tmp_path):
+    """The same model, whose most probable token now ends the sequence."""
+    first, *_ = record("hello", "--max-new-tokens", 1)["tokens"]
+    config = json.loads((save_model_folder(tmp_path) / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"eos_token_id": [first]}))
+    command = ("generate", "hello", "--model", tmp_path, "--json", "--max-new-tokens", 5)
+    ended, went_on = (json.loads(call(*command, *extra).out) for extra in ([], ["--ignore-eos"]))
+    assert (ended["tokens"], ended["finish_reason"]) == ([first], "eos")
+    assert (went_on["tokens"][0], len(went_on["tokens"]), went_on["finish_reason"]) == (first, 5, "length")
+
+
+@pytest.mark.parametrize(("room", "expected"), [(100_000, 256), (257, 256), (200, 200)])
+def test_without_max_new_tokens_there_are_256_where_the_context_holds_them(call, room, expected):
+    assert max_new_tokens_from(Namespace(max_new_tokens=None), room) == expected
+    assert "default: 256, or what the context holds" in " ".join(call("generate", "--help").out.split())
+
+
+def test_each_row_of_the_table_has_its_own_figure(generate, monkeypatch):
+    """Half a second for the prompt's 5 tokens, 3/4 s until the first new one, then 2 s for two more."""
+    timings = Timings(ttft_s=0.75, tpot_s=1.0, prefill_s=0.5, decode_s=2.0)
+    monkeypatch.setattr("minillm.generation.Timings", lambda *_, **__: timings)
+    lines = generate("hello", "--raw", "--max-new-tokens", 3).splitlines()
+    table = dict(re.split(" {2,}", line.strip(), maxsplit=1) for line in lines[-7:])
+    assert table["prompt"] == "5 tokens"
+    assert (table["time to first token"], table["time per token"]) == ("750.0 ms", "1.00 s")
+    assert (table["prefill"], table["decode"]) == ("10.0 tokens/s", "1.0 tokens/s")
+
+
+def test_models_tells_how_many_millions_of_parameters(call):
+    out = call("models").out
+    for parameters in ("2.76 M parameters", "0.23 M parameters", "135 M parameters"):
+        assert parameters in out

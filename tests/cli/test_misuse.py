@@ -178,3 +178,12 @@ def test_an_empty_template_file_is_no_template(call, tmp_path):
     record = json.loads(call("generate", "abc", "--model", folder, "--json", "--max-new-tokens", 1).out)
     assert record["prompt_tokens"] == 1
     assert_refused(call("chat", "--model", folder), "has no chat template; use `minillm generate")
+
+
+def test_too_little_memory_is_one_line(call, model_folder, monkeypatch):
+    def load(*_):
+        raise MemoryError
+
+    monkeypatch.setattr("minillm.model.load", load)
+    refused = call("generate", "x", "--model", model_folder)
+    assert_refused(refused, "minillm: not enough memory for this model or context; use a smaller one")
