@@ -164,6 +164,7 @@ def sweep(options: argparse.Namespace) -> None:
         bar = "█" * max(1, round(longest * row["decode_tokens_per_s"] / most))
         note = "" if row["fits"] else f"needs {row['gpus_needed']} GPUs"
         table.add_row(str(row["batch"]), f"{row['decode_tokens_per_s']:,.0f}", seconds_text(row["tpot_s"]), bar, note)
+    found = f"The knee is at batch {bend}" if bend else f"There is no knee up to batch {batches[-1]}"
+    less = "from there on" if bend else "it is where"
     show(f"{options.model} on {serving.gpus} x {serving.machine.name}: decode at {mean_context(workloads[0]):g} tokens",
-         "", table, "", f"The knee is at batch {bend}: from there on twice the batch gives less than 1.5 times the "
-         "throughput.")  # fmt: skip
+         "", table, "", f"{found}: {less} twice the batch gives less than 1.5 times the throughput.")  # fmt: skip

@@ -67,6 +67,13 @@ def test_sweep_shows_the_knee(call, monkeypatch):
     assert [point["batch"] for point in record["points"]] == [3, 6, 12, 20]
 
 
+def test_a_sweep_that_ends_before_the_knee_shows_none(call):
+    assert "There is no knee up to batch 4: it is where twice" in " ".join(
+        call("estimate", "sweep", "--batch", "1..4").out.split()
+    )
+    assert json.loads(call("estimate", "sweep", "--batch", "1..4", "--json").out)["knee"] is None
+
+
 def test_a_narrow_terminal_takes_room_from_the_bars_and_not_from_the_numbers(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     out = call("estimate", "sweep", "--batch", "64..512").out
