@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from test_misuse import assert_refused
 
+from minillm.estimate.claims import timed
+
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
 
 
@@ -46,6 +48,12 @@ def test_what_is_timed_is_shown_beside_the_verdict_and_not_on_the_page(call):
     assert "8 tokens" in json.loads(call("claims", "prefill-8-vs-1", "--json").out)["timed"][0]
     assert "timed here: story" in call("claims", "--section", "prefill", "--verdict", "true if").out
     assert "one pass: 1 token" not in call("claims", "prefill-8-vs-1", "--markdown").out
+
+
+def test_times_that_fall_as_the_prompt_grows_give_no_line(call, monkeypatch):
+    monkeypatch.setattr(timed, "medians_s", lambda actions: [0.2, 0.1, 0.05, 0.01])
+    words = " ".join(call("claims", "prefill-formula").out.split())
+    assert "200 ms, 100 ms" in words and "too noisy for a line" in words and "us a token" not in words
 
 
 def test_what_was_mistaken_by_hand_says_so(call):

@@ -140,12 +140,13 @@ def test_a_pipe_gets_all_of_it_without_escape_sequences(finish):
     assert result.out == finish("lesson", "what_is_inference", "--no-input").out
 
 
+@pytest.mark.parametrize("arguments", [["lesson", "--json"], ["claims", "kv-token-7b"]])
 @pytest.mark.parametrize(("said", "used"), [(None, "1"), ("2", "2")])
-def test_lessons_run_on_one_thread_unless_told_otherwise(monkeypatch, said, used):
+def test_what_is_timed_runs_on_one_thread_unless_told_otherwise(monkeypatch, said, used, arguments):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", said or "")  # so that it is put back, also where it was not set
     if said is None:
         monkeypatch.delenv("OPENBLAS_NUM_THREADS")
-    monkeypatch.setattr(sys, "argv", ["minillm", "lesson", "--json"])
+    monkeypatch.setattr(sys, "argv", ["minillm", *arguments])
     with pytest.raises(SystemExit):
         minillm_command.main()
     assert os.environ["OPENBLAS_NUM_THREADS"] == used
