@@ -17,6 +17,8 @@ from minillm.estimate.serving import Serving, decode_all_s, decode_time, most_se
 from minillm.estimate.units import GB, GIB, Number
 from minillm.estimate.work import Tokens, Work, decode_work, forward_work
 
+COST_FORMULA = "GPUs · $/h / 3600 / (tokens/s) · 1e6"
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -63,7 +65,7 @@ class Report:
 
 
 def make_report(serving: Serving, workload: Workload, dollars_per_hour: Number | None = None) -> Report:
-    """All figures; cost only with a price, the queue only with arrivals.
+    """All figures; the cost is known only with a price, the queue only with arrivals.
 
     Args:
         serving: the model and where it runs.
@@ -75,8 +77,7 @@ def make_report(serving: Serving, workload: Workload, dollars_per_hour: Number |
     prefill, decode = _times(serving, workload)
     more, figures = _phases(serving, workload, prefill, decode)
     lines, record = lines + more, record | figures
-    if price is not None:
-        lines.append(_cost(record, price, serving.gpus))
+    lines.append(_no_price(serving) if price is None else _cost(record, price, serving.gpus))
     if workload.rps is not None:
         lines.append(_queue(record, workload))
     return Report(record, lines, _parts(serving, workload, prefill, decode))
@@ -155,9 +156,13 @@ def _cost(record: dict[str, Any], price: Number, gpus: int) -> Line:
     record["dollars_per_million_tokens"] = dollars
     return Line(
         "cost", "a million output tokens", f"${dollars:,.3g} at ${price:g} an hour for each GPU",
-        "GPUs · $/h / 3600 / (tokens/s) · 1e6",
-        f"{gpus} · {price:g} / 3600 / {record['tokens_per_s']:,.1f} · 1e6",
+        COST_FORMULA, f"{gpus} · {price:g} / 3600 / {record['tokens_per_s']:,.1f} · 1e6",
     )  # fmt: skip
+
+
+def _no_price(serving: Serving) -> Line:
+    value = f"no price of {serving.machine.name} is known; pass --price"
+    return Line("cost", "a million output tokens", value, COST_FORMULA, "unknown without a price")
 
 
 def _queue(record: dict[str, Any], workload: Workload) -> Line:

@@ -1,9 +1,11 @@
 """`minillm estimate`: one screen, its formulas, GPUs beside each other, batches; one line for a mistake."""
 
 import json
+import re
 import sys
 
 import pytest
+from bundled import ROOT
 from test_misuse import assert_refused
 
 LLAMA = ("estimate", "--batch", 10, "--gpu", "a100", "--prompt", 500, "--output", 100)
@@ -26,6 +28,20 @@ def test_explain_puts_the_numbers_in(call, monkeypatch):
     out = call(*LLAMA, "--explain").out
     assert "= batch · tokens · 2 · layers · KV heads · head_dim · bytes" in out
     assert "= 10 · 599 · 524,288 B" in out
+
+
+def test_a_gpu_without_a_price_says_so_where_the_cost_would_be(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    out = call(*LLAMA).out
+    assert "no price of a100-sxm is known; pass --price" in out and "$" not in out
+    assert "dollars_per_million_tokens" not in json.loads(call(*LLAMA, "--json").out)
+
+
+def test_the_command_in_the_readme_shows_a_cost(call):
+    command = re.search(
+        r"^minillm (estimate --model llama-2-7b .*?)  #", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert "at $1.19 an hour" in " ".join(call(*command[1].split()).out.split())
 
 
 def test_json_has_every_figure_with_its_unit(call):
