@@ -31,7 +31,8 @@ def test_other_inputs_change_the_figure_and_the_verdict(call):
     record = json.loads(call("claims", "kv-token-7b", "--set", "layers=80", "--set", "kv_heads = 8", "--json").out)
     assert record["figure"].startswith("327,680 B")
     assert record["verdict"] == "false"
-    assert record["inputs"] == {"layers": 32, "kv_heads": 32, "head_dim": 128, "bytes_each": 2}
+    assert record["inputs"] == {"layers": 80, "kv_heads": 8, "head_dim": 128, "bytes_each": 2}
+    assert record["inputs_by_default"] == {"layers": 32, "kv_heads": 32, "head_dim": 128, "bytes_each": 2}
 
 
 def test_the_list_can_be_filtered(call):
