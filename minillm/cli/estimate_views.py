@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def one(options: argparse.Namespace) -> None:
     if machine.name == "this-machine":
         record |= _measured(options.model, serving, workload)
     if options.json:
-        print_json(record)
+        print_json(record | ({"explained": [asdict(line) for line in report.lines]} if options.explain else {}))
         return
     show(f"{options.model} on {serving.gpus} x {machine.name}: {_requests(workload)}, "
          f"{workload.output} new ones each", "")  # fmt: skip

@@ -28,6 +28,9 @@ def test_explain_puts_the_numbers_in(call, monkeypatch):
     out = call(*LLAMA, "--explain").out
     assert "= batch · tokens · 2 · layers · KV heads · head_dim · bytes" in out
     assert "= 10 · 599 · 524,288 B" in out
+    lines = json.loads(call(*LLAMA, "--explain", "--json").out)["explained"]
+    assert [line["numbers"] for line in lines if line["label"] == "KV cache"] == ["10 · 599 · 524,288 B"]
+    assert "explained" not in json.loads(call(*LLAMA, "--json").out)
 
 
 def test_a_gpu_without_a_price_says_so_where_the_cost_would_be(call, monkeypatch):

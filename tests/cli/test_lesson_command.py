@@ -15,6 +15,7 @@ import pytest
 from interrupts import hear_interrupts
 
 import minillm_command
+from minillm.classroom import notebook
 from minillm.classroom.lessons import find_lesson
 
 KEYS = "q quit > "
@@ -208,6 +209,13 @@ def test_a_notebook_is_never_written_over(call, tmp_path):
     result = call("lesson", 1, "--notebook", notes)
     assert (result.code, notes.read_text()) == (2, "mine")
     assert "is there already" in result.err
+
+
+def test_a_notebook_that_is_written_is_told_in_json_if_asked_for(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook, "notebook_text", lambda lesson: "{}")
+    record = json.loads(call("lesson", 1, "--notebook", tmp_path / "a.ipynb", "--json").out)
+    assert record == {"number": 1, "name": FIRST.name, "notebook": str(tmp_path / "a.ipynb")}
+    assert "wrote" in call("lesson", 1, "--notebook", tmp_path / "b.ipynb").out
 
 
 def test_without_jupytext_a_notebook_is_refused_in_one_line(call, tmp_path, monkeypatch):
