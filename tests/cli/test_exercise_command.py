@@ -117,6 +117,19 @@ def test_wrong_use_is_one_line(call, folder, monkeypatch, arguments, message):
     assert message in result.err
 
 
+def test_status_cuts_no_name_on_a_narrow_terminal(call, folder, monkeypatch):
+    for columns, headings in (
+        ("80", ["exercise", "state", "lesson", "attempts", "hints"]),
+        ("40", ["exercise", "state"]),
+    ):
+        monkeypatch.setenv("COLUMNS", columns)
+        lines = call("exercise", "status", "--dir", folder).out.splitlines()
+        assert lines[0].split() == headings and max(map(len, lines)) <= int(columns)
+        assert [line.split()[:3] for line in lines[1:-1]] == [[e.label, "not", "started"] for e in all_exercises()]
+    monkeypatch.setenv("COLUMNS", "20")
+    assert "…" not in call("exercise", "status", "--dir", folder).out
+
+
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"softmax": 3}', '{"softmax": {"hints": -1}}', "[" * 100_000])
 def test_a_damaged_note_is_taken_from_its_copy(call, folder, damage):
     call("exercise", "hint", 3, "--dir", folder)
