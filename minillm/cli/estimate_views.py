@@ -133,16 +133,20 @@ def compare(options: argparse.Namespace) -> None:
 
 
 def _comparison(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("GPU", "first token", "per token", "request", "tokens/s", "$ per M", ""):
-        table.add_column(heading, justify="left" if heading == "GPU" else "right", overflow="fold")
+    gap = 2 if terminal_width() >= 80 else 1
+    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False)
+    table.add_column("GPU", no_wrap=True)
+    for heading in ("first token", "per token", "request", "tokens/s", "$ per M"):
+        table.add_column(heading, justify="right", overflow="fold")
+    if not all(row["fits"] for row in rows):
+        table.add_column("", justify="right", overflow="fold")
     for row in rows:
         cost = row.get("dollars_per_million_tokens")
-        fits = "" if row["fits"] else f"needs {row['gpus_needed']}"
-        table.add_row(
+        cells = [
             row["gpu"], seconds_text(row["ttft_s"]), seconds_text(row["tpot_s"]), seconds_text(row["total_s"]),
-            f"{row['tokens_per_s']:,.0f}", "" if cost is None else f"{cost:.3g}", fits,
-        )  # fmt: skip
+            f"{row['tokens_per_s']:,.0f}", "" if cost is None else f"{cost:.3g}",
+        ]  # fmt: skip
+        table.add_row(*cells, *([] if row["fits"] else [f"needs {row['gpus_needed']}"]))
     return table
 
 

@@ -8,6 +8,8 @@ import pytest
 from bundled import ROOT
 from test_misuse import assert_refused
 
+from minillm.estimate.hardware import gpu_table
+
 LLAMA = ("estimate", "--batch", 10, "--gpu", "a100", "--prompt", 500, "--output", 100)
 
 
@@ -77,11 +79,20 @@ def test_compare_ranks_by_latency_and_by_cost(call):
     assert "needs 10" in some.out and "no GPU that fits has a price" in some.out
 
 
+@pytest.mark.parametrize("model", ["llama-2-7b", "llama-2-70b"])
+def test_compare_breaks_no_name_on_a_narrow_terminal(call, monkeypatch, model):
+    monkeypatch.setenv("COLUMNS", "60")
+    table = call("estimate", "compare", "--model", model).out.split("By cost")[0]
+    assert all(re.search(f"^{name} ", table, re.MULTILINE) for name in gpu_table())
+    assert max(map(len, table.splitlines())) <= 60
+
+
 def test_sweep_shows_the_knee(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     out = call("estimate", "sweep", "--batch", "1..256").out
     assert "The knee is at batch 23" in out and "needs 2 GPUs" in out
     assert all(len(line) <= 80 for line in out.splitlines())
+    assert "19.8 µs" in call("estimate", "sweep", "--model", "story", "--gpu", "t4").out
     record = json.loads(call("estimate", "sweep", "--batch", "3..20", "--json").out)
     assert [point["batch"] for point in record["points"]] == [3, 6, 12, 20]
 
