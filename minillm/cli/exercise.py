@@ -58,7 +58,10 @@ def add_parser(commands: Any) -> None:
 def _open(options: argparse.Namespace) -> Any:
     from minillm.classroom.workspace import Workspace
 
-    return Workspace(Path(options.dir))
+    try:
+        return Workspace(Path(options.dir))
+    except ValueError as problem:
+        raise ValueError(f"{problem}, or pass --dir DIR") from None
 
 
 def _find(options: argparse.Namespace) -> Any:

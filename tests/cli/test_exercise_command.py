@@ -98,9 +98,13 @@ def test_giving_up_shows_the_solution_and_is_noted(call, folder):
     [
         (["check", "99"], f"there is no exercise '99'; expected a number from 1 to {ALL}, or a name"),
         (["check", "../../x"], "there is no exercise"),
-        (["check", "--dir", "nowhere"], "nowhere: no exercises here; begin with `minillm exercise start DIR`"),
+        (
+            ["check", "--dir", "nowhere"],
+            "nowhere: no exercises here; begin with `minillm exercise start DIR`, or pass --dir",
+        ),
         (["start", "."], "is there already; expected a new folder"),
         (["start", "a/b/c"], "there is no folder"),
+        (["start", "/proc/new"], "minillm: /proc/new: No such file or directory"),
         (["hint"], "the following arguments are required: N"),
         ([], "the following arguments are required: ACTION"),
         (["cheat"], "invalid choice: 'cheat'"),
@@ -239,6 +243,12 @@ def test_the_bug_hunt(call, tmp_path):
     for wrong in (["99"], ["x"], ["1", "--answer", "attend"], ["1", "--dir", tmp_path / "nowhere"]):
         result = call("exercise", "bughunt", *wrong)
         assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+
+
+def test_generate_names_no_option_that_it_does_not_have(call, tmp_path):
+    result = call("generate", "hi", "--with", tmp_path / "nowhere")
+    expected = f"minillm: {tmp_path}/nowhere: no exercises here; begin with `minillm exercise start DIR`\n"
+    assert (result.code, result.err) == (2, expected)
 
 
 def test_generate_with_the_learners_functions(call, folder):

@@ -195,6 +195,8 @@ def test_json_holds_every_cell(finish):
         (["--no-input"], "which lesson?"),
         (["--notebook", "a.ipynb"], "which lesson?"),
         (["1", "--notebook", "a.txt"], "expected a name that ends in .ipynb"),
+        (["1", "--notebook", "/nowhere/a.ipynb"], "minillm: there is no folder /nowhere\n"),
+        (["1", "--notebook", "/proc/a.ipynb"], "minillm: /proc/a.ipynb: No such file or directory\n"),
     ],
 )
 def test_misuse_is_one_line(call, arguments, complaint):
