@@ -10,6 +10,7 @@ from minillm.checks import check_whole
 from minillm.cli.options import (
     add_model_options,
     add_sampling_options,
+    check_utf8,
     max_new_tokens_from,
     prompt_ids,
     sampling_from,
@@ -70,6 +71,7 @@ def _run(options: argparse.Namespace) -> int:
     text = _read_stdin() if options.prompt == "-" else options.prompt
     if not text:
         raise ValueError("the prompt is empty; expected some text")
+    check_utf8("the prompt", text)
     model = load(options.model, options.backend, options.dtype)
     prompt = prompt_ids(model, text, options.raw)
     room = model.config.max_position_embeddings - len(prompt) + 1  # the last new token is never fed back

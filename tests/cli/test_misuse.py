@@ -12,7 +12,7 @@ GENERATE = {
     "no prompt": ([], "the following arguments are required: prompt"),
     "an empty prompt": ([""], "the prompt is empty"),
     "a prompt beyond the context": (["a" * 200], "more than the model's context of 128"),
-    "half a surrogate": (["\udcff"], "half a surrogate pair"),
+    "bytes that are no UTF-8": (["\udcff"], "the prompt: expected text in UTF-8"),
     "an unknown option": (["x", "--speed", "9"], "unrecognized arguments: --speed 9"),
     "NaN temperature": (["x", "--temperature", "nan"], "temperature is nan; expected a finite number"),
     "negative temperature": (["x", "--temperature", "-1"], "temperature is -1.0; expected a finite number"),
