@@ -245,6 +245,14 @@ def test_the_bug_hunt(call, tmp_path):
         assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
 
 
+def test_rows_divided_by_the_sums_of_columns_are_told_as_that(call, folder):
+    write_body(
+        folder, "softmax", "e = np.exp(scores - scores.max(-1, keepdims=True))\n    return e / e.sum(0, keepdims=True)"
+    )
+    words = " ".join(call("exercise", "check", 3, "--dir", folder).out.split())
+    assert "sum is that of each column" in words and "transposed" not in words
+
+
 def test_generate_names_no_option_that_it_does_not_have(call, tmp_path):
     result = call("generate", "hi", "--with", tmp_path / "nowhere")
     expected = f"minillm: {tmp_path}/nowhere: no exercises here; begin with `minillm exercise start DIR`\n"
