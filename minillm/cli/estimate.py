@@ -105,8 +105,7 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
     from minillm.estimate.memory import find_format
     from minillm.estimate.serving import Serving
 
-    usual = "float32" if machine.name == "this-machine" else "float16"
-    dtype = usual if options.dtype is None else options.dtype
+    dtype = dtype_from(options, machine.name)
     gpus = check_whole("--tp", options.tp, 1, MOST_GPUS)
     if gpus > 1 and not machine.link_bytes_per_s:
         raise ValueError(f"--tp is {gpus}, but {machine.name} has no link to others; expected 1")
@@ -119,6 +118,18 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
         mfu=check_number("--mfu", options.mfu, 0.001, 1),
         mbu=check_number("--mbu", options.mbu, 0.001, 1),
     )
+
+
+def dtype_from(options: argparse.Namespace, gpu: str) -> str:
+    """Of the weights: what is asked for, or what is usual on this GPU."""
+    usual = "float32" if gpu == "this-machine" else "float16"
+    return usual if options.dtype is None else str(options.dtype)
+
+
+def asked(options: argparse.Namespace, gpu: str, *more: str) -> dict[str, Any]:
+    """For JSON: what was estimated; `more` are options that belong to one view."""
+    names = ("model", "tp", "mfu", "mbu", "prompt", "output", *more)
+    return {name: getattr(options, name) for name in names} | {"dtype": dtype_from(options, gpu)}
 
 
 def workload_from(options: argparse.Namespace, batch: int) -> "Workload":

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from minillm.cli.estimate import (
+    asked,
     batch_from,
     batches_from,
     config_from,
@@ -33,8 +34,8 @@ def one(options: argparse.Namespace) -> None:
     machine = machine_from(options, config)
     serving, price = serving_from(options, machine, config), price_from(options)
     report = make_report(serving, workload, price)
-    record = {"model": options.model, "gpu": machine.name, "tp": serving.gpus, "prompt": workload.prompt,
-              "output": workload.output, "batch": workload.batch} | report.record  # fmt: skip
+    said = asked(options, machine.name, "rps", "price")
+    record = said | {"gpu": machine.name, "batch": workload.batch} | report.record
     if options.plot:
         from minillm.estimate.roofline_plot import save_roofline
 
@@ -124,7 +125,8 @@ def compare(options: argparse.Namespace) -> None:
     by_cost = sorted((row for row in rows if "dollars_per_million_tokens" in row and row["fits"]),
                      key=lambda row: row["dollars_per_million_tokens"])  # fmt: skip
     if options.json:
-        print_json({"by_latency": rows, "by_cost": [row["gpu"] for row in by_cost]})
+        said = asked(options, names[0], "price") | {"batch": workload.batch}
+        print_json(said | {"by_latency": rows, "by_cost": [row["gpu"] for row in by_cost]})
         return
     show(f"{options.model}: {_requests(workload)}, {workload.output} new ones each; "
          "the fastest first", "", _comparison(rows), "")  # fmt: skip
@@ -158,7 +160,8 @@ def sweep(options: argparse.Namespace) -> None:
     rows = [{"batch": load.batch, **make_report(serving, load, price_from(options)).record} for load in workloads]
     bend = knee(serving, mean_context(workloads[0]), batches[-1])
     if options.json:
-        print_json({"model": options.model, "gpu": serving.machine.name, "knee": bend, "points": rows})
+        said = asked(options, serving.machine.name) | {"gpu": serving.machine.name}
+        print_json(said | {"knee": bend, "points": rows})
         return
     most = max(row["decode_tokens_per_s"] for row in rows)
     longest = min(30, max(4, terminal_width() - 50))  # columns of a bar; the numbers have the first right to room

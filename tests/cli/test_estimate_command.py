@@ -147,6 +147,24 @@ def test_every_form_has_json_and_keeps_to_a_narrow_terminal(call, monkeypatch):
         assert isinstance(json.loads(call("estimate", *form, "--json").out), dict)
 
 
+def test_json_says_what_was_estimated(call, tmp_path):
+    given = ("--prompt", 20, "--output", 5, "--dtype", "int8", "--tp", 2, "--mfu", 0.5, "--json")
+    said = {"model": "llama-2-7b", "prompt": 20, "output": 5, "dtype": "int8", "tp": 2, "mfu": 0.5, "mbu": 1.0}
+    served = {"rps": 4.0, "requests": 3, "burst": 1, "trace": None, "replicas": 1, "target": None, "gpu": "a100-sxm"}
+    for form, more in (
+        (["--batch", 3], {"gpu": "a100-sxm", "batch": 3, "rps": None, "price": None}),
+        (["compare", "--batch", 3, "--price", 2], {"batch": 3, "price": 2.0}),
+        (["sweep", "--batch", "1..2"], {"gpu": "a100-sxm"}),
+        (["serve", "--rps", 4, "--requests", 3], served),
+    ):
+        record = json.loads(call("estimate", *form, *given).out)
+        assert said | more == {name: record[name] for name in said | more}, form
+    (tmp_path / "trace.csv").write_text("at_s,prompt,new_tokens\n0,100,5\n0.5,100,5\n")
+    record = json.loads(call("estimate", "serve", "--trace", tmp_path / "trace.csv", "--json").out)
+    assert (record["requests"], record["prompt"], record["rps"]) == (2, None, None)
+    assert record["dtype"] == "float16" and record["trace"].endswith("trace.csv")
+
+
 def test_plot_without_matplotlib_says_what_to_install(call, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert_refused(call("estimate", "--plot", tmp_path / "x.svg"), "install minillm-numpy[plot]")
