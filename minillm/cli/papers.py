@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _compute(figures: list[Figure]) -> list[tuple[Figure, Ours]]:
     """All of them before anything is printed; a terminal shows meanwhile how far it is."""
-    computed = []
+    computed: list[tuple[Figure, Ours]] = []
     with progress_on_stderr() as report:
         for figure in figures:
             report(figure.id, len(computed), len(figures))

@@ -16,7 +16,9 @@ from interrupts import hear_interrupts
 
 import minillm_command
 from minillm.classroom import notebook
-from minillm.classroom.lessons import find_lesson
+from minillm.classroom.lessons import Cell, find_lesson
+from minillm.classroom.player import show_source
+from minillm.cli.printing import show
 
 KEYS = "q quit > "
 FIRST = find_lesson("1")
@@ -139,6 +141,18 @@ def test_a_pipe_gets_all_of_it_without_escape_sequences(finish):
         assert cell.source.splitlines()[0] in result.out
     assert max(map(len, result.out.splitlines())) <= 80
     assert result.out == finish("lesson", "what_is_inference", "--no-input").out
+
+
+def test_on_a_narrow_terminal_paragraphs_are_folded_once_and_code_keeps_its_indentation(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    lists = "- a first point that is long enough to fold\n- a second"
+    show_source(Cell("prose", "# Title\n\n" + "word " * 14 + "word\nof the same.\n\n" + lists, 1), show)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    words = ["word " * 7 + "word", "word " * 7 + "of", "the same."]
+    assert lines == ["# Title", "", *words, "", "- a first point that is long enough to", "fold", "- a second"]
+    show_source(Cell("code", "for n in x:\n    call(n, 'some text that is', longer)\n", 1), show)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[:3] == ["  for n in x:", "      call(n, 'some text that is',", "      longer)"]
 
 
 @pytest.mark.parametrize("arguments", [["lesson", "--json"], ["claims", "kv-token-7b"]])
