@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from minillm.cli.options import add_page_options
-from minillm.cli.printing import markdown_row, print_json, show
+from minillm.cli.printing import counted, markdown_row, print_json, show
 from minillm.estimate.claims import Claim, Finding, Verdict, all_claims, find_claim
 from minillm.estimate.claims.timed import EXPERIMENTS, timings
 
@@ -126,7 +126,7 @@ def summary(judged: list[tuple[Claim, Finding]]) -> str:
     """How many claims stand how."""
     counts = Counter(finding.verdict for _, finding in judged)
     parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict)
-    return f"{len(judged)} claims: {parts}."
+    return f"{counted(len(judged), 'claim')}: {parts}."
 
 
 def _show_one(claim: Claim, finding: Finding) -> None:

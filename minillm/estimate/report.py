@@ -99,6 +99,7 @@ def _memory(serving: Serving, workload: Workload) -> tuple[list[Line], dict[str,
     cache = workload.batch * tokens * each
     total, room = weights + cache, serving.gpus * machine.memory_bytes * serving.usable
     needed, most = gpus_needed(total, machine.memory_bytes, serving.usable), most_sequences(serving, tokens)
+    sequences = f"{most:,} sequence{'s' * (most != 1)} of {_tokens(tokens)}"
     fits = "fits" if total <= room else f"does not fit: it takes {needed}"
     lines = [
         Line("memory", "weights", _bytes(weights), "parameters · bytes each",
@@ -107,7 +108,7 @@ def _memory(serving: Serving, workload: Workload) -> tuple[list[Line], dict[str,
              f"{workload.batch} · {tokens} · {each:,.0f} B"),
         Line("memory", f"on {serving.gpus} {machine.name}", fits, "(weights + cache) / (GPU memory · usable share)",
              f"{total / GB:.2f} GB / ({machine.memory_bytes / GB:.0f} GB · {serving.usable:g})"),
-        Line("memory", "largest batch", f"{most:,} sequences of {tokens}", "(usable memory - weights) / (tokens · B)",
+        Line("memory", "largest batch", sequences, "(usable memory - weights) / (tokens · B)",
              f"({room / GB:.1f} - {weights / GB:.2f}) GB / ({tokens} · {each:,.0f} B)"),
     ]  # fmt: skip
     record = {"weights_bytes": weights, "kv_cache_bytes": cache, "kv_cache_bytes_per_token": each,
@@ -130,7 +131,7 @@ def _phases(serving: Serving, load: Workload, prefill: Time, decode: Time) -> tu
              "batch / step", f"{load.batch} / {_seconds(decode.seconds)}"),
         Line("decode", "intensity", f"{step.intensity:.3g} FLOP/byte; ridge {ridge_flops_per_byte(machine):.3g}",
              "FLOP / bytes", f"{step.flops:.4g} / {step.bytes:.4g}"),
-        Line("request", "latency", f"{_seconds(total_s)}: {load.output} tokens",
+        Line("request", "latency", f"{_seconds(total_s)}: {_tokens(load.output)}",
              "prefill + (output - 1) steps", f"{_seconds(prefill.seconds)} + {_seconds(decode_s)}"),
     ]  # fmt: skip
     record = {
@@ -204,6 +205,10 @@ def _numbers(work: Work, serving: Serving, time: Time) -> str:
     )
     text += f" + {_seconds(time.overhead_s)} overhead" if time.overhead_s else ""
     return text + (f" + {_seconds(time.communication_s)} communication" if time.communication_s else "")
+
+
+def _tokens(count: int) -> str:
+    return f"{count} token{'s' * (count != 1)}"
 
 
 def _bytes(count: Number) -> str:

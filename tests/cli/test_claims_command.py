@@ -41,7 +41,7 @@ def test_the_list_can_be_filtered(call):
         "bills-inference", "amortised-55", "calls-10k", "first-day", "first-month", "one-pct-table",
     ]  # fmt: skip
     result = call("claims", "--section", "cost", "--verdict", "false")
-    assert "✗ one-pct-table" in result.out and "amortised" not in result.out and "1 claims:" in result.out
+    assert "✗ one-pct-table" in result.out and "amortised" not in result.out and "\n1 claim: " in result.out
 
 
 def test_what_is_timed_is_shown_beside_the_verdict_and_not_on_the_page(call):

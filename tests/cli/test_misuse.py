@@ -53,7 +53,9 @@ MODELS = {
 OTHERS = {
     "an unknown command": (["sing"], "invalid choice: 'sing'"),
     "an unknown option of models": (["models", "--all"], "unrecognized arguments: --all"),
-    "an argument of chat": (["chat", "hello"], "unrecognized arguments: hello"),
+    "an argument of chat": (["chat", "hello"], "unrecognized arguments: hello (see minillm chat --help)"),
+    "a prompt without quotes": (["generate", "a", "b"], "unrecognized arguments: b (see minillm generate --help)"),
+    "an option of no command": (["--speed"], "unrecognized arguments: --speed (see minillm --help)"),
     "no rounds": (["bench", "--rounds", "0"], "--rounds is 0; expected a whole number from 1"),
     "no context": (["bench", "--context", "-5"], "--context is '-5'; expected"),
 }
