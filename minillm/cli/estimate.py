@@ -145,6 +145,16 @@ def workload_from(options: argparse.Namespace, batch: int) -> "Workload":
     return Workload(prompt, check_whole("--output", options.output, 1, MOST_TOKENS), batch, rps)
 
 
+def doubts(options: argparse.Namespace, config: "ModelConfig", tokens: int) -> list[str]:
+    """What this model could not do as it is: a line each, since the figures are those of one that could."""
+    context, heads, lines = config.max_position_embeddings, config.num_attention_heads, []
+    if tokens > context:
+        lines.append(f"{tokens:,} tokens are more than the context of {options.model}, {context:,}.")
+    if heads % options.tp:
+        lines.append(f"{heads} heads cannot be shared evenly by {options.tp} GPUs.")
+    return lines
+
+
 def price_from(options: argparse.Namespace) -> float | None:
     """Dollars an hour, or None for the table's."""
     return None if options.price is None else check_number("--price", options.price, 0, 1e6)

@@ -13,11 +13,12 @@ from minillm.cli.estimate import (
     batch_from,
     batches_from,
     config_from,
+    doubts,
     price_from,
     serving_from,
     workload_from,
 )
-from minillm.cli.printing import print_json, seconds_text, show, terminal_width
+from minillm.cli.printing import counted, print_json, seconds_text, show, terminal_width
 from minillm.config import ModelConfig
 from minillm.estimate.batching import knee
 from minillm.estimate.hardware import Machine, find_gpu, gpu_table
@@ -49,7 +50,7 @@ def one(options: argparse.Namespace) -> None:
         print_json(record | ({"explained": [asdict(line) for line in report.lines]} if options.explain else {}))
         return
     show(f"{options.model} on {serving.gpus} x {machine.name}: {_requests(workload)}, "
-         f"{workload.output} new ones each", "")  # fmt: skip
+         f"{counted(workload.output, 'new token')} each", "")  # fmt: skip
     _show_lines(report, options.explain)
     show("", *bar_lines(report.parts_s))
     if "measured_tpot_s" in record:
@@ -58,6 +59,13 @@ def one(options: argparse.Namespace) -> None:
             record["predicted_tpot_s"] / record["measured_tpot_s"] - 1))  # fmt: skip
     elif serving.mfu == serving.mbu == 1 and not machine.overhead_s_per_layer:
         show("", "Lower bounds at the datasheet's peak; --mfu and --mbu lower it.")
+    _show_doubts(options, config, workload)
+
+
+def _show_doubts(options: argparse.Namespace, config: ModelConfig, workload: Workload) -> None:
+    """Below the figures, if there are any; the last token of an answer is never fed back."""
+    for line in doubts(options, config, workload.prompt + workload.output - 1):
+        show(line)
 
 
 def _measured(name: str, serving: Serving, workload: Workload) -> dict[str, float]:
@@ -84,7 +92,7 @@ def machine_from(options: argparse.Namespace, config: ModelConfig) -> Machine:
 
 
 def _requests(workload: Workload) -> str:
-    return f"{workload.batch} request{'s' * (workload.batch > 1)} of {workload.prompt} tokens"
+    return f"{counted(workload.batch, 'request')} of {counted(workload.prompt, 'token')}"
 
 
 def _show_lines(report: Report, explain: bool) -> None:
@@ -128,10 +136,11 @@ def compare(options: argparse.Namespace) -> None:
         said = asked(options, names[0], "price") | {"batch": workload.batch}
         print_json(said | {"by_latency": rows, "by_cost": [row["gpu"] for row in by_cost]})
         return
-    show(f"{options.model}: {_requests(workload)}, {workload.output} new ones each; "
+    show(f"{options.model}: {_requests(workload)}, {counted(workload.output, 'new token')} each; "
          "the fastest first", "", _comparison(rows), "")  # fmt: skip
     cheapest = ", ".join(f"{row['gpu']} ${row['dollars_per_million_tokens']:.3g}" for row in by_cost)
     show(f"By cost of a million output tokens: {cheapest or 'no GPU that fits has a price; pass --price'}.")
+    _show_doubts(options, config, workload)
 
 
 def _comparison(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -170,9 +179,10 @@ def sweep(options: argparse.Namespace) -> None:
         table.add_column(heading, justify="right" if heading else "left", overflow="fold")
     for row in rows:
         bar = "█" * max(1, round(longest * row["decode_tokens_per_s"] / most))
-        note = "" if row["fits"] else f"needs {row['gpus_needed']} GPUs"
+        note = "" if row["fits"] else f"needs {counted(row['gpus_needed'], 'GPU')}"
         table.add_row(str(row["batch"]), f"{row['decode_tokens_per_s']:,.0f}", seconds_text(row["tpot_s"]), bar, note)
     found = f"The knee is at batch {bend}" if bend else f"There is no knee up to batch {batches[-1]}"
     less = "from there on" if bend else "it is where"
     show(f"{options.model} on {serving.gpus} x {serving.machine.name}: decode at {mean_context(workloads[0]):g} tokens",
          "", table, "", f"{found}: {less} twice the batch gives less than 1.5 times the throughput.")  # fmt: skip
+    _show_doubts(options, config, workloads[0])

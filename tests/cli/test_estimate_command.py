@@ -87,6 +87,27 @@ def test_compare_breaks_no_name_on_a_narrow_terminal(call, monkeypatch, model):
     assert max(map(len, table.splitlines())) <= 60
 
 
+def test_one_is_no_plural(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    ones = ("--prompt", 1, "--output", 1)
+    out = call("estimate", *ones).out + call("estimate", "compare", *ones).out
+    assert out.count("1 request of 1 token, 1 new token each") == 2
+    assert "sequences of 1 token" in out and ": 1 token " in out and not re.search(r"\b1 (new )?(tokens|ones)", out)
+
+
+@pytest.mark.parametrize("form", [[], ["compare"], ["sweep"], ["serve", "--rps", 1, "--requests", 1]])
+def test_what_the_model_cannot_do_is_estimated_and_said(call, monkeypatch, form):
+    monkeypatch.setenv("COLUMNS", "120")
+    long, odd = (
+        "5,099 tokens are more than the context of llama-2-7b, 4,096.",
+        "32 heads cannot be shared evenly by 3 GPUs.",
+    )
+    out = call("estimate", *form, "--prompt", 5000, "--tp", 3).out
+    assert long in out and odd in out
+    out = call("estimate", *form, "--prompt", 3997, "--tp", 2).out
+    assert "more than the context" not in out and "evenly" not in out
+
+
 def test_sweep_shows_the_knee(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     out = call("estimate", "sweep", "--batch", "1..256").out
