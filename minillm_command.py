@@ -7,7 +7,7 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line and exit."""
-    if sys.argv[1:2] == ["lesson"]:  # lessons time small products: threads of a busy machine wait for each other
+    if sys.argv[1:2] in (["lesson"], ["claims"]):  # they time small products: threads of a busy machine would wait
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from minillm.cli.main import run

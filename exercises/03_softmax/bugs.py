@@ -21,6 +21,12 @@ def wrong_axis(scores):
     return exponentials / exponentials.sum(axis=0, keepdims=True)
 
 
+def summed_down_the_columns(scores):
+    """The maximum is that of each row, but the sum is that of each column (axis=0): sum along the last axis, too."""
+    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return exponentials / exponentials.sum(axis=0, keepdims=True)
+
+
 def not_normalised(scores):
     """These are exponentials, not weights yet: divide them by the sum of their row."""
     return np.exp(scores - scores.max(axis=-1, keepdims=True))

@@ -37,7 +37,7 @@ CONCEPTS = ("attention",)
 
 def cases(random):
     yield {"scores": np.array([0.0, 1.0])}
-    yield {"scores": np.array([[0.0, 2.0], [1.0, 1.0]])}
+    yield {"scores": np.array([[0.0, 2.0], [1.0, 4.0]])}  # unlike along both axes, so that each wrong one differs
     yield {"scores": np.array([1000.0, 1001.0, -1000.0])}
     yield {"scores": np.array([[0.5, -np.inf, -np.inf], [1.0, 2.0, -np.inf]])}
     yield {"scores": np.array([[0.0, 1.0], [-2000.0, -2001.0]])}

@@ -95,9 +95,11 @@ for step in run:
 out = run.output
 picture = {f"round {n}": row for n, row in enumerate(rounds[1:], 1) if row}
 print(timeline(picture, "token"))
-print(f"{len(out.tokens)} tokens in {out.rounds} passes of the target")
+print(f"{len(out.tokens)} tokens: 1 from the pass over the prompt,")
+print(f"{len(out.tokens) - 1} from {out.rounds} rounds, one pass each")
 print(f"{out.accepted} of {out.proposed} guesses were accepted")
-assert out.rounds < len(out.tokens)
+assert sum(map(len, picture.values())) == len(out.tokens) - 1
+assert len(picture) == out.rounds < len(out.tokens)
 
 # %%
 plain = minillm.generate(target, ids, 48)

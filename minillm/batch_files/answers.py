@@ -110,14 +110,14 @@ class AnswerFile:
         if len(line) > LONGEST or not (line.startswith(BEGINNING) or BEGINNING.startswith(line)):
             raise self._no_answer(number)
         try:
-            parse_json(line, "")
+            parse_json(line)
         except ValueError:
             return  # torn indeed
         self._parse(number, line)
 
     def _parse(self, number: int, line: bytes) -> tuple[int, Asked]:
         try:
-            answer = parse_json(line, "")
+            answer = parse_json(line)
             return check_whole("line", answer["line"], 1), (answer["request"], answer["model"], answer["prompt"])
         except (ValueError, TypeError, KeyError):
             raise self._no_answer(number) from None

@@ -55,7 +55,7 @@ def read_lines(source: str) -> list[tuple[int, bytes]]:
     """The lines of a file, or of standard input if it is `-`, that are not blank, with their numbers from 1.
 
     Raises:
-        ValueError: more than 200 megabytes, or more than a million lines.
+        ValueError: there is no such file, it has more than 200 megabytes, or more than a million lines.
         OSError: the file cannot be read, or is no ordinary file.
     """
     name = "standard input" if source == "-" else source
@@ -64,6 +64,8 @@ def read_lines(source: str) -> list[tuple[int, bytes]]:
         if len(data) > LARGEST:
             raise ValueError(f"{name}: more than {LARGEST} bytes; expected at most that many, so split the input")
     else:
+        if not Path(source).exists():
+            raise ValueError(f"there is no file {source}")
         data = read_ordinary_file(Path(source), LARGEST)
     if data.count(b"\n") > MOST_LINES:
         raise ValueError(f"{name}: more than {MOST_LINES} lines; expected at most that many, so split the input")
@@ -79,7 +81,7 @@ def parse_line(number: int, line: bytes, max_new_tokens: int | None, sampling: S
     """
     if len(line) > LONGEST_LINE:
         raise ValueError(f"{len(line)} bytes; expected at most {LONGEST_LINE}")
-    values = parse_json(line, "the line")
+    values = parse_json(line)
     if not isinstance(values, dict):
         raise ValueError(f'expected an object such as {{"prompt": "Hello"}}, found {line.decode().strip()[:40]!r}')
     unknown = sorted(values.keys() - set(KNOWN))

@@ -1,29 +1,26 @@
 """Notebooks: a lesson as .ipynb, converted by jupytext."""
 
-import os
 from pathlib import Path
 
 from minillm.classroom.lessons import Lesson
+from minillm.classroom.workspace import write_whole
 
 
 def export_notebook(lesson: Lesson, path: Path) -> None:
     """Write a lesson as a notebook, without outputs.
 
     Raises:
-        ValueError: the name is not one of a notebook, something is there already, or jupytext is not installed.
+        ValueError: the name is not one of a notebook, something is there already, its folder is not, or jupytext is
+            not installed.
         OSError: it cannot be written.
     """
     if path.suffix != ".ipynb":
         raise ValueError(f"the notebook is {str(path)[:80]!r}; expected a name that ends in .ipynb")
     if path.exists():
         raise ValueError(f"{path} is there already, perhaps with your notes; remove it or choose another name")
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    text = notebook_text(lesson)
-    try:
-        partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"there is no folder {path.absolute().parent}")
+    write_whole(path, notebook_text(lesson))
 
 
 def notebook_text(lesson: Lesson) -> str:

@@ -143,9 +143,9 @@ def play_all(lesson: Lesson, show: Show) -> LessonRun:
 
 def show_source(cell: Cell, show: Show) -> None:
     """Prose, or code and an empty line."""
-    from minillm.classroom.display import code_text, prose_text
+    from minillm.classroom.display import Code, Prose
 
-    show(prose_text(cell.source) if cell.kind == "prose" else code_text(cell.source + "\n"))
+    show(Prose(cell.source) if cell.kind == "prose" else Code(cell.source + "\n"))
 
 
 def python_prompt(namespace: dict[str, Any]) -> None:

@@ -7,6 +7,8 @@ learner's progress is one small JSON file, written as a whole or not at all, wit
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,7 @@ class Workspace:
             ValueError: this is none.
         """
         if not (folder / STATE).is_file() and not (folder / STATE).with_suffix(".bak").is_file():
-            raise ValueError(f"{folder}: no exercises here; begin with `minillm exercise start DIR`, or pass --dir DIR")
+            raise ValueError(f"{folder}: no exercises here; begin with `minillm exercise start DIR`")
         self.folder = folder
 
     @classmethod
@@ -61,7 +63,10 @@ class Workspace:
         parent = folder.absolute().parent
         if not parent.is_dir():
             raise ValueError(f"there is no folder {parent}")
-        with tempfile.TemporaryDirectory(dir=parent, prefix=".exercises-", ignore_cleanup_errors=True) as made:
+        with (
+            _named(folder),
+            tempfile.TemporaryDirectory(dir=parent, prefix=".exercises-", ignore_cleanup_errors=True) as made,
+        ):
             _fill(Path(made) / "new")
             (Path(made) / "new").replace(folder.absolute())  # all of it, or nothing
         return cls(folder)
@@ -138,16 +143,30 @@ def read_source(file: Path) -> str:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write a file so that it is never seen half-written."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    """Write a file so that it is never seen half-written.
+
+    Raises:
+        OSError: it cannot be written; the error names this file.
+    """
+    with _named(file):
+        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                stream.write(text)
+            os.chmod(name, 0o644)
+            os.replace(name, file)
+        except BaseException:
+            os.unlink(name)
+            raise
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """What cannot be written is told of this path: its reader has never heard of the temporary one beside it."""
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        os.chmod(name, 0o644)
-        os.replace(name, file)
-    except BaseException:
-        os.unlink(name)
-        raise
+        yield
+    except OSError as problem:
+        raise OSError(problem.errno, problem.strerror, str(path)) from None
 
 
 def _fill(folder: Path) -> None:

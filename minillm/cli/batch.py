@@ -13,11 +13,13 @@ from minillm.cli.options import (
     DEFAULT_NEW_TOKENS,
     add_model_options,
     add_sampling_options,
+    check_folder_of,
     prompt_ids,
     sampling_from,
 )
 from minillm.cli.printing import counted, one_line, print_json, safe, seconds_text
 
+PLACES = 8  # in static batching
 MOST_SHOWN = 20  # bad lines; the rest are counted
 
 
@@ -32,7 +34,7 @@ def add_parser(commands: Any) -> None:
     add("prompts", help='JSON lines such as {"prompt": "Hello", "max_new_tokens": 20}; - reads standard input')
     add("--out", metavar="FILE", help="write each answer there, a JSON line, as soon as it is done")
     add("--compare", action="store_true", help="run naive, static and continuous batching instead, side by side")
-    add("--batch-size", type=int, default=8, metavar="B", help="with --compare: places in static batching (default 8)")
+    add("--batch-size", type=int, metavar="B", help="with --compare: places in static batching (default 8)")
     add("--raw", action="store_true", help="continue texts as they stand, without the chat template")
     add_model_options(parser)
     add_sampling_options(parser)
@@ -78,13 +80,17 @@ def encoded(model: Any, line: Any, raw: bool) -> tuple[list[int], int]:
 
 
 def _check_combination(options: argparse.Namespace) -> None:
-    check_whole("--batch-size", options.batch_size, 1)
+    if options.batch_size is not None and not options.compare:
+        raise ValueError("--batch-size belongs to --compare; leave it out")
+    options.batch_size = check_whole("--batch-size", PLACES if options.batch_size is None else options.batch_size, 1)
     if options.max_new_tokens is not None:
         check_whole("--max-new-tokens", options.max_new_tokens, 1)
     if options.compare and options.out:
         raise ValueError("--compare writes no answers; leave --out out")
     if not options.compare and not options.out:
         raise ValueError("expected --out FILE for the answers, or --compare")
+    if options.out:
+        check_folder_of("--out", options.out)
     if (
         options.out
         and os.path.exists(options.out)

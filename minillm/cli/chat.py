@@ -14,6 +14,7 @@ from minillm.cli.options import (
     DEFAULT_CHAT_MODEL,
     add_model_options,
     add_sampling_options,
+    check_utf8,
     max_new_tokens_from,
     sampling_from,
 )
@@ -34,6 +35,7 @@ def run(options: argparse.Namespace) -> int:
     from minillm.model import load
 
     sampling = sampling_from(options)
+    check_utf8("--system", options.system or "")
     model = load(options.model, options.backend, options.dtype)
     if model.tokenizer.chat_template is None:
         raise ValueError(f"{options.model} has no chat template; use `minillm generate --model {options.model}`")
@@ -140,8 +142,9 @@ def _read_line(interactive: bool) -> str | None:
 
 
 def _turn(conversation: Conversation, line: str, interactive: bool, quiet: bool) -> None:
-    """Answer one line. At a terminal, neither Ctrl-C nor a question too long ends the conversation."""
+    """Answer one line. At a terminal, neither Ctrl-C nor a question that is too long or no text ends it all."""
     try:
+        check_utf8("standard input", line)
         conversation.answer(line, (lambda text: None) if quiet else write)
         write("" if quiet else "\n")
     except KeyboardInterrupt:

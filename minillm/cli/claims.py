@@ -2,10 +2,11 @@
 
 import argparse
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from minillm.cli.options import add_page_options
-from minillm.cli.printing import markdown_row, print_json, show
+from minillm.cli.printing import counted, markdown_row, print_json, show
 from minillm.estimate.claims import Claim, Finding, Verdict, all_claims, find_claim
 from minillm.estimate.claims.timed import EXPERIMENTS, timings
 
@@ -48,9 +49,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _run_one(options: argparse.Namespace) -> int:
     claim = find_claim(options.id)
-    finding = claim.judge(parse_settings(options.set))
+    settings = parse_settings(options.set)
+    finding = claim.judge(settings)
     if options.json:
-        print_json(claim_record(claim, finding) | {"timed": timings(claim.id)})
+        print_json(claim_record(claim, finding, settings) | {"timed": timings(claim.id)})
     elif options.markdown:
         print(markdown_page([(claim, finding)]), end="")
     else:
@@ -85,8 +87,8 @@ def _chosen(verdict: str | None, section: str | None) -> list[tuple[Claim, Findi
     return [(claim, finding) for claim, finding in judged if verdict in (None, finding.verdict.value)]
 
 
-def claim_record(claim: Claim, finding: Finding) -> dict[str, Any]:
-    """For JSON."""
+def claim_record(claim: Claim, finding: Finding, settings: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """For JSON; `settings` are the inputs that were not left as they are by default."""
     return {
         "id": claim.id,
         "section": claim.section,
@@ -96,7 +98,8 @@ def claim_record(claim: Claim, finding: Finding) -> dict[str, Any]:
         "note": finding.note,
         "figure": finding.figure,
         "working": list(finding.working),
-        "inputs": claim.inputs,
+        "inputs": claim.inputs | claim.parsed(settings or {}),
+        "inputs_by_default": claim.inputs,
         "runs_the_engine": claim.runs,
         "not_yet_run": claim.not_yet_run,
         "corrects": claim.corrects,
@@ -123,7 +126,7 @@ def summary(judged: list[tuple[Claim, Finding]]) -> str:
     """How many claims stand how."""
     counts = Counter(finding.verdict for _, finding in judged)
     parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict)
-    return f"{len(judged)} claims: {parts}."
+    return f"{counted(len(judged), 'claim')}: {parts}."
 
 
 def _show_one(claim: Claim, finding: Finding) -> None:

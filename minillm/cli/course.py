@@ -5,7 +5,7 @@ from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
-from minillm.cli.printing import print_json, seconds_text, write
+from minillm.cli.printing import counted, print_json, seconds_text, write
 
 
 def add_parser(commands: Any) -> None:
@@ -35,5 +35,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"seconds": seconds, "wrong": len(wrong), "parts": [asdict(part) for part in parts]})
     else:
-        write(f"{len(parts)} parts, {len(wrong)} of them with problems, in {seconds_text(seconds)}\n")
+        write(f"{counted(len(parts), 'part')}, {len(wrong)} of them with problems, in {seconds_text(seconds)}\n")
     return 1 if wrong else 0

@@ -105,8 +105,7 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
     from minillm.estimate.memory import find_format
     from minillm.estimate.serving import Serving
 
-    usual = "float32" if machine.name == "this-machine" else "float16"
-    dtype = usual if options.dtype is None else options.dtype
+    dtype = dtype_from(options, machine.name)
     gpus = check_whole("--tp", options.tp, 1, MOST_GPUS)
     if gpus > 1 and not machine.link_bytes_per_s:
         raise ValueError(f"--tp is {gpus}, but {machine.name} has no link to others; expected 1")
@@ -121,6 +120,18 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
     )
 
 
+def dtype_from(options: argparse.Namespace, gpu: str) -> str:
+    """Of the weights: what is asked for, or what is usual on this GPU."""
+    usual = "float32" if gpu == "this-machine" else "float16"
+    return usual if options.dtype is None else str(options.dtype)
+
+
+def asked(options: argparse.Namespace, gpu: str, *more: str) -> dict[str, Any]:
+    """For JSON: what was estimated; `more` are options that belong to one view."""
+    names = ("model", "tp", "mfu", "mbu", "prompt", "output", *more)
+    return {name: getattr(options, name) for name in names} | {"dtype": dtype_from(options, gpu)}
+
+
 def workload_from(options: argparse.Namespace, batch: int) -> "Workload":
     """The requests.
 
@@ -132,6 +143,16 @@ def workload_from(options: argparse.Namespace, batch: int) -> "Workload":
     rps = None if options.rps is None else check_number("--rps", options.rps, 1e-6, 1e9)
     prompt = check_whole("--prompt", options.prompt, 1, MOST_TOKENS)
     return Workload(prompt, check_whole("--output", options.output, 1, MOST_TOKENS), batch, rps)
+
+
+def doubts(options: argparse.Namespace, config: "ModelConfig", tokens: int) -> list[str]:
+    """What this model could not do as it is: a line each, since the figures are those of one that could."""
+    context, heads, lines = config.max_position_embeddings, config.num_attention_heads, []
+    if tokens > context:
+        lines.append(f"{tokens:,} tokens are more than the context of {options.model}, {context:,}.")
+    if heads % options.tp:
+        lines.append(f"{heads} heads cannot be shared evenly by {options.tp} GPUs.")
+    return lines
 
 
 def price_from(options: argparse.Namespace) -> float | None:

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from minillm.batching.virtual_engine import VirtualEngine, VirtualStaticBatching
 from minillm.checks import check_whole
-from minillm.cli.estimate import batch_from, check_number, config_from, serving_from, workload_from
+from minillm.cli.estimate import asked, batch_from, check_number, config_from, doubts, serving_from, workload_from
 from minillm.cli.estimate_views import machine_from
 from minillm.cli.printing import counted, print_json, seconds_text, show
 from minillm.estimate.arrivals import Arrival, alike, burst_times_s, read_trace
@@ -33,8 +33,8 @@ def serve(options: argparse.Namespace) -> None:
     makers = _schedules(serving, arrivals, None if options.batch is None else batch_from(options.batch))
     runs = {name: simulate_serving([make() for _ in range(replicas)], arrivals, step_seconds(serving))
             for name, make in makers.items()}  # fmt: skip
-    record: dict[str, Any] = {"model": options.model, "gpu": serving.machine.name, "replicas": replicas,
-                              "schedules": {name: run_record(run) for name, run in runs.items()}}  # fmt: skip
+    record = _asked(options, serving.machine.name, len(arrivals))
+    record["schedules"] = {name: run_record(run) for name, run in runs.items()}
     if target is not None:
         chunked = list(makers.values())[-1]
         record["replicas_needed"] = replicas_needed(chunked, arrivals, step_seconds(serving), target)
@@ -42,6 +42,17 @@ def serve(options: argparse.Namespace) -> None:
         print_json(record)
     else:
         _show(record, len(arrivals), options)
+        longest = max(arrival.prompt + arrival.new_tokens - 1 for arrival in arrivals)
+        for line in doubts(options, config, longest):
+            show(line)
+
+
+def _asked(options: argparse.Namespace, gpu: str, requests: int) -> dict[str, Any]:
+    """For JSON: what was estimated. Lengths and rates of a trace are the trace's own."""
+    said = asked(options, gpu, "rps", "burst", "trace", "replicas", "target") | {"gpu": gpu, "requests": requests}
+    if options.trace is not None:
+        said |= dict.fromkeys(("prompt", "output", "rps", "burst"))
+    return said
 
 
 def _arrivals(options: argparse.Namespace) -> list[Arrival]:
@@ -88,11 +99,12 @@ def _schedules(serving: Serving, arrivals: list[Arrival], batch: int | None) -> 
     blocks = min(most_sequences(serving, BLOCK), MOST_BLOCKS)
     if blocks * BLOCK < longest:
         raise ValueError(
-            f"a request of {longest} tokens does not fit beside the weights; expected a larger GPU or --tp"
+            f"a request of {counted(longest, 'token')} does not fit beside the weights; expected a larger GPU or --tp"
         )
     most = most_sequences(serving, longest)
     if batch is not None and batch > most:
-        raise ValueError(f"--batch is {batch}; at most {most} sequences of {longest} tokens fit beside the weights")
+        raise ValueError(f"--batch is {batch}; at most {counted(most, 'sequence')} of "
+                         f"{counted(longest, 'token')} fit{'s' * (most == 1)} beside the weights")  # fmt: skip
     size = min(STATIC, most) if batch is None else batch
     return {
         f"static batches of {size}": lambda: VirtualStaticBatching(size),

@@ -2,20 +2,23 @@
 
 import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from minillm.cli.estimate import (
+    asked,
     batch_from,
     batches_from,
     config_from,
+    doubts,
     price_from,
     serving_from,
     workload_from,
 )
-from minillm.cli.printing import print_json, seconds_text, show, terminal_width
+from minillm.cli.printing import counted, print_json, seconds_text, show, terminal_width
 from minillm.config import ModelConfig
 from minillm.estimate.batching import knee
 from minillm.estimate.hardware import Machine, find_gpu, gpu_table
@@ -32,8 +35,8 @@ def one(options: argparse.Namespace) -> None:
     machine = machine_from(options, config)
     serving, price = serving_from(options, machine, config), price_from(options)
     report = make_report(serving, workload, price)
-    record = {"model": options.model, "gpu": machine.name, "tp": serving.gpus, "prompt": workload.prompt,
-              "output": workload.output, "batch": workload.batch} | report.record  # fmt: skip
+    said = asked(options, machine.name, "rps", "price")
+    record = said | {"gpu": machine.name, "batch": workload.batch} | report.record
     if options.plot:
         from minillm.estimate.roofline_plot import save_roofline
 
@@ -44,10 +47,10 @@ def one(options: argparse.Namespace) -> None:
     if machine.name == "this-machine":
         record |= _measured(options.model, serving, workload)
     if options.json:
-        print_json(record)
+        print_json(record | ({"explained": [asdict(line) for line in report.lines]} if options.explain else {}))
         return
     show(f"{options.model} on {serving.gpus} x {machine.name}: {_requests(workload)}, "
-         f"{workload.output} new ones each", "")  # fmt: skip
+         f"{counted(workload.output, 'new token')} each", "")  # fmt: skip
     _show_lines(report, options.explain)
     show("", *bar_lines(report.parts_s))
     if "measured_tpot_s" in record:
@@ -56,6 +59,13 @@ def one(options: argparse.Namespace) -> None:
             record["predicted_tpot_s"] / record["measured_tpot_s"] - 1))  # fmt: skip
     elif serving.mfu == serving.mbu == 1 and not machine.overhead_s_per_layer:
         show("", "Lower bounds at the datasheet's peak; --mfu and --mbu lower it.")
+    _show_doubts(options, config, workload)
+
+
+def _show_doubts(options: argparse.Namespace, config: ModelConfig, workload: Workload) -> None:
+    """Below the figures, if there are any; the last token of an answer is never fed back."""
+    for line in doubts(options, config, workload.prompt + workload.output - 1):
+        show(line)
 
 
 def _measured(name: str, serving: Serving, workload: Workload) -> dict[str, float]:
@@ -82,7 +92,7 @@ def machine_from(options: argparse.Namespace, config: ModelConfig) -> Machine:
 
 
 def _requests(workload: Workload) -> str:
-    return f"{workload.batch} request{'s' * (workload.batch > 1)} of {workload.prompt} tokens"
+    return f"{counted(workload.batch, 'request')} of {counted(workload.prompt, 'token')}"
 
 
 def _show_lines(report: Report, explain: bool) -> None:
@@ -123,25 +133,31 @@ def compare(options: argparse.Namespace) -> None:
     by_cost = sorted((row for row in rows if "dollars_per_million_tokens" in row and row["fits"]),
                      key=lambda row: row["dollars_per_million_tokens"])  # fmt: skip
     if options.json:
-        print_json({"by_latency": rows, "by_cost": [row["gpu"] for row in by_cost]})
+        said = asked(options, names[0], "price") | {"batch": workload.batch}
+        print_json(said | {"by_latency": rows, "by_cost": [row["gpu"] for row in by_cost]})
         return
-    show(f"{options.model}: {_requests(workload)}, {workload.output} new ones each; "
+    show(f"{options.model}: {_requests(workload)}, {counted(workload.output, 'new token')} each; "
          "the fastest first", "", _comparison(rows), "")  # fmt: skip
     cheapest = ", ".join(f"{row['gpu']} ${row['dollars_per_million_tokens']:.3g}" for row in by_cost)
     show(f"By cost of a million output tokens: {cheapest or 'no GPU that fits has a price; pass --price'}.")
+    _show_doubts(options, config, workload)
 
 
 def _comparison(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("GPU", "first token", "per token", "request", "tokens/s", "$ per M", ""):
-        table.add_column(heading, justify="left" if heading == "GPU" else "right", overflow="fold")
+    gap = 2 if terminal_width() >= 80 else 1
+    table = Table(box=None, padding=(0, gap, 0, 0), pad_edge=False)
+    table.add_column("GPU", no_wrap=True)
+    for heading in ("first token", "per token", "request", "tokens/s", "$ per M"):
+        table.add_column(heading, justify="right", overflow="fold")
+    if not all(row["fits"] for row in rows):
+        table.add_column("", justify="right", overflow="fold")
     for row in rows:
         cost = row.get("dollars_per_million_tokens")
-        fits = "" if row["fits"] else f"needs {row['gpus_needed']}"
-        table.add_row(
+        cells = [
             row["gpu"], seconds_text(row["ttft_s"]), seconds_text(row["tpot_s"]), seconds_text(row["total_s"]),
-            f"{row['tokens_per_s']:,.0f}", "" if cost is None else f"{cost:.3g}", fits,
-        )  # fmt: skip
+            f"{row['tokens_per_s']:,.0f}", "" if cost is None else f"{cost:.3g}",
+        ]  # fmt: skip
+        table.add_row(*cells, *([] if row["fits"] else [f"needs {row['gpus_needed']}"]))
     return table
 
 
@@ -153,7 +169,8 @@ def sweep(options: argparse.Namespace) -> None:
     rows = [{"batch": load.batch, **make_report(serving, load, price_from(options)).record} for load in workloads]
     bend = knee(serving, mean_context(workloads[0]), batches[-1])
     if options.json:
-        print_json({"model": options.model, "gpu": serving.machine.name, "knee": bend, "points": rows})
+        said = asked(options, serving.machine.name) | {"gpu": serving.machine.name}
+        print_json(said | {"knee": bend, "points": rows})
         return
     most = max(row["decode_tokens_per_s"] for row in rows)
     longest = min(30, max(4, terminal_width() - 50))  # columns of a bar; the numbers have the first right to room
@@ -162,8 +179,10 @@ def sweep(options: argparse.Namespace) -> None:
         table.add_column(heading, justify="right" if heading else "left", overflow="fold")
     for row in rows:
         bar = "█" * max(1, round(longest * row["decode_tokens_per_s"] / most))
-        note = "" if row["fits"] else f"needs {row['gpus_needed']} GPUs"
+        note = "" if row["fits"] else f"needs {counted(row['gpus_needed'], 'GPU')}"
         table.add_row(str(row["batch"]), f"{row['decode_tokens_per_s']:,.0f}", seconds_text(row["tpot_s"]), bar, note)
+    found = f"The knee is at batch {bend}" if bend else f"There is no knee up to batch {batches[-1]}"
+    less = "from there on" if bend else "it is where"
     show(f"{options.model} on {serving.gpus} x {serving.machine.name}: decode at {mean_context(workloads[0]):g} tokens",
-         "", table, "", f"The knee is at batch {bend}: from there on twice the batch gives less than 1.5 times the "
-         "throughput.")  # fmt: skip
+         "", table, "", f"{found}: {less} twice the batch gives less than 1.5 times the throughput.")  # fmt: skip
+    _show_doubts(options, config, workloads[0])

@@ -6,7 +6,7 @@ from typing import Any
 
 from minillm.checks import check_whole
 from minillm.cli.options import DEFAULT_MODEL
-from minillm.cli.printing import print_json, show
+from minillm.cli.printing import counted, print_json, show
 
 NEW_TOKENS = 64
 WHY = """\
@@ -94,10 +94,10 @@ def _comparisons(name: str, exact: Any, prompt: list[int], new_tokens: int) -> l
 def _print(record: dict[str, Any], exact: Any) -> None:
     from rich.table import Table
 
-    show(f"{record['model']}, exact backend: SHA-256 of the logits of {record['prompt_tokens']} tokens by "
+    show(f"{record['model']}, exact backend: SHA-256 of the logits of {counted(record['prompt_tokens'], 'token')} by "
          f"{exact.config.vocab_size}, as little-endian float64:", record["sha256"], "")  # fmt: skip
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("backend", "schedule", "largest difference", f"the {record['new_tokens']} new tokens"):
+    for heading in ("backend", "schedule", "largest difference", f"the {counted(record['new_tokens'], 'new token')}"):
         table.add_column(heading, justify="right" if heading == "largest difference" else "left", overflow="fold")
     for row in record["comparisons"]:
         naive = next(other for other in record["comparisons"] if other["backend"] == row["backend"])

@@ -9,7 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from minillm.cli.printing import print_json, safe, show, write
+from minillm.cli.printing import print_json, safe, show, terminal_width, write
+
+ALL_COLUMNS = 72  # of the terminal, for every column of `status`; a narrower one shows exercises and their states
 
 
 def add_parser(commands: Any) -> None:
@@ -56,7 +58,10 @@ def add_parser(commands: Any) -> None:
 def _open(options: argparse.Namespace) -> Any:
     from minillm.classroom.workspace import Workspace
 
-    return Workspace(Path(options.dir))
+    try:
+        return Workspace(Path(options.dir))
+    except ValueError as problem:
+        raise ValueError(f"{problem}, or pass --dir DIR") from None
 
 
 def _find(options: argparse.Namespace) -> Any:
@@ -210,13 +215,22 @@ def _status(options: argparse.Namespace) -> int:
         rows = [{"exercise": e.label, "lesson": e.lesson, **asdict(progress)} for e, progress in known.items()]
         print_json({"passed": passed, "exercises": rows})
         return 0
-    table = Table("lesson", "exercise", "state", "attempts", "hints", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    headings = ["exercise", "state", "lesson", "attempts", "hints"]
+    headings = headings if terminal_width() >= ALL_COLUMNS else headings[:2]
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
     for exercise, progress in known.items():
-        state = "passed" if progress.passed else "failed" if progress.attempts else "not started"
-        state += ", gave up" if progress.gave_up else ""
-        table.add_row(str(exercise.lesson), exercise.label, state, str(progress.attempts), str(progress.hints))
+        rest = (exercise.lesson, progress.attempts, progress.hints)
+        table.add_row(*[exercise.label, _state(progress), *map(str, rest)][: len(headings)])
     show(table, f"{passed} of {len(exercises)} passed")
     return 0
+
+
+def _state(progress: Any) -> str:
+    """In words."""
+    state = "passed" if progress.passed else "failed" if progress.attempts else "not started"
+    return state + (", gave up" if progress.gave_up else "")
 
 
 def _bughunt(options: argparse.Namespace) -> int:

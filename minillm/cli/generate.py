@@ -10,11 +10,12 @@ from minillm.checks import check_whole
 from minillm.cli.options import (
     add_model_options,
     add_sampling_options,
+    check_utf8,
     max_new_tokens_from,
     prompt_ids,
     sampling_from,
 )
-from minillm.cli.printing import bytes_text, logprob_records, print_json, seconds_text, show, write
+from minillm.cli.printing import bytes_text, counted, logprob_records, print_json, seconds_text, show, write
 from minillm.cli.speculative import (
     StepWriter,
     add_speculative_options,
@@ -70,6 +71,7 @@ def _run(options: argparse.Namespace) -> int:
     text = _read_stdin() if options.prompt == "-" else options.prompt
     if not text:
         raise ValueError("the prompt is empty; expected some text")
+    check_utf8("the prompt", text)
     model = load(options.model, options.backend, options.dtype)
     prompt = prompt_ids(model, text, options.raw)
     room = model.config.max_position_embeddings - len(prompt) + 1  # the last new token is never fed back
@@ -153,8 +155,8 @@ def _print_table(generation: Any, more_rows: Sequence[tuple[str, str]] = ()) -> 
     table = Table(show_header=False, box=None, padding=(0, 1))
     prefill, decode = _rate(out.prompt_tokens, out.timings.prefill_s), _rate(len(out.tokens) - 1, out.timings.decode_s)
     rows = [
-        ("prompt", f"{out.prompt_tokens} tokens"),
-        ("new", f"{len(out.tokens)} tokens, finished by {out.finish_reason}"),
+        ("prompt", counted(out.prompt_tokens, "token")),
+        ("new", f"{counted(len(out.tokens), 'token')}, finished by {out.finish_reason}"),
         ("time to first token", seconds_text(out.timings.ttft_s)),
         ("time per token", seconds_text(out.timings.tpot_s)),
         ("prefill", f"{prefill:.1f} tokens/s"),
@@ -172,7 +174,7 @@ def _print_table(generation: Any, more_rows: Sequence[tuple[str, str]] = ()) -> 
 def _cache_text(generation: Any) -> str:
     if generation.cache is None:
         return "none"
-    return f"{bytes_text(generation.cache.nbytes)}, reserved for {generation.cache.capacity} tokens"
+    return f"{bytes_text(generation.cache.nbytes)}, reserved for {counted(generation.cache.capacity, 'token')}"
 
 
 def _show_phases(generation: Any) -> None:
@@ -187,9 +189,9 @@ def _show_phases(generation: Any) -> None:
     def shown(token: int) -> str:
         return repr(generation.model.tokenizer.token_text(token))  # repr: no character that steers a terminal
 
-    show(Text(f"Tokenize: {count} tokens: {' '.join(f'{shown(t)}={t}' for t in generation.prompt)}"))
+    show(Text(f"Tokenize: {counted(count, 'token')}: {' '.join(f'{shown(t)}={t}' for t in generation.prompt)}"))
     effect = "fill the KV cache and give the first logits" if generation.cache else "give the first logits; no cache"
-    show(Text(f"Prefill: {count} tokens in {'one pass' if passes == 1 else f'{passes} passes'} {effect}"))
+    show(Text(f"Prefill: {counted(count, 'token')} in {'one pass' if passes == 1 else f'{passes} passes'} {effect}"))
     for number, step in enumerate(generation):
         others = [(token, logprob) for token, logprob in step.logprobs.best if token != step.token][:3]
         rest = "  ".join(f"{shown(token)} {math.exp(logprob):.1%}" for token, logprob in others)

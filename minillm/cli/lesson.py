@@ -35,7 +35,10 @@ def run(options: argparse.Namespace) -> int:
         from minillm.classroom.notebook import export_notebook
 
         export_notebook(lesson, Path(options.notebook))
-        print(f"wrote {options.notebook}")
+        if options.json:
+            print_json({"number": lesson.number, "name": lesson.name, "notebook": options.notebook})
+        else:
+            print(f"wrote {options.notebook}")
         return 0
     if options.json:
         return _print_as_json(lesson)

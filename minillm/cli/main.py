@@ -100,7 +100,10 @@ def run(arguments: list[str] | None = None) -> int:
 def _parse_and_run(arguments: list[str] | None) -> int:
     parser = make_parser()
     try:
-        options = parser.parse_args(arguments)
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:  # told by the command, whose --help says what it takes
+            command = f"{parser.prog} {options.command or ''}".strip()
+            Parser(prog=command).error(f"unrecognized arguments: {' '.join(unknown)}")
     except SystemExit as done:  # --help, --version or a mistake, already printed
         return int(done.code or 0)
     if options.command is None:

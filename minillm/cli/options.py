@@ -98,5 +98,19 @@ def check_plot_file(plot: str | None) -> None:
         return
     if Path(plot).suffix != ".svg":
         raise ValueError(f"--plot is {plot[:80]!r}; expected a name that ends in .svg")
-    if not Path(plot).absolute().parent.is_dir():
-        raise ValueError(f"--plot: there is no folder {Path(plot).absolute().parent}")
+    check_folder_of("--plot", plot)
+
+
+def check_folder_of(option: str, file: str) -> None:
+    """Raise ValueError if there is no folder that this file could be written into."""
+    folder = Path(file).absolute().parent
+    if not folder.is_dir():
+        raise ValueError(f"{option}: there is no folder {folder}")
+
+
+def check_utf8(name: str, text: str) -> None:
+    """Raise ValueError if this was no UTF-8: Python keeps such bytes of an argument or a line as half characters."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError(f"{name}: expected text in UTF-8") from None

@@ -6,6 +6,7 @@ from typing import Any
 from minillm.cli.options import add_page_options
 from minillm.cli.printing import markdown_row, print_json, show
 from minillm.estimate.papers import Figure, Ours, all_figures, find_figure
+from minillm.loading.progress import progress_on_stderr
 
 
 def add_parser(commands: Any) -> None:
@@ -13,7 +14,8 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "papers",
         help="papers' figures beside ours",
-        description="Figures that papers publish, beside what minillm computes, counts or simulates.",
+        description="Figures that papers publish, beside what minillm computes, counts or simulates. All of them take "
+        "a few minutes; each is shown as soon as it is there.",
     )
     add = parser.add_argument
     add("id", nargs="?", help="show this figure alone")
@@ -24,15 +26,26 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Compute and print."""
     figures = all_figures() if options.id is None else [find_figure(options.id)]
-    computed = [(figure, figure.ours()) for figure in figures]
+    if not options.json and not options.markdown:
+        for figure in figures:
+            _show(figure, figure.ours())
+        return 0
+    computed = _compute(figures)
     if options.json:
         print_json({"figures": [figure_record(*each) for each in computed]})
-    elif options.markdown:
-        print(markdown_page(computed), end="")
     else:
-        for figure, ours in computed:
-            _show(figure, ours)
+        print(markdown_page(computed), end="")
     return 0
+
+
+def _compute(figures: list[Figure]) -> list[tuple[Figure, Ours]]:
+    """All of them before anything is printed; a terminal shows meanwhile how far it is."""
+    computed: list[tuple[Figure, Ours]] = []
+    with progress_on_stderr() as report:
+        for figure in figures:
+            report(figure.id, len(computed), len(figures))
+            computed.append((figure, figure.ours()))
+    return computed
 
 
 def figure_record(figure: Figure, ours: Ours) -> dict[str, Any]:

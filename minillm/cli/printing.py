@@ -80,5 +80,7 @@ def bytes_text(count: int) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """0.01234 as '12.3 ms'."""
+    """0.01234 as '12.3 ms', 0.00001234 as '12.3 µs'."""
+    if 0 < seconds < 1e-4:
+        return f"{seconds * 1e6:.1f} µs"
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"

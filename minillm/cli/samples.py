@@ -4,7 +4,7 @@ import argparse
 from time import perf_counter
 from typing import Any
 
-from minillm.cli.printing import bytes_text, logprob_records, print_json, seconds_text, show, write
+from minillm.cli.printing import bytes_text, counted, logprob_records, print_json, seconds_text, show, write
 
 
 def run_samples(
@@ -89,11 +89,13 @@ def _print_table(engine: Any, samples: list[Any], seconds: float) -> None:
     prompt = samples[0].completion.prompt_tokens
     fed_back = tokens - len(samples)  # all but the last token of each answer
     run = counts.prefill_tokens + counts.decode_tokens - fed_back
+    answers, steps = counted(len(samples), "answer"), counted(counts.steps, "step")
+    alone = prompt * len(samples)
     rows = [
-        ("prompt", f"{prompt} tokens; {run} were run for all answers, unshared it would be {prompt * len(samples)}"),
-        ("new", f"{tokens} tokens in {len(samples)} answers, {counts.steps} steps, {seconds_text(seconds)}"),
+        ("prompt", f"{counted(prompt, 'token')}; {run} were run for all answers, unshared it would be {alone}"),
+        ("new", f"{counted(tokens, 'token')} in {answers}, {steps}, {seconds_text(seconds)}"),
         ("together", f"{tokens / seconds:.1f} tokens/s"),
-        ("KV cache", f"{bytes_text(held * size)} in {held} blocks; unshared it would be {unshared}"),
+        ("KV cache", f"{bytes_text(held * size)} in {counted(held, 'block')}; unshared it would be {unshared}"),
     ]
     if samples[0].completion.sampling.temperature == 0:
         rows.append(("note", "temperature 0 makes all answers the same; pass --temperature 0.8, say"))

@@ -21,8 +21,8 @@ def batching_slowdown(serving: Serving, context: Number, sequences: int) -> Numb
     return decode_time(serving, context, sequences).seconds / decode_time(serving, context, 1).seconds
 
 
-def knee(serving: Serving, context: Number, most: int) -> int:
-    """The batch from which twice the sequences no longer give 1.5 times the throughput, or `most`."""
+def knee(serving: Serving, context: Number, most: int) -> int | None:
+    """The batch from which twice the sequences no longer give 1.5 times the throughput; None if none up to `most`."""
 
     def gains_little(sequences: int) -> bool:
         return (
@@ -30,8 +30,9 @@ def knee(serving: Serving, context: Number, most: int) -> int:
             > 4 / 3 * decode_time(serving, context, sequences).seconds
         )
 
-    batches = range(1, most)
-    return 1 + bisect_left(batches, True, key=gains_little)
+    batches = range(1, most + 1)
+    place = bisect_left(batches, True, key=gains_little)
+    return batches[place] if place < most else None
 
 
 def smallest_batch(serving: Serving, context: Number, tokens_per_s: Number, most: int = 1024) -> int | None:

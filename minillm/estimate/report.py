@@ -17,6 +17,8 @@ from minillm.estimate.serving import Serving, decode_all_s, decode_time, most_se
 from minillm.estimate.units import GB, GIB, Number
 from minillm.estimate.work import Tokens, Work, decode_work, forward_work
 
+COST_FORMULA = "GPUs · $/h / 3600 / (tokens/s) · 1e6"
+
 
 @dataclass(frozen=True)
 class Workload:
@@ -63,7 +65,7 @@ class Report:
 
 
 def make_report(serving: Serving, workload: Workload, dollars_per_hour: Number | None = None) -> Report:
-    """All figures; cost only with a price, the queue only with arrivals.
+    """All figures; the cost is known only with a price, the queue only with arrivals.
 
     Args:
         serving: the model and where it runs.
@@ -75,8 +77,7 @@ def make_report(serving: Serving, workload: Workload, dollars_per_hour: Number |
     prefill, decode = _times(serving, workload)
     more, figures = _phases(serving, workload, prefill, decode)
     lines, record = lines + more, record | figures
-    if price is not None:
-        lines.append(_cost(record, price, serving.gpus))
+    lines.append(_no_price(serving) if price is None else _cost(record, price, serving.gpus))
     if workload.rps is not None:
         lines.append(_queue(record, workload))
     return Report(record, lines, _parts(serving, workload, prefill, decode))
@@ -98,6 +99,7 @@ def _memory(serving: Serving, workload: Workload) -> tuple[list[Line], dict[str,
     cache = workload.batch * tokens * each
     total, room = weights + cache, serving.gpus * machine.memory_bytes * serving.usable
     needed, most = gpus_needed(total, machine.memory_bytes, serving.usable), most_sequences(serving, tokens)
+    sequences = f"{most:,} sequence{'s' * (most != 1)} of {_tokens(tokens)}"
     fits = "fits" if total <= room else f"does not fit: it takes {needed}"
     lines = [
         Line("memory", "weights", _bytes(weights), "parameters · bytes each",
@@ -106,7 +108,7 @@ def _memory(serving: Serving, workload: Workload) -> tuple[list[Line], dict[str,
              f"{workload.batch} · {tokens} · {each:,.0f} B"),
         Line("memory", f"on {serving.gpus} {machine.name}", fits, "(weights + cache) / (GPU memory · usable share)",
              f"{total / GB:.2f} GB / ({machine.memory_bytes / GB:.0f} GB · {serving.usable:g})"),
-        Line("memory", "largest batch", f"{most:,} sequences of {tokens}", "(usable memory - weights) / (tokens · B)",
+        Line("memory", "largest batch", sequences, "(usable memory - weights) / (tokens · B)",
              f"({room / GB:.1f} - {weights / GB:.2f}) GB / ({tokens} · {each:,.0f} B)"),
     ]  # fmt: skip
     record = {"weights_bytes": weights, "kv_cache_bytes": cache, "kv_cache_bytes_per_token": each,
@@ -129,7 +131,7 @@ def _phases(serving: Serving, load: Workload, prefill: Time, decode: Time) -> tu
              "batch / step", f"{load.batch} / {_seconds(decode.seconds)}"),
         Line("decode", "intensity", f"{step.intensity:.3g} FLOP/byte; ridge {ridge_flops_per_byte(machine):.3g}",
              "FLOP / bytes", f"{step.flops:.4g} / {step.bytes:.4g}"),
-        Line("request", "latency", f"{_seconds(total_s)}: {load.output} tokens",
+        Line("request", "latency", f"{_seconds(total_s)}: {_tokens(load.output)}",
              "prefill + (output - 1) steps", f"{_seconds(prefill.seconds)} + {_seconds(decode_s)}"),
     ]  # fmt: skip
     record = {
@@ -155,9 +157,13 @@ def _cost(record: dict[str, Any], price: Number, gpus: int) -> Line:
     record["dollars_per_million_tokens"] = dollars
     return Line(
         "cost", "a million output tokens", f"${dollars:,.3g} at ${price:g} an hour for each GPU",
-        "GPUs · $/h / 3600 / (tokens/s) · 1e6",
-        f"{gpus} · {price:g} / 3600 / {record['tokens_per_s']:,.1f} · 1e6",
+        COST_FORMULA, f"{gpus} · {price:g} / 3600 / {record['tokens_per_s']:,.1f} · 1e6",
     )  # fmt: skip
+
+
+def _no_price(serving: Serving) -> Line:
+    value = f"no price of {serving.machine.name} is known; pass --price"
+    return Line("cost", "a million output tokens", value, COST_FORMULA, "unknown without a price")
 
 
 def _queue(record: dict[str, Any], workload: Workload) -> Line:
@@ -199,6 +205,10 @@ def _numbers(work: Work, serving: Serving, time: Time) -> str:
     )
     text += f" + {_seconds(time.overhead_s)} overhead" if time.overhead_s else ""
     return text + (f" + {_seconds(time.communication_s)} communication" if time.communication_s else "")
+
+
+def _tokens(count: int) -> str:
+    return f"{count} token{'s' * (count != 1)}"
 
 
 def _bytes(count: Number) -> str:

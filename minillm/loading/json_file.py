@@ -28,14 +28,17 @@ def read_ordinary_file(path: Path, largest: int) -> bytes:
     return data
 
 
-def parse_json(data: bytes, source: str) -> Any:
-    """JSON text as Python values; `source` names the file in messages."""
+def parse_json(data: bytes, source: str = "") -> Any:
+    """JSON text as Python values; messages begin with `source`, the name of its file, if there is one."""
+    prefix = f"{source}: " if source else ""
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates)
     except RecursionError:
-        raise ValueError(f"{source}: the JSON is nested too deeply") from None
+        raise ValueError(f"{prefix}the JSON is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{prefix}expected text in UTF-8") from None
     except ValueError as problem:
-        raise ValueError(f"{source}: not valid JSON: {' '.join(str(problem).split())[:120]}") from None
+        raise ValueError(f"{prefix}not valid JSON: {' '.join(str(problem).split())[:120]}") from None
 
 
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ WARM = Sampling(temperature=0.5, seed=3)
 BAD = {
     "no JSON": (b"hello", "not valid JSON"),
     "half": (b'{"prompt": "a"', "not valid JSON"),
-    "no UTF-8": (b'{"prompt": "\xff"}', "not valid JSON"),
+    "no UTF-8": (b'{"prompt": "\xff"}', "expected text in UTF-8"),
     "a list": (b'["a"]', "expected an object such as"),
     "a text": (b'"a"', "expected an object such as"),
     "no prompt": (b"{}", 'expected one of "prompt" and "messages"'),

@@ -165,30 +165,33 @@ def test_answers_of_another_model_are_not_mixed_up_with_these(batch, files, raw_
 
 
 def test_bad_lines_are_told_by_number_and_the_others_answered(finish, model_folder, tmp_path):
-    bad = ["hello", '{"prompt": "a", "ignore_eos": 1}', '{"prompt": "a", "temperature": "hot"}',
+    bad = ["hello", '{"prompt": "\udcff"}', '{"prompt": "a", "ignore_eos": 1}', '{"prompt": "a", "temperature": "hot"}',
            '{"prompt": "\\ud800"}',
            json.dumps({"prompt": "b" * 200}), '{"prompt": "a", "top_k": true}']  # fmt: skip
     lines = ['{"prompt": "ok"}', *bad, "", '{"prompt": "ok"}']
     out = tmp_path / "out.jsonl"
     command = ("batch", "-", "--out", out, "--model", model_folder, "--max-new-tokens", 2)
-    result = finish(*command, input="\n".join(lines).encode())
+    result = finish(*command, input="\n".join(lines).encode(errors="surrogateescape"))
     assert result.code == 2
-    assert result.out.startswith("2 answers written") and result.out.endswith("6 lines could not be answered\n")
+    assert result.out.startswith("2 answers written") and result.out.endswith("7 lines could not be answered\n")
     said = result.err.splitlines()
     reasons = [
-        "not valid JSON",
+        "not valid JSON: ",
+        "expected text in UTF-8",
         "ignore_eos is 1",
         "temperature is 'hot'",
         "top_k is True",
         "half a surrogate",
         "context of 128",
     ]
-    for reason, number in zip(reasons, (2, 3, 4, 7, 5, 6), strict=True):
+    for reason, number in zip(reasons, (2, 3, 4, 5, 8, 6, 7), strict=True):
         assert any(line.startswith(f"minillm: standard input line {number}: ") and reason in line for line in said)
-    assert len(said) == 6 and sorted(answers(out)) == [1, 9]
+    assert len(said) == 7 and sorted(answers(out)) == [1, 10]
+    assert "minillm: standard input line 3: expected text in UTF-8" in said
+    assert "the line:" not in result.err
     lines[1] = '{"prompt": "mended"}'
-    assert finish(*command, input="\n".join(lines).encode()).out.startswith("1 answer written")
-    assert sorted(answers(out)) == [1, 2, 9]
+    assert finish(*command, input="\n".join(lines).encode(errors="surrogateescape")).out.startswith("1 answer written")
+    assert sorted(answers(out)) == [1, 2, 10]
 
 
 def test_of_very_many_bad_lines_the_first_are_told(batch, files):
@@ -206,9 +209,10 @@ def test_of_very_many_bad_lines_the_first_are_told(batch, files):
         (["p", "--out", "o", "--compare"], "leave --out out"),
         (["p", "--out", "o", "--max-new-tokens", "0"], "--max-new-tokens is 0; expected"),
         (["p", "--compare", "--batch-size", "0"], "--batch-size is 0; expected"),
-        (["nothing", "--out", "o"], "nothing: No such file"),
+        (["p", "--out", "o", "--batch-size", "4"], "--batch-size belongs to --compare; leave it out"),
+        (["nothing", "--out", "o"], "minillm: there is no file nothing\n"),
         (["empty", "--out", "o"], "empty: no line; expected at least one prompt"),
-        (["p", "--out", "nowhere/o"], "nowhere/o: No such file"),
+        (["p", "--out", "nowhere/o"], "--out: there is no folder "),
         (["p", "--out", "o", "--top-p", "2"], "top_p is 2.0; expected"),
     ],
 )

@@ -52,7 +52,7 @@ def test_the_answers_are_printed_one_after_the_other(finish, raw_model_folder, m
     [
         (b"a" * 300 + b"\n", "the conversation takes 319 tokens, more than the model's context of 128"),
         (b"a\nb\nc\nd\ne\nf\ng\n", "more than the model's context of 128; begin again with /reset"),
-        (b"\xff\n", "standard input"),
+        (b"\xff\n", "standard input: expected text in UTF-8"),
     ],
     ids=["a long question", "a long conversation", "no text"],
 )
@@ -61,6 +61,13 @@ def test_what_cannot_be_answered_is_one_line(finish, model_folder, typed, expect
     result = finish(*command, input=typed, env={"PYTHONIOENCODING": "utf-8"})
     assert (result.code, result.out) == (2, "")
     assert expected in result.err and result.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_what_is_no_text_is_said_to_be_none(finish, model_folder, errors):
+    """The second is what Python does in the C locale: bytes that are no UTF-8 come in as halves of characters."""
+    result = finish("chat", "--model", model_folder, input=b"\xff\n", env={"PYTHONIOENCODING": f"utf-8:{errors}"})
+    assert (result.code, result.err) == (2, "minillm: standard input: expected text in UTF-8\n")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from test_misuse import assert_refused
 
+from minillm.estimate.claims import timed
+
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
 
 
@@ -29,7 +31,8 @@ def test_other_inputs_change_the_figure_and_the_verdict(call):
     record = json.loads(call("claims", "kv-token-7b", "--set", "layers=80", "--set", "kv_heads = 8", "--json").out)
     assert record["figure"].startswith("327,680 B")
     assert record["verdict"] == "false"
-    assert record["inputs"] == {"layers": 32, "kv_heads": 32, "head_dim": 128, "bytes_each": 2}
+    assert record["inputs"] == {"layers": 80, "kv_heads": 8, "head_dim": 128, "bytes_each": 2}
+    assert record["inputs_by_default"] == {"layers": 32, "kv_heads": 32, "head_dim": 128, "bytes_each": 2}
 
 
 def test_the_list_can_be_filtered(call):
@@ -38,7 +41,7 @@ def test_the_list_can_be_filtered(call):
         "bills-inference", "amortised-55", "calls-10k", "first-day", "first-month", "one-pct-table",
     ]  # fmt: skip
     result = call("claims", "--section", "cost", "--verdict", "false")
-    assert "✗ one-pct-table" in result.out and "amortised" not in result.out and "1 claims:" in result.out
+    assert "✗ one-pct-table" in result.out and "amortised" not in result.out and "\n1 claim: " in result.out
 
 
 def test_what_is_timed_is_shown_beside_the_verdict_and_not_on_the_page(call):
@@ -46,6 +49,12 @@ def test_what_is_timed_is_shown_beside_the_verdict_and_not_on_the_page(call):
     assert "8 tokens" in json.loads(call("claims", "prefill-8-vs-1", "--json").out)["timed"][0]
     assert "timed here: story" in call("claims", "--section", "prefill", "--verdict", "true if").out
     assert "one pass: 1 token" not in call("claims", "prefill-8-vs-1", "--markdown").out
+
+
+def test_times_that_fall_as_the_prompt_grows_give_no_line(call, monkeypatch):
+    monkeypatch.setattr(timed, "medians_s", lambda actions: [0.2, 0.1, 0.05, 0.01])
+    words = " ".join(call("claims", "prefill-formula").out.split())
+    assert "200 ms, 100 ms" in words and "too noisy for a line" in words and "us a token" not in words
 
 
 def test_what_was_mistaken_by_hand_says_so(call):

@@ -1,10 +1,14 @@
 """`minillm estimate`: one screen, its formulas, GPUs beside each other, batches; one line for a mistake."""
 
 import json
+import re
 import sys
 
 import pytest
+from bundled import ROOT
 from test_misuse import assert_refused
+
+from minillm.estimate.hardware import gpu_table
 
 LLAMA = ("estimate", "--batch", 10, "--gpu", "a100", "--prompt", 500, "--output", 100)
 
@@ -26,6 +30,23 @@ def test_explain_puts_the_numbers_in(call, monkeypatch):
     out = call(*LLAMA, "--explain").out
     assert "= batch · tokens · 2 · layers · KV heads · head_dim · bytes" in out
     assert "= 10 · 599 · 524,288 B" in out
+    lines = json.loads(call(*LLAMA, "--explain", "--json").out)["explained"]
+    assert [line["numbers"] for line in lines if line["label"] == "KV cache"] == ["10 · 599 · 524,288 B"]
+    assert "explained" not in json.loads(call(*LLAMA, "--json").out)
+
+
+def test_a_gpu_without_a_price_says_so_where_the_cost_would_be(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    out = call(*LLAMA).out
+    assert "no price of a100-sxm is known; pass --price" in out and "$" not in out
+    assert "dollars_per_million_tokens" not in json.loads(call(*LLAMA, "--json").out)
+
+
+def test_the_command_in_the_readme_shows_a_cost(call):
+    command = re.search(
+        r"^minillm (estimate --model llama-2-7b .*?)  #", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    assert "at $1.19 an hour" in " ".join(call(*command[1].split()).out.split())
 
 
 def test_json_has_every_figure_with_its_unit(call):
@@ -58,13 +79,50 @@ def test_compare_ranks_by_latency_and_by_cost(call):
     assert "needs 10" in some.out and "no GPU that fits has a price" in some.out
 
 
+@pytest.mark.parametrize("model", ["llama-2-7b", "llama-2-70b"])
+def test_compare_breaks_no_name_on_a_narrow_terminal(call, monkeypatch, model):
+    monkeypatch.setenv("COLUMNS", "60")
+    table = call("estimate", "compare", "--model", model).out.split("By cost")[0]
+    assert all(re.search(f"^{name} ", table, re.MULTILINE) for name in gpu_table())
+    assert max(map(len, table.splitlines())) <= 60
+
+
+def test_one_is_no_plural(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    ones = ("--prompt", 1, "--output", 1)
+    out = call("estimate", *ones).out + call("estimate", "compare", *ones).out
+    assert out.count("1 request of 1 token, 1 new token each") == 2
+    assert "sequences of 1 token" in out and ": 1 token " in out and not re.search(r"\b1 (new )?(tokens|ones)", out)
+
+
+@pytest.mark.parametrize("form", [[], ["compare"], ["sweep"], ["serve", "--rps", 1, "--requests", 1]])
+def test_what_the_model_cannot_do_is_estimated_and_said(call, monkeypatch, form):
+    monkeypatch.setenv("COLUMNS", "120")
+    long, odd = (
+        "5,099 tokens are more than the context of llama-2-7b, 4,096.",
+        "32 heads cannot be shared evenly by 3 GPUs.",
+    )
+    out = call("estimate", *form, "--prompt", 5000, "--tp", 3).out
+    assert long in out and odd in out
+    out = call("estimate", *form, "--prompt", 3997, "--tp", 2).out
+    assert "more than the context" not in out and "evenly" not in out
+
+
 def test_sweep_shows_the_knee(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     out = call("estimate", "sweep", "--batch", "1..256").out
     assert "The knee is at batch 23" in out and "needs 2 GPUs" in out
     assert all(len(line) <= 80 for line in out.splitlines())
+    assert "19.8 µs" in call("estimate", "sweep", "--model", "story", "--gpu", "t4").out
     record = json.loads(call("estimate", "sweep", "--batch", "3..20", "--json").out)
     assert [point["batch"] for point in record["points"]] == [3, 6, 12, 20]
+
+
+def test_a_sweep_that_ends_before_the_knee_shows_none(call):
+    assert "There is no knee up to batch 4: it is where twice" in " ".join(
+        call("estimate", "sweep", "--batch", "1..4").out.split()
+    )
+    assert json.loads(call("estimate", "sweep", "--batch", "1..4", "--json").out)["knee"] is None
 
 
 def test_a_narrow_terminal_takes_room_from_the_bars_and_not_from_the_numbers(call, monkeypatch):
@@ -108,6 +166,24 @@ def test_every_form_has_json_and_keeps_to_a_narrow_terminal(call, monkeypatch):
         assert max(map(len, out.splitlines())) <= 40, form
         assert "\x1b" not in out
         assert isinstance(json.loads(call("estimate", *form, "--json").out), dict)
+
+
+def test_json_says_what_was_estimated(call, tmp_path):
+    given = ("--prompt", 20, "--output", 5, "--dtype", "int8", "--tp", 2, "--mfu", 0.5, "--json")
+    said = {"model": "llama-2-7b", "prompt": 20, "output": 5, "dtype": "int8", "tp": 2, "mfu": 0.5, "mbu": 1.0}
+    served = {"rps": 4.0, "requests": 3, "burst": 1, "trace": None, "replicas": 1, "target": None, "gpu": "a100-sxm"}
+    for form, more in (
+        (["--batch", 3], {"gpu": "a100-sxm", "batch": 3, "rps": None, "price": None}),
+        (["compare", "--batch", 3, "--price", 2], {"batch": 3, "price": 2.0}),
+        (["sweep", "--batch", "1..2"], {"gpu": "a100-sxm"}),
+        (["serve", "--rps", 4, "--requests", 3], served),
+    ):
+        record = json.loads(call("estimate", *form, *given).out)
+        assert said | more == {name: record[name] for name in said | more}, form
+    (tmp_path / "trace.csv").write_text("at_s,prompt,new_tokens\n0,100,5\n0.5,100,5\n")
+    record = json.loads(call("estimate", "serve", "--trace", tmp_path / "trace.csv", "--json").out)
+    assert (record["requests"], record["prompt"], record["rps"]) == (2, None, None)
+    assert record["dtype"] == "float16" and record["trace"].endswith("trace.csv")
 
 
 def test_plot_without_matplotlib_says_what_to_install(call, tmp_path, monkeypatch):

@@ -98,9 +98,13 @@ def test_giving_up_shows_the_solution_and_is_noted(call, folder):
     [
         (["check", "99"], f"there is no exercise '99'; expected a number from 1 to {ALL}, or a name"),
         (["check", "../../x"], "there is no exercise"),
-        (["check", "--dir", "nowhere"], "nowhere: no exercises here; begin with `minillm exercise start DIR`"),
+        (
+            ["check", "--dir", "nowhere"],
+            "nowhere: no exercises here; begin with `minillm exercise start DIR`, or pass --dir",
+        ),
         (["start", "."], "is there already; expected a new folder"),
         (["start", "a/b/c"], "there is no folder"),
+        (["start", "/proc/new"], "minillm: /proc/new: No such file or directory"),
         (["hint"], "the following arguments are required: N"),
         ([], "the following arguments are required: ACTION"),
         (["cheat"], "invalid choice: 'cheat'"),
@@ -115,6 +119,19 @@ def test_wrong_use_is_one_line(call, folder, monkeypatch, arguments, message):
     result = call("exercise", *arguments)
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert message in result.err
+
+
+def test_status_cuts_no_name_on_a_narrow_terminal(call, folder, monkeypatch):
+    for columns, headings in (
+        ("80", ["exercise", "state", "lesson", "attempts", "hints"]),
+        ("40", ["exercise", "state"]),
+    ):
+        monkeypatch.setenv("COLUMNS", columns)
+        lines = call("exercise", "status", "--dir", folder).out.splitlines()
+        assert lines[0].split() == headings and max(map(len, lines)) <= int(columns)
+        assert [line.split()[:3] for line in lines[1:-1]] == [[e.label, "not", "started"] for e in all_exercises()]
+    monkeypatch.setenv("COLUMNS", "20")
+    assert "…" not in call("exercise", "status", "--dir", folder).out
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"softmax": 3}', '{"softmax": {"hints": -1}}', "[" * 100_000])
@@ -226,6 +243,20 @@ def test_the_bug_hunt(call, tmp_path):
     for wrong in (["99"], ["x"], ["1", "--answer", "attend"], ["1", "--dir", tmp_path / "nowhere"]):
         result = call("exercise", "bughunt", *wrong)
         assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+
+
+def test_rows_divided_by_the_sums_of_columns_are_told_as_that(call, folder):
+    write_body(
+        folder, "softmax", "e = np.exp(scores - scores.max(-1, keepdims=True))\n    return e / e.sum(0, keepdims=True)"
+    )
+    words = " ".join(call("exercise", "check", 3, "--dir", folder).out.split())
+    assert "sum is that of each column" in words and "transposed" not in words
+
+
+def test_generate_names_no_option_that_it_does_not_have(call, tmp_path):
+    result = call("generate", "hi", "--with", tmp_path / "nowhere")
+    expected = f"minillm: {tmp_path}/nowhere: no exercises here; begin with `minillm exercise start DIR`\n"
+    assert (result.code, result.err) == (2, expected)
 
 
 def test_generate_with_the_learners_functions(call, folder):

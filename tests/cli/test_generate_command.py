@@ -112,8 +112,8 @@ def test_logprobs_are_told_for_each_token(record):
 
 def test_phases_show_tokens_prefill_and_each_step(generate, record):
     lines = generate("abc", "--raw", "--show-phases", "--ignore-eos", "--max-new-tokens", 3).splitlines()
-    assert lines[0] == "Tokenize: 1 tokens: 'abc'=259"
-    assert lines[1].startswith("Prefill: 1 tokens in one pass fill the KV cache")
+    assert lines[0] == "Tokenize: 1 token: 'abc'=259"
+    assert lines[1].startswith("Prefill: 1 token in one pass fill the KV cache")
     assert lines[2].startswith("Prefill gives: ")
     assert [line.split(":")[0] for line in lines[3:5]] == ["Decode step 1", "Decode step 2"]
     assert not lines[5].startswith("Decode")

@@ -15,7 +15,10 @@ import pytest
 from interrupts import hear_interrupts
 
 import minillm_command
-from minillm.classroom.lessons import find_lesson
+from minillm.classroom import notebook
+from minillm.classroom.lessons import Cell, find_lesson
+from minillm.classroom.player import show_source
+from minillm.cli.printing import show
 
 KEYS = "q quit > "
 FIRST = find_lesson("1")
@@ -140,12 +143,25 @@ def test_a_pipe_gets_all_of_it_without_escape_sequences(finish):
     assert result.out == finish("lesson", "what_is_inference", "--no-input").out
 
 
+def test_on_a_narrow_terminal_paragraphs_are_folded_once_and_code_keeps_its_indentation(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    lists = "- a first point that is long enough to fold\n- a second"
+    show_source(Cell("prose", "# Title\n\n" + "word " * 14 + "word\nof the same.\n\n" + lists, 1), show)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    words = ["word " * 7 + "word", "word " * 7 + "of", "the same."]
+    assert lines == ["# Title", "", *words, "", "- a first point that is long enough to", "fold", "- a second"]
+    show_source(Cell("code", "for n in x:\n    call(n, 'some text that is', longer)\n", 1), show)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines[:3] == ["  for n in x:", "      call(n, 'some text that is',", "      longer)"]
+
+
+@pytest.mark.parametrize("arguments", [["lesson", "--json"], ["claims", "kv-token-7b"]])
 @pytest.mark.parametrize(("said", "used"), [(None, "1"), ("2", "2")])
-def test_lessons_run_on_one_thread_unless_told_otherwise(monkeypatch, said, used):
+def test_what_is_timed_runs_on_one_thread_unless_told_otherwise(monkeypatch, said, used, arguments):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", said or "")  # so that it is put back, also where it was not set
     if said is None:
         monkeypatch.delenv("OPENBLAS_NUM_THREADS")
-    monkeypatch.setattr(sys, "argv", ["minillm", "lesson", "--json"])
+    monkeypatch.setattr(sys, "argv", ["minillm", *arguments])
     with pytest.raises(SystemExit):
         minillm_command.main()
     assert os.environ["OPENBLAS_NUM_THREADS"] == used
@@ -193,6 +209,8 @@ def test_json_holds_every_cell(finish):
         (["--no-input"], "which lesson?"),
         (["--notebook", "a.ipynb"], "which lesson?"),
         (["1", "--notebook", "a.txt"], "expected a name that ends in .ipynb"),
+        (["1", "--notebook", "/nowhere/a.ipynb"], "minillm: there is no folder /nowhere\n"),
+        (["1", "--notebook", "/proc/a.ipynb"], "minillm: /proc/a.ipynb: No such file or directory\n"),
     ],
 )
 def test_misuse_is_one_line(call, arguments, complaint):
@@ -207,6 +225,13 @@ def test_a_notebook_is_never_written_over(call, tmp_path):
     result = call("lesson", 1, "--notebook", notes)
     assert (result.code, notes.read_text()) == (2, "mine")
     assert "is there already" in result.err
+
+
+def test_a_notebook_that_is_written_is_told_in_json_if_asked_for(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(notebook, "notebook_text", lambda lesson: "{}")
+    record = json.loads(call("lesson", 1, "--notebook", tmp_path / "a.ipynb", "--json").out)
+    assert record == {"number": 1, "name": FIRST.name, "notebook": str(tmp_path / "a.ipynb")}
+    assert "wrote" in call("lesson", 1, "--notebook", tmp_path / "b.ipynb").out
 
 
 def test_without_jupytext_a_notebook_is_refused_in_one_line(call, tmp_path, monkeypatch):

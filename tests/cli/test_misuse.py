@@ -16,7 +16,7 @@ GENERATE = {
     "no prompt": ([], "the following arguments are required: prompt"),
     "an empty prompt": ([""], "the prompt is empty"),
     "a prompt beyond the context": (["a" * 200], "more than the model's context of 128"),
-    "half a surrogate": (["\udcff"], "half a surrogate pair"),
+    "bytes that are no UTF-8": (["\udcff"], "the prompt: expected text in UTF-8"),
     "an unknown option": (["x", "--speed", "9"], "unrecognized arguments: --speed 9"),
     "NaN temperature": (["x", "--temperature", "nan"], "temperature is nan; expected a finite number"),
     "negative temperature": (["x", "--temperature", "-1"], "temperature is -1.0; expected a finite number"),
@@ -57,7 +57,9 @@ MODELS = {
 OTHERS = {
     "an unknown command": (["sing"], "invalid choice: 'sing'"),
     "an unknown option of models": (["models", "--all"], "unrecognized arguments: --all"),
-    "an argument of chat": (["chat", "hello"], "unrecognized arguments: hello"),
+    "an argument of chat": (["chat", "hello"], "unrecognized arguments: hello (see minillm chat --help)"),
+    "a prompt without quotes": (["generate", "a", "b"], "unrecognized arguments: b (see minillm generate --help)"),
+    "an option of no command": (["--speed"], "unrecognized arguments: --speed (see minillm --help)"),
     "no rounds": (["bench", "--rounds", "0"], "--rounds is 0; expected a whole number from 1"),
     "no context": (["bench", "--context", "-5"], "--context is '-5'; expected"),
 }

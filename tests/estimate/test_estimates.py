@@ -155,7 +155,9 @@ def test_batches():
     assert smallest_batch(Serving(LLAMA, find_gpu("h100")), 500, 3000) == 16
     assert smallest_batch(SERVING, 500, 1e9, most=4) is None
     assert knee(SERVING, 500, 256) < knee(SERVING, 50, 256) < 256
-    assert knee(SERVING, 500, 3) == 3
+    assert knee(SERVING, 500, 3) is None
+    bend = knee(SERVING, 500, 256)
+    assert knee(SERVING, 500, bend) == bend and knee(SERVING, 500, bend - 1) is None
 
 
 def test_cost():

@@ -82,12 +82,20 @@ class Claim:
         Raises:
             ValueError: no such input, not a value of its kind, or one that allows no figure.
         """
-        changed = {name: self._parsed(name, text) for name, text in (settings or {}).items()}
+        changed = self.parsed(settings or {})
         found = self._found(changed)
         if not changed or found.verdict is (standing := self._found({})).verdict:
             return found
         as_it_stands = standing.verdict.value + (f" ({standing.note})" if standing.note else "")
         return replace(found, note=f"with these inputs; as the article has it, {as_it_stands}")
+
+    def parsed(self, settings: Mapping[str, str]) -> dict[str, Any]:
+        """Inputs given as text, as values of their kinds.
+
+        Raises:
+            ValueError: no such input, or not a value of its kind.
+        """
+        return {name: self._parsed(name, text) for name, text in settings.items()}
 
     def _found(self, changed: dict[str, Any]) -> Finding:
         try:

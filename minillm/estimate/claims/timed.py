@@ -67,13 +67,20 @@ def prefill_line() -> list[str]:
     """prefill-formula: prefill times, and the line through them."""
     model, lengths = _story(), (64, 128, 192, 256)
     times = medians_s([_prefill(model, tokens) for tokens in lengths])
+    shown = f"{model.name}, prefill of {', '.join(map(str, lengths))} tokens: {', '.join(map(ms, times))}"
+    return [shown, _line_through(lengths, times)]
+
+
+def _line_through(lengths: Sequence[int], times: Sequence[float]) -> str:
+    """The line in words. Longer prompts take longer, so one that falls says only that something else took the time."""
     slope, start = np.polyfit(lengths, times, 1)
+    if slope <= 0:
+        return "these times were too noisy for a line through them: something else kept this machine busy"
     error = max(abs(start + slope * n - t) / t for n, t in zip(lengths, times, strict=True))
-    return [
-        f"{model.name}, prefill of {', '.join(map(str, lengths))} tokens: {', '.join(map(ms, times))}",
+    return (
         f"the line through them: {ms(max(0.0, float(start)))} + {digits(float(slope) * 1e6)} us a token; "
-        f"no point is more than {error:.0%} off",
-    ]
+        f"no point is more than {error:.0%} off"
+    )
 
 
 def shorter() -> list[str]:
