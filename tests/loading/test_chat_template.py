@@ -8,10 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_tokenizer import SPECIAL, tiny_tokenizer
 
+from minillm.loading import template_sandbox
 from minillm.loading.chat_template import check_messages
 
 HELLO = [{"role": "user", "content": "Hello"}]
-LONG = "{% set l = range(99999)|list %}{% set s = 'x'*10**7 %}{% set t = 'x'*10**7 %}{% for i in l %}"
+LONG = "{% set l = range(99999)|list %}{% set s = 'x'*10**6 %}{% set t = 'x'*10**6 %}{% for i in l %}"
+TWO = "{% set ns = namespace(x='ab', y='ab') %}{% for i in range(28) %}"
+NESTED = TWO + "{% set ns.x = [ns.x,ns.x] %}{% set ns.y = [ns.y,ns.y] %}{% endfor %}"
+TUPLES = TWO + "{% set ns.x = (ns.x,ns.x) %}{% endfor %}"
 NINETY_NINE_TIMES = "{% set ns = namespace(x='ab') %}{% for i in range(99) %}"
 HOSTILE = {
     "loops in loops": LONG + "{% for b in l %}{% for c in l %}{% endfor %}{% endfor %}{% endfor %}",
@@ -40,20 +44,57 @@ HOSTILE = {
     "the class of a text": "{{ ''.__class__.__mro__ }}",
     "all classes": "{{ ().__class__.__base__.__subclasses__() }}",
     "a huge source": "{{ x }}" * 100_000,
-    "deep brackets": "{{ " + "(" * 50_000 + "1" + ")" * 50_000 + " }}",
-    "deep blocks": "{% if 1 %}" * 3000 + "{% endif %}" * 3000,
-    "a long sum": "{{ " + "+".join(["1"] * 40_000) + " }}",
+    "many outputs": "{{x}}" * 10_000,
+    "a chain of comparisons": "{{ a" + "<a" * 24_000 + " }}",
+    "many arguments": "{{ f(" + "a," * 24_000 + ") }}",
+    "loops around much": "{% for x in y %}" * 90 + "{{ x }}" * 3_000 + "{% endfor %}" * 90,
+    "deep brackets": "{{ " + "(" * 24_000 + "1" + ")" * 24_000 + " }}",
+    "deep blocks": "{% if 1 %}" * 2000 + "{% endif %}" * 2000,
+    "a long sum": "{{ " + "+".join(["1"] * 24_000) + " }}",
     "many copies": LONG.replace("{% for", "{% set ns = namespace(l=[]) %}{% for")
     + "{% set ns.l = ns.l + [s[1:]] %}{% endfor %}",
     "many comparisons": LONG + "{% if s == t %}{% endif %}{% endfor %}",
-    "much text": "{% for i in range(99999) %}" + "y" * 150_000 + "{% endfor %}",
+    "much text": "{% for i in range(99999) %}" + "y" * 40_000 + "{% endfor %}",
     "another file": "{% include 'x' %}",
-    "many words": "{{ ('a '*10**7).split() |length}}",
+    "many words": "{{ ('a '*10**6).split() |length}}",
     "a changed message": "{{ messages.append(1) }}",
     "a block in itself": "{% block a %}{{ self.a() }}{% endblock %}",
     "joining numbers": "{{ range(99999)|map('join', 'x'*10**6)|list }}",
     "a padded text": "{{ 'a'.ljust(99999999999) }}",
-    "many signs": "{{ " + "-" * 60_000 + "1 }}",
+    "comparing nested lists": NESTED + "{{ ns.x == ns.y }}",
+    "testing nested lists": NESTED + "{{ ns.x is eq ns.y }}",
+    "finding a nested list": NESTED + "{{ [ns.x].index(ns.y) }}",
+    "a change of nested lists": NESTED + "{% for a in [ns.x, ns.y] %}{{ loop.changed(a) }}{% endfor %}",
+    "refusing with a nested list": NESTED + "{{ raise_exception(ns.x) }}",
+    "a nested list in lower case": NESTED + "{{ ns.x|lower|length }}",
+    "a nested list with something replaced": NESTED + "{{ ns.x|replace('a', 'b')|length }}",
+    "a nested tuple as a key": TUPLES + "{{ {ns.x: 1}|length }}",
+    "looking up a nested tuple": TUPLES + "{{ {}[ns.x] }}",
+    "getting a nested tuple": TUPLES + "{{ {}.get(ns.x) }}",
+    "nested namespaces": TWO + "{% set ns.x = namespace(a=ns.x, b=ns.x) %}{% endfor %}{{ ns.x }}",
+    "nested values": TWO + "{% set ns.x = {'a': ns.x, 'b': ns.x}.values() %}{% endfor %}{{ ns.x }}",
+    "nested lists in a list as JSON": "{{ " + "[" * 60 + "[0]*60000" + "]" * 60 + "|tojson(indent=16) }}",
+    "wide years": "{{ strftime_now('%255Y'*300000) }}",
+    "sorting long texts": "{{ (['A'*10**6]*3000)|sort|length }}",
+    "the smallest of long texts": "{{ (['A'*10**6]*20000)|min|length }}",
+    "rejecting long texts": "{% set a = 'a'*10**6 %}{{ ([a]*10000)|reject('eq', a[1:] ~ 'a')|first }}",
+    "stripping": "{{ ('a'*10**6).strip('b'*10**6 ~ 'a')|length }}",
+    "trimming": "{{ ('a'*10**6)|trim('b'*10**6 ~ 'a')|length }}",
+    "searching from the end": "{{ ('a'*300000).rfind('a'*60000 ~ 'b' ~ 'a'*60000) }}",
+    "a rest of large numbers": "{{ ('f'*10**6)|int(0,16) % ('f'*500000)|int(0,16) > 1 }}",
+    "dividing large numbers": "{{ ('f'*10**6)|int(0,16) // ('f'*500000)|int(0,16) > 1 }}",
+    "testing a division": "{{ ('f'*10**6)|int(0,16) is divisibleby(('f'*500000)|int(0,16)) }}",
+    "a test with a format": "{{ '%999999999d' is odd }}",
+    "rounding a number to millions": "{{ 5|round(-10**7) }}",
+    "rounding a constant to millions": "{{ 5|round(-10000000) }}",
+    "rounding up": "{{ 5|round(10**7,'ceil') }}",
+    "rounding a text": "{{ 'x'|round(9, 'ceil') }}",
+    "a list of a text": "{{ ('\U0001f600'*24000000)|list|length }}",
+    "words of a text": "{% set ns = namespace(l=[]) %}{% set t = '\U0001f600 '*900000 %}{% for i in range(99) %}"
+    "{% set ns.l = ns.l + [t.split()] %}{% endfor %}",
+    "many empty lists": "{% set ns = namespace(x=0) %}{% for i in range(99999) %}{% set ns.x = [ns.x,"
+    + "[]," * 9000 + "] %}{% endfor %}",
+    "many signs": "{{ " + "-" * 48_000 + "1 }}",
 }  # fmt: skip
 
 
@@ -65,7 +106,8 @@ def failure(template: str, messages: list = HELLO) -> str:
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_template_is_refused(case):
+def test_a_hostile_template_is_refused(case, monkeypatch):
+    monkeypatch.setattr(template_sandbox, "SECONDS", 0.5)  # some are ended only by the clock
     failure(HOSTILE[case])
 
 
