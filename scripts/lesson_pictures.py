@@ -14,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from minillm.classroom.display import code_text
+from minillm.classroom.display import Code
 from minillm.classroom.lessons import find_lesson
 from minillm.classroom.run_cells import LessonRun
 
@@ -36,7 +36,7 @@ def picture(lesson_name: str, word: str) -> str:
         if cell.kind == "code" and word in cell.source:
             break
     console = Console(record=True, width=80, file=io.StringIO(), highlight=False)
-    console.print(code_text(cell.source + "\n"))
+    console.print(Code(cell.source + "\n"))
     console.print(Text(run.outputs[number].rstrip()))
     return console.export_svg(title=f"minillm lesson {lesson.number}: {lesson.title}", unique_id=lesson_name)
 

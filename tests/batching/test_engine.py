@@ -386,7 +386,7 @@ def test_the_fill_of_blocks_is_counted():
 def test_logits_that_are_no_numbers_stop_nobody_else():
     """Whoever arrived later goes on, and each step tells of the one that cannot."""
     damaged = MODEL.embedding.copy()
-    damaged[7] = np.inf
+    damaged[7] = np.nan
     engine = Engine(dataclasses.replace(MODEL, embedding=damaged))
     _, bad, last = [engine.submit(prompt, 4, Sampling(ignore_eos=True)) for prompt in ([1, 2], [7], [3])]
     heard = []

@@ -210,13 +210,18 @@ def test_json_holds_every_cell(finish):
         (["--notebook", "a.ipynb"], "which lesson?"),
         (["1", "--notebook", "a.txt"], "expected a name that ends in .ipynb"),
         (["1", "--notebook", "/nowhere/a.ipynb"], "minillm: there is no folder /nowhere\n"),
-        (["1", "--notebook", "/proc/a.ipynb"], "minillm: /proc/a.ipynb: No such file or directory\n"),
     ],
 )
 def test_misuse_is_one_line(call, arguments, complaint):
     result = call("lesson", *arguments)
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert complaint in result.err
+
+
+def test_a_notebook_that_cannot_be_written_is_told_by_its_own_name(call):
+    pytest.importorskip("jupytext")
+    result = call("lesson", 1, "--notebook", "/proc/a.ipynb")
+    assert (result.code, result.err) == (2, "minillm: /proc/a.ipynb: No such file or directory\n")
 
 
 def test_a_notebook_is_never_written_over(call, tmp_path):

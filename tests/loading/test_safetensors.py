@@ -35,7 +35,7 @@ LIES = {
     "length that would be negative": (struct.pack("<q", -1) + b"{}", "cut short"),
     "length of all memory": (struct.pack("<Q", 2**62) + b"{}", "cut short"),
     "not JSON": (raw(b"{dtype:"), "not valid JSON"),
-    "not UTF-8": (raw(b'{"\xff": 1}'), "not valid JSON"),
+    "not UTF-8": (raw(b'{"\xff": 1}'), "expected text in UTF-8"),
     "a pickle": (b"\x80\x04\x95" + DATA + b"cos\nsystem\n(S'echo hacked'\ntR.", "cut short"),
     "a list": (raw([1, 2]), "expected a header of named tensors"),
     "a number": (raw(3), "expected a header of named tensors"),
