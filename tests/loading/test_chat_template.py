@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_tokenizer import SPECIAL, tiny_tokenizer
 
-from minillm.loading import template_sandbox
+from minillm.loading import template_meter
 from minillm.loading.chat_template import check_messages
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -107,7 +107,7 @@ def failure(template: str, messages: list = HELLO) -> str:
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_template_is_refused(case, monkeypatch):
-    monkeypatch.setattr(template_sandbox, "SECONDS", 0.5)  # some are ended only by the clock
+    monkeypatch.setattr(template_meter, "SECONDS", 0.5)  # some are ended only by the clock
     failure(HOSTILE[case])
 
 
