@@ -209,6 +209,27 @@ def test_forks_share_full_blocks_and_copy_only_the_one_they_write():
     assert_holds(first, [1, 2, 3, 9])
 
 
+def test_a_copy_that_was_interrupted_is_made_again(monkeypatch):
+    """Until it is whole, the shared block stays in the table; and nothing is lost."""
+    pool = BlockPool(MODEL, 8, 4)
+    cache = PagedKVCache(pool)
+    minillm.prefill(MODEL, [1, 2, 3], cache)
+    fork = cache.fork()
+    expected = minillm.prefill(MODEL, [1, 2, 3, 4], minillm.KVCache(MODEL, 8))
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(pool, "copy_block", interrupted)
+        minillm.decode_step(MODEL, 4, fork)
+    assert (fork.table, pool.held) == (cache.table, 1)
+    np.testing.assert_allclose(minillm.decode_step(MODEL, 4, fork), expected, rtol=1e-9, atol=1e-12)
+    cache.free()
+    fork.free()
+    assert pool.held == 0
+
+
 def test_a_fork_leaves_reserved_blocks_to_the_first():
     pool = BlockPool(MODEL, 8, 2)
     first = PagedKVCache(pool)
