@@ -6,6 +6,7 @@ Source: jaxtyping's documentation, "Array annotations".
 """
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -28,4 +29,6 @@ else:
 
         Bool = Float = Int = _Unchecked
 
-__all__ = ["Array", "Bool", "Float", "Int"]
+Tokens = Sequence[int] | Int[Array, "_"]  # token ids, as a list or as an array
+
+__all__ = ["Array", "Bool", "Float", "Int", "Tokens"]

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minillm.arrays import Array, Float, Int
+from minillm.arrays import Array, Float, Int, Tokens
 from minillm.checks import check_model, check_tokens, check_whole
 from minillm.model import Model
 from minillm.sampling import Sampling, choose, log_probabilities
 from minillm.text_stream import TextStream
-from minillm.transformer import Tokens
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Decode: one token in, the logits for the next one out. And the same without a cache, which everything is equal to."""
 
-from minillm.arrays import Array, Float
+from minillm.arrays import Array, Float, Tokens
 from minillm.checks import check_context, check_tokens, check_whole
 from minillm.kv_cache import Cache
 from minillm.model import Model
 from minillm.sampling import greedy
-from minillm.transformer import Tokens, forward, forward_batch
+from minillm.transformer import forward, forward_batch
 
 
 def decode_step(model: Model, token: int, cache: Cache) -> Float[Array, "vocab"]:

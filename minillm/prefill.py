@@ -5,11 +5,11 @@ decode is limited by memory. *Chunked* prefill does the same in several passes, 
 and lets other requests decode in between (Agrawal et al., Sarathi, 2308.16369).
 """
 
-from minillm.arrays import Array, Float
+from minillm.arrays import Array, Float, Tokens
 from minillm.checks import check_room, check_tokens, check_whole
 from minillm.kv_cache import Cache
 from minillm.model import Model
-from minillm.transformer import Tokens, forward_batch
+from minillm.transformer import forward_batch
 
 
 def prefill(model: Model, tokens: Tokens, cache: Cache, chunk: int | None = None) -> Float[Array, "vocab"]:

@@ -7,14 +7,13 @@ as the rows of one matrix, `[tokens, dim]`, without padding; only attention ever
 
 from collections.abc import Sequence
 
-from minillm.arrays import Array, Float, Int
+from minillm.arrays import Array, Float, Int, Tokens
 from minillm.attention import textbook_weights
 from minillm.checks import check_batch, check_layer, check_logit_rows, check_tokens
 from minillm.kv_cache import Cache, KVCache, LayerCache, reserve
 from minillm.model import LayerWeights, Model
 from minillm.ragged_batch import RaggedBatch, ragged_batch
 
-Tokens = Sequence[int] | Int[Array, "_"]
 Rotation = tuple[Array, Array]
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from minillm.arrays import Array, Float
+from minillm.arrays import Array, Float, Tokens
 from minillm.batching.request import PagedRequest, Request
 from minillm.batching.scheduler import Plan, Scheduler
 from minillm.batching.statistics import Statistics
@@ -30,7 +30,7 @@ from minillm.model import Model
 from minillm.paged_kv_cache import BlockPool, PagedKVCache
 from minillm.sampling import Sampling
 from minillm.speculative import ACCEPTED, Speculation
-from minillm.transformer import Tokens, forward_batch
+from minillm.transformer import forward_batch
 
 POOL_TOKENS = 16_384  # by default; memory for keys and values that are never written is never touched
 BATCH_TOKENS = 512  # by default; about where larger chunks no longer make prefill faster

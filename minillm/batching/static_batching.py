@@ -7,13 +7,14 @@ batch are idle: in general 1 - sum(lengths) / (n * longest) (Yu et al., Orca, OS
 from collections import deque
 from itertools import islice
 
+from minillm.arrays import Tokens
 from minillm.batching.request import Request
 from minillm.checks import check_model, check_whole
 from minillm.completion import Completion
 from minillm.kv_cache import KVCache
 from minillm.model import Model
 from minillm.sampling import Sampling
-from minillm.transformer import Tokens, forward_batch
+from minillm.transformer import forward_batch
 
 
 class StaticBatching:
