@@ -7,47 +7,15 @@ Size: 2 (keys and values) * layers * kv_heads * head_dim * bytes per number, for
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from minillm.arrays import Array, Float
 from minillm.attention import Pieces
 from minillm.checks import check_model, check_whole, shown
+from minillm.ragged_batch import Blocks, LayerCache
 
 if TYPE_CHECKING:
     from minillm.model import Model
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """Where a sequence lies: token t is at slot table[t // block_size] * block_size + t % block_size.
-
-    Attributes:
-        keys, values: `[layers, kv_heads, slots, head_dim]`.
-        block_size: tokens in a block.
-        table: the numbers of its blocks, in order.
-    """
-
-    keys: Array
-    values: Array
-    block_size: int
-    table: Sequence[int]
-
-
-@runtime_checkable
-class LayerCache(Protocol):
-    """What the layers of a forward pass ask of a cache."""
-
-    length: int
-
-    def write(self, layer: int, k: Array, v: Array) -> None:
-        """Lay the keys and values `[new, kv_heads, head_dim]` of new tokens behind those held."""
-
-    def pieces(self, layer: int, end: int) -> Pieces:
-        """Keys and values of the first `end` tokens, in order."""
-
-    def blocks(self) -> Blocks:
-        """Where the tokens lie."""
 
 
 @runtime_checkable

@@ -15,9 +15,10 @@ from minillm.arrays import Array, Float
 from minillm.attention import Pieces
 from minillm.block_allocator import BlockAllocator
 from minillm.checks import check_model, check_whole, shown
-from minillm.kv_cache import Blocks, take_memory
+from minillm.kv_cache import take_memory
 from minillm.model import Model
 from minillm.prefix_table import PrefixBlock
+from minillm.ragged_batch import Blocks
 
 
 class BlockPool(BlockAllocator):

@@ -6,11 +6,44 @@ another device can send it there in one copy, and nothing needs to be sent or as
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from minillm.arrays import Array, Int
-from minillm.kv_cache import LayerCache
+from minillm.attention import Pieces
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Where a sequence lies: token t is at slot table[t // block_size] * block_size + t % block_size.
+
+    Attributes:
+        keys, values: `[layers, kv_heads, slots, head_dim]`.
+        block_size: tokens in a block.
+        table: the numbers of its blocks, in order.
+    """
+
+    keys: Array
+    values: Array
+    block_size: int
+    table: Sequence[int]
+
+
+@runtime_checkable
+class LayerCache(Protocol):
+    """What the layers of a forward pass ask of a cache."""
+
+    length: int
+
+    def write(self, layer: int, k: Array, v: Array) -> None:
+        """Lay the keys and values `[new, kv_heads, head_dim]` of new tokens behind those held."""
+
+    def pieces(self, layer: int, end: int) -> Pieces:
+        """Keys and values of the first `end` tokens, in order."""
+
+    def blocks(self) -> Blocks:
+        """Where the tokens lie."""
 
 
 @dataclass(frozen=True)

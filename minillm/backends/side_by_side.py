@@ -24,8 +24,7 @@ from minillm.arrays import Array, Float, Int
 from minillm.attention import Pieces
 from minillm.backends.threads import share, thread_count
 from minillm.interrupts import hold_interrupts
-from minillm.kv_cache import Blocks, LayerCache
-from minillm.ragged_batch import RaggedBatch
+from minillm.ragged_batch import Blocks, LayerCache, RaggedBatch
 
 ROWS_EACH = 64  # fewer rows a thread are not worth it: every thread reads all of the weights
 _one_at_a_time = Lock()  # the number of BLAS threads is the whole process's
