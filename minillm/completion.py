@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from minillm.arrays import Array, Float, Int, Tokens
-from minillm.checks import check_model, check_tokens, check_whole
-from minillm.model import Model
+from minillm.batch_checks import check_tokens
+from minillm.checks import check_whole
+from minillm.model import Model, check_model
 from minillm.sampling import Sampling, choose, log_probabilities
 from minillm.text_stream import TextStream
 

@@ -1,7 +1,8 @@
 """Decode: one token in, the logits for the next one out. And the same without a cache, which everything is equal to."""
 
 from minillm.arrays import Array, Float, Tokens
-from minillm.checks import check_context, check_tokens, check_whole
+from minillm.batch_checks import check_context, check_tokens
+from minillm.checks import check_whole
 from minillm.kv_cache import Cache
 from minillm.model import Model
 from minillm.sampling import greedy

@@ -13,9 +13,10 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from minillm.arrays import Array, Float, Int
-from minillm.checks import check_layer, check_model, shown
+from minillm.batch_checks import check_layer
+from minillm.checks import shown
 from minillm.kv_cache import KVCache
-from minillm.model import Model
+from minillm.model import Model, check_model
 from minillm.prefill import prefill
 from minillm.sampling import Sampling, draw, probabilities
 

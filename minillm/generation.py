@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array
-from minillm.checks import check_cache, check_flag, check_model, check_tokens, check_whole, shown
+from minillm.batch_checks import check_cache, check_tokens
+from minillm.checks import check_flag, check_whole, shown
 from minillm.completion import Completion, Step, TokenLogprobs
 from minillm.decode import decode_step
 from minillm.kv_cache import KVCache
-from minillm.model import Model
+from minillm.model import Model, check_model
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
 from minillm.transformer import forward

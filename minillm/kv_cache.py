@@ -7,22 +7,20 @@ Size: 2 (keys and values) * layers * kv_heads * head_dim * bytes per number, for
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from minillm.arrays import Array, Float
 from minillm.attention import Pieces
-from minillm.checks import check_model, check_whole, shown
+from minillm.checks import check_whole, shown
+from minillm.model import Model, check_model
 from minillm.ragged_batch import Blocks, LayerCache
-
-if TYPE_CHECKING:
-    from minillm.model import Model
 
 
 @runtime_checkable
 class Cache(LayerCache, Protocol):
     """What `forward` asks of a cache: contiguous, paged, or of another kind."""
 
-    model: "Model"
+    model: Model
 
     def check_room(self, new_tokens: int) -> None:
         """Raise ValueError, before anything is written, if so many more tokens do not fit."""
@@ -43,7 +41,7 @@ class KVCache:
         keys, values: `[layers, kv_heads, capacity, head_dim]`, in the model's dtype, where its backend keeps arrays.
     """
 
-    def __init__(self, model: "Model", capacity: int = 2048) -> None:
+    def __init__(self, model: Model, capacity: int = 2048) -> None:
         """An empty cache.
 
         Args:
@@ -115,7 +113,7 @@ class KVCache:
 
 
 def take_memory(
-    model: "Model", tokens: int, cause: str
+    model: Model, tokens: int, cause: str
 ) -> tuple[Float[Array, "layers kv_heads tokens head_dim"], Float[Array, "layers kv_heads tokens head_dim"]]:
     """Empty keys and values with room for so many tokens.
 

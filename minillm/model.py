@@ -82,6 +82,12 @@ class Model:
         return self.stored_tokenizer
 
 
+def check_model(model: Any) -> None:
+    """Raise ValueError unless this is a Model."""
+    if not isinstance(model, Model):
+        raise ValueError(f"model is of type {type(model).__name__}; expected a minillm.Model, as minillm.load gives")
+
+
 def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float32") -> Model:
     """Load a model.
 

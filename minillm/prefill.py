@@ -6,7 +6,8 @@ and lets other requests decode in between (Agrawal et al., Sarathi, 2308.16369).
 """
 
 from minillm.arrays import Array, Float, Tokens
-from minillm.checks import check_room, check_tokens, check_whole
+from minillm.batch_checks import check_room, check_tokens
+from minillm.checks import check_whole
 from minillm.kv_cache import Cache
 from minillm.model import Model
 from minillm.transformer import forward_batch

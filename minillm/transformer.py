@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from minillm.arrays import Array, Float, Int, Tokens
 from minillm.attention import textbook_weights
-from minillm.checks import check_batch, check_layer, check_logit_rows, check_tokens
+from minillm.batch_checks import check_batch, check_layer, check_logit_rows, check_tokens
 from minillm.kv_cache import Cache, KVCache, reserve
 from minillm.model import LayerWeights, Model
 from minillm.ragged_batch import LayerCache, RaggedBatch, ragged_batch

@@ -21,12 +21,12 @@ from minillm.arrays import Array, Float, Tokens
 from minillm.batching.request import PagedRequest, Request
 from minillm.batching.scheduler import Plan, Scheduler
 from minillm.batching.statistics import Statistics
-from minillm.checks import check_model, check_whole, shown
+from minillm.checks import check_whole, shown
 from minillm.completion import Completion, Step
 from minillm.draft_length import LONGEST_DRAFT, TableCosts, check_k, draft_length
 from minillm.drafters import PromptLookup, check_drafter, drafter_for
 from minillm.interrupts import hold_interrupts
-from minillm.model import Model
+from minillm.model import Model, check_model
 from minillm.paged_kv_cache import BlockPool, PagedKVCache
 from minillm.sampling import Sampling
 from minillm.speculative import ACCEPTED, Speculation

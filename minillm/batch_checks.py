@@ -1,0 +1,96 @@
+"""Checks of a forward pass's arguments: tokens, caches, batches. Each raises a one-line ValueError that says what was
+expected; they stand here, apart from the maths."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minillm.arrays import Array, Int
+from minillm.checks import check_whole, shown
+from minillm.kv_cache import Cache
+from minillm.model import Model, check_model
+
+
+def check_cache(model: Model, cache: Any) -> None:
+    """Raise ValueError unless this is a cache made for this very model."""
+    if not hasattr(cache, "check_room"):
+        raise ValueError(f"cache is of type {type(cache).__name__}; expected a minillm.KVCache")
+    if cache.model is not model:
+        raise ValueError("the cache was made for another model; make one with minillm.KVCache(model, capacity)")
+
+
+def check_tokens(model: Model, tokens: Any) -> Int[Array, "tokens"]:
+    """Token ids as an array of int64: at least one, each in the vocabulary, no more than the context."""
+    check_model(model)
+    if isinstance(tokens, range) and tokens:  # it may be longer than the memory, even longer than len() can say
+        check_context(model, (tokens[-1] - tokens[0]) // tokens.step + 1)
+    ids = _as_array(tokens)
+    if ids.ndim != 1:
+        found = f"{ids.ndim} dimensions" if ids.ndim else type(tokens).__name__
+        hint = "; model.tokenizer.encode makes them of text" if isinstance(tokens, str) else ""
+        raise ValueError(f"tokens: expected a flat list of token ids, found {found}{hint}")
+    if not len(ids):
+        raise ValueError("tokens: expected at least one token id, found none; is the prompt empty?")
+    if ids.dtype.kind not in "iu":
+        raise ValueError(f"tokens: expected whole numbers, found {ids.dtype.type.__name__.strip('_')}")
+    vocab_size = model.config.vocab_size
+    if ids.min() < 0 or ids.max() >= vocab_size:
+        bad = int(ids[(ids < 0) | (ids >= vocab_size)][0])
+        raise ValueError(f"tokens: id {bad} is outside the vocabulary, 0 to {vocab_size - 1}")
+    check_context(model, len(ids))
+    return ids.astype(np.int64)
+
+
+def _as_array(tokens: Any) -> Array:
+    """What NumPy makes of them. A tensor on a GPU cannot be read, and says so with an error of its library's own."""
+    try:
+        return np.asarray(tokens)
+    except ValueError:
+        raise ValueError("tokens: expected a flat list of token ids, found lists of different lengths") from None
+    except Exception:
+        kind = type(tokens).__name__
+        raise ValueError(f"tokens: expected a flat list of token ids, found a {kind} that NumPy cannot read") from None
+
+
+def check_context(model: Model, tokens: int) -> None:
+    """Raise ValueError if a sequence of so many tokens is longer than the model's context."""
+    context = model.config.max_position_embeddings
+    if tokens > context:
+        raise ValueError(f"{shown(tokens)} tokens are more than the model's context of {context}")
+
+
+def check_room(model: Model, cache: Any, new_tokens: int) -> None:
+    """Raise ValueError unless this is a cache of this model in which so many more tokens fit, and in its context."""
+    check_cache(model, cache)
+    cache.check_room(new_tokens)
+    check_context(model, cache.length + new_tokens)
+
+
+def check_batch(model: Model, batch: Sequence[tuple[Any, Cache]]) -> tuple[list[Int[Array, "_"]], list[Cache]]:
+    """The token arrays and the caches of a batch, after everything that could go wrong has been looked at."""
+    check_model(model)
+    pairs = isinstance(batch, Sequence) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in batch)
+    if not pairs or not batch:
+        raise ValueError("batch: expected a list of at least one (tokens, cache)")
+    caches = [cache for _, cache in batch]
+    if len({id(cache) for cache in caches}) < len(caches):
+        raise ValueError("batch: each sequence needs a cache of its own, but one cache is there twice; fork() it")
+    new_tokens = [check_tokens(model, tokens) for tokens, _ in batch]
+    for tokens, cache in zip(new_tokens, caches, strict=True):
+        check_room(model, cache, len(tokens))
+    return new_tokens, caches
+
+
+def check_logit_rows(logit_rows: Sequence[int] | None, new_tokens: Sequence[Array]) -> Sequence[int]:
+    """How many rows of logits each sequence wants: one each by default, at most its new tokens."""
+    if logit_rows is None:
+        return [1] * len(new_tokens)
+    if not isinstance(logit_rows, Sequence) or len(logit_rows) != len(new_tokens):
+        raise ValueError(f"logit_rows is {shown(logit_rows)}; expected {len(new_tokens)} numbers, one a sequence")
+    return [check_whole("logit_rows", n, 0, len(t)) for n, t in zip(logit_rows, new_tokens, strict=True)]
+
+
+def check_layer(model: Model, layer: Any) -> int:
+    """A layer's number, from 0."""
+    return check_whole("layer", layer, 0, model.config.num_hidden_layers - 1)
