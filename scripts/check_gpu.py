@@ -36,8 +36,9 @@ from minillm.backends import get_backend  # noqa: E402
 from minillm.config import ModelConfig, RopeParameters  # noqa: E402
 from minillm.estimate.work import decode_work, prefill_work  # noqa: E402
 from minillm.loading import open_checkpoint  # noqa: E402
+from minillm.loading.build import weights_by_name  # noqa: E402
 from minillm.loading.registry import REGISTRY  # noqa: E402
-from minillm.model import LayerWeights, Model, weights_by_name  # noqa: E402
+from minillm.model import LayerWeights, Model  # noqa: E402
 from minillm.ragged_batch import ragged_batch  # noqa: E402
 
 PROMPT = "Once upon a time there was a robot who wanted to know how everything works."

@@ -11,8 +11,9 @@ from tensors import ArrayTensor, tensor_shapes
 from minillm.backends import get_backend
 from minillm.config import ModelConfig, RopeParameters
 from minillm.exactness import logits_hash
+from minillm.loading.build import build
 from minillm.loading.checkpoint import Checkpoint
-from minillm.model import Model, build
+from minillm.model import Model
 from minillm.transformer import forward
 
 GOLDEN_HASH = "e8766df8a6a5cbd2e69549b93c675442d594e199c3fa81a63b210b9a48ebaf9c"

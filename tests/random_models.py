@@ -11,8 +11,9 @@ from minillm.backends import get_backend
 from minillm.backends.cupy import CuPy
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig, RopeParameters
+from minillm.loading.build import build, weights_by_name
 from minillm.loading.checkpoint import Checkpoint
-from minillm.model import Model, build, weights_by_name
+from minillm.model import Model
 
 REAL_DEVICE = os.environ.get("MINILLM_GPU") == "1"  # scripts/check_gpu.py
 EVERY_BACKEND = ("numpy", "plain", "exact", "cupy")

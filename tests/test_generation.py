@@ -14,7 +14,7 @@ from tiny_tokenizer import VOCAB_SIZE, llama2_tokenizer, tiny_tokenizer
 import minillm
 from minillm import Sampling, completion
 from minillm.generation import Generation
-from minillm.model import build
+from minillm.loading.build import build
 from minillm.sampling import penalise
 
 

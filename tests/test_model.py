@@ -10,9 +10,9 @@ from random_models import ArrayTensor, random_checkpoint
 from safetensors.numpy import save_file
 
 from minillm.backends import fast, get_backend
+from minillm.loading.build import build
 from minillm.loading.checkpoint import Checkpoint
 from minillm.loading.safetensors_file import read_safetensors
-from minillm.model import build
 
 WIDE = dataclasses.replace(
     TEXT_CONFIG, vocab_size=1984, hidden_size=128, intermediate_size=512, num_attention_heads=8, head_dim=16

@@ -19,7 +19,7 @@ from minillm.classroom.claims import claim
 from minillm.classroom.pictures import bars
 from minillm.classroom.questions import predict
 from minillm.loading import open_checkpoint
-from minillm.model import weights_by_name
+from minillm.loading.build import weights_by_name
 from minillm.training import operations
 from minillm.training.export import export
 from minillm.training.losses import cross_entropy

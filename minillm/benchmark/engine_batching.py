@@ -4,7 +4,7 @@ from typing import Any
 
 from minillm.benchmark.batching import decode_steps, mixed_load, queued_requests
 from minillm.benchmark.engine_loop import Answer, answer_requests
-from minillm.model import load as load_model
+from minillm.loading.load import load as load_model
 
 
 def load(name: str, backend: str, dtype: str) -> Answer:

@@ -12,8 +12,8 @@ from minillm.benchmark.this_machine import products
 from minillm.benchmark.timing import seconds
 from minillm.decode import decode_step, naive_decode
 from minillm.kv_cache import KVCache
+from minillm.loading.load import load as load_model
 from minillm.model import Model
-from minillm.model import load as load_model
 from minillm.prefill import prefill
 from minillm.transformer import forward_batch
 

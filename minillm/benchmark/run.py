@@ -16,8 +16,8 @@ from minillm.benchmark.scaling import longest_context, measure_scaling
 from minillm.benchmark.startup import startup_seconds
 from minillm.benchmark.timing import spread
 from minillm.loading import open_checkpoint
+from minillm.loading.load import backend_and_dtype
 from minillm.loading.progress import Report
-from minillm.model import backend_and_dtype
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from minillm.config import ModelConfig
 from minillm.decode import decode_step
 from minillm.estimate.hardware import Machine
 from minillm.kv_cache import KVCache
-from minillm.model import Model, load
+from minillm.loading.load import load
+from minillm.model import Model
 from minillm.prefill import prefill
 
 DTYPE = np.dtype(np.float32)

@@ -194,7 +194,7 @@ def _own(found: Any, file: Path, tolerance: float) -> st.SearchStrategy[Engine]:
     """The file itself is the engine."""
     if hasattr(found, "MODEL"):
         from minillm.loading import open_checkpoint
-        from minillm.model import weights_by_name
+        from minillm.loading.build import weights_by_name
 
         checkpoint = open_checkpoint(found.MODEL)
         config, weights = checkpoint.config, weights_by_name(checkpoint)

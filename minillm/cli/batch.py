@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     """Read everything, load, answer."""
     from minillm.batch_files.prompts import read_lines
     from minillm.cli.compare_schedules import compare
-    from minillm.model import load
+    from minillm.loading.load import load
 
     _check_combination(options)
     problems = Problems(options.prompts)

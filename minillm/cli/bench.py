@@ -96,7 +96,7 @@ def _plan(options: argparse.Namespace) -> Any:
 def _exact_cost(plan: Any) -> dict[str, Any]:
     """The exact backend beside the plan's own, in this process, in alternating rounds."""
     from minillm.benchmark.exact_cost import exact_cost
-    from minillm.model import load
+    from minillm.loading.load import load
 
     model, exact = load(plan.model, plan.backend, plan.dtype), load(plan.model, "exact")
     return exact_cost(model, exact, max(plan.contexts), plan.new_tokens, plan.rounds)

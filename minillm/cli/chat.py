@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read lines until the end of input; answer each."""
-    from minillm.model import load
+    from minillm.loading.load import load
 
     sampling = sampling_from(options)
     check_utf8("--system", options.system or "")

@@ -72,7 +72,7 @@ def _measured(name: str, serving: Serving, workload: Workload) -> dict[str, floa
     """The real model's decode step beside the prediction; nothing for a model of which only the sizes are known."""
     from minillm.benchmark.this_machine import measure_decode
     from minillm.estimate.models import model_table
-    from minillm.model import load
+    from minillm.loading.load import load
 
     if name in model_table() or name.endswith(".json"):
         return {}

@@ -37,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
     """Hash, compare, print."""
     from minillm.exactness import PROMPT, logits_hash
     from minillm.generation import encode_prompt
-    from minillm.model import load
+    from minillm.loading.load import load
     from minillm.transformer import forward
 
     if options.hash_only and options.json:
@@ -77,8 +77,8 @@ def _comparisons(name: str, exact: Any, prompt: list[int], new_tokens: int) -> l
     """Every schedule on every backend."""
     from minillm.backends import NAMES
     from minillm.exactness import SCHEDULES, compare
+    from minillm.loading.load import load
     from minillm.loading.progress import progress_on_stderr
-    from minillm.model import load
 
     records: list[dict[str, Any]] = []
     with progress_on_stderr() as progress:

@@ -64,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from minillm.cli.samples import run_samples
     from minillm.generation import Generation
-    from minillm.model import load
+    from minillm.loading.load import load
 
     _check_combination(options)
     sampling = sampling_from(options, 4 if options.show_phases else options.logprobs)

@@ -54,7 +54,7 @@ def speculative_generation(
 ) -> Any:
     """The SpeculativeGeneration that the options describe."""
     from minillm.drafters import PromptLookup, skip_layers
-    from minillm.model import load
+    from minillm.loading.load import load
     from minillm.speculative_generation import SpeculativeGeneration
 
     draft = options.draft

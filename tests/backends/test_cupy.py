@@ -18,7 +18,8 @@ import minillm
 from minillm.backends.cupy import FEW_ROWS, CuPy
 from minillm.backends.cupy_device import CuPyDevice
 from minillm.backends.plain import Plain
-from minillm.model import build, load
+from minillm.loading.build import build
+from minillm.loading.load import load
 from minillm.speculative_generation import SpeculativeGeneration
 
 PROMPT = [5, 1, 4, 1, 5, 9, 2, 6]
@@ -237,9 +238,9 @@ def test_a_full_device_says_so_and_leaves_the_engine_usable():
 @pytest.mark.parametrize("dtype, itemsize", [("float32", 4), ("bfloat16", 2)])
 def test_weights_must_fit_into_the_device_not_the_host(monkeypatch, dtype, itemsize):
     device = FakeDevice()
-    monkeypatch.setattr("minillm.model.get_backend", lambda name: CuPy(device))
+    monkeypatch.setattr("minillm.loading.load.get_backend", lambda name: CuPy(device))
     weights = 2_755_008 * itemsize  # of story, bytes
-    monkeypatch.setattr("minillm.model._memory", lambda: 0)
+    monkeypatch.setattr("minillm.loading.load._memory", lambda: 0)
     device.memory = weights
     assert load("story", "cupy", dtype).head.itemsize == itemsize
     device.memory = weights - 1

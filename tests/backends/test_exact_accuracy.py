@@ -13,7 +13,7 @@ from test_exact_order import Keys
 from minillm import forward, reference
 from minillm.backends.exact import Exact
 from minillm.backends.plain import Plain
-from minillm.model import build, weights_by_name
+from minillm.loading.build import build, weights_by_name
 
 EXACT, PLAIN = Exact(), Plain()
 WIDE = dataclasses.replace(

@@ -17,7 +17,7 @@ import minillm
 from minillm.backends.cupy import CuPy
 from minillm.backends.kernels import source
 from minillm.layers import rope_rotation
-from minillm.model import build
+from minillm.loading.build import build
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")]
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")

@@ -186,6 +186,6 @@ def test_too_little_memory_is_one_line(call, model_folder, monkeypatch):
     def load(*_):
         raise MemoryError
 
-    monkeypatch.setattr("minillm.model.load", load)
+    monkeypatch.setattr("minillm.loading.load.load", load)
     refused = call("generate", "x", "--model", model_folder)
     assert_refused(refused, "minillm: not enough memory for this model or context; use a smaller one")

@@ -13,7 +13,7 @@ from exact_schedules import assert_any_schedule_is_naive
 import minillm
 from minillm import reference
 from minillm.loading import open_checkpoint
-from minillm.model import weights_by_name
+from minillm.loading.build import weights_by_name
 
 TEXTS = [
     "The tide comes in twice a day, and the harbour fills with boats: 12 of them, some blue, some red, and one that is "

@@ -22,7 +22,7 @@ def backend(name):
 def small(monkeypatch):
     """Tiny shapes, on a device that is none; the tests that it runs in processes of their own have run here already."""
     monkeypatch.setattr(check_gpu, "get_backend", backend)
-    monkeypatch.setattr("minillm.model.get_backend", backend)
+    monkeypatch.setattr("minillm.loading.load.get_backend", backend)
     monkeypatch.setattr(check_gpu, "describe", lambda: {"device": "none", "cupy": "none", "python": "any"})
     monkeypatch.setattr(check_gpu, "milliseconds", lambda work, rounds=2: [work() for _ in range(rounds)] and 1.0)
     for name, number in {"CONTEXT": 20, "PREFILL_TOKENS": 40, "NEW_TOKENS": 4, "COPIED": 1000, "PRODUCT": 64}.items():

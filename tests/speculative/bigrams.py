@@ -7,8 +7,8 @@ from tensors import ArrayTensor
 from test_checks import CONFIG
 
 from minillm.backends import get_backend
+from minillm.loading.build import build
 from minillm.loading.checkpoint import Checkpoint
-from minillm.model import build
 
 
 def bigram_model(logits, backend="numpy", **config):

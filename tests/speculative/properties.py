@@ -22,7 +22,7 @@ from tensors import ArrayTensor
 import minillm
 from minillm import Sampling
 from minillm.estimate.speculation import acceptance_rate, tokens_per_round
-from minillm.model import build
+from minillm.loading.build import build
 from minillm.sampling import probabilities
 from minillm.speculative_generation import SpeculativeGeneration
 

@@ -8,8 +8,9 @@ from random_models import ArrayTensor, ropes
 
 from minillm.backends import get_backend
 from minillm.config import ModelConfig
+from minillm.loading.build import build
 from minillm.loading.checkpoint import Checkpoint
-from minillm.model import Model, build
+from minillm.model import Model
 from minillm.training.parameters import ParameterVector, llama_config
 
 

@@ -12,7 +12,7 @@ from typing import Any
 @cache
 def small_model(backend: str = "numpy") -> Any:
     """`story-draft`, which comes with minillm and loads in no time."""
-    from minillm.model import load
+    from minillm.loading.load import load
 
     return load("story-draft", backend)
 

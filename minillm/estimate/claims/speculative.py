@@ -129,7 +129,7 @@ def _round_tokens(acceptance: float, k: int, rounds: int) -> Iterator[int]:
 
 
 def _speculate(k: int) -> Any:
-    from minillm.model import load
+    from minillm.loading.load import load
     from minillm.sampling import Sampling
     from minillm.speculative_generation import speculative_generate
 

@@ -25,7 +25,7 @@ def medians_s(actions: Sequence[Callable[[], Any]]) -> list[float]:
 
 
 def _story() -> Any:
-    from minillm.model import load
+    from minillm.loading.load import load
 
     return load("story")
 

@@ -87,7 +87,7 @@ def lev_lenience() -> Ours:
 def lev_alpha() -> Ours:
     """Mean sum(min(p, q)) along a text of story: its draft model, and the draft that sees one token only, a bigram."""
     from minillm.generation import generate
-    from minillm.model import load
+    from minillm.loading.load import load
     from minillm.sampling import Sampling, probabilities
     from minillm.transformer import forward
 
@@ -109,7 +109,7 @@ def lookup_copies() -> Ours:
     """Tokens of each round of 4 guesses, held to a text of story, and to an answer that quotes that text."""
     from minillm.estimate.claims.experiments import prompt_ids
     from minillm.generation import generate
-    from minillm.model import load
+    from minillm.loading.load import load
     from minillm.sampling import Sampling
 
     prompt = prompt_ids()

@@ -1,0 +1,125 @@
+"""Build a model: read the tensors of a checkpoint, check their shapes, and let the backend lay them as it wants."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from minillm.arrays import Array
+from minillm.backends.layout import copy_in_blocks
+from minillm.backends.plain import Plain
+from minillm.config import ModelConfig
+from minillm.loading.checkpoint import Checkpoint, StoredTensor
+from minillm.model import LayerWeights, Model
+
+
+def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
+    """Read a checkpoint's tensors, check each shape against the config, and let the backend prepare them."""
+    config = checkpoint.config
+    read = TensorReader(checkpoint, ops, dtype)
+    embedding = read("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
+    if config.tie_word_embeddings:
+        read.used.add("lm_head.weight")  # some files store the shared matrix twice
+        embedding, head = ops.tie(embedding)  # before the layers: copying the largest matrix takes twice its memory
+    else:
+        head = ops.prepare(read("lm_head.weight", config.vocab_size, config.hidden_size).T)
+    layer_weights = tuple(_layer(read, config, number) for number in range(config.num_hidden_layers))
+    final_norm = read("model.norm.weight", config.hidden_size)
+    read.warn_of_unused()
+    return Model(
+        checkpoint.name,
+        config,
+        ops,
+        dtype,
+        embedding,
+        layer_weights,
+        final_norm,
+        head,
+        checkpoint.tokenizer,
+    )
+
+
+def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeights:
+    dim, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
+    q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
+    name = f"model.layers.{number}."
+    q_name, k_name, v_name, o_name = (f"{name}self_attn.{letter}_proj" for letter in "qkvo")
+    gate, up, down = (f"{name}mlp.{part}_proj" for part in ("gate", "up", "down"))
+    return LayerWeights(
+        attention_norm=read(f"{name}input_layernorm.weight", dim),
+        qkv=read.matrix([(q_name, q), (k_name, kv), (v_name, kv)], dim),
+        qkv_bias=read.bias([(q_name, q), (k_name, kv), (v_name, kv)], config.attention_bias),
+        qk_norm=read.head_norms(f"{name}self_attn", config) if config.qk_norm else None,
+        output=read.matrix([(o_name, dim)], q),
+        output_bias=read.bias([(o_name, dim)], config.attention_output_bias),
+        mlp_norm=read(f"{name}post_attention_layernorm.weight", dim),
+        gate_up=read.matrix([(gate, inner), (up, inner)], dim),
+        gate_up_bias=read.bias([(gate, inner), (up, inner)], config.mlp_bias),
+        down=read.matrix([(down, dim)], inner),
+        down_bias=read.bias([(down, dim)], config.mlp_bias),
+    )
+
+
+class TensorReader:
+    """Reads tensors by name, each held to the shape that the config gives, and remembers which were read."""
+
+    def __init__(self, checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> None:
+        """Nothing is read yet."""
+        self.name, self.tensors, self.ops, self.dtype = checkpoint.name, checkpoint.tensors, ops, dtype
+        self.used: set[str] = set()
+
+    def stored(self, name: str, *shape: int) -> StoredTensor:
+        """The tensor of this name, not read yet.
+
+        Raises:
+            ValueError: it is missing, or its shape is another.
+        """
+        if name not in self.tensors:
+            raise ValueError(f"{self.name}: tensor {name} is missing; the config says it should be there")
+        tensor = self.tensors[name]
+        if tuple(tensor.shape) != shape:
+            raise ValueError(
+                f"{self.name}: tensor {name} has shape {list(tensor.shape)}; the config says {list(shape)}"
+            )
+        self.used.add(name)
+        return tensor
+
+    def __call__(self, name: str, *shape: int) -> Array:
+        """One tensor in the model's dtype, where the backend computes."""
+        return self.ops.array(self.stored(name, *shape).read(), self.dtype)
+
+    def matrix(self, parts: list[tuple[str, int]], inner: int) -> Any:
+        """Projections `[out, inner]` that read the same input, side by side as `[inner, sum of outs]`, prepared."""
+        stored = [self.stored(f"{name}.weight", out, inner) for name, out in parts]
+        if len(stored) == 1:
+            return self.ops.prepare(self.ops.array(stored[0].read(), self.dtype).T)
+        joined = np.empty((inner, sum(out for _, out in parts)), self.dtype)  # filled one part at a time: memory
+        ends = np.cumsum([out for _, out in parts])
+        for tensor, columns in zip(stored, np.split(joined, ends[:-1], axis=1), strict=True):
+            copy_in_blocks(tensor.read().T, columns)
+        return self.ops.prepare(self.ops.array(joined))
+
+    def bias(self, parts: list[tuple[str, int]], present: bool) -> Array | None:
+        """The biases of those projections as one row, or None."""
+        if not present:
+            return None
+        return self.ops.array(np.concatenate([self(f"{name}.bias", out) for name, out in parts]))
+
+    def head_norms(self, name: str, config: ModelConfig) -> Array:
+        """The norm's weights for each query head, which are the same, and for each key head."""
+        q, k = (self.stored(f"{name}.{letter}_norm.weight", config.head_dim).read() for letter in "qk")
+        return self.ops.array([q] * config.num_attention_heads + [k] * config.num_key_value_heads, self.dtype)
+
+    def warn_of_unused(self) -> None:
+        """One warning for tensors that the forward pass never asks for."""
+        unused = sorted(n for n in self.tensors.keys() - self.used if not n.endswith("rotary_emb.inv_freq"))
+        if unused:
+            import warnings
+
+            shown = ", ".join(repr(name)[:80] for name in unused[:4])
+            warnings.warn(f"{self.name}: {len(unused)} tensors are not used: {shown}", stacklevel=4)
+
+
+def weights_by_name(checkpoint: Checkpoint) -> Mapping[str, Array]:
+    """All tensors in float64 under their Hugging Face names: what `reference.forward` takes."""
+    return {name: np.asarray(tensor.read(), np.float64) for name, tensor in checkpoint.tensors.items()}
