@@ -9,16 +9,35 @@ tokens, the second one counts. It alone would not do, since templates look for w
 """
 
 import re
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from minillm.loading.tokenizer import Tokenizer
+from typing import Any, Protocol, runtime_checkable
 
 MARKER = "\ufdd0"  # a noncharacter: Unicode promises that no text uses it
 ROLES = frozenset("system user assistant tool developer function ipython model".split())  # the caller's own words
 
 
-def encode_chat(tokenizer: "Tokenizer", messages: list[dict[str, str]]) -> list[int]:
+@runtime_checkable
+class TemplateTokenizer(Protocol):
+    """What a template asks of a tokenizer.
+
+    Attributes:
+        special_tokens: ids by text.
+        chat_template: the template's source; None if there is none.
+        bos_token, eos_token: texts that the template may name.
+    """
+
+    special_tokens: dict[str, int]
+    chat_template: str | None
+    bos_token: str
+    eos_token: str
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of plain text, in which no special token is recognised."""
+
+    def encode_with_special(self, text: str) -> list[int]:
+        """The ids of text in which special tokens are recognised."""
+
+
+def encode_chat(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> list[int]:
     """The token ids of a conversation, up to where the assistant's answer begins.
 
     Raises:
@@ -48,7 +67,7 @@ def _marked(messages: list[dict[str, str]], pattern: re.Pattern[str]) -> list[di
     ]
 
 
-def _encode_rendered(tokenizer: "Tokenizer", rendered: str, spelled: re.Pattern[str]) -> list[int]:
+def _encode_rendered(tokenizer: TemplateTokenizer, rendered: str, spelled: re.Pattern[str]) -> list[int]:
     """Unmarked special tokens as themselves, everything between as plain text."""
     if MARKER not in rendered:
         return tokenizer.encode_with_special(rendered)
@@ -69,7 +88,7 @@ def check_messages(messages: Any) -> None:
             raise ValueError(f"messages: expected role and content, both text; found {str(message)[:80]}")
 
 
-def render(tokenizer: "Tokenizer", messages: list[dict[str, str]]) -> str:
+def render(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> str:
     """The template's text for these messages.
 
     Raises:
