@@ -10,11 +10,10 @@ from typing import Any
 
 from minillm.checks import check_whole
 from minillm.cli.options import (
-    DEFAULT_NEW_TOKENS,
     add_model_options,
     add_sampling_options,
     check_folder_of,
-    prompt_ids,
+    encoded,
     sampling_from,
 )
 from minillm.cli.printing import counted, one_line, print_json, safe, seconds_text
@@ -72,11 +71,6 @@ class Problems:
             print(f"minillm: {one_line(f'{self.source} line {number}: {problem}')}", file=sys.stderr)
         elif len(self.found) == MOST_SHOWN + 1:
             print("minillm: more lines cannot be answered; --json lists them all", file=sys.stderr)
-
-
-def encoded(model: Any, line: Any, raw: bool) -> tuple[list[int], int]:
-    """A line's prompt as `generate` would encode it, and its most new tokens."""
-    return prompt_ids(model, line.prompt, raw), line.max_new_tokens or DEFAULT_NEW_TOKENS
 
 
 def _check_combination(options: argparse.Namespace) -> None:

@@ -40,7 +40,7 @@ def compare(model: Any, lines: list[Any], problems: Any, options: argparse.Names
 def _jobs(model: Any, lines: list[Any], problems: Any, options: argparse.Namespace) -> list[Any]:
     """The lines as requests; each with a seed, or else the three would draw different tokens."""
     from minillm.batching.comparison import Job
-    from minillm.cli.batch import encoded
+    from minillm.cli.options import encoded
     from minillm.completion import Completion
 
     jobs = []

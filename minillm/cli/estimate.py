@@ -1,21 +1,11 @@
 """`minillm estimate`: memory, time and cost of a model on a GPU, from its config alone, and what bounds each."""
 
 import argparse
-import math
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from minillm.checks import check_whole
 from minillm.cli.options import check_plot_file
 
-if TYPE_CHECKING:
-    from minillm.config import ModelConfig
-    from minillm.estimate.hardware import Machine
-    from minillm.estimate.report import Workload
-    from minillm.estimate.serving import Serving
-
 VIEWS = ("one", "compare", "sweep", "serve")
-MOST_TOKENS, MOST_BATCH, MOST_GPUS = 10_000_000, 100_000, 4096
 
 
 def add_parser(commands: Any) -> None:
@@ -94,125 +84,3 @@ def _check_belongs(options: argparse.Namespace) -> None:
     for name, absent in IN_A_TRACE.items():
         if options.trace is not None and getattr(options, name) != absent:
             raise ValueError(f"--{name} says what the trace says already; leave it out beside --trace")
-
-
-def serving_from(options: argparse.Namespace, machine: "Machine", config: "ModelConfig") -> "Serving":
-    """The model on this machine as the options say.
-
-    Raises:
-        ValueError: an option is out of range.
-    """
-    from minillm.estimate.memory import find_format
-    from minillm.estimate.serving import Serving
-
-    dtype = dtype_from(options, machine.name)
-    gpus = check_whole("--tp", options.tp, 1, MOST_GPUS)
-    if gpus > 1 and not machine.link_bytes_per_s:
-        raise ValueError(f"--tp is {gpus}, but {machine.name} has no link to others; expected 1")
-    return Serving(
-        config=config,
-        machine=machine,
-        gpus=gpus,
-        weights=find_format(dtype),
-        cache_bytes=4 if dtype == "float32" else 2,
-        mfu=check_number("--mfu", options.mfu, 0.001, 1),
-        mbu=check_number("--mbu", options.mbu, 0.001, 1),
-    )
-
-
-def dtype_from(options: argparse.Namespace, gpu: str) -> str:
-    """Of the weights: what is asked for, or what is usual on this GPU."""
-    usual = "float32" if gpu == "this-machine" else "float16"
-    return usual if options.dtype is None else str(options.dtype)
-
-
-def asked(options: argparse.Namespace, gpu: str, *more: str) -> dict[str, Any]:
-    """For JSON: what was estimated; `more` are options that belong to one view."""
-    names = ("model", "tp", "mfu", "mbu", "prompt", "output", *more)
-    return {name: getattr(options, name) for name in names} | {"dtype": dtype_from(options, gpu)}
-
-
-def workload_from(options: argparse.Namespace, batch: int) -> "Workload":
-    """The requests.
-
-    Raises:
-        ValueError: an option is out of range.
-    """
-    from minillm.estimate.report import Workload
-
-    rps = None if options.rps is None else check_number("--rps", options.rps, 1e-6, 1e9)
-    prompt = check_whole("--prompt", options.prompt, 1, MOST_TOKENS)
-    return Workload(prompt, check_whole("--output", options.output, 1, MOST_TOKENS), batch, rps)
-
-
-def doubts(options: argparse.Namespace, config: "ModelConfig", tokens: int) -> list[str]:
-    """What this model could not do as it is: a line each, since the figures are those of one that could."""
-    context, heads, lines = config.max_position_embeddings, config.num_attention_heads, []
-    if tokens > context:
-        lines.append(f"{tokens:,} tokens are more than the context of {options.model}, {context:,}.")
-    if heads % options.tp:
-        lines.append(f"{heads} heads cannot be shared evenly by {options.tp} GPUs.")
-    return lines
-
-
-def price_from(options: argparse.Namespace) -> float | None:
-    """Dollars an hour, or None for the table's."""
-    return None if options.price is None else check_number("--price", options.price, 0, 1e6)
-
-
-def batch_from(text: str | None) -> int:
-    """One batch size; 1 if nothing is said."""
-    if text is None:
-        return 1
-    if not text.strip().isdecimal():
-        raise ValueError(f"--batch is {text[:40]!r}; expected a whole number of at least 1")
-    return check_whole("--batch", int(text[:20]), 1, MOST_BATCH)
-
-
-def batches_from(text: str) -> list[int]:
-    """`1..256` as 1, 2, 4 and so on to 256."""
-    from minillm.estimate.units import doubling
-
-    first, dots, last = text.partition("..")
-    if not dots:
-        first, last = "1", text
-    start, end = batch_from(first), batch_from(last)
-    if start > end:
-        raise ValueError(f"--batch is {text[:40]!r}; expected from..to, the smaller first")
-    return doubling(start, end)
-
-
-def check_number(name: str, value: float, low: int | float, high: int | float) -> float:
-    """A finite number in a range.
-
-    Raises:
-        ValueError: it is not.
-    """
-    if not (math.isfinite(value) and low <= value <= high):
-        raise ValueError(f"{name} is {value:g}; expected a number from {low:g} to {high:g}")
-    return value
-
-
-def config_from(name: str) -> "ModelConfig":
-    """The config of a model of the table, of a config.json, or of whatever `load` knows; no weights are read.
-
-    Raises:
-        ValueError, OSError: there is none, or it is not one.
-    """
-    from minillm.estimate.models import model_table
-
-    if name in model_table():
-        return model_table()[name]
-    if Path(name).suffix == ".json" and Path(name).is_file():
-        from minillm.loading.json_file import read_json
-        from minillm.loading.read_config import read_config
-
-        return read_config(read_json(Path(name)), Path(name).name)
-    from minillm.loading import open_checkpoint
-
-    try:
-        return open_checkpoint(name).config
-    except ValueError as problem:
-        if "no model" not in str(problem):
-            raise
-        raise ValueError(f"{problem}; the table has {', '.join(model_table())}") from None

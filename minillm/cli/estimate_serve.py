@@ -11,7 +11,15 @@ from rich.table import Table
 
 from minillm.batching.virtual_engine import VirtualEngine, VirtualStaticBatching
 from minillm.checks import check_whole
-from minillm.cli.estimate import asked, batch_from, check_number, config_from, doubts, serving_from, workload_from
+from minillm.cli.estimate_options import (
+    asked,
+    batch_from,
+    check_number,
+    config_from,
+    doubts,
+    serving_from,
+    workload_from,
+)
 from minillm.cli.estimate_views import machine_from
 from minillm.cli.printing import counted, print_json, seconds_text, show
 from minillm.estimate.arrivals import Arrival, alike, burst_times_s, read_trace

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
-from minillm.cli.estimate import (
+from minillm.cli.estimate_options import (
     asked,
     batch_from,
     batches_from,

@@ -114,3 +114,8 @@ def check_utf8(name: str, text: str) -> None:
         text.encode("utf-8")
     except UnicodeEncodeError:
         raise ValueError(f"{name}: expected text in UTF-8") from None
+
+
+def encoded(model: Any, line: Any, raw: bool) -> tuple[list[int], int]:
+    """A line's prompt as `generate` would encode it, and its most new tokens."""
+    return prompt_ids(model, line.prompt, raw), line.max_new_tokens or DEFAULT_NEW_TOKENS
