@@ -29,8 +29,8 @@ from hypothesis import strategies as st
 from minillm import reference
 from minillm.arrays import Array
 from minillm.classroom.engine_properties import Engine
-from minillm.cli.printing import one_line
 from minillm.config import ModelConfig, RopeParameters
+from minillm.support.printable import one_line
 
 TOLERANCE = 1e-4
 

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from minillm.classroom.checker import Verdict
-from minillm.cli.printing import safe
+from minillm.support.printable import safe
 
 HEADINGS = {
     "not started": "not started yet",

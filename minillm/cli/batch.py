@@ -16,7 +16,8 @@ from minillm.cli.options import (
     encoded,
     sampling_from,
 )
-from minillm.cli.printing import counted, one_line, print_json, safe, seconds_text
+from minillm.cli.printing import counted, print_json, seconds_text
+from minillm.support.printable import one_line, safe
 
 PLACES = 8  # in static batching
 MOST_SHOWN = 20  # bad lines; the rest are counted

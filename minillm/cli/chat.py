@@ -18,7 +18,8 @@ from minillm.cli.options import (
     max_new_tokens_from,
     sampling_from,
 )
-from minillm.cli.printing import one_line, print_json, write
+from minillm.cli.printing import print_json, write
+from minillm.support.printable import one_line
 
 
 def add_parser(commands: Any) -> None:

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from minillm.cli.printing import print_json, safe, show, terminal_width, write
+from minillm.cli.printing import print_json, show, terminal_width, write
+from minillm.support.printable import safe
 
 ALL_COLUMNS = 72  # of the terminal, for every column of `status`; a narrower one shows exercises and their states
 

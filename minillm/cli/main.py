@@ -9,7 +9,7 @@ import sys
 import warnings
 from typing import Any, NoReturn
 
-from minillm.cli.printing import one_line
+from minillm.support.printable import one_line
 
 
 class Parser(argparse.ArgumentParser):

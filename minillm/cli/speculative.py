@@ -5,7 +5,8 @@ import sys
 from typing import Any
 
 from minillm.checks import check_whole
-from minillm.cli.printing import safe, write
+from minillm.cli.printing import write
+from minillm.support.printable import safe
 
 ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin
 STYLES = {ACCEPTED: "green", CORRECTED: "bold yellow", BONUS: "cyan", "": ""}

@@ -11,8 +11,8 @@ from model_folder import save_model_folder
 
 import minillm
 from minillm.cli.options import max_new_tokens_from
-from minillm.cli.printing import safe
 from minillm.generation import Timings
+from minillm.support.printable import safe
 
 KEYS = {
     "model", "prompt", "prompt_tokens", "tokens", "text", "finish_reason", "ttft_s", "tpot_s", "prefill_tokens_per_s",

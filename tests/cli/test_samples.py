@@ -54,7 +54,7 @@ def test_the_texts_are_shown_one_after_another(generate):
     expected = [alone(generate, seed, "--raw")["text"] for seed in (7, 8, 9)]
     blocks = out.split("--- ")[1:]
     for number, (block, text) in enumerate(zip(blocks, expected, strict=True)):
-        assert block.startswith(f"{number + 1} of 3, seed {7 + number} ---\n{minillm.cli.printing.safe(text)}\n")
+        assert block.startswith(f"{number + 1} of 3, seed {7 + number} ---\n{minillm.support.printable.safe(text)}\n")
     assert "5 tokens; 7 were run for all answers, unshared it would be 15" in " ".join(out.split())
 
 

@@ -8,7 +8,7 @@ import subprocess
 
 import pytest
 
-from minillm.cli.printing import safe
+from minillm.support.printable import safe
 
 
 def read_all(terminal):
