@@ -8,7 +8,8 @@ from corpus import probes
 from evaluate_weights import acceptance, correct
 
 import minillm
-from minillm.loading.registry import REGISTRY, bundled_weights
+from minillm.loading.registry import REGISTRY
+from minillm.support.shipped import shipped
 from minillm.training.parameters import tensor_shapes
 
 BUNDLED = [name for name, model in REGISTRY.items() if model.make is None]
@@ -32,11 +33,11 @@ def test_they_are_small_and_the_draft_is_a_tenth():
         assert counts[name] == REGISTRY[name].parameters
     assert 2e6 <= counts["story"] <= 4e6
     assert counts["story-draft"] <= counts["story"] / 10
-    assert sum(file.stat().st_size for file in bundled_weights().rglob("*") if file.is_file()) <= 10_000_000
+    assert sum(file.stat().st_size for file in shipped("weights").rglob("*") if file.is_file()) <= 10_000_000
 
 
 def test_they_share_a_tokenizer_and_an_end(story, draft):
-    files = [(bundled_weights() / name / "tokenizer.json").read_bytes() for name in BUNDLED]
+    files = [(shipped("weights") / name / "tokenizer.json").read_bytes() for name in BUNDLED]
     assert files[0] == files[1]
     assert story.config.eos_token_ids == draft.config.eos_token_ids == (0,)
     assert story.tokenizer.decode([0]) == "<|endoftext|>"

@@ -9,8 +9,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from minillm.classroom.exercise import exercises_folder, run_source
+from minillm.classroom.exercise import run_source
 from minillm.classroom.workspace import write_whole
+from minillm.support.shipped import shipped
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ SHOWN_BY = {"engine": "pytest --minillm-engine", "estimates": "python -m doctest
 
 def all_bugs() -> list[Bug]:
     """The bugs, in order: the engine's, then those of the estimates."""
-    file = exercises_folder() / "bughunt" / "bugs.py"
+    file = shipped("exercises") / "bughunt" / "bugs.py"
     entries = run_source(file.read_text(encoding="utf-8"), str(file))
     lists = {"engine": entries["BUGS"], "estimates": entries["ESTIMATE_BUGS"]}
     return [Bug(kind, *entry) for kind, bugs in lists.items() for entry in bugs]
@@ -37,7 +38,7 @@ def all_bugs() -> list[Bug]:
 
 def right_text(kind: str) -> str:
     """The engine, or the estimates, without a bug."""
-    return (exercises_folder() / "bughunt" / f"{kind}.py").read_text(encoding="utf-8")
+    return (shipped("exercises") / "bughunt" / f"{kind}.py").read_text(encoding="utf-8")
 
 
 def planted(bug: Bug) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from minillm.classroom.checker import Verdict, check
 from minillm.classroom.exercise import LEVELS, Exercise, all_exercises
 from minillm.classroom.worker import Worker
+from minillm.support.shipped import PACKAGE, shipped
 
 FEWEST_BUGS = 4
 MOST_LINES = 20  # of a solution
@@ -98,16 +99,14 @@ def _told(verdict: Verdict) -> str:
 
 
 def all_lessons() -> list[Path]:
-    """The lessons, in order, if there are any: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parents[1] / "lessons"
-    folder = inside if inside.is_dir() else Path(__file__).parents[2] / "lessons"
-    return sorted(folder.glob("[0-9][0-9]_*/lesson.py"))
+    """The lessons, in order, if there are any."""
+    return sorted(shipped("lessons").glob("[0-9][0-9]_*/lesson.py"))
 
 
 def check_lesson(lesson: Path) -> Part:
     """Run it as a program of its own."""
     name = f"lesson {lesson.parent.name}"
-    above = str(Path(__file__).parents[2])
+    above = str(PACKAGE.parent)
     path = os.pathsep.join(filter(None, [above, os.environ.get("PYTHONPATH")]))
     environment = {**os.environ, "PYTHONPATH": path, "OPENBLAS_NUM_THREADS": "1"}
     try:

@@ -24,6 +24,8 @@ from typing import Any
 
 import numpy as np
 
+from minillm.support.shipped import shipped
+
 MARKER = re.compile(r"^(?P<indent> *)# %% (?P<name>\w+)\n", re.MULTILINE)
 LEVELS = ("the idea", "the shapes", "the steps", "one line")
 Inputs = dict[str, Any]
@@ -145,12 +147,6 @@ class Exercise:
         return {name: value for name, value in functions.items() if name[0] != "_" and value.__module__ == "exercise"}
 
 
-def exercises_folder() -> Path:
-    """The exercises: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parents[1] / "exercises"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "exercises"
-
-
 def all_exercises() -> list[Exercise]:
     """All exercises, in order.
 
@@ -159,12 +155,12 @@ def all_exercises() -> list[Exercise]:
     """
     found = list(_find())
     if not found:
-        raise FileNotFoundError(f"{exercises_folder()}: the exercises are missing; install minillm anew")
+        raise FileNotFoundError(f"{shipped('exercises')}: the exercises are missing; install minillm anew")
     return found
 
 
 def _find() -> Iterator[Exercise]:
-    for folder in sorted(exercises_folder().glob("[0-9][0-9]_*")):
+    for folder in sorted(shipped("exercises").glob("[0-9][0-9]_*")):
         if (folder / "exercise.py").is_file():
             number, name = folder.name.split("_", 1)
             yield Exercise(int(number), name, folder)

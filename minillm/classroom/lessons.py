@@ -10,6 +10,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from minillm.support.shipped import shipped
+
 MARKER = re.compile(r"# %%( \[markdown\])?")
 FOLDER = re.compile(r"\d\d_[a-z_]+")
 
@@ -73,22 +75,18 @@ class Lesson:
         return self.cells[0].source.splitlines()[0].removeprefix("# ")
 
 
-def lessons_folder() -> Path:
-    """The lessons: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parents[1] / "lessons"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "lessons"
-
-
 def all_lessons() -> list[Lesson]:
     """Every lesson, in order.
 
     Raises:
         OSError: there are none where they should be.
     """
-    paths = sorted(lessons_folder().glob("*/lesson.py"))
+    paths = sorted(shipped("lessons").glob("*/lesson.py"))
     found = [read_lesson(path) for path in paths if FOLDER.fullmatch(path.parent.name)]
     if not found:
-        raise FileNotFoundError(f"{lessons_folder()}: no lessons there, though they come with minillm; install it anew")
+        raise FileNotFoundError(
+            f"{shipped('lessons')}: no lessons there, though they come with minillm; install it anew"
+        )
     return found
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from minillm.loading.cache_folder import cache_folder
 from minillm.loading.checkpoint import Checkpoint
+from minillm.support.shipped import shipped
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class RegisteredModel:
     @property
     def place(self) -> Path:
         """Where it lies, or would."""
-        return bundled_weights() / self.name if self.make is None else cache_folder() / "models" / self.name
+        return shipped("weights") / self.name if self.make is None else cache_folder() / "models" / self.name
 
     def folder(self) -> Path | None:
         """Where it lies, or None if it is not there."""
@@ -58,12 +59,6 @@ class RegisteredModel:
         except (ValueError, OSError) as problem:
             mend = "install minillm anew" if self.make is None else "remove it and it is fetched again"
             raise ValueError(f"{problem}; the folder {place} is damaged: {mend}") from None
-
-
-def bundled_weights() -> Path:
-    """The models that ship with minillm: inside the installed package, or beside it in a checkout."""
-    inside = Path(__file__).parents[1] / "weights"
-    return inside if inside.is_dir() else Path(__file__).parents[2] / "weights"
 
 
 def _smollm2(destination: Path) -> None:

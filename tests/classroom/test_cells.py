@@ -2,7 +2,8 @@
 
 import pytest
 
-from minillm.classroom.lessons import Cell, find_lesson, lessons_folder, parse_cells
+from minillm.classroom.lessons import Cell, find_lesson, parse_cells
+from minillm.support.shipped import shipped
 
 
 def test_a_file_is_cut_at_its_markers():
@@ -36,7 +37,7 @@ def test_a_question_and_claims_speak_for_themselves():
 
 @pytest.mark.parametrize("wanted", ["1", "01", "what_is_inference", "01_what_is_inference"])
 def test_a_lesson_is_found_by_number_and_by_name(wanted):
-    assert find_lesson(wanted).path == lessons_folder() / "01_what_is_inference" / "lesson.py"
+    assert find_lesson(wanted).path == shipped("lessons") / "01_what_is_inference" / "lesson.py"
 
 
 @pytest.mark.parametrize("wanted", ["0", "99", "inference?", ""])

@@ -10,9 +10,10 @@ import pytest
 from minillm.classroom import course, exercise
 from minillm.classroom.bughunt import all_bugs
 from minillm.classroom.checker import Verdict
-from minillm.classroom.exercise import all_exercises, exercises_folder, find_exercise
+from minillm.classroom.exercise import all_exercises, find_exercise
 from minillm.classroom.lessons import all_lessons
 from minillm.cli.main import run
+from minillm.support.shipped import shipped
 
 PROGRAM = """
 import json
@@ -44,7 +45,7 @@ def test_there_are_enough_of_them_over_all_the_lessons():
 
 def test_the_readmes_count_right():
     """How many lessons and exercises there are, and where the bug hunt's estimates begin."""
-    root = exercises_folder().parent
+    root = shipped("exercises").parent
     readme = " ".join((root / "README.md").read_text().split())
     first = next(n for n, bug in enumerate(all_bugs(), start=1) if bug.kind == "estimates")
     assert len(all_lessons()) == 12
@@ -57,12 +58,12 @@ def test_the_readmes_count_right():
 
 def spoiled(tmp_path, monkeypatch, file, old, new):
     """The softmax exercise alone, with one thing changed."""
-    shutil.copytree(exercises_folder() / "03_softmax", tmp_path / "03_softmax")
+    shutil.copytree(shipped("exercises") / "03_softmax", tmp_path / "03_softmax")
     path = tmp_path / "03_softmax" / file
     text = path.read_text()
     assert old in text
     path.write_text(text.replace(old, new))
-    monkeypatch.setattr(exercise, "exercises_folder", lambda: tmp_path)
+    monkeypatch.setattr(exercise, "shipped", lambda name: tmp_path)
     monkeypatch.setattr(course, "all_lessons", lambda: [])
     [part] = course.check_course(lambda part: None)
     return " ".join(part.problems)
