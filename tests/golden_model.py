@@ -10,7 +10,7 @@ from tensors import ArrayTensor, tensor_shapes
 
 from minillm.backends import get_backend
 from minillm.config import ModelConfig, RopeParameters
-from minillm.exactness import logits_hash
+from minillm.evidence.exactness import logits_hash
 from minillm.loading.build import build
 from minillm.loading.checkpoint import Checkpoint
 from minillm.model import Model

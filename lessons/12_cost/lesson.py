@@ -372,7 +372,7 @@ claim(
 # - Explain to somebody: why the same GPU makes tokens at two dollars a
 #   million and at six cents, and what would make yours cheaper.
 # - Read `minillm/estimate/cost.py`, the whole of it: six formulas. Then
-#   `minillm/estimate/claims/cost.py`: how a claim is judged by code.
+#   `minillm/evidence/claims/cost.py`: how a claim is judged by code.
 # - Try: `minillm claims one-pct-table --set dollars_per_call=0.001`
 # - Write it yourself: the exercises `cost_per_million`, `break_even_day`.
 # - That was the course. `minillm claims` has the other claims of the article.

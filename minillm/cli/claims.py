@@ -7,8 +7,8 @@ from typing import Any
 
 from minillm.cli.options import add_page_options
 from minillm.cli.printing import counted, markdown_row, print_json, show
-from minillm.estimate.claims import Claim, Finding, Verdict, all_claims, find_claim
-from minillm.estimate.claims.timed import EXPERIMENTS, timings
+from minillm.evidence.claims import Claim, Finding, Verdict, all_claims, find_claim
+from minillm.evidence.claims.timed import EXPERIMENTS, timings
 
 MARKS = {Verdict.TRUE: "✓", Verdict.TRUE_IF: "◐", Verdict.IMPRECISE: "≈", Verdict.FALSE: "✗", Verdict.UNCHECKABLE: "–"}
 

@@ -35,7 +35,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Hash, compare, print."""
-    from minillm.exactness import PROMPT, logits_hash
+    from minillm.evidence.exactness import PROMPT, logits_hash
     from minillm.generation import encode_prompt
     from minillm.loading.load import load
     from minillm.transformer import forward
@@ -76,7 +76,7 @@ def _new_tokens(options: argparse.Namespace, room: int) -> int:
 def _comparisons(name: str, exact: Any, prompt: list[int], new_tokens: int) -> list[dict[str, Any]]:
     """Every schedule on every backend."""
     from minillm.backends import NAMES
-    from minillm.exactness import SCHEDULES, compare
+    from minillm.evidence.exactness import SCHEDULES, compare
     from minillm.loading.load import load
     from minillm.loading.progress import progress_on_stderr
 

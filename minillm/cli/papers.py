@@ -5,7 +5,7 @@ from typing import Any
 
 from minillm.cli.options import add_page_options
 from minillm.cli.printing import markdown_row, print_json, show
-from minillm.estimate.papers import Figure, Ours, all_figures, find_figure
+from minillm.evidence.papers import Figure, Ours, all_figures, find_figure
 from minillm.loading.progress import progress_on_stderr
 
 

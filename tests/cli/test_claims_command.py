@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_misuse import assert_refused
 
-from minillm.estimate.claims import timed
+from minillm.evidence.claims import timed
 
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
 

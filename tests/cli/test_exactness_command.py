@@ -8,7 +8,7 @@ from test_misuse import assert_refused
 
 import minillm
 from minillm.backends import NAMES
-from minillm.exactness import SCHEDULES, logits_hash
+from minillm.evidence.exactness import SCHEDULES, logits_hash
 
 SHORT = ("--prompt", "abc abc", "--max-new-tokens", 3)
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import pytest
 
 from minillm.cli import papers
-from minillm.estimate.papers import Figure, Kind, Ours
+from minillm.evidence.papers import Figure, Kind, Ours
 
 
 def figure(id, compute):

@@ -1,0 +1,157 @@
+"""Figures of papers on speculative decoding."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from minillm.estimate.speculation import acceptance_rate, best_k, operations, speedup
+from minillm.evidence.papers.ledger import CONTRADICTION, FORMULA, Kind, Ours, Topic, listed
+
+topic = Topic()
+LEVIATHAN, CHEN = "Leviathan et al., 2211.17192", "Chen et al., 2302.01318"
+LOOKUP = "Saxena, prompt lookup decoding, 2023"
+TABLE_1 = {  # acceptance, guesses: operations, speed-up
+    (0.6, 2): (1.53, 1.96), (0.7, 3): (1.58, 2.53), (0.8, 2): (1.23, 2.44),
+    (0.8, 5): (1.63, 3.69), (0.9, 2): (1.11, 2.71), (0.9, 10): (1.60, 6.86),
+}  # fmt: skip
+TABLE_4 = [  # guesses, acceptance, cost of the draft, printed speed-up
+    (7, 0.75, 0.02, 3.2), (7, 0.80, 0.04, 3.3), (7, 0.82, 0.11, 2.5), (5, 0.65, 0.02, 2.4), (5, 0.73, 0.04, 2.6),
+    (3, 0.74, 0.11, 2.0), (7, 0.62, 0.02, 2.3), (5, 0.68, 0.04, 2.4), (3, 0.71, 0.11, 2.0), (5, 0.53, 0.02, 1.9),
+    (3, 0.55, 0.04, 1.8), (3, 0.56, 0.11, 1.6),
+]  # fmt: skip
+
+
+@topic.figure("lev-table1", LEVIATHAN, "Table 1: operations and speed-up of six settings, draft for nothing")
+def lev_table1() -> Ours:
+    """(g·c' + g + 1) / E and E / (g·c + 1)."""
+    ours = {setting: (operations(*setting, 0), speedup(*setting, 0)) for setting in TABLE_1}
+    same = sum(round(value, 2) == printed for setting, pair in ours.items()
+               for value, printed in zip(pair, TABLE_1[setting], strict=True))  # fmt: skip
+    return Ours(f"{same} of 12 as printed", same == 12, FORMULA, tuple(
+        f"acceptance {a:g}, {g} guesses: {work:.2f} operations, {up:.2f} times" for (a, g), (work, up) in ours.items()
+    ))  # fmt: skip
+
+
+@topic.figure("lev-table4", LEVIATHAN, "Table 4: speed-ups by the formula, 1.6 to 3.3")
+def lev_table4() -> Ours:
+    """The formula rounds to what is printed, for some only within the rounding of acceptance and cost."""
+    rounded = inside = 0
+    for k, acceptance, cost, printed in TABLE_4:
+        rounded += round(speedup(acceptance, k, cost), 1) == printed
+        slowest, fastest = speedup(acceptance - 0.005, k, cost + 0.005), speedup(acceptance + 0.005, k, cost - 0.005)
+        inside += slowest - 0.05 < printed < fastest + 0.05
+    return Ours(
+        f"{rounded} of 12 rounded, {inside} within the inputs' rounding", inside == 12,
+        f"{FORMULA}; their own measurements differ by up to 47%",
+    )  # fmt: skip
+
+
+BEST_GUESSES = {  # cost of the draft: the best number of guesses at acceptances 0.5, 0.6, 0.7, 0.8, 0.9
+    0.01: [5, 7, 9, 14, 24], 0.02: [4, 6, 8, 11, 19], 0.05: [3, 4, 6, 8, 13],
+    0.1: [2, 3, 4, 6, 10], 0.2: [1, 2, 3, 4, 7],
+}  # fmt: skip
+
+
+@topic.figure("lev-optimal-g", LEVIATHAN, "Figure 3: the best number of guesses, a plot")
+def lev_optimal_g() -> Ours:
+    """The best g for acceptances 0.5 to 0.9, at five draft costs."""
+    grid = {cost: [best_k(a / 10, cost, 40) for a in range(5, 10)] for cost in BEST_GUESSES}
+    return Ours(
+        "; ".join(f"c={cost:g}: {', '.join(map(str, best))}" for cost, best in grid.items()),
+        grid == BEST_GUESSES,
+        "formula; the paper has a plot, these digits are ours",
+    )
+
+
+@topic.figure("lev-bigram", LEVIATHAN, "1.25 times with a bigram of acceptance 0.2 and 3 guesses")
+def lev_bigram() -> Ours:
+    """E with a draft that costs nothing."""
+    ours = speedup(0.2, 3, 0)
+    return Ours(f"{ours:.3f}", round(ours, 2) == 1.25, FORMULA)
+
+
+@topic.figure("lev-lenience", LEVIATHAN, "temperature 0: 3.3, 3.9, 4.9; temperature 1: 2.5, 3.1, 3.6, 5")
+def lev_lenience() -> Ours:
+    """The formula at the printed acceptances, 8 guesses at temperature 0, the best number at temperature 1."""
+    greedy = [speedup(a, 8, 0.015) for a in (0.75, 0.80, 0.87)]
+    sampled = [max(speedup(a, k, 0.015) for k in range(1, 40)) for a in (0.62, 0.71, 0.76, 0.84)]
+    below = all(ours < printed - 0.05 for ours, printed in zip(sampled, (2.5, 3.1, 3.6, 5), strict=True))
+    same = [round(value, 1) for value in greedy] == [3.3, 3.9, 4.9]
+    return Ours(
+        f"{listed(greedy, 1)}; {listed(sampled, 2)}", same and not below,
+        f"{CONTRADICTION}: temperature 0 is its formula, temperature 1 is not",
+    )  # fmt: skip
+
+
+@topic.figure("lev-alpha", LEVIATHAN, "acceptances: small drafts 0.5 to 0.9, bigrams 0.05 to 0.23", Kind.TREND)
+def lev_alpha() -> Ours:
+    """Mean sum(min(p, q)) along a text of story: its draft model, and the draft that sees one token only, a bigram."""
+    from minillm.generation import generate
+    from minillm.loading.load import load
+    from minillm.sampling import Sampling, probabilities
+    from minillm.transformer import forward
+
+    story, draft = load("story", "exact"), load("story-draft", "exact")
+    text = generate(draft, "Once upon a time there was a", 60, Sampling(1.0, seed=0, ignore_eos=True)).tokens
+    logits = forward(story, text), forward(draft, text), np.stack([forward(draft, [token])[0] for token in text])
+    target, small, bigram = ([probabilities(row, Sampling(1.0)) for row in rows] for rows in logits)
+    alpha, low = (float(np.mean([acceptance_rate(p, q) for p, q in zip(target, qs, strict=True)]))
+                  for qs in (small, bigram))  # fmt: skip
+    return Ours(
+        f"draft {alpha:.2f}, bigram {low:.2f}",
+        low < 0.5 <= alpha <= 0.95,
+        "ordering, with story and story-draft; the bigram is the draft that sees one token",
+    )
+
+
+@topic.figure("lookup-copies", LOOKUP, "prompt lookup pays where the answer copies from the prompt", Kind.TREND)
+def lookup_copies() -> Ours:
+    """Tokens of each round of 4 guesses, held to a text of story, and to an answer that quotes that text."""
+    from minillm.evidence.claims.experiments import prompt_ids
+    from minillm.generation import generate
+    from minillm.loading.load import load
+    from minillm.sampling import Sampling
+
+    prompt = prompt_ids()
+    text = generate(load("story", "exact"), prompt, 80, Sampling(ignore_eos=True)).tokens
+    free, copied = _tokens_per_round(prompt, text), _tokens_per_round([*prompt, *text], text)
+    return Ours(
+        f"{copied:.1f} where it copies, {free:.1f} in free text",
+        copied > 2 * free,
+        "direction: guesses are held to the text, as a model that writes it would",
+    )
+
+
+def _tokens_per_round(prompt: Sequence[int], text: Sequence[int]) -> float:
+    """With prompt lookup, until the text is there: the guesses that are right, and one token more."""
+    from minillm.drafters import PromptLookup
+    from minillm.sampling import Sampling
+
+    place, rounds = 0, 0
+    while place < len(text):
+        guesses = PromptLookup().propose([*prompt, *text[:place]], 4, Sampling(), np.random.default_rng(0)).tokens
+        right = [guess == token for guess, token in zip(guesses, text[place:], strict=False)]
+        place += 1 + (right.index(False) if False in right else len(right))
+        rounds += 1
+    return len(text) / rounds
+
+
+@topic.figure("lev-lossless", LEVIATHAN, "the rule draws exactly from the target")
+def lev_lossless() -> Ours:
+    """min(p, q) + (1 - acceptance) · norm(max(0, p - q)) = p, with the engine's residual, for 200 distributions."""
+    from minillm.speculative import residual
+
+    generator, largest = np.random.default_rng(0), 0.0
+    for _ in range(200):
+        p, q = generator.dirichlet(np.ones(5), 2)
+        drawn = np.minimum(p, q) + (1 - acceptance_rate(p, q)) * residual(p, q)
+        largest = max(largest, float(np.abs(drawn - p).max()))
+    return Ours("equal to 1e-12" if largest < 1e-12 else f"largest difference {largest:.0e}", largest < 1e-12, FORMULA)
+
+
+@topic.figure("chen-ratio", CHEN, "XSum nucleus 1.92, XSum greedy 2.01, HumanEval 2.46 times")
+def chen_ratio() -> Ours:
+    """The paper's own milliseconds for a token: 14.1 over 7.52, 7.00 and 5.73."""
+    ratios = [14.1 / each for each in (7.52, 7.00, 5.73)]
+    same = [round(ratio, 2) for ratio in ratios] == [1.92, 2.01, 2.46]
+    return Ours(listed(ratios, 3), same, f"{CONTRADICTION}: 14.1 / 7.52 is 1.875, not 1.92")
