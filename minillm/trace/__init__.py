@@ -1,0 +1,1 @@
+"""Trace: looking at a run from outside, without changing what it computes."""
