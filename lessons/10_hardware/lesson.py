@@ -10,7 +10,6 @@
 
 # %%
 import minillm
-from minillm.backends.counting import counted
 from minillm.benchmark.this_machine import measure_decode, measure_machine
 from minillm.classroom.claims import claim
 from minillm.classroom.pictures import bars, roofline, table
@@ -23,6 +22,7 @@ from minillm.estimate.roofline import ridge_flops_per_byte
 from minillm.estimate.serving import Serving, decode_time, most_sequences
 from minillm.estimate.units import GB, GIB
 from minillm.estimate.work import decode_work, prefill_work
+from minillm.trace.counting import counted
 
 rows = []
 for name, gpu in gpu_table().items():

@@ -3,5 +3,5 @@
 Nothing here runs a model. Every function is pure, names or docstrings carry the units, and of the rest of minillm
 only `config` is imported. Read in this order: `parameters`, `work`, `memory`, `hardware`, `roofline`, `sharding`,
 `serving`, `batching`, `cost`, `queueing`. That the counts are those of a real forward pass is tested to equality
-(`backends/counting.py`); `evidence/` uses them, and the engine, to judge an article's figures.
+(`trace/counting.py`); `evidence/` uses them, and the engine, to judge an article's figures.
 """

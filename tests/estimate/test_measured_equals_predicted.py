@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from random_models import models, token_lists
 
 import minillm
-from minillm.backends.counting import counted
 from minillm.estimate.work import Tokens, Work, decode_work, forward_work, prefill_work
+from minillm.trace.counting import counted
 
 
 def asked(count):

@@ -9,10 +9,10 @@ from random_models import models, random_model, token_lists
 from test_measured_equals_predicted import asked
 
 import minillm
-from minillm.backends.counting import counted
 from minillm.estimate.work import Work, draft_work, prefill_work, verify_work
 from minillm.speculative import ACCEPTED
 from minillm.speculative_generation import SpeculativeGeneration
+from minillm.trace.counting import counted
 
 pytestmark = pytest.mark.slow
 DRAFTS = ("itself", "without layers", "another")  # accepts everything, some, nearly nothing

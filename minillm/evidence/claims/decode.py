@@ -79,10 +79,10 @@ def no_parallelism(positions: int = 5) -> Finding:
 @section.claim("recompute-longer", "Recompute based on the new, longer sequence", runs=True)
 def recompute_longer(context: int = 500) -> Finding:
     """The operations of one decode step, counted in the engine, and those of a 7B model."""
-    from minillm.backends.counting import counted
     from minillm.decode import decode_step
     from minillm.kv_cache import KVCache
     from minillm.prefill import prefill
+    from minillm.trace.counting import counted
 
     model, count = counted(small_model())
     cache = KVCache(model, 100)
@@ -180,9 +180,9 @@ def decode_bw_bound(batch: int = 1, context: int = 500, model: str = "llama-2-7b
 )
 def small_fraction() -> Finding:
     """Bytes of weights read in one step of the engine, beside all of its matrices."""
-    from minillm.backends.counting import counted
     from minillm.decode import decode_step
     from minillm.kv_cache import KVCache
+    from minillm.trace.counting import counted
 
     model, count = counted(small_model())
     decode_step(model, 5, KVCache(model, 4))

@@ -69,10 +69,10 @@ def kv_from_embeddings() -> Finding:
 @section.claim("kv-new-o1", "Computes KV for just the new token (fast, O(1) computation)", runs=True)
 def kv_new_o1(context: int = 10, longer: int = 40) -> Finding:
     """The operations of a step of the engine at two contexts: the projections stay, attention grows."""
-    from minillm.backends.counting import counted
     from minillm.decode import decode_step
     from minillm.kv_cache import KVCache
     from minillm.prefill import prefill
+    from minillm.trace.counting import counted
 
     model, count = counted(small_model())
     steps = []

@@ -107,9 +107,9 @@ def prefill_8_vs_1(tokens: int = 8, model: str = "llama-2-7b", gpu: str = "a100"
 @section.claim("prefill-formula", "Time ≈ (prompt_length × model_size) / GPU_throughput", runs=True)
 def prefill_formula(tokens: int = 48) -> Finding:
     """The operations of a real prefill, counted, beside 2 for each parameter of the layers and token."""
-    from minillm.backends.counting import counted
     from minillm.kv_cache import KVCache
     from minillm.prefill import prefill
+    from minillm.trace.counting import counted
 
     model, count = counted(small_model())
     tokens = min(tokens, 256)

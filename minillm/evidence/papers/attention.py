@@ -56,11 +56,11 @@ def fa_flops() -> Ours:
 
 def _tiles_and_share_of_causal() -> tuple[float, float]:
     """Counted in the engine's fast backend: how many tiles of queries, and what attention does over 2·N²·d·H."""
-    from minillm.backends.counting import counted
     from minillm.backends.fast import QUERY_TILE
     from minillm.evidence.claims.experiments import small_model
     from minillm.kv_cache import KVCache
     from minillm.prefill import prefill
+    from minillm.trace.counting import counted
 
     tokens, (model, count) = 4 * QUERY_TILE, counted(small_model())
     prefill(model, [5] * tokens, KVCache(model, tokens))

@@ -47,10 +47,10 @@ def orca_ratio() -> Ours:
 @topic.figure("chunk-rereads", SARATHI, "N chunks load N·(N+1)/2 chunks of the cache: 4 -> 10, 8 -> 36")
 def chunk_rereads() -> Ours:
     """Keys and values that the engine reads when it prefills in chunks, counted at the seam, over those of a chunk."""
-    from minillm.backends.counting import counted
     from minillm.evidence.claims.experiments import small_model
     from minillm.kv_cache import KVCache
     from minillm.prefill import prefill
+    from minillm.trace.counting import counted
 
     loads = []
     for chunks in (4, 8):

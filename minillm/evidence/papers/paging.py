@@ -184,10 +184,10 @@ def vllm_swap() -> Ours:
 
 def _copies_and_flops(block_size: int, tokens: int = 128) -> tuple[int, int]:
     """Copies of keys and of values when no two of a sequence's blocks are neighbours; and its prefill's operations."""
-    from minillm.backends.counting import counted
     from minillm.evidence.claims.experiments import small_model
     from minillm.paged_kv_cache import BlockPool, PagedKVCache
     from minillm.prefill import prefill
+    from minillm.trace.counting import counted
 
     model, count = counted(small_model())
     cache = PagedKVCache(BlockPool(model, 2 * tokens // block_size, block_size))
