@@ -12,7 +12,7 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.batching import Engine
-from minillm.batching.comparison import Job, run_continuous, run_static
+from minillm.benchmark.schedules import Job, run_continuous, run_static
 from minillm.benchmark.timing import seconds
 from minillm.kv_cache import Cache, KVCache
 from minillm.model import Model

@@ -12,7 +12,7 @@ from minillm.cli.printing import counted, print_json, seconds_text, show
 
 def compare(model: Any, lines: list[Any], problems: Any, options: argparse.Namespace) -> int:
     """Run the same prompts three times and print what it took."""
-    from minillm.batching.comparison import run_continuous, run_naive, run_static
+    from minillm.benchmark.schedules import run_continuous, run_naive, run_static
     from minillm.loading.progress import progress_on_stderr
 
     jobs = _jobs(model, lines, problems, options)
@@ -39,7 +39,7 @@ def compare(model: Any, lines: list[Any], problems: Any, options: argparse.Names
 
 def _jobs(model: Any, lines: list[Any], problems: Any, options: argparse.Namespace) -> list[Any]:
     """The lines as requests; each with a seed, or else the three would draw different tokens."""
-    from minillm.batching.comparison import Job
+    from minillm.benchmark.schedules import Job
     from minillm.cli.options import encoded
     from minillm.completion import Completion
 

@@ -4,7 +4,7 @@ import pytest
 from test_checks import MODEL
 
 from minillm import Sampling
-from minillm.batching.comparison import Job, run_continuous, run_naive, run_static
+from minillm.benchmark.schedules import Job, run_continuous, run_naive, run_static
 
 WARM = Sampling(temperature=1.0, seed=5, ignore_eos=True)
 JOBS = [Job([1, 2], 6, WARM), Job([3], 2, WARM), Job([4], 3, WARM)]
