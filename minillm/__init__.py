@@ -9,10 +9,10 @@ from minillm.batching import Engine, StaticBatching
 from minillm.decode import decode_step, naive_decode
 from minillm.drafters import PromptLookup, skip_layers
 from minillm.generation import Output, Timings, generate, stream
-from minillm.kv_cache import KVCache
+from minillm.kv_cache.contiguous import KVCache
+from minillm.kv_cache.paged import BlockPool, PagedKVCache
 from minillm.loading.load import load
 from minillm.model import Model
-from minillm.paged_kv_cache import BlockPool, PagedKVCache
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
 from minillm.speculative_generation import SpeculativeOutput, speculative_generate

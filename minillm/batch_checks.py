@@ -8,7 +8,7 @@ import numpy as np
 
 from minillm.arrays import Array, Int
 from minillm.checks import check_whole, shown
-from minillm.kv_cache import Cache
+from minillm.kv_cache.cache import Cache
 from minillm.model import Model, check_model
 
 

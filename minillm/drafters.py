@@ -15,7 +15,7 @@ import numpy as np
 from minillm.arrays import Array, Float, Int
 from minillm.batch_checks import check_layer
 from minillm.checks import shown
-from minillm.kv_cache import KVCache
+from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
 from minillm.prefill import prefill
 from minillm.sampling import Sampling, draw, probabilities

@@ -16,7 +16,7 @@ from minillm.batch_checks import check_cache, check_tokens
 from minillm.checks import check_flag, check_whole, shown
 from minillm.completion import Completion, Step, TokenLogprobs
 from minillm.decode import decode_step
-from minillm.kv_cache import KVCache
+from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
 from minillm.prefill import prefill
 from minillm.sampling import Sampling

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from minillm.arrays import Array, Float, Int, Tokens
 from minillm.attention import textbook_weights
 from minillm.batch_checks import check_batch, check_layer, check_logit_rows, check_tokens
-from minillm.kv_cache import Cache, KVCache, reserve
+from minillm.kv_cache.cache import Cache, reserve
+from minillm.kv_cache.contiguous import KVCache
 from minillm.model import LayerWeights, Model
 from minillm.ragged_batch import LayerCache, RaggedBatch, ragged_batch
 

@@ -1,7 +1,7 @@
 """How much memory a KV cache takes.
 
-Where the engine does it: `KVCache.nbytes` in minillm/kv_cache.py. This number decides how many requests fit on a
-machine beside the weights; grouped-query attention was invented to make it smaller (Ainslie et al., 2305.13245).
+Where the engine does it: `KVCache.nbytes` in minillm/kv_cache/contiguous.py. This number decides how many requests fit
+on a machine beside the weights; grouped-query attention was invented to make it smaller (Ainslie et al., 2305.13245).
 """
 
 

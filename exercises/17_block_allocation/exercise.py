@@ -1,7 +1,7 @@
 """Block allocation with sharing: equal beginnings are computed once.
 
-Where the engine does it: `PagedKVCache.adopt_prefix` in minillm/paged_kv_cache.py, over minillm/prefix_table.py. A new
-sequence begins with the blocks in which another one has computed the same tokens; only the rest takes free blocks.
+Where the engine does it: `PagedKVCache.adopt_prefix` in minillm/kv_cache/paged.py, over minillm/kv_cache/prefix.py. A
+new sequence begins with the blocks in which another one has computed the same tokens; only the rest takes free blocks.
 """
 
 # %% learner

@@ -1,6 +1,6 @@
 """Copy-on-write: a shared block is never written.
 
-Where the engine does it: `PagedKVCache.reserve` in minillm/paged_kv_cache.py. A fork shares all blocks with its
+Where the engine does it: `PagedKVCache.reserve` in minillm/kv_cache/paged.py. A fork shares all blocks with its
 original; whoever is the first to write into one takes a copy of it (Kwon et al., 2309.06180, section 4.4).
 """
 

@@ -302,9 +302,9 @@ claim(
 #
 # - Explain to somebody: what is in the cache, how many bytes a token takes,
 #   and why a 70B model may need fewer than a 7B one.
-# - Read `minillm/kv_cache.py`: `write`, `truncate` and `fork` are a few lines
-#   each. Then `attend` in `minillm/attention.py`: what a mask looks like when
-#   the first query does not stand at position 0.
+# - Read `minillm/kv_cache/contiguous.py`: `write`, `truncate` and `fork` are a
+#   few lines each. Then `attend` in `minillm/attention.py`: what a mask looks
+#   like when the first query does not stand at position 0.
 # - Write it yourself: the exercises `attention`, `kv_cache_append`,
 #   `kv_cache_truncate`, `kv_cache_memory`.
 # - Next: lesson 7, many texts at once.

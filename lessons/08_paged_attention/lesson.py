@@ -221,8 +221,8 @@ assert abs(block - 0.023) < 0.001
 #
 # - Explain to somebody: block table, reference count, copy-on-write; and why
 #   a block of the same tokens behind another beginning cannot be shared.
-# - Read `minillm/paged_kv_cache.py`: `reserve`, `write`, `fork`. Then
-#   `minillm/block_allocator.py` and `minillm/prefix_table.py`.
+# - Read `minillm/kv_cache/paged.py`: `reserve`, `write`, `fork`. Then
+#   `minillm/kv_cache/blocks.py` and `minillm/kv_cache/prefix.py`.
 # - Write it yourself: the exercises `block_table`, `block_allocation`,
 #   `copy_on_write`, `online_softmax` (attention in pieces).
 # - Next: lesson 9, several tokens in one pass of decode.

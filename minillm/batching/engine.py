@@ -26,8 +26,8 @@ from minillm.completion import Completion, Step
 from minillm.draft_length import LONGEST_DRAFT, TableCosts, check_k, draft_length
 from minillm.drafters import PromptLookup, check_drafter, drafter_for
 from minillm.interrupts import hold_interrupts
+from minillm.kv_cache.paged import BlockPool, PagedKVCache
 from minillm.model import Model, check_model
-from minillm.paged_kv_cache import BlockPool, PagedKVCache
 from minillm.sampling import Sampling
 from minillm.speculative import ACCEPTED, Speculation
 from minillm.transformer import forward_batch

@@ -13,7 +13,7 @@ from collections import deque
 from minillm.batching.request import PagedRequest
 from minillm.batching.statistics import Statistics
 from minillm.interrupts import hold_interrupts
-from minillm.paged_kv_cache import BlockPool
+from minillm.kv_cache.paged import BlockPool
 
 Plan = list[tuple[PagedRequest, list[int]]]  # requests in order of arrival, each with its tokens to run next
 

@@ -14,9 +14,9 @@ from typing import Any
 from minillm.batching.request import PagedRequest
 from minillm.batching.scheduler import Scheduler
 from minillm.batching.statistics import Statistics
-from minillm.block_allocator import BlockAllocator
 from minillm.completion import Completion
-from minillm.paged_kv_cache import BlockPool, PagedKVCache
+from minillm.kv_cache.blocks import BlockAllocator
+from minillm.kv_cache.paged import BlockPool, PagedKVCache
 
 
 class PretendedCompletion(Completion):

@@ -14,9 +14,10 @@ from minillm.arrays import Array
 from minillm.batching import Engine
 from minillm.benchmark.schedules import Job, run_continuous, run_static
 from minillm.benchmark.timing import seconds
-from minillm.kv_cache import Cache, KVCache
+from minillm.kv_cache.cache import Cache
+from minillm.kv_cache.contiguous import KVCache
+from minillm.kv_cache.paged import BlockPool, PagedKVCache
 from minillm.model import Model
-from minillm.paged_kv_cache import BlockPool, PagedKVCache
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
 from minillm.transformer import forward_batch

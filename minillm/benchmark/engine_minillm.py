@@ -11,7 +11,7 @@ from minillm.benchmark.engine_loop import Answer, answer_requests, generate
 from minillm.benchmark.this_machine import products
 from minillm.benchmark.timing import seconds
 from minillm.decode import decode_step, naive_decode
-from minillm.kv_cache import KVCache
+from minillm.kv_cache.contiguous import KVCache
 from minillm.loading.load import load as load_model
 from minillm.model import Model
 from minillm.prefill import prefill

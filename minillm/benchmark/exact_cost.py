@@ -6,7 +6,7 @@ import numpy as np
 
 from minillm.benchmark.timing import seconds, spread
 from minillm.decode import decode_step
-from minillm.kv_cache import KVCache
+from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model
 from minillm.prefill import prefill
 

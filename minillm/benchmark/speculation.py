@@ -15,7 +15,7 @@ from minillm.decode import decode_step
 from minillm.drafters import PromptLookup
 from minillm.estimate.speculation import best_k, speedup, tokens_per_round
 from minillm.generation import generate
-from minillm.kv_cache import KVCache
+from minillm.kv_cache.contiguous import KVCache
 from minillm.loading.progress import Report
 from minillm.model import Model
 from minillm.prefill import prefill

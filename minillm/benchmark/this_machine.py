@@ -20,7 +20,7 @@ from minillm.benchmark.machine import matmul_flops_per_s
 from minillm.config import ModelConfig
 from minillm.decode import decode_step
 from minillm.estimate.hardware import Machine
-from minillm.kv_cache import KVCache
+from minillm.kv_cache.contiguous import KVCache
 from minillm.loading.load import load
 from minillm.model import Model
 from minillm.prefill import prefill

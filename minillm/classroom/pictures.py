@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from minillm.arrays import Array, Float
-from minillm.paged_kv_cache import BlockPool, PagedKVCache
+from minillm.kv_cache.paged import BlockPool, PagedKVCache
 
 BAR = 40  # columns of the longest bar
 LABEL = 12

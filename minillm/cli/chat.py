@@ -65,7 +65,7 @@ class Conversation:
 
     def __init__(self, model: Any, system: str | None, max_new_tokens: int, sampling: Any) -> None:
         """Nothing said yet."""
-        from minillm.kv_cache import KVCache
+        from minillm.kv_cache.contiguous import KVCache
 
         self.model, self.max_new_tokens, self.sampling = model, max_new_tokens, sampling
         self.start = [{"role": "system", "content": system}] if system else []
@@ -104,7 +104,7 @@ class Conversation:
 
     def _grow(self, tokens: int) -> None:
         """A cache of twice this size, if it holds less than this; what the old one held is computed once more."""
-        from minillm.kv_cache import KVCache
+        from minillm.kv_cache.contiguous import KVCache
 
         if tokens > self.cache.capacity:
             longest = self.model.config.max_position_embeddings

@@ -13,7 +13,7 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.decode import decode_step
-from minillm.kv_cache import KVCache
+from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model
 from minillm.prefill import prefill
 from minillm.sampling import greedy

@@ -12,7 +12,7 @@ from test_checks import CONFIG
 import minillm
 from minillm import Engine, Sampling
 from minillm.batching.request import PagedRequest
-from minillm.paged_kv_cache import PagedKVCache
+from minillm.kv_cache.paged import PagedKVCache
 
 TINY = dataclasses.replace(
     CONFIG, num_hidden_layers=1, sliding_windows=(None,), hidden_size=2, num_attention_heads=1, num_key_value_heads=1,

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 
-from minillm.block_allocator import BlockAllocator
 from minillm.evidence.simulations.fragmentation import (
     Paging,
     Reservation,
@@ -14,6 +13,7 @@ from minillm.evidence.simulations.fragmentation import (
     simulate,
 )
 from minillm.evidence.simulations.request_lengths import SHAREGPT, draw_lengths
+from minillm.kv_cache.blocks import BlockAllocator
 
 SLOTS = 15_728  # vllm-slots: 12 GiB for OPT-13B's keys and values, 800 KiB a token
 MEMORIES = {  # and in how many runs of how many steps

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from unchecked import run_unchecked
 
-from minillm.block_allocator import BlockAllocator
 from minillm.evidence.simulations.buddy_allocator import BuddyAllocator
 from minillm.evidence.simulations.fragmentation import (
     Paging,
@@ -21,6 +20,7 @@ from minillm.evidence.simulations.request_lengths import (
     SHAREGPT_SAMPLES,
     draw_lengths,
 )
+from minillm.kv_cache.blocks import BlockAllocator
 
 pytestmark = pytest.mark.slow
 FIGURE_2 = {  # per cent stored, reserved, internal, external; and the tolerance in points

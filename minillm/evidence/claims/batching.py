@@ -30,7 +30,7 @@ def single_underuses(batch: int = 1) -> Finding:
 )
 def batch_more_cores(batch: int = 8) -> Finding:
     """Bytes of weights for a token, counted in a decode step of the engine: one read serves the whole batch."""
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.trace.counting import counted
     from minillm.transformer import forward_batch
 

@@ -56,7 +56,7 @@ def no_parallelism(positions: int = 5) -> Finding:
     import numpy as np
 
     from minillm.decode import decode_step
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.transformer import forward_batch
 
@@ -80,7 +80,7 @@ def no_parallelism(positions: int = 5) -> Finding:
 def recompute_longer(context: int = 500) -> Finding:
     """The operations of one decode step, counted in the engine, and those of a 7B model."""
     from minillm.decode import decode_step
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
 
@@ -181,7 +181,7 @@ def decode_bw_bound(batch: int = 1, context: int = 500, model: str = "llama-2-7b
 def small_fraction() -> Finding:
     """Bytes of weights read in one step of the engine, beside all of its matrices."""
     from minillm.decode import decode_step
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.trace.counting import counted
 
     model, count = counted(small_model())

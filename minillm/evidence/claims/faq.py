@@ -50,7 +50,7 @@ def faq_pricing() -> Finding:
 def faq_cache(longest: int = 24) -> Finding:
     """Operations of a step with and without a cache, counted in the engine at every length."""
     from minillm.decode import decode_step
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
 

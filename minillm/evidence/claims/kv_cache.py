@@ -21,7 +21,7 @@ def kv_what(new_tokens: int = 6) -> Finding:
     import numpy as np
 
     from minillm.decode import decode_step
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.transformer import forward
 
@@ -46,7 +46,7 @@ def kv_from_embeddings() -> Finding:
     """The values in the cache of each layer, beside its projection of the embeddings."""
     import numpy as np
 
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
 
     model, tokens = small_model("plain"), prompt_ids()
@@ -70,7 +70,7 @@ def kv_from_embeddings() -> Finding:
 def kv_new_o1(context: int = 10, longer: int = 40) -> Finding:
     """The operations of a step of the engine at two contexts: the projections stay, attention grows."""
     from minillm.decode import decode_step
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
 
@@ -149,7 +149,7 @@ def kv_formula(model: str = "llama-2-7b", other: str = "llama-2-70b", bytes_each
 @section.claim("kv-token-7b", "Per token, per batch: 32 × 4096 × 2 × 2 bytes = 524KB", runs=True)
 def kv_token_7b(layers: int = 32, kv_heads: int = 32, head_dim: int = 128, bytes_each: int = 2) -> Finding:
     """Keys and values of one token, and what a cache of the engine takes beside the same formula."""
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
 
     bytes_ = 2 * layers * kv_heads * head_dim * bytes_each
     model = small_model()

@@ -113,7 +113,7 @@ def distill(large: float = 7e9, small: float = 3e9, low: float = 3.0, high: floa
 @section.claim("short-prompts", "Shorter prompts ...: faster prefill, reduced token costs", runs=True)
 def short_prompts(long: int = 80, short: int = 20) -> Finding:
     """Operations of two prompts, counted in the engine, and their times on an A100."""
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
 

@@ -22,7 +22,7 @@ def prefill_together(chunk: int = 4) -> Finding:
     """One pass over the prompt, chunks of it, and one token at a time, on the exact backend: equal to the bit."""
     import numpy as np
 
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
 
     model, prompt = small_model("exact"), prompt_ids()
@@ -71,7 +71,7 @@ def dims_4096_32(hidden_size: int = 4096, layers: int = 32) -> Finding:
 @section.claim("prefill-output", "Output: a representation of the entire prompt", runs=True)
 def prefill_output() -> Finding:
     """The shapes of what prefill leaves behind."""
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
 
     model, prompt = small_model(), prompt_ids()
@@ -107,7 +107,7 @@ def prefill_8_vs_1(tokens: int = 8, model: str = "llama-2-7b", gpu: str = "a100"
 @section.claim("prefill-formula", "Time ≈ (prompt_length × model_size) / GPU_throughput", runs=True)
 def prefill_formula(tokens: int = 48) -> Finding:
     """The operations of a real prefill, counted, beside 2 for each parameter of the layers and token."""
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
 

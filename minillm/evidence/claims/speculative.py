@@ -15,7 +15,7 @@ section = Section("Speculative decoding")
 @section.claim("spec-verify", "K tokens are speculative, verified in the same pass", runs=True)
 def spec_verify(k: int = 4) -> Finding:
     """One forward pass of the engine over K + 1 tokens gives the logits after each."""
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.transformer import forward_batch
 

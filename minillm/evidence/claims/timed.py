@@ -32,7 +32,7 @@ def _story() -> Any:
 
 def _prefill(model: Any, tokens: int) -> Callable[[], Any]:
     """A prompt of so many tokens, from nothing."""
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
 
     return lambda: prefill(model, [5] * tokens, KVCache(model, tokens))
@@ -40,7 +40,7 @@ def _prefill(model: Any, tokens: int) -> Callable[[], Any]:
 
 def _step(model: Any, context: int, sequences: int = 1) -> Callable[[], Any]:
     """A decode step of so many sequences at this context, which can be made again."""
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.transformer import forward_batch
 

@@ -58,7 +58,7 @@ def _tiles_and_share_of_causal() -> tuple[float, float]:
     """Counted in the engine's fast backend: how many tiles of queries, and what attention does over 2·N²·d·H."""
     from minillm.backends.fast import QUERY_TILE
     from minillm.evidence.claims.experiments import small_model
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
 
@@ -186,7 +186,7 @@ def invariance_ours() -> Ours:
 
 def _distinct_rows(backend: str, runs: int) -> int:
     from minillm.evidence.claims.experiments import prompt_ids, small_model
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.transformer import forward_batch
 
     model, prompt, generator = small_model(backend), prompt_ids(), np.random.default_rng(0)

@@ -48,7 +48,7 @@ def orca_ratio() -> Ours:
 def chunk_rereads() -> Ours:
     """Keys and values that the engine reads when it prefills in chunks, counted at the seam, over those of a chunk."""
     from minillm.evidence.claims.experiments import small_model
-    from minillm.kv_cache import KVCache
+    from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
 

@@ -12,7 +12,7 @@ import numpy as np
 
 def beams_saved(model: Any, prompt: Sequence[int], width: int, steps: int, block_size: int) -> float:
     """Blocks saved by sharing over blocks needed without it, both summed over all steps."""
-    from minillm.paged_kv_cache import BlockPool, PagedKVCache
+    from minillm.kv_cache.paged import BlockPool, PagedKVCache
     from minillm.prefill import prefill
     from minillm.sampling import log_probabilities
     from minillm.transformer import forward_batch

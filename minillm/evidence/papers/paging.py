@@ -107,7 +107,7 @@ def vllm_tail_waste() -> Ours:
 @cache
 def usages() -> dict[str, Usage]:
     """Mean shares of the memory under the four ways to hand it out; OPT-13B, ShareGPT's lengths."""
-    from minillm.block_allocator import BlockAllocator
+    from minillm.kv_cache.blocks import BlockAllocator
 
     reservations = {"Max": max_reservation, "Pow2": pow2_reservation, "Oracle": oracle_reservation}
     found = {
@@ -185,7 +185,7 @@ def vllm_swap() -> Ours:
 def _copies_and_flops(block_size: int, tokens: int = 128) -> tuple[int, int]:
     """Copies of keys and of values when no two of a sequence's blocks are neighbours; and its prefill's operations."""
     from minillm.evidence.claims.experiments import small_model
-    from minillm.paged_kv_cache import BlockPool, PagedKVCache
+    from minillm.kv_cache.paged import BlockPool, PagedKVCache
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
 

@@ -108,7 +108,7 @@ class Reservation:
 
 @runtime_checkable
 class Blocks(Protocol):
-    """What paging asks of an allocator: `minillm.block_allocator.BlockAllocator`, the engine's own, has it."""
+    """What paging asks of an allocator: `minillm.kv_cache.blocks.BlockAllocator`, the engine's own, has it."""
 
     num_blocks: int
     block_size: int

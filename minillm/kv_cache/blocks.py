@@ -19,7 +19,7 @@ import numpy as np
 
 from minillm.arrays import Array, Bool
 from minillm.checks import check_whole
-from minillm.prefix_table import PrefixBlock, PrefixTable
+from minillm.kv_cache.prefix import PrefixBlock, PrefixTable
 
 MOST_NEIGHBOURS = 16  # blocks in an extent: one more piece in so many blocks costs attention little
 

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from minillm.block_allocator import MOST_NEIGHBOURS, BlockAllocator
-from minillm.prefix_table import PrefixBlock, PrefixTable
+from minillm.kv_cache.blocks import MOST_NEIGHBOURS, BlockAllocator
+from minillm.kv_cache.prefix import PrefixBlock, PrefixTable
 
 
 def publish(allocator, tokens, blocks):

@@ -13,11 +13,11 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.attention import Pieces
-from minillm.block_allocator import BlockAllocator
 from minillm.checks import check_whole, shown
-from minillm.kv_cache import take_memory
+from minillm.kv_cache.blocks import BlockAllocator
+from minillm.kv_cache.cache import take_memory
+from minillm.kv_cache.prefix import PrefixBlock
 from minillm.model import Model, check_model
-from minillm.prefix_table import PrefixBlock
 from minillm.ragged_batch import Blocks
 
 

@@ -15,7 +15,7 @@ from random_models import random_model
 from test_checks import CONFIG, MODEL
 
 import minillm
-from minillm.paged_kv_cache import BlockPool, PagedKVCache, merge_neighbours
+from minillm.kv_cache.paged import BlockPool, PagedKVCache, merge_neighbours
 
 LAYERS, KV_HEADS, HEAD_DIM = CONFIG.num_hidden_layers, CONFIG.num_key_value_heads, CONFIG.head_dim
 
