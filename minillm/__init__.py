@@ -7,7 +7,6 @@ every schedule (naive, cached, chunked, batched) gives the same logits to the bi
 from minillm import reference
 from minillm.batching import Engine, StaticBatching
 from minillm.decode import decode_step, naive_decode
-from minillm.drafters import PromptLookup, skip_layers
 from minillm.generation import Output, Timings, generate, stream
 from minillm.kv_cache.contiguous import KVCache
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
@@ -15,7 +14,8 @@ from minillm.loading.load import load
 from minillm.model import Model
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
-from minillm.speculative_generation import SpeculativeOutput, speculative_generate
+from minillm.speculative.drafters import PromptLookup, skip_layers
+from minillm.speculative.generation import SpeculativeOutput, speculative_generate
 from minillm.transformer import attention_weights, forward, forward_batch
 
 __all__ = [

@@ -1,7 +1,7 @@
 """A KV cache grows: new keys and values are laid behind those held.
 
-Where the engine does it: `KVCache.write` in minillm/kv_cache/contiguous.py. Room for `capacity` tokens is taken at once;
-`length` is the one thing that says which entries count.
+Where the engine does it: `KVCache.write` in minillm/kv_cache/contiguous.py. Room for `capacity` tokens is taken at
+once; `length` is the one thing that says which entries count.
 """
 
 # %% learner

@@ -16,8 +16,8 @@ from minillm.classroom.claims import claim
 from minillm.classroom.pictures import bars, table, timeline
 from minillm.classroom.questions import predict
 from minillm.sampling import probabilities
-from minillm.speculative import accept_or_correct
-from minillm.speculative_generation import SpeculativeGeneration
+from minillm.speculative.generation import SpeculativeGeneration
+from minillm.speculative.rounds import accept_or_correct
 
 target = minillm.load("story", backend="exact")
 draft = minillm.load("story-draft", backend="exact")
@@ -264,8 +264,8 @@ claim(
 #
 # - Explain to somebody: why the text stays the same, and when speculation
 #   makes things slower.
-# - Read `minillm/speculative.py`: `accept_or_correct` and `verify`. Then
-#   `minillm/drafters.py`: `PromptLookup` guesses without any model.
+# - Read `minillm/speculative/rounds.py`: `accept_or_correct` and `verify`. Then
+#   `minillm/speculative/drafters.py`: `PromptLookup` guesses without any model.
 # - Write it yourself: the exercises `greedy_verification`,
 #   `rejection_sampling`, `expected_tokens`.
 # - That was the engine. You can now read all of `minillm/transformer.py`.

@@ -7,8 +7,8 @@
 
 Requests may be submitted and cancelled at any time between steps. What a request produces never depends on the
 others: it is what `generate` gives for it alone, to the bit on the exact backend. With a drafter each request guesses
-ahead, the guesses of all are verified in the same pass, and each accepts its own number (`speculative.py`); then it
-is what `speculative_generate` gives.
+ahead, the guesses of all are verified in the same pass, and each accepts its own number (`speculative/rounds.py`);
+then it is what `speculative_generate` gives.
 """
 
 from collections import deque
@@ -23,13 +23,14 @@ from minillm.batching.scheduler import Plan, Scheduler
 from minillm.batching.statistics import Statistics
 from minillm.checks import check_whole, shown
 from minillm.completion import Completion, Step
-from minillm.draft_length import LONGEST_DRAFT, TableCosts, check_k, draft_length
-from minillm.drafters import PromptLookup, check_drafter, drafter_for
 from minillm.interrupts import hold_interrupts
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling
-from minillm.speculative import ACCEPTED, Speculation
+from minillm.speculative.costs import TableCosts
+from minillm.speculative.draft_length import LONGEST_DRAFT, check_k, draft_length
+from minillm.speculative.drafters import PromptLookup, check_drafter, drafter_for
+from minillm.speculative.rounds import ACCEPTED, Speculation
 from minillm.transformer import forward_batch
 
 POOL_TOKENS = 16_384  # by default; memory for keys and values that are never written is never touched

@@ -5,7 +5,7 @@ Time is counted in steps: forward passes of the whole batch. They say what a sch
 
 from minillm.completion import Completion, TokenLogprobs
 from minillm.kv_cache.paged import PagedKVCache, SwappedCache
-from minillm.speculative import Speculation
+from minillm.speculative.rounds import Speculation
 
 
 class Request:

@@ -17,9 +17,9 @@ DRAFTS = {"story": ["story-draft"]}  # drafts that have the same tokens
 def run_speculation(options: argparse.Namespace) -> int:
     """Measure and print."""
     from minillm.benchmark.speculation import measure_speculation
-    from minillm.drafters import skip_layers
     from minillm.loading.load import load
     from minillm.loading.progress import progress_on_stderr
+    from minillm.speculative.drafters import skip_layers
 
     model = load(options.model, options.backend, options.dtype)
     drafts = [load(name, options.backend, options.dtype) for name in DRAFTS.get(options.model, [])]

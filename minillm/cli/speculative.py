@@ -54,9 +54,9 @@ def speculative_generation(
     model: Any, prompt: list[int], new_tokens: int, sampling: Any, options: argparse.Namespace
 ) -> Any:
     """The SpeculativeGeneration that the options describe."""
-    from minillm.drafters import PromptLookup, skip_layers
     from minillm.loading.load import load
-    from minillm.speculative_generation import SpeculativeGeneration
+    from minillm.speculative.drafters import PromptLookup, skip_layers
+    from minillm.speculative.generation import SpeculativeGeneration
 
     draft = options.draft
     if draft is None or draft == "lookup":

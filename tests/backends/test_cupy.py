@@ -20,7 +20,7 @@ from minillm.backends.cupy_device import CuPyDevice
 from minillm.backends.plain import Plain
 from minillm.loading.build import build
 from minillm.loading.load import load
-from minillm.speculative_generation import SpeculativeGeneration
+from minillm.speculative.generation import SpeculativeGeneration
 
 PROMPT = [5, 1, 4, 1, 5, 9, 2, 6]
 LAYERS = 4

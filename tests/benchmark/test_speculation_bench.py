@@ -11,9 +11,9 @@ from random_models import random_model
 from minillm.benchmark import speculation
 from minillm.benchmark.speculation import interpolated, predicted_speedup
 from minillm.cli.main import run
-from minillm.drafters import PromptLookup
 from minillm.estimate.speculation import speedup
-from minillm.speculative import Counts
+from minillm.speculative.drafters import PromptLookup
+from minillm.speculative.rounds import Counts
 
 CASE = {
     "task", "drafter", "times_plain", "same_tokens", "new_tokens", "rounds", "proposed", "accepted",

@@ -10,8 +10,8 @@ from test_measured_equals_predicted import asked
 
 import minillm
 from minillm.estimate.work import Work, draft_work, prefill_work, verify_work
-from minillm.speculative import ACCEPTED
-from minillm.speculative_generation import SpeculativeGeneration
+from minillm.speculative.generation import SpeculativeGeneration
+from minillm.speculative.rounds import ACCEPTED
 from minillm.trace.counting import counted
 
 pytestmark = pytest.mark.slow

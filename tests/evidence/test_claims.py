@@ -172,8 +172,8 @@ PLANTED = [
     ("no-parallelism", "minillm.decode.decode_step", lambda m, t, c: DECODE_STEP(m, t, c) + 1),
     ("prefill-output", "minillm.prefill.prefill", lambda m, t, c: PREFILL(m, t, c)[:5]),
     ("spec-verify", "minillm.transformer.forward_batch", lambda m, b, r: FORWARD_BATCH(m, b)),
-    ("spec-rule", "minillm.speculative.accept_or_correct", lambda token, p, q, g: token),
-    ("spec-1-plus-k", "minillm.speculative.accept_or_correct", lambda token, p, q, g: token),
+    ("spec-rule", "minillm.speculative.rounds.accept_or_correct", lambda token, p, q, g: token),
+    ("spec-1-plus-k", "minillm.speculative.rounds.accept_or_correct", lambda token, p, q, g: token),
 ]
 
 

@@ -7,8 +7,8 @@ from every_path import assert_same_distribution, distribution
 from same_logprobs import assert_same_logprobs
 
 import minillm
-from minillm import speculative_generation
 from minillm.sampling import probabilities
+from minillm.speculative import generation as speculative_generation
 
 
 def plain_distribution(model, prompt, new_tokens, sampling):

@@ -16,7 +16,10 @@ from random_models import random_model
 from test_checks import CONFIG
 
 import minillm
-from minillm import Sampling, draft_length, drafters, speculative, speculative_generation
+from minillm import Sampling
+from minillm.speculative import draft_length, drafters
+from minillm.speculative import generation as speculative_generation
+from minillm.speculative import rounds as speculative
 
 MODULES = [drafters, draft_length, speculative, speculative_generation]  # in the order in which they import each other
 MUTANTS = {

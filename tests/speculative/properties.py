@@ -24,7 +24,7 @@ from minillm import Sampling
 from minillm.estimate.speculation import acceptance_rate, tokens_per_round
 from minillm.loading.build import build
 from minillm.sampling import probabilities
-from minillm.speculative_generation import SpeculativeGeneration
+from minillm.speculative.generation import SpeculativeGeneration
 
 settings.register_profile("unchecked", deadline=None, database=None)
 settings.load_profile("unchecked")

@@ -11,7 +11,7 @@ from every_path import distribution
 from minillm import Sampling
 from minillm.estimate.speculation import acceptance_rate, tokens_per_round
 from minillm.sampling import probabilities
-from minillm.speculative_generation import SpeculativeGeneration
+from minillm.speculative.generation import SpeculativeGeneration
 
 SAMPLING = Sampling(temperature=0.9, ignore_eos=True, seed=4)
 P_LOGITS, Q_LOGITS = np.array([0.3, 1.2]), np.array([0.9, 0.6])

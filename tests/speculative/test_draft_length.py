@@ -9,19 +9,19 @@ from bigrams import bigram_model
 from test_checks import MODEL
 
 import minillm
-from minillm import PromptLookup, Sampling, speculative_generation
-from minillm.draft_length import (
+from minillm import PromptLookup, Sampling
+from minillm.speculative import generation as speculative_generation
+from minillm.speculative.costs import MeasuredCosts, TableCosts
+from minillm.speculative.draft_length import (
     LONGEST_DRAFT,
     LONGEST_PAUSE,
     MOST_GUESSES,
     AdaptiveLength,
     LookupLength,
-    MeasuredCosts,
-    TableCosts,
     match_kind,
 )
-from minillm.drafters import LONGEST_MATCH, Draft, ModelDrafter
-from minillm.speculative_generation import SpeculativeGeneration
+from minillm.speculative.drafters import LONGEST_MATCH, Draft, ModelDrafter
+from minillm.speculative.generation import SpeculativeGeneration
 
 GENERATOR = np.random.default_rng(0)
 CYCLE = bigram_model([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0], [9.0, 0.0, 0.0]], max_position_embeddings=400)
@@ -204,7 +204,7 @@ def test_a_smaller_draft_costs_less():
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
 def test_text_that_repeats_itself_takes_few_rounds(temperature, monkeypatch):
     seconds = itertools.count()
-    monkeypatch.setattr("minillm.speculative_generation.perf_counter", lambda: float(next(seconds)))
+    monkeypatch.setattr("minillm.speculative.generation.perf_counter", lambda: float(next(seconds)))
     out = minillm.speculative_generate(CYCLE, PromptLookup(), [0], 80, Sampling(temperature, seed=1, ignore_eos=True))
     assert out.rounds < 25
     assert out.accepted > 55
@@ -218,7 +218,7 @@ def test_text_that_does_not_is_left_alone():
 @pytest.mark.parametrize("right", [True, False])
 def test_a_draft_model_gets_as_much_as_it_earns(right, monkeypatch):
     """One that is always right guesses as far as the table allows, and one that never is soon nothing."""
-    monkeypatch.setattr("minillm.draft_length.cpu_draft_cost", lambda draft, target: 0.05)
+    monkeypatch.setattr("minillm.speculative.costs.cpu_draft_cost", lambda draft, target: 0.05)
     draft = CYCLE if right else bigram_model([[0, 0, 9], [9, 0, 0], [0, 9, 0]], max_position_embeddings=400)
     generation = SpeculativeGeneration(CYCLE, draft, [0], 150, Sampling(0.1, seed=1, ignore_eos=True))
     for _ in generation:
@@ -243,6 +243,6 @@ def test_the_clock_never_changes_a_sampled_text(monkeypatch):
     sampling = Sampling(1.3, seed=3, ignore_eos=True)
     texts, seconds = [], iter(range(10**6))
     for clock in (lambda: 0.0, lambda: float(next(seconds)) ** 2):
-        monkeypatch.setattr("minillm.speculative_generation.perf_counter", clock)
+        monkeypatch.setattr("minillm.speculative.generation.perf_counter", clock)
         texts.append(minillm.speculative_generate(WANDERING, draft, [1, 2], 50, sampling).tokens)
     assert texts[0] == texts[1]

@@ -13,7 +13,7 @@ from tiny_tokenizer import llama2_tokenizer
 
 import minillm
 from minillm import PromptLookup, Sampling
-from minillm.drafters import LONGEST_MATCH, ModelDrafter
+from minillm.speculative.drafters import LONGEST_MATCH, ModelDrafter
 
 GENERATOR = np.random.default_rng(0)
 

@@ -10,7 +10,7 @@ from test_generation import text_model
 
 import minillm
 from minillm import Sampling
-from minillm.speculative_generation import SpeculativeGeneration
+from minillm.speculative.generation import SpeculativeGeneration
 
 
 @pytest.mark.parametrize("k", [1, 5])

@@ -11,7 +11,7 @@ from properties import PROPERTIES, WITH_LAYERS
 from unchecked import run_unchecked
 
 from minillm.sampling import draw
-from minillm.speculative import accept_or_correct
+from minillm.speculative.rounds import accept_or_correct
 
 
 @given(

@@ -4,7 +4,7 @@ import json
 
 from mutants import MUTANTS, mutated, prove
 
-from minillm import speculative
+from minillm.speculative import rounds as speculative
 
 
 def verdict(mutation):

@@ -35,7 +35,7 @@ def spec_verify(k: int = 4) -> Finding:
 @section.claim("spec-rule", "Accept tokens that match the full model; reject and re-sample if they don't", runs=True)
 def spec_rule(draws: int = 2000, seed: int = 0) -> Finding:
     """The engine's rule for sampling, on random distributions: its tokens are distributed as the full model's."""
-    from minillm.speculative import accept_or_correct
+    from minillm.speculative.rounds import accept_or_correct
 
     generator = np.random.default_rng(seed)
     p, q = generator.dirichlet(np.ones(6), 2)
@@ -63,9 +63,9 @@ def spec_rule(draws: int = 2000, seed: int = 0) -> Finding:
 def spec_example(rejected: str = "is", correction: str = "beautiful") -> Finding:
     """The engine's round of the article's guesses, for a full model that says Paris, then the correction."""
     from minillm.completion import Completion
-    from minillm.drafters import Draft
     from minillm.sampling import Sampling
-    from minillm.speculative import verify
+    from minillm.speculative.drafters import Draft
+    from minillm.speculative.rounds import verify
 
     words, guesses = ["The capital of France is", "Paris", rejected, correction], ["Paris", rejected]
     full = np.eye(small_model().config.vocab_size)[[words.index(word) for word in ("Paris", correction, correction)]]
@@ -118,7 +118,7 @@ def spec_1_plus_k(k: int = 4, acceptance: float = 0.8, lower: float = 0.6, round
 
 def _round_tokens(acceptance: float, k: int, rounds: int) -> Iterator[int]:
     """Accepted guesses and one token more; the guess is certain of itself, the target gives it `acceptance`."""
-    from minillm.speculative import accept_or_correct
+    from minillm.speculative.rounds import accept_or_correct
 
     p, q, generator = np.array([acceptance, 1 - acceptance]), np.array([1.0, 0.0]), np.random.default_rng(0)
     for _ in range(rounds):
@@ -131,7 +131,7 @@ def _round_tokens(acceptance: float, k: int, rounds: int) -> Iterator[int]:
 def _speculate(k: int) -> Any:
     from minillm.loading.load import load
     from minillm.sampling import Sampling
-    from minillm.speculative_generation import speculative_generate
+    from minillm.speculative.generation import speculative_generate
 
     story, draft = load("story", "exact"), small_model("exact")
     return speculative_generate(story, draft, prompt_ids(), 30, Sampling(ignore_eos=True), k)

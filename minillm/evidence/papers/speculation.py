@@ -124,8 +124,8 @@ def lookup_copies() -> Ours:
 
 def _tokens_per_round(prompt: Sequence[int], text: Sequence[int]) -> float:
     """With prompt lookup, until the text is there: the guesses that are right, and one token more."""
-    from minillm.drafters import PromptLookup
     from minillm.sampling import Sampling
+    from minillm.speculative.drafters import PromptLookup
 
     place, rounds = 0, 0
     while place < len(text):
@@ -139,7 +139,7 @@ def _tokens_per_round(prompt: Sequence[int], text: Sequence[int]) -> float:
 @topic.figure("lev-lossless", LEVIATHAN, "the rule draws exactly from the target")
 def lev_lossless() -> Ours:
     """min(p, q) + (1 - acceptance) · norm(max(0, p - q)) = p, with the engine's residual, for 200 distributions."""
-    from minillm.speculative import residual
+    from minillm.speculative.rounds import residual
 
     generator, largest = np.random.default_rng(0), 0.0
     for _ in range(200):

@@ -2,7 +2,7 @@
 
 A round is *draft, verify, accept or reject, correct, truncate*:
 
-    guesses x_1 .. x_k, each drawn from the draft's distribution q_i            (drafters.py)
+    guesses x_1 .. x_k, each drawn from the draft's distribution q_i            (speculative/drafters.py)
     one forward of the target over the last token and x_1 .. x_k: p_1 .. p_(k+1)
     accept x_i while  r < p_i(x_i) / q_i(x_i),  r uniform in [0, 1)
     at the first rejection draw the token from  norm(max(0, p_i - q_i));  if there was none, a bonus from p_(k+1)
@@ -22,10 +22,10 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.completion import Completion, Step
-from minillm.draft_length import DraftLength
-from minillm.drafters import Draft, Drafter
 from minillm.interrupts import hold_interrupts
 from minillm.sampling import draw, probabilities
+from minillm.speculative.draft_length import DraftLength
+from minillm.speculative.drafters import Draft, Drafter
 
 ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin
 

@@ -1,4 +1,4 @@
-"""Drafters: what guesses the next tokens cheaply, for the model itself to verify (see `speculative.py`).
+"""Drafters: what guesses the next tokens cheaply, for the model itself to verify (see `speculative/rounds.py`).
 
 Three kinds: another, smaller model; the model itself without some of its layers (Draft & Verify, 2309.08168), which
 is a `Model` as well; and no model at all but a look at what followed the same words earlier in the text. A drafter

@@ -10,121 +10,20 @@ A model's guesses cost time, so k is chosen before they are made (`AdaptiveLengt
 none, but are right quite differently often: k is chosen when it is known where they come from (`LookupLength`).
 """
 
-from collections import defaultdict
 from typing import Any, Protocol, runtime_checkable
 
-from minillm.backends.tiles import Tiles
 from minillm.checks import check_whole, shown
-from minillm.drafters import LONGEST_MATCH, PREFILL_CHUNK, Draft, Drafter, ModelDrafter
-from minillm.estimate.speculation import best_k, cpu_draft_cost, cpu_verify_cost
-from minillm.model import Model
+from minillm.estimate.speculation import best_k
+from minillm.speculative.costs import Costs
+from minillm.speculative.drafters import LONGEST_MATCH, PREFILL_CHUNK, Draft, Drafter
 
 LONGEST_DRAFT = 15  # 16 rows; beyond that verifying costs in proportion to the rows
 MOST_GUESSES = PREFILL_CHUNK - 1  # a round is a pass no longer than one of the prompt, whose memory is bounded
 FREE_MEMORY, MEMORY = 0.9, 0.95  # what an observation still counts after the next: the last 10 or 20 guesses decide
-ENOUGH = 3  # measurements of a cost
 MATCH_KINDS = LONGEST_MATCH.bit_length() + 1
 FRESH_START = (3.0, 4.0)  # accepted, observed: as if so many guesses had been accepted of so many
 TRY = 2  # rounds of one guess, also to see what a guess costs: in the first the draft has to catch up
 FIRST_PAUSE, LONGEST_PAUSE = 16, 256  # rounds without a draft, after one that did not pay
-
-
-@runtime_checkable
-class Costs(Protocol):
-    """Costs in decode steps of the target.
-
-    Attributes:
-        steps_first: how many plain decode steps should be made before any other, since they are what is counted in.
-    """
-
-    steps_first: int
-
-    def draft(self) -> float:
-        """Of one guess."""
-
-    def verify(self, rows: int) -> float:
-        """Of one forward pass with so many rows."""
-
-
-class TableCosts:
-    """Costs that are fixed when the model is loaded, whatever runs beside."""
-
-    steps_first = 0
-
-    def __init__(self, model: Model, drafter: Drafter) -> None:
-        """From the two models' configs, and from how the target's weights lie."""
-        self.tiled = isinstance(model.head, Tiles)
-        self.draft_cost = 0.0
-        if isinstance(drafter, ModelDrafter):
-            self.draft_cost = cpu_draft_cost(drafter.model.config, model.config)
-
-    def draft(self) -> float:
-        """See Costs."""
-        return self.draft_cost
-
-    def verify(self, rows: int) -> float:
-        """See Costs."""
-        return cpu_verify_cost(rows, self.tiled)
-
-
-class Shortest:
-    """The shortest of some times, once there are enough of them: what else the machine does only makes them longer."""
-
-    def __init__(self) -> None:
-        """Of none yet."""
-        self.count, self.seconds = 0, float("inf")
-
-    def note(self, seconds: float) -> None:
-        """One more."""
-        self.count, self.seconds = self.count + 1, min(seconds, self.seconds)
-
-    @property
-    def known(self) -> bool:
-        """One alone may have met anything."""
-        return self.count >= ENOUGH
-
-
-class MeasuredCosts:
-    """Costs by the clock, where there are measurements enough; the table's until then."""
-
-    steps_first = ENOUGH
-
-    def __init__(self, table: TableCosts) -> None:
-        """Nothing is measured yet."""
-        self.table, self.guess = table, Shortest()
-        self.passes: defaultdict[int, Shortest] = defaultdict(Shortest)  # by rows
-
-    def note(self, draft: Draft, draft_s: float, verify_s: float) -> None:
-        """A round took so many seconds. Those of a draft model that had to catch up are not those of a guess."""
-        self.passes[len(draft.tokens) + 1].note(verify_s)
-        if draft.tokens and draft.read <= 2:
-            self.guess.note(draft_s / len(draft.tokens))
-
-    def draft(self) -> float:
-        """See Costs. Too few measurements can only make it less than in the table."""
-        passes = self._known_passes()
-        if not passes:
-            return self.table.draft()
-        measured = self.guess.seconds / self._step_s(passes)
-        return measured if self.guess.known else min(measured, self.table.draft())
-
-    def verify(self, rows: int) -> float:
-        """See Costs. A width that is not known takes of the table what the nearest known one did, one step at least."""
-        passes = self._known_passes()
-        if not passes:
-            return self.table.verify(rows)
-        if rows in passes:
-            return passes[rows] / self._step_s(passes)
-        near = min(passes, key=lambda known: abs(known - rows))
-        beyond_one = 1.0 if near == 1 else (self.verify(near) - 1) / (self.table.verify(near) - 1)
-        return max(1.0, 1 + beyond_one * (self.table.verify(rows) - 1))
-
-    def _known_passes(self) -> dict[int, float]:
-        return {rows: time.seconds for rows, time in self.passes.items() if time.known}
-
-    def _step_s(self, passes: dict[int, float]) -> float:
-        """Seconds of one decode step; by the table, if only wider passes are known."""
-        return passes.get(1) or min(s / self.table.verify(rows) for rows, s in passes.items())
 
 
 @runtime_checkable

@@ -4,12 +4,13 @@ from dataclasses import dataclass, fields
 from time import perf_counter
 
 from minillm.completion import Step
-from minillm.draft_length import MeasuredCosts, TableCosts, draft_length
-from minillm.drafters import PromptLookup, drafter_for
 from minillm.generation import Generation, Output, Prompt, Timings
 from minillm.model import Model
 from minillm.sampling import Sampling
-from minillm.speculative import Speculation
+from minillm.speculative.costs import MeasuredCosts, TableCosts
+from minillm.speculative.draft_length import draft_length
+from minillm.speculative.drafters import PromptLookup, drafter_for
+from minillm.speculative.rounds import Speculation
 from minillm.transformer import forward_batch
 
 

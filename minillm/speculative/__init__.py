@@ -1,0 +1,1 @@
+"""Speculative decoding: several tokens from one pass. Read `rounds`, then `drafters`, `draft_length`, `generation`."""
