@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Int
-from minillm.checks import check_whole, shown
 from minillm.kv_cache.cache import Cache
 from minillm.model import Model, check_model
+from minillm.support.checks import check_whole, shown
 
 
 def check_cache(model: Model, cache: Any) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from minillm.arrays import Array, Float, Int, Tokens
 from minillm.batch_checks import check_tokens
-from minillm.checks import check_whole
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling, choose, log_probabilities
+from minillm.support.checks import check_whole
 from minillm.text_stream import TextStream
 
 

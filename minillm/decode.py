@@ -2,10 +2,10 @@
 
 from minillm.arrays import Array, Float, Tokens
 from minillm.batch_checks import check_context, check_tokens
-from minillm.checks import check_whole
 from minillm.kv_cache.cache import Cache
 from minillm.model import Model
 from minillm.sampling import greedy
+from minillm.support.checks import check_whole
 from minillm.transformer import forward, forward_batch
 
 

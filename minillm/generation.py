@@ -13,13 +13,13 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.batch_checks import check_cache, check_tokens
-from minillm.checks import check_flag, check_whole, shown
 from minillm.completion import Completion, Step, TokenLogprobs
 from minillm.decode import decode_step
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
+from minillm.support.checks import check_flag, check_whole, shown
 from minillm.transformer import forward
 
 PREFILL_CHUNK = 512  # bounds the memory of the scores for long prompts; the result is the same

@@ -7,9 +7,9 @@ and lets other requests decode in between (Agrawal et al., Sarathi, 2308.16369).
 
 from minillm.arrays import Array, Float, Tokens
 from minillm.batch_checks import check_room, check_tokens
-from minillm.checks import check_whole
 from minillm.kv_cache.cache import Cache
 from minillm.model import Model
+from minillm.support.checks import check_whole
 from minillm.transformer import forward_batch
 
 

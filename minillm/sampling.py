@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Bool, Float
-from minillm.checks import check_flag, check_whole, shown
+from minillm.support.checks import check_flag, check_whole, shown
 
 LARGEST, SMALLEST = sys.float_info.max, 5e-324  # the bounds of a finite number above 0
 MOST_PENALTY = 1e9  # or one over it: whatever a logit in float32 is, times or over this it stays a finite number

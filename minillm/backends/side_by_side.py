@@ -23,8 +23,8 @@ from threadpoolctl import ThreadpoolController
 from minillm.arrays import Array, Float, Int
 from minillm.attention import Pieces
 from minillm.backends.threads import share, thread_count
-from minillm.interrupts import hold_interrupts
 from minillm.ragged_batch import Blocks, LayerCache, RaggedBatch
+from minillm.support.interrupts import hold_interrupts
 
 ROWS_EACH = 64  # fewer rows a thread are not worth it: every thread reads all of the weights
 _one_at_a_time = Lock()  # the number of BLAS threads is the whole process's

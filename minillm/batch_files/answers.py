@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from minillm.checks import check_whole
-from minillm.loading.json_file import parse_json
+from minillm.support.checks import check_whole
+from minillm.support.files import parse_json
 
 BEGINNING = b'{"line": '
 LONGEST = 20_000_000  # bytes of a line: the longest prompt, each character as an escape, and its answer

@@ -21,9 +21,7 @@ from minillm.arrays import Array, Float, Tokens
 from minillm.batching.request import PagedRequest, Request
 from minillm.batching.scheduler import Plan, Scheduler
 from minillm.batching.statistics import Statistics
-from minillm.checks import check_whole, shown
 from minillm.completion import Completion, Step
-from minillm.interrupts import hold_interrupts
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling
@@ -31,6 +29,8 @@ from minillm.speculative.costs import TableCosts
 from minillm.speculative.draft_length import LONGEST_DRAFT, check_k, draft_length
 from minillm.speculative.drafters import PromptLookup, check_drafter, drafter_for
 from minillm.speculative.rounds import ACCEPTED, Speculation
+from minillm.support.checks import check_whole, shown
+from minillm.support.interrupts import hold_interrupts
 from minillm.transformer import forward_batch
 
 POOL_TOKENS = 16_384  # by default; memory for keys and values that are never written is never touched

@@ -12,8 +12,8 @@ from collections import deque
 
 from minillm.batching.request import PagedRequest
 from minillm.batching.statistics import Statistics
-from minillm.interrupts import hold_interrupts
 from minillm.kv_cache.paged import BlockPool
+from minillm.support.interrupts import hold_interrupts
 
 Plan = list[tuple[PagedRequest, list[int]]]  # requests in order of arrival, each with its tokens to run next
 

@@ -9,11 +9,11 @@ from itertools import islice
 
 from minillm.arrays import Tokens
 from minillm.batching.request import Request
-from minillm.checks import check_whole
 from minillm.completion import Completion
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling
+from minillm.support.checks import check_whole
 from minillm.transformer import forward_batch
 
 

@@ -9,7 +9,7 @@ from minillm.benchmark.prompt import benchmark_prompt
 from minillm.benchmark.run import Plan
 from minillm.benchmark.timing import ratios, spread
 from minillm.loading import open_checkpoint
-from minillm.loading.progress import Report
+from minillm.support.progress import Report
 
 TIMEOUT = 1800  # seconds; a thousand requests take a while
 

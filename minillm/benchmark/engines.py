@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 
 from minillm.benchmark.llama_gguf import write_llama_gguf
 from minillm.loading import open_checkpoint
-from minillm.loading.progress import Report
 from minillm.loading.registry import REGISTRY
+from minillm.support.progress import Report
 
 LIBRARIES = {"transformers": "transformers", "llama.cpp": "llama_cpp"}
 

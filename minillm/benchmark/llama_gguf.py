@@ -11,7 +11,7 @@ from minillm.arrays import Array
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint
 from minillm.loading.gguf_file import NAMES
-from minillm.loading.progress import Report
+from minillm.support.progress import Report
 
 GGUF_NAMES = {ours: theirs for theirs, ours in NAMES.items()}
 

@@ -9,7 +9,7 @@ from time import sleep
 
 from minillm.benchmark.engine_process import EngineProcess, Generated
 from minillm.benchmark.limits import Limits
-from minillm.loading.progress import Report
+from minillm.support.progress import Report
 
 PAUSE = 0.2  # seconds in which the threads of the engine before stop waiting for more
 

@@ -17,7 +17,7 @@ from minillm.benchmark.startup import startup_seconds
 from minillm.benchmark.timing import spread
 from minillm.loading import open_checkpoint
 from minillm.loading.load import backend_and_dtype
-from minillm.loading.progress import Report
+from minillm.support.progress import Report
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from minillm.benchmark.limits import Limits
 from minillm.config import ModelConfig
 from minillm.estimate.units import doubling
 from minillm.estimate.work import decode_work, prefill_work
-from minillm.loading.progress import Report
+from minillm.support.progress import Report
 
 STEPS = 16  # decode steps behind each prompt
 BATCH_CONTEXT = 128

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from minillm.benchmark.timing import ratios, seconds
-from minillm.checks import check_whole
 from minillm.decode import decode_step
 from minillm.estimate.speculation import best_k, speedup, tokens_per_round
 from minillm.generation import generate
 from minillm.kv_cache.contiguous import KVCache
-from minillm.loading.progress import Report
 from minillm.model import Model
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
 from minillm.speculative.drafters import PromptLookup
 from minillm.speculative.generation import SpeculativeGeneration
+from minillm.support.checks import check_whole
+from minillm.support.progress import Report
 from minillm.transformer import forward_batch
 
 SAMPLING = Sampling(ignore_eos=True)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Bool
-from minillm.checks import shown
 from minillm.classroom.wire import Other
+from minillm.support.checks import shown
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12  # everything is float64, so what is right differs by rounding alone
 SHOWN = 4  # numbers in the slice beside the first that differs

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from minillm.checks import check_whole
-from minillm.loading.cache_folder import cache_folder
+from minillm.support.cache_folder import cache_folder
+from minillm.support.checks import check_whole
 
 
 @dataclass

@@ -8,7 +8,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from minillm.checks import check_whole
 from minillm.cli.options import (
     add_model_options,
     add_sampling_options,
@@ -17,6 +16,7 @@ from minillm.cli.options import (
     sampling_from,
 )
 from minillm.cli.printing import counted, print_json, seconds_text
+from minillm.support.checks import check_whole
 from minillm.support.printable import one_line, safe
 
 PLACES = 8  # in static batching
@@ -111,7 +111,7 @@ def _answer(model: Any, lines: list[Any], problems: Problems, options: argparse.
     from minillm.batch_files.answers import AnswerFile
     from minillm.batch_files.run import answer_lines, fingerprint, model_fingerprint
     from minillm.batching import Engine
-    from minillm.loading.progress import progress_on_stderr
+    from minillm.support.progress import progress_on_stderr
 
     settings = {name: getattr(options, name) for name in ("model", "backend", "dtype", "raw")}
     settings["weights"] = model_fingerprint(model)

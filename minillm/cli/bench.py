@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minillm.checks import check_whole
 from minillm.cli.options import add_model_options, check_plot_file
 from minillm.cli.printing import print_json
+from minillm.support.checks import check_whole
 
 CONTEXTS, BATCHES = "128,512", "8,32"  # by default
 
@@ -40,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
         _check_only_speculative(options)
         return run_speculation(options)
     from minillm.benchmark.run import run_benchmark
-    from minillm.loading.progress import progress_on_stderr
+    from minillm.support.progress import progress_on_stderr
 
     plan = _plan(options)
     check_plot_file(options.plot)

@@ -18,8 +18,8 @@ def run_speculation(options: argparse.Namespace) -> int:
     """Measure and print."""
     from minillm.benchmark.speculation import measure_speculation
     from minillm.loading.load import load
-    from minillm.loading.progress import progress_on_stderr
     from minillm.speculative.drafters import skip_layers
+    from minillm.support.progress import progress_on_stderr
 
     model = load(options.model, options.backend, options.dtype)
     drafts = [load(name, options.backend, options.dtype) for name in DRAFTS.get(options.model, [])]

@@ -13,7 +13,7 @@ from minillm.cli.printing import counted, print_json, seconds_text, show
 def compare(model: Any, lines: list[Any], problems: Any, options: argparse.Namespace) -> int:
     """Run the same prompts three times and print what it took."""
     from minillm.benchmark.schedules import run_continuous, run_naive, run_static
-    from minillm.loading.progress import progress_on_stderr
+    from minillm.support.progress import progress_on_stderr
 
     jobs = _jobs(model, lines, problems, options)
     if not jobs:

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minillm.checks import check_whole
+from minillm.support.checks import check_whole
 
 if TYPE_CHECKING:
     from minillm.config import ModelConfig
@@ -124,8 +124,8 @@ def config_from(name: str) -> "ModelConfig":
     if name in model_table():
         return model_table()[name]
     if Path(name).suffix == ".json" and Path(name).is_file():
-        from minillm.loading.json_file import read_json
         from minillm.loading.read_config import read_config
+        from minillm.support.files import read_json
 
         return read_config(read_json(Path(name)), Path(name).name)
     from minillm.loading import open_checkpoint

@@ -10,7 +10,6 @@ import numpy as np
 from rich.table import Table
 
 from minillm.batching.virtual_engine import VirtualEngine, VirtualStaticBatching
-from minillm.checks import check_whole
 from minillm.cli.estimate_options import (
     asked,
     batch_from,
@@ -25,6 +24,7 @@ from minillm.cli.printing import counted, print_json, seconds_text, show
 from minillm.estimate.arrivals import Arrival, alike, burst_times_s, read_trace
 from minillm.estimate.serving import Serving, most_sequences
 from minillm.estimate.virtual_clock import Replica, ServingRun, replicas_needed, simulate_serving, step_seconds
+from minillm.support.checks import check_whole
 
 CHUNK, BLOCK = 256, 16  # tokens in a step of chunked prefill; in a block of the KV cache
 STATIC = 32  # requests in a static batch, where there is room for them

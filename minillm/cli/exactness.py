@@ -4,9 +4,9 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from minillm.checks import check_whole
 from minillm.cli.options import DEFAULT_MODEL
 from minillm.cli.printing import counted, print_json, show
+from minillm.support.checks import check_whole
 
 NEW_TOKENS = 64
 WHY = """\
@@ -78,7 +78,7 @@ def _comparisons(name: str, exact: Any, prompt: list[int], new_tokens: int) -> l
     from minillm.backends import NAMES
     from minillm.evidence.exactness import SCHEDULES, compare
     from minillm.loading.load import load
-    from minillm.loading.progress import progress_on_stderr
+    from minillm.support.progress import progress_on_stderr
 
     records: list[dict[str, Any]] = []
     with progress_on_stderr() as progress:

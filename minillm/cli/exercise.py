@@ -235,8 +235,8 @@ def _state(progress: Any) -> str:
 
 
 def _bughunt(options: argparse.Namespace) -> int:
-    from minillm.checks import check_whole
     from minillm.classroom.bughunt import SHOWN_BY, all_bugs, answer, find_bug, hunt_file
+    from minillm.support.checks import check_whole
 
     if not options.which.isdecimal():
         raise ValueError(f"there is no hunt {options.which[:40]!r}; expected a number from 1 to {len(all_bugs())}")

@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from minillm.checks import check_whole
 from minillm.cli.options import (
     add_model_options,
     add_sampling_options,
@@ -24,6 +23,7 @@ from minillm.cli.speculative import (
     speculative_record,
     speculative_rows,
 )
+from minillm.support.checks import check_whole
 
 LONGEST_INPUT = 10_000_000  # bytes; far more than any context
 MOST_SAMPLES = 1000

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minillm.checks import check_whole
 from minillm.sampling import Sampling
+from minillm.support.checks import check_whole
 
 DEFAULT_MODEL, DEFAULT_CHAT_MODEL = "story", "smollm2"  # story ships with minillm and continues text; it cannot chat
 DEFAULT_NEW_TOKENS = 256

@@ -6,7 +6,7 @@ from typing import Any
 from minillm.cli.options import add_page_options
 from minillm.cli.printing import markdown_row, print_json, show
 from minillm.evidence.papers import Figure, Ours, all_figures, find_figure
-from minillm.loading.progress import progress_on_stderr
+from minillm.support.progress import progress_on_stderr
 
 
 def add_parser(commands: Any) -> None:

@@ -4,8 +4,8 @@ import argparse
 import sys
 from typing import Any
 
-from minillm.checks import check_whole
 from minillm.cli.printing import write
+from minillm.support.checks import check_whole
 from minillm.support.printable import safe
 
 ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin

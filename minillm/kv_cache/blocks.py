@@ -18,8 +18,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from minillm.arrays import Array, Bool
-from minillm.checks import check_whole
 from minillm.kv_cache.prefix import PrefixBlock, PrefixTable
+from minillm.support.checks import check_whole
 
 MOST_NEIGHBOURS = 16  # blocks in an extent: one more piece in so many blocks costs attention little
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 from minillm.arrays import Array, Float
-from minillm.checks import shown
 from minillm.model import Model
 from minillm.ragged_batch import LayerCache
+from minillm.support.checks import shown
 
 
 @runtime_checkable

@@ -7,10 +7,10 @@ Size: 2 (keys and values) * layers * kv_heads * head_dim * bytes per number, for
 
 from minillm.arrays import Array, Float
 from minillm.attention import Pieces
-from minillm.checks import check_whole, shown
 from minillm.kv_cache.cache import take_memory
 from minillm.model import Model, check_model
 from minillm.ragged_batch import Blocks
+from minillm.support.checks import check_whole, shown
 
 
 class KVCache:

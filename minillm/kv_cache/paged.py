@@ -13,12 +13,12 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.attention import Pieces
-from minillm.checks import check_whole, shown
 from minillm.kv_cache.blocks import BlockAllocator
 from minillm.kv_cache.cache import take_memory
 from minillm.kv_cache.prefix import PrefixBlock
 from minillm.model import Model, check_model
 from minillm.ragged_batch import Blocks
+from minillm.support.checks import check_whole, shown
 
 
 class BlockPool(BlockAllocator):

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from minillm.loading.checkpoint import Checkpoint
-from minillm.loading.json_file import read_json
 from minillm.loading.read_config import read_config
 from minillm.loading.safetensors_file import read_folder_tensors
 from minillm.loading.tokenizer import Tokenizer
+from minillm.support.files import read_json
 
 
 def read_folder(folder: Path, name: str) -> Checkpoint:

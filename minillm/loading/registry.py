@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from minillm.loading.cache_folder import cache_folder
 from minillm.loading.checkpoint import Checkpoint
+from minillm.support.cache_folder import cache_folder
 from minillm.support.shipped import shipped
 
 

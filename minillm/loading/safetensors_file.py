@@ -17,7 +17,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from minillm.arrays import Array
-from minillm.loading.json_file import parse_json, read_json
+from minillm.support.files import parse_json, read_json
 
 LONGEST_HEADER = LARGEST_INDEX = 25_000_000  # bytes: room for 200,000 tensors
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}

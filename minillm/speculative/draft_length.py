@@ -12,10 +12,10 @@ none, but are right quite differently often: k is chosen when it is known where 
 
 from typing import Any, Protocol, runtime_checkable
 
-from minillm.checks import check_whole, shown
 from minillm.estimate.speculation import best_k
 from minillm.speculative.costs import Costs
 from minillm.speculative.drafters import LONGEST_MATCH, PREFILL_CHUNK, Draft, Drafter
+from minillm.support.checks import check_whole, shown
 
 LONGEST_DRAFT = 15  # 16 rows; beyond that verifying costs in proportion to the rows
 MOST_GUESSES = PREFILL_CHUNK - 1  # a round is a pass no longer than one of the prompt, whose memory is bounded

@@ -14,11 +14,11 @@ import numpy as np
 
 from minillm.arrays import Array, Float, Int
 from minillm.batch_checks import check_layer
-from minillm.checks import shown
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
 from minillm.prefill import prefill
 from minillm.sampling import Sampling, draw, probabilities
+from minillm.support.checks import shown
 
 PREFILL_CHUNK = 512  # the draft model reads a long prompt in passes of so many tokens
 LONGEST_MATCH = 16  # tokens that prompt lookup compares

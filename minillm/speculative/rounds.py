@@ -22,10 +22,10 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.completion import Completion, Step
-from minillm.interrupts import hold_interrupts
 from minillm.sampling import draw, probabilities
 from minillm.speculative.draft_length import DraftLength
 from minillm.speculative.drafters import Draft, Drafter
+from minillm.support.interrupts import hold_interrupts
 
 ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin
 

@@ -9,7 +9,8 @@ from tiny_folder import CONFIG, INDEX, refused, weights, write_folder
 from tiny_gguf import write_gguf
 
 import minillm
-from minillm.loading import json_file, open_checkpoint, tokenizer
+from minillm.loading import open_checkpoint, tokenizer
+from minillm.support import files as json_file
 
 OPTIONAL = ["generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
 KINDS = {

@@ -12,7 +12,7 @@ import pytest
 from tiny_folder import CONFIG, refused, write_folder, write_json
 
 import minillm
-from minillm.loading.cache_folder import cache_folder
+from minillm.support.cache_folder import cache_folder
 
 
 @pytest.mark.parametrize("name", ["smolm2", "SmolLM2", "smollm-2", "./smollm2"])

@@ -5,7 +5,7 @@ from threading import Thread
 
 import pytest
 
-from minillm.interrupts import hold_interrupts
+from minillm.support.interrupts import hold_interrupts
 
 
 @pytest.fixture(autouse=True)
