@@ -14,7 +14,7 @@ from minillm.batch_checks import check_tokens
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling, choose, log_probabilities
 from minillm.support.checks import check_whole
-from minillm.text_stream import TextStream
+from minillm.text.text_stream import TextStream
 
 
 @dataclass(frozen=True)

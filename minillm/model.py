@@ -9,7 +9,7 @@ import numpy as np
 from minillm.arrays import Array
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
-from minillm.loading.tokenizer import Tokenizer
+from minillm.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

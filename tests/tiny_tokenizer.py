@@ -5,7 +5,7 @@ from functools import cache
 
 from tokenizers.pre_tokenizers import ByteLevel
 
-from minillm.loading.tokenizer import Tokenizer
+from minillm.text.tokenizer import Tokenizer
 
 SPECIAL = ["<|im_start|>", "<|im_end|>"]
 MERGES = [("a", "b"), ("ab", "c"), ("Ġ", "a")]  # Ġ is how byte-level BPE writes a space

@@ -1,7 +1,7 @@
 """Stop strings: found across tokens, and never shown.
 
-Where the engine does it: `TextStream` in minillm/text_stream.py. Text arrives in pieces, one for each token, and a stop
-string may be split over several; so text that could be the beginning of one is held back until it is certain.
+Where the engine does it: `TextStream` in minillm/text/text_stream.py. Text arrives in pieces, one for each token, and a
+stop string may be split over several; so text that could be the beginning of one is held back until it is certain.
 """
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from minillm.loading.chat_template import check_messages
 from minillm.sampling import Sampling
 from minillm.support.checks import check_whole
 from minillm.support.files import parse_json, read_ordinary_file
+from minillm.text.chat_template import check_messages
 
 # Parsed, a line can take thirty times the memory of its text, so a few large files would fill any machine.
 LARGEST, MOST_LINES, LONGEST_LINE = 200_000_000, 1_000_000, 4_000_000  # bytes, lines, bytes

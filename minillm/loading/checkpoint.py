@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from minillm.arrays import Array
 from minillm.config import ModelConfig
-from minillm.loading.tokenizer import Tokenizer
+from minillm.text.tokenizer import Tokenizer
 
 
 @runtime_checkable

@@ -5,8 +5,8 @@ from pathlib import Path
 from minillm.loading.checkpoint import Checkpoint
 from minillm.loading.read_config import read_config
 from minillm.loading.safetensors_file import read_folder_tensors
-from minillm.loading.tokenizer import Tokenizer
 from minillm.support.files import read_json
+from minillm.text.tokenizer import Tokenizer
 
 
 def read_folder(folder: Path, name: str) -> Checkpoint:

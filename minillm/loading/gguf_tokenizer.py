@@ -14,7 +14,7 @@ from reprlib import repr as short  # never long, whatever the value's size and d
 from typing import Any, TypeGuard
 
 from minillm.loading.gguf_sentencepiece import sentencepiece_definition
-from minillm.loading.tokenizer import Tokenizer
+from minillm.text.tokenizer import Tokenizer
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 LLAMA3 = (

@@ -9,8 +9,9 @@ from tiny_folder import CONFIG, INDEX, refused, weights, write_folder
 from tiny_gguf import write_gguf
 
 import minillm
-from minillm.loading import open_checkpoint, tokenizer
+from minillm.loading import open_checkpoint
 from minillm.support import files as json_file
+from minillm.text import tokenizer
 
 OPTIONAL = ["generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
 KINDS = {

@@ -11,7 +11,7 @@ from tiny_tokenizer import CHATML, definition
 import minillm
 from minillm.loading.gguf_sentencepiece import sentencepiece_definition
 from minillm.loading.gguf_tokenizer import CUTS, tokenizer_from_gguf
-from minillm.loading.tokenizer import Tokenizer
+from minillm.text.tokenizer import Tokenizer
 
 BYTE_LEVEL = definition()["model"]
 TOKENS = [*BYTE_LEVEL["vocab"], "xyz"]

@@ -14,8 +14,8 @@ from tiny_tokenizer import definition
 from tokenizers import Tokenizer as LibraryTokenizer
 from transformers import PreTrainedTokenizerFast
 
-from minillm.loading.chat_template import MARKER
-from minillm.loading.tokenizer import Tokenizer
+from minillm.text.chat_template import MARKER
+from minillm.text.tokenizer import Tokenizer
 
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<s>", "</s>"]
 

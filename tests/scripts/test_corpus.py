@@ -15,7 +15,7 @@ from corpus.story_words import GIRLS
 from make_corpus import FINISH_MIXTURE, MIXTURE, TOKENIZER, make_corpus, write_jsonl
 from tokenizers import Tokenizer as RustTokenizer
 
-from minillm.loading.tokenizer import Tokenizer
+from minillm.text.tokenizer import Tokenizer
 
 STORIES = 1000
 

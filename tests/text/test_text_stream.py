@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_tokenizer import VOCAB_SIZE, llama2_tokenizer, tiny_tokenizer
 
-from minillm.text_stream import MOST_HELD, TextStream
+from minillm.text.text_stream import MOST_HELD, TextStream
 
 TOKENIZER = tiny_tokenizer()
 PARTS = ["a", "b", "c", " ", "ab", "é", "漢", "😀", "\n", "👩\u200d🚀"]

@@ -24,7 +24,7 @@ from jinja2.runtime import Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from minillm.loading.template_meter import ALLOWANCE, LARGEST, Meter, MeterEverything, size
+from minillm.text.template_meter import ALLOWANCE, LARGEST, Meter, MeterEverything, size
 
 LONGEST_TEMPLATE = 50_000
 MOST_NODES = 10_000  # expressions and statements of a template

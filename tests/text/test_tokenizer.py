@@ -14,8 +14,8 @@ from tiny_folder import loaded_or_refused, refused, write_folder, write_json
 from tiny_tokenizer import CHATML, SPECIAL, definition, llama2_style, llama2_tokenizer, tiny_tokenizer
 
 import minillm
-from minillm.loading.tokenizer import Tokenizer
-from minillm.loading.tokenizer_check import check_definition
+from minillm.text.tokenizer import Tokenizer
+from minillm.text.tokenizer_check import check_definition
 
 TINY = tiny_tokenizer()
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("abc \0<|>_😀é"))

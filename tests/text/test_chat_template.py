@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_tokenizer import SPECIAL, tiny_tokenizer
 
-from minillm.loading import template_meter
-from minillm.loading.chat_template import check_messages
+from minillm.text import template_meter
+from minillm.text.chat_template import check_messages
 
 HELLO = [{"role": "user", "content": "Hello"}]
 LONG = "{% set l = range(99999)|list %}{% set s = 'x'*10**6 %}{% set t = 'x'*10**6 %}{% for i in l %}"

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minillm.loading.tokenizer_check import check_definition
 from minillm.support.checks import check_flag, check_whole
 from minillm.support.files import parse_json, read_json, read_ordinary_file
+from minillm.text.tokenizer_check import check_definition
 
 LARGEST_TOKENIZER, LARGEST_TEMPLATE = 64_000_000, 1_000_000  # bytes of tokenizer.json, of chat_template.jinja
 Result = TypeVar("Result")
@@ -122,7 +122,7 @@ class Tokenizer:
         Raises:
             ValueError: there is no template, it fails, or the messages are not {"role": ..., "content": ...}.
         """
-        from minillm.loading.chat_template import encode_chat
+        from minillm.text.chat_template import encode_chat
 
         return encode_chat(self, messages)
 

@@ -94,7 +94,7 @@ def render(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> str:
     Raises:
         ValueError: there is no template, or it fails.
     """
-    from minillm.loading.template_sandbox import MeteredEnvironment
+    from minillm.text.template_sandbox import MeteredEnvironment
 
     if tokenizer.chat_template is None:
         raise ValueError("the model has no chat template: continue raw text instead")

@@ -9,7 +9,7 @@ before), and what the window gave without the new token is cut off.
 
 from collections.abc import Sequence
 
-from minillm.loading.tokenizer import Tokenizer
+from minillm.text.tokenizer import Tokenizer
 
 MOST_HELD = 16  # tokens; a character has at most 4 bytes, so a longer hold means bytes that are no text
 
