@@ -4,7 +4,7 @@ import gguf
 import numpy as np
 from gguf.quants import quantize
 
-from minillm.loading.gguf_file import NAMES
+from minillm.loading.gguf.file import NAMES
 
 GGUF_NAMES = {name: short for short, name in NAMES.items()}
 

@@ -1,6 +1,6 @@
 """The weights of a Llama model as a float32 GGUF file, so that llama.cpp computes with the very numbers that we do.
 
-The file names no vocabulary: engines are compared on token ids. The other direction is `loading/gguf_file.py`.
+The file names no vocabulary: engines are compared on token ids. The other direction is `loading/gguf/file.py`.
 """
 
 from pathlib import Path
@@ -10,7 +10,7 @@ import numpy as np
 from minillm.arrays import Array
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint
-from minillm.loading.gguf_file import NAMES
+from minillm.loading.gguf.file import NAMES
 from minillm.support.progress import Report
 
 GGUF_NAMES = {ours: theirs for theirs, ours in NAMES.items()}

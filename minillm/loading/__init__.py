@@ -35,7 +35,7 @@ def open_checkpoint(name: str | PathLike[str]) -> Checkpoint:
     if path.is_dir():
         return read_folder(path, text)
     if path.is_file() and path.suffix.lower() == ".gguf":
-        from minillm.loading.gguf_file import read_gguf
+        from minillm.loading.gguf.file import read_gguf
 
         return read_gguf(path)
     if path.is_file():

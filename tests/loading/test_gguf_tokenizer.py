@@ -9,8 +9,8 @@ from test_smollm2 import write_gguf as write_llama
 from tiny_tokenizer import CHATML, definition
 
 import minillm
-from minillm.loading.gguf_sentencepiece import sentencepiece_definition
-from minillm.loading.gguf_tokenizer import CUTS, tokenizer_from_gguf
+from minillm.loading.gguf.sentencepiece import sentencepiece_definition
+from minillm.loading.gguf.tokenizer import CUTS, tokenizer_from_gguf
 from minillm.text.tokenizer import Tokenizer
 
 BYTE_LEVEL = definition()["model"]
@@ -170,7 +170,7 @@ def test_sentencepiece_takes_the_longest_pieces_of_real_vocabularies():
 
 
 def test_a_vocabulary_that_asks_for_millions_of_merges_is_refused(monkeypatch):
-    monkeypatch.setattr("minillm.loading.gguf_sentencepiece.MOST_MERGES", 6)  # those of PLAIN are more
+    monkeypatch.setattr("minillm.loading.gguf.sentencepiece.MOST_MERGES", 6)  # those of PLAIN are more
     with pytest.raises(ValueError, match=r"^x\.gguf: tokenizer\.ggml\.tokens: expected at most 6 ways to join"):
         rebuilt(**SENTENCEPIECE)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from reprlib import repr as short  # never long, whatever the value's size and depth
 from typing import Any, TypeGuard
 
-from minillm.loading.gguf_sentencepiece import sentencepiece_definition
+from minillm.loading.gguf.sentencepiece import sentencepiece_definition
 from minillm.text.tokenizer import Tokenizer
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"

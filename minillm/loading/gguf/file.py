@@ -13,9 +13,9 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
-from minillm.loading.gguf_config import config_fields
-from minillm.loading.gguf_header import TensorPlace, read_header
-from minillm.loading.gguf_tokenizer import tokenizer_from_gguf
+from minillm.loading.gguf.config import config_fields
+from minillm.loading.gguf.header import TensorPlace, read_header
+from minillm.loading.gguf.tokenizer import tokenizer_from_gguf
 from minillm.loading.read_config import read_config
 from minillm.loading.safetensors_file import map_file, widen_bfloat16
 
