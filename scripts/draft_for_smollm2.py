@@ -29,9 +29,9 @@ from minillm.benchmark.speculation import interpolated, measure_speculation
 from minillm.estimate.speculation import acceptance_rate, best_k, speedup
 from minillm.loading import open_checkpoint
 from minillm.loading.checkpoint import Checkpoint
-from minillm.optimize.distill import Favourites, favourites_loss, projected_embedding
 from minillm.sampling import probabilities
 from minillm.support.progress import progress_on_stderr
+from minillm.training.distill import Favourites, favourites_loss, projected_embedding
 from minillm.training.export import export
 from minillm.training.optimizer import Schedule
 from minillm.training.parameters import ParameterVector, initialise, llama_config

@@ -32,9 +32,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from minillm.config import ModelConfig
-from minillm.optimize.distill import distillation_loss
 from minillm.text.tokenizer import Tokenizer
 from minillm.training.batches import pack
+from minillm.training.distill import distillation_loss
 from minillm.training.emphasis import emphasised_loss
 from minillm.training.export import export
 from minillm.training.optimizer import Schedule

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from training.trainable import random_parameters
 
-from minillm.optimize.distill import Favourites, distillation_loss, favourites_loss, projected_embedding
+from minillm.training.distill import Favourites, distillation_loss, favourites_loss, projected_embedding
 from minillm.training.losses import cross_entropy
 from minillm.training.network import Network
 from minillm.training.optimizer import Schedule

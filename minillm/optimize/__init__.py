@@ -1,1 +1,0 @@
-"""Making a model smaller or cheaper to run."""
