@@ -43,9 +43,9 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Read everything, load, answer."""
-    from minillm.batch_files.prompts import read_lines
     from minillm.cli.compare_schedules import compare
     from minillm.loading.load import load
+    from minillm.serving.batch_files.prompts import read_lines
 
     _check_combination(options)
     problems = Problems(options.prompts)
@@ -96,7 +96,7 @@ def _check_combination(options: argparse.Namespace) -> None:
 
 def _parsed(lines: Iterable[tuple[int, bytes]], problems: Problems, options: argparse.Namespace) -> Iterable[Any]:
     """The lines that can be answered."""
-    from minillm.batch_files.prompts import parse_line
+    from minillm.serving.batch_files.prompts import parse_line
 
     sampling = sampling_from(options)
     for number, line in lines:
@@ -108,9 +108,9 @@ def _parsed(lines: Iterable[tuple[int, bytes]], problems: Problems, options: arg
 
 def _answer(model: Any, lines: list[Any], problems: Problems, options: argparse.Namespace) -> int:
     """Answer the lines that have no answer yet."""
-    from minillm.batch_files.answers import AnswerFile
-    from minillm.batch_files.run import answer_lines, fingerprint, model_fingerprint
     from minillm.batching import Engine
+    from minillm.serving.batch_files.answers import AnswerFile
+    from minillm.serving.batch_files.run import answer_lines, fingerprint, model_fingerprint
     from minillm.support.progress import progress_on_stderr
 
     settings = {name: getattr(options, name) for name in ("model", "backend", "dtype", "raw")}

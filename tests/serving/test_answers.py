@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from minillm.batch_files.answers import BEGINNING, AnswerFile
+from minillm.serving.batch_files.answers import BEGINNING, AnswerFile
 
 ANSWERS = [
     {"line": n, "request": f"r{n}", "model": "m", "prompt": f"p\n{n}", "text": "é\u2028\x85"} for n in (3, 1, 12)

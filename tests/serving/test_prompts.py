@@ -3,7 +3,7 @@
 import pytest
 
 from minillm import Sampling
-from minillm.batch_files.prompts import parse_line, read_lines
+from minillm.serving.batch_files.prompts import parse_line, read_lines
 
 WARM = Sampling(temperature=0.5, seed=3)
 

@@ -9,8 +9,8 @@ from test_generation import TEXT_MODEL, text_model
 
 import minillm
 from minillm import Engine, Sampling
-from minillm.batch_files import run
-from minillm.batch_files.prompts import PromptLine
+from minillm.serving.batch_files import run
+from minillm.serving.batch_files.prompts import PromptLine
 
 WARM = Sampling(temperature=1.0, seed=5, ignore_eos=True)
 LINE = PromptLine(1, None, "a", 4, WARM)

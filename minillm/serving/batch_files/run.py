@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from minillm.batch_files.prompts import PromptLine
 from minillm.batching import Engine, Event, Request
 from minillm.model import Model
+from minillm.serving.batch_files.prompts import PromptLine
 
 QUEUE = 64  # requests that wait in the engine; more would only take memory
 

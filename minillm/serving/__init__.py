@@ -1,0 +1,1 @@
+"""Serving: what other programs talk to."""
