@@ -38,7 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     file = config.invocation_params.dir / name
     if not file.is_file():
         raise pytest.UsageError(f"{ENGINE_OPTION}: there is no file {file}")
-    from minillm.classroom.engine_file import load_engine
+    from minillm.classroom.engines.engine_file import load_engine
 
     try:
         config.stash[ENGINE] = (file, *load_engine(file))
@@ -71,7 +71,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 def _is_exercise(file: Path) -> bool:
     if file.suffix != ".py" or not (file.parent / ".minillm" / "exercises.json").is_file():
         return False
-    from minillm.classroom.exercise import all_exercises
+    from minillm.classroom.exercises.exercise import all_exercises
 
     return any(exercise.label == file.stem for exercise in all_exercises())
 
@@ -99,7 +99,7 @@ class ExerciseFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """One test, which is also found under the names of its concepts."""
-        from minillm.classroom.exercise import find_exercise
+        from minillm.classroom.exercises.exercise import find_exercise
 
         exercise = find_exercise(self.path.stem)
         item = ExerciseItem.from_parent(self, name=exercise.name)
@@ -112,11 +112,11 @@ class ExerciseItem(ReportedItem):
 
     def runtest(self) -> None:
         """Check it."""
-        from minillm.classroom.checker import check_apart
-        from minillm.classroom.exercise import find_exercise
-        from minillm.classroom.report import verdict_text
-        from minillm.classroom.worker import Worker
-        from minillm.classroom.workspace import read_source
+        from minillm.classroom.exercises.checker import check_apart
+        from minillm.classroom.exercises.exercise import find_exercise
+        from minillm.classroom.exercises.report import verdict_text
+        from minillm.classroom.exercises.workspace import read_source
+        from minillm.classroom.worker.worker import Worker
 
         stash = self.config.stash
         if WORKER not in stash:
@@ -135,7 +135,7 @@ class EngineFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """One test for each property, and one for any sequence of calls."""
-        from minillm.classroom.engine_properties import PROPERTIES, run_property, run_schedules
+        from minillm.classroom.engines.engine_properties import PROPERTIES, run_property, run_schedules
 
         _, engines, has = self.config.stash[ENGINE]
         for holds, needs in PROPERTIES.items():

@@ -14,9 +14,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from minillm.classroom.display import Code
-from minillm.classroom.lessons import find_lesson
-from minillm.classroom.run_cells import LessonRun
+from minillm.classroom.player.display import Code
+from minillm.classroom.player.lessons import find_lesson
+from minillm.classroom.player.run_cells import LessonRun
 
 # The name of the file, the lesson, and a word of the cell that is shown.
 PICTURES = (

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from minillm.classroom.exercise import find_exercise
+from minillm.classroom.exercises.exercise import find_exercise
 
 
 def solve(folder: Path, name: str) -> None:

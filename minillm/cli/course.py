@@ -23,7 +23,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Check everything; 1 if something is wrong."""
-    from minillm.classroom.course import Part, check_course
+    from minillm.classroom.exercises.course import Part, check_course
 
     def report(part: Part) -> None:
         if not options.json:

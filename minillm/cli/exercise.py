@@ -57,7 +57,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _open(options: argparse.Namespace) -> Any:
-    from minillm.classroom.workspace import Workspace
+    from minillm.classroom.exercises.workspace import Workspace
 
     try:
         return Workspace(Path(options.dir))
@@ -66,14 +66,14 @@ def _open(options: argparse.Namespace) -> Any:
 
 
 def _find(options: argparse.Namespace) -> Any:
-    from minillm.classroom.exercise import find_exercise
+    from minillm.classroom.exercises.exercise import find_exercise
 
     return find_exercise(options.which)
 
 
 def _start(options: argparse.Namespace) -> int:
-    from minillm.classroom.exercise import all_exercises
-    from minillm.classroom.workspace import Workspace
+    from minillm.classroom.exercises.exercise import all_exercises
+    from minillm.classroom.exercises.workspace import Workspace
 
     workspace = Workspace.start(Path(options.dir))
     first = workspace.file(all_exercises()[0])
@@ -86,8 +86,8 @@ def _start(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from minillm.classroom.exercise import all_exercises
-    from minillm.classroom.worker import Worker
+    from minillm.classroom.exercises.exercise import all_exercises
+    from minillm.classroom.worker.worker import Worker
 
     workspace, verdicts = _open(options), []
     with Worker() as worker:
@@ -104,7 +104,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _check_one(workspace: Any, exercise: Any, worker: Any) -> Any:
     """Check it, and note how it went; an exercise that was not started is no attempt."""
-    from minillm.classroom.checker import check_apart
+    from minillm.classroom.exercises.checker import check_apart
 
     verdict = check_apart(exercise, workspace.source(exercise), worker)
     attempts = workspace.progress(exercise).attempts + (verdict.stage != "not started")
@@ -122,7 +122,7 @@ def _note(workspace: Any, exercise: Any, **changes: Any) -> None:
 
 def _show_verdict(verdicts: list[Any], one: bool) -> None:
     """The last of them; of several, only the first that fails in full."""
-    from minillm.classroom.report import heading, verdict_lines
+    from minillm.classroom.exercises.report import heading, verdict_lines
 
     *before, verdict = verdicts
     failed_before = any(v.stage not in ("", "not started") for v in before)
@@ -135,9 +135,9 @@ def _show_verdict(verdicts: list[Any], one: bool) -> None:
 
 
 def _watch(options: argparse.Namespace) -> int:
-    from minillm.classroom.exercise import all_exercises
-    from minillm.classroom.watch import saved_exercises
-    from minillm.classroom.worker import Worker
+    from minillm.classroom.exercises.exercise import all_exercises
+    from minillm.classroom.exercises.watch import saved_exercises
+    from minillm.classroom.worker.worker import Worker
 
     workspace = _open(options)
     saved = saved_exercises(workspace)  # before anything is said: who reads it may save a file at once
@@ -164,7 +164,7 @@ def _hint(options: argparse.Namespace) -> int:
     from rich.padding import Padding
     from rich.text import Text
 
-    from minillm.classroom.exercise import LEVELS
+    from minillm.classroom.exercises.exercise import LEVELS
 
     workspace, exercise = _open(options), _find(options)
     level = min(workspace.progress(exercise).hints + 1, len(LEVELS))
@@ -207,7 +207,7 @@ def _solution(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from rich.table import Table
 
-    from minillm.classroom.exercise import all_exercises
+    from minillm.classroom.exercises.exercise import all_exercises
 
     workspace, exercises = _open(options), all_exercises()
     known = {exercise: workspace.progress(exercise) for exercise in exercises}
@@ -235,7 +235,7 @@ def _state(progress: Any) -> str:
 
 
 def _bughunt(options: argparse.Namespace) -> int:
-    from minillm.classroom.bughunt import SHOWN_BY, all_bugs, answer, find_bug, hunt_file
+    from minillm.classroom.exercises.bughunt import SHOWN_BY, all_bugs, answer, find_bug, hunt_file
     from minillm.support.checks import check_whole
 
     if not options.which.isdecimal():

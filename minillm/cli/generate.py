@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         return _run(options)
     from pathlib import Path
 
-    from minillm.classroom.plug_in import plugged_in
+    from minillm.classroom.exercises.plug_in import plugged_in
 
     with plugged_in(Path(options.with_)) as names:
         options.backend = "plain"  # the one that calls these functions as they are

@@ -24,7 +24,7 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """List, export, print or play."""
-    from minillm.classroom.lessons import find_lesson
+    from minillm.classroom.player.lessons import find_lesson
 
     if options.lesson is None:
         if options.notebook or options.no_input or options.restart:
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         return _list(options.json)
     lesson = find_lesson(options.lesson)
     if options.notebook:
-        from minillm.classroom.notebook import export_notebook
+        from minillm.classroom.player.notebook import export_notebook
 
         export_notebook(lesson, Path(options.notebook))
         if options.json:
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         return _print_as_json(lesson)
     if options.no_input or not _somebody_is_there():
-        from minillm.classroom.player import play_all
+        from minillm.classroom.player.player import play_all
 
         play_all(lesson, show)
         return 0
@@ -55,8 +55,8 @@ def _somebody_is_there() -> bool:
 
 
 def _play(lesson: Any, restart: bool) -> int:
-    from minillm.classroom.player import Player
-    from minillm.classroom.progress import LessonProgress, load_progress, save_progress
+    from minillm.classroom.player.player import Player
+    from minillm.classroom.player.progress import LessonProgress, load_progress, save_progress
 
     progress = load_progress()
     own = LessonProgress() if restart else progress.get(lesson.name, LessonProgress())
@@ -72,7 +72,7 @@ def _print_as_json(lesson: Any) -> int:
     import io
     from contextlib import redirect_stdout
 
-    from minillm.classroom.player import play_all
+    from minillm.classroom.player.player import play_all
 
     with redirect_stdout(io.StringIO()):
         outputs = play_all(lesson, show).outputs
@@ -85,8 +85,8 @@ def _print_as_json(lesson: Any) -> int:
 
 
 def _list(as_json: bool) -> int:
-    from minillm.classroom.lessons import all_lessons
-    from minillm.classroom.progress import LessonProgress, load_progress
+    from minillm.classroom.player.lessons import all_lessons
+    from minillm.classroom.player.progress import LessonProgress, load_progress
 
     progress = load_progress()
     rows = [(lesson, progress.get(lesson.name, LessonProgress())) for lesson in all_lessons()]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from minillm.classroom.lessons import all_lessons
+from minillm.classroom.player.lessons import all_lessons
 
 
 @pytest.fixture(autouse=True)

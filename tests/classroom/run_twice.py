@@ -3,8 +3,8 @@
 import sys
 from pathlib import Path
 
-from minillm.classroom.lessons import read_lesson
-from minillm.classroom.run_cells import LessonRun
+from minillm.classroom.player.lessons import read_lesson
+from minillm.classroom.player.run_cells import LessonRun
 
 run = LessonRun(read_lesson(Path(sys.argv[1])))
 for number, cell in enumerate(run.lesson.cells):

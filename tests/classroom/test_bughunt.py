@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from minillm.classroom import bughunt
-from minillm.classroom.exercise import run_source
+from minillm.classroom.exercises import bughunt
+from minillm.classroom.exercises.exercise import run_source
 from minillm.estimate import cost, memory, parameters, queueing, serving, speculation
 from minillm.estimate.hardware import find_gpu
 from minillm.estimate.models import find_model

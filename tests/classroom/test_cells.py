@@ -2,7 +2,7 @@
 
 import pytest
 
-from minillm.classroom.lessons import Cell, find_lesson, parse_cells
+from minillm.classroom.player.lessons import Cell, find_lesson, parse_cells
 from minillm.support.shipped import shipped
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from minillm.classroom.checker import check
-from minillm.classroom.compare import compare
-from minillm.classroom.exercise import find_exercise
-from minillm.classroom.worker import Worker
+from minillm.classroom.exercises.checker import check
+from minillm.classroom.exercises.compare import compare
+from minillm.classroom.exercises.exercise import find_exercise
+from minillm.classroom.worker.worker import Worker
 
 
 @pytest.fixture(scope="module")

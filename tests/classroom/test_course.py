@@ -7,18 +7,18 @@ import sys
 
 import pytest
 
-from minillm.classroom import course, exercise
-from minillm.classroom.bughunt import all_bugs
-from minillm.classroom.checker import Verdict
-from minillm.classroom.exercise import all_exercises, find_exercise
-from minillm.classroom.lessons import all_lessons
+from minillm.classroom.exercises import course, exercise
+from minillm.classroom.exercises.bughunt import all_bugs
+from minillm.classroom.exercises.checker import Verdict
+from minillm.classroom.exercises.exercise import all_exercises, find_exercise
+from minillm.classroom.player.lessons import all_lessons
 from minillm.cli.main import run
 from minillm.support.shipped import shipped
 
 PROGRAM = """
 import json
-from minillm.classroom.course import check_exercise
-from minillm.classroom.exercise import all_exercises
+from minillm.classroom.exercises.course import check_exercise
+from minillm.classroom.exercises.exercise import all_exercises
 print(json.dumps({one.label: check_exercise(one).problems for one in all_exercises()}))
 """
 

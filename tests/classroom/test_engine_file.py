@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from minillm.classroom import bughunt
-from minillm.classroom.engine_file import load_engine
-from minillm.classroom.engine_properties import PROPERTIES, run_property, run_schedules
+from minillm.classroom.engines.engine_file import load_engine
+from minillm.classroom.engines.engine_properties import PROPERTIES, run_property, run_schedules
+from minillm.classroom.exercises import bughunt
 
 BY_NAME = {holds.__name__: (holds, needs) for holds, needs in PROPERTIES.items()}
 ENGINE_BUGS = [n for n, bug in enumerate(bughunt.all_bugs(), start=1) if bug.kind == "engine"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from minillm.classroom.lessons import all_lessons
+from minillm.classroom.player.lessons import all_lessons
 
 pytestmark = pytest.mark.slow
 WIDTH = 78  # code is indented by 2 on a terminal of 80 columns

@@ -4,9 +4,9 @@ import builtins
 
 import pytest
 
-from minillm.classroom.lessons import Lesson, parse_cells
-from minillm.classroom.player import Player
-from minillm.classroom.progress import LessonProgress, load_progress, progress_file, save_progress
+from minillm.classroom.player.lessons import Lesson, parse_cells
+from minillm.classroom.player.player import Player
+from minillm.classroom.player.progress import LessonProgress, load_progress, progress_file, save_progress
 from minillm.cli.lesson import _state
 
 

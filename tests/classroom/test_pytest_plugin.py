@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from exercise_files import solve, write_body
 
-from minillm.classroom import bughunt
-from minillm.classroom.workspace import Workspace
+from minillm.classroom.exercises import bughunt
+from minillm.classroom.exercises.workspace import Workspace
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minillm.classroom.wire import LENGTH_BYTES, LONGEST_HEADER, SIZES, Other, pack, unpack
+from minillm.classroom.worker.wire import LENGTH_BYTES, LONGEST_HEADER, SIZES, Other, pack, unpack
 
 VALUES = st.recursive(
     st.none()

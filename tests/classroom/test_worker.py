@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import minillm
-from minillm.classroom import worker_process
-from minillm.classroom.worker import ENVIRONMENT, Failed, Limits, Returned, Worker
-from minillm.classroom.worker_process import FORBIDDEN_MODULE, NOT_HERE, TOLD_BYTES, make_hook
+from minillm.classroom.worker import worker_process
+from minillm.classroom.worker.worker import ENVIRONMENT, Failed, Limits, Returned, Worker
+from minillm.classroom.worker.worker_process import FORBIDDEN_MODULE, NOT_HERE, TOLD_BYTES, make_hook
 
 FAST = Limits(call_s=0.4, memory_bytes=1 << 30, output_bytes=100_000, result_bytes=1 << 20)
 PACKAGE = os.path.dirname(minillm.__file__)

@@ -9,10 +9,10 @@ import signal
 import pytest
 from exercise_files import solve, write_body
 
-from minillm.classroom.bughunt import all_bugs, find_bug, place_of
-from minillm.classroom.exercise import all_exercises, find_exercise
-from minillm.classroom.watch import saved_exercises
-from minillm.classroom.workspace import Workspace
+from minillm.classroom.exercises.bughunt import all_bugs, find_bug, place_of
+from minillm.classroom.exercises.exercise import all_exercises, find_exercise
+from minillm.classroom.exercises.watch import saved_exercises
+from minillm.classroom.exercises.workspace import Workspace
 
 ALL = len(all_exercises())
 BROKEN = "return np.exp(scores) / np.exp(scores).sum(axis=-1, keepdims=True)"
@@ -218,7 +218,7 @@ def test_what_is_saved_at_once_is_seen(folder, monkeypatch):
 
     saved = saved_exercises(Workspace(folder))
     solve(folder, "softmax")
-    monkeypatch.setattr("minillm.classroom.watch.time.sleep", give_up)
+    monkeypatch.setattr("minillm.classroom.exercises.watch.time.sleep", give_up)
     assert next(saved).name == "softmax"
 
 
@@ -319,7 +319,7 @@ def test_watch_sees_a_save_of_equal_size_within_the_same_second(folder, monkeypa
     def look_again(seconds):
         raise NothingNew
 
-    monkeypatch.setattr("minillm.classroom.watch.time.sleep", look_again)
+    monkeypatch.setattr("minillm.classroom.exercises.watch.time.sleep", look_again)
     file, second = folder / "03_softmax.py", 1_700_000_000 * 10**9
     os.utime(file, ns=(second, second))
     saved = saved_exercises(Workspace(folder))

@@ -15,9 +15,9 @@ import pytest
 from interrupts import hear_interrupts
 
 import minillm_command
-from minillm.classroom import notebook
-from minillm.classroom.lessons import Cell, find_lesson
-from minillm.classroom.player import show_source
+from minillm.classroom.player import notebook
+from minillm.classroom.player.lessons import Cell, find_lesson
+from minillm.classroom.player.player import show_source
 from minillm.cli.printing import show
 
 KEYS = "q quit > "

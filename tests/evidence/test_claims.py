@@ -6,7 +6,7 @@ from importlib import import_module
 import pytest
 from pinned_claims import PINNED
 
-from minillm.classroom.lessons import all_lessons
+from minillm.classroom.player.lessons import all_lessons
 from minillm.decode import decode_step as DECODE_STEP
 from minillm.evidence.claims import Verdict, all_claims, find_claim
 from minillm.evidence.claims.ledger import digits, gb, ms

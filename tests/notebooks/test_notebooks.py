@@ -6,8 +6,8 @@ import nbclient
 import nbformat
 import pytest
 
-from minillm.classroom.lessons import all_lessons
-from minillm.classroom.notebook import export_notebook
+from minillm.classroom.player.lessons import all_lessons
+from minillm.classroom.player.notebook import export_notebook
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 `gpt2` is byte-level BPE, as in GPT-2 and its heirs. Such a file holds the vocabulary and the merges, and only *names*
 how text is cut before merging (`tokenizer.ggml.pre`). `llama` is SentencePiece's BPE, as in Llama 2 and Mistral 7B:
-`gguf_sentencepiece.py`. A tokenizer of another kind leaves a model that takes token ids. Source for the cuts, and for
+`sentencepiece.py`. A tokenizer of another kind leaves a model that takes token ids. Source for the cuts, and for
 what a missing key means: llama.cpp's llama-vocab.cpp.
 """
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from minillm.classroom.lessons import Lesson
-from minillm.classroom.workspace import write_whole
+from minillm.classroom.exercises.workspace import write_whole
+from minillm.classroom.player.lessons import Lesson
 
 
 def export_notebook(lesson: Lesson, path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-from minillm.classroom.lessons import Cell, Lesson
+from minillm.classroom.player.lessons import Cell, Lesson
 from minillm.classroom.questions import Asker, asking, reveal
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from minillm.classroom.compare import Difference, compare, same
-from minillm.classroom.exercise import Exercise, Inputs
-from minillm.classroom.worker import Failed, Outcome, Returned, Worker
+from minillm.classroom.exercises.compare import Difference, compare, same
+from minillm.classroom.exercises.exercise import Exercise, Inputs
+from minillm.classroom.worker.worker import Failed, Outcome, Returned, Worker
 
 Run = Callable[..., Any]
 

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from minillm.classroom.checker import Verdict, check
-from minillm.classroom.exercise import LEVELS, Exercise, all_exercises
-from minillm.classroom.worker import Worker
+from minillm.classroom.exercises.checker import Verdict, check
+from minillm.classroom.exercises.exercise import LEVELS, Exercise, all_exercises
+from minillm.classroom.worker.worker import Worker
 from minillm.support.shipped import PACKAGE, shipped
 
 FEWEST_BUGS = 4

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from minillm.classroom.exercise import Exercise, all_exercises
+from minillm.classroom.exercises.exercise import Exercise, all_exercises
 
 STATE = Path(".minillm") / "exercises.json"
 LONGEST_FILE = 1_000_000  # bytes

@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from minillm import reference
 from minillm.arrays import Array
-from minillm.classroom.engine_properties import Engine
+from minillm.classroom.engines.engine_properties import Engine
 from minillm.config import ModelConfig, RopeParameters
 from minillm.support.printable import one_line
 

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from minillm.classroom.exercise import Exercise, all_exercises, run_source
-from minillm.classroom.workspace import Workspace
+from minillm.classroom.exercises.exercise import Exercise, all_exercises, run_source
+from minillm.classroom.exercises.workspace import Workspace
 
 
 @contextmanager

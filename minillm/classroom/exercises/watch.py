@@ -6,8 +6,8 @@ Files are looked at twice a second instead of asking the system to tell: that wo
 import time
 from collections.abc import Iterator
 
-from minillm.classroom.exercise import Exercise, all_exercises
-from minillm.classroom.workspace import Workspace
+from minillm.classroom.exercises.exercise import Exercise, all_exercises
+from minillm.classroom.exercises.workspace import Workspace
 
 INTERVAL_S = 0.5
 

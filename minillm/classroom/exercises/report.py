@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from minillm.classroom.checker import Verdict
+from minillm.classroom.exercises.checker import Verdict
 from minillm.support.printable import safe
 
 HEADINGS = {

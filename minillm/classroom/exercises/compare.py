@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Bool
-from minillm.classroom.wire import Other
+from minillm.classroom.worker.wire import Other
 from minillm.support.checks import shown
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12  # everything is float64, so what is right differs by rounding alone

@@ -9,8 +9,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from minillm.classroom.exercise import run_source
-from minillm.classroom.workspace import write_whole
+from minillm.classroom.exercises.exercise import run_source
+from minillm.classroom.exercises.workspace import write_whole
 from minillm.support.shipped import shipped
 
 

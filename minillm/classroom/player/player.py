@@ -10,10 +10,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from minillm.classroom.lessons import Cell, Lesson
-from minillm.classroom.progress import LessonProgress
+from minillm.classroom.player.lessons import Cell, Lesson
+from minillm.classroom.player.progress import LessonProgress
+from minillm.classroom.player.run_cells import LessonRun
 from minillm.classroom.questions import Asker, Question, ask, reveal
-from minillm.classroom.run_cells import LessonRun
 
 Show = Callable[..., None]  # puts what rich can draw on the terminal
 KEYS = "Enter next, b back, r run again, c code, p Python, q quit"
@@ -143,7 +143,7 @@ def play_all(lesson: Lesson, show: Show) -> LessonRun:
 
 def show_source(cell: Cell, show: Show) -> None:
     """Prose, or code and an empty line."""
-    from minillm.classroom.display import Code, Prose
+    from minillm.classroom.player.display import Code, Prose
 
     show(Prose(cell.source) if cell.kind == "prose" else Code(cell.source + "\n"))
 

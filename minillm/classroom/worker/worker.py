@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from minillm.classroom import wire
+from minillm.classroom.worker import wire
 
 SCRIPT = Path(__file__).with_name("worker_process.py")
 SHOWN_OUTPUT = 2000  # bytes of what the code printed that are kept

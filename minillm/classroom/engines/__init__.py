@@ -1,0 +1,1 @@
+"""Engines of learners: a file with their own functions, held to the properties that hold minillm."""

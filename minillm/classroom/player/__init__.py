@@ -1,0 +1,1 @@
+"""The player of lessons: cells, questions, progress, notebooks."""
