@@ -1,5 +1,5 @@
 """`python -m minillm` is the command `minillm`."""
 
-from minillm_command import main
+from _minillm_command import main
 
 main()

@@ -20,7 +20,7 @@ def run_pytest(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
     def run(folder, *arguments):
-        command = [sys.executable, "-m", "pytest", "-p", "pytest_minillm", "-p", "no:cacheprovider", *arguments]
+        command = [sys.executable, "-m", "pytest", "-p", "_minillm_pytest", "-p", "no:cacheprovider", *arguments]
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
         return done.returncode, done.stdout + done.stderr
 
@@ -113,6 +113,6 @@ def test_without_hypothesis_it_says_what_is_missing(run_pytest, tmp_path):
 
 
 def test_the_plugin_imports_nothing_of_minillm_by_itself():
-    program = "import sys, pytest_minillm; print([name for name in sys.modules if name.startswith('minillm')])"
+    program = "import sys, _minillm_pytest; print([name for name in sys.modules if name.startswith('minillm')])"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "[]\n"

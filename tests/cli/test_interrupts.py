@@ -36,7 +36,7 @@ def test_while_numpy_is_imported(tmp_path):
     """A module of NumPy's that waits for the signal stands in for a slow disk."""
     (tmp_path / "numpy.py").write_text("import time; print(flush=True); time.sleep(60)")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    command = [sys.executable, "-c", "from minillm_command import main; main()", "models"]
+    command = [sys.executable, "-c", "from _minillm_command import main; main()", "models"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=environment, preexec_fn=hear_interrupts, **pipes) as child:
         assert child.stdout.read(1)

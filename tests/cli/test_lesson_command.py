@@ -14,7 +14,7 @@ import time
 import pytest
 from interrupts import hear_interrupts
 
-import minillm_command
+import _minillm_command
 from minillm.classroom.player import notebook
 from minillm.classroom.player.lessons import Cell, find_lesson
 from minillm.classroom.player.player import show_source
@@ -163,7 +163,7 @@ def test_what_is_timed_runs_on_one_thread_unless_told_otherwise(monkeypatch, sai
         monkeypatch.delenv("OPENBLAS_NUM_THREADS")
     monkeypatch.setattr(sys, "argv", ["minillm", *arguments])
     with pytest.raises(SystemExit):
-        minillm_command.main()
+        _minillm_command.main()
     assert os.environ["OPENBLAS_NUM_THREADS"] == used
 
 
