@@ -1,7 +1,7 @@
 """Causal attention, twice: the textbook's over a whole sequence, and the one over a cache.
 
 The cached form is the same formula with one change: the first new query stands at position `start`, not 0, so the
-causal diagonal of the mask moves right by `start`. Keys and values arrive in *pieces* (one, if they lie together),
+causal diagonal of the mask moves right by `start`. Keys and values arrive in *segments* (one, if they lie together),
 which are never copied together. Sources: Vaswani et al., Attention Is All You Need, 1706.03762, section 3.2;
 grouped-query attention: Ainslie et al., 2305.13245; sliding window: Jiang et al., Mistral 7B, 2310.06825.
 """
@@ -12,7 +12,7 @@ import numpy as np
 
 from minillm.arrays import Array, Bool, Float
 
-Pieces = Sequence[tuple[Float[Array, "kv_heads _ head_dim"], Float[Array, "kv_heads _ head_dim"]]]
+Segments = Sequence[tuple[Float[Array, "kv_heads _ head_dim"], Float[Array, "kv_heads _ head_dim"]]]
 
 
 def softmax(scores: Float[Array, "*batch keys"]) -> Float[Array, "*batch keys"]:
@@ -29,7 +29,7 @@ def causal_mask(queries: int, keys: int, start: int, window: int | None) -> Bool
     return visible if window is None else visible & (key_position > query_position - window)
 
 
-def textbook_weights(
+def naive_attention_weights(
     q: Float[Array, "tokens heads head_dim"], k: Float[Array, "tokens kv_heads head_dim"], window: int | None
 ) -> Float[Array, "heads tokens tokens"]:
     """softmax(Q K^T / sqrt(d)) of one whole sequence: how much each query (axis 1) takes from each key (axis 2)."""
@@ -39,7 +39,7 @@ def textbook_weights(
     return softmax(np.where(causal_mask(len(q), len(q), 0, window), scores, -np.inf))
 
 
-def textbook(
+def naive_attention(
     q: Float[Array, "tokens heads head_dim"],
     k: Float[Array, "tokens kv_heads head_dim"],
     v: Float[Array, "tokens kv_heads head_dim"],
@@ -47,29 +47,29 @@ def textbook(
 ) -> Float[Array, "tokens heads*head_dim"]:
     """Attention of one whole sequence, without a cache: the naive twin of `attend`."""
     values = np.repeat(v.swapaxes(0, 1), q.shape[1] // v.shape[1], axis=0)  # [heads, tokens, head_dim]
-    mixed = textbook_weights(q, k, window) @ values  # [heads, tokens, head_dim]
+    mixed = naive_attention_weights(q, k, window) @ values  # [heads, tokens, head_dim]
     return mixed.swapaxes(0, 1).reshape(len(q), -1)
 
 
 def attend(
-    q: Float[Array, "queries heads head_dim"], pieces: Pieces, start: int, window: int | None
+    q: Float[Array, "queries heads head_dim"], segments: Segments, start: int, window: int | None
 ) -> Float[Array, "queries heads*head_dim"]:
     """Attention of new queries over a cache that already holds their own keys and values.
 
     Args:
         q: the new tokens' queries.
-        pieces: keys and values `[kv_heads, keys, head_dim]`, in order of position; the last `queries` are the new ones.
+        segments: keys and values `[kv_heads, keys, head_dim]`, in order; the last `queries` keys are the new ones.
         start: how many tokens were cached before these queries.
         window: how many tokens back a query sees, itself included; None for all.
     """
-    (queries, heads, head_dim), kv_heads = q.shape, len(pieces[0][0])
+    (queries, heads, head_dim), kv_heads = q.shape, len(segments[0][0])
     # Query heads that share a key head are laid side by side, so that the keys need not be repeated.
     q = q.reshape(queries, kv_heads, heads // kv_heads, head_dim).transpose(1, 2, 0, 3)
-    scores = np.concatenate([q @ keys[:, None].swapaxes(-1, -2) for keys, _ in pieces], axis=-1)
+    scores = np.concatenate([q @ keys[:, None].swapaxes(-1, -2) for keys, _ in segments], axis=-1)
     scores *= head_dim**-0.5  # [kv_heads, group, queries, keys]
     weights = softmax(np.where(causal_mask(queries, scores.shape[-1], start, window), scores, -np.inf))
-    ends = np.cumsum([keys.shape[1] for keys, _ in pieces])[:-1]
+    ends = np.cumsum([keys.shape[1] for keys, _ in segments])[:-1]
     mixed = np.zeros_like(q)  # [kv_heads, group, queries, head_dim]
-    for part, (_, values) in zip(np.split(weights, ends, axis=-1), pieces, strict=True):
+    for part, (_, values) in zip(np.split(weights, ends, axis=-1), segments, strict=True):
         mixed = mixed + part @ values[:, None]
     return mixed.transpose(2, 0, 1, 3).reshape(queries, heads * head_dim)

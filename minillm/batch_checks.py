@@ -9,7 +9,7 @@ import numpy as np
 from minillm.arrays import Array, Int
 from minillm.kv_cache.cache import Cache
 from minillm.model import Model, check_model
-from minillm.support.checks import check_whole, shown
+from minillm.support.checks import check_integer, shown
 
 
 def check_cache(model: Model, cache: Any) -> None:
@@ -88,9 +88,9 @@ def check_logit_rows(logit_rows: Sequence[int] | None, new_tokens: Sequence[Arra
         return [1] * len(new_tokens)
     if not isinstance(logit_rows, Sequence) or len(logit_rows) != len(new_tokens):
         raise ValueError(f"logit_rows is {shown(logit_rows)}; expected {len(new_tokens)} numbers, one a sequence")
-    return [check_whole("logit_rows", n, 0, len(t)) for n, t in zip(logit_rows, new_tokens, strict=True)]
+    return [check_integer("logit_rows", n, 0, len(t)) for n, t in zip(logit_rows, new_tokens, strict=True)]
 
 
 def check_layer(model: Model, layer: Any) -> int:
     """A layer's number, from 0."""
-    return check_whole("layer", layer, 0, model.config.num_hidden_layers - 1)
+    return check_integer("layer", layer, 0, model.config.num_hidden_layers - 1)

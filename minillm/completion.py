@@ -12,8 +12,8 @@ import numpy as np
 from minillm.arrays import Array, Float, Int, Tokens
 from minillm.batch_checks import check_tokens
 from minillm.model import Model, check_model
-from minillm.sampling import Sampling, choose, log_probabilities
-from minillm.support.checks import check_whole
+from minillm.sampling import Sampling, log_probabilities, sample
+from minillm.support.checks import check_integer
 from minillm.text.text_stream import TextStream
 
 
@@ -67,9 +67,9 @@ class Completion:
         self.sampling = Sampling() if sampling is None else sampling
         if not isinstance(self.sampling, Sampling):
             raise ValueError(f"sampling is of type {type(sampling).__name__}; expected a minillm.Sampling")
-        check_whole("max_new_tokens", max_new_tokens, 1)
+        check_integer("max_new_tokens", max_new_tokens, 1)
         if self.sampling.logprobs is not None:
-            check_whole("logprobs", self.sampling.logprobs, 0, model.config.vocab_size)
+            check_integer("logprobs", self.sampling.logprobs, 0, model.config.vocab_size)
         self.sequence = [int(token) for token in check_tokens(model, prompt)]
         self.prompt_tokens = len(self.sequence)
         room = model.config.max_position_embeddings - self.prompt_tokens + 1  # the last token is never fed back
@@ -92,7 +92,7 @@ class Completion:
         return "" if self.text_stream is None else self.text_stream.text
 
     @property
-    def most_cached(self) -> int:
+    def max_cached_tokens(self) -> int:
         """How many tokens a cache will hold at most: all but the last, which is never fed back."""
         return self.prompt_tokens + self.max_new_tokens - 1
 
@@ -102,7 +102,7 @@ class Completion:
         Raises:
             ValueError: a logit is not a number, or infinite; nothing has changed then.
         """
-        return self.append(choose(logits, self.sampling, self.sequence, self.generator), logits, origin)
+        return self.append(sample(logits, self.sampling, self.sequence, self.generator), logits, origin)
 
     def append(self, token: int, logits: Float[Array, "vocab"], origin: str = "") -> Step:
         """Take a token that has been chosen already, as speculative decoding does, and the logits it was held to."""

@@ -5,7 +5,7 @@ from minillm.batch_checks import check_context, check_tokens
 from minillm.kv_cache.cache import Cache
 from minillm.model import Model
 from minillm.sampling import greedy
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 from minillm.transformer import forward, forward_batch
 
 
@@ -36,7 +36,7 @@ def naive_decode(model: Model, tokens: Tokens, max_new_tokens: int) -> list[int]
     """
     sequence = [int(token) for token in check_tokens(model, tokens)]
     prompt_tokens = len(sequence)
-    check_context(model, prompt_tokens + check_whole("max_new_tokens", max_new_tokens, 0) - 1)  # the last is not fed
+    check_context(model, prompt_tokens + check_integer("max_new_tokens", max_new_tokens, 0) - 1)  # the last is not fed
     for _ in range(max_new_tokens):
         logits = forward(model, sequence)[-1]  # [vocab]
         sequence.append(greedy(model.ops.to_host(logits)))

@@ -19,7 +19,7 @@ from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
-from minillm.support.checks import check_flag, check_whole, shown
+from minillm.support.checks import check_bool, check_integer, shown
 from minillm.transformer import forward
 
 PREFILL_CHUNK = 512  # bounds the memory of the scores for long prompts; the result is the same
@@ -112,13 +112,15 @@ class Generation:
             ValueError: a wrong argument, an empty prompt, or one longer than the model's context.
         """
         check_model(model)
-        check_flag("use_cache", use_cache)
+        check_bool("use_cache", use_cache)
         self.model, self.prompt = model, encode_prompt(model, prompt)
         self.completion = Completion(model, self.prompt, max_new_tokens, sampling)
         if cache is not None:
             check_cache(model, cache)
-            check_whole("cache.length", cache.length, 0, len(self.prompt) - 1)  # the last token gives the first logits
-        self.cache = (cache or KVCache(model, self.completion.most_cached)) if use_cache else None
+            check_integer(
+                "cache.length", cache.length, 0, len(self.prompt) - 1
+            )  # the last token gives the first logits
+        self.cache = (cache or KVCache(model, self.completion.max_cached_tokens)) if use_cache else None
         self.output: Output | None = None
 
     def __iter__(self) -> Iterator[Step]:

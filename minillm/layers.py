@@ -33,7 +33,7 @@ def rope_frequencies(rope: RopeParameters, head_dim: int) -> Float[Array, "half"
     return frequencies
 
 
-def rope_rotation(
+def rope_cos_sin(
     positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int
 ) -> tuple[Float[Array, "tokens 1 half"], Float[Array, "tokens 1 half"]]:
     """Cosine and sine of every position's angles, shared by all heads and layers; float64, the caller rounds."""
@@ -43,10 +43,10 @@ def rope_rotation(
 
 def apply_rope(
     x: Float[Array, "tokens heads head_dim"],
-    rotation: tuple[Float[Array, "tokens 1 half"], Float[Array, "tokens 1 half"]],
+    cos_sin: tuple[Float[Array, "tokens 1 half"], Float[Array, "tokens 1 half"]],
 ) -> Float[Array, "tokens heads head_dim"]:
     """Turn the pair (i, i + half) of each head by its position's angle: the half-split layout of Hugging Face."""
-    cosine, sine = rotation
+    cosine, sine = cos_sin
     first, second = np.split(x, 2, axis=-1)  # [tokens, heads, half] each
     return np.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
 

@@ -9,7 +9,7 @@ from minillm.arrays import Array, Float, Tokens
 from minillm.batch_checks import check_room, check_tokens
 from minillm.kv_cache.cache import Cache
 from minillm.model import Model
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 from minillm.transformer import forward_batch
 
 
@@ -30,7 +30,7 @@ def prefill(model: Model, tokens: Tokens, cache: Cache, chunk: int | None = None
     """
     tokens = check_tokens(model, tokens)
     check_room(model, cache, len(tokens))
-    chunk = len(tokens) if chunk is None else check_whole("chunk", chunk, 1)
+    chunk = len(tokens) if chunk is None else check_integer("chunk", chunk, 1)
     last_chunk = (len(tokens) - 1) // chunk * chunk  # where the last chunk begins
     for first in range(0, last_chunk, chunk):
         forward_batch(model, [(tokens[first : first + chunk], cache)], logit_rows=[0])

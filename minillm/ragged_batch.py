@@ -11,11 +11,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from minillm.arrays import Array, Int
-from minillm.attention import Pieces
+from minillm.attention import Segments
 
 
 @dataclass(frozen=True)
-class Blocks:
+class CacheLayout:
     """Where a sequence lies: token t is at slot table[t // block_size] * block_size + t % block_size.
 
     Attributes:
@@ -39,10 +39,10 @@ class LayerCache(Protocol):
     def write(self, layer: int, k: Array, v: Array) -> None:
         """Lay the keys and values `[new, kv_heads, head_dim]` of new tokens behind those held."""
 
-    def pieces(self, layer: int, end: int) -> Pieces:
+    def segments(self, layer: int, end: int) -> Segments:
         """Keys and values of the first `end` tokens, in order."""
 
-    def blocks(self) -> Blocks:
+    def layout(self) -> CacheLayout:
         """Where the tokens lie."""
 
 
@@ -53,22 +53,24 @@ class RaggedBatch:
     Attributes:
         tokens: the ids, row by row.
         positions: of each row in its own sequence.
-        wanted: the rows whose logits are wanted.
+        logit_indices: the rows whose logits are computed.
         spans: the rows of each sequence.
         caches: of each sequence.
     """
 
     tokens: Int[Array, "tokens"]
     positions: Int[Array, "tokens"]
-    wanted: Int[Array, "rows"]
+    logit_indices: Int[Array, "rows"]
     spans: Sequence[slice]
     caches: Sequence[LayerCache]
 
 
 def ragged_batch(new_tokens: Sequence[Array], caches: Sequence[LayerCache], logit_rows: Sequence[int]) -> RaggedBatch:
-    """Lay the tokens end to end; the last `logit_rows` of each sequence are wanted."""
+    """Lay the tokens end to end; the last `logit_rows` of each sequence get logits."""
     ends = np.cumsum([len(tokens) for tokens in new_tokens])
     spans = [slice(int(end) - len(tokens), int(end)) for tokens, end in zip(new_tokens, ends, strict=True)]
     positions = [np.arange(c.length, c.length + len(t)) for t, c in zip(new_tokens, caches, strict=True)]
-    wanted = [np.arange(s.stop - n, s.stop) for s, n in zip(spans, logit_rows, strict=True)]
-    return RaggedBatch(np.concatenate(new_tokens), np.concatenate(positions), np.concatenate(wanted), spans, caches)
+    logit_indices = [np.arange(s.stop - n, s.stop) for s, n in zip(spans, logit_rows, strict=True)]
+    return RaggedBatch(
+        np.concatenate(new_tokens), np.concatenate(positions), np.concatenate(logit_indices), spans, caches
+    )

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Bool, Float
-from minillm.support.checks import check_flag, check_whole, shown
+from minillm.support.checks import check_bool, check_integer, shown
 
 LARGEST, SMALLEST = sys.float_info.max, 5e-324  # the bounds of a finite number above 0
 MOST_PENALTY = 1e9  # or one over it: whatever a logit in float32 is, times or over this it stays a finite number
@@ -64,8 +64,8 @@ class Sampling:
         )
         for name in ("top_k", "seed", "logprobs"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, check_whole(name, getattr(self, name), 0))  # NumPy's own overflow
-        check_flag("ignore_eos", self.ignore_eos)
+                object.__setattr__(self, name, check_integer(name, getattr(self, name), 0))  # NumPy's own overflow
+        check_bool("ignore_eos", self.ignore_eos)
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         if not isinstance(stop, list | tuple) or not all(isinstance(text, str) and text for text in stop):
             raise ValueError(f"stop is {shown(self.stop)}; expected a text or a list of texts, none of them empty")
@@ -122,7 +122,7 @@ def _keep(probs: Float[Array, "vocab"], sampling: Sampling) -> Bool[Array, "voca
     return keep & (probs >= sampling.min_p * probs[0])
 
 
-def draw(probs: Float[Array, "vocab"], generator: np.random.Generator) -> int:
+def sample_from(probs: Float[Array, "vocab"], generator: np.random.Generator) -> int:
     """One token: where a uniform number falls among the cumulated probabilities."""
     possible = np.flatnonzero(probs)
     place = np.searchsorted(np.cumsum(probs[possible]), generator.random(), side="right")
@@ -135,13 +135,13 @@ def greedy(logits: Float[Array, "vocab"]) -> int:
     return int(logits.argmax())
 
 
-def choose(
+def sample(
     logits: Float[Array, "vocab"], sampling: Sampling, seen: Sequence[int], generator: np.random.Generator
 ) -> int:
     """The next token."""
     if sampling.temperature == 0:  # the largest, without sorting the vocabulary
         return greedy(penalise(logits, sampling.repetition_penalty, seen))
-    return draw(probabilities(logits, sampling, seen), generator)
+    return sample_from(probabilities(logits, sampling, seen), generator)
 
 
 def log_probabilities(logits: Float[Array, "vocab"]) -> Float[Array, "vocab"]:

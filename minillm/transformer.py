@@ -8,14 +8,14 @@ as the rows of one matrix, `[tokens, dim]`, without padding; only attention ever
 from collections.abc import Sequence
 
 from minillm.arrays import Array, Float, Int, Tokens
-from minillm.attention import textbook_weights
+from minillm.attention import naive_attention_weights
 from minillm.batch_checks import check_batch, check_layer, check_logit_rows, check_tokens
 from minillm.kv_cache.cache import Cache, reserve
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import LayerWeights, Model
 from minillm.ragged_batch import LayerCache, RaggedBatch, ragged_batch
 
-Rotation = tuple[Array, Array]
+CosSin = tuple[Array, Array]
 
 
 def forward(model: Model, tokens: Tokens) -> Float[Array, "tokens vocab"]:
@@ -57,11 +57,11 @@ def forward_batch(
 def all_layers(model: Model, batch: RaggedBatch) -> Float[Array, "rows vocab"]:
     """From token ids to logits. Everything here stays where the backend computes, and nothing is asked of the host."""
     ops = model.ops
-    rotation = _rotation(model, batch.positions)
+    cos_sin = _cos_sin(model, batch.positions)
     x = ops.embed(model.embedding, batch.tokens)  # [tokens, dim]
     for number, layer in enumerate(model.layers()):
-        x = transformer_layer(model, layer, number, x, rotation, batch.spans, batch.caches)
-    return ops.linear(ops.rms_norm(x[batch.wanted], model.final_norm, model.config.rms_norm_eps), model.head)
+        x = transformer_layer(model, layer, number, x, cos_sin, batch.spans, batch.caches)
+    return ops.linear(ops.rms_norm(x[batch.logit_indices], model.final_norm, model.config.rms_norm_eps), model.head)
 
 
 def transformer_layer(
@@ -69,13 +69,13 @@ def transformer_layer(
     layer: LayerWeights,
     number: int,
     x: Float[Array, "tokens dim"],
-    rotation: Rotation,
+    cos_sin: CosSin,
     spans: Sequence[slice],
     caches: Sequence[LayerCache],
 ) -> Float[Array, "tokens dim"]:
     """Attention, then the MLP, each added to the residual stream."""
     ops, config = model.ops, model.config
-    q, k, v = project_qkv(model, layer, x, rotation)
+    q, k, v = project_qkv(model, layer, x, cos_sin)
     mixed = ops.attention(q, k, v, spans, caches, number, config.sliding_windows[number])  # [tokens, heads*head_dim]
     x = ops.add_linear(x, mixed, layer.output, layer.output_bias)
     h = ops.rms_norm(x, layer.mlp_norm, config.rms_norm_eps)
@@ -84,7 +84,7 @@ def transformer_layer(
 
 
 def project_qkv(
-    model: Model, layer: LayerWeights, x: Float[Array, "tokens dim"], rotation: Rotation
+    model: Model, layer: LayerWeights, x: Float[Array, "tokens dim"], cos_sin: CosSin
 ) -> tuple[Array, Array, Array]:
     """Queries `[tokens, heads, head_dim]`, keys and values `[tokens, kv_heads, head_dim]`; q and k are rotated."""
     ops, config = model.ops, model.config
@@ -93,9 +93,9 @@ def project_qkv(
     joined = ops.linear(h, layer.qkv, layer.qkv_bias).reshape(len(x), heads + 2 * kv_heads, config.head_dim)
     rotated, v = joined[:, : heads + kv_heads], joined[:, heads + kv_heads :]
     if layer.qk_norm is None:
-        rotated = ops.rope(rotated, rotation)
+        rotated = ops.rope(rotated, cos_sin)
     else:
-        rotated = ops.norm_rope(rotated, layer.qk_norm, config.rms_norm_eps, rotation)
+        rotated = ops.norm_rope(rotated, layer.qk_norm, config.rms_norm_eps, cos_sin)
     return rotated[:, :heads], rotated[:, heads:], v
 
 
@@ -108,16 +108,16 @@ def attention_weights(model: Model, tokens: Tokens, layer: int) -> Float[Array, 
     tokens, wanted = check_tokens(model, tokens), check_layer(model, layer)
     cache, ops = KVCache(model, len(tokens)), model.ops
     batch = ops.send(ragged_batch([tokens], [cache], [0]))
-    rotation = _rotation(model, batch.positions)
+    cos_sin = _cos_sin(model, batch.positions)
     x = ops.embed(model.embedding, batch.tokens)  # [tokens, dim]
     for number, weights in enumerate(model.layers()):
         if number == wanted:
             break
-        x = transformer_layer(model, weights, number, x, rotation, batch.spans, batch.caches)
-    q, k, _ = project_qkv(model, weights, x, rotation)
-    return textbook_weights(ops.to_host(q), ops.to_host(k), model.config.sliding_windows[wanted])
+        x = transformer_layer(model, weights, number, x, cos_sin, batch.spans, batch.caches)
+    q, k, _ = project_qkv(model, weights, x, cos_sin)
+    return naive_attention_weights(ops.to_host(q), ops.to_host(k), model.config.sliding_windows[wanted])
 
 
-def _rotation(model: Model, positions: Int[Array, "tokens"]) -> Rotation:
-    cosine, sine = model.ops.rotation(positions, model.config.rope, model.config.head_dim)
+def _cos_sin(model: Model, positions: Int[Array, "tokens"]) -> CosSin:
+    cosine, sine = model.ops.cos_sin(positions, model.config.rope, model.config.head_dim)
     return model.ops.array(cosine, model.dtype), model.ops.array(sine, model.dtype)

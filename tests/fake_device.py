@@ -195,7 +195,7 @@ class FakeDevice:
         plain = [self.unwrap(argument) for argument in arguments]
         found = {str(x.dtype) for x in plain if isinstance(x, np.ndarray) and x.dtype != np.int64}
         allowed = {*kinds, "uint16"} if "bfloat16" in kinds else {*kinds}
-        assert found - {"float64" if name == "rotation" else ""} <= allowed, f"{name} reads {found} as {allowed}"
+        assert found - {"float64" if name == "cos_sin" else ""} <= allowed, f"{name} reads {found} as {allowed}"
         self.do(name, lambda: TWINS[name](*plain, numbers_at=self._arrays.__getitem__))
 
     def multiply(self, x, weight, out, add):

@@ -51,8 +51,8 @@ def golden_model(backend: str = "exact") -> Model:
 def golden_hash(backend: str = "exact") -> str:
     """Of the logits, and of the functions that a model is made of: what follows would round their last bits away."""
     model, noise = golden_model(backend), whole_number_noise(100_000, 999).reshape(100, 1000)
-    rotation = model.ops.rotation(np.arange(0, 100_000, 999), CONFIG.rope, CONFIG.head_dim)
-    functions = [*rotation, model.ops.swiglu(40 * noise, noise), model.ops.rms_norm(noise, noise[0], 1e-5)]
+    cos_sin = model.ops.cos_sin(np.arange(0, 100_000, 999), CONFIG.rope, CONFIG.head_dim)
+    functions = [*cos_sin, model.ops.swiglu(40 * noise, noise), model.ops.rms_norm(noise, noise[0], 1e-5)]
     return logits_hash(np.concatenate([x.ravel() for x in (forward(model, TOKENS), *functions)])[None])
 
 

@@ -29,7 +29,7 @@ def embed(embedding, tokens, x, dim, numbers_at):
     x[...] = widen(embedding[tokens])
 
 
-def rotation(positions, frequencies, cosine, sine, half, numbers_at):
+def cos_sin(positions, frequencies, cosine, sine, half, numbers_at):
     angles = (positions[:, None] * frequencies)[:, None]  # [tokens, 1, half]
     cosine[...], sine[...] = np.cos(angles), np.sin(angles)
 
@@ -76,7 +76,7 @@ def attention_in_tiles(q, k, v, out, q_stride, k_stride, v_stride, owners, seque
 TWINS = {
     "narrow": narrow,
     "embed": embed,
-    "rotation": rotation,
+    "cos_sin": cos_sin,
     "rms_norm": rms,
     "rope": rope,
     "swiglu": gated,

@@ -1,4 +1,4 @@
-"""Attention over a cache is the textbook's attention, however the keys are cut into pieces."""
+"""Attention over a cache is the textbook's attention, however the keys are cut into segments."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from random_models import EVERY_BACKEND, models, random_model, token_lists
 
 from minillm import attention_weights
-from minillm.attention import attend, causal_mask, softmax, textbook
+from minillm.attention import attend, causal_mask, naive_attention, softmax
 from minillm.backends import get_backend
 
 
@@ -22,7 +22,7 @@ def queries_keys_values(draw, longest=20):
 
 
 def cut(data, k, v):
-    """Keys and values as pieces `[kv_heads, part, head_dim]` of any lengths, as a paged cache has them."""
+    """Keys and values as segments `[kv_heads, part, head_dim]` of any lengths, as a paged cache has them."""
     ends = sorted(data.draw(st.sets(st.integers(1, len(k)), max_size=3)) - {len(k)})
     return list(zip(*(np.split(array.swapaxes(0, 1), ends, axis=1) for array in (k, v)), strict=True))
 
@@ -31,18 +31,18 @@ def cut(data, k, v):
 def test_attention_over_pieces_is_the_textbook(case, data):
     q, k, v, window = case
     start = data.draw(st.integers(0, len(q) - 1))
-    expected = textbook(q, k, v, window)[start:]
+    expected = naive_attention(q, k, v, window)[start:]
     np.testing.assert_allclose(attend(q[start:], cut(data, k, v), start, window), expected, atol=1e-12)
 
 
 @given(case=queries_keys_values(longest=150), data=st.data())
 def test_tiles_are_the_whole(case, data):
-    """The fast backend's tiles, and its single query of decoding, against their naive twin; over pieces too."""
+    """The fast backend's tiles, and its single query of decoding, against their naive twin; over segments too."""
     q, k, v, window = case
-    start, pieces = data.draw(st.integers(0, len(q) - 1)), cut(data, k, v)
-    fast, expected = get_backend("numpy").attend(q[start:], pieces, start, window), textbook(q, k, v, window)
+    start, segments = data.draw(st.integers(0, len(q) - 1)), cut(data, k, v)
+    fast, expected = get_backend("numpy").attend(q[start:], segments, start, window), naive_attention(q, k, v, window)
     np.testing.assert_allclose(fast, expected[start:], atol=1e-12)
-    one = get_backend("numpy").attend(q[-1:], pieces, len(q) - 1, window)
+    one = get_backend("numpy").attend(q[-1:], segments, len(q) - 1, window)
     np.testing.assert_allclose(one, expected[-1:], atol=1e-12)
 
 
@@ -53,7 +53,7 @@ def test_later_tokens_change_nothing_before_them(case, data):
     changed_k, changed_v = k.copy(), v.copy()
     changed_k[first:] += 1.0
     changed_v[first:] -= 3.0
-    before, after = textbook(q, k, v, window), textbook(q, changed_k, changed_v, window)
+    before, after = naive_attention(q, k, v, window), naive_attention(q, changed_k, changed_v, window)
     assert np.array_equal(before[:first], after[:first])
     assert not np.allclose(before[first], after[first])
 
@@ -87,15 +87,15 @@ def test_attention_weights_are_causal_and_sum_to_one(data):
 @given(data=st.data())
 def test_attention_weights_are_those_that_forward_uses(data):
     """Weights times values, through the output projection and the rest of the layer, is what the layer computes."""
-    from minillm.transformer import _rotation, project_qkv
+    from minillm.transformer import _cos_sin, project_qkv
 
     model = data.draw(models())
     tokens = np.array(data.draw(token_lists(model.config.vocab_size)))
     layer = model.layer_weights[0]
-    q, k, v = project_qkv(model, layer, model.embedding[tokens], _rotation(model, np.arange(len(tokens))))
+    q, k, v = project_qkv(model, layer, model.embedding[tokens], _cos_sin(model, np.arange(len(tokens))))
     values = np.repeat(v.swapaxes(0, 1), q.shape[1] // v.shape[1], axis=0)  # [heads, tokens, head_dim]
     mixed = (attention_weights(model, tokens, 0) @ values).swapaxes(0, 1).reshape(len(tokens), -1)
-    np.testing.assert_allclose(mixed, textbook(q, k, v, model.config.sliding_windows[0]), atol=1e-12)
+    np.testing.assert_allclose(mixed, naive_attention(q, k, v, model.config.sliding_windows[0]), atol=1e-12)
 
 
 @pytest.mark.parametrize("layer", [-1, 2, 2**70])

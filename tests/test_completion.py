@@ -47,7 +47,7 @@ def test_new_tokens_are_counted_without_the_prompt():
 def test_the_context_counts_every_token_that_is_fed():
     """16 fit: 14 of the prompt and two that are fed back; one more is never fed."""
     answer = Completion(MODEL, [1] * 14, 100, None)
-    assert (answer.max_new_tokens, answer.most_cached) == (3, 16)
+    assert (answer.max_new_tokens, answer.max_cached_tokens) == (3, 16)
 
 
 def test_end_of_sequence_comes_before_length():

@@ -9,7 +9,7 @@ from random_models import ropes
 
 from minillm import reference
 from minillm.config import RopeParameters
-from minillm.layers import apply_rope, rms_norm, rope_frequencies, rope_rotation, swiglu
+from minillm.layers import apply_rope, rms_norm, rope_cos_sin, rope_frequencies, swiglu
 
 seeds = st.integers(0, 2**32)
 
@@ -53,21 +53,21 @@ def test_a_score_depends_on_the_distance_alone(seed, m, n, shift):
     rope = RopeParameters()
 
     def score(at_q, at_k):
-        turned_q = apply_rope(q, rope_rotation(np.array([at_q]), rope, 8))
-        return (turned_q * apply_rope(k, rope_rotation(np.array([at_k]), rope, 8))).sum()
+        turned_q = apply_rope(q, rope_cos_sin(np.array([at_q]), rope, 8))
+        return (turned_q * apply_rope(k, rope_cos_sin(np.array([at_k]), rope, 8))).sum()
 
     assert math.isclose(score(m, n), score(m + shift, n + shift), abs_tol=1e-9)
 
 
 def test_position_zero_is_not_turned():
     x = np.arange(8.0).reshape(1, 2, 4)
-    assert np.array_equal(apply_rope(x, rope_rotation(np.array([0]), RopeParameters(), 4)), x)
+    assert np.array_equal(apply_rope(x, rope_cos_sin(np.array([0]), RopeParameters(), 4)), x)
 
 
 def test_rope_turns_halves_not_neighbours():
     """(1, 0, 0, 0) at position 1 turns in the plane of numbers 0 and 2 by one radian."""
     x = np.array([[[1.0, 0.0, 0.0, 0.0]]])
-    turned = apply_rope(x, rope_rotation(np.array([1]), RopeParameters(), 4))
+    turned = apply_rope(x, rope_cos_sin(np.array([1]), RopeParameters(), 4))
     np.testing.assert_allclose(turned, [[[math.cos(1), 0.0, math.sin(1), 0.0]]])
 
 

@@ -46,7 +46,7 @@ def test_only_what_is_laid_out_anew_takes_memory_and_only_once(checkpoint, backe
         for name, tensor in checkpoint.tensors.items()
         if name.split(".")[-2] in JOINED | also
     )
-    monkeypatch.setattr(fast, "tiles_pay", lambda: tiles)
+    monkeypatch.setattr(fast, "tiling_pays", lambda: tiles)
     ops = get_backend(backend)
     tracemalloc.start()
     build(checkpoint, ops, np.dtype(np.float32))

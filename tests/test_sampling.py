@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minillm import Sampling
-from minillm.sampling import choose, draw, log_probabilities, penalise, probabilities
+from minillm.sampling import log_probabilities, penalise, probabilities, sample, sample_from
 
 PROBS = np.array([0.05, 0.4, 0.1, 0.3, 0.15])
 LOGITS = np.log(PROBS)
@@ -115,7 +115,7 @@ def test_greedy_choices_are_penalised_too(logits, penalty, data):
     seen = data.draw(st.lists(st.integers(0, len(logits) - 1), max_size=9))
     sampling = Sampling(repetition_penalty=penalty)
     expected = probabilities(logits, sampling, seen).argmax()
-    assert choose(logits, sampling, seen, sampling.generator()) == expected == penalise(logits, penalty, seen).argmax()
+    assert sample(logits, sampling, seen, sampling.generator()) == expected == penalise(logits, penalty, seen).argmax()
 
 
 def test_the_penalty_divides_positive_and_multiplies_negative_logits_once():
@@ -150,7 +150,7 @@ def test_equal_probabilities_are_ordered_by_token_id(vocab):
 
 def test_draws_have_the_frequencies_of_the_distribution():
     generator = np.random.default_rng(0)
-    counts = np.bincount([draw(PROBS, generator) for _ in range(20_000)], minlength=5)
+    counts = np.bincount([sample_from(PROBS, generator) for _ in range(20_000)], minlength=5)
     # 5 standard deviations of a binomial with the largest variance, sqrt(0.24 / 20000) = 0.0035
     np.testing.assert_allclose(counts / 20_000, PROBS, atol=0.0175)
 
@@ -158,7 +158,7 @@ def test_draws_have_the_frequencies_of_the_distribution():
 def test_a_token_without_probability_is_never_drawn():
     probs = np.array([0.0, 0.5, 0.0, 0.5, 0.0])
     generator = np.random.default_rng(1)
-    assert {draw(probs, generator) for _ in range(500)} == {1, 3}
+    assert {sample_from(probs, generator) for _ in range(500)} == {1, 3}
 
 
 class Last(np.random.Generator):
@@ -170,18 +170,18 @@ class Last(np.random.Generator):
 
 def test_a_draw_at_the_very_end_is_still_a_possible_token():
     probs = np.array([0.1] * 10 + [0.0])  # ten times 0.1 adds up to 0.9999999999999999
-    assert draw(probs, Last(np.random.PCG64())) == 9
+    assert sample_from(probs, Last(np.random.PCG64())) == 9
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**70])
 def test_one_seed_one_sequence(seed):
     sampling = Sampling(temperature=1.0, seed=seed)
     first, second = (
-        [choose(LOGITS, sampling, [], g) for _ in range(40)] for g in (sampling.generator(), sampling.generator())
+        [sample(LOGITS, sampling, [], g) for _ in range(40)] for g in (sampling.generator(), sampling.generator())
     )
     assert first == second
     other = Sampling(temperature=1.0, seed=8).generator()
-    assert first != [choose(LOGITS, sampling, [], other) for _ in range(40)]
+    assert first != [sample(LOGITS, sampling, [], other) for _ in range(40)]
 
 
 def test_without_a_seed_runs_differ():
@@ -208,7 +208,7 @@ REFUSED = [
 def test_settings_that_are_taken_never_make_finite_logits_infinite(penalty, temperature):
     logits = np.array([3e38, -3e38, 1.0], np.float32)
     sampling = Sampling(temperature=temperature, repetition_penalty=penalty, seed=0)
-    assert choose(logits, sampling, [0, 1, 2], sampling.generator()) in range(3)
+    assert sample(logits, sampling, [0, 1, 2], sampling.generator()) in range(3)
 
 
 @pytest.mark.parametrize("settings", REFUSED, ids=str)

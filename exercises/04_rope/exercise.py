@@ -1,6 +1,6 @@
 """RoPE: a position is an angle.
 
-Where the engine does it: `rope_rotation` and `apply_rope` in minillm/layers.py. Queries and keys are turned by an
+Where the engine does it: `rope_cos_sin` and `apply_rope` in minillm/layers.py. Queries and keys are turned by an
 angle that grows with their position, so that their product depends on how far apart they are (Su et al., 2104.09864).
 """
 
@@ -68,11 +68,11 @@ PROPERTIES = (lengths_stay, only_distances_count)
 def plug(function):
     """The engine computes the angles once for all layers; here the positions travel in the place of the cosines."""
 
-    def rotation(positions, rope, head_dim):
+    def cos_sin(positions, rope, head_dim):
         places = positions[:, None, None].astype(float)
         return places, np.full_like(places, rope.rope_theta)
 
-    def apply(x, rotation):
-        return function(x, rotation[0][:, 0, 0].astype(int), float(rotation[1][0, 0, 0])).astype(x.dtype)
+    def apply(x, cos_sin):
+        return function(x, cos_sin[0][:, 0, 0].astype(int), float(cos_sin[1][0, 0, 0])).astype(x.dtype)
 
-    return {"minillm.layers.rope_rotation": rotation, "minillm.layers.apply_rope": apply}
+    return {"minillm.layers.rope_cos_sin": cos_sin, "minillm.layers.apply_rope": apply}

@@ -75,12 +75,12 @@ PROPERTIES = (equal_values_stay, later_tokens_change_nothing, cached_is_uncached
 
 
 def plug(function):
-    """The engine's keys and values come in pieces [kv_heads, keys, head_dim]."""
+    """The engine's keys and values come in segments [kv_heads, keys, head_dim]."""
 
-    def attend(q, pieces, start, window):
+    def attend(q, segments, start, window):
         if window is not None:
             raise ValueError("this model has a sliding window, which the exercise `attention` does not know")
-        k, v = (np.concatenate(parts, axis=1).swapaxes(0, 1) for parts in zip(*pieces, strict=True))
+        k, v = (np.concatenate(parts, axis=1).swapaxes(0, 1) for parts in zip(*segments, strict=True))
         return function(q, k, v, start).reshape(len(q), -1)
 
     return {"minillm.attention.attend": attend}

@@ -1,6 +1,6 @@
 """The block table: where a token lies in a paged cache.
 
-Where the engine does it: `merge_neighbours` in minillm/kv_cache/paged.py. The memory is one long row of slots, cut
+Where the engine does it: `slot_ranges` in minillm/kv_cache/paged.py. The memory is one long row of slots, cut
 into blocks; a sequence's blocks need not lie together, and its table says which they are (Kwon et al., 2309.06180).
 """
 

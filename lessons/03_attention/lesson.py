@@ -11,7 +11,7 @@
 import numpy as np
 
 import minillm
-from minillm.attention import causal_mask, softmax, textbook
+from minillm.attention import causal_mask, naive_attention, softmax
 from minillm.classroom.claims import claim
 from minillm.classroom.pictures import bars, heatmap
 from minillm.classroom.questions import predict
@@ -44,7 +44,7 @@ print(n, "tokens:", words)
 # %%
 layer = model.layer_weights[0]
 positions = np.arange(n)
-turns = model.ops.rotation(positions, config.rope, config.head_dim)
+turns = model.ops.cos_sin(positions, config.rope, config.head_dim)
 x = model.embedding[ids]
 q, k, v = project_qkv(model, layer, x, turns)
 print("x", x.shape, "  [tokens, width]")
@@ -135,7 +135,7 @@ assert looks_there.max() > 2 / n  # far more than an even share
 # product with a large matrix, a curve, a product back.
 
 # %%
-mixed = textbook(q, k, v, window=None)  # [tokens, heads * size]
+mixed = naive_attention(q, k, v, window=None)  # [tokens, heads * size]
 head_0 = weights @ v[:, 0]  # [queries, keys] @ [keys, size]
 assert np.allclose(mixed[:, : config.head_dim], head_0, atol=1e-5)
 print("all heads, side by side:", mixed.shape)
@@ -149,7 +149,7 @@ print("all heads, side by side:", mixed.shape)
 # stays. We move the whole text by 100 places. Will the weights change?
 
 # %%
-later = model.ops.rotation(positions + 100, config.rope, config.head_dim)
+later = model.ops.cos_sin(positions + 100, config.rope, config.head_dim)
 q2, k2, v2 = project_qkv(model, layer, x, later)
 moved = q2[:, 0] @ k2[:, 0].T / np.sqrt(config.head_dim)
 change = float(np.abs(moved - scores).max())
@@ -281,7 +281,8 @@ assert 24 < growth < 25 and whole < 5.1 and share > 0.98
 # - Explain to somebody: query, key and value; why a mask; and why the past
 #   never changes.
 # - Read `minillm/reference.py`: `attention` does it one head and one token at
-#   a time. Then `minillm/attention.py`: `textbook`, the same with arrays.
+#   a time. Then `naive_attention` in `minillm/attention.py`: the same, in
+#   arrays.
 # - Write it yourself: the exercises `softmax`, `rope`, `causal_mask`.
 # - Next: lesson 4, prefill: the whole prompt in one pass.
 #

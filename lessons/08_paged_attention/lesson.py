@@ -73,7 +73,7 @@ for token in ids[:5]:  # they grow in turns
 xs = {f"x{number}": other for number, other in enumerate(others)}
 print(block_map(pool, {**xs, "A": a, "B": b}))
 print("A's table:", a.table, " B's table:", b.table)
-assert len(a.pieces(0, a.length)) > 1
+assert len(a.segments(0, a.length)) > 1
 
 # %% [markdown]
 # Each pair of brackets is a block, each letter a token's keys and values, a
@@ -109,7 +109,7 @@ for token in ids[:5]:
 a.truncate(len(prompt_a))
 for token in ids[:5]:
     paged_last = minillm.decode_step(model, token, a)
-print("table:", a.table, "pieces:", len(a.pieces(0, a.length)))
+print("table:", a.table, "pieces:", len(a.segments(0, a.length)))
 print("the same logits, to the bit:", np.array_equal(last, paged_last))
 assert np.array_equal(last, paged_last)
 
@@ -159,12 +159,12 @@ for cache in (a, b):
     cache.free()
 minillm.prefill(model, ids[:6], a)
 b = a.fork()
-held_before = pool.held
+held_before = pool.used
 minillm.decode_step(model, ids[0], b)
 predict(
     f"A and B share {held_before} blocks, the second is half full. B writes "
     "a token. How many blocks are held in all, now?",
-    answer=pool.held,
+    answer=pool.used,
     mistakes={
         held_before: "B may not write into a block that A uses.",
         2

@@ -121,15 +121,22 @@ class CuPy(Plain):
         """All whole numbers of a step in one copy, with where the caches lie."""
         spans = DeviceSpans(batch.spans)
         owners = np.repeat(np.arange(len(spans)), [span.stop - span.start for span in spans])
-        parts = [batch.tokens, batch.positions, batch.wanted, owners, *_where_caches_lie(batch), self._tiles(batch)]
+        parts = [
+            batch.tokens,
+            batch.positions,
+            batch.logit_indices,
+            owners,
+            *_where_caches_lie(batch),
+            self._tiles(batch),
+        ]
         shape = tuple(len(part) for part in parts)
         spans.shape = shape if len(batch.tokens) <= FEW_ROWS else None
         message = self._deliver(np.concatenate(parts), spans.shape)
         ends = [int(end) for end in np.cumsum(shape)]
-        tokens, positions, wanted, spans.owners, spans.sequences, spans.tables, spans.tiles = (
+        tokens, positions, logit_indices, spans.owners, spans.sequences, spans.tables, spans.tiles = (
             message[end - size : end] for end, size in zip(ends, shape, strict=True)
         )
-        return replace(batch, tokens=tokens, positions=positions, wanted=wanted, spans=spans)
+        return replace(batch, tokens=tokens, positions=positions, logit_indices=logit_indices, spans=spans)
 
     def _tiles(self, batch: RaggedBatch) -> Int[Array, "tiles"]:
         """Where tiles begin, if sequences have more than a row or two: those of a tile read a key together."""
@@ -212,27 +219,27 @@ class CuPy(Plain):
         self._launch("rms_norm", x, x, (tokens,), [x, weight, out, dim, eps])
         return out
 
-    def rotation(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
-        """See layers.rope_rotation; the angles are float64, what is given is rounded."""
+    def cos_sin(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
+        """See layers.rope_cos_sin; the angles are float64, what is given is rounded."""
         if (rope, head_dim) not in self._frequencies:
             self._frequencies[rope, head_dim] = self.device.asarray(rope_frequencies(rope, head_dim))
         positions, half = self.array(positions), head_dim // 2
         cosine, sine = (self.device.empty((len(positions), 1, half), self.real) for _ in range(2))
         frequencies = self._frequencies[rope, head_dim]
-        self._launch("rotation", cosine, cosine, (len(positions),), [positions, frequencies, cosine, sine, half])
+        self._launch("cos_sin", cosine, cosine, (len(positions),), [positions, frequencies, cosine, sine, half])
         return cosine, sine
 
-    def rope(self, x: Float[Array, "tokens heads head_dim"], rotation: tuple[Array, Array]) -> Array:
+    def rope(self, x: Float[Array, "tokens heads head_dim"], cos_sin: tuple[Array, Array]) -> Array:
         """See layers.apply_rope."""
-        return self._rope(x, None, 0.0, rotation)
+        return self._rope(x, None, 0.0, cos_sin)
 
-    def norm_rope(self, x: Float[Array, "tokens heads head_dim"], weight: Array, eps: float, rotation: Any) -> Array:
+    def norm_rope(self, x: Float[Array, "tokens heads head_dim"], weight: Array, eps: float, cos_sin: Any) -> Array:
         """See Plain.norm_rope: both in the launch of one."""
-        return self._rope(x, weight, eps, rotation)
+        return self._rope(x, weight, eps, cos_sin)
 
-    def _rope(self, x: Array, weight: Array | None, eps: float, rotation: tuple[Array, Array]) -> Array:
+    def _rope(self, x: Array, weight: Array | None, eps: float, cos_sin: tuple[Array, Array]) -> Array:
         (tokens, heads, head_dim), out = x.shape, self.device.empty(x.shape, x.dtype)
-        self._launch("rope", x, x, (tokens,), [x, weight, *rotation, out, heads, _stride(x), head_dim // 2, eps])
+        self._launch("rope", x, x, (tokens,), [x, weight, *cos_sin, out, heads, _stride(x), head_dim // 2, eps])
         return out
 
     def swiglu(self, gate: Float[Array, "tokens inner"], up: Float[Array, "tokens inner"]) -> Array:
@@ -279,7 +286,7 @@ def _where_caches_lie(batch: RaggedBatch) -> tuple[Int[Array, "numbers"], Int[Ar
     sequences: list[int] = []
     tables: list[int] = []
     for span, cache in zip(batch.spans, batch.caches, strict=True):
-        blocks: Any = cache.blocks()
+        blocks: Any = cache.layout()
         addresses = [blocks.keys.data.ptr, blocks.values.data.ptr]
         sequences += [*addresses, blocks.keys.shape[2], blocks.block_size, len(tables), cache.length, span.start]
         sequences.append(span.stop - span.start)

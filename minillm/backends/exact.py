@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Float, Int
-from minillm.attention import Pieces, causal_mask
-from minillm.backends.exact_functions import exp, rotation
+from minillm.attention import Segments, causal_mask
+from minillm.backends.exact_functions import cos_sin, exp
 from minillm.backends.plain import Plain
 from minillm.backends.side_by_side import side_by_side
 from minillm.config import RopeParameters
@@ -117,9 +117,9 @@ class Exact(Plain):
         """See layers.swiglu."""
         return gate / (1 + exp(-gate)) * up
 
-    def rotation(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
-        """See layers.rope_rotation."""
-        return rotation(positions, rope, head_dim)
+    def cos_sin(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
+        """See layers.rope_cos_sin."""
+        return cos_sin(positions, rope, head_dim)
 
     def attention(self, q: Array, k: Array, v: Array, spans: Sequence[slice], caches: Sequence[Any], layer: int,
                   window: int | None) -> Array:  # fmt: skip
@@ -128,31 +128,31 @@ class Exact(Plain):
         q, k = on_grid(q, norm(q), ROW_BITS), on_grid(k, norm(k), COLUMN_BITS)
         return super().attention(q, k, on_grid(v, largest(v), VALUE_BITS), spans, caches, layer, window)
 
-    def attend(self, q: Array, pieces: Pieces, start: int, window: int | None) -> Array:
+    def attend(self, q: Array, segments: Segments, start: int, window: int | None) -> Array:
         """See attention.attend; in tiles of queries, so that no square matrix of scores is made."""
         tiles = range(0, len(q), QUERY_TILE)
-        return np.concatenate([_attend(q[i : i + QUERY_TILE], pieces, start + i, window) for i in tiles])
+        return np.concatenate([_attend(q[i : i + QUERY_TILE], segments, start + i, window) for i in tiles])
 
 
 def _attend(
-    q: Float[Array, "queries heads head_dim"], pieces: Pieces, start: int, window: int | None
+    q: Float[Array, "queries heads head_dim"], segments: Segments, start: int, window: int | None
 ) -> Float[Array, "queries heads*head_dim"]:
-    """attention.attend, for queries and pieces on their grids; the queries are divided by sqrt(head_dim) already."""
-    (queries, heads, head_dim), kv_heads = q.shape, len(pieces[0][0])
+    """attention.attend, for queries and segments on their grids; the queries are divided by sqrt(head_dim) already."""
+    (queries, heads, head_dim), kv_heads = q.shape, len(segments[0][0])
     q = q.reshape(queries, kv_heads, heads // kv_heads, head_dim).transpose(1, 2, 0, 3)
-    pieces = _first(pieces, start + queries)
-    scores = np.concatenate([q @ keys[:, None].swapaxes(-1, -2) for keys, _ in pieces], axis=-1)
+    segments = _first(segments, start + queries)
+    scores = np.concatenate([q @ keys[:, None].swapaxes(-1, -2) for keys, _ in segments], axis=-1)
     visible = causal_mask(queries, scores.shape[-1], start, window)  # [queries, keys]
     scores = np.where(visible, scores, -np.inf)  # [kv_heads, group, queries, keys]
     weights = np.where(visible, exp(scores - scores.max(axis=-1, keepdims=True)), 0.0)
-    ends = np.cumsum([keys.shape[1] for keys, _ in pieces])[:-1]
-    parts = zip(np.split(_weights_on_grid(weights, pieces), ends, axis=-1), pieces, strict=True)
+    ends = np.cumsum([keys.shape[1] for keys, _ in segments])[:-1]
+    parts = zip(np.split(_weights_on_grid(weights, segments), ends, axis=-1), segments, strict=True)
     mixed = sum(part @ values[:, None] for part, (_, values) in parts) / exact_sum(weights)
     return mixed.transpose(2, 0, 1, 3).reshape(queries, heads * head_dim)
 
 
 def _weights_on_grid(
-    weights: Float[Array, "kv_heads group queries keys"], pieces: Pieces
+    weights: Float[Array, "kv_heads group queries keys"], segments: Segments
 ) -> Float[Array, "kv_heads group queries keys"]:
     """Attention's weights, rounded so that the sum of weight * value over the keys is exact.
 
@@ -160,16 +160,16 @@ def _weights_on_grid(
     weight * size that goes on a grid, one for all keys of a query, together about 2**27 steps. Then weight * value is a
     multiple of 2**-25 of these steps, and all together stay below 2**53 of them.
     """
-    sizes = np.concatenate([largest(values) for _, values in pieces], axis=1)  # [kv_heads, keys, 1]
+    sizes = np.concatenate([largest(values) for _, values in segments], axis=1)  # [kv_heads, keys, 1]
     sizes = (np.spacing(sizes) * 2.0**53)[:, None].swapaxes(-1, -2)  # [kv_heads, 1, 1, keys]
     sized = weights * sizes
     return on_grid(sized, exact_sum(sized), WEIGHTS_BITS) / sizes
 
 
-def _first(pieces: Pieces, keys: int) -> Pieces:
-    """The pieces up to so many keys: later ones are masked for every query of the tile."""
+def _first(segments: Segments, keys: int) -> Segments:
+    """The segments up to so many keys: later ones are masked for every query of the tile."""
     kept = []
-    for piece_keys, piece_values in pieces:
+    for piece_keys, piece_values in segments:
         if keys > 0:
             kept.append((piece_keys[:, :keys], piece_values[:, :keys]))
         keys -= piece_keys.shape[1]

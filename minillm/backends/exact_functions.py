@@ -28,10 +28,10 @@ def exp(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     return np.ldexp(power, n.astype(np.int32))
 
 
-def rotation(
+def cos_sin(
     positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int
 ) -> tuple[Float[Array, "tokens 1 half"], Float[Array, "tokens 1 half"]]:
-    """Cosine and sine of every position's angles: `layers.rope_rotation`.
+    """Cosine and sine of every position's angles: `layers.rope_cos_sin`.
 
     Position m is a sum of powers of two, so its rotation is the product of the rotations by them, and each of those
     is the square of the one before.

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Float, Int
-from minillm.attention import Pieces, causal_mask
+from minillm.attention import Segments, causal_mask
 from minillm.backends.layout import copy_in_blocks
 from minillm.backends.memory import keep_freed_memory
 from minillm.backends.plain import Plain
 from minillm.backends.side_by_side import side_by_side
 from minillm.backends.strips import copies_nothing, fits_in_strips, multiply_in_strips
 from minillm.backends.threads import share, thread_count
-from minillm.backends.tiles import Tiles, tiles_pay
+from minillm.backends.tiles import TiledWeight, tiling_pays
 from minillm.config import RopeParameters
 from minillm.ragged_batch import RaggedBatch
 
@@ -50,8 +50,8 @@ class Fast(Plain):
         OpenBLAS reads long runs up to 40% faster in a matrix-vector product. Files hold `[out, inner]`: a matrix whose
         `inner` is the longer axis stays as it is.
         """
-        if weight.dtype == np.float32 and tiles_pay():
-            return Tiles(weight)
+        if weight.dtype == np.float32 and tiling_pays():
+            return TiledWeight(weight)
         inner, out = weight.shape
         if inner > out or weight.flags.c_contiguous:
             return weight
@@ -62,11 +62,11 @@ class Fast(Plain):
     def tie(self, embedding: Float[Array, "vocab dim"]) -> tuple[Any, Any]:
         """One copy, as the head wants it: a step reads all of it for the logits, and one column for the embedding."""
         head = self.prepare(embedding.T)
-        return head if isinstance(head, Tiles) else head.T, head
+        return head if isinstance(head, TiledWeight) else head.T, head
 
     def embed(self, embedding: Any, tokens: Int[Array, "tokens"]) -> Float[Array, "tokens dim"]:
         """Rows of an array, or columns of a head in tiles."""
-        return embedding.columns(tokens) if isinstance(embedding, Tiles) else embedding[tokens]
+        return embedding.columns(tokens) if isinstance(embedding, TiledWeight) else embedding[tokens]
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
         """x @ weight, by the way that is fastest for so many rows and such a layout.
@@ -75,7 +75,7 @@ class Fast(Plain):
         and some more strip by strip, where the processor has kernels for that. A matrix in the file's order lies as
         `[out, inner]`, row by row, and with that on the left it takes less time.
         """
-        if isinstance(weight, Tiles):
+        if isinstance(weight, TiledWeight):
             product = weight.multiply(x)
         elif len(x) in FEW_ROWS:
             product = np.vecmat(x, weight)
@@ -94,14 +94,14 @@ class Fast(Plain):
         normed *= weight
         return normed
 
-    def rotation(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
+    def cos_sin(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
         """Cosine and signed sine for all of a head, `[tokens, 1, head_dim]`, as `rope` below wants them."""
-        cosine, sine = super().rotation(positions, rope, head_dim)
+        cosine, sine = super().cos_sin(positions, rope, head_dim)
         return np.concatenate([cosine, cosine], axis=-1), np.concatenate([-sine, sine], axis=-1)
 
-    def rope(self, x: Array, rotation: tuple[Array, Array]) -> Array:
+    def rope(self, x: Array, cos_sin: tuple[Array, Array]) -> Array:
         """See layers.apply_rope: (a, b) * (cos, cos) + (b, a) * (-sin, sin), in four calls."""
-        cosine, signed_sine = rotation
+        cosine, signed_sine = cos_sin
         half = x.shape[-1] // 2
         swapped = np.concatenate([x[..., half:], x[..., :half]], axis=-1)
         swapped *= signed_sine
@@ -134,24 +134,24 @@ class Fast(Plain):
             cache.write(layer, k[row : row + 1], v[row : row + 1])
         seen = []
         for cache in caches:
-            pieces = cache.pieces(layer, cache.length + 1)
-            seen.append(pieces if window is None else _seen(pieces, cache.length, 1, window))
+            segments = cache.segments(layer, cache.length + 1)
+            seen.append(segments if window is None else _seen(segments, cache.length, 1, window))
         return _attend_each(q, seen)
 
     def attend(
-        self, q: Float[Array, "queries heads head_dim"], pieces: Pieces, start: int, window: int | None
+        self, q: Float[Array, "queries heads head_dim"], segments: Segments, start: int, window: int | None
     ) -> Float[Array, "queries heads*head_dim"]:
         """Tiles of 64 queries, each over no more keys than its last query sees: half the work, and little memory."""
         if len(q) == 1:
-            return _attend_in_turn(q, [pieces if window is None else _seen(pieces, start, 1, window)])
+            return _attend_in_turn(q, [segments if window is None else _seen(segments, start, 1, window)])
         tiles = [slice(first, first + QUERY_TILE) for first in range(0, len(q), QUERY_TILE)]
-        mixed = [_attend_tile(q[tile], pieces, start + tile.start, window) for tile in tiles]
+        mixed = [_attend_tile(q[tile], segments, start + tile.start, window) for tile in tiles]
         return mixed[0] if len(mixed) == 1 else np.concatenate(mixed)
 
 
-def _attend_each(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Pieces]) -> Array:
+def _attend_each(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Segments]) -> Array:
     """One query of each sequence; threads share the sequences if there is more to read than it takes to wake them."""
-    if sum(keys.nbytes for pieces in seen for keys, _ in pieces) < MANY_BYTES:
+    if sum(keys.nbytes for segments in seen for keys, _ in segments) < MANY_BYTES:
         return _attend_in_turn(q, seen)
     size = -(-len(q) // thread_count())  # sequences of a thread
     shares = [slice(first, first + size) for first in range(0, len(q), size)]
@@ -164,19 +164,19 @@ def _attend_each(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Pie
     return mixed
 
 
-def _attend_in_turn(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Pieces]) -> Array:
+def _attend_in_turn(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Segments]) -> Array:
     """One query a sequence, as in decode, sees all of its keys: no mask, and matrix-vector products for thin matrices.
 
     The scores of all sequences lie side by side in one array, so that softmax takes six calls, not six for each.
     """
     (sequences, heads, head_dim), kv_heads = q.shape, len(seen[0][0][0])
     q = (q * q.dtype.type(head_dim**-0.5)).reshape(sequences, kv_heads, heads // kv_heads, head_dim)
-    lengths = [sum(keys.shape[1] for keys, _ in pieces) for pieces in seen]
+    lengths = [sum(keys.shape[1] for keys, _ in segments) for segments in seen]
     *starts, total = accumulate(lengths, initial=0)
     scores = np.empty((kv_heads, heads // kv_heads, total), q.dtype)  # `total`: the keys of all sequences
     parts, end = [], 0  # of each piece: whose it is, [kv_heads, group, keys] of the scores, [kv_heads, keys, head_dim]
-    for row, (query, pieces) in enumerate(zip(q, seen, strict=True)):
-        for keys, values in pieces:
+    for row, (query, segments) in enumerate(zip(q, seen, strict=True)):
+        for keys, values in segments:
             start, end = end, end + keys.shape[1]
             np.matvec(keys[:, None], query, out=scores[..., start:end])
             parts.append((row, scores[..., start:end], values))
@@ -189,20 +189,20 @@ def _attend_in_turn(q: Float[Array, "sequences heads head_dim"], seen: Sequence[
     return mixed.reshape(sequences, heads * head_dim)
 
 
-def _attend_tile(q: Array, pieces: Pieces, start: int, window: int | None) -> Array:
+def _attend_tile(q: Array, segments: Segments, start: int, window: int | None) -> Array:
     """Many queries: the query heads that share a key head are one tall matrix, which is multiplied at once."""
-    (queries, heads, head_dim), kv_heads = q.shape, len(pieces[0][0])
+    (queries, heads, head_dim), kv_heads = q.shape, len(segments[0][0])
     group = heads // kv_heads
     first_key = 0 if window is None else max(0, start - window + 1)
-    pieces = _seen(pieces, start, queries, window)
+    segments = _seen(segments, start, queries, window)
     q = (q * q.dtype.type(head_dim**-0.5)).reshape(queries, kv_heads, group, head_dim)
     q = q.transpose(1, 2, 0, 3).reshape(kv_heads, group * queries, head_dim)
-    scores = _join([q @ keys.swapaxes(-1, -2) for keys, _ in pieces])  # [kv_heads, group * queries, keys]
+    scores = _join([q @ keys.swapaxes(-1, -2) for keys, _ in segments])  # [kv_heads, group * queries, keys]
     all_see = start if window is None else 0  # so many keys: those of earlier tiles
     hidden = ~causal_mask(queries, scores.shape[-1] - all_see, start - first_key - all_see, window)  # [queries, keys]
     np.copyto(scores.reshape(kv_heads, group, queries, -1)[..., all_see:], -np.inf, where=hidden)
     total = _exponentiate(scores)
-    mixed = _mix(scores, pieces)  # [kv_heads, group * queries, head_dim]
+    mixed = _mix(scores, segments)  # [kv_heads, group * queries, head_dim]
     mixed /= total
     mixed = mixed.reshape(kv_heads, group, queries, head_dim).transpose(2, 0, 1, 3)
     return mixed.reshape(queries, heads * head_dim)
@@ -215,18 +215,18 @@ def _exponentiate(scores: Float[Array, "*batch keys"]) -> Float[Array, "*batch 1
     return np.einsum("...k->...", scores)[..., None]  # three times as fast as `sum` along the last axis
 
 
-def _mix(weights: Float[Array, "kv_heads rows keys"], pieces: Pieces) -> Float[Array, "kv_heads rows head_dim"]:
-    """The sum of weight * value over the keys of all pieces."""
-    ends = np.cumsum([keys.shape[1] for keys, _ in pieces])
-    parts = [weights[..., end - v.shape[1] : end] @ v for end, (_, v) in zip(ends, pieces, strict=True)]
+def _mix(weights: Float[Array, "kv_heads rows keys"], segments: Segments) -> Float[Array, "kv_heads rows head_dim"]:
+    """The sum of weight * value over the keys of all segments."""
+    ends = np.cumsum([keys.shape[1] for keys, _ in segments])
+    parts = [weights[..., end - v.shape[1] : end] @ v for end, (_, v) in zip(ends, segments, strict=True)]
     return sum(parts[1:], start=parts[0])
 
 
-def _seen(pieces: Pieces, start: int, queries: int, window: int | None) -> Pieces:
+def _seen(segments: Segments, start: int, queries: int, window: int | None) -> Segments:
     """Only the keys that one of these queries sees."""
     first, end = 0 if window is None else max(0, start - window + 1), start + queries
     kept, position = [], 0
-    for keys, values in pieces:
+    for keys, values in segments:
         seen = slice(max(0, first - position), max(0, end - position))
         if seen.start < min(seen.stop, keys.shape[1]):
             kept.append((keys[:, seen], values[:, seen]))

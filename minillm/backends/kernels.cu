@@ -39,8 +39,8 @@ extern "C" __global__ void embed(const stored* embedding, const whole* tokens, r
     for (whole i = threadIdx.x; i < dim; i += THREADS) x[blockIdx.x * dim + i] = read(row[i]);
 }
 
-// layers.rope_rotation. One block a token; angles in float64, since positions are large.
-extern "C" __global__ void rotation(const whole* positions, const double* frequencies, real* cosine, real* sine,
+// layers.rope_cos_sin. One block a token; angles in float64, since positions are large.
+extern "C" __global__ void cos_sin(const whole* positions, const double* frequencies, real* cosine, real* sine,
                                     whole half) {
     for (whole i = threadIdx.x; i < half; i += THREADS) {
         double angle = positions[blockIdx.x] * frequencies[i];

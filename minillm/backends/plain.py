@@ -82,25 +82,25 @@ class Plain:
         """See layers.rms_norm."""
         return layers.rms_norm(x, weight, eps)
 
-    def rotation(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
-        """See layers.rope_rotation; float64, the caller rounds."""
-        return layers.rope_rotation(positions, rope, head_dim)
+    def cos_sin(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
+        """See layers.rope_cos_sin; float64, the caller rounds."""
+        return layers.rope_cos_sin(positions, rope, head_dim)
 
-    def rope(self, x: Array, rotation: tuple[Array, Array]) -> Array:
+    def rope(self, x: Array, cos_sin: tuple[Array, Array]) -> Array:
         """See layers.apply_rope."""
-        return layers.apply_rope(x, rotation)
+        return layers.apply_rope(x, cos_sin)
 
-    def norm_rope(self, x: Array, weight: Array, eps: float, rotation: tuple[Array, Array]) -> Array:
+    def norm_rope(self, x: Array, weight: Array, eps: float, cos_sin: tuple[Array, Array]) -> Array:
         """Every head is normalised by itself before it is rotated; `weight` is `[heads, head_dim]`."""
-        return self.rope(self.rms_norm(x, weight, eps), rotation)
+        return self.rope(self.rms_norm(x, weight, eps), cos_sin)
 
     def swiglu(self, gate: Array, up: Array) -> Array:
         """See layers.swiglu."""
         return layers.swiglu(gate, up)
 
-    def attend(self, q: Array, pieces: attention.Pieces, start: int, window: int | None) -> Array:
+    def attend(self, q: Array, segments: attention.Segments, start: int, window: int | None) -> Array:
         """See attention.attend."""
-        return attention.attend(q, pieces, start, window)
+        return attention.attend(q, segments, start, window)
 
     def attention(
         self,
@@ -121,5 +121,5 @@ class Plain:
         mixed = []
         for span, cache in zip(spans, caches, strict=True):
             end = cache.length + span.stop - span.start
-            mixed.append(self.attend(q[span], cache.pieces(layer, end), cache.length, window))
+            mixed.append(self.attend(q[span], cache.segments(layer, end), cache.length, window))
         return np.concatenate(mixed)

@@ -21,10 +21,10 @@ import numpy as np
 from threadpoolctl import ThreadpoolController
 
 from minillm.arrays import Array, Float, Int
-from minillm.attention import Pieces
+from minillm.attention import Segments
 from minillm.backends.threads import share, thread_count
-from minillm.ragged_batch import Blocks, LayerCache, RaggedBatch
-from minillm.support.interrupts import hold_interrupts
+from minillm.ragged_batch import CacheLayout, LayerCache, RaggedBatch
+from minillm.support.interrupts import defer_interrupts
 
 ROWS_EACH = 64  # fewer rows a thread are not worth it: every thread reads all of the weights
 _one_at_a_time = Lock()  # the number of BLAS threads is the whole process's
@@ -51,7 +51,7 @@ def side_by_side(compute: Callable[..., Array], model: Any, batch: RaggedBatch) 
             raise
 
     # Ctrl-C would be raised in this thread only, and the others would wait for what it has yet to write.
-    with hold_interrupts(written.give_up), _one_at_a_time, _blas().limit(limits=1):
+    with defer_interrupts(written.give_up), _one_at_a_time, _blas().limit(limits=1):
         share(run, len(shares))
     return _in_order(batch, [rows for rows, _ in shares], logits)
 
@@ -74,7 +74,7 @@ def divide(batch: RaggedBatch, threads: int) -> tuple[list[tuple[Int[Array, "_"]
 
 
 def _cuts(span: slice, count: int) -> Iterator[tuple[int, int]]:
-    """So many neighbouring pieces of about the same size; of a short span, some are empty."""
+    """So many neighbouring segments of about the same size; of a short span, some are empty."""
     rows = span.stop - span.start
     return pairwise(span.start + rows * n // count for n in range(count + 1))
 
@@ -85,15 +85,15 @@ def _part(batch: RaggedBatch, own: list[tuple[int, slice]], written: "Written") 
     ends = np.cumsum([chunk.stop - chunk.start for _, chunk in own]).tolist()
     spans = [slice(end - (chunk.stop - chunk.start), end) for end, (_, chunk) in zip(ends, own, strict=True)]
     caches = [Chunk(batch.caches[n], int(batch.positions[chunk.start]), written) for n, chunk in own]
-    wanted = np.flatnonzero(np.isin(rows, batch.wanted))
-    return rows, RaggedBatch(batch.tokens[rows], batch.positions[rows], wanted, spans, caches)
+    logit_indices = np.flatnonzero(np.isin(rows, batch.logit_indices))
+    return rows, RaggedBatch(batch.tokens[rows], batch.positions[rows], logit_indices, spans, caches)
 
 
-def _in_order(batch: RaggedBatch, rows: list[Array], logits: list[Any]) -> Float[Array, "wanted vocab"]:
+def _in_order(batch: RaggedBatch, rows: list[Array], logits: list[Any]) -> Float[Array, "rows vocab"]:
     """The logits of all shares, in the order in which the batch wants them."""
-    joined = np.empty((len(batch.wanted), logits[0].shape[1]), logits[0].dtype)
+    joined = np.empty((len(batch.logit_indices), logits[0].shape[1]), logits[0].dtype)
     for own, part in zip(rows, logits, strict=True):
-        joined[np.isin(batch.wanted, own)] = part[np.argsort(own[np.isin(own, batch.wanted)])]
+        joined[np.isin(batch.logit_indices, own)] = part[np.argsort(own[np.isin(own, batch.logit_indices)])]
     return joined
 
 
@@ -110,14 +110,14 @@ class Chunk:
         self._cache.write(layer, k, v)
         self._written.add(layer)
 
-    def pieces(self, layer: int, end: int) -> Pieces:
+    def segments(self, layer: int, end: int) -> Segments:
         """As the cache gives them, once all chunks have written theirs."""
         self._written.wait(layer)
-        return self._cache.pieces(layer, end)
+        return self._cache.segments(layer, end)
 
-    def blocks(self) -> Blocks:
+    def layout(self) -> CacheLayout:
         """As the cache says."""
-        return self._cache.blocks()
+        return self._cache.layout()
 
 
 class Written:

@@ -1,8 +1,8 @@
-"""Tiles: strips of 64 columns that are laid apart at load, so that a few rows are multiplied in the time of one.
+"""TiledWeight: strips of 64 columns that are laid apart at load, so that a few rows are multiplied in the time of one.
 
 `strips.py` says why a matrix is cut into strips, and takes them from the matrix as it lies. Here each lies together, as
 wide as the kernel, so a weight is read once and in order: eight rows take less than twice the time of one, where
-ordinary products take three times as long. Not all processors gain, since one row takes longer: see `tiles_pay`.
+ordinary products take three times as long. Not all processors gain, since one row takes longer: see `tiling_pays`.
 """
 
 from functools import cache
@@ -18,7 +18,7 @@ MOST_ROWS = 64  # more rows pay for copying the matrix, and OpenBLAS shares them
 
 
 @cache
-def tiles_pay() -> bool:
+def tiling_pays() -> bool:
     """Whether this processor has the kernels that make tiles worth while, and a core that reads fast enough.
 
     With tiles, threads share only large products. That is enough on AMD's Zen 4, where one core has most of the
@@ -28,7 +28,7 @@ def tiles_pay() -> bool:
     return copies_nothing() and "AVX512_SPR" not in simd_extensions()
 
 
-class Tiles:
+class TiledWeight:
     """A matrix `[inner, out]` in tiles.
 
     Attributes:

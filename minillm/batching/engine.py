@@ -29,8 +29,8 @@ from minillm.speculative.costs import TableCosts
 from minillm.speculative.draft_length import LONGEST_DRAFT, check_k, draft_length
 from minillm.speculative.drafters import PromptLookup, check_drafter, drafter_for
 from minillm.speculative.rounds import ACCEPTED, Speculation
-from minillm.support.checks import check_whole, shown
-from minillm.support.interrupts import hold_interrupts
+from minillm.support.checks import check_integer, shown
+from minillm.support.interrupts import defer_interrupts
 from minillm.transformer import forward_batch
 
 POOL_TOKENS = 16_384  # by default; memory for keys and values that are never written is never touched
@@ -39,7 +39,7 @@ PREEMPTION = ("recompute", "swap")
 
 
 @dataclass(frozen=True)
-class Event:
+class NewToken:
     """One request has a new token; `step.finish_reason` says whether it is its last."""
 
     request: Request
@@ -80,10 +80,10 @@ class Engine:
             ValueError: a wrong argument.
         """
         check_model(model)
-        size = check_whole("block_size", block_size, 1)
+        size = check_integer("block_size", block_size, 1)
         if num_blocks is None:
             num_blocks = -(-max(POOL_TOKENS, model.config.max_position_embeddings) // size)
-        budget = BATCH_TOKENS if max_batch_tokens is None else check_whole("max_batch_tokens", max_batch_tokens, 1)
+        budget = BATCH_TOKENS if max_batch_tokens is None else check_integer("max_batch_tokens", max_batch_tokens, 1)
         if not isinstance(preemption, str) or preemption not in PREEMPTION:
             raise ValueError(f"preemption is {shown(preemption)}; expected one of {', '.join(PREEMPTION)}")
         if drafter is not None:
@@ -95,7 +95,7 @@ class Engine:
         self.model, self.pool = model, BlockPool(model, num_blocks, size)
         self.statistics = Statistics()
         self.scheduler = Scheduler(self.pool, budget, preemption == "swap", self.statistics)
-        self._events: deque[Event] = deque()
+        self._events: deque[NewToken] = deque()
 
     @property
     def has_work(self) -> bool:
@@ -115,7 +115,7 @@ class Engine:
         """
         return self.submit_samples(prompt_ids, 1, max_new_tokens, sampling)[0]
 
-    @hold_interrupts()
+    @defer_interrupts()
     def submit_samples(
         self, prompt_ids: Tokens, n: int, max_new_tokens: int = 32, sampling: Sampling | None = None
     ) -> list[Request]:
@@ -123,7 +123,7 @@ class Engine:
 
         Sample i is what a request of its own would give; if `sampling` has a seed, it has the seed `seed + i`.
         """
-        check_whole("n", n, 1)
+        check_integer("n", n, 1)
         group, requests = object(), []
         for i in range(n):
             completion = Completion(self.model, prompt_ids, max_new_tokens, _sampling_of(i, sampling))
@@ -134,7 +134,7 @@ class Engine:
             self.scheduler.add(request)
         return list(requests)
 
-    @hold_interrupts()
+    @defer_interrupts()
     def cancel(self, request: Request) -> None:
         """End a request now, whatever it is doing. Nothing more is heard of it; one that is finished stays as it is.
 
@@ -151,7 +151,7 @@ class Engine:
         self.statistics.cancelled += 1
         self._events = deque(event for event in self._events if event.request is not request)
 
-    def step(self) -> list[Event]:
+    def step(self) -> list[NewToken]:
         """One forward pass, if there is anything to run; returns a new token for each request that got one.
 
         If it is interrupted (by Ctrl-C, say), nothing is lost: the next step goes on, and makes the pass again.
@@ -161,7 +161,7 @@ class Engine:
         events, self._events = list(self._events), deque()
         return events
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[NewToken]:
         """Run, and yield every new token of every request, until all are finished. More may be submitted meanwhile."""
         while self._events or self.has_work:
             if self._events:
@@ -188,7 +188,7 @@ class Engine:
         """The forward pass of a step; everything else is the cost of scheduling, sampling and text."""
         return self.model.ops.to_host(forward_batch(self.model, batch, logit_rows))
 
-    @hold_interrupts()
+    @defer_interrupts()
     def _settle(self, plan: Plan, rows: list[int], logits: Float[Array, "wanted vocab"]) -> None:
         """Give each request its logits. Those of one may be no numbers, which is its own affair: the others go on."""
         self._count(plan)
@@ -218,12 +218,12 @@ class Engine:
         if steps[-1].finish_reason:
             self._end(request, steps[-1].finish_reason)
             self.statistics.finished += 1
-        self._events += [Event(request, step) for step in steps]
+        self._events += [NewToken(request, step) for step in steps]
 
     def _speculation_of(self, completion: Completion) -> Speculation | None:
         if self.drafter is None:
             return None
-        drafter = drafter_for(self.model, self.drafter, completion.most_cached)
+        drafter = drafter_for(self.model, self.drafter, completion.max_cached_tokens)
         return Speculation(drafter, draft_length(self.k, drafter, TableCosts(self.model, drafter)))
 
     def _end(self, request: Request, finish_reason: str) -> None:
@@ -239,16 +239,16 @@ class Engine:
         counts.decode_tokens += own.count(1)
         counts.prefill_tokens += sum(count for count in own if count > 1)
         counts.draft_tokens += sum(guesses)
-        counts.held_blocks += self.pool.held
+        counts.used_blocks += self.pool.used
         tables = sum(len(request.cache.table) for request in self.scheduler.running)
-        counts.most_held_blocks = max(counts.most_held_blocks, self.pool.held)
-        counts.most_table_blocks = max(counts.most_table_blocks, tables)
+        counts.peak_used_blocks = max(counts.peak_used_blocks, self.pool.used)
+        counts.peak_table_blocks = max(counts.peak_table_blocks, tables)
         empty = sum(request.cache.capacity - request.cache.length for request in self.scheduler.running)
-        counts.filled_slots += self.pool.held * self.pool.block_size - empty  # only last blocks have room, unshared
+        counts.filled_slots += self.pool.used * self.pool.block_size - empty  # only last blocks have room, unshared
 
     def _check_fits(self, completion: Completion) -> None:
         """Refuse what could never run: the last new token is not fed back, all others take a slot each."""
-        slots, size = completion.most_cached, self.pool.block_size
+        slots, size = completion.max_cached_tokens, self.pool.block_size
         need = self.pool.blocks_for(slots)
         if need > self.pool.num_blocks:
             raise ValueError(

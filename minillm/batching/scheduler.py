@@ -13,7 +13,7 @@ from collections import deque
 from minillm.batching.request import PagedRequest
 from minillm.batching.statistics import Statistics
 from minillm.kv_cache.paged import BlockPool
-from minillm.support.interrupts import hold_interrupts
+from minillm.support.interrupts import defer_interrupts
 
 Plan = list[tuple[PagedRequest, list[int]]]  # requests in order of arrival, each with its tokens to run next
 
@@ -42,7 +42,7 @@ class Scheduler:
         request.cache.free()
         request.swapped = None
 
-    @hold_interrupts()
+    @defer_interrupts()
     def schedule(self) -> Plan:
         """The next step: at most max_batch_tokens tokens, for which all blocks are taken."""
         preemptions = self.statistics.preemptions

@@ -13,7 +13,7 @@ from minillm.completion import Completion
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 from minillm.transformer import forward_batch
 
 
@@ -35,7 +35,7 @@ class StaticBatching:
             ValueError: a wrong argument.
         """
         check_model(model)
-        self.model, self.batch_size = model, check_whole("batch_size", batch_size, 1)
+        self.model, self.batch_size = model, check_integer("batch_size", batch_size, 1)
         self.waiting: deque[Request] = deque()
         self.steps = self.slot_steps = self.idle_slot_steps = 0
         self.reserved_slots = self.filled_slots = 0
@@ -59,7 +59,7 @@ class StaticBatching:
                 self.waiting.popleft()
 
     def _run_batch(self, requests: list[Request]) -> None:
-        caches = {request: KVCache(self.model, request.completion.most_cached) for request in requests}
+        caches = {request: KVCache(self.model, request.completion.max_cached_tokens) for request in requests}
         unfinished = [request for request in requests if not request.completion.finish_reason]
         while unfinished:
             batch = [(request.completion.sequence[caches[request].length :], caches[request]) for request in unfinished]

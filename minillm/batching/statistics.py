@@ -18,9 +18,9 @@ class Statistics:
         swapped_tokens: of how many tokens keys and values were copied out of the pool.
         finished: requests that ended by themselves.
         cancelled: requests that were cancelled.
-        held_blocks: blocks in somebody's table during a step, summed over all steps.
-        most_held_blocks: the most of them in one step.
-        most_table_blocks: the most entries of all tables in one step: as many blocks, if none were shared.
+        used_blocks: blocks in somebody's table during a step, summed over all steps.
+        peak_used_blocks: the most of them in one step.
+        peak_table_blocks: the most entries of all tables in one step: as many blocks, if none were shared.
         filled_slots: tokens that lay in those blocks, summed over all steps; shared ones count once.
     """
 
@@ -34,7 +34,7 @@ class Statistics:
     swapped_tokens: int = 0
     finished: int = 0
     cancelled: int = 0
-    held_blocks: int = 0
-    most_held_blocks: int = 0
-    most_table_blocks: int = 0
+    used_blocks: int = 0
+    peak_used_blocks: int = 0
+    peak_table_blocks: int = 0
     filled_slots: int = 0

@@ -85,6 +85,6 @@ def run_continuous(model: Model, jobs: Sequence[Job], num_blocks: int | None = N
     run.latencies_steps = [request.latency_steps or 0 for request in requests]
     run.latencies_s = [finished_s[request] for request in requests]
     run.steps, run.seconds = engine.statistics.steps, perf_counter() - started
-    slots = engine.statistics.held_blocks * engine.pool.block_size
+    slots = engine.statistics.used_blocks * engine.pool.block_size
     run.block_utilisation = engine.statistics.filled_slots / slots
     return run

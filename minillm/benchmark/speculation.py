@@ -19,7 +19,7 @@ from minillm.prefill import prefill
 from minillm.sampling import Sampling
 from minillm.speculative.drafters import PromptLookup
 from minillm.speculative.generation import SpeculativeGeneration
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 from minillm.support.progress import Report
 from minillm.transformer import forward_batch
 
@@ -79,7 +79,7 @@ def measure_speculation(
         rounds: how often plain and speculative decoding are measured, in turn.
         report: called with the progress.
     """
-    check_whole("rounds", rounds, 1)
+    check_integer("rounds", rounds, 1)
     verify = verify_costs(model, rounds)
     cases = []
     drafters: list[Model | PromptLookup] = [PromptLookup(), *drafts]

@@ -16,7 +16,7 @@ from minillm.cli.options import (
     sampling_from,
 )
 from minillm.cli.printing import counted, print_json, seconds_text
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 from minillm.support.printable import one_line, safe
 
 PLACES = 8  # in static batching
@@ -77,9 +77,9 @@ class Problems:
 def _check_combination(options: argparse.Namespace) -> None:
     if options.batch_size is not None and not options.compare:
         raise ValueError("--batch-size belongs to --compare; leave it out")
-    options.batch_size = check_whole("--batch-size", PLACES if options.batch_size is None else options.batch_size, 1)
+    options.batch_size = check_integer("--batch-size", PLACES if options.batch_size is None else options.batch_size, 1)
     if options.max_new_tokens is not None:
-        check_whole("--max-new-tokens", options.max_new_tokens, 1)
+        check_integer("--max-new-tokens", options.max_new_tokens, 1)
     if options.compare and options.out:
         raise ValueError("--compare writes no answers; leave --out out")
     if not options.compare and not options.out:

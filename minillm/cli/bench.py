@@ -6,7 +6,7 @@ from typing import Any
 
 from minillm.cli.options import add_model_options, check_plot_file
 from minillm.cli.printing import print_json
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 
 CONTEXTS, BATCHES = "128,512", "8,32"  # by default
 
@@ -84,11 +84,11 @@ def _plan(options: argparse.Namespace) -> Any:
         backend=options.backend,
         dtype=options.dtype,
         against=list(dict.fromkeys(name.strip() for name in options.against.split(",") if name.strip())),
-        threads=default_threads() if options.threads is None else check_whole("--threads", options.threads, 1, 4096),
+        threads=default_threads() if options.threads is None else check_integer("--threads", options.threads, 1, 4096),
         contexts=_numbers("--context", options.context, 1_000_000),
         batches=_numbers("--batch", options.batch, 1024),
-        new_tokens=check_whole("--new-tokens", options.new_tokens, 1, 1_000_000),
-        rounds=check_whole("--rounds", options.rounds, 1, 1000),
+        new_tokens=check_integer("--new-tokens", options.new_tokens, 1, 1_000_000),
+        rounds=check_integer("--rounds", options.rounds, 1, 1000),
         scaling=options.scaling,
     )
 
@@ -107,4 +107,4 @@ def _numbers(option: str, text: str, most: int) -> list[int]:
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
         raise ValueError(f"{option} is {text[:40]!r}; expected whole numbers with commas between, such as 8,32")
-    return sorted({check_whole(option, int(part), 1, most) for part in parts})
+    return sorted({check_integer(option, int(part), 1, most) for part in parts})

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 
 if TYPE_CHECKING:
     from minillm.config import ModelConfig
@@ -26,7 +26,7 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
     from minillm.estimate.serving import Serving
 
     dtype = dtype_from(options, machine.name)
-    gpus = check_whole("--tp", options.tp, 1, MOST_GPUS)
+    gpus = check_integer("--tp", options.tp, 1, MOST_GPUS)
     if gpus > 1 and not machine.link_bytes_per_s:
         raise ValueError(f"--tp is {gpus}, but {machine.name} has no link to others; expected 1")
     return Serving(
@@ -61,8 +61,8 @@ def workload_from(options: argparse.Namespace, batch: int) -> "Workload":
     from minillm.estimate.report import Workload
 
     rps = None if options.rps is None else check_number("--rps", options.rps, 1e-6, 1e9)
-    prompt = check_whole("--prompt", options.prompt, 1, MOST_TOKENS)
-    return Workload(prompt, check_whole("--output", options.output, 1, MOST_TOKENS), batch, rps)
+    prompt = check_integer("--prompt", options.prompt, 1, MOST_TOKENS)
+    return Workload(prompt, check_integer("--output", options.output, 1, MOST_TOKENS), batch, rps)
 
 
 def doubts(options: argparse.Namespace, config: "ModelConfig", tokens: int) -> list[str]:
@@ -86,7 +86,7 @@ def batch_from(text: str | None) -> int:
         return 1
     if not text.strip().isdecimal():
         raise ValueError(f"--batch is {text[:40]!r}; expected a whole number of at least 1")
-    return check_whole("--batch", int(text[:20]), 1, MOST_BATCH)
+    return check_integer("--batch", int(text[:20]), 1, MOST_BATCH)
 
 
 def batches_from(text: str) -> list[int]:

@@ -24,7 +24,7 @@ from minillm.cli.printing import counted, print_json, seconds_text, show
 from minillm.estimate.arrivals import Arrival, alike, burst_times_s, read_trace
 from minillm.estimate.serving import Serving, most_sequences
 from minillm.estimate.virtual_clock import Replica, ServingRun, replicas_needed, simulate_serving, step_seconds
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 
 CHUNK, BLOCK = 256, 16  # tokens in a step of chunked prefill; in a block of the KV cache
 STATIC = 32  # requests in a static batch, where there is room for them
@@ -36,7 +36,7 @@ def serve(options: argparse.Namespace) -> None:
     """Simulate and print."""
     config = config_from(options.model)
     serving = serving_from(options, machine_from(options, config), config)
-    arrivals, replicas = _arrivals(options), check_whole("--replicas", options.replicas, 1, 1000)
+    arrivals, replicas = _arrivals(options), check_integer("--replicas", options.replicas, 1, 1000)
     target = None if options.target is None else check_number("--target", options.target, 1e-6, 1e6)
     makers = _schedules(serving, arrivals, None if options.batch is None else batch_from(options.batch))
     runs = {name: simulate_serving([make() for _ in range(replicas)], arrivals, step_seconds(serving))
@@ -72,8 +72,8 @@ def _arrivals(options: argparse.Namespace) -> list[Arrival]:
     workload = workload_from(options, 1)
     if workload.rps is None:
         raise ValueError("serve needs arrivals; expected --rps R, or --trace FILE")
-    count = check_whole("--requests", options.requests, 1, 100_000)
-    burst = check_whole("--burst", options.burst, 1, 100_000)
+    count = check_integer("--requests", options.requests, 1, 100_000)
+    burst = check_integer("--burst", options.burst, 1, 100_000)
     _check_tokens(count, count * workload.prompt, count * workload.output)
     times = burst_times_s(workload.rps, count, burst, np.random.default_rng(0))
     return alike(times, workload.prompt, workload.output)

@@ -6,7 +6,7 @@ from typing import Any
 
 from minillm.cli.options import DEFAULT_MODEL
 from minillm.cli.printing import counted, print_json, show
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 
 NEW_TOKENS = 64
 WHY = """\
@@ -70,7 +70,7 @@ def _new_tokens(options: argparse.Namespace, room: int) -> int:
         return min(NEW_TOKENS, room)
     if room < 1:
         raise ValueError("the prompt fills the model's context; expected room for at least one new token")
-    return check_whole("--max-new-tokens", options.max_new_tokens, 1, room)
+    return check_integer("--max-new-tokens", options.max_new_tokens, 1, room)
 
 
 def _comparisons(name: str, exact: Any, prompt: list[int], new_tokens: int) -> list[dict[str, Any]]:

@@ -236,11 +236,11 @@ def _state(progress: Any) -> str:
 
 def _bughunt(options: argparse.Namespace) -> int:
     from minillm.classroom.exercises.bughunt import SHOWN_BY, all_bugs, answer, find_bug, hunt_file
-    from minillm.support.checks import check_whole
+    from minillm.support.checks import check_integer
 
     if not options.which.isdecimal():
         raise ValueError(f"there is no hunt {options.which[:40]!r}; expected a number from 1 to {len(all_bugs())}")
-    number = check_whole("N", int(options.which), 1, len(all_bugs()))
+    number = check_integer("N", int(options.which), 1, len(all_bugs()))
     if options.answer:
         found, text = answer(number, options.answer)
         if options.json:

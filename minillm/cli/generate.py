@@ -23,7 +23,7 @@ from minillm.cli.speculative import (
     speculative_record,
     speculative_rows,
 )
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 
 LONGEST_INPUT = 10_000_000  # bytes; far more than any context
 MOST_SAMPLES = 1000
@@ -104,7 +104,7 @@ def _check_combination(options: argparse.Namespace) -> None:
         raise ValueError("--logprobs is shown in JSON only; add --json, or use --show-phases instead")
     if options.show_phases and options.json:
         raise ValueError("--show-phases is a display; leave --json out, or use --json --logprobs instead")
-    check_whole("--n", options.n, 1, MOST_SAMPLES)
+    check_integer("--n", options.n, 1, MOST_SAMPLES)
     if options.n > 1 and (options.show_phases or options.no_cache or options.speculative):
         left_out = "--show-phases, --no-cache and --speculative"
         raise ValueError(f"--n makes its answers in one batch, on one cache; leave {left_out} out")

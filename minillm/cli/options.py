@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.sampling import Sampling
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 
 DEFAULT_MODEL, DEFAULT_CHAT_MODEL = "story", "smollm2"  # story ships with minillm and continues text; it cannot chat
 DEFAULT_NEW_TOKENS = 256
@@ -73,7 +73,7 @@ def max_new_tokens_from(options: argparse.Namespace, room: int) -> int:
     """
     if options.max_new_tokens is None:
         return min(DEFAULT_NEW_TOKENS, room)
-    return check_whole("--max-new-tokens", options.max_new_tokens, 1, room)
+    return check_integer("--max-new-tokens", options.max_new_tokens, 1, room)
 
 
 def prompt_ids(model: Any, prompt: Any, raw: bool) -> list[int]:

@@ -66,8 +66,8 @@ def _record(engine: Any, samples: list[Any], text: str, seconds: float, options:
         "samples": [_sample_record(sample) for sample in samples],
         "seconds": seconds,
         "tokens_per_s": sum(len(sample.tokens) for sample in samples) / seconds,
-        "kv_cache_bytes": engine.statistics.most_held_blocks * engine.pool.block_nbytes,
-        "kv_cache_bytes_unshared": engine.statistics.most_table_blocks * engine.pool.block_nbytes,
+        "kv_cache_bytes": engine.statistics.peak_used_blocks * engine.pool.block_nbytes,
+        "kv_cache_bytes_unshared": engine.statistics.peak_table_blocks * engine.pool.block_nbytes,
     }
 
 
@@ -85,7 +85,7 @@ def _print_table(engine: Any, samples: list[Any], seconds: float) -> None:
     from rich.table import Table
 
     tokens, counts, size = sum(len(sample.tokens) for sample in samples), engine.statistics, engine.pool.block_nbytes
-    held, unshared = counts.most_held_blocks, counts.most_table_blocks
+    held, unshared = counts.peak_used_blocks, counts.peak_table_blocks
     prompt = samples[0].completion.prompt_tokens
     fed_back = tokens - len(samples)  # all but the last token of each answer
     run = counts.prefill_tokens + counts.decode_tokens - fed_back

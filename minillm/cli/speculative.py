@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 from minillm.cli.printing import write
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 from minillm.support.printable import safe
 
 ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin
@@ -47,7 +47,7 @@ def _k_from(text: str | None) -> int | str:
         return "auto"
     if not text.isdecimal() or len(text) > 9:
         raise ValueError(f"--k is {text[:40]!r}; expected a whole number of at least 1 and at most 9 digits, or auto")
-    return check_whole("--k", int(text), 1)
+    return check_integer("--k", int(text), 1)
 
 
 def speculative_generation(

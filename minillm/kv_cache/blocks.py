@@ -19,13 +19,13 @@ import numpy as np
 
 from minillm.arrays import Array, Bool
 from minillm.kv_cache.prefix import PrefixBlock, PrefixTable
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 
 MOST_NEIGHBOURS = 16  # blocks in an extent: one more piece in so many blocks costs attention little
 
 
 class BlockAllocator:
-    """Blocks 0 to num_blocks - 1.
+    """CacheLayout 0 to num_blocks - 1.
 
     Attributes:
         num_blocks: how many there are.
@@ -41,8 +41,8 @@ class BlockAllocator:
         Raises:
             ValueError: no block, or a block of no tokens.
         """
-        self.num_blocks = check_whole("num_blocks", num_blocks, 1)
-        self.block_size = check_whole("block_size", block_size, 1)
+        self.num_blocks = check_integer("num_blocks", num_blocks, 1)
+        self.block_size = check_integer("block_size", block_size, 1)
         self.reference_counts = [0] * self.num_blocks
         self.prefixes = PrefixTable()
         self.evictions = 0
@@ -60,7 +60,7 @@ class BlockAllocator:
         return self._free_count + len(self._cached)
 
     @property
-    def held(self) -> int:
+    def used(self) -> int:
         """How many blocks are in somebody's table."""
         return self.num_blocks - self.available
 
@@ -88,7 +88,7 @@ class BlockAllocator:
             taken.append(after)
         return taken
 
-    def hold(self, block: int) -> None:
+    def share(self, block: int) -> None:
         """One more table holds this block, which is held or cached."""
         if not self.reference_counts[block]:
             assert block in self._cached, f"block {block} is free"
@@ -112,7 +112,7 @@ class BlockAllocator:
         """The longest known prefix of these tokens that leaves at least one of them to run, for its logits."""
         return self.prefixes.find(tokens[:-1], self.block_size)
 
-    def forget(self, block: int) -> None:
+    def unpublish(self, block: int) -> None:
         """The contents of a block that somebody holds are about to change, so no prefix is known to lie there."""
         assert self.reference_counts[block], f"nobody holds block {block}"
         self.prefixes.remove(block)

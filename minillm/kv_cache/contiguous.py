@@ -6,11 +6,11 @@ Size: 2 (keys and values) * layers * kv_heads * head_dim * bytes per number, for
 """
 
 from minillm.arrays import Array, Float
-from minillm.attention import Pieces
+from minillm.attention import Segments
 from minillm.kv_cache.cache import take_memory
 from minillm.model import Model, check_model
-from minillm.ragged_batch import Blocks
-from minillm.support.checks import check_whole, shown
+from minillm.ragged_batch import CacheLayout
+from minillm.support.checks import check_integer, shown
 
 
 class KVCache:
@@ -33,7 +33,7 @@ class KVCache:
             ValueError: capacity is not a whole number of at least 1, or there is not so much memory.
         """
         check_model(model)
-        capacity = check_whole("capacity", capacity, 1)
+        capacity = check_integer("capacity", capacity, 1)
         self.model, self.capacity, self.length = model, capacity, 0
         self.keys, self.values = take_memory(model, capacity, f"capacity is {shown(capacity)}")
 
@@ -68,13 +68,13 @@ class KVCache:
         self.keys[layer, :, self.length : end] = k.swapaxes(0, 1)
         self.values[layer, :, self.length : end] = v.swapaxes(0, 1)
 
-    def pieces(self, layer: int, end: int) -> Pieces:
+    def segments(self, layer: int, end: int) -> Segments:
         """Keys and values `[kv_heads, end, head_dim]` of the first `end` tokens: one piece, a view."""
         return [(self.keys[layer, :, :end], self.values[layer, :, :end])]
 
-    def blocks(self) -> Blocks:
+    def layout(self) -> CacheLayout:
         """One block, as large as the cache."""
-        return Blocks(self.keys, self.values, self.capacity, [0])
+        return CacheLayout(self.keys, self.values, self.capacity, [0])
 
     def truncate(self, length: int) -> None:
         """Forget all tokens from index `length` on.
@@ -82,7 +82,7 @@ class KVCache:
         Raises:
             ValueError: length is negative or more than the cache holds.
         """
-        self.length = check_whole("length", length, 0, self.length)
+        self.length = check_integer("length", length, 0, self.length)
 
     def fork(self) -> "KVCache":
         """An independent copy that holds the same tokens."""

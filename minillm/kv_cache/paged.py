@@ -12,13 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from minillm.arrays import Array, Float
-from minillm.attention import Pieces
+from minillm.attention import Segments
 from minillm.kv_cache.blocks import BlockAllocator
 from minillm.kv_cache.cache import take_memory
 from minillm.kv_cache.prefix import PrefixBlock
 from minillm.model import Model, check_model
-from minillm.ragged_batch import Blocks
-from minillm.support.checks import check_whole, shown
+from minillm.ragged_batch import CacheLayout
+from minillm.support.checks import check_integer, shown
 
 
 class BlockPool(BlockAllocator):
@@ -36,7 +36,7 @@ class BlockPool(BlockAllocator):
             ValueError: a wrong argument, or there is not so much memory.
         """
         check_model(model)
-        slots = check_whole("num_blocks", num_blocks, 1) * check_whole("block_size", block_size, 1)
+        slots = check_integer("num_blocks", num_blocks, 1) * check_integer("block_size", block_size, 1)
         cause = f"num_blocks is {shown(num_blocks)} and block_size is {shown(block_size)}"
         self.model = model
         self.keys, self.values = take_memory(model, slots, cause)  # before the allocator, which is the smaller
@@ -88,7 +88,7 @@ class PagedKVCache:
         self.pool, self.model, self.length = pool, pool.model, 0
         self.table: list[int] = []
         self.prefix: list[PrefixBlock] = []
-        self._known_runs: dict[tuple[int, int], list[slice]] = {}
+        self._known_ranges: dict[tuple[int, int], list[slice]] = {}
 
     @property
     def capacity(self) -> int:
@@ -121,7 +121,7 @@ class PagedKVCache:
             ValueError: the pool has too few.
         """
         self.check_room(new_tokens)
-        self._known_runs.clear()
+        self._known_ranges.clear()
         if new_tokens:
             self._make_writable()
         missing = self.pool.blocks_for(self.length + new_tokens) - len(self.table)
@@ -133,19 +133,19 @@ class PagedKVCache:
     ) -> None:
         """Lay the keys and values of new tokens into the slots reserved for them, whatever blocks those are in."""
         keys, values, first = self.pool.keys[layer], self.pool.values[layer], 0
-        for run in self._runs(self.length, self.length + len(k)):
+        for run in self._slot_ranges(self.length, self.length + len(k)):
             rows = slice(first, first + run.stop - run.start)
             keys[:, run], values[:, run] = k[rows].swapaxes(0, 1), v[rows].swapaxes(0, 1)
             first = rows.stop
 
-    def pieces(self, layer: int, end: int) -> Pieces:
+    def segments(self, layer: int, end: int) -> Segments:
         """Keys and values of the first `end` tokens: a view `[kv_heads, keys, head_dim]` for each run of neighbours."""
         keys, values = self.pool.keys[layer], self.pool.values[layer]
-        return [(keys[:, run], values[:, run]) for run in self._runs(0, end)]
+        return [(keys[:, run], values[:, run]) for run in self._slot_ranges(0, end)]
 
-    def blocks(self) -> Blocks:
+    def layout(self) -> CacheLayout:
         """The pool, and this cache's table."""
-        return Blocks(self.pool.keys, self.pool.values, self.pool.block_size, self.table)
+        return CacheLayout(self.pool.keys, self.pool.values, self.pool.block_size, self.table)
 
     def truncate(self, length: int) -> None:
         """Forget all tokens from index `length` on, and give back the blocks that hold none of the rest.
@@ -153,10 +153,10 @@ class PagedKVCache:
         Raises:
             ValueError: length is negative or more than the cache holds.
         """
-        self.length = check_whole("length", length, 0, self.length)
+        self.length = check_integer("length", length, 0, self.length)
         kept = self.pool.blocks_for(self.length)
         dropped, self.table = self.table[kept:], self.table[:kept]
-        self._known_runs.clear()
+        self._known_ranges.clear()
         del self.prefix[self.length // self.pool.block_size :]
         self.pool.free(dropped)
 
@@ -170,7 +170,7 @@ class PagedKVCache:
         copy.length, copy.prefix = self.length, list(self.prefix)
         copy.table = self.table[: self.pool.blocks_for(self.length)]
         for block in copy.table:
-            self.pool.hold(block)
+            self.pool.share(block)
         return copy
 
     def adopt_prefix(self, tokens: Sequence[int]) -> int:
@@ -179,7 +179,7 @@ class PagedKVCache:
         self.prefix = self.pool.find_prefix(tokens)
         self.table = [known.block for known in self.prefix]
         for block in self.table:
-            self.pool.hold(block)
+            self.pool.share(block)
         self.length = len(self.table) * self.pool.block_size
         return self.length
 
@@ -193,7 +193,7 @@ class PagedKVCache:
 
     def swap_out(self) -> SwappedCache:
         """Copy the contents, at least one token, out of the pool; the cache gives its blocks back and is empty then."""
-        to_host, runs = self.model.ops.to_host, self._runs(0, self.length)
+        to_host, runs = self.model.ops.to_host, self._slot_ranges(0, self.length)
         keys = np.concatenate([to_host(self.pool.keys[:, :, run]) for run in runs], axis=2)
         values = np.concatenate([to_host(self.pool.values[:, :, run]) for run in runs], axis=2)
         self.free()
@@ -209,7 +209,7 @@ class PagedKVCache:
         if saved.length <= first:
             return
         self.reserve(saved.length - first)
-        for run in self._runs(first, saved.length):
+        for run in self._slot_ranges(first, saved.length):
             tokens = slice(first, first + run.stop - run.start)
             self.pool.keys[:, :, run] = array(saved.keys[:, :, tokens])
             self.pool.values[:, :, run] = array(saved.values[:, :, tokens])
@@ -235,16 +235,16 @@ class PagedKVCache:
             self.table[number] = new
             self.pool.free([block])
         elif number < len(self.table) and self.table[number] in self.pool.prefixes:
-            self.pool.forget(self.table[number])
+            self.pool.unpublish(self.table[number])
 
-    def _runs(self, first: int, end: int) -> list[slice]:
+    def _slot_ranges(self, first: int, end: int) -> list[slice]:
         """The slots of tokens `first` to `end`; neighbouring blocks are one slice. Every layer asks for the same."""
-        if (first, end) not in self._known_runs:
-            self._known_runs[first, end] = merge_neighbours(self.table, self.pool.block_size, first, end)
-        return self._known_runs[first, end]
+        if (first, end) not in self._known_ranges:
+            self._known_ranges[first, end] = slot_ranges(self.table, self.pool.block_size, first, end)
+        return self._known_ranges[first, end]
 
 
-def merge_neighbours(table: Sequence[int], block_size: int, first: int, end: int) -> list[slice]:
+def slot_ranges(table: Sequence[int], block_size: int, first: int, end: int) -> list[slice]:
     """The slots of tokens `first` to `end` of a sequence with this table, in as few slices as possible."""
     runs: list[slice] = []
     while first < end:

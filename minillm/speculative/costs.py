@@ -3,7 +3,7 @@
 from collections import defaultdict
 from typing import Protocol, runtime_checkable
 
-from minillm.backends.tiles import Tiles
+from minillm.backends.tiles import TiledWeight
 from minillm.estimate.speculation import cpu_draft_cost, cpu_verify_cost
 from minillm.model import Model
 from minillm.speculative.drafters import Draft, Drafter, ModelDrafter
@@ -35,7 +35,7 @@ class TableCosts:
 
     def __init__(self, model: Model, drafter: Drafter) -> None:
         """From the two models' configs, and from how the target's weights lie."""
-        self.tiled = isinstance(model.head, Tiles)
+        self.tiled = isinstance(model.head, TiledWeight)
         self.draft_cost = 0.0
         if isinstance(drafter, ModelDrafter):
             self.draft_cost = cpu_draft_cost(drafter.model.config, model.config)

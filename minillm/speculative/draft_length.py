@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 from minillm.estimate.speculation import best_k
 from minillm.speculative.costs import Costs
 from minillm.speculative.drafters import LONGEST_MATCH, PREFILL_CHUNK, Draft, Drafter
-from minillm.support.checks import check_whole, shown
+from minillm.support.checks import check_integer, shown
 
 LONGEST_DRAFT = 15  # 16 rows; beyond that verifying costs in proportion to the rows
 MOST_GUESSES = PREFILL_CHUNK - 1  # a round is a pass no longer than one of the prompt, whose memory is bounded
@@ -147,7 +147,7 @@ def check_k(k: Any) -> int | str:
         if k != "auto":
             raise ValueError(f"k is {shown(k)}; expected a whole number of at least 1, or 'auto'")
         return k
-    return check_whole("k", k, 1)
+    return check_integer("k", k, 1)
 
 
 def draft_length(k: int | str, drafter: Drafter, costs: Costs) -> DraftLength:

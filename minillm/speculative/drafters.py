@@ -17,7 +17,7 @@ from minillm.batch_checks import check_layer
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
 from minillm.prefill import prefill
-from minillm.sampling import Sampling, draw, probabilities
+from minillm.sampling import Sampling, probabilities, sample_from
 from minillm.support.checks import shown
 
 PREFILL_CHUNK = 512  # the draft model reads a long prompt in passes of so many tokens
@@ -90,7 +90,7 @@ class ModelDrafter:
         for _ in range(min(k, self.cache.capacity - len(sequence) + 1)):  # the last guess is not fed
             logits = prefill(self.model, text[self.cache.length :], self.cache, PREFILL_CHUNK)
             probs.append(probabilities(self.model.ops.to_host(logits), sampling, text))
-            tokens.append(draw(probs[-1], generator))
+            tokens.append(sample_from(probs[-1], generator))
             text.append(tokens[-1])
         return Draft(tokens, probs, read=read)
 

@@ -47,7 +47,7 @@ class SpeculativeGeneration(Generation):
             ValueError: a wrong argument, or a draft whose tokens are not the model's.
         """
         super().__init__(model, prompt, max_new_tokens, sampling)
-        own_drafter = drafter_for(model, drafter, self.completion.most_cached)
+        own_drafter = drafter_for(model, drafter, self.completion.max_cached_tokens)
         table = TableCosts(model, own_drafter)
         # The clock may decide only where the text does not depend on k.
         self.clock = MeasuredCosts(table) if self.completion.sampling.temperature == 0 else None

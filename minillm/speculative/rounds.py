@@ -22,10 +22,10 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.completion import Completion, Step
-from minillm.sampling import draw, probabilities
+from minillm.sampling import probabilities, sample_from
 from minillm.speculative.draft_length import DraftLength
 from minillm.speculative.drafters import Draft, Drafter
-from minillm.support.interrupts import hold_interrupts
+from minillm.support.interrupts import defer_interrupts
 
 ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin
 
@@ -42,7 +42,7 @@ def accept_or_correct(
     """The guess, with probability min(1, p / q) of it; else a token from the residual, which is never the guess."""
     if generator.random() * q[token] < p[token]:
         return token
-    return draw(residual(p, q), generator)
+    return sample_from(residual(p, q), generator)
 
 
 def verify(completion: Completion, draft: Draft, logits: Float[Array, "rows vocab"]) -> list[Step]:
@@ -73,7 +73,7 @@ def verify(completion: Completion, draft: Draft, logits: Float[Array, "rows voca
 
 
 @dataclass
-class Counts:
+class SpeculationCounts:
     """What speculation has done.
 
     Attributes:
@@ -112,7 +112,7 @@ class Speculation:
         """No round yet."""
         self.drafter, self.length = drafter, length
         self.draft: Draft | None = None
-        self.counts = Counts()
+        self.counts = SpeculationCounts()
         self._watched: Draft | None = None  # in a round without a draft the first guess that was not worth verifying
         self._k: int | None = None  # chosen for the round that has yet to be drafted
 
@@ -120,7 +120,7 @@ class Speculation:
         """The guesses to verify next; none, if it does not pay or only one token more is wanted."""
         if self.draft is None:
             if self._k is None:  # else drafting was interrupted; a second choice would count as a round more
-                with hold_interrupts():
+                with defer_interrupts():
                     self._k = self.length.choose()
             left = completion.max_new_tokens - len(completion.tokens)
             self._make_draft(completion, min(self._k, left - 1))  # a round gives up to k + 1 tokens
@@ -148,7 +148,7 @@ class Speculation:
         try:
             draft = self.drafter.propose(completion.sequence, k, completion.sampling, generator) if k else Draft([])
             kept = draft.first(self.length.keep(draft))
-            with hold_interrupts():
+            with defer_interrupts():
                 self.draft, self._watched, self._k = kept, None if kept.tokens else draft.first(1), None
         except BaseException:
             if self.draft is None:

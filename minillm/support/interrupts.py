@@ -12,7 +12,7 @@ from typing import Any
 
 
 @contextmanager
-def hold_interrupts(tell: Callable[[BaseException], Any] = lambda problem: None) -> Iterator[None]:
+def defer_interrupts(tell: Callable[[BaseException], Any] = lambda problem: None) -> Iterator[None]:
     """What Ctrl-C raises within this block is raised at its end; `tell` hears of it at once.
 
     Only the main thread hears Ctrl-C, so elsewhere there is nothing to hold.

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from minillm.text.tokenizer import Tokenizer
 
-MOST_HELD = 16  # tokens; a character has at most 4 bytes, so a longer hold means bytes that are no text
+MAX_PENDING = 16  # tokens; a character has at most 4 bytes, so a longer hold means bytes that are no text
 
 
 class TextStream:
@@ -33,7 +33,7 @@ class TextStream:
         self.tokenizer, self.stop = tokenizer, tuple(stop)
         self.ids = list(prompt)
         self.window_start, self.read = 0, len(self.ids)  # ids[window_start:read] give text that was decoded before
-        self.held = ""  # decoded, and perhaps the beginning of a stop string
+        self.pending = ""  # decoded, and perhaps the beginning of a stop string
         self.text, self.stopped = "", False
 
     def push(self, token: int) -> str:
@@ -49,7 +49,7 @@ class TextStream:
     def _decode(self, final: bool) -> str:
         before = self.tokenizer.decode(self.ids[self.window_start : self.read], skip_special_tokens=True)
         now = self.tokenizer.decode(self.ids[self.window_start :], skip_special_tokens=True)
-        unfinished = now.endswith("\ufffd") and len(self.ids) - self.read < MOST_HELD
+        unfinished = now.endswith("\ufffd") and len(self.ids) - self.read < MAX_PENDING
         if len(now) <= len(before) or (unfinished and not final):
             return ""
         self.window_start, self.read = self.read, len(self.ids)
@@ -58,20 +58,20 @@ class TextStream:
     def _release(self, decoded: str, final: bool) -> str:
         if self.stopped:
             return ""
-        self.held += decoded
-        found = [place for place in (self.held.find(stop) for stop in self.stop) if place >= 0]
+        self.pending += decoded
+        found = [place for place in (self.pending.find(stop) for stop in self.stop) if place >= 0]
         if found:
-            self.stopped, certain, self.held = True, self.held[: min(found)], ""
+            self.stopped, certain, self.pending = True, self.pending[: min(found)], ""
         else:
             keep = 0 if final else self._possible_stop()
-            certain, self.held = self.held[: len(self.held) - keep], self.held[len(self.held) - keep :]
+            certain, self.pending = self.pending[: len(self.pending) - keep], self.pending[len(self.pending) - keep :]
         self.text += certain
         return certain
 
     def _possible_stop(self) -> int:
         """How many last characters held are the beginning of a stop string."""
         longest = max((len(stop) for stop in self.stop), default=1) - 1
-        for length in range(min(longest, len(self.held)), 0, -1):
-            if any(stop.startswith(self.held[-length:]) for stop in self.stop):
+        for length in range(min(longest, len(self.pending)), 0, -1):
+            if any(stop.startswith(self.pending[-length:]) for stop in self.stop):
                 return length
         return 0

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from minillm.support.checks import check_flag, check_whole
+from minillm.support.checks import check_bool, check_integer
 from minillm.support.files import parse_json, read_json, read_ordinary_file
 from minillm.text.tokenizer_check import check_definition
 
@@ -105,10 +105,10 @@ class Tokenizer:
         Raises:
             ValueError: this is no list of whole numbers, or an id is negative or beyond 32 bits.
         """
-        check_flag("skip_special_tokens", skip_special_tokens)
+        check_bool("skip_special_tokens", skip_special_tokens)
         if not isinstance(ids, Sequence | np.ndarray):
             raise ValueError(f"ids is of type {type(ids).__name__}; expected a list of token ids")
-        checked = [check_whole("a token id", token, 0, 2**31 - 1) for token in ids]
+        checked = [check_integer("a token id", token, 0, 2**31 - 1) for token in ids]
         decode = self._with_special.decode
         return str(_guard(lambda: decode(checked, skip_special_tokens=skip_special_tokens), "tokenizer.json"))
 

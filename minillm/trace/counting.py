@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array
-from minillm.attention import Pieces, causal_mask
+from minillm.attention import Segments, causal_mask
 from minillm.backends.plain import Plain
 from minillm.model import Model
 
@@ -105,9 +105,9 @@ class _WatchedCache:
         """All else is the cache's."""
         return getattr(self._cache, name)
 
-    def pieces(self, layer: int, end: int) -> Pieces:
+    def segments(self, layer: int, end: int) -> Segments:
         """As the cache gives them."""
-        return [(k.view(self._watched), v.view(self._watched)) for k, v in self._cache.pieces(layer, end)]
+        return [(k.view(self._watched), v.view(self._watched)) for k, v in self._cache.segments(layer, end)]
 
 
 def _watching(count: WorkCount) -> type[Array]:

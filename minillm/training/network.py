@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Float, Int
-from minillm.layers import apply_rope, rope_rotation
+from minillm.layers import apply_rope, rope_cos_sin
 from minillm.training import operations as op
 from minillm.training.parameters import LayerParameters, ParameterVector
 
@@ -30,7 +30,7 @@ class Network:
         self.batch, self.time = batch, time
         positions = np.tile(np.arange(time), batch)  # [batch * time]
         dtype = parameters.vector.dtype
-        cosine, sine = rope_rotation(positions, self.config.rope, self.config.head_dim)
+        cosine, sine = rope_cos_sin(positions, self.config.rope, self.config.head_dim)
         self.rotation: Rotation = cosine.astype(dtype), sine.astype(dtype)
 
     def forward(self, tokens: Int[Array, "{self.batch} {self.time}"]) -> tuple[Float[Array, "rows vocab"], list[Any]]:

@@ -30,13 +30,13 @@ ORDINARY = dataclasses.replace(
     tie_word_embeddings=True, sliding_windows=(None, 3, None, 20),
 )  # fmt: skip
 LAYER = {"rms_norm": 2, "rope": 1, "attention": 1, "swiglu": 1}  # and four products
-ONCE = {"rotation": 1, "embed": 1, "getitem": 1, "rms_norm": 1}  # and the head
+ONCE = {"cos_sin": 1, "embed": 1, "getitem": 1, "rms_norm": 1}  # and the head
 
 
 def fake(config=ORDINARY, dtype="float64", stored=None, seed=0):
     ops = CuPy(FakeDevice())
     kept_as = ops.choose_dtype(stored or dtype)
-    ops.rotation(np.arange(1), config.rope, config.head_dim)  # sends the frequencies, once for each kind of model
+    ops.cos_sin(np.arange(1), config.rope, config.head_dim)  # sends the frequencies, once for each kind of model
     return build(random_checkpoint(config, seed), ops, kept_as)
 
 

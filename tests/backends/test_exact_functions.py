@@ -13,7 +13,7 @@ from random_models import ropes
 
 from minillm import reference
 from minillm.backends import exact, exact_functions
-from minillm.backends.exact_functions import exp, first_rotation, rotation
+from minillm.backends.exact_functions import cos_sin, exp, first_rotation
 from minillm.config import RopeParameters
 
 
@@ -35,7 +35,7 @@ def test_rotations_are_the_specification_s(data):
     rope = data.draw(ropes(head_dim))
     positions = data.draw(st.lists(st.integers(0, 200_000), min_size=1, max_size=5))
     angles = [[m * reference.frequency(i, head_dim, rope) for i in range(head_dim // 2)] for m in positions]
-    cosine, sine = rotation(np.array(positions), rope, head_dim)
+    cosine, sine = cos_sin(np.array(positions), rope, head_dim)
     # an angle that rounds by 2**-53 of itself, and as much for each of the turns that are put together
     error = 4 * (max(positions) + 1) * 2.0**-53 * max(1.0, np.max(angles[0]) / max(positions[0], 1))
     np.testing.assert_allclose(cosine[:, 0], np.cos(angles), rtol=0, atol=error)
@@ -44,9 +44,9 @@ def test_rotations_are_the_specification_s(data):
 
 def test_a_rotation_depends_on_its_position_alone():
     positions, rope = np.array([5, 131_071, 0, 12, 4096]), RopeParameters()
-    together = rotation(positions, rope, 64)
+    together = cos_sin(positions, rope, 64)
     for row, position in enumerate(positions):
-        for part, alone in zip(together, rotation(np.array([position]), rope, 64), strict=True):
+        for part, alone in zip(together, cos_sin(np.array([position]), rope, 64), strict=True):
             assert np.array_equal(part[row], alone[0])
 
 

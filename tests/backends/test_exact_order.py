@@ -17,14 +17,14 @@ def spread(rng, *shape):
 
 
 class Keys:
-    """A cache that holds what one call writes, in two pieces."""
+    """A cache that holds what one call writes, in two segments."""
 
     length = 0
 
     def write(self, layer, k, v):
         self.k, self.v = k.swapaxes(0, 1), v.swapaxes(0, 1)  # [kv_heads, keys, head_dim]
 
-    def pieces(self, layer, end):
+    def segments(self, layer, end):
         half = end // 2
         return [(self.k[:, :half], self.v[:, :half]), (self.k[:, half:end], self.v[:, half:end])]
 

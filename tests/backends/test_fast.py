@@ -66,7 +66,7 @@ def test_rms_norm(shape, eps):
 @pytest.mark.parametrize("head_dim", [2, 4, 64])
 def test_rope(head_dim):
     x, positions, rope = numbers(3, 5, head_dim), np.array([0, 7, 1000]), RopeParameters()
-    rotations = [backend.rotation(positions, rope, head_dim) for backend in (FAST, PLAIN)]
+    rotations = [backend.cos_sin(positions, rope, head_dim) for backend in (FAST, PLAIN)]
     agree(FAST.rope(x, rotations[0]), PLAIN.rope(x, rotations[1]))
 
 
@@ -101,12 +101,12 @@ def test_what_is_hidden_counts_for_nothing_even_if_its_score_is_infinite():
 @given(
     lengths=st.lists(st.integers(0, 20), min_size=1, max_size=19),
     window=st.sampled_from([None, 1, 4]),
-    pieces=st.booleans(),
+    segments=st.booleans(),
     scales=st.lists(st.sampled_from([1.0, 1e4]), min_size=19, max_size=19),
     many_bytes=st.sampled_from([0, fast.MANY_BYTES]),
 )
-def test_attention_of_one_query_a_sequence(lengths, window, pieces, scales, many_bytes):
-    """As in decode: every sequence has its own length; those of a paged cache lie in pieces; threads may share them."""
+def test_attention_of_one_query_a_sequence(lengths, window, segments, scales, many_bytes):
+    """As in decode: every sequence has its own length; a paged cache has segments; threads may share them."""
 
     class Cache:
         def __init__(self, seed, length):
@@ -116,9 +116,9 @@ def test_attention_of_one_query_a_sequence(lengths, window, pieces, scales, many
         def write(self, layer, k, v):
             self.keys[:, self.length], self.values[:, self.length] = k[0], v[0]
 
-        def pieces(self, layer, end):
-            cuts = range(0, end, 3) if pieces else [0]
-            parts = [slice(cut, min(cut + 3, end) if pieces else end) for cut in cuts]
+        def segments(self, layer, end):
+            cuts = range(0, end, 3) if segments else [0]
+            parts = [slice(cut, min(cut + 3, end) if segments else end) for cut in cuts]
             return [(self.keys[:, part], self.values[:, part]) for part in parts]
 
     n = len(lengths)

@@ -16,7 +16,7 @@ from random_models import random_checkpoint, random_model
 import minillm
 from minillm.backends.cupy import CuPy
 from minillm.backends.kernels import source
-from minillm.layers import rope_rotation
+from minillm.layers import rope_cos_sin
 from minillm.loading.build import build
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")]
@@ -217,8 +217,8 @@ def test_products_read_weights_of_every_kind(libraries, stored):
 def test_angles_of_far_positions_are_float64(libraries):
     """In float32 the angle of position 100,003 would be wrong by hundredths."""
     ops, positions = CuPy(CompiledDevice(libraries)), np.array([0, 1, 4097, 100_003])
-    found = ops.rotation(positions, CONFIG.rope, CONFIG.head_dim)
-    for part, expected in zip(found, rope_rotation(positions, CONFIG.rope, CONFIG.head_dim), strict=True):
+    found = ops.cos_sin(positions, CONFIG.rope, CONFIG.head_dim)
+    for part, expected in zip(found, rope_cos_sin(positions, CONFIG.rope, CONFIG.head_dim), strict=True):
         np.testing.assert_allclose(ops.to_host(part), expected, rtol=0, atol=1e-7)
 
 

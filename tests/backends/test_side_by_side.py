@@ -106,7 +106,7 @@ def test_each_thread_multiplies_alone_meanwhile(shared):
     def compute(model, part):
         all_here.wait(10)
         during[current_thread().name] = blas_threads()
-        return np.zeros((len(part.wanted), 1))
+        return np.zeros((len(part.logit_indices), 1))
 
     side_by_side.side_by_side(compute, model, batch)
     assert len(during) == shared
@@ -122,7 +122,7 @@ def test_one_thread_that_fails_stops_all(shared, in_main):
     def failing(model, part):
         if (current_thread() is main_thread()) == in_main:
             raise MemoryError("no room")
-        return part.caches[0].pieces(0, 1)
+        return part.caches[0].segments(0, 1)
 
     with pytest.raises(MemoryError, match="no room"):
         side_by_side.side_by_side(failing, model, batch)
@@ -141,7 +141,7 @@ def test_keys_are_read_when_all_have_written_theirs():
     written, own = Written(2), minillm.KVCache(model, 8)
     early, late = Chunk(own, 0, written), Chunk(own, 2, written)
     keys, found = np.arange(8.0).reshape(2, 1, 4), []
-    reader = Thread(target=lambda: found.append(late.pieces(1, 4)[0][0][0, :2].copy()))
+    reader = Thread(target=lambda: found.append(late.segments(1, 4)[0][0][0, :2].copy()))
     late.write(1, keys + 100, keys)
     early.write(0, keys, keys)  # another layer
     reader.start()

@@ -120,9 +120,7 @@ def test_which_processors_have_the_kernels(found, has_kernels, monkeypatch):
 
 def test_numpy_without_avx512_is_believed():
     """If it is told to run without, the kernels are not counted on, whatever this processor is; nor are tiles."""
-    code = (
-        "import sys; from minillm.backends import strips, tiles; sys.exit(strips.copies_nothing() + tiles.tiles_pay())"
-    )
+    code = "import sys; from minillm.backends import strips, tiles; exit(strips.copies_nothing() + tiles.tiling_pays())"
     found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     without = {"NPY_DISABLE_CPU_FEATURES": " ".join(found)}
     environment = {**os.environ, **without, "PYTHONPATH": os.pathsep.join(sys.path)}

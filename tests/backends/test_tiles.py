@@ -17,7 +17,7 @@ from minillm.backends import threads as shared
 from minillm.backends.fast import Fast
 from minillm.backends.plain import Plain
 from minillm.backends.strips import NOT_COPIED, copies_nothing
-from minillm.backends.tiles import MOST_ROWS, WIDTH, Tiles, tiles_pay
+from minillm.backends.tiles import MOST_ROWS, WIDTH, TiledWeight, tiling_pays
 
 SIZES = st.sampled_from([1, 7, WIDTH - 1, WIDTH, WIDTH + 1, 3 * WIDTH, 16 * WIDTH + 5])
 ROWS = st.sampled_from([0, 1, 2, 3, 8, 13, MOST_ROWS, MOST_ROWS + 1, 2 * MOST_ROWS])
@@ -30,7 +30,7 @@ def numbers(*shape, seed=0):
 @given(rows=ROWS, inner=SIZES, out=SIZES)
 def test_multiply(rows, inner, out):
     x, weight = numbers(rows, inner), numbers(out, inner, seed=1).T
-    product = Tiles(weight).multiply(x)
+    product = TiledWeight(weight).multiply(x)
     assert product.shape == (rows, out)
     np.testing.assert_allclose(product, x @ weight, atol=1e-11)
 
@@ -39,7 +39,7 @@ def test_multiply(rows, inner, out):
 def test_groups_of_rows_that_do_not_divide_them(inner):
     """Five rows a group here, or one; 13 rows leave the last group part empty."""
     x, weight = numbers(13, inner), numbers(inner, WIDTH, seed=1)
-    np.testing.assert_allclose(Tiles(weight).multiply(x), x @ weight, atol=1e-9)
+    np.testing.assert_allclose(TiledWeight(weight).multiply(x), x @ weight, atol=1e-9)
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "3"])
@@ -62,7 +62,7 @@ def test_threads_share_the_tiles(threads, monkeypatch):
     monkeypatch.setattr(shared, "_waiting_threads", cache(shared._waiting_threads.__wrapped__))
     monkeypatch.setattr(np, "matmul", slow_matmul)
     x, weight = numbers(5, 9, seed=int(threads)), numbers(9, 40 * WIDTH, seed=9)
-    product = Tiles(weight).multiply(x).copy()
+    product = TiledWeight(weight).multiply(x).copy()
     np.testing.assert_allclose(product, x @ weight, atol=1e-12)
     assert len(names) == int(threads)
 
@@ -85,15 +85,15 @@ def test_what_goes_wrong_in_another_thread_is_heard(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(np, "matmul", failing_matmul)
         with pytest.raises(MemoryError, match="no room"):
-            Tiles(weight).multiply(x)
-    np.testing.assert_allclose(Tiles(weight).multiply(x), x @ weight, atol=1e-12)
+            TiledWeight(weight).multiply(x)
+    np.testing.assert_allclose(TiledWeight(weight).multiply(x), x @ weight, atol=1e-12)
 
 
 def test_threads_work_in_a_child_process_too():
     """A fork has none of its parent's threads."""
     code = (
         "import os; import numpy as np; from minillm.backends import tiles\n"
-        "tiles.SHARED = 0; weights = tiles.Tiles(np.ones((8, 256))); weights.multiply(np.ones((2, 8)))\n"
+        "tiles.SHARED = 0; weights = tiles.TiledWeight(np.ones((8, 256))); weights.multiply(np.ones((2, 8)))\n"
         "child = os.fork()\n"
         "if not child: os._exit(int(weights.multiply(np.ones((2, 8)))[0, 0]))\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"
@@ -107,17 +107,17 @@ def test_threads_work_in_a_child_process_too():
 def test_columns_are_the_rows_of_a_tied_embedding(vocab, dim):
     embedding = numbers(vocab, dim)
     chosen = np.random.default_rng(2).integers(0, vocab, 9)
-    assert np.array_equal(Tiles(embedding.T).columns(chosen), embedding[chosen])
+    assert np.array_equal(TiledWeight(embedding.T).columns(chosen), embedding[chosen])
 
 
 @pytest.mark.parametrize("paying", [True, False])
 @pytest.mark.parametrize("rows", [0, 1, 3, 9, 100])
 def test_the_fast_backend_with_and_without_tiles(paying, rows, monkeypatch):
-    monkeypatch.setattr(fast, "tiles_pay", lambda: paying)
+    monkeypatch.setattr(fast, "tiling_pays", lambda: paying)
     ours, plain = Fast(), Plain()
     embedding, x = numbers(70, 12).astype(np.float32), numbers(rows, 12, seed=1).astype(np.float32)
     (table, head), bias = ours.tie(embedding), numbers(70, seed=2).astype(np.float32)
-    assert isinstance(head, Tiles) == paying
+    assert isinstance(head, TiledWeight) == paying
     chosen = np.array([69, 0, 3])
     assert np.array_equal(ours.embed(table, chosen), plain.embed(embedding, chosen))
     product = ours.linear(x, head, bias)
@@ -126,7 +126,7 @@ def test_the_fast_backend_with_and_without_tiles(paying, rows, monkeypatch):
 
 
 def test_a_wider_type_has_no_kernel_for_tiles(monkeypatch):
-    monkeypatch.setattr(fast, "tiles_pay", lambda: True)
+    monkeypatch.setattr(fast, "tiling_pays", lambda: True)
     assert isinstance(Fast().prepare(numbers(3, 4)), np.ndarray)
 
 
@@ -138,4 +138,4 @@ def test_a_wider_type_has_no_kernel_for_tiles(monkeypatch):
 def test_which_processors_gain(found, pay, monkeypatch):
     monkeypatch.setattr(np, "show_config", lambda mode: {"SIMD Extensions": {"baseline": [], "found": found}})
     monkeypatch.setattr(tiles, "copies_nothing", copies_nothing.__wrapped__)
-    assert tiles_pay.__wrapped__() == pay
+    assert tiling_pays.__wrapped__() == pay

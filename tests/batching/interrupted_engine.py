@@ -42,7 +42,7 @@ def run(drafter, interrupt):
     events += engine.step()
     heard = [[event.step.token for event in events if event.request is request] for request in requests]
     outcome = [(request.tokens, request.logprobs, request.finish_reason) for request in requests]
-    return outcome, heard, engine.pool.held, engine.statistics.finished
+    return outcome, heard, engine.pool.used, engine.statistics.finished
 
 
 if __name__ == "__main__":

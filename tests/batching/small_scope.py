@@ -87,7 +87,7 @@ class World:
         running, pool = self.engine.scheduler.running, self.engine.pool
         tables = Counter(block for request in running for block in request.cache.table)
         assert pool.reference_counts == [tables[block] for block in range(BLOCKS)]
-        assert pool.held + int(pool._is_free.sum()) + len(pool._cached) == BLOCKS
+        assert pool.used + int(pool._is_free.sum()) + len(pool._cached) == BLOCKS
 
 
 def chain(entry):

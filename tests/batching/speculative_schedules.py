@@ -112,7 +112,7 @@ def check_alone(engine, request, wanted, heard):
 
 def note_corners(engine):
     counts, pool = engine.statistics, engine.pool
-    assert pool.held == 0
+    assert pool.used == 0
     assert counts.accepted_tokens <= counts.draft_tokens
     reached.update(
         name for name in ("preemptions", "prefix_tokens", "swapped_tokens", "accepted_tokens") if getattr(counts, name)

@@ -49,7 +49,7 @@ def main(preemption, count):
     left = [type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, PagedRequest | PagedKVCache)]
     pool = engine.pool
     print(json.dumps({
-        "wrong": wrong, "left": left, "held": pool.held, "available": pool.available, "events": len(engine._events),
+        "wrong": wrong, "left": left, "held": pool.used, "available": pool.available, "events": len(engine._events),
         "known": len(pool.prefixes), "reference_counts": sum(pool.reference_counts),
         **dataclasses.asdict(engine.statistics),
     }))  # fmt: skip

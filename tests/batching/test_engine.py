@@ -122,7 +122,7 @@ def test_preemption_at_every_length(preemption, length):
     while len(request.tokens) < length:
         engine.step()
     engine.scheduler.preempt(request)
-    assert engine.pool.held == 0
+    assert engine.pool.used == 0
     engine.run()
     assert request.tokens == alone([1, 2, 3], 13, WARM)
 
@@ -149,10 +149,10 @@ def test_an_interrupted_swap_in_is_made_again():
     model.ops.armed = True
     with pytest.raises(KeyboardInterrupt):
         engine.step()
-    assert list(engine.scheduler.waiting) == requests and engine.pool.held  # where it was interrupted
+    assert list(engine.scheduler.waiting) == requests and engine.pool.used  # where it was interrupted
     engine.run()
     assert [request.tokens for request in requests] == [alone([1, 2, 3], 5, WARM)] * 2
-    assert engine.pool.held == 0
+    assert engine.pool.used == 0
 
 
 @pytest.mark.parametrize("new_tokens", [1, 2, 3, 5, 6])
@@ -193,10 +193,10 @@ def test_samples_share_the_blocks_of_their_prompt():
     engine = Engine(MODEL, block_size=4)
     samples = engine.submit_samples([1, 2, 3, 4, 5, 6], 4, 5, WARM)
     engine.step()
-    assert engine.pool.held == 2  # the first computes the prompt, the others wait for it
+    assert engine.pool.used == 2  # the first computes the prompt, the others wait for it
     engine.step()
     assert [request.cache.table[0] for request in samples] == [samples[0].cache.table[0]] * 4
-    assert engine.pool.held == 1 + 4
+    assert engine.pool.used == 1 + 4
     engine.run()
     assert engine.statistics.prefix_tokens == 3 * 5  # all of the prompt but the token that gives the logits
     for number, request in enumerate(samples):
@@ -234,7 +234,7 @@ def test_cancelled_samples_leave_the_others_alone():
     engine.cancel(samples[1])  # while the third waits for it
     engine.run()
     assert samples[2].tokens == alone([1, 2, 3, 4, 5], 5, dataclasses.replace(WARM, seed=7))
-    assert engine.pool.held == 0
+    assert engine.pool.used == 0
 
 
 @pytest.mark.parametrize("when", ["waiting", "prefill", "decode", "preempted", "swapped", "finished"])
@@ -255,7 +255,7 @@ def test_cancelling_frees_everything_at_once(when):
     assert (request.tokens, request.swapped, request.cache.table) == (tokens, None, [])
     assert all(event.request is other for event in engine.events())
     assert other.tokens == alone([5], 6, WARM)
-    assert engine.pool.held == 0
+    assert engine.pool.used == 0
     assert engine.statistics.cancelled == (when != "finished")
 
 
@@ -360,7 +360,7 @@ def test_damaged_weights_end_a_step_not_the_books():
         with pytest.raises(ValueError, match="not all finite numbers"):
             engine.step()
     engine.cancel(request)
-    assert engine.pool.held == 0 and not engine.has_work
+    assert engine.pool.used == 0 and not engine.has_work
 
 
 def test_nothing_to_do_is_no_step():
@@ -380,7 +380,7 @@ def test_the_fill_of_blocks_is_counted():
     engine = Engine(MODEL, block_size=4)
     engine.submit([1, 2, 3, 4, 5], 4, ON)
     engine.run()  # 5, 6, 7 and 8 tokens in two blocks
-    assert (engine.statistics.held_blocks, engine.statistics.filled_slots) == (8, 26)
+    assert (engine.statistics.used_blocks, engine.statistics.filled_slots) == (8, 26)
 
 
 def test_logits_that_are_no_numbers_stop_nobody_else():

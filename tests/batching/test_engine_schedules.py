@@ -115,8 +115,8 @@ def test_every_request_is_as_if_alone(data):
         steps = events.get(request, [])
         assert [step.token for step in steps] == request.tokens
         assert [step.finish_reason for step in steps if step.finish_reason] in ([], [request.finish_reason])
-    assert (engine.pool.held, engine.pool.available) == (0, engine.pool.num_blocks)
-    assert engine.statistics.filled_slots <= engine.statistics.held_blocks * engine.pool.block_size
+    assert (engine.pool.used, engine.pool.available) == (0, engine.pool.num_blocks)
+    assert engine.statistics.filled_slots <= engine.statistics.used_blocks * engine.pool.block_size
 
 
 @settings(max_examples=15)
@@ -138,7 +138,7 @@ def test_samples_of_one_prompt_are_as_if_alone(data):
             if request.finish_reason != "cancelled":
                 own = dataclasses.replace(sampling, seed=sampling.seed + number)
                 assert_same(model, request, alone(model, (prompt, new, own)))
-    assert engine.pool.held == 0
+    assert engine.pool.used == 0
 
 
 class Interrupted:
@@ -199,7 +199,7 @@ def test_an_interrupted_step_is_made_again(data, countdown, backend):
     for request, each in zip(requests, wanted, strict=True):
         assert_same(model, request, alone(model, each))
         assert [event.step.token for event in events if event.request is request] == request.tokens
-    assert engine.pool.held == 0
+    assert engine.pool.used == 0
 
 
 TEXT_MODELS = {backend: text_model(backend=backend) for backend in ("numpy", "cupy")}

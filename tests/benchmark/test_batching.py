@@ -20,7 +20,7 @@ def test_neighbours_are_one_piece_and_fragments_are_single_blocks():
     for caches, expected in ((whole, 1), (fragments, 4)):
         assert sorted(block for cache in caches for block in cache.table) == list(range(12))
         for cache in caches:
-            assert len(cache.pieces(0, 64)) == expected
+            assert len(cache.segments(0, 64)) == expected
 
 
 @pytest.mark.slow

@@ -57,7 +57,7 @@ def step_both(real, virtual, pairs):
     for event, (_, request) in zip(events, enumerate(step.got_token), strict=True):
         request.completion.sequence[-1] = event.step.token  # what is published must be the same, too
     assert real.statistics.preemptions == virtual.statistics.preemptions
-    assert real.pool.held == virtual.pool.held
+    assert real.pool.used == virtual.pool.used
 
 
 def test_one_request_takes_a_prefill_and_its_decode_steps():

@@ -38,6 +38,6 @@ def test_real_caches_share_as_many_blocks(prompt, output):
     held = alone = 0
     for _ in range(output):
         minillm.forward_batch(MODEL, [([5], cache) for cache in samples])
-        held += pool.held
+        held += pool.used
         alone += sum(len(cache.table) for cache in samples)
     assert share_saved(np.array([[prompt, output]]), 3, 4) == pytest.approx(1 - held / alone)

@@ -54,7 +54,7 @@ def test_all_or_nothing():
     allocator.allocate(3)
     with pytest.raises(ValueError, match="2 blocks were asked for, but 1 of 4 are available"):
         allocator.allocate(2)
-    assert (allocator.available, allocator.held) == (1, 3)
+    assert (allocator.available, allocator.used) == (1, 3)
 
 
 @pytest.mark.parametrize("numbers", [(0, 4), (4, 0), (-1, 4)])
@@ -74,11 +74,11 @@ def test_a_block_freed_twice_is_caught():
 def test_a_shared_block_is_free_when_the_last_holder_leaves():
     allocator = BlockAllocator(4, 4)
     [block] = allocator.allocate(1)
-    allocator.hold(block)
+    allocator.share(block)
     allocator.free([block])
-    assert (allocator.held, allocator.reference_counts[block]) == (1, 1)
+    assert (allocator.used, allocator.reference_counts[block]) == (1, 1)
     allocator.free([block])
-    assert (allocator.held, allocator.available) == (0, 4)
+    assert (allocator.used, allocator.available) == (0, 4)
 
 
 def test_a_known_prefix_outlives_its_sequence_until_the_room_is_needed():
@@ -100,7 +100,7 @@ def test_the_least_recently_used_is_evicted_first_and_children_before_their_pare
     publish(allocator, [3, 4], new)
     allocator.free(old)
     allocator.free(new)
-    allocator.hold(old[0])  # used again: now the more recent
+    allocator.share(old[0])  # used again: now the more recent
     allocator.free(old[:1])
     expected = [old[1], new[1], new[0], old[0]]
     assert [allocator.allocate(1)[0] for _ in range(4)] == expected
@@ -191,14 +191,14 @@ class Allocator(RuleBasedStateMachine):
     def share(self, data):
         table = list(self.draw_table(data))
         for block in table:
-            self.allocator.hold(block)
+            self.allocator.share(block)
         self.tables.append(table)
 
     @precondition(lambda self: self.allocator._cached)
     @rule(data=st.data())
     def adopt(self, data):
         block = data.draw(st.sampled_from(sorted(self.allocator._cached)))
-        self.allocator.hold(block)
+        self.allocator.share(block)
         self.tables.append([block])
 
     @precondition(lambda self: self.tables)
@@ -228,7 +228,7 @@ class Allocator(RuleBasedStateMachine):
         for found, expected in ((allocator._held_in, held), (allocator._used_in, held | cached)):
             extents = Counter(block // allocator._extent for block in expected)
             assert found.tolist() == [extents[extent] for extent in range(len(found))]
-        assert (allocator.held, allocator.available) == (len(held), len(cached) + len(free))
+        assert (allocator.used, allocator.available) == (len(held), len(cached) + len(free))
 
     def teardown(self):
         for table in getattr(self, "tables", []):
@@ -284,6 +284,6 @@ def test_growing_does_not_take_what_another_left_behind_it():
     first = allocator.allocate(20)
     publish_and_free(allocator, first, 1)
     for block in first[:10]:
-        allocator.hold(block)
+        allocator.share(block)
     allocator.allocate(5, first[9])
     assert len(known_blocks(allocator, [1000 + place for place in range(21)])) == 20

@@ -15,7 +15,7 @@ from random_models import random_model
 from test_checks import CONFIG, MODEL
 
 import minillm
-from minillm.kv_cache.paged import BlockPool, PagedKVCache, merge_neighbours
+from minillm.kv_cache.paged import BlockPool, PagedKVCache, slot_ranges
 
 LAYERS, KV_HEADS, HEAD_DIM = CONFIG.num_hidden_layers, CONFIG.num_key_value_heads, CONFIG.head_dim
 
@@ -46,9 +46,9 @@ def append(cache, before, new):
 def assert_holds(cache, tokens):
     assert cache.length == len(tokens)
     for layer in range(LAYERS):
-        pieces = cache.pieces(layer, len(tokens))
-        keys = np.concatenate([np.zeros((KV_HEADS, 0, HEAD_DIM)), *(k for k, _ in pieces)], axis=1)
-        values = np.concatenate([np.zeros((KV_HEADS, 0, HEAD_DIM)), *(v for _, v in pieces)], axis=1)
+        segments = cache.segments(layer, len(tokens))
+        keys = np.concatenate([np.zeros((KV_HEADS, 0, HEAD_DIM)), *(k for k, _ in segments)], axis=1)
+        values = np.concatenate([np.zeros((KV_HEADS, 0, HEAD_DIM)), *(v for _, v in segments)], axis=1)
         assert np.array_equal(keys, contents(tokens, layer)) and np.array_equal(values, -keys)
 
 
@@ -153,7 +153,7 @@ class PagedCaches(RuleBasedStateMachine):
         tables = Counter(block for cache, _ in getattr(self, "caches", []) for block in cache.table)
         if hasattr(self, "pool"):
             assert self.pool.reference_counts == [tables[block] for block in range(self.pool.num_blocks)]
-            assert (self.pool.held, self.pool.available) == (len(tables), self.pool.num_blocks - len(tables))
+            assert (self.pool.used, self.pool.available) == (len(tables), self.pool.num_blocks - len(tables))
 
     @invariant()
     def every_known_prefix_lies_where_the_table_says(self):
@@ -166,7 +166,7 @@ class PagedCaches(RuleBasedStateMachine):
         for cache, _ in getattr(self, "caches", []):
             cache.free()
         if hasattr(self, "pool"):
-            assert (self.pool.held, self.pool.available) == (0, self.pool.num_blocks)
+            assert (self.pool.used, self.pool.available) == (0, self.pool.num_blocks)
             assert len(self.pool.allocate(self.pool.num_blocks)) == self.pool.num_blocks  # all of them can be had
 
 
@@ -182,15 +182,15 @@ TestPagedCaches.settings = settings(max_examples=60, stateful_step_count=25, dea
 
 
 def test_neighbouring_blocks_are_one_piece():
-    assert merge_neighbours([3, 4, 5, 9, 8], 2, 0, 10) == [slice(6, 12), slice(18, 20), slice(16, 18)]
-    assert merge_neighbours([3, 4, 5, 9, 8], 2, 3, 7) == [slice(9, 12), slice(18, 19)]
-    assert merge_neighbours([3], 2, 1, 1) == []
+    assert slot_ranges([3, 4, 5, 9, 8], 2, 0, 10) == [slice(6, 12), slice(18, 20), slice(16, 18)]
+    assert slot_ranges([3, 4, 5, 9, 8], 2, 3, 7) == [slice(9, 12), slice(18, 19)]
+    assert slot_ranges([3], 2, 1, 1) == []
 
 
 def test_pieces_are_views():
     cache = PagedKVCache(BlockPool(MODEL, 6, 2))
     append(cache, [], [1, 2, 3, 4, 5])
-    [(keys, values)] = cache.pieces(0, 5)
+    [(keys, values)] = cache.segments(0, 5)
     assert np.shares_memory(keys, cache.pool.keys) and np.shares_memory(values, cache.pool.values)
 
 
@@ -199,11 +199,11 @@ def test_forks_share_full_blocks_and_copy_only_the_one_they_write():
     first = PagedKVCache(pool)
     append(first, [], [1, 2, 3])
     samples = [first.fork() for _ in range(3)]
-    assert pool.held == 2
+    assert pool.used == 2
     for number, sample in enumerate(samples):
         append(sample, [1, 2, 3], [number])
     append(first, [1, 2, 3], [9])
-    assert pool.held == 1 + 4  # the partial block was copied for all but the last of the four
+    assert pool.used == 1 + 4  # the partial block was copied for all but the last of the four
     for number, sample in enumerate(samples):
         assert_holds(sample, [1, 2, 3, number])
     assert_holds(first, [1, 2, 3, 9])
@@ -223,11 +223,11 @@ def test_a_copy_that_was_interrupted_is_made_again(monkeypatch):
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(pool, "copy_block", interrupted)
         minillm.decode_step(MODEL, 4, fork)
-    assert (fork.table, pool.held) == (cache.table, 1)
+    assert (fork.table, pool.used) == (cache.table, 1)
     np.testing.assert_allclose(minillm.decode_step(MODEL, 4, fork), expected, rtol=1e-9, atol=1e-12)
     cache.free()
     fork.free()
-    assert pool.held == 0
+    assert pool.used == 0
 
 
 def test_a_fork_leaves_reserved_blocks_to_the_first():
@@ -247,11 +247,11 @@ def test_pieces_follow_a_block_that_was_copied():
     first = PagedKVCache(BlockPool(MODEL, 8, 4))
     append(first, [], [1, 2, 3])
     second = first.fork()
-    second.pieces(0, 3)
+    second.segments(0, 3)
     append(second, [1, 2, 3], [4])
     first.truncate(2)
     append(first, [1, 2], [9])  # where the third token of both was
-    keys = np.concatenate([keys for keys, _ in second.pieces(0, 3)], axis=1)
+    keys = np.concatenate([keys for keys, _ in second.segments(0, 3)], axis=1)
     assert np.array_equal(keys, contents([1, 2, 3], 0))
 
 
@@ -274,16 +274,16 @@ def test_caches_that_do_not_fit_together_change_nothing():
     first, second = PagedKVCache(pool), PagedKVCache(pool)
     with pytest.raises(ValueError, match="3 more tokens need 2 more blocks of 2, but 1 of the pool's 3 are available"):
         minillm.forward_batch(MODEL, [([1, 2, 3], first), ([1, 2, 3], second)])
-    assert (first.length, second.length, pool.held) == (0, 0, 0)
+    assert (first.length, second.length, pool.used) == (0, 0, 0)
     minillm.forward_batch(MODEL, [([1, 2, 3], first), ([1], second)])
-    assert (first.length, second.length, pool.held) == (3, 1, 3)
+    assert (first.length, second.length, pool.used) == (3, 1, 3)
 
 
 def test_a_prompt_that_does_not_fit_is_refused_before_its_first_chunk():
     cache = PagedKVCache(BlockPool(MODEL, 2, 2))
     with pytest.raises(ValueError, match="5 more tokens need 3 more blocks"):
         minillm.prefill(MODEL, [1, 2, 3, 4, 5], cache, chunk=1)
-    assert (cache.length, cache.pool.held) == (0, 0)
+    assert (cache.length, cache.pool.used) == (0, 0)
 
 
 def test_swapping_in_less_than_is_known_changes_nothing():
@@ -297,7 +297,7 @@ def test_swapping_in_less_than_is_known_changes_nothing():
     assert second.adopt_prefix([1, 2, 3, 4, 5]) == 4
     second.swap_in(saved)
     assert_holds(second, [1, 2, 3, 4])
-    assert pool.held == 3
+    assert pool.used == 3
 
 
 def test_sizes_in_bytes():
@@ -328,7 +328,7 @@ def test_the_context_ends_a_paged_cache_too():
     minillm.prefill(MODEL, [1] * 16, cache)
     with pytest.raises(ValueError, match="more than the model's context of 16"):
         minillm.decode_step(MODEL, 1, cache)
-    assert (cache.length, cache.pool.held) == (16, 4)
+    assert (cache.length, cache.pool.used) == (16, 4)
 
 
 def test_a_failed_batch_keeps_what_another_cache_holds():

@@ -14,7 +14,7 @@ from transformers.generation.logits_process import (
 )
 
 from minillm import Sampling
-from minillm.sampling import choose, log_probabilities, probabilities
+from minillm.sampling import log_probabilities, probabilities, sample
 
 seeds = st.integers(0, 2**32)
 
@@ -59,7 +59,7 @@ def test_greedy_takes_the_best_of_the_penalised(seed, penalty, seen):
     logits = random_logits(seed)
     scores = RepetitionPenaltyLogitsProcessor(penalty)(torch.tensor([seen]), torch.tensor(logits)[None])
     sampling = Sampling(repetition_penalty=penalty)
-    assert choose(logits, sampling, seen, sampling.generator()) == int(scores.argmax())
+    assert sample(logits, sampling, seen, sampling.generator()) == int(scores.argmax())
     assert probabilities(logits, sampling, seen).argmax() == int(scores.argmax())
 
 

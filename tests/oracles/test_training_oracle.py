@@ -12,7 +12,7 @@ import torch
 from training.trainable import random_parameters
 
 from minillm import reference
-from minillm.layers import rope_rotation
+from minillm.layers import rope_cos_sin
 from minillm.training.losses import cross_entropy
 from minillm.training.network import Network
 from minillm.training.optimizer import AdamW, Schedule
@@ -24,7 +24,7 @@ CONFIG = llama_config(31, 24, 20, 3, 6, 2, 256)
 def torch_logits(config, weights, tokens):
     """[time] -> [time, vocab]; weights are leaves of the graph."""
     time, d = len(tokens), config.head_dim
-    cosine, sine = (torch.from_numpy(part) for part in rope_rotation(np.arange(time), config.rope, d))
+    cosine, sine = (torch.from_numpy(part) for part in rope_cos_sin(np.arange(time), config.rope, d))
 
     def norm(x, weight):
         return torch.nn.functional.rms_norm(x, x.shape[-1:], weight, config.rms_norm_eps)

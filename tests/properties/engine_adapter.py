@@ -60,7 +60,7 @@ class PagedAdapter(EngineAdapter):
         self.pool = minillm.BlockPool(model, 8 * CONTEXT // block_size, block_size)
         taken = self.pool.allocate(self.pool.num_blocks // 2)
         self.pool.free([block for block, other in zip(taken, others, strict=False) if not other])
-        self.before = self.pool.held
+        self.before = self.pool.used
 
     def new_cache(self, capacity: int) -> minillm.PagedKVCache:
         return minillm.PagedKVCache(self.pool)

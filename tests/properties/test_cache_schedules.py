@@ -22,7 +22,7 @@ class OurSchedules(CacheSchedules):
             for cache in self.caches:
                 assert len(cache.table) == pool.blocks_for(cache.length)
             tables = Counter(block for cache in self.caches for block in cache.table)
-            assert pool.held == len(tables) + self.engine.before
+            assert pool.used == len(tables) + self.engine.before
             assert all(pool.reference_counts[block] == count for block, count in tables.items())
 
 

@@ -45,8 +45,8 @@ MUTANTS = {
     ),
     "q without the filters": (
         drafters,
-        "            tokens.append(draw(probs[-1], generator))",
-        "            tokens.append(draw(probs[-1], generator))\n"
+        "            tokens.append(sample_from(probs[-1], generator))",
+        "            tokens.append(sample_from(probs[-1], generator))\n"
         "            probs[-1] = probabilities(self.model.ops.to_host(logits), Sampling(sampling.temperature), text)",
     ),
     "q of the first guess at every place": (drafters, "certain[self.tokens[place]]", "certain[self.tokens[0]]"),
@@ -61,7 +61,11 @@ MUTANTS = {
         "pass",
     ),
     "the residual is not normalised": (speculative, "return more / more.sum() if", "return more if"),
-    "the correction is drawn from p": (speculative, "draw(residual(p, q), generator)", "draw(p, generator)"),
+    "the correction is drawn from p": (
+        speculative,
+        "sample_from(residual(p, q), generator)",
+        "sample_from(p, generator)",
+    ),
     "the bonus is forgotten": (
         speculative,
         "return [*steps, completion.add(logits[-1]",
@@ -71,7 +75,7 @@ MUTANTS = {
         speculative,
         "    return [*steps, completion.add(logits[-1]",
         "    if draft.tokens:\n"
-        "        bonus = draw(draft.probs_of(-1, logits.shape[1]), completion.generator)\n"
+        "        bonus = sample_from(draft.probs_of(-1, logits.shape[1]), completion.generator)\n"
         "        return [*steps, completion.append(bonus, logits[-1], BONUS)]\n"
         "    return [*steps, completion.add(logits[-1]",
     ),

@@ -187,7 +187,7 @@ def interrupted(*arguments):
 def test_tiles_make_verifying_cheaper(monkeypatch):
     costs = []
     for paying in (False, True):
-        monkeypatch.setattr("minillm.backends.fast.tiles_pay", lambda paying=paying: paying)
+        monkeypatch.setattr("minillm.backends.fast.tiling_pays", lambda paying=paying: paying)
         costs.append(TableCosts(minillm.load("story-draft"), PromptLookup()))
     ordinary, tiled = costs
     assert ordinary.verify(1) == tiled.verify(1) == 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from properties import PROPERTIES, WITH_LAYERS
 from unchecked import run_unchecked
 
-from minillm.sampling import draw
+from minillm.sampling import sample_from
 from minillm.speculative.rounds import accept_or_correct
 
 
@@ -24,7 +24,7 @@ def test_one_guess(weights):
     p, q = (np.array(one) / sum(one) for one in zip(*weights, strict=True))
 
     def outcome(path):
-        guess = draw(q, path)
+        guess = sample_from(q, path)
         token = accept_or_correct(guess, p, q, path)
         return token, token == guess
 

@@ -5,7 +5,7 @@ from threading import Thread
 
 import pytest
 
-from minillm.support.interrupts import hold_interrupts
+from minillm.support.interrupts import defer_interrupts
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def press_ctrl_c():
 
 def test_the_block_is_done_whole_and_the_first_interrupt_raised_at_its_end():
     done, told = [], []
-    with pytest.raises(KeyboardInterrupt) as caught, hold_interrupts(told.append):
+    with pytest.raises(KeyboardInterrupt) as caught, defer_interrupts(told.append):
         press_ctrl_c()
         press_ctrl_c()
         done.append(len(told))
@@ -32,15 +32,15 @@ def test_the_block_is_done_whole_and_the_first_interrupt_raised_at_its_end():
 def test_a_handler_that_raises_nothing_is_called_at_once():
     heard = []
     signal.signal(signal.SIGINT, lambda *arguments: heard.append(arguments[0]))
-    with hold_interrupts():
+    with defer_interrupts():
         press_ctrl_c()
         assert heard == [signal.SIGINT]
 
 
 def test_blocks_within_blocks_raise_at_the_end_of_the_outermost():
     done = []
-    with pytest.raises(KeyboardInterrupt), hold_interrupts():
-        with hold_interrupts():
+    with pytest.raises(KeyboardInterrupt), defer_interrupts():
+        with defer_interrupts():
             press_ctrl_c()
         done.append("behind the inner one")
     assert done
@@ -48,7 +48,7 @@ def test_blocks_within_blocks_raise_at_the_end_of_the_outermost():
 
 
 def test_an_error_within_is_raised_where_nothing_was_heard():
-    with pytest.raises(ZeroDivisionError), hold_interrupts():
+    with pytest.raises(ZeroDivisionError), defer_interrupts():
         1 / 0  # noqa: B018
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
@@ -56,7 +56,7 @@ def test_an_error_within_is_raised_where_nothing_was_heard():
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
 def test_what_is_not_handled_in_python_stays_as_it_is(handler):
     signal.signal(signal.SIGINT, handler)
-    with hold_interrupts():
+    with defer_interrupts():
         assert signal.getsignal(signal.SIGINT) == handler
 
 
@@ -64,7 +64,7 @@ def test_another_thread_has_nothing_to_hold():
     found = []
 
     def work():
-        with hold_interrupts():
+        with defer_interrupts():
             found.append(signal.getsignal(signal.SIGINT))
 
     thread = Thread(target=work)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_tokenizer import VOCAB_SIZE, llama2_tokenizer, tiny_tokenizer
 
-from minillm.text.text_stream import MOST_HELD, TextStream
+from minillm.text.text_stream import MAX_PENDING, TextStream
 
 TOKENIZER = tiny_tokenizer()
 PARTS = ["a", "b", "c", " ", "ab", "é", "漢", "😀", "\n", "👩\u200d🚀"]
@@ -113,4 +113,4 @@ def test_endless_half_characters_are_let_go(count):
     first_byte = TOKENIZER.encode("é")[0]
     pieces, _ = run([first_byte] * count)
     assert "".join(pieces) == TOKENIZER.decode([first_byte] * count)
-    assert count < MOST_HELD or any(pieces[: MOST_HELD + 1])
+    assert count < MAX_PENDING or any(pieces[: MAX_PENDING + 1])

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.support.cache_folder import cache_folder
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 
 
 @dataclass
@@ -58,5 +58,5 @@ def save_progress(progress: dict[str, LessonProgress]) -> None:
 
 def _checked(entry: Any) -> LessonProgress:
     """An entry of the file, which anybody may have edited."""
-    answers = {str(cell): check_whole("answer", tries, 0) for cell, tries in entry["answers"].items()}
-    return LessonProgress(check_whole("cell", entry["cell"], 0), entry["finished"] is True, answers)
+    answers = {str(cell): check_integer("answer", tries, 0) for cell, tries in entry["answers"].items()}
+    return LessonProgress(check_integer("cell", entry["cell"], 0), entry["finished"] is True, answers)

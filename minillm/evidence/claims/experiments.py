@@ -32,7 +32,7 @@ def watched_passes(model: Any) -> tuple[Any, list[int]]:
 
     def rotation(positions: Any, *others: Any) -> Any:  # asked for once in a pass, for the positions of all its tokens
         passes.append(len(positions))
-        return model.ops.rotation(positions, *others)
+        return model.ops.cos_sin(positions, *others)
 
-    ops.rotation = rotation
+    ops.cos_sin = rotation
     return replace(model, ops=ops), passes

@@ -25,7 +25,7 @@ INVARIANCE = "He et al., Defeating Nondeterminism in LLM Inference, 2025"
 
 @topic.figure("online-equals-offline", MILAKOV, "equal in exact arithmetic")
 def online_equals_offline() -> Ours:
-    """Maximum and normaliser of random scores in one pass over pieces, beside two passes over all."""
+    """Maximum and normaliser of random scores in one pass over segments, beside two passes over all."""
     scores = np.random.default_rng(0).normal(0, 5, 4096)
     largest, total = -np.inf, 0.0
     for piece in np.split(scores, 64):

@@ -84,11 +84,11 @@ def sarathi_batch() -> Ours:
 @topic.figure("tile-sawtooth", SARATHI, "from 128 to 256 tokens +27% time, 257 a further +32%", Kind.TREND)
 def tile_sawtooth() -> Ours:
     """Columns that the fast backend's tiles multiply, by the columns of the matrix: 256, one more, and 320."""
-    from minillm.backends.tiles import Tiles
+    from minillm.backends.tiles import TiledWeight
 
     computed = []
     for columns in (192, 256, 257, 320):
-        tiles = Tiles(np.ones((4, columns), np.float32)).tiles  # [tiles, inner, columns of a tile]
+        tiles = TiledWeight(np.ones((4, columns), np.float32)).tiles  # [tiles, inner, columns of a tile]
         computed.append(tiles.shape[0] * tiles.shape[2])
     return Ours(
         "192, 256, 257, 320 columns: " + ", ".join(map(str, computed)) + " computed",

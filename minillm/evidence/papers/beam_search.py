@@ -25,7 +25,7 @@ def beams_saved(model: Any, prompt: Sequence[int], width: int, steps: int, block
     held = alone = 0
     for _ in range(steps):
         logits = forward_batch(model, [([token], cache) for cache, token, _ in beams])
-        held, alone = held + pool.held, alone + sum(len(cache.table) for cache, _, _ in beams)
+        held, alone = held + pool.used, alone + sum(len(cache.table) for cache, _, _ in beams)
         scores = np.stack([score + log_probabilities(row) for row, (_, _, score) in zip(logits, beams, strict=True)])
         chosen = [(beams[parent][0].fork(), token, score) for parent, token, score in _best(scores, width)]
         for cache, _, _ in beams:

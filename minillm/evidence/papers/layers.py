@@ -16,12 +16,12 @@ PROPERTY = "property of the engine's own function"
 def rope_relative() -> Ours:
     """A query and a key, turned for their positions and for both shifted by 1,000: the same product."""
     from minillm.config import RopeParameters
-    from minillm.layers import apply_rope, rope_rotation
+    from minillm.layers import apply_rope, rope_cos_sin
 
     q, k = np.random.default_rng(0).normal(size=(2, 1, 1, 64))
 
     def score(query_at: int, key_at: int) -> float:
-        turned = [apply_rope(x, rope_rotation(np.array([at]), RopeParameters(), 64))
+        turned = [apply_rope(x, rope_cos_sin(np.array([at]), RopeParameters(), 64))
                   for x, at in ((q, query_at), (k, key_at))]  # fmt: skip
         return float((turned[0] * turned[1]).sum())
 

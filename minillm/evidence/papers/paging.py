@@ -195,4 +195,4 @@ def _copies_and_flops(block_size: int, tokens: int = 128) -> tuple[int, int]:
     cache.table = blocks[::2]
     cache.pool.free(blocks[1::2])
     prefill(model, [5] * tokens, cache)
-    return 2 * len(cache.pieces(0, tokens)), count.flops
+    return 2 * len(cache.segments(0, tokens)), count.flops

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 from minillm.support.files import parse_json
 
 BEGINNING = b'{"line": '
@@ -118,7 +118,7 @@ class AnswerFile:
     def _parse(self, number: int, line: bytes) -> tuple[int, Asked]:
         try:
             answer = parse_json(line)
-            return check_whole("line", answer["line"], 1), (answer["request"], answer["model"], answer["prompt"])
+            return check_integer("line", answer["line"], 1), (answer["request"], answer["model"], answer["prompt"])
         except (ValueError, TypeError, KeyError):
             raise self._no_answer(number) from None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.sampling import Sampling
-from minillm.support.checks import check_whole
+from minillm.support.checks import check_integer
 from minillm.support.files import parse_json, read_ordinary_file
 from minillm.text.chat_template import check_messages
 
@@ -93,7 +93,7 @@ def parse_line(number: int, line: bytes, max_new_tokens: int | None, sampling: S
         number=number,
         id=_checked_id(values.get("id")),
         prompt=_prompt(values),
-        max_new_tokens=None if new_tokens is None else check_whole("max_new_tokens", new_tokens, 1),
+        max_new_tokens=None if new_tokens is None else check_integer("max_new_tokens", new_tokens, 1),
         sampling=dataclasses.replace(sampling, **given),
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from minillm.batching import Engine, Event, Request
+from minillm.batching import Engine, NewToken, Request
 from minillm.model import Model
 from minillm.serving.batch_files.prompts import PromptLine
 
@@ -65,7 +65,7 @@ def answer_lines(
         yield from _finished([event], unfinished)
 
 
-def _finished(events: list[Event], unfinished: dict[Request, PromptLine]) -> Iterator[tuple[PromptLine, Request]]:
+def _finished(events: list[NewToken], unfinished: dict[Request, PromptLine]) -> Iterator[tuple[PromptLine, Request]]:
     for event in events:
         if event.step.finish_reason:
             yield unfinished.pop(event.request), event.request
