@@ -135,7 +135,7 @@ def test_an_empty_batch_is_refused():
 
 def test_one_cache_cannot_be_twice_in_a_batch():
     cache = KVCache(MODEL, 8)
-    with pytest.raises(ValueError, match="one cache is there twice"):
+    with pytest.raises(ValueError, match="one cache is in the batch twice"):
         minillm.forward_batch(MODEL, [([1], cache), ([2], cache)])
 
 

@@ -43,7 +43,7 @@ class BlockPool(BlockAllocator):
         >>> model = minillm.load("story")
         >>> pool = minillm.BlockPool(model, num_blocks=64, block_size=16)
         >>> pool.available, pool.block_nbytes
-        (64, 65536)
+        (64, 49152)
     """
 
     def __init__(self, model: Model, num_blocks: int, block_size: int = 16) -> None:
