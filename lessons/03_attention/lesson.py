@@ -123,10 +123,11 @@ target = words.index(" sun") + 1  # the token after the first " sun"
 to_target = np.array([heads[:, -1, target] for heads in every_head])
 number, head = divmod(int(to_target.argmax()), to_target.shape[1])
 copier = every_head[number][head]  # [queries, keys]
-print(f"layer {number}, head {head}: {to_target.max():.0%} of attention")
+largest = to_target.max()
+print(f"layer {number}, head {head}: {largest:.0%} of its attention")
 print(f"goes from the last {words[-1]!r} to {words[target]!r}")
 print(heatmap(copier, words))
-assert to_target.max() > 2 / n  # 1 / n would be the same for every token
+assert largest > 2 / n  # an even spread would be 1 / n
 
 # %% [markdown]
 # The fuller a cell, the larger the attention weight. An **induction head**
