@@ -38,6 +38,11 @@ class Step:
         logprobs: its log-probabilities, if `Sampling.logprobs` asked for them.
         finish_reason: "" until the last token; see `Completion`.
         origin: in speculative decoding "accepted", "corrected" or "bonus"; "" for a token of the model alone.
+
+    Example:
+        >>> steps = list(minillm.Generation(minillm.load("story"), "The capital of France is", 2))
+        >>> steps[-1]
+        Step(token=1910, text='aris', logprobs=None, finish_reason='length', origin='')
     """
 
     token: int

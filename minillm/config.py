@@ -56,6 +56,11 @@ class ModelConfig:
         sliding_windows: for each layer, the number of last tokens that a query sees, its own included; None for all.
         bos_token_id: the token that begins a sequence; None if the model has none.
         eos_token_ids: the tokens that end a sequence. Each of them stops generation.
+
+    Example:
+        >>> config = minillm.load("story").config
+        >>> config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.num_key_value_heads
+        (6, 192, 6, 2)
     """
 
     model_type: str

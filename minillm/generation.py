@@ -36,6 +36,11 @@ class Timings:
         tpot_s: time per output token: mean over the tokens after the first; 0 if there is only one.
         prefill_s: the forward pass of the prompt.
         decode_s: everything after the first token.
+
+    Example:
+        >>> timings = minillm.generate(minillm.load("story"), "The capital of France is", max_new_tokens=3).timings
+        >>> timings.ttft_s >= timings.prefill_s > 0 and timings.tpot_s > 0
+        True
     """
 
     ttft_s: float
@@ -56,6 +61,11 @@ class Output:
         prompt_tokens: number of prompt tokens.
         kv_cache_bytes: bytes reserved for keys and values; 0 without a cache.
         logprobs: one entry for each new token if `Sampling.logprobs` asked for them, else empty.
+
+    Example:
+        >>> out = minillm.generate(minillm.load("story"), "The capital of France is", max_new_tokens=3)
+        >>> out.text, out.prompt_tokens, out.kv_cache_bytes
+        (' Paris.', 5, 21504)
     """
 
     text: str

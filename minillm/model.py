@@ -60,7 +60,8 @@ class Model:
         stored_tokenizer: None if the files have no tokenizer.
 
     Example:
-        >>> minillm.load("story")
+        >>> model = minillm.load("story")
+        >>> model
         Model('story', 2.76 M parameters, 6 layers, context 512, backend numpy, float32)
     """
 

@@ -3,6 +3,12 @@
 It shares no code with the engine, and is written as the papers write it: one head at a time, RoPE as rotations in a
 plane, attention over explicit pairs of positions. It is slow. Tests show that every other path equals it.
 Sources: Touvron et al., LLaMA, 2302.13971; the papers named below.
+
+    >>> from minillm.loading import open_checkpoint
+    >>> from minillm.loading.build import weights_by_name
+    >>> checkpoint = open_checkpoint("story-draft")
+    >>> minillm.reference.forward(checkpoint.config, weights_by_name(checkpoint), [5, 6, 7]).shape
+    (3, 2048)
 """
 
 import math

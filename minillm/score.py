@@ -27,6 +27,11 @@ class Score:
         perplexity: exp of the negative mean of `token_logprobs`; at least 1, lower is more probable.
         tokens: the scored token ids: all but the first.
         token_logprobs: the log-probability of each scored token.
+
+    Example:
+        >>> found = minillm.score(minillm.load("story"), "The capital of France is Paris")
+        >>> round(found.perplexity, 2), len(found.token_logprobs)
+        (2.86, 6)
     """
 
     logprob: float
@@ -61,7 +66,10 @@ def score(model: Model, text: Prompt) -> Score:
         chunk = inputs[first : first + PREFILL_CHUNK]
         logits = model.ops.to_host(forward_batch(model, [(chunk, cache)], [len(chunk)]))  # [chunk, vocab]
         logprobs += _logprobs_of(logits, targets[first : first + len(chunk)])
-    return Score(math.fsum(logprobs), math.exp(-math.fsum(logprobs) / len(targets)), targets, logprobs)
+    logprob = math.fsum(logprobs)
+    with np.errstate(over="ignore"):  # a text that is all but impossible has infinite perplexity
+        perplexity = float(np.exp(-logprob / len(targets)))
+    return Score(logprob, perplexity, targets, logprobs)
 
 
 def _logprobs_of(logits: Float[Array, "tokens vocab"], targets: list[int]) -> list[float]:

@@ -39,7 +39,14 @@ PREEMPTION = ("recompute", "swap")
 
 @dataclass(frozen=True)
 class NewToken:
-    """An event: `request` has a new token. `step.finish_reason` says whether it is the last one."""
+    """An event: `request` has a new token. `step.finish_reason` says whether it is the last one.
+
+    Example:
+        >>> engine = minillm.Engine(minillm.load("story"))
+        >>> request = engine.submit("The capital of France is", max_new_tokens=3)
+        >>> [event.step.text for event in engine.events() if event.request is request]
+        [' P', 'aris', '.']
+    """
 
     request: Request
     step: Step

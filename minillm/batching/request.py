@@ -19,6 +19,13 @@ class Request:
         arrived_step: number of steps that the engine had made when the request was submitted.
         first_token_step: number of steps after which its first token was there; None before.
         finished_step: number of steps after which it was finished or cancelled; None before.
+
+    Example:
+        >>> engine = minillm.Engine(minillm.load("story"))
+        >>> request = engine.submit("The capital of France is", max_new_tokens=3)
+        >>> engine.run()
+        >>> request.status, request.tokens, request.first_token_step, request.finished_step
+        ('finished', [379, 1910, 14], 1, 3)
     """
 
     def __init__(self, completion: Completion, arrived_step: int) -> None:

@@ -59,6 +59,9 @@ class BlockPool(BlockAllocator):
         self.keys, self.values = take_memory(model, slots, cause)
         super().__init__(num_blocks, block_size)
 
+    def __repr__(self) -> str:
+        return f"BlockPool({self.used} of {self.num_blocks} blocks used, block_size={self.block_size})"
+
     @property
     def block_nbytes(self) -> int:
         """Bytes of the keys and values of one block."""
