@@ -33,7 +33,7 @@ FIGURE_13A = {"max": 7.00, "pow2": 9.81, "oracle": 13.62, "paged": 30.42}  # the
 
 @pytest.fixture(scope="module")
 def usages():
-    return {name: np.array(usage) for name, usage in run_unchecked("estimate/figure_2.py").items()}
+    return {name: np.array(usage) for name, usage in run_unchecked("evidence/figure_2.py").items()}
 
 
 @pytest.mark.parametrize("name", FIGURE_2)

@@ -60,7 +60,7 @@ CONTRADICTORY = {"lev-lenience", "chen-ratio"}  # the paper's own figures do not
 
 @pytest.fixture(scope="module")
 def computed():
-    return run_unchecked("estimate/all_papers.py")
+    return run_unchecked("evidence/all_papers.py")
 
 
 @pytest.mark.parametrize("id", OURS)
