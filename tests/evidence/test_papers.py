@@ -72,7 +72,7 @@ def test_all_agree_but_where_a_paper_contradicts_itself(computed):
     differ = {id for id, record in computed["figures"].items() if record["agrees"] is False}
     assert differ == CONTRADICTORY
     for id in CONTRADICTORY:
-        assert "does not agree with itself" in computed["figures"][id]["words"]
+        assert "contradicts itself" in computed["figures"][id]["words"]
 
 
 EXACT = set(

@@ -1,7 +1,7 @@
 """Beam search over a paged cache: the blocks that beams share, counted in every step (vLLM, 2309.06180, section 4.4).
 
-Beams are samples whose prompts grow: what the best candidates have in common is all that their common parent had.
-Only the figure of the paper needs it; what it finds is nobody's answer.
+Beams are samples whose prompts grow: the best candidates share all blocks of their common parent. This search exists
+only for the paper's figure; the engine does not offer it.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def beams_saved(model: Any, prompt: Sequence[int], width: int, steps: int, block_size: int) -> float:
-    """Blocks saved by sharing over blocks needed without it, both summed over all steps."""
+    """Return blocks saved by sharing over blocks needed without it, both summed over all steps."""
     from minillm.kv_cache.paged import BlockPool, PagedKVCache
     from minillm.prefill import prefill
     from minillm.sampling import log_probabilities
@@ -35,6 +35,6 @@ def beams_saved(model: Any, prompt: Sequence[int], width: int, steps: int, block
 
 
 def _best(scores: Any, width: int) -> list[tuple[int, int, float]]:
-    """Beam, token and score of the best candidates of all beams, `scores` `[beams, vocab]`."""
+    """Return beam, token and score of the `width` best candidates of all beams; `scores` is `[beams, vocab]`."""
     flat = np.argsort(-scores, axis=None, kind="stable")[:width]
     return [(int(place) // scores.shape[1], int(place) % scores.shape[1], float(scores.flat[place])) for place in flat]
