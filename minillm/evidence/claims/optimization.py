@@ -20,7 +20,7 @@ def quant_sizes(parameters: float = 7e9, float32: float = 4.0, int8: float = 1.0
         Verdict.TRUE_IF
         if [sizes[name] for name in ("float32", "int8", "int4")] == [float32, int8, int4]
         else Verdict.FALSE,
-        "scales are not counted, and models are served in float16",
+        "scales are not counted; models are served in float16",
         f"float32 {gb(parameters * sizes['float32'])}, float16 {gb(parameters * sizes['float16'])}; "
         f"Q4_0 with scales {8 * sizes['q4_0']:g} bit = {sizes['q4_0']} B",
         *(f"{name}: {value:g} B a weight, {gb(parameters * value)}" for name, value in sizes.items()),
@@ -126,7 +126,8 @@ def short_prompts(long: int = 80, short: int = 20) -> Finding:
     times = [prefill_time(serving, tokens).seconds for tokens in (1000, 500, 100, 50)]
     return finding(
         Verdict.TRUE_IF if flops[0] > flops[1] and times[0] > 1.5 * times[1] else Verdict.FALSE,
-        "time: for prompts longer than the ridge; cost: always",
+        "for time, prompts are longer than the ridge; for cost, always",
+
         f"{flops[0] / flops[1]:.1f}x the operations at {long} tokens as at {short}; on an A100 1,000 tokens take "
         f"{times[0] / times[1]:.1f}x as long as 500, 100 {times[2] / times[3]:.1f}x as long as 50",
         f"counted in the engine: {flops[0]:,} and {flops[1]:,} FLOP",
