@@ -23,7 +23,7 @@ from minillm.sampling import Sampling
 from minillm.transformer import forward_batch
 
 BLOCK_SIZE = 16
-PLACES = 8  # sequences of a static batch in the mixed load
+STATIC_BATCH = 8  # sequences, in the mixed load
 MIXED_REQUESTS, QUEUED_REQUESTS = 64, 1000
 LONG_ANSWER, SHORT_ANSWER = 160, 16  # tokens, in the mixed load
 GREEDY = Sampling(ignore_eos=True)
@@ -112,8 +112,8 @@ def mixed_load(model: Model) -> dict[str, float]:
     pairs = zip(prompts, outputs, strict=True)
     jobs = [Job(_ids(rng, model, prompt), min(output, context // 2), GREEDY) for prompt, output in pairs]
     longest = max(len(job.prompt) + job.max_new_tokens for job in jobs)
-    static = run_static(model, jobs, PLACES)
-    continuous = run_continuous(model, jobs, num_blocks=-(-PLACES * longest // BLOCK_SIZE))
+    static = run_static(model, jobs, STATIC_BATCH)
+    continuous = run_continuous(model, jobs, num_blocks=-(-STATIC_BATCH * longest // BLOCK_SIZE))
     return {
         "static_s": static.seconds,
         "continuous_s": continuous.seconds,

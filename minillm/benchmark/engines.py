@@ -61,11 +61,11 @@ def _check_installed(name: str) -> None:
 
 
 def _transformers(model: str, threads: int, folder: Path, report: Report) -> Launch:
-    place = _model_folder(model)
-    command = (sys.executable, "-m", "minillm.benchmark.engine_transformers", place, str(threads))
+    weights = _model_folder(model)
+    command = (sys.executable, "-m", "minillm.benchmark.engine_transformers", weights, str(threads))
     imports = "import torch; from transformers import AutoModelForCausalLM"
     return Launch(
-        "transformers", command, imports, f"AutoModelForCausalLM.from_pretrained({place!r}, dtype=torch.float32)"
+        "transformers", command, imports, f"AutoModelForCausalLM.from_pretrained({weights!r}, dtype=torch.float32)"
     )
 
 

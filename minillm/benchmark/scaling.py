@@ -92,7 +92,7 @@ def measure_scaling(
             report(f"measuring over the {sweep.variable}", done, rounds)
             runs.append([sweep.measure(point) for point in sweep.points])
         for number, (title, roofline) in enumerate(sweep.curves):
-            measured = [median(run[place][number] for run in runs) for place in range(len(sweep.points))]
+            measured = [median(run[index][number] for run in runs) for index in range(len(sweep.points))]
             allowed = [roofline(point) for point in sweep.points]
             curves.append(Curve(title, sweep.variable, sweep.points, measured, allowed))
     return curves

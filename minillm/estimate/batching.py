@@ -31,12 +31,12 @@ def knee(serving: Serving, context: Number, most: int) -> int | None:
         )
 
     batches = range(1, most + 1)
-    place = bisect_left(batches, True, key=gains_little)
-    return batches[place] if place < most else None
+    index = bisect_left(batches, True, key=gains_little)
+    return batches[index] if index < most else None
 
 
 def smallest_batch(serving: Serving, context: Number, tokens_per_s: Number, most: int = 1024) -> int | None:
     """Return the fewest sequences that reach this throughput together; None if not even `most` reach it."""
     batches = range(1, most + 1)
-    place = bisect_left(batches, tokens_per_s, key=lambda sequences: decode_tokens_per_s(serving, context, sequences))
-    return batches[place] if place < most else None
+    index = bisect_left(batches, tokens_per_s, key=lambda sequences: decode_tokens_per_s(serving, context, sequences))
+    return batches[index] if index < most else None

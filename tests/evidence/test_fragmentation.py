@@ -95,10 +95,10 @@ def test_the_latest_gives_way_and_keeps_its_tokens():
     middle.stored, latest.stored = 5, 8
     assert memory.grow(running) == [latest]
     assert running == [earliest, middle] and latest.stored == 7
-    assert [len(request.place) for request in running] == [1, 2]
+    assert [len(request.allocation) for request in running] == [1, 2]
     assert not memory.admit(latest)
     memory.release(middle)
-    assert memory.admit(latest) and len(latest.place) == 2
+    assert memory.admit(latest) and len(latest.allocation) == 2
 
 
 def test_who_gave_way_goes_on_before_anybody_new():

@@ -52,11 +52,11 @@ def kv_from_embeddings() -> Finding:
     model, tokens = small_model("plain"), prompt_ids()
     cache, config = KVCache(model, len(prompt_ids())), model.config
     prefill(model, tokens, cache)
-    width = config.num_key_value_heads * config.head_dim
+    kv_size = config.num_key_value_heads * config.head_dim
     same = []
     for number, layer in enumerate(model.layers()):
         normed = model.ops.rms_norm(model.embedding[tokens], layer.attention_norm, config.rms_norm_eps)
-        values = (normed @ layer.qkv[:, -width:]).reshape(len(tokens), config.num_key_value_heads, config.head_dim)
+        values = (normed @ layer.qkv[:, -kv_size:]).reshape(len(tokens), config.num_key_value_heads, config.head_dim)
         same.append(bool(np.allclose(values.swapaxes(0, 1), cache.values[number], atol=1e-5)))
     return finding(
         Verdict.IMPRECISE if same[0] and not all(same) else Verdict.TRUE if all(same) else Verdict.FALSE,

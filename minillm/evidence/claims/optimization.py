@@ -127,7 +127,6 @@ def short_prompts(long: int = 80, short: int = 20) -> Finding:
     return finding(
         Verdict.TRUE_IF if flops[0] > flops[1] and times[0] > 1.5 * times[1] else Verdict.FALSE,
         "for time, prompts are longer than the ridge; for cost, always",
-
         f"{flops[0] / flops[1]:.1f}x the operations at {long} tokens as at {short}; on an A100 1,000 tokens take "
         f"{times[0] / times[1]:.1f}x as long as 500, 100 {times[2] / times[3]:.1f}x as long as 50",
         f"counted in the engine: {flops[0]:,} and {flops[1]:,} FLOP",

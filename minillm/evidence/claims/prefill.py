@@ -77,8 +77,8 @@ def prefill_output() -> Finding:
     model, prompt = small_model(), prompt_ids()
     cache = KVCache(model, len(prompt))
     logits = prefill(model, prompt, cache)
-    config, width = model.config, model.config.num_key_value_heads * model.config.head_dim
-    all_tokens = cache.keys.size == config.num_hidden_layers * len(prompt) * width
+    config, kv_size = model.config, model.config.num_key_value_heads * model.config.head_dim
+    all_tokens = cache.keys.size == config.num_hidden_layers * len(prompt) * kv_size
     return finding(
         Verdict.IMPRECISE if all_tokens and logits.shape == (config.vocab_size,) else Verdict.FALSE,
         "a KV cache and the last position's logits",

@@ -21,7 +21,7 @@ def medians_s(actions: Sequence[Callable[[], Any]]) -> list[float]:
     from minillm.benchmark.timing import seconds
 
     times = [[seconds(action) for action in actions] for _ in range(ROUNDS + 1)]
-    return [median(row[place] for row in times[1:]) for place in range(len(actions))]
+    return [median(row[index] for row in times[1:]) for index in range(len(actions))]
 
 
 def _story() -> Any:

@@ -40,12 +40,12 @@ def rmsnorm_scale() -> Ours:
     return Ours("the same to the bit" if same else "different", same, PROPERTY)
 
 
-@topic.figure("swiglu-width", GLU, "three matrices, so the hidden size is cut to 2/3; Llama-2 7B has 11,008")
+@topic.figure("swiglu-width", GLU, "three matrices, so the intermediate size is cut to 2/3; Llama-2 7B has 11,008")
 def swiglu_width() -> Ours:
     """Take 2/3 of 4 times the hidden size, rounded up to a multiple of 256."""
-    width = 4 * 4096 * 2 / 3
-    rounded = -int(-width // 256) * 256
-    return Ours(f"{width:,.1f}, rounded up {rounded:,}", rounded == find_model("llama-2-7b").intermediate_size, COUNT)
+    size = 4 * 4096 * 2 / 3
+    rounded = -int(-size // 256) * 256
+    return Ours(f"{size:,.1f}, rounded up {rounded:,}", rounded == find_model("llama-2-7b").intermediate_size, COUNT)
 
 
 @topic.figure("top-p", TOP_P, "the smallest set of most probable tokens whose probability reaches p")

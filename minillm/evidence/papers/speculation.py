@@ -130,11 +130,11 @@ def _tokens_per_round(prompt: Sequence[int], text: Sequence[int]) -> float:
     from minillm.sampling import Sampling
     from minillm.speculative.drafters import PromptLookup
 
-    place, rounds = 0, 0
-    while place < len(text):
-        draft = PromptLookup().propose([*prompt, *text[:place]], 4, Sampling(), np.random.default_rng(0)).tokens
-        right = [drafted == token for drafted, token in zip(draft, text[place:], strict=False)]
-        place += 1 + (right.index(False) if False in right else len(right))
+    position, rounds = 0, 0
+    while position < len(text):
+        draft = PromptLookup().propose([*prompt, *text[:position]], 4, Sampling(), np.random.default_rng(0)).tokens
+        right = [drafted == token for drafted, token in zip(draft, text[position:], strict=False)]
+        position += 1 + (right.index(False) if False in right else len(right))
         rounds += 1
     return len(text) / rounds
 

@@ -24,13 +24,13 @@ class Request:
     Attributes:
         prompt, output: its numbers of tokens; only the oracle looks at `output`.
         stored: tokens in memory now, or at the time it was preempted.
-        place: the chunk (start, size), or the numbers of its blocks.
+        allocation: the chunk (start, size), or the numbers of its blocks.
     """
 
     prompt: int
     output: int
     stored: int
-    place: list[int] = field(default_factory=list)
+    allocation: list[int] = field(default_factory=list)
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Reservation:
     def admit(self, request: Request) -> bool:
         """Allocate the chunk."""
         chunk = self.allocator.allocate(self.reserve(request.prompt, request.output))
-        request.place = list(chunk or ())
+        request.allocation = list(chunk or ())
         return chunk is not None
 
     def grow(self, running: list[Request]) -> list[Request]:
@@ -99,7 +99,7 @@ class Reservation:
 
     def release(self, request: Request) -> None:
         """Free the chunk."""
-        start, size = request.place
+        start, size = request.allocation
         self.allocator.free((start, size))
 
     def usage(self, running: Sequence[Request]) -> Usage:
@@ -124,8 +124,8 @@ class Blocks(Protocol):
     def available(self) -> int:
         """Return how many blocks can be allocated."""
 
-    def allocate(self, count: int, after: int | None = None) -> list[int]:
-        """Allocate `count` blocks, if possible the neighbours of block `after`."""
+    def allocate(self, count: int) -> list[int]:
+        """Allocate `count` blocks."""
 
     def free(self, blocks: Sequence[int]) -> None:
         """Free blocks."""
@@ -143,19 +143,19 @@ class Paging:
         need = request.stored // self.blocks.block_size + 1
         if need > self.blocks.available:
             return False
-        request.place = self.blocks.allocate(need)
+        request.allocation = self.blocks.allocate(need)
         return True
 
     def grow(self, running: list[Request]) -> list[Request]:
         """Allocate a block for each request whose last block is full."""
         preempted: deque[Request] = deque()
-        size, place = self.blocks.block_size, 0
-        while place < len(running):
-            request = running[place]
-            if request.stored <= len(request.place) * size:
-                place += 1
+        size, index = self.blocks.block_size, 0
+        while index < len(running):
+            request = running[index]
+            if request.stored <= len(request.allocation) * size:
+                index += 1
             elif self.blocks.available:
-                request.place += self.blocks.allocate(1, request.place[-1])
+                request.allocation += self.blocks.allocate(1)
             else:
                 preempted.appendleft(running.pop())
                 preempted[0].stored -= 1  # its newest token has found no slot
@@ -164,12 +164,12 @@ class Paging:
 
     def release(self, request: Request) -> None:
         """Free the blocks."""
-        self.blocks.free(request.place)
+        self.blocks.free(request.allocation)
 
     def usage(self, running: Sequence[Request]) -> Usage:
         """Count the empty slots of last blocks as internal waste; all other slots of a block table hold tokens."""
         stored = sum(request.stored for request in running)
-        taken = sum(len(request.place) for request in running) * self.blocks.block_size
+        taken = sum(len(request.allocation) for request in running) * self.blocks.block_size
         return Usage(stored, 0, taken - stored, self.slots - taken, len(running))
 
 

@@ -18,10 +18,10 @@ def share_saved(lengths: Int[Array, "requests 2"], samples: int, block_size: int
         samples: number of samples for each prompt.
         block_size: tokens in a block.
     """
-    held = alone = 0
+    used = alone = 0
     for prompt, output in lengths:
         blocks = -(-np.arange(prompt + 1, prompt + output + 1) // block_size)  # [steps], of one sample
         shared = prompt // block_size
-        held += int((shared + samples * (blocks - shared)).sum())
+        used += int((shared + samples * (blocks - shared)).sum())
         alone += samples * int(blocks.sum())
-    return 1 - held / alone
+    return 1 - used / alone
