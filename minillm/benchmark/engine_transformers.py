@@ -7,7 +7,6 @@ class Transformers:
     """A causal language model with its own cache, in float32."""
 
     def __init__(self, folder: str) -> None:
-        """Load the folder."""
         import torch
         from transformers import AutoModelForCausalLM
 

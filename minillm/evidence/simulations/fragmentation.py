@@ -174,17 +174,17 @@ class Paging:
 
 
 def max_reservation(prompt: int, output: int) -> int:
-    """*Max*: reserve the longest possible sequence, always."""
+    """Reserve the longest possible sequence: *Max*."""
     return LONGEST
 
 
 def pow2_reservation(prompt: int, output: int) -> int:
-    """*Pow2*: reserve the output rounded up to a power of two, but no more than the longest possible sequence."""
+    """Reserve the output rounded up to a power of two, but no more than the longest possible sequence: *Pow2*."""
     return min(prompt + next_power_of_two(output), LONGEST)
 
 
 def oracle_reservation(prompt: int, output: int) -> int:
-    """*Oracle*: reserve the exact length."""
+    """Reserve the exact length: *Oracle*."""
     return prompt + output
 
 
