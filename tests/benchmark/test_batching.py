@@ -83,7 +83,7 @@ def small_loads(monkeypatch):
     monkeypatch.setattr(batching_record, "EngineProcess", Here)
     monkeypatch.setattr(batching, "QUEUED_REQUESTS", 10)
     monkeypatch.setattr(batching, "MIXED_REQUESTS", 12)
-    monkeypatch.setattr(batching, "PLACES", 3)
+    monkeypatch.setattr(batching, "STATIC_BATCH", 3)
 
 
 def test_a_record_of_known_seconds():

@@ -82,7 +82,7 @@ def test_nothing_is_wider_than_the_terminal(call, monkeypatch, columns):
         (["kv-token-7b", "--set", "layers"], "--set is 'layers'; expected INPUT=VALUE"),
         (["kv-token-7b", "--set", "=3"], "--set is '=3'; expected INPUT=VALUE"),
         (["kv-token-7b", "--set", "depth=3"], "has no input 'depth'"),
-        (["kv-token-7b", "--set", "layers=1e5"], "expected a whole number"),
+        (["kv-token-7b", "--set", "layers=1e5"], "expected an integer"),
         (["kv-token-7b", "--verdict", "true"], "leave them out beside a claim's id"),
         (["--set", "layers=80"], "--set needs a claim"),
         (["--verdict", "maybe"], "--verdict is 'maybe'; expected one of false"),
