@@ -244,7 +244,7 @@ def test_weights_must_fit_into_the_device_not_the_host(monkeypatch, dtype, items
     device.memory = weights
     assert load("story", "cupy", dtype).head.itemsize == itemsize
     device.memory = weights - 1
-    expected = rf"^story: not enough memory for its weights, 0\.0 GB as {dtype}, 0\.0 GB are free; use a smaller"
+    expected = rf"^story: not enough memory for its weights: 0\.0 GB needed as {dtype}, 0\.0 GB free; use a smaller"
     with pytest.raises(ValueError, match=expected):
         load("story", "cupy", dtype)
 
