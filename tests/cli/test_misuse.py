@@ -140,7 +140,7 @@ def test_a_folder_without_config(call, tmp_path):
 
 def test_a_file_that_is_no_model(call, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    assert_refused(call("generate", "x", "--model", tmp_path / "notes.txt"), "is one file; expected the folder")
+    assert_refused(call("generate", "x", "--model", tmp_path / "notes.txt"), "is a single file; expected the folder")
 
 
 def test_a_cut_gguf(call, tmp_path):

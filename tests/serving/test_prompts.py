@@ -20,7 +20,7 @@ BAD = {
     "no messages": (b'{"messages": []}', "messages: expected a list of at least one"),
     "messages of another form": (b'{"messages": ["a"]}', "messages: expected role and content"),
     "a misspelt name": (b'{"prompt": "a", "max_tokens": 3}', "unknown name 'max_tokens'; expected some of prompt"),
-    "a name twice": (b'{"prompt": "a", "prompt": "b"}', "a name is there twice"),
+    "a name twice": (b'{"prompt": "a", "prompt": "b"}', "duplicate key"),
     "a wrong temperature": (b'{"prompt": "a", "temperature": -1}', "temperature is -1; expected a finite number"),
     "an endless temperature": (b'{"prompt": "a", "temperature": Infinity}', "temperature is inf; expected a finite"),
     "no new tokens": (b'{"prompt": "a", "max_new_tokens": 0}', "max_new_tokens is 0; expected a whole number"),
