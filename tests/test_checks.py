@@ -75,7 +75,7 @@ def test_a_cache_has_room_for_at_least_one_token(capacity):
 
 @pytest.mark.parametrize("capacity", [2**40, 2**56, 2**62, 2**90])
 def test_more_capacity_than_memory_is_one_line(capacity):
-    expected = rf"^capacity is {capacity}: there is no memory of \d+ GB; pass a smaller one$"
+    expected = rf"^capacity is {capacity}: not enough memory: \d+ GB needed; pass a smaller one$"
     with pytest.raises(ValueError, match=expected):
         KVCache(MODEL, capacity)
 

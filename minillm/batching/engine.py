@@ -25,10 +25,7 @@ from minillm.completion import Completion, Step
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling
-from minillm.speculative.costs import TableCosts
-from minillm.speculative.draft_length import LONGEST_DRAFT, check_k, draft_length
-from minillm.speculative.drafters import PromptLookup, check_drafter, drafter_for
-from minillm.speculative.rounds import ACCEPTED, Speculation
+from minillm.speculative import ACCEPTED, DrafterChoice, Speculator
 from minillm.support.checks import check_integer, shown
 from minillm.support.interrupts import defer_interrupts
 from minillm.transformer import forward_batch
@@ -62,7 +59,7 @@ class Engine:
         num_blocks: int | None = None,
         max_batch_tokens: int | None = None,
         preemption: str = "recompute",
-        drafter: Model | PromptLookup | None = None,
+        drafter: DrafterChoice | None = None,
         k: int | str = "auto",
     ) -> None:
         """Take the memory; nothing is computed yet.
@@ -73,8 +70,9 @@ class Engine:
             num_blocks: blocks in the pool; by default for 16,384 tokens, or one whole context if that is more.
             max_batch_tokens: the most tokens in one step, and the most requests that run at a time; 512 by default.
             preemption: what happens to the keys and values of a request that has to give way: "recompute" or "swap".
-            drafter: guesses the tokens of every request, as in `speculative_generate`; by default nothing does.
-            k: guesses in a round; "auto" follows what is accepted, with costs from a table, never from the clock.
+            drafter: drafts the tokens of every request: a Model, a PromptLookup, or a function that returns a new
+                Drafter for each request; by default there is no speculation.
+            k: draft tokens in a round, as in `speculative_generate`.
 
         Raises:
             ValueError: a wrong argument.
@@ -86,12 +84,10 @@ class Engine:
         budget = BATCH_TOKENS if max_batch_tokens is None else check_integer("max_batch_tokens", max_batch_tokens, 1)
         if not isinstance(preemption, str) or preemption not in PREEMPTION:
             raise ValueError(f"preemption is {shown(preemption)}; expected one of {', '.join(PREEMPTION)}")
-        if drafter is not None:
-            check_drafter(model, drafter)
-            most = LONGEST_DRAFT if check_k(k) == "auto" else int(k)
-            if most >= budget:
-                raise ValueError(f"a round of {most} guesses is {most + 1} tokens, but max_batch_tokens is {budget}")
-        self.drafter, self.k = drafter, k
+        self.speculator = None if drafter is None else Speculator(model, drafter, k, many_requests=True)
+        most = self.speculator.max_draft_tokens if self.speculator else 0
+        if most >= budget:
+            raise ValueError(f"a round of {most} draft tokens is {most + 1} rows, but max_batch_tokens is {budget}")
         self.model, self.pool = model, BlockPool(model, num_blocks, size)
         self.statistics = Statistics()
         self.scheduler = Scheduler(self.pool, budget, preemption == "swap", self.statistics)
@@ -128,7 +124,8 @@ class Engine:
         for i in range(n):
             completion = Completion(self.model, prompt_ids, max_new_tokens, _sampling_of(i, sampling))
             self._check_fits(completion)
-            cache, speculation = PagedKVCache(self.pool), self._speculation_of(completion)
+            cache = PagedKVCache(self.pool)
+            speculation = self.speculator.begin(completion) if self.speculator else None
             requests.append(PagedRequest(completion, self.statistics.steps, cache, group, speculation))
         for request in requests:
             self.scheduler.add(request)
@@ -207,7 +204,7 @@ class Engine:
     def _add_tokens(self, request: PagedRequest, logits: Array) -> None:
         """The request's new tokens, one or, in a round of speculation, perhaps more."""
         if request.speculation and request.speculation.draft:
-            steps = request.speculation.settle(request.completion, logits)
+            steps = request.speculation.verify(request.completion, logits)
             request.cache.truncate(len(request.sequence) - 1)
             self.statistics.accepted_tokens += sum(step.origin == ACCEPTED for step in steps)
         else:
@@ -219,12 +216,6 @@ class Engine:
             self._end(request, steps[-1].finish_reason)
             self.statistics.finished += 1
         self._events += [NewToken(request, step) for step in steps]
-
-    def _speculation_of(self, completion: Completion) -> Speculation | None:
-        if self.drafter is None:
-            return None
-        drafter = drafter_for(self.model, self.drafter, completion.max_cached_tokens)
-        return Speculation(drafter, draft_length(self.k, drafter, TableCosts(self.model, drafter)))
 
     def _end(self, request: Request, finish_reason: str) -> None:
         assert isinstance(request, PagedRequest)
