@@ -1,7 +1,17 @@
-"""RaggedBatch: new tokens of several sequences, laid end to end as rows, and all that is known of them beforehand.
+"""RaggedBatch: the new tokens of several sequences, laid end to end as rows, and all that depends on their lengths.
 
-Everything that depends on lengths is worked out here, on the host, before the first layer: a backend that computes on
-another device can send it there in one copy, and nothing needs to be sent or asked for again until the logits.
+Three sequences in one forward pass, without padding: A is a prompt of 4 tokens, B decodes its 8th token, C verifies
+two draft tokens after its 4th token:
+
+    row            0    1    2    3    4    5    6    7
+    sequence       A    A    A    A    B    C    C    C
+    token         The  cap  ital  of   is   in  the  sky
+    position       0    1    2    3    7    3    4    5      its index in its own sequence
+    spans         [A: 0 to 4         ] [B ] [C: 5 to 8  ]
+    logit_indices                 3    4    5    6    7      rows whose logits are computed
+
+All products of a layer take all rows at once. Only attention asks which row belongs to which sequence. Everything that
+depends on lengths is worked out here, before the first layer, so that a GPU backend sends it over in one copy.
 """
 
 from collections.abc import Sequence
@@ -16,7 +26,7 @@ from minillm.attention import Segments
 
 @dataclass(frozen=True)
 class CacheLayout:
-    """Where a sequence lies: token t is at slot table[t // block_size] * block_size + t % block_size.
+    """Where the tokens of a cache are: token t is at slot table[t // block_size] * block_size + t % block_size.
 
     Attributes:
         keys, values: `[layers, kv_heads, slots, head_dim]`.
@@ -37,25 +47,25 @@ class LayerCache(Protocol):
     length: int
 
     def write(self, layer: int, k: Array, v: Array) -> None:
-        """Lay the keys and values `[new, kv_heads, head_dim]` of new tokens behind those held."""
+        """Write the keys and values `[new, kv_heads, head_dim]` of new tokens after those in the cache."""
 
     def segments(self, layer: int, end: int) -> Segments:
-        """Keys and values of the first `end` tokens, in order."""
+        """Return keys and values of the first `end` tokens, in order."""
 
     def layout(self) -> CacheLayout:
-        """Where the tokens lie."""
+        """Return where the tokens are."""
 
 
 @dataclass(frozen=True)
 class RaggedBatch:
-    """What one forward pass runs.
+    """The input of one forward pass.
 
     Attributes:
-        tokens: the ids, row by row.
-        positions: of each row in its own sequence.
+        tokens: the token id of each row.
+        positions: the position of each row in its own sequence.
         logit_indices: the rows whose logits are computed.
-        spans: the rows of each sequence.
-        caches: of each sequence.
+        spans: for each sequence, its rows.
+        caches: for each sequence, its cache.
     """
 
     tokens: Int[Array, "tokens"]
@@ -66,11 +76,15 @@ class RaggedBatch:
 
 
 def ragged_batch(new_tokens: Sequence[Array], caches: Sequence[LayerCache], logit_rows: Sequence[int]) -> RaggedBatch:
-    """Lay the tokens end to end; the last `logit_rows` of each sequence get logits."""
+    """Lay the new tokens of all sequences end to end.
+
+    Args:
+        new_tokens: for each sequence, its token ids.
+        caches: for each sequence, the cache that its new tokens extend.
+        logit_rows: for each sequence, the number of its last rows whose logits are computed.
+    """
     ends = np.cumsum([len(tokens) for tokens in new_tokens])
     spans = [slice(int(end) - len(tokens), int(end)) for tokens, end in zip(new_tokens, ends, strict=True)]
     positions = [np.arange(c.length, c.length + len(t)) for t, c in zip(new_tokens, caches, strict=True)]
-    logit_indices = [np.arange(s.stop - n, s.stop) for s, n in zip(spans, logit_rows, strict=True)]
-    return RaggedBatch(
-        np.concatenate(new_tokens), np.concatenate(positions), np.concatenate(logit_indices), spans, caches
-    )
+    indices = [np.arange(s.stop - n, s.stop) for s, n in zip(spans, logit_rows, strict=True)]
+    return RaggedBatch(np.concatenate(new_tokens), np.concatenate(positions), np.concatenate(indices), spans, caches)

@@ -75,7 +75,7 @@ def test_a_cache_has_room_for_at_least_one_token(capacity):
 
 @pytest.mark.parametrize("capacity", [2**40, 2**56, 2**62, 2**90])
 def test_more_capacity_than_memory_is_one_line(capacity):
-    expected = rf"^capacity is {capacity}: there is no memory of \d+ GB; pass a smaller one$"
+    expected = rf"^capacity is {capacity}: not enough memory: \d+ GB needed; pass a smaller one$"
     with pytest.raises(ValueError, match=expected):
         KVCache(MODEL, capacity)
 
@@ -135,7 +135,7 @@ def test_an_empty_batch_is_refused():
 
 def test_one_cache_cannot_be_twice_in_a_batch():
     cache = KVCache(MODEL, 8)
-    with pytest.raises(ValueError, match="one cache is there twice"):
+    with pytest.raises(ValueError, match="one cache is in the batch twice"):
         minillm.forward_batch(MODEL, [([1], cache), ([2], cache)])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.batching import Engine
+from minillm.batching.scheduler import Plan
 from minillm.benchmark.schedules import Job, run_continuous, run_static
 from minillm.benchmark.timing import seconds
 from minillm.kv_cache.cache import Cache
@@ -139,9 +140,9 @@ class TimedEngine(Engine):
 
     forward_s = 0.0
 
-    def _forward(self, batch: list[tuple[list[int], PagedKVCache]], logit_rows: list[int]) -> Array:
+    def _forward(self, plan: Plan) -> Array:
         started = perf_counter()
-        logits = super()._forward(batch, logit_rows)
+        logits = super()._forward(plan)
         self.forward_s += perf_counter() - started
         return logits
 

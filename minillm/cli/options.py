@@ -4,11 +4,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from minillm.completion import DEFAULT_NEW_TOKENS
 from minillm.sampling import Sampling
 from minillm.support.checks import check_integer
 
 DEFAULT_MODEL, DEFAULT_CHAT_MODEL = "story", "smollm2"  # story ships with minillm and continues text; it cannot chat
-DEFAULT_NEW_TOKENS = 256
 
 
 def add_model_options(parser: Any, default: str = DEFAULT_MODEL) -> None:

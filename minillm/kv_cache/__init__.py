@@ -1,6 +1,7 @@
-"""KV caches: the keys and values of the tokens seen so far, in one piece (`contiguous`) or in blocks (`paged`).
+"""KV caches: the keys and values of the tokens seen so far.
 
-`cache` says what a forward pass asks of either. `blocks` hands blocks out, `prefix` finds those of known tokens.
+`cache` says what a forward pass asks of a cache. `contiguous` reserves one array per sequence, `paged` takes blocks
+from a pool. `blocks` hands out blocks, `prefix` finds the blocks of known tokens.
 """
 
 from minillm.kv_cache.contiguous import KVCache

@@ -1,8 +1,8 @@
 """KVCache: the keys and values of the tokens seen so far, so that no step computes them again.
 
-Contiguous: room for `capacity` tokens is taken at once, and token t lies at index t. `length` is the one thing that
-says which entries count: `truncate` only lowers it, and whatever lies beyond is overwritten by the next `write`.
-Size: 2 (keys and values) * layers * kv_heads * head_dim * bytes per number, for each token of capacity.
+The cache is contiguous: memory for `capacity` tokens is reserved at once, and token t is at index t. `length` alone
+says which entries count. `truncate` only lowers it, and later writes overwrite what is beyond it.
+Size in bytes: 2 (keys and values) * layers * kv_heads * head_dim * bytes of a number, for each token of capacity.
 """
 
 from minillm.arrays import Array, Float
@@ -17,25 +17,36 @@ class KVCache:
     """The cache of one sequence.
 
     Attributes:
-        length: tokens held.
-        capacity: tokens there is room for.
+        length: tokens in the cache.
+        capacity: the most tokens that fit.
         keys, values: `[layers, kv_heads, capacity, head_dim]`, in the model's dtype, where its backend keeps arrays.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> cache = minillm.KVCache(model, capacity=64)
+        >>> logits = minillm.prefill(model, model.tokenizer.encode("The capital of France is"), cache)
+        >>> cache
+        KVCache(length=5, capacity=64, bytes=196608)
     """
 
     def __init__(self, model: Model, capacity: int = 2048) -> None:
-        """An empty cache.
+        """Reserve an empty cache.
 
         Args:
             model: the model whose keys and values it will hold.
-            capacity: the most tokens it can hold; more than the model's context is of no use, and no harm.
+            capacity: the most tokens that fit. Values above the model's context length are allowed but never used.
 
         Raises:
-            ValueError: capacity is not a whole number of at least 1, or there is not so much memory.
+            ValueError: capacity is not an integer of at least 1, or there is not enough memory.
         """
         check_model(model)
-        capacity = check_integer("capacity", capacity, 1)
-        self.model, self.capacity, self.length = model, capacity, 0
-        self.keys, self.values = take_memory(model, capacity, f"capacity is {shown(capacity)}")
+        self.model = model
+        self.capacity = check_integer("capacity", capacity, 1)
+        self.length = 0
+        self.keys, self.values = take_memory(model, self.capacity, f"capacity is {shown(capacity)}")
+
+    def __repr__(self) -> str:
+        return f"KVCache(length={self.length}, capacity={self.capacity}, bytes={self.nbytes})"
 
     @property
     def nbytes(self) -> int:
@@ -43,7 +54,7 @@ class KVCache:
         return int(self.keys.nbytes + self.values.nbytes)
 
     def check_room(self, new_tokens: int) -> None:
-        """Raise ValueError, before anything is written, if so many more tokens do not fit."""
+        """Raise ValueError, before anything is written, if `new_tokens` more tokens do not fit."""
         need = self.length + new_tokens
         if need > self.capacity:
             raise ValueError(
@@ -52,32 +63,35 @@ class KVCache:
             )
 
     def reserve(self, new_tokens: int) -> None:
-        """Nothing is left to take: the room for `capacity` tokens was taken at once."""
+        """Check that `new_tokens` more tokens fit; their memory was reserved at the beginning."""
         self.check_room(new_tokens)
 
     def write(
         self, layer: int, k: Float[Array, "new kv_heads head_dim"], v: Float[Array, "new kv_heads head_dim"]
     ) -> None:
-        """Lay the keys and values of new tokens behind those held; `length` grows only when all layers have written.
+        """Write the keys and values of new tokens after those in the cache.
+
+        `length` grows only when all layers have written.
 
         Raises:
-            ValueError: there is no room for them. (NumPy would take one row for none, and say nothing.)
+            ValueError: they do not fit. Without this check NumPy would broadcast one row into an empty slice and hide
+                the error.
         """
         self.check_room(len(k))
         end = self.length + len(k)
-        self.keys[layer, :, self.length : end] = k.swapaxes(0, 1)
+        self.keys[layer, :, self.length : end] = k.swapaxes(0, 1)  # [kv_heads, new, head_dim]
         self.values[layer, :, self.length : end] = v.swapaxes(0, 1)
 
     def segments(self, layer: int, end: int) -> Segments:
-        """Keys and values `[kv_heads, end, head_dim]` of the first `end` tokens: one piece, a view."""
+        """Return keys and values `[kv_heads, end, head_dim]` of the first `end` tokens: one segment, a view."""
         return [(self.keys[layer, :, :end], self.values[layer, :, :end])]
 
     def layout(self) -> CacheLayout:
-        """One block, as large as the cache."""
+        """Return the arrays, and a block table with one block as large as the cache."""
         return CacheLayout(self.keys, self.values, self.capacity, [0])
 
     def truncate(self, length: int) -> None:
-        """Forget all tokens from index `length` on.
+        """Drop every token from index `length` on.
 
         Raises:
             ValueError: length is negative or more than the cache holds.
@@ -85,7 +99,7 @@ class KVCache:
         self.length = check_integer("length", length, 0, self.length)
 
     def fork(self) -> "KVCache":
-        """An independent copy that holds the same tokens."""
+        """Return an independent copy with the same tokens."""
         copy = KVCache(self.model, self.capacity)
         copy.length = self.length
         copy.keys[:, :, : self.length] = self.keys[:, :, : self.length]

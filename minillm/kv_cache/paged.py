@@ -1,9 +1,17 @@
-"""PagedKVCache: a KV cache in blocks that need not lie together, taken from a common pool as the sequence grows.
+"""PagedKVCache: a KV cache in blocks, taken from a common pool as the sequence grows.
 
-A contiguous cache reserves for the longest sequence that may come; here at most one block is partly empty. Token t
-of a sequence lies at place `t % block_size` of block `table[t // block_size]`. Blocks can be shared: a fork shares all
-of them, and a sequence may begin with blocks that another one computed for the same tokens. A shared block is never
-written: whoever has to, takes a copy first (copy-on-write). Source: Kwon et al., vLLM, 2309.06180, section 4.
+A contiguous cache reserves memory for the longest sequence that may come. A paged cache leaves at most one block
+partly empty. Token t of a sequence is in block `table[t // block_size]`, at slot `t % block_size` of that block:
+
+    pool     block 0      block 1      block 2      block 3
+             sky is ____  The capital  _ _ _ _      of France is
+                ^            ^                         ^
+    A.table  [1, 3]          The capital of France is
+    B.table  [1, 0]          The capital sky is              block 1 has two references
+
+Blocks can be shared. A fork shares all of them, and a new sequence begins with the blocks that another one computed
+for the same tokens. A shared block is never written: a sequence that has to write takes a copy first (copy-on-write).
+Source: Kwon et al., vLLM, 2309.06180, section 4.
 """
 
 from collections.abc import Sequence
@@ -20,35 +28,47 @@ from minillm.model import Model, check_model
 from minillm.ragged_batch import CacheLayout
 from minillm.support.checks import check_integer, shown
 
+MANY_SEGMENTS = 8  # fewer are read where they lie
+SHORT_SEGMENT = 64  # tokens: to multiply with a segment costs about as much again as to copy 64 tokens
+
 
 class BlockPool(BlockAllocator):
     """The memory behind many caches: blocks of keys and values.
 
     Attributes:
-        model: whose keys and values it holds.
+        model: the model whose keys and values the pool holds.
         keys, values: `[layers, kv_heads, slots, head_dim]`; block b is the slots from b * block_size on.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> pool = minillm.BlockPool(model, num_blocks=64, block_size=16)
+        >>> pool.available, pool.block_nbytes
+        (64, 49152)
     """
 
     def __init__(self, model: Model, num_blocks: int, block_size: int = 16) -> None:
-        """All blocks are free; memory that was never written takes no room on most systems.
+        """Reserve the memory; all blocks are free. Most systems do not back pages with memory until they are written.
 
         Raises:
-            ValueError: a wrong argument, or there is not so much memory.
+            ValueError: a wrong argument, or not enough memory.
         """
         check_model(model)
         slots = check_integer("num_blocks", num_blocks, 1) * check_integer("block_size", block_size, 1)
         cause = f"num_blocks is {shown(num_blocks)} and block_size is {shown(block_size)}"
         self.model = model
-        self.keys, self.values = take_memory(model, slots, cause)  # before the allocator, which is the smaller
+        self.keys, self.values = take_memory(model, slots, cause)
         super().__init__(num_blocks, block_size)
+
+    def __repr__(self) -> str:
+        return f"BlockPool({self.used} of {self.num_blocks} blocks used, block_size={self.block_size})"
 
     @property
     def block_nbytes(self) -> int:
-        """Bytes of one block's keys and values."""
+        """Bytes of the keys and values of one block."""
         return int(self.keys.nbytes + self.values.nbytes) // self.num_blocks
 
     def copy_block(self, source: int, target: int) -> None:
-        """Copy the keys and values of one block to another, in all layers."""
+        """Copy the keys and values of block `source` to block `target`, in all layers."""
         size = self.block_size
         old, new = slice(source * size, (source + 1) * size), slice(target * size, (target + 1) * size)
         self.keys[:, :, new] = self.keys[:, :, old]
@@ -64,49 +84,62 @@ class SwappedCache:
 
     @property
     def length(self) -> int:
-        """How many tokens it holds."""
+        """Number of tokens."""
         return int(self.keys.shape[2])
 
 
 class PagedKVCache:
-    """The cache of one sequence. It can do what `KVCache` can, and must be freed, since its blocks belong to a pool.
+    """The cache of one sequence, with the interface of `KVCache`. Call `free` when done: the blocks are the pool's.
 
     Attributes:
-        length: tokens held.
-        table: the blocks, in the order of the sequence; the last may be reserved for tokens to come.
-        prefix: the entries in the pool's prefix table that its first blocks were found by or published as.
+        length: tokens in the cache.
+        table: its block table, in the order of the sequence; the last blocks may be reserved for tokens to come.
+        prefix: the entries of the pool's prefix table that its first blocks were found by or published as.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> cache = minillm.PagedKVCache(minillm.BlockPool(model, num_blocks=4, block_size=16))
+        >>> logits = minillm.prefill(model, model.tokenizer.encode("The capital of France is"), cache)
+        >>> cache.length, cache.table
+        (5, [0])
+        >>> cache.free()
     """
 
     def __init__(self, pool: BlockPool) -> None:
-        """An empty cache, which holds no block yet.
+        """Begin empty, without a block.
 
         Raises:
-            ValueError: not a pool.
+            ValueError: `pool` is not a BlockPool.
         """
         if not isinstance(pool, BlockPool):
             raise ValueError(f"pool is of type {type(pool).__name__}; expected a minillm.BlockPool")
-        self.pool, self.model, self.length = pool, pool.model, 0
+        self.pool = pool
+        self.model = pool.model
+        self.length = 0
         self.table: list[int] = []
         self.prefix: list[PrefixBlock] = []
         self._known_ranges: dict[tuple[int, int], list[slice]] = {}
 
+    def __repr__(self) -> str:
+        return f"PagedKVCache(length={self.length}, table={self.table}, block_size={self.pool.block_size})"
+
     @property
     def capacity(self) -> int:
-        """Tokens that fit into the blocks it holds."""
+        """Number of tokens that fit into the blocks of the table."""
         return len(self.table) * self.pool.block_size
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the blocks it holds, shared ones included."""
+        """Bytes of the blocks in the table, shared ones included."""
         return len(self.table) * self.pool.block_nbytes
 
     def blocks_needed(self, new_tokens: int) -> int:
-        """How many blocks it must take from the pool for so many more tokens: new ones, and a copy of a shared one."""
+        """Return the number of blocks to take for `new_tokens` more tokens: new ones, and a copy of a shared one."""
         new = self.pool.blocks_for(self.length + new_tokens) - len(self.table)
         return max(0, new) + (new_tokens > 0 and self._next_is_shared())
 
     def check_room(self, new_tokens: int) -> None:
-        """Raise ValueError, before anything is written, if the pool has no blocks for so many more tokens."""
+        """Raise ValueError, before anything is written, if the pool lacks blocks for `new_tokens` more tokens."""
         need, pool = self.blocks_needed(new_tokens), self.pool
         if need > pool.available:
             raise ValueError(
@@ -115,7 +148,7 @@ class PagedKVCache:
             )
 
     def reserve(self, new_tokens: int) -> None:
-        """Take the blocks for so many more tokens, and make the first of them writable, all or nothing.
+        """Take the blocks for `new_tokens` more tokens, and make the first of them writable, all or nothing.
 
         Raises:
             ValueError: the pool has too few.
@@ -126,29 +159,36 @@ class PagedKVCache:
             self._make_writable()
         missing = self.pool.blocks_for(self.length + new_tokens) - len(self.table)
         if missing > 0:
-            self.table += self.pool.allocate(missing, self.table[-1] if self.table else None)
+            self.table += self.pool.allocate(missing)
 
     def write(
         self, layer: int, k: Float[Array, "new kv_heads head_dim"], v: Float[Array, "new kv_heads head_dim"]
     ) -> None:
-        """Lay the keys and values of new tokens into the slots reserved for them, whatever blocks those are in."""
+        """Write the keys and values of new tokens into the slots reserved for them."""
         keys, values, first = self.pool.keys[layer], self.pool.values[layer], 0
-        for run in self._slot_ranges(self.length, self.length + len(k)):
-            rows = slice(first, first + run.stop - run.start)
-            keys[:, run], values[:, run] = k[rows].swapaxes(0, 1), v[rows].swapaxes(0, 1)
+        for slots in self._slot_ranges(self.length, self.length + len(k)):
+            rows = slice(first, first + slots.stop - slots.start)
+            keys[:, slots] = k[rows].swapaxes(0, 1)  # [kv_heads, slots, head_dim]
+            values[:, slots] = v[rows].swapaxes(0, 1)
             first = rows.stop
 
     def segments(self, layer: int, end: int) -> Segments:
-        """Keys and values of the first `end` tokens: a view `[kv_heads, keys, head_dim]` for each run of neighbours."""
-        keys, values = self.pool.keys[layer], self.pool.values[layer]
-        return [(keys[:, run], values[:, run]) for run in self._slot_ranges(0, end)]
+        """Return keys and values of the first `end` tokens: a view for each run of neighbouring blocks.
+
+        Many short segments would cost more calls than arithmetic, so those are copied together into one.
+        """
+        keys, values = self.pool.keys[layer], self.pool.values[layer]  # [kv_heads, slots, head_dim]
+        ranges = self._slot_ranges(0, end)
+        if len(ranges) > MANY_SEGMENTS and end < SHORT_SEGMENT * len(ranges):
+            return [(self._gathered(keys, end), self._gathered(values, end))]
+        return [(keys[:, slots], values[:, slots]) for slots in ranges]
 
     def layout(self) -> CacheLayout:
-        """The pool, and this cache's table."""
+        """Return the pool's arrays and this cache's table."""
         return CacheLayout(self.pool.keys, self.pool.values, self.pool.block_size, self.table)
 
     def truncate(self, length: int) -> None:
-        """Forget all tokens from index `length` on, and give back the blocks that hold none of the rest.
+        """Drop every token from index `length` on, and give back the blocks without a token.
 
         Raises:
             ValueError: length is negative or more than the cache holds.
@@ -161,20 +201,25 @@ class PagedKVCache:
         self.pool.free(dropped)
 
     def free(self) -> None:
-        """Give all blocks back; the cache is empty then, and can be used again."""
+        """Give all blocks back. The cache is then empty and can be used again."""
         self.truncate(0)
 
     def fork(self) -> "PagedKVCache":
-        """A cache that holds the same tokens in the same blocks; both stay independent, since neither writes those."""
+        """Return a cache with the same tokens in the same blocks. Neither of the two writes a shared block."""
         copy = PagedKVCache(self.pool)
-        copy.length, copy.prefix = self.length, list(self.prefix)
+        copy.length = self.length
+        copy.prefix = list(self.prefix)
         copy.table = self.table[: self.pool.blocks_for(self.length)]
         for block in copy.table:
             self.pool.share(block)
         return copy
 
     def adopt_prefix(self, tokens: Sequence[int]) -> int:
-        """Begin, while empty, with the blocks in which the pool knows the first of these tokens; returns how many."""
+        """Fill an empty cache with the blocks that already hold a prefix of `tokens`.
+
+        Returns:
+            the number of tokens that are cached now: a multiple of the block size, less than `len(tokens)`.
+        """
         assert not self.table, "only an empty cache can adopt a prefix"
         self.prefix = self.pool.find_prefix(tokens)
         self.table = [known.block for known in self.prefix]
@@ -184,7 +229,7 @@ class PagedKVCache:
         return self.length
 
     def publish(self, tokens: Sequence[int]) -> None:
-        """Let other sequences begin with this cache's full blocks. `tokens` are those it holds, or more."""
+        """Let other sequences begin with the full blocks of this cache. `tokens` are its tokens, or more."""
         size = self.pool.block_size
         for number in range(len(self.prefix), self.length // size):
             parent = self.prefix[-1] if self.prefix else None
@@ -192,15 +237,15 @@ class PagedKVCache:
             self.prefix.append(self.pool.prefixes.add(parent, block_tokens, self.table[number]))
 
     def swap_out(self) -> SwappedCache:
-        """Copy the contents, at least one token, out of the pool; the cache gives its blocks back and is empty then."""
-        to_host, runs = self.model.ops.to_host, self._slot_ranges(0, self.length)
-        keys = np.concatenate([to_host(self.pool.keys[:, :, run]) for run in runs], axis=2)
-        values = np.concatenate([to_host(self.pool.values[:, :, run]) for run in runs], axis=2)
+        """Copy at least one token's keys and values out of the pool, and give all blocks back."""
+        to_host, ranges = self.model.ops.to_host, self._slot_ranges(0, self.length)
+        keys = np.concatenate([to_host(self.pool.keys[:, :, slots]) for slots in ranges], axis=2)
+        values = np.concatenate([to_host(self.pool.values[:, :, slots]) for slots in ranges], axis=2)
         self.free()
         return SwappedCache(keys, values)
 
     def swap_in(self, saved: SwappedCache) -> None:
-        """Take blocks and copy in what was copied out, behind what the cache holds of the same tokens already.
+        """Take blocks and copy the saved keys and values into them, after the tokens that the cache holds already.
 
         Raises:
             ValueError: the pool has too few blocks; nothing has changed then.
@@ -209,27 +254,27 @@ class PagedKVCache:
         if saved.length <= first:
             return
         self.reserve(saved.length - first)
-        for run in self._slot_ranges(first, saved.length):
-            tokens = slice(first, first + run.stop - run.start)
-            self.pool.keys[:, :, run] = array(saved.keys[:, :, tokens])
-            self.pool.values[:, :, run] = array(saved.values[:, :, tokens])
+        for slots in self._slot_ranges(first, saved.length):
+            tokens = slice(first, first + slots.stop - slots.start)
+            self.pool.keys[:, :, slots] = array(saved.keys[:, :, tokens])
+            self.pool.values[:, :, slots] = array(saved.values[:, :, tokens])
             first = tokens.stop
         self.length = saved.length
 
     def _next_is_shared(self) -> bool:
-        """Whether the block that the next token belongs to is in another table too."""
+        """Return whether the block of the next token is in another table too."""
         number = self.length // self.pool.block_size
         return number < len(self.table) and self.pool.reference_counts[self.table[number]] > 1
 
     def _make_writable(self) -> None:
-        """Copy-on-write of the block that the next token belongs to; blocks behind it are never shared."""
-        number, shared = self.length // self.pool.block_size, self._next_is_shared()
-        if shared:
+        """Copy the block of the next token if it is shared (copy-on-write). Later blocks are never shared."""
+        number = self.length // self.pool.block_size
+        if self._next_is_shared():
             block = self.table[number]
-            [new] = self.pool.allocate(1, self.table[number - 1] if number else None)
+            [new] = self.pool.allocate(1)
             try:
                 self.pool.copy_block(block, new)
-            except BaseException:  # Ctrl-C, say: the block is still shared
+            except BaseException:  # Ctrl-C, for example: the block is still shared
                 self.pool.free([new])
                 raise
             self.table[number] = new
@@ -238,21 +283,33 @@ class PagedKVCache:
             self.pool.unpublish(self.table[number])
 
     def _slot_ranges(self, first: int, end: int) -> list[slice]:
-        """The slots of tokens `first` to `end`; neighbouring blocks are one slice. Every layer asks for the same."""
+        """Return `slot_ranges` of this table, computed once for all layers."""
         if (first, end) not in self._known_ranges:
             self._known_ranges[first, end] = slot_ranges(self.table, self.pool.block_size, first, end)
         return self._known_ranges[first, end]
 
+    def _gathered(self, pooled: Float[Array, "kv_heads slots head_dim"], end: int) -> Array:
+        """Copy the first `end` tokens into one array `[kv_heads, end, head_dim]`, block by block."""
+        kv_heads, _, head_dim = pooled.shape
+        blocks = pooled.reshape(kv_heads, self.pool.num_blocks, -1)  # [kv_heads, blocks, block_size * head_dim]
+        copied = blocks[:, self.table[: self.pool.blocks_for(end)]]
+        return copied.reshape(kv_heads, -1, head_dim)[:, :end]
+
 
 def slot_ranges(table: Sequence[int], block_size: int, first: int, end: int) -> list[slice]:
-    """The slots of tokens `first` to `end` of a sequence with this table, in as few slices as possible."""
-    runs: list[slice] = []
+    """Return the slots of tokens `first` to `end` of a sequence with this table; neighbouring blocks are one slice.
+
+    Example:
+        >>> slot_ranges([1, 2, 7], block_size=4, first=2, end=10)
+        [slice(6, 12, None), slice(28, 30, None)]
+    """
+    ranges: list[slice] = []
     while first < end:
-        number, place = divmod(first, block_size)
-        start = table[number] * block_size + place
-        count = min(block_size - place, end - first)
-        if runs and runs[-1].stop == start:
-            start = runs.pop().start
-        runs.append(slice(start, table[number] * block_size + place + count))
+        number, offset = divmod(first, block_size)
+        start = table[number] * block_size + offset
+        count = min(block_size - offset, end - first)
+        if ranges and ranges[-1].stop == start:
+            start = ranges.pop().start
+        ranges.append(slice(start, table[number] * block_size + offset + count))
         first += count
-    return runs
+    return ranges

@@ -18,7 +18,7 @@ from minillm.speculative.drafters import LONGEST_MATCH, PREFILL_CHUNK, Draft, Dr
 from minillm.support.checks import check_integer, shown
 
 LONGEST_DRAFT = 15  # 16 rows; beyond that verifying costs in proportion to the rows
-MOST_GUESSES = PREFILL_CHUNK - 1  # a round is a pass no longer than one of the prompt, whose memory is bounded
+MAX_DRAFT_TOKENS = PREFILL_CHUNK - 1  # a round is a pass no longer than one of the prompt, whose memory is bounded
 FREE_MEMORY, MEMORY = 0.9, 0.95  # what an observation still counts after the next: the last 10 or 20 guesses decide
 MATCH_KINDS = LONGEST_MATCH.bit_length() + 1
 FRESH_START = (3.0, 4.0)  # accepted, observed: as if so many guesses had been accepted of so many
@@ -36,7 +36,7 @@ class DraftLength(Protocol):
     def keep(self, draft: Draft) -> int:
         """How many of them to verify."""
 
-    def note(self, draft: Draft, accepted: int) -> None:
+    def observe(self, draft: Draft, accepted: int) -> None:
         """So many of the guesses turned out to be right, up to the first that did not."""
 
 
@@ -44,8 +44,8 @@ class FixedLength:
     """Always the same k."""
 
     def __init__(self, k: int) -> None:
-        """At least 1; never more than MOST_GUESSES are made."""
-        self.k = min(k, MOST_GUESSES)
+        """At least 1; never more than MAX_DRAFT_TOKENS are made."""
+        self.k = min(k, MAX_DRAFT_TOKENS)
 
     def choose(self) -> int:
         """See DraftLength."""
@@ -55,7 +55,7 @@ class FixedLength:
         """All."""
         return len(draft.tokens)
 
-    def note(self, draft: Draft, accepted: int) -> None:
+    def observe(self, draft: Draft, accepted: int) -> None:
         """Changes nothing."""
 
 
@@ -67,10 +67,10 @@ class AdaptiveLength:
     """
 
     def __init__(self, costs: Costs) -> None:
-        """It begins as if most guesses were accepted, so that they are tried; by the clock, after a few plain steps."""
+        """It begins as if most guesses were accepted, so that they are tried."""
         self.costs = costs
         self.accepted, self.observed = FRESH_START  # guesses, the older the less
-        self.pause, self.next_pause, self.tried = costs.steps_first, FIRST_PAUSE, 0
+        self.pause, self.next_pause, self.tried = 0, FIRST_PAUSE, 0
 
     def choose(self) -> int:
         """See DraftLength."""
@@ -94,10 +94,10 @@ class AdaptiveLength:
         """All: they have cost their time."""
         return len(draft.tokens)
 
-    def note(self, draft: Draft, accepted: int) -> None:
+    def observe(self, draft: Draft, accepted: int) -> None:
         """Guesses behind the first that was rejected say nothing."""
-        for guess in range(min(accepted + 1, len(draft.tokens))):
-            self.accepted = MEMORY * self.accepted + (guess < accepted)
+        for index in range(min(accepted + 1, len(draft.tokens))):
+            self.accepted = MEMORY * self.accepted + (index < accepted)
             self.observed = MEMORY * self.observed + 1
 
 
@@ -124,11 +124,11 @@ class LookupLength:
         acceptance = self.accepted[kind] / self.observed[kind]
         return best_k(acceptance, self.costs.draft(), len(draft.tokens), self.costs.verify)
 
-    def note(self, draft: Draft, accepted: int) -> None:
+    def observe(self, draft: Draft, accepted: int) -> None:
         """Guesses behind the first that was rejected say nothing."""
-        for guess in range(min(accepted + 1, len(draft.tokens))):
-            kind = match_kind(draft.matched + guess)
-            self.accepted[kind] = FREE_MEMORY * self.accepted[kind] + (guess < accepted)
+        for index in range(min(accepted + 1, len(draft.tokens))):
+            kind = match_kind(draft.matched + index)
+            self.accepted[kind] = FREE_MEMORY * self.accepted[kind] + (index < accepted)
             self.observed[kind] = FREE_MEMORY * self.observed[kind] + 1
 
 

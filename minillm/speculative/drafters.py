@@ -8,7 +8,7 @@ of them from: without that, nothing can be corrected.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -44,12 +44,12 @@ class Draft:
         """Of the guesses only so many."""
         return replace(self, tokens=self.tokens[:count], probs=self.probs and self.probs[:count])
 
-    def probs_of(self, place: int, vocab_size: int) -> Float[Array, "vocab"]:
+    def probs_of(self, index: int, vocab_size: int) -> Float[Array, "vocab"]:
         """The distribution of one guess; one-hot if it was certain."""
         if self.probs is not None:
-            return self.probs[place]
+            return self.probs[index]
         certain = np.zeros(vocab_size)
-        certain[self.tokens[place]] = 1.0
+        certain[self.tokens[index]] = 1.0
         return certain
 
 
@@ -155,43 +155,3 @@ def skip_layers(model: Model, kept: Sequence[int] | None = None) -> Model:
     config = replace(model.config, num_hidden_layers=len(numbers), sliding_windows=windows)
     weights = tuple(model.layer_weights[number] for number in numbers)
     return replace(model, name=f"{model.name} without layers", config=config, layer_weights=weights)
-
-
-def drafter_for(model: Model, drafter: Any, capacity: int) -> Drafter:
-    """The drafter of a new request.
-
-    Args:
-        model: the model that will verify.
-        drafter: a draft Model, or a PromptLookup.
-        capacity: the most tokens that will be cached.
-
-    Raises:
-        ValueError: the drafter is of another kind, or its tokens are not the model's.
-    """
-    check_drafter(model, drafter)
-    return ModelDrafter(drafter, capacity) if isinstance(drafter, Model) else drafter
-
-
-def check_drafter(model: Model, drafter: Any) -> None:
-    """Refuse what cannot draft for this model.
-
-    Raises:
-        ValueError: the drafter is neither a Model nor a PromptLookup, or its tokens are not the model's.
-    """
-    check_model(model)
-    if isinstance(drafter, PromptLookup):
-        return
-    if not isinstance(drafter, Model):
-        raise ValueError(f"drafter is of type {type(drafter).__name__}; expected a minillm.Model or a PromptLookup")
-    sizes = drafter.config.vocab_size, model.config.vocab_size
-    if sizes[0] != sizes[1] or not _same_tokens(drafter, model):
-        raise ValueError(
-            f"{drafter.name} cannot draft for {model.name}: their vocabularies, of {sizes[0]} and {sizes[1]} tokens, "
-            "are not the same; use a draft with the same tokenizer, or prompt lookup, which goes with any model"
-        )
-
-
-def _same_tokens(one: Model, other: Model) -> bool:
-    """Whether each id means the same text in both; models without a tokenizer are taken at their word."""
-    first, second = one.stored_tokenizer, other.stored_tokenizer
-    return first is None or second is None or first is second or first.vocabulary == second.vocabulary

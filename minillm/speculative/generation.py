@@ -1,16 +1,12 @@
 """Speculative generation: text in, text out, as `generation.py`, but with a draft that is verified in each pass."""
 
 from dataclasses import dataclass, fields
-from time import perf_counter
 
-from minillm.completion import Step
+from minillm.completion import DEFAULT_NEW_TOKENS, Step
 from minillm.generation import Generation, Output, Prompt, Timings
 from minillm.model import Model
 from minillm.sampling import Sampling
-from minillm.speculative.costs import MeasuredCosts, TableCosts
-from minillm.speculative.draft_length import draft_length
-from minillm.speculative.drafters import PromptLookup, drafter_for
-from minillm.speculative.rounds import Speculation
+from minillm.speculative.speculator import DrafterChoice, Speculator
 from minillm.transformer import forward_batch
 
 
@@ -35,9 +31,9 @@ class SpeculativeGeneration(Generation):
     def __init__(
         self,
         model: Model,
-        drafter: Model | PromptLookup,
+        drafter: DrafterChoice,
         prompt: Prompt,
-        max_new_tokens: int = 64,
+        max_new_tokens: int = DEFAULT_NEW_TOKENS,
         sampling: Sampling | None = None,
         k: int | str = "auto",
     ) -> None:
@@ -47,24 +43,16 @@ class SpeculativeGeneration(Generation):
             ValueError: a wrong argument, or a draft whose tokens are not the model's.
         """
         super().__init__(model, prompt, max_new_tokens, sampling)
-        own_drafter = drafter_for(model, drafter, self.completion.max_cached_tokens)
-        table = TableCosts(model, own_drafter)
-        # The clock may decide only where the text does not depend on k.
-        self.clock = MeasuredCosts(table) if self.completion.sampling.temperature == 0 else None
-        self.speculation = Speculation(own_drafter, draft_length(k, own_drafter, self.clock or table))
+        self.speculation = Speculator(model, drafter, k).begin(self.completion)
 
     def _next_steps(self) -> list[Step]:
         """One round."""
         answer, cache = self.completion, self.cache
         assert cache is not None
-        started, waiting = perf_counter(), self.speculation.draft is not None  # a draft of an interrupted round
-        guesses = self.speculation.propose(answer)
-        drafted = perf_counter()
-        tokens = [*answer.sequence[cache.length :], *guesses]
-        logits = self.model.ops.to_host(forward_batch(self.model, [(tokens, cache)], [len(guesses) + 1]))
-        if self.clock and self.speculation.draft is not None and not waiting:
-            self.clock.note(self.speculation.draft, drafted - started, perf_counter() - drafted)
-        steps = self.speculation.settle(answer, logits)
+        draft_tokens = self.speculation.propose(answer)
+        tokens = [*answer.sequence[cache.length :], *draft_tokens]
+        logits = self.model.ops.to_host(forward_batch(self.model, [(tokens, cache)], [len(draft_tokens) + 1]))
+        steps = self.speculation.verify(answer, logits)
         cache.truncate(len(answer.sequence) - 1)  # all but the last token, which the next round feeds
         return steps
 
@@ -76,9 +64,9 @@ class SpeculativeGeneration(Generation):
 
 def speculative_generate(
     model: Model,
-    drafter: Model | PromptLookup,
+    drafter: DrafterChoice,
     prompt: Prompt,
-    max_new_tokens: int = 64,
+    max_new_tokens: int = DEFAULT_NEW_TOKENS,
     sampling: Sampling | None = None,
     k: int | str = "auto",
 ) -> SpeculativeOutput:

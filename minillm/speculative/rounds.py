@@ -45,7 +45,7 @@ def accept_or_correct(
     return sample_from(residual(p, q), generator)
 
 
-def verify(completion: Completion, draft: Draft, logits: Float[Array, "rows vocab"]) -> list[Step]:
+def verify_draft(completion: Completion, draft: Draft, logits: Float[Array, "rows vocab"]) -> list[Step]:
     """Accept, reject and correct one draft; the completion grows by one token at least.
 
     Args:
@@ -58,14 +58,14 @@ def verify(completion: Completion, draft: Draft, logits: Float[Array, "rows voca
             that kind ends the round before it: what was accepted counts, and the next round begins there.
     """
     steps = list[Step]()
-    for place, guess in enumerate(draft.tokens):
-        if steps and not np.isfinite(logits[place]).all():
+    for index, draft_token in enumerate(draft.tokens):
+        if steps and not np.isfinite(logits[index]).all():
             return steps
         # The penalty looks at the tokens so far, accepted guesses among them.
-        p = probabilities(logits[place], completion.sampling, completion.sequence)
-        token = accept_or_correct(guess, p, draft.probs_of(place, len(p)), completion.generator)
-        steps.append(completion.append(token, logits[place], ACCEPTED if token == guess else CORRECTED))
-        if token != guess or completion.finish_reason:
+        p = probabilities(logits[index], completion.sampling, completion.sequence)
+        token = accept_or_correct(draft_token, p, draft.probs_of(index, len(p)), completion.generator)
+        steps.append(completion.append(token, logits[index], ACCEPTED if token == draft_token else CORRECTED))
+        if token != draft_token or completion.finish_reason:
             return steps
     if steps and not np.isfinite(logits[-1]).all():
         return steps
@@ -90,7 +90,7 @@ class SpeculationCounts:
     rejected: int = 0
     lengths: Counter[int] = field(default_factory=Counter)
 
-    def note(self, proposed: int, accepted: int, rejected: int) -> None:
+    def record(self, proposed: int, accepted: int, rejected: int) -> None:
         """One round more."""
         self.rounds += 1
         self.proposed += proposed
@@ -100,7 +100,7 @@ class SpeculationCounts:
 
 
 class Speculation:
-    """How one request speculates. `propose`, run the target over the last token and the guesses, `settle`.
+    """How one request speculates. `propose`, run the target over the last token and the guesses, `verify`.
 
     Attributes:
         draft: guesses that have yet to be verified; None if there are none. They wait as long as it takes, so that
@@ -127,18 +127,18 @@ class Speculation:
         assert self.draft is not None
         return self.draft.tokens
 
-    def settle(self, completion: Completion, logits: Float[Array, "rows vocab"]) -> list[Step]:
+    def verify(self, completion: Completion, logits: Float[Array, "rows vocab"]) -> list[Step]:
         """Verify the draft; the drafter forgets what was rejected, as the caller's cache must, too."""
         draft = self.draft
         assert draft is not None, "there is nothing to verify"
-        steps = verify(completion, draft, logits)
+        steps = verify_draft(completion, draft, logits)
         self.draft = None
         self.drafter.truncate(len(completion.sequence) - 1)
         accepted = sum(step.origin == ACCEPTED for step in steps)
-        self.counts.note(len(draft.tokens), accepted, int(steps[-1].origin == CORRECTED))
-        self.length.note(draft, accepted)
+        self.counts.record(len(draft.tokens), accepted, int(steps[-1].origin == CORRECTED))
+        self.length.observe(draft, accepted)
         if self._watched:
-            self.length.note(self._watched, int(self._watched.tokens == [steps[0].token]))
+            self.length.observe(self._watched, int(self._watched.tokens == [steps[0].token]))
         return steps
 
     def _make_draft(self, completion: Completion, k: int) -> None:

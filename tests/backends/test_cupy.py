@@ -223,7 +223,7 @@ def test_a_full_device_says_so_and_leaves_the_engine_usable():
     cache = minillm.KVCache(model, 50)
     before = model.ops.to_host(minillm.prefill(model, PROMPT, cache))
     model.ops.device.memory = 1000
-    with pytest.raises(ValueError, match=r"^capacity is 10000: there is no memory of 30\.7 MB, 0\.0 MB are free; "):
+    with pytest.raises(ValueError, match=r"^capacity is 10000: not enough memory: 30\.7 MB needed, 0\.0 MB free; "):
         minillm.KVCache(model, 10_000)
     with pytest.raises(
         ValueError, match=r"^the device has no memory for 0\.0 MB more: 0\.0 MB are free; use a smaller"

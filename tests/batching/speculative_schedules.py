@@ -97,8 +97,8 @@ def tokens_run(engine):
 
 
 def check_alone(engine, request, wanted, heard):
-    prompt, new_tokens, sampling = wanted
-    alone = minillm.speculative_generate(engine.model, engine.drafter, prompt, new_tokens, sampling, engine.k)
+    (prompt, new_tokens, sampling), speculator = wanted, engine.speculator
+    alone = minillm.speculative_generate(engine.model, speculator.drafter, prompt, new_tokens, sampling, speculator.k)
     if sampling.temperature == 0:
         plain = minillm.generate(engine.model, prompt, new_tokens, sampling)
         assert (plain.tokens, plain.finish_reason) == (alone.tokens, alone.finish_reason)

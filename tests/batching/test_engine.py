@@ -54,12 +54,13 @@ def test_decoding_never_waits_for_a_long_prompt():
 
 def test_one_step_may_hold_decodes_and_prefills_up_to_the_budget():
     engine = Engine(MODEL, max_batch_tokens=6)
-    engine.submit([1], 10, ON)
+    decoding = engine.submit([1], 10, ON)
     engine.step()
-    engine.submit([2] * 3, 10, ON)
-    engine.submit([3] * 4, 10, ON)
+    short, long = engine.submit([2] * 3, 10, ON), engine.submit([3] * 4, 10, ON)
     plan = engine.scheduler.schedule()
-    assert [len(tokens) for _, tokens in plan] == [1, 3, 2]
+    assert [(entry.request, len(entry.rows), entry.logit_rows) for entry in plan] == [
+        (decoding, 1, 1), (short, 3, 1), (long, 2, 0)
+    ]  # fmt: skip
 
 
 def test_nobody_overtakes_the_first_in_the_queue():

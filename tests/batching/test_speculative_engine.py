@@ -103,9 +103,9 @@ def test_logits_that_are_no_numbers_lose_nothing_that_was_accepted():
 
 
 def test_a_round_must_fit_into_a_step():
-    with pytest.raises(ValueError, match="a round of 4 guesses is 5 tokens, but max_batch_tokens is 4"):
+    with pytest.raises(ValueError, match="a round of 4 draft tokens is 5 rows, but max_batch_tokens is 4"):
         Engine(MODEL, max_batch_tokens=4, drafter=MODEL, k=4)
-    with pytest.raises(ValueError, match="a round of 15 guesses"):
+    with pytest.raises(ValueError, match="a round of 15 draft tokens"):
         Engine(MODEL, max_batch_tokens=15, drafter=MODEL)
     with pytest.raises(ValueError, match="expected a whole number of at least 1, or 'auto'"):
         Engine(MODEL, drafter=MODEL, k="most")

@@ -13,7 +13,7 @@ from minillm.benchmark.speculation import interpolated, predicted_speedup
 from minillm.cli.main import run
 from minillm.estimate.speculation import speedup
 from minillm.speculative.drafters import PromptLookup
-from minillm.speculative.rounds import Counts
+from minillm.speculative.rounds import SpeculationCounts
 
 CASE = {
     "task", "drafter", "times_plain", "same_tokens", "new_tokens", "rounds", "proposed", "accepted",
@@ -49,7 +49,7 @@ def test_a_case_is_made_of_seconds_and_of_judged_guesses(monkeypatch):
 
     class KnownGeneration(list):
         def __init__(self, *_):
-            self.output, self.speculation = next(speculative), SimpleNamespace(counts=Counts(4, 10, 6, 2))
+            self.output, self.speculation = next(speculative), SimpleNamespace(counts=SpeculationCounts(4, 10, 6, 2))
 
     monkeypatch.setattr(speculation, "generate", lambda *_: next(plain))
     monkeypatch.setattr(speculation, "SpeculativeGeneration", KnownGeneration)

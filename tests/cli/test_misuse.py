@@ -35,7 +35,7 @@ GENERATE = {
     "fewer than none": (["x", "--max-new-tokens", "-1"], "--max-new-tokens is -1; expected"),
     "more than fit": (["x", "--raw", "--max-new-tokens", "129"], "expected a whole number from 1 to 128"),
     "far more than fit": (["x", "--max-new-tokens", "9" * 60], "expected a whole number from 1 to"),
-    "an empty stop": (["x", "--stop", ""], "expected a text or a list of texts, none of them empty"),
+    "an empty stop": (["x", "--stop", ""], "expected a string or a list of strings, none of them empty"),
     "logprobs for people": (["x", "--logprobs", "2"], "--logprobs is shown in JSON only"),
     "negative logprobs": (["x", "--json", "--logprobs", "-2"], "logprobs is -2; expected"),
     "more logprobs than tokens": (["x", "--json", "--logprobs", "999"], "logprobs is 999; expected"),

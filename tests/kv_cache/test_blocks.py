@@ -1,15 +1,13 @@
-"""BlockAllocator and PrefixTable: neighbours, eviction, and prefixes that are what they say."""
+"""BlockAllocator and PrefixTable: allocation, eviction, and prefixes that are what they say."""
 
 from collections import Counter
-from itertools import pairwise
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from minillm.kv_cache.blocks import MOST_NEIGHBOURS, BlockAllocator
+from minillm.kv_cache.blocks import BlockAllocator
 from minillm.kv_cache.prefix import PrefixBlock, PrefixTable
 
 
@@ -24,29 +22,12 @@ def known_blocks(allocator, tokens):
     return [known.block for known in allocator.find_prefix(tokens)]
 
 
-def test_one_sequence_gets_neighbours():
-    allocator = BlockAllocator(16, 4)
-    blocks = allocator.allocate(5)
-    for _ in range(3):
-        blocks += allocator.allocate(1, blocks[-1])
-    assert blocks == list(range(8))
-
-
-def test_sequences_that_grow_in_turn_keep_to_themselves():
-    allocator = BlockAllocator(64, 4)
-    tables = [allocator.allocate(2) for _ in range(4)]
-    for _ in range(4):
-        for table in tables:
-            table += allocator.allocate(1, table[-1])
-    for table in tables:
-        assert table == list(range(table[0], table[0] + 6))
-
-
-def test_many_blocks_go_where_they_fit_together():
-    """The middle of the longest run would cut them in two; its beginning does not."""
-    allocator = BlockAllocator(10, 4)
-    allocator.allocate(2)
-    assert allocator.allocate(7) == list(range(2, 9))
+def test_free_blocks_are_handed_out_in_order_and_come_back_in_order():
+    allocator = BlockAllocator(8, 4)
+    table = allocator.allocate(5)
+    assert table == [0, 1, 2, 3, 4]
+    allocator.free(table)
+    assert allocator.allocate(6) == [0, 1, 2, 3, 4, 5]  # blocks without known tokens are taken first
 
 
 def test_all_or_nothing():
@@ -157,12 +138,12 @@ def test_allocated_blocks_are_distinct_whatever_is_free(data, num_blocks):
     held = allocator.allocate(num_blocks)
     freed = data.draw(st.lists(st.sampled_from(held), unique=True))
     allocator.free(freed)
-    again = allocator.allocate(data.draw(st.integers(0, len(freed))), data.draw(st.none() | st.sampled_from(held)))
+    again = allocator.allocate(data.draw(st.integers(0, len(freed))))
     assert len(set(again)) == len(again) and set(again) <= set(freed)
 
 
 class Allocator(RuleBasedStateMachine):
-    """Pools large enough for extents; small ones are driven with their contents in test_paged_kv_cache."""
+    """Pools of up to 200 blocks; small ones are driven with their contents in test_paged.py."""
 
     @initialize(num_blocks=st.integers(1, 200))
     def begin(self, num_blocks):
@@ -184,7 +165,7 @@ class Allocator(RuleBasedStateMachine):
     def grow(self, data, count):
         table = self.draw_table(data)
         if count <= self.allocator.available:
-            table += self.allocator.allocate(count, table[-1])
+            table += self.allocator.allocate(count)
 
     @precondition(lambda self: self.tables)
     @rule(data=st.data())
@@ -194,10 +175,13 @@ class Allocator(RuleBasedStateMachine):
             self.allocator.share(block)
         self.tables.append(table)
 
-    @precondition(lambda self: self.allocator._cached)
+    def cached(self):
+        return [block for block in self.allocator._unused if block in self.allocator.prefixes]
+
+    @precondition(lambda self: self.cached())
     @rule(data=st.data())
     def adopt(self, data):
-        block = data.draw(st.sampled_from(sorted(self.allocator._cached)))
+        block = data.draw(st.sampled_from(sorted(self.cached())))
         self.allocator.share(block)
         self.tables.append([block])
 
@@ -215,20 +199,17 @@ class Allocator(RuleBasedStateMachine):
         self.allocator.free(self.tables.pop(data.draw(st.integers(0, len(self.tables) - 1))))
 
     @invariant()
-    def every_block_is_in_one_state_and_every_extent_knows_its_blocks(self):
+    def every_block_is_in_one_state_and_free_ones_are_taken_first(self):
         if not hasattr(self, "allocator"):
             return
         allocator, blocks = self.allocator, range(self.allocator.num_blocks)
         tables = Counter(block for table in self.tables for block in table)
         assert allocator.reference_counts == [tables[block] for block in blocks]
-        held, cached = set(tables), set(allocator._cached)
-        free = set(np.flatnonzero(allocator._is_free).tolist())
-        assert sorted([*held, *cached, *free]) == list(blocks)
-        assert all(block in allocator.prefixes for block in cached) and not any(b in allocator.prefixes for b in free)
-        for found, expected in ((allocator._held_in, held), (allocator._used_in, held | cached)):
-            extents = Counter(block // allocator._extent for block in expected)
-            assert found.tolist() == [extents[extent] for extent in range(len(found))]
-        assert (allocator.used, allocator.available) == (len(held), len(cached) + len(free))
+        unused = list(allocator._unused)
+        assert sorted([*tables, *unused]) == list(blocks)
+        known = [block in allocator.prefixes for block in unused]
+        assert known == sorted(known)  # all free blocks stand before all cached ones
+        assert (allocator.used, allocator.available) == (len(tables), len(unused))
 
     def teardown(self):
         for table in getattr(self, "tables", []):
@@ -239,51 +220,3 @@ class Allocator(RuleBasedStateMachine):
 
 TestAllocator = Allocator.TestCase
 TestAllocator.settings = settings(max_examples=30, stateful_step_count=20, deadline=None)
-
-
-def publish_and_free(allocator, table, serial):
-    publish(allocator, [1000 * serial + place for place in range(len(table))], table)
-    allocator.free(table)
-
-
-def test_a_pool_that_was_full_long_ago_still_gives_neighbours():
-    """Sixteen sequences of 2 to 30 blocks grow in turn, and every finished one stays known until its room is needed.
-
-    Blocks evicted one by one would be scattered: 99 pieces for 100 blocks.
-    """
-    allocator, rng, serial, shares = BlockAllocator(512, 1), np.random.default_rng(0), 0, []
-    running = []
-    for _ in range(300):
-        while len(running) < 16:
-            running.append((allocator.allocate(int(rng.integers(2, 12))), int(rng.integers(12, 30))))
-        for table, length in list(running):
-            table += allocator.allocate(1, table[-1])
-            if len(table) >= length:
-                pieces = 1 + sum(after != block + 1 for block, after in pairwise(table))
-                shares.append(pieces / len(table))
-                publish_and_free(allocator, table, serial := serial + 1)
-                running.remove((table, length))
-    assert allocator.evictions > 2000
-    assert np.mean(shares[-100:]) < 0.2
-
-
-def test_room_is_made_where_it_was_least_recently_used():
-    allocator = BlockAllocator(512, 1)
-    tables = [allocator.allocate(128) for _ in range(4)]
-    for serial in (2, 0, 3, 1):
-        publish_and_free(allocator, tables[serial], serial)
-    taken = allocator.allocate(100)
-    assert set(taken) <= set(tables[2])
-    assert allocator.evictions < 100 + MOST_NEIGHBOURS
-    assert known_blocks(allocator, [2000, 2001, 2002]) == tables[2][:2]  # the beginning goes last
-
-
-def test_growing_does_not_take_what_another_left_behind_it():
-    """Two conversations with one beginning: the second must not evict the end of the first."""
-    allocator = BlockAllocator(512, 1)
-    first = allocator.allocate(20)
-    publish_and_free(allocator, first, 1)
-    for block in first[:10]:
-        allocator.share(block)
-    allocator.allocate(5, first[9])
-    assert len(known_blocks(allocator, [1000 + place for place in range(21)])) == 20

@@ -87,6 +87,6 @@ def test_a_cache_larger_than_the_memory_is_one_line():
     config = dataclasses.replace(CONFIG, max_position_embeddings=2**31, num_key_value_heads=2**10)
     model = dataclasses.replace(MODEL, config=config)
     with pytest.raises(
-        ValueError, match=r"^capacity is 2147483648: there is no memory of 281474 GB; pass a smaller one$"
+        ValueError, match=r"^capacity is 2147483648: not enough memory: 281474 GB needed; pass a smaller one$"
     ):
         KVCache(model, 2**31)

@@ -17,21 +17,27 @@ from test_checks import CONFIG
 
 import minillm
 from minillm import Sampling
-from minillm.speculative import draft_length, drafters
+from minillm.speculative import draft_length, drafters, speculator
 from minillm.speculative import generation as speculative_generation
 from minillm.speculative import rounds as speculative
 
-MODULES = [drafters, draft_length, speculative, speculative_generation]  # in the order in which they import each other
+MODULES = [
+    drafters,
+    draft_length,
+    speculative,
+    speculator,
+    speculative_generation,
+]  # in the order in which they import each other
 MUTANTS = {
     "the whole sequence is fed again to a filled cache": (
         speculative_generation,
-        "tokens = [*answer.sequence[cache.length :], *guesses]",
-        "tokens = [*answer.sequence, *guesses]",
+        "tokens = [*answer.sequence[cache.length :], *draft_tokens]",
+        "tokens = [*answer.sequence, *draft_tokens]",
     ),
     "a new generator for every acceptance": (
         speculative,
-        "draft.probs_of(place, len(p)), completion.generator)",
-        "draft.probs_of(place, len(p)), completion.sampling.generator())",
+        "draft.probs_of(index, len(p)), completion.generator)",
+        "draft.probs_of(index, len(p)), completion.sampling.generator())",
     ),
     "guesses at another temperature": (  # lossless still, but fewer are accepted
         drafters,
@@ -40,8 +46,8 @@ MUTANTS = {
     ),
     "p without the filters": (
         speculative,
-        "p = probabilities(logits[place], completion.sampling, completion.sequence)",
-        "p = probabilities(logits[place], Sampling(completion.sampling.temperature), completion.sequence)",
+        "p = probabilities(logits[index], completion.sampling, completion.sequence)",
+        "p = probabilities(logits[index], Sampling(completion.sampling.temperature), completion.sequence)",
     ),
     "q without the filters": (
         drafters,
@@ -49,11 +55,11 @@ MUTANTS = {
         "            tokens.append(sample_from(probs[-1], generator))\n"
         "            probs[-1] = probabilities(self.model.ops.to_host(logits), Sampling(sampling.temperature), text)",
     ),
-    "q of the first guess at every place": (drafters, "certain[self.tokens[place]]", "certain[self.tokens[0]]"),
+    "q of the first guess at every place": (drafters, "certain[self.tokens[index]]", "certain[self.tokens[0]]"),
     "rejected guesses stay in the target's cache": (
         speculative_generation,
         "cache.truncate(len(answer.sequence) - 1)",
-        "cache.truncate(min(cache.length, len(answer.sequence) + len(guesses) - 1))",
+        "cache.truncate(min(cache.length, len(answer.sequence) + len(draft_tokens) - 1))",
     ),
     "rejected guesses stay in the draft's cache": (
         drafters,
@@ -92,9 +98,13 @@ MUTANTS = {
     "the penalty sees the same tokens at every place": (
         speculative,
         "completion.sampling, completion.sequence)\n        token =",
-        "completion.sampling, completion.sequence[: len(completion.sequence) - place])\n        token =",
+        "completion.sampling, completion.sequence[: len(completion.sequence) - index])\n        token =",
     ),
-    "a finished answer goes on": (speculative, "if token != guess or completion.finish_reason:", "if token != guess:"),
+    "a finished answer goes on": (
+        speculative,
+        "if token != draft_token or completion.finish_reason:",
+        "if token != draft_token:",
+    ),
     "one guess too many at the end": (speculative, "min(self._k, left - 1)", "min(self._k, left)"),
 }
 

@@ -65,12 +65,12 @@ def spec_example(rejected: str = "is", correction: str = "beautiful") -> Finding
     from minillm.completion import Completion
     from minillm.sampling import Sampling
     from minillm.speculative.drafters import Draft
-    from minillm.speculative.rounds import verify
+    from minillm.speculative.rounds import verify_draft
 
     words, guesses = ["The capital of France is", "Paris", rejected, correction], ["Paris", rejected]
     full = np.eye(small_model().config.vocab_size)[[words.index(word) for word in ("Paris", correction, correction)]]
     answer = Completion(small_model(), [0], 3, Sampling(ignore_eos=True))
-    steps = verify(answer, Draft([words.index(guess) for guess in guesses]), full)
+    steps = verify_draft(answer, Draft([words.index(guess) for guess in guesses]), full)
     text, article = [words[token] for token in answer.sequence], words
     return finding(
         Verdict.TRUE if text == article else Verdict.FALSE,

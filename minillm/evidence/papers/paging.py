@@ -185,7 +185,7 @@ def vllm_swap() -> Ours:
 def _copies_and_flops(block_size: int, tokens: int = 128) -> tuple[int, int]:
     """Copies of keys and of values when no two of a sequence's blocks are neighbours; and its prefill's operations."""
     from minillm.evidence.claims.experiments import small_model
-    from minillm.kv_cache.paged import BlockPool, PagedKVCache
+    from minillm.kv_cache.paged import BlockPool, PagedKVCache, slot_ranges
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
 
@@ -195,4 +195,4 @@ def _copies_and_flops(block_size: int, tokens: int = 128) -> tuple[int, int]:
     cache.table = blocks[::2]
     cache.pool.free(blocks[1::2])
     prefill(model, [5] * tokens, cache)
-    return 2 * len(cache.segments(0, tokens)), count.flops
+    return 2 * len(slot_ranges(cache.table, block_size, 0, tokens)), count.flops

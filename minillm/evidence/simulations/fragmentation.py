@@ -117,8 +117,8 @@ class Blocks(Protocol):
     def available(self) -> int:
         """How many blocks can be allocated."""
 
-    def allocate(self, count: int, after: int | None = None) -> list[int]:
-        """Take so many blocks, preferably neighbours of this one."""
+    def allocate(self, count: int) -> list[int]:
+        """Take `count` blocks."""
 
     def free(self, blocks: Sequence[int]) -> None:
         """Give blocks back."""
@@ -148,7 +148,7 @@ class Paging:
             if request.stored <= len(request.place) * size:
                 place += 1
             elif self.blocks.available:
-                request.place += self.blocks.allocate(1, request.place[-1])
+                request.place += self.blocks.allocate(1)
             else:
                 preempted.appendleft(running.pop())
                 preempted[0].stored -= 1  # the newest has not found a slot

@@ -1,0 +1,112 @@
+"""Speculator: the door of this folder. It checks model, drafter and k once, and begins a Speculation for each request.
+
+speculator = Speculator(model, drafter, k=4)
+speculation = speculator.begin(completion)
+draft_tokens = speculation.propose(completion)      # then run the model over the last token and these
+steps = speculation.verify(completion, logits)      # then truncate the model's cache
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from minillm.completion import Completion
+from minillm.model import Model, check_model
+from minillm.speculative.costs import TableCosts
+from minillm.speculative.draft_length import LONGEST_DRAFT, MAX_DRAFT_TOKENS, check_k, draft_length
+from minillm.speculative.drafters import Drafter, ModelDrafter, PromptLookup
+from minillm.speculative.rounds import Speculation
+
+DrafterChoice = Model | Drafter | Callable[[], Drafter]  # what a user may pass as `drafter`
+
+
+class Speculator:
+    """How the requests to one model speculate.
+
+    Attributes:
+        model: the target, which verifies.
+        drafter, k: as they were given.
+    """
+
+    def __init__(
+        self, model: Model, drafter: DrafterChoice, k: int | str = "auto", many_requests: bool = False
+    ) -> None:
+        """Check everything; nothing is computed.
+
+        Args:
+            model: the target, which verifies.
+            drafter: a draft Model with the same tokens, `PromptLookup()`, another object that satisfies `Drafter`, or a
+                function without arguments that returns a new one for each request.
+            k: draft tokens in a round, or "auto".
+            many_requests: whether several requests speculate at a time. A Drafter object may keep state of one
+                request, so then it is refused, except for PromptLookup, which keeps none.
+
+        Raises:
+            ValueError: a wrong argument, or a draft model whose tokens are not the model's.
+        """
+        check_model(model)
+        _check_drafter(model, drafter, many_requests)
+        self.model, self.drafter, self.k = model, drafter, check_k(k)
+
+    @property
+    def max_draft_tokens(self) -> int:
+        """The most draft tokens of a round."""
+        return LONGEST_DRAFT if self.k == "auto" else min(int(self.k), MAX_DRAFT_TOKENS)
+
+    def begin(self, completion: Completion) -> Speculation:
+        """Return the Speculation of a new request, with its drafter and its draft length.
+
+        Raises:
+            ValueError: the function that was given as `drafter` did not return a Drafter.
+        """
+        drafter = self._new_drafter(completion.max_cached_tokens)
+        return Speculation(drafter, draft_length(self.k, drafter, TableCosts(self.model, drafter)))
+
+    def _new_drafter(self, capacity: int) -> Drafter:
+        if isinstance(self.drafter, Model):
+            return ModelDrafter(self.drafter, capacity)
+        if _is_drafter(self.drafter):
+            return self.drafter  # type: ignore[return-value]
+        assert callable(self.drafter)
+        drafter = self.drafter()
+        if not _is_drafter(drafter):
+            raise ValueError(
+                f"the function given as drafter returned a {type(drafter).__name__}; expected an object with propose, "
+                "truncate and free, see minillm.speculative.Drafter"
+            )
+        return drafter
+
+
+def _is_drafter(drafter: Any) -> bool:
+    """Whether it is an object with the methods of Drafter; a class has them too, but makes drafters."""
+    return isinstance(drafter, Drafter) and not isinstance(drafter, type)
+
+
+def _check_drafter(model: Model, drafter: Any, many_requests: bool) -> None:
+    if isinstance(drafter, Model):
+        _check_same_tokens(model, drafter)
+    elif _is_drafter(drafter):
+        if many_requests and not isinstance(drafter, PromptLookup):
+            raise ValueError(
+                f"drafter is a {type(drafter).__name__}, which serves one request at a time; pass a function that "
+                "returns a new one for each request"
+            )
+    elif not callable(drafter):
+        raise ValueError(
+            f"drafter is of type {type(drafter).__name__}; expected a minillm.Model, a PromptLookup, an object with "
+            "propose, truncate and free, or a function that returns one"
+        )
+
+
+def _check_same_tokens(model: Model, draft: Model) -> None:
+    sizes = draft.config.vocab_size, model.config.vocab_size
+    if sizes[0] != sizes[1] or not _same_tokens(draft, model):
+        raise ValueError(
+            f"{draft.name} cannot draft for {model.name}: their vocabularies, of {sizes[0]} and {sizes[1]} tokens, "
+            "are not the same; use a draft with the same tokenizer, or prompt lookup, which works with any model"
+        )
+
+
+def _same_tokens(one: Model, other: Model) -> bool:
+    """Whether each id means the same text in both; models without a tokenizer are taken at their word."""
+    first, second = one.stored_tokenizer, other.stored_tokenizer
+    return first is None or second is None or first is second or first.vocabulary == second.vocabulary
