@@ -14,17 +14,23 @@ from minillm.loading.build import build
 from minillm.model import Model
 
 
-def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float32") -> Model:
-    """Load a model.
+def load(name: str | PathLike[str], backend: str | Plain = "numpy", dtype: str = "float32") -> Model:
+    """Load a model from a name, a folder or a file.
 
     Args:
         name: a registry name such as "smollm2", a folder in Hugging Face layout, a .gguf file, or "hf:org/name".
-        backend: "numpy" (fast), "plain" (readable), "exact" (the same bits in every schedule) or "cupy" (GPU).
+        backend: "numpy" (fast), "plain" (readable), "exact" (the same bits in every schedule) or "cupy" (GPU);
+            or a backend of your own, an object whose class is derived from `minillm.backends.plain.Plain`.
         dtype: "float32" or "float64"; "exact" is always float64; on "cupy" weights may be "float16" or "bfloat16".
 
     Raises:
         ValueError: the name, an argument or the contents of a file are wrong; the message says which.
         OSError: a file is missing or cannot be read, a download failed, or "cupy" finds no GPU.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> model.tokenizer.decode(model.tokenizer.encode("Once upon a time"))
+        'Once upon a time'
     """
     ops, kept_as = backend_and_dtype(backend, dtype)
     checkpoint = open_checkpoint(name)
@@ -45,13 +51,13 @@ def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float3
         raise (problem if isinstance(problem, ValueError) else too_large) from None
 
 
-def backend_and_dtype(backend: str, dtype: str) -> tuple[Plain, np.dtype[Any]]:
-    """Return the backend of this name, and the dtype in which it computes if `dtype` is chosen.
+def backend_and_dtype(backend: str | Plain, dtype: str) -> tuple[Plain, np.dtype[Any]]:
+    """Return the backend, and the dtype in which it computes if `dtype` is chosen.
 
     Raises:
         ValueError: the backend or the dtype does not exist.
     """
-    ops = get_backend(backend)
+    ops = backend if isinstance(backend, Plain) else get_backend(backend)
     if not isinstance(dtype, str) or dtype not in ops.dtypes:
         raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(ops.dtypes)}")
     return ops, ops.choose_dtype(dtype)
