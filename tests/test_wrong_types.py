@@ -104,6 +104,7 @@ CASES = {
     "minillm.Engine(model).cancel(None)": "expected what submit returned",
     "minillm.StaticBatching(model, '2')": "batch_size",
     "minillm.StaticBatching(model, 2).submit(None)": "flat list",
+    "minillm.load('story', backend=minillm.Model)": "expected one of numpy, plain, exact, cupy",
     "minillm.Engine(model, num_blocks=10**15)": "num_blocks is 10+ and block_size is 16: not enough memory",
     "minillm.Engine(model, num_blocks=10**5000)": "num_blocks is of type int and too large to show and block_size",
     "minillm.Engine(model, block_size=10**30)": "num_blocks is 1 and block_size is 1000+: not enough memory: ",
