@@ -18,7 +18,6 @@ import numpy as np
 from minillm.arrays import Array, Float, Int
 from minillm.attention import Segments, causal_mask
 from minillm.backends.layout import copy_in_blocks
-from minillm.backends.memory import keep_freed_memory
 from minillm.backends.plain import Plain
 from minillm.backends.side_by_side import side_by_side
 from minillm.backends.strips import copies_nothing, fits_in_strips, multiply_in_strips
@@ -38,10 +37,6 @@ class Fast(Plain):
     """Weights in the layout that reads fastest. Prefill in query tiles, without a square matrix of all scores."""
 
     name = "numpy"
-
-    def __init__(self) -> None:
-        """What a pass drops, the next one uses again."""
-        keep_freed_memory()
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """Compute on several threads if there are many rows. Naive twin: `Plain.run`."""

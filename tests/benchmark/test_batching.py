@@ -124,8 +124,8 @@ def test_bench_shows_batching(folder, capsys, small_loads):
         "loop, tokens/s",
         "step paged",
         "fragmented",
-        "in blocks that are all neighbours",
-        "times sooner with continuous",
+        "all blocks are neighbours",
+        "times as fast with continuous",
         "outside forward passes",
     ):
         assert part in out

@@ -312,7 +312,7 @@ def test_sizes_in_bytes():
 def test_truncate_refuses_what_it_does_not_hold(length):
     cache = PagedKVCache(BlockPool(MODEL, 6, 4))
     append(cache, [], [1, 2, 3])
-    with pytest.raises(ValueError, match="expected a whole number from 0 to 3"):
+    with pytest.raises(ValueError, match="expected an integer from 0 to 3"):
         cache.truncate(length)
     assert cache.length == 3
 
