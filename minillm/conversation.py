@@ -17,6 +17,7 @@ The last token of an answer was never fed back, so the next turn prefills it wit
 
 from collections.abc import Iterator
 
+from minillm.completion import DEFAULT_NEW_TOKENS
 from minillm.generation import Generation, Output
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model
@@ -39,10 +40,21 @@ class Conversation:
         sampling: how tokens are chosen; None for greedy. With a seed, each answer begins with that seed again.
         cache: keys and values of the tokens in `cached`. It is replaced by one of twice the size when a turn needs
             more room, so it grows with the conversation and not with the model's context.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> model.tokenizer.chat_template = "{{ messages[-1].content }}"  # story comes without a template
+        >>> conversation = minillm.Conversation(model)
+        >>> conversation.answer("The capital of France is").text, len(conversation.messages)
+        (' Paris.', 2)
     """
 
     def __init__(
-        self, model: Model, system: str | None = None, max_new_tokens: int = 256, sampling: Sampling | None = None
+        self,
+        model: Model,
+        system: str | None = None,
+        max_new_tokens: int = DEFAULT_NEW_TOKENS,
+        sampling: Sampling | None = None,
     ) -> None:
         """Begin with the system message alone.
 

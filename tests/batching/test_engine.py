@@ -430,7 +430,7 @@ def test_submit_takes_text_messages_and_ids_exactly_as_generate_does(make):
 def test_all_ways_to_generate_have_one_default_for_new_tokens():
     functions = (
         minillm.generate, minillm.stream, minillm.speculative_generate, minillm.Generation.__init__,
-        Engine.submit, Engine.submit_samples, StaticBatching.submit,
+        Engine.submit, Engine.submit_samples, StaticBatching.submit, minillm.Conversation.__init__,
     )  # fmt: skip
     assert {inspect.signature(each).parameters["max_new_tokens"].default for each in functions} == {DEFAULT_NEW_TOKENS}
 
