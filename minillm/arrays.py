@@ -1,7 +1,7 @@
-"""The array types of signatures: `Float[Array, "tokens dim"]` says what an array holds and how its axes are called.
+"""The array types in signatures: `Float[Array, "tokens dim"]` is an array of floats with these two axes.
 
-The shapes are documentation for the reader and are checked on every call of the test run (jaxtyping and beartype).
-Outside the tests nothing looks at them, so jaxtyping, a tenth of a second, is not even imported then.
+Shapes are documentation for the reader, and the test run checks them at every call (jaxtyping and beartype). Outside
+the tests they are only shown, by `help()` for example, so jaxtyping is not imported: it would take 0.1 s.
 Source: jaxtyping's documentation, "Array annotations".
 """
 
@@ -21,13 +21,25 @@ else:
         from jaxtyping import Bool, Float, Int
     else:
 
-        class _Unchecked:
-            """Takes the place of a jaxtyping annotation: says nothing."""
+        class _Shown:
+            """Stands in for a jaxtyping annotation: it is shown by `help()`, and nothing checks it."""
 
-            def __class_getitem__(cls, shape: Any) -> Any:
-                return Any
+            def __init__(self, text: str) -> None:
+                self._text = text
 
-        Bool = Float = Int = _Unchecked
+            def __getitem__(self, array_and_shape: tuple[Any, str]) -> "_Shown":
+                return _Shown(f'{self._text}[Array, "{array_and_shape[1]}"]')
+
+            def __or__(self, other: Any) -> "_Shown":
+                return _Shown(f"{self} | {other}")
+
+            def __ror__(self, other: Any) -> "_Shown":
+                return _Shown(f"{other} | {self}")
+
+            def __repr__(self) -> str:
+                return self._text
+
+        Bool, Float, Int = _Shown("Bool"), _Shown("Float"), _Shown("Int")
 
 Tokens = Sequence[int] | Int[Array, "_"]  # token ids, as a list or as an array
 

@@ -1,5 +1,7 @@
-"""Checks of a forward pass's arguments: tokens, caches, batches. Each raises a one-line ValueError that says what was
-expected; they stand here, apart from the maths."""
+"""Checks of the arguments of a forward pass: tokens, caches, batches. They are kept apart from the maths.
+
+Each raises a one-line ValueError that says what was expected.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,19 +23,19 @@ def check_cache(model: Model, cache: Any) -> None:
 
 
 def check_tokens(model: Model, tokens: Any) -> Int[Array, "tokens"]:
-    """Token ids as an array of int64: at least one, each in the vocabulary, no more than the context."""
+    """Return token ids as an array of int64: at least one, each in the vocabulary, not more than the context."""
     check_model(model)
-    if isinstance(tokens, range) and tokens:  # it may be longer than the memory, even longer than len() can say
+    if isinstance(tokens, range) and tokens:  # perhaps larger than the memory, or than len() can return
         check_context(model, (tokens[-1] - tokens[0]) // tokens.step + 1)
     ids = _as_array(tokens)
     if ids.ndim != 1:
         found = f"{ids.ndim} dimensions" if ids.ndim else type(tokens).__name__
-        hint = "; model.tokenizer.encode makes them of text" if isinstance(tokens, str) else ""
+        hint = "; minillm.generation.encode_prompt(model, text) returns them" if isinstance(tokens, str) else ""
         raise ValueError(f"tokens: expected a flat list of token ids, found {found}{hint}")
     if not len(ids):
         raise ValueError("tokens: expected at least one token id, found none; is the prompt empty?")
     if ids.dtype.kind not in "iu":
-        raise ValueError(f"tokens: expected whole numbers, found {ids.dtype.type.__name__.strip('_')}")
+        raise ValueError(f"tokens: expected integers, found {ids.dtype.type.__name__.strip('_')}")
     vocab_size = model.config.vocab_size
     if ids.min() < 0 or ids.max() >= vocab_size:
         bad = int(ids[(ids < 0) | (ids >= vocab_size)][0])
@@ -43,7 +45,7 @@ def check_tokens(model: Model, tokens: Any) -> Int[Array, "tokens"]:
 
 
 def _as_array(tokens: Any) -> Array:
-    """What NumPy makes of them. A tensor on a GPU cannot be read, and says so with an error of its library's own."""
+    """Return what NumPy makes of them. A tensor on a GPU cannot be read; it raises an error of its own library."""
     try:
         return np.asarray(tokens)
     except ValueError:
@@ -54,28 +56,30 @@ def _as_array(tokens: Any) -> Array:
 
 
 def check_context(model: Model, tokens: int) -> None:
-    """Raise ValueError if a sequence of so many tokens is longer than the model's context."""
+    """Raise ValueError if `tokens` tokens are more than the model's context."""
     context = model.config.max_position_embeddings
     if tokens > context:
         raise ValueError(f"{shown(tokens)} tokens are more than the model's context of {context}")
 
 
 def check_room(model: Model, cache: Any, new_tokens: int) -> None:
-    """Raise ValueError unless this is a cache of this model in which so many more tokens fit, and in its context."""
+    """Raise ValueError unless `new_tokens` more tokens fit into this cache of this model, and into its context."""
     check_cache(model, cache)
     cache.check_room(new_tokens)
     check_context(model, cache.length + new_tokens)
 
 
 def check_batch(model: Model, batch: Sequence[tuple[Any, Cache]]) -> tuple[list[Int[Array, "_"]], list[Cache]]:
-    """The token arrays and the caches of a batch, after everything that could go wrong has been looked at."""
+    """Check a batch, and return its token arrays and its caches."""
     check_model(model)
     pairs = isinstance(batch, Sequence) and all(isinstance(pair, tuple) and len(pair) == 2 for pair in batch)
     if not pairs or not batch:
         raise ValueError("batch: expected a list of at least one (tokens, cache)")
     caches = [cache for _, cache in batch]
     if len({id(cache) for cache in caches}) < len(caches):
-        raise ValueError("batch: each sequence needs a cache of its own, but one cache is there twice; fork() it")
+        raise ValueError(
+            "batch: each sequence needs a cache of its own, but one cache is in the batch twice; fork() it"
+        )
     new_tokens = [check_tokens(model, tokens) for tokens, _ in batch]
     for tokens, cache in zip(new_tokens, caches, strict=True):
         check_room(model, cache, len(tokens))
@@ -83,14 +87,16 @@ def check_batch(model: Model, batch: Sequence[tuple[Any, Cache]]) -> tuple[list[
 
 
 def check_logit_rows(logit_rows: Sequence[int] | None, new_tokens: Sequence[Array]) -> Sequence[int]:
-    """How many rows of logits each sequence wants: one each by default, at most its new tokens."""
+    """Return the number of rows of logits for each sequence: 1 each by default, at most its new tokens."""
     if logit_rows is None:
         return [1] * len(new_tokens)
     if not isinstance(logit_rows, Sequence) or len(logit_rows) != len(new_tokens):
-        raise ValueError(f"logit_rows is {shown(logit_rows)}; expected {len(new_tokens)} numbers, one a sequence")
+        raise ValueError(
+            f"logit_rows is {shown(logit_rows)}; expected {len(new_tokens)} numbers, one for each sequence"
+        )
     return [check_integer("logit_rows", n, 0, len(t)) for n, t in zip(logit_rows, new_tokens, strict=True)]
 
 
 def check_layer(model: Model, layer: Any) -> int:
-    """A layer's number, from 0."""
+    """Return the number of a layer, from 0."""
     return check_integer("layer", layer, 0, model.config.num_hidden_layers - 1)

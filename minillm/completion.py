@@ -1,8 +1,8 @@
-"""Completion: the answer of one request as it grows. Logits go in, a token and the text that became certain come out.
+"""Completion: the answer to one request as it grows. Logits go in; a token, and the text it completed, come out.
 
-Everything that makes one request independent of whatever runs beside it is here: its own generator, its own history
-for the repetition penalty, its own text and stop strings. `generate` and both ways of batching use this one
-mechanism, and only here do tokens meet text; what decides which tokens run next sees token ids alone.
+A completion is what keeps a request independent of others in its batch. It has its own random generator, its own
+history for the repetition penalty, its own text and its own stop strings. `generate`, static batching and the engine
+all use it. Only here do tokens become text: the scheduler sees only token ids.
 """
 
 from dataclasses import dataclass
@@ -16,10 +16,12 @@ from minillm.sampling import Sampling, log_probabilities, sample
 from minillm.support.checks import check_integer
 from minillm.text.text_stream import TextStream
 
+DEFAULT_NEW_TOKENS = 256  # of `generate`, of the engine and of the commands
+
 
 @dataclass(frozen=True)
 class TokenLogprobs:
-    """The log-probability of a chosen token, and the most probable ones as (id, log-probability), best first."""
+    """The log-probability of a sampled token, and the most probable tokens as (id, log-probability), best first."""
 
     token: int
     logprob: float
@@ -32,10 +34,15 @@ class Step:
 
     Attributes:
         token: its id.
-        text: what became certain with it, perhaps nothing.
-        logprobs: its log-probabilities, if asked for.
-        finish_reason: empty until the last token, see `Completion`.
-        origin: in speculative decoding "accepted", "corrected" or "bonus"; empty for a token of the model alone.
+        text: the text this token completed; may be empty.
+        logprobs: its log-probabilities, if `Sampling.logprobs` asked for them.
+        finish_reason: "" until the last token; see `Completion`.
+        origin: in speculative decoding "accepted", "corrected" or "bonus"; "" for a token of the model alone.
+
+    Example:
+        >>> steps = list(minillm.Generation(minillm.load("story"), "The capital of France is", 2))
+        >>> steps[-1]
+        Step(token=1910, text='aris', logprobs=None, finish_reason='length', origin='')
     """
 
     token: int
@@ -49,16 +56,16 @@ class Completion:
     """The growing answer to one prompt.
 
     Attributes:
-        sequence: the prompt's tokens and the new ones.
-        prompt_tokens: how many of them are the prompt's.
-        max_new_tokens: the most tokens to add; the context may have made it less than was asked for.
-        logprobs: one entry for each new token, if asked for.
-        finish_reason: "" until it is over; then "eos" (end-of-sequence token), "stop" (stop string) or "length"
+        sequence: the prompt's tokens, then the new ones.
+        prompt_tokens: number of prompt tokens.
+        max_new_tokens: the most tokens to add; at most what the model's context has room for.
+        logprobs: one entry for each new token, if `Sampling.logprobs` asked for them.
+        finish_reason: "" while tokens come; then "eos" (end-of-sequence token), "stop" (stop string) or "length"
             (max_new_tokens or the context).
     """
 
     def __init__(self, model: Model, prompt: Tokens, max_new_tokens: int, sampling: Sampling | None) -> None:
-        """Check everything; no token is chosen yet.
+        """Check everything; no token is sampled yet.
 
         Raises:
             ValueError: a wrong argument, an empty prompt, or one longer than the model's context.
@@ -75,15 +82,16 @@ class Completion:
         room = model.config.max_position_embeddings - self.prompt_tokens + 1  # the last token is never fed back
         self.max_new_tokens = min(int(max_new_tokens), room)
         self.eos_token_ids = () if self.sampling.ignore_eos else model.config.eos_token_ids
-        needs_text = model.stored_tokenizer is not None or self.sampling.stop
-        self.text_stream = TextStream(model.tokenizer, self.sampling.stop, self.sequence) if needs_text else None
+        self.text_stream: TextStream | None = None  # a model without a tokenizer gives token ids alone
+        if model.stored_tokenizer is not None or self.sampling.stop:
+            self.text_stream = TextStream(model.tokenizer, self.sampling.stop, self.sequence)
         self.generator = self.sampling.generator()
         self.logprobs: list[TokenLogprobs] = []
         self.finish_reason = ""
 
     @property
     def tokens(self) -> list[int]:
-        """The new ids so far; an end-of-sequence token, if one came, is the last."""
+        """The new token ids so far. If an end-of-sequence token came, it is the last one."""
         return self.sequence[self.prompt_tokens :]
 
     @property
@@ -93,19 +101,19 @@ class Completion:
 
     @property
     def max_cached_tokens(self) -> int:
-        """How many tokens a cache will hold at most: all but the last, which is never fed back."""
+        """The most tokens that a cache will hold: all but the last, because the last is never fed back."""
         return self.prompt_tokens + self.max_new_tokens - 1
 
     def add(self, logits: Float[Array, "vocab"], origin: str = "") -> Step:
-        """Choose the next token from the logits after the sequence so far.
+        """Sample the next token from the logits after the sequence so far, and append it.
 
         Raises:
-            ValueError: a logit is not a number, or infinite; nothing has changed then.
+            ValueError: a logit is not finite; nothing has changed then.
         """
         return self.append(sample(logits, self.sampling, self.sequence, self.generator), logits, origin)
 
     def append(self, token: int, logits: Float[Array, "vocab"], origin: str = "") -> Step:
-        """Take a token that has been chosen already, as speculative decoding does, and the logits it was held to."""
+        """Append a token that was sampled already, as in speculative decoding, and the logits it was sampled from."""
         assert not self.finish_reason, "the answer is complete"
         self.sequence.append(token)
         if token in self.eos_token_ids:
@@ -136,7 +144,10 @@ class Completion:
 
 
 def largest(values: Float[Array, "vocab"], count: int) -> Int[Array, "count"]:
-    """Where the largest values are, largest first, equal ones by place; it sorts only what may be among them."""
+    """Return the indices of the `count` largest values, largest first, equal ones by index.
+
+    Only candidates are sorted: sorting a whole vocabulary would take longer than sampling from it.
+    """
     if count == 0:
         return np.empty(0, np.int64)
     smallest = np.partition(values, -count)[-count]

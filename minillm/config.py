@@ -1,8 +1,8 @@
-"""ModelConfig: the numbers that fix the shape of a model of the Llama family.
+"""ModelConfig: the numbers that define the architecture of a model of the Llama family.
 
-Every array in minillm has axes named after these numbers. Fields are spelled as in a Hugging Face `config.json`,
-which `loading/read_config.py` checks and turns into a ModelConfig. Llama, Mistral, Qwen2, Qwen3 and SmolLM2 differ
-only in the values here: there is one forward pass for all of them.
+The axes of every array in minillm are named after these numbers. Fields are spelled as in a Hugging Face `config.json`;
+`loading/read_config.py` checks such a file and returns a ModelConfig. Llama, Mistral, Qwen2, Qwen3 and SmolLM2 differ
+only in these values, so one forward pass serves all of them.
 """
 
 from dataclasses import dataclass
@@ -10,11 +10,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RopeParameters:
-    """How positions turn queries and keys (Su et al., RoFormer, 2104.09864), and how long contexts slow the turning.
+    """How queries and keys are rotated by their positions (RoPE; Su et al., RoFormer, 2104.09864).
 
-    `rope_type` is "default", "linear" (every frequency divided by `factor`) or "llama3" (low frequencies divided by
-    `factor`, high ones kept, a ramp between: Llama 3.1). `frequency_factors`, where a file gives them, divide the
-    frequencies one by one.
+    Attributes:
+        rope_theta: base of the frequencies.
+        rope_type: "default"; "linear": every frequency is divided by `factor`; "llama3" (Llama 3.1): low frequencies
+            are divided by `factor`, high ones are kept, with a ramp between.
+        factor: what frequencies are divided by.
+        low_freq_factor, high_freq_factor: turns over the training context below which a frequency is low, and above
+            which it is high.
+        original_max_position_embeddings: tokens of the training context.
+        frequency_factors: if a file gives them, each frequency is divided by its own.
     """
 
     rope_theta: float = 10_000.0
@@ -28,28 +34,33 @@ class RopeParameters:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The architecture of one model. Sizes are counts of numbers, not bytes.
+    """The architecture of one model. Sizes count numbers, not bytes.
 
     Attributes:
-        model_type: "llama" (SmolLM2 too), "mistral", "qwen2" or "qwen3"; informative only, `forward` never asks.
-        vocab_size: how many tokens there are.
-        hidden_size: width of the residual stream, called `dim` in shapes.
-        intermediate_size: width inside the MLP.
-        num_hidden_layers: transformer layers.
-        num_attention_heads: query heads.
-        num_key_value_heads: key and value heads; fewer than query heads is grouped-query attention (GQA, 2305.13245).
-        head_dim: width of one head.
+        model_type: "llama" (SmolLM2 too), "mistral", "qwen2" or "qwen3"; informative only: `forward` does not read it.
+        vocab_size: number of tokens in the vocabulary.
+        hidden_size: size of the residual stream, called `dim` in shapes.
+        intermediate_size: size of the hidden layer in the MLP, called `inner` in shapes.
+        num_hidden_layers: number of transformer layers.
+        num_attention_heads: number of query heads.
+        num_key_value_heads: number of key and value heads; fewer than query heads in grouped-query attention.
+        head_dim: size of one head.
         max_position_embeddings: the longest context, in tokens.
-        rms_norm_eps: added to the mean square before its root.
+        rms_norm_eps: added to the mean square before its root is taken.
         tie_word_embeddings: whether the output head is the embedding, transposed.
         rope: the rotary position embedding.
         attention_bias: whether the q, k and v projections add a bias.
-        attention_output_bias: whether the projection after attention adds one.
-        mlp_bias: whether the MLP's three projections add one.
-        qk_norm: whether q and k are normed per head before they are rotated (Qwen3).
-        sliding_windows: for each layer, how many tokens back a query sees, itself included; None is all of them.
-        bos_token_id: the token that begins a sequence, if the model has one.
-        eos_token_ids: the tokens that end one; any of them stops generation.
+        attention_output_bias: whether the projection after attention adds a bias.
+        mlp_bias: whether the MLP's three projections add a bias.
+        qk_norm: whether q and k are normalised per head before RoPE (Qwen3).
+        sliding_windows: for each layer, the number of last tokens that a query sees, its own included; None for all.
+        bos_token_id: the token that begins a sequence; None if the model has none.
+        eos_token_ids: the tokens that end a sequence. Each of them stops generation.
+
+    Example:
+        >>> config = minillm.load("story").config
+        >>> config.num_hidden_layers, config.hidden_size, config.num_attention_heads, config.num_key_value_heads
+        (6, 192, 6, 2)
     """
 
     model_type: str

@@ -1,7 +1,7 @@
-"""Generation: text in, text out. Tokenize, prefill, then sample and decode until something stops it.
+"""Generation: text in, text out. Tokenize the prompt, prefill, then decode and sample until the answer ends.
 
-`Generation` is one request: iterate over its steps, then read its `output`. `generate` and `stream` are two ways to
-do that. With `use_cache=False` the same loop recomputes the whole sequence for every token: the naive twin.
+`Generation` is one request: iterate over its steps, then read its `output`. `generate` and `stream` are two ways to do
+that. With `use_cache=False` the same loop recomputes the whole sequence for every token: the naive twin.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +13,7 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.batch_checks import check_cache, check_tokens
-from minillm.completion import Completion, Step, TokenLogprobs
+from minillm.completion import DEFAULT_NEW_TOKENS, Completion, Step, TokenLogprobs
 from minillm.decode import decode_step
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
@@ -29,13 +29,18 @@ Prompt = str | Sequence[int] | Sequence[dict[str, str]] | Array
 
 @dataclass(frozen=True)
 class Timings:
-    """Seconds of one request.
+    """Durations of one request, in seconds.
 
     Attributes:
-        ttft_s: time to first token: from the start of prefill until the first token is chosen.
-        tpot_s: time per output token: mean of the tokens after the first; 0 if there is only one.
-        prefill_s: the prompt's forward pass.
+        ttft_s: time to first token: from the start of prefill until the first token is sampled.
+        tpot_s: time per output token: mean over the tokens after the first; 0 if there is only one.
+        prefill_s: the forward pass of the prompt.
         decode_s: everything after the first token.
+
+    Example:
+        >>> timings = minillm.generate(minillm.load("story"), "The capital of France is", max_new_tokens=3).timings
+        >>> timings.ttft_s >= timings.prefill_s > 0 and timings.tpot_s > 0
+        True
     """
 
     ttft_s: float
@@ -46,16 +51,21 @@ class Timings:
 
 @dataclass(frozen=True)
 class Output:
-    """What a request produced.
+    """The result of one request.
 
     Attributes:
-        text: without special tokens, up to a stop string.
-        tokens: the new ids only; an end-of-sequence token, if one came, is the last.
+        text: the new text, without special tokens, up to a stop string.
+        tokens: the new token ids only. If an end-of-sequence token came, it is the last one.
         finish_reason: "eos" (end-of-sequence token), "stop" (stop string) or "length" (max_new_tokens or context).
-        timings: seconds of the phases.
-        prompt_tokens: how many tokens the prompt had.
-        kv_cache_bytes: reserved for keys and values; 0 without a cache.
+        timings: durations of the phases.
+        prompt_tokens: number of prompt tokens.
+        kv_cache_bytes: bytes reserved for keys and values; 0 without a cache.
         logprobs: one entry for each new token if `Sampling.logprobs` asked for them, else empty.
+
+    Example:
+        >>> out = minillm.generate(minillm.load("story"), "The capital of France is", max_new_tokens=3)
+        >>> out.text, out.prompt_tokens, out.kv_cache_bytes
+        (' Paris.', 5, 21504)
     """
 
     text: str
@@ -68,10 +78,10 @@ class Output:
 
 
 def encode_prompt(model: Model, prompt: Prompt) -> list[int]:
-    """The prompt's token ids: text as it stands (with the tokenizer's own BOS), messages by the template, ids as given.
+    """Return token ids. Text is encoded unchanged (plus BOS), messages go through the chat template, ids pass through.
 
     Raises:
-        ValueError: an empty prompt, or one of another kind.
+        ValueError: the prompt is empty, or is not text, token ids or messages.
     """
     if isinstance(prompt, str):
         ids = model.tokenizer.encode_prompt(prompt)
@@ -87,13 +97,27 @@ def encode_prompt(model: Model, prompt: Prompt) -> list[int]:
 
 
 class Generation:
-    """One request. Iterating, once, runs it, a token at a time; `output` is there afterwards."""
+    """One request. Iterate over it once to run it, a token at a time; then read `output`.
+
+    Attributes:
+        prompt: token ids.
+        completion: the answer as it grows.
+        cache: its KV cache; None with `use_cache=False`.
+        output: the result; None before the end.
+
+    Example:
+        >>> generation = minillm.generation.Generation(minillm.load("story"), "The capital of France is", 3)
+        >>> [step.text for step in generation]
+        [' P', 'aris', '.']
+        >>> generation.output.finish_reason
+        'length'
+    """
 
     def __init__(
         self,
         model: Model,
         prompt: Prompt,
-        max_new_tokens: int = 64,
+        max_new_tokens: int = DEFAULT_NEW_TOKENS,
         sampling: Sampling | None = None,
         use_cache: bool = True,
         cache: KVCache | None = None,
@@ -102,11 +126,11 @@ class Generation:
 
         Args:
             model: the model.
-            prompt: text (continued as it stands), token ids, or chat messages (put through the model's template).
-            max_new_tokens: the most tokens to add; the context may end sooner.
+            prompt: text (continued as it is), token ids, or chat messages (put through the model's chat template).
+            max_new_tokens: the most tokens to add; the model's context may end sooner.
             sampling: how tokens are chosen; greedy by default.
-            use_cache: False recomputes the whole sequence for each token.
-            cache: holds the first tokens of the prompt already, not all, and takes the rest; by default a new one.
+            use_cache: False recomputes the whole sequence for every token.
+            cache: a cache that already holds the first tokens of the prompt, but not all of them; by default a new one.
 
         Raises:
             ValueError: a wrong argument, an empty prompt, or one longer than the model's context.
@@ -117,29 +141,27 @@ class Generation:
         self.completion = Completion(model, self.prompt, max_new_tokens, sampling)
         if cache is not None:
             check_cache(model, cache)
-            check_integer(
-                "cache.length", cache.length, 0, len(self.prompt) - 1
-            )  # the last token gives the first logits
+            check_integer("cache.length", cache.length, 0, len(self.prompt) - 1)  # the last token gives logits
         self.cache = (cache or KVCache(model, self.completion.max_cached_tokens)) if use_cache else None
         self.output: Output | None = None
 
     def __iter__(self) -> Iterator[Step]:
-        """Prefill, then decode; yields every new token as soon as it is chosen.
+        """Prefill, then decode. Yield every new token as soon as it is sampled.
 
         Raises:
             ValueError: it was iterated before.
         """
-        answer, started = self.completion, perf_counter()
+        answer = self.completion
         if answer.tokens:
             raise ValueError("this generation has begun already, and runs once; make a new one")
+        started = perf_counter()
         logits = self._first_logits()
         prefilled = perf_counter()
-        step = answer.add(logits)
+        steps = [answer.add(logits)]
         first_token = perf_counter()
         while not answer.finish_reason:
-            yield step
-            *earlier, step = self._next_steps()
-            yield from earlier
+            yield from steps
+            steps = self._next_steps()
         ended = perf_counter()
         later = len(answer.tokens) - 1
         timings = Timings(
@@ -149,7 +171,7 @@ class Generation:
             decode_s=ended - first_token,
         )
         self.output = self._output(timings)
-        yield step
+        yield from steps
 
     def _output(self, timings: Timings) -> Output:
         answer, cache_bytes = self.completion, self.cache.nbytes if self.cache else 0
@@ -160,12 +182,12 @@ class Generation:
     def _first_logits(self) -> Array:
         if self.cache is None:
             return self._naive_logits()
-        self.cache.truncate(min(self.cache.length, len(self.prompt) - 1))  # all, if it was interrupted here
+        self.cache.truncate(min(self.cache.length, len(self.prompt) - 1))  # an interrupted prefill may have cached all
         missing = self.prompt[self.cache.length :]
         return self.model.ops.to_host(prefill(self.model, missing, self.cache, PREFILL_CHUNK))
 
     def _next_steps(self) -> list[Step]:
-        """One forward pass, one token; speculative decoding gets several from one pass."""
+        """Make one forward pass and return its new token. Speculative decoding returns several."""
         if self.cache is None:
             return [self.completion.add(self._naive_logits())]
         logits = decode_step(self.model, self.completion.sequence[-1], self.cache)
@@ -178,12 +200,26 @@ class Generation:
 def generate(
     model: Model,
     prompt: Prompt,
-    max_new_tokens: int = 64,
+    max_new_tokens: int = DEFAULT_NEW_TOKENS,
     sampling: Sampling | None = None,
     use_cache: bool = True,
     on_step: Callable[[Step], Any] | None = None,
 ) -> Output:
-    """Run one request to its end. The arguments are those of `Generation`; `on_step` is called with every new token."""
+    """Run one request to its end.
+
+    Args:
+        model, prompt, max_new_tokens, sampling, use_cache: as in `Generation`.
+        on_step: called with every new `Step`.
+
+    Raises:
+        ValueError: a wrong argument, an empty prompt, or one longer than the model's context.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> out = minillm.generate(model, "The capital of France is", max_new_tokens=3)
+        >>> out.text, out.tokens, out.finish_reason
+        (' Paris.', [379, 1910, 14], 'length')
+    """
     if on_step is not None and not callable(on_step):
         raise ValueError(f"on_step is {shown(on_step)}; expected a function of one Step")
     generation = Generation(model, prompt, max_new_tokens, sampling, use_cache)
@@ -197,13 +233,18 @@ def generate(
 def stream(
     model: Model,
     prompt: Prompt,
-    max_new_tokens: int = 64,
+    max_new_tokens: int = DEFAULT_NEW_TOKENS,
     sampling: Sampling | None = None,
     use_cache: bool = True,
 ) -> Iterator[str]:
-    """The text of one request, in pieces as they become certain: never half a character, nothing of a stop string.
+    """Yield the text of one request as it becomes certain: never half a character, and nothing of a stop string.
 
-    The arguments are those of `Generation`, checked at once; the model runs while the pieces are asked for.
+    The arguments are those of `Generation`. They are checked at once; the model runs as the text is iterated over.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> list(minillm.stream(model, "The capital of France is", max_new_tokens=3))
+        [' P', 'aris', '.']
     """
     generation = Generation(model, prompt, max_new_tokens, sampling, use_cache)
     return (step.text for step in generation if step.text)

@@ -1,4 +1,4 @@
-"""The pure functions of a layer besides attention: RMSNorm, RoPE, SwiGLU. They keep no state and know no backend."""
+"""The functions of a layer other than attention: RMSNorm, RoPE and SwiGLU. They keep no state and know no backend."""
 
 import numpy as np
 
@@ -9,16 +9,17 @@ from minillm.config import RopeParameters
 def rms_norm(
     x: Float[Array, "*batch dim"], weight: Float[Array, "*heads dim"], eps: float
 ) -> Float[Array, "*batch dim"]:
-    """Divide each row by the root of its mean square, then scale (Zhang and Sennrich, 1910.07467, equation 4)."""
+    """Divide each row by the root of its mean square, then scale it (Zhang and Sennrich, 1910.07467, equation 4)."""
     mean_square = np.mean(x * x, axis=-1, keepdims=True)  # [*batch, 1]
     return x / np.sqrt(mean_square + eps) * weight
 
 
 def rope_frequencies(rope: RopeParameters, head_dim: int) -> Float[Array, "half"]:
-    """Radians per position of each pair of a head's numbers, in float64 (Su et al., 2104.09864, section 3.2.2).
+    """Return the radians per position of each pair of a head, in float64 (Su et al., 2104.09864, section 3.2.2).
 
-    Long-context models slow the slow pairs down: `linear` divides all frequencies by `factor`; `llama3` only those
-    that turn fewer than `low_freq_factor` times over the training context, with a ramp up to `high_freq_factor`.
+    Models with long contexts lower the low frequencies. `linear` divides all frequencies by `factor`. `llama3` divides
+    only those that make fewer than `low_freq_factor` turns over the training context, with a ramp up to
+    `high_freq_factor` turns.
     """
     frequencies = rope.rope_theta ** (-np.arange(0, head_dim, 2) / head_dim)  # [half]
     if rope.frequency_factors is not None:
@@ -36,7 +37,7 @@ def rope_frequencies(rope: RopeParameters, head_dim: int) -> Float[Array, "half"
 def rope_cos_sin(
     positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int
 ) -> tuple[Float[Array, "tokens 1 half"], Float[Array, "tokens 1 half"]]:
-    """Cosine and sine of every position's angles, shared by all heads and layers; float64, the caller rounds."""
+    """Return cosine and sine of the angles at every position, for all heads and layers. Float64; the caller rounds."""
     angles = positions[:, None] * rope_frequencies(rope, head_dim)  # [tokens, half]
     return np.cos(angles)[:, None], np.sin(angles)[:, None]
 
@@ -45,15 +46,15 @@ def apply_rope(
     x: Float[Array, "tokens heads head_dim"],
     cos_sin: tuple[Float[Array, "tokens 1 half"], Float[Array, "tokens 1 half"]],
 ) -> Float[Array, "tokens heads head_dim"]:
-    """Turn the pair (i, i + half) of each head by its position's angle: the half-split layout of Hugging Face."""
+    """Rotate the pair (i, i + half) of each head by the angle of its position: Hugging Face's half-split layout."""
     cosine, sine = cos_sin
     first, second = np.split(x, 2, axis=-1)  # [tokens, heads, half] each
     return np.concatenate([first * cosine - second * sine, second * cosine + first * sine], axis=-1)
 
 
 def swiglu(gate: Float[Array, "tokens inner"], up: Float[Array, "tokens inner"]) -> Float[Array, "tokens inner"]:
-    """silu(gate) * up (Shazeer, GLU Variants Improve Transformer, 2002.05202).
+    """Return silu(gate) * up (Shazeer, GLU Variants Improve Transformer, 2002.05202).
 
-    silu is written with tanh, since exp(-gate) overflows for a gate below about -88 in float32.
+    silu is written with tanh, because exp(-gate) overflows for a gate below about -88 in float32.
     """
     return gate * (0.5 + 0.5 * np.tanh(0.5 * gate)) * up

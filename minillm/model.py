@@ -1,4 +1,13 @@
-"""Model: a config, weights ready to multiply, a tokenizer and a backend. `loading/load.py` makes one from files."""
+"""Model: a config, weights ready to multiply, a tokenizer and a backend. `loading/load.py` makes one from files.
+
+The engine joins matrices that read the same input, so one product replaces two or three. Its names, and those of the
+files, which `reference.py` uses:
+
+    attention_norm   input_layernorm            mlp_norm   post_attention_layernorm
+    qkv              self_attn.{q,k,v}_proj     gate_up    mlp.{gate,up}_proj
+    qk_norm          self_attn.{q,k}_norm       down       mlp.down_proj
+    output           self_attn.o_proj
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,15 +18,17 @@ import numpy as np
 from minillm.arrays import Array
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
+from minillm.estimate.parameters import parameters
 from minillm.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """One transformer layer. Matrices are as `ops.prepare` left them, from `[in, out]`; norms and biases are arrays.
+    """The weights of one transformer layer.
 
-    The q, k and v projections are one matrix, side by side, and so are gate and up: one product instead of three
-    or two reads the input once. `qk_norm` has a row for each query head, then one for each key head.
+    Matrices are what `ops.prepare` made of `[in, out]`. `qkv` has the columns of q, then k, then v; `gate_up` those of
+    gate, then up. `qk_norm` has a row for each query head, then one for each key head. A part that
+    the model does not have is None.
     """
 
     attention_norm: Array
@@ -33,19 +44,25 @@ class LayerWeights:
     down_bias: Array | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Model:
-    """A model that can run.
+    """A model that can run; `minillm.load` makes one.
 
     Attributes:
-        name: how it was called in `load`.
+        name: the name given to `load`.
         config: the architecture.
         ops: the backend, which does the arithmetic.
         dtype: of weights, activations and caches.
-        embedding: `[vocab, dim]`, a row for each token; as `ops.tie` left it if it is the head too.
-        layer_weights: one entry for each layer, in order.
+        embedding: `[vocab, dim]`, a row for each token; what `ops.tie` made of it, if it is the head too.
+        layer_weights: the weights of each layer, in order.
         final_norm: `[dim]`.
-        head: prepared from `[dim, vocab]`.
+        head: what `ops.prepare` made of `[dim, vocab]`.
+        stored_tokenizer: None if the files have no tokenizer.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> model
+        Model('story', 2.76 M parameters, 6 layers, context 512, backend numpy, float32)
     """
 
     name: str
@@ -58,13 +75,19 @@ class Model:
     head: Any
     stored_tokenizer: Tokenizer | None
 
+    def __repr__(self) -> str:
+        config = self.config
+        size = f"{parameters(config) / 1e6:.2f} M parameters, {config.num_hidden_layers} layers"
+        context = f"context {config.max_position_embeddings}"
+        return f"Model({self.name!r}, {size}, {context}, backend {self.ops.name}, {self.dtype})"
+
     def layers(self) -> Iterable[LayerWeights]:
-        """The layers in order; `forward` asks for them one at a time."""
+        """Return the layers in order. `forward` asks for them one at a time."""
         return self.layer_weights
 
     @property
     def tokenizer(self) -> Tokenizer:
-        """Text to token ids and back.
+        """The tokenizer: text to token ids and back.
 
         Raises:
             ValueError: the model's files have no tokenizer.

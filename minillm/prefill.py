@@ -1,8 +1,8 @@
-"""Prefill: run the prompt through the model and leave its keys and values in the cache.
+"""Prefill: run the prompt through the model, and leave its keys and values in the cache.
 
-All prompt tokens go in together: one read of the weights serves them all, so prefill is limited by arithmetic where
-decode is limited by memory. *Chunked* prefill does the same in several passes, which bounds the memory for scores
-and lets other requests decode in between (Agrawal et al., Sarathi, 2308.16369).
+All prompt tokens go in together, so one read of the weights serves them all. That is why prefill is limited by
+arithmetic, and decode by memory bandwidth. *Chunked* prefill makes several passes. They bound the memory for attention
+scores, and let other requests decode in between (Agrawal et al., Sarathi, 2308.16369).
 """
 
 from minillm.arrays import Array, Float, Tokens
@@ -14,19 +14,26 @@ from minillm.transformer import forward_batch
 
 
 def prefill(model: Model, tokens: Tokens, cache: Cache, chunk: int | None = None) -> Float[Array, "vocab"]:
-    """Append the prompt to the cache.
+    """Append the prompt to the cache, and return the logits after its last token.
 
     Args:
         model: the model.
-        tokens: the prompt, or the part of it that the cache does not hold yet.
-        cache: empty, or holding a prefix.
-        chunk: the most tokens in one pass; None for all at once. The result is the same.
+        tokens: the prompt, or the part of it after the tokens in the cache.
+        cache: empty, or filled with a prefix.
+        chunk: the most tokens in one pass; None for all in one. The result is the same.
 
     Returns:
-        the logits after the last token: what the first new token is chosen from.
+        the logits after the last token, from which the first new token is sampled.
 
     Raises:
-        ValueError: wrong tokens, or a cache without room; the cache is as it was.
+        ValueError: wrong tokens, or a cache that is too small; the cache is unchanged.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> cache = minillm.KVCache(model, capacity=16)
+        >>> logits = minillm.prefill(model, model.tokenizer.encode("The capital of France is"), cache)
+        >>> cache.length, model.tokenizer.decode([int(logits.argmax())])
+        (5, ' P')
     """
     tokens = check_tokens(model, tokens)
     check_room(model, cache, len(tokens))

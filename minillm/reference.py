@@ -1,8 +1,14 @@
-"""The specification: the whole model, one sequence, float64, with no cache, no batch and no backend. Read this first.
+"""The specification: the whole model for one sequence, in float64, without cache, batch or backend. Read this first.
 
-Nothing here is shared with the engine, and everything is written as the papers write it: one head at a time, RoPE as
-rotations in a plane, attention over explicit pairs of positions. It is slow, and it is what every other path is
-equal to. Sources: Touvron et al., LLaMA, 2302.13971; the papers named below.
+It shares no code with the engine, and is written as the papers write it: one head at a time, RoPE as rotations in a
+plane, attention over explicit pairs of positions. It is slow. Tests show that every other path equals it.
+Sources: Touvron et al., LLaMA, 2302.13971; the papers named below.
+
+    >>> from minillm.loading import open_checkpoint
+    >>> from minillm.loading.build import weights_by_name
+    >>> checkpoint = open_checkpoint("story-draft")
+    >>> minillm.reference.forward(checkpoint.config, weights_by_name(checkpoint), [5, 6, 7]).shape
+    (3, 2048)
 """
 
 import math
@@ -17,7 +23,7 @@ from minillm.config import ModelConfig, RopeParameters
 def forward(
     config: ModelConfig, weights: Mapping[str, Array], tokens: Sequence[int] | Int[Array, "tokens"]
 ) -> Float[Array, "tokens vocab"]:
-    """Logits after every token. `weights` holds float64 arrays `[out, in]` under their Hugging Face names."""
+    """Return the logits after every token. `weights` maps Hugging Face names to float64 arrays `[out, in]`."""
     x = weights["model.embed_tokens.weight"][np.asarray(tokens)]  # [tokens, dim]
     for number in range(config.num_hidden_layers):
         layer = {name: w for name, w in weights.items() if name.startswith(f"model.layers.{number}.")}
@@ -30,35 +36,35 @@ def forward(
 
 
 def attention(config: ModelConfig, layer: Mapping[str, Array], x: Array, number: int) -> Array:
-    """Every head looks back over the tokens before it (Vaswani et al., 1706.03762; GQA: Ainslie et al., 2305.13245)."""
+    """Let every token attend to itself and all tokens before it (Vaswani et al., 1706.03762; GQA: 2305.13245)."""
     q, k, v = (project(layer, f"self_attn.{name}_proj", x) for name in "qkv")  # [tokens, heads * head_dim]
     d, heads = config.head_dim, []
     for head in range(config.num_attention_heads):
-        shared = head // (config.num_attention_heads // config.num_key_value_heads)  # the key/value head it reads
+        shared = head // (config.num_attention_heads // config.num_key_value_heads)  # the key/value head of this head
         q_head, k_head, v_head = (a[:, n * d : (n + 1) * d] for a, n in ((q, head), (k, shared), (v, shared)))
         if config.qk_norm:  # Qwen3
             q_head = rms_norm(q_head, layer["self_attn.q_norm.weight"], config)
             k_head = rms_norm(k_head, layer["self_attn.k_norm.weight"], config)
         q_head, k_head = rope(q_head, config.rope), rope(k_head, config.rope)
-        mixed = np.zeros_like(q_head)
+        output = np.zeros_like(q_head)
         for i in range(len(x)):
             window = config.sliding_windows[number] or len(x)
-            seen = range(max(0, i - window + 1), i + 1)  # itself and what came before, at most `window` tokens
+            seen = range(max(0, i - window + 1), i + 1)  # its own position and those before it, at most `window`
             scores = np.array([q_head[i] @ k_head[j] / math.sqrt(d) for j in seen])
             weights = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
-            mixed[i] = sum(weight * v_head[j] for weight, j in zip(weights, seen, strict=True))
-        heads.append(mixed)
+            output[i] = sum(weight * v_head[j] for weight, j in zip(weights, seen, strict=True))
+        heads.append(output)
     return project(layer, "self_attn.o_proj", np.concatenate(heads, axis=-1))
 
 
 def mlp(layer: Mapping[str, Array], x: Array) -> Array:
-    """SwiGLU: silu(x gate) times (x up), then down (Shazeer, 2002.05202)."""
+    """Compute SwiGLU: silu(x gate) * (x up), then the down projection (Shazeer, 2002.05202)."""
     gate, up = project(layer, "mlp.gate_proj", x), project(layer, "mlp.up_proj", x)
     return project(layer, "mlp.down_proj", gate / (1 + np.exp(-gate)) * up)
 
 
 def project(layer: Mapping[str, Array], name: str, x: Array) -> Array:
-    """A matrix product, and a bias where the model has one."""
+    """Multiply by a weight matrix, and add its bias if the model has one."""
     return x @ layer[f"{name}.weight"].T + layer.get(f"{name}.bias", 0.0)
 
 
@@ -68,27 +74,27 @@ def rms_norm(x: Array, weight: Array, config: ModelConfig) -> Array:
 
 
 def rope(x: Array, parameters: RopeParameters) -> Array:
-    """Turn the pair (i, i + d/2) of the head at position m by m * frequency_i radians (Su et al., 2104.09864)."""
-    half, turned = x.shape[1] // 2, x.copy()
+    """Rotate the pair (i, i + d/2) of the head at position m by m * frequency_i radians (Su et al., 2104.09864)."""
+    half, rotated = x.shape[1] // 2, x.copy()
     for m in range(len(x)):
         for i in range(half):
             angle = m * frequency(i, 2 * half, parameters)
             a, b = x[m, i], x[m, i + half]
-            turned[m, i] = a * math.cos(angle) - b * math.sin(angle)
-            turned[m, i + half] = b * math.cos(angle) + a * math.sin(angle)
-    return turned
+            rotated[m, i] = a * math.cos(angle) - b * math.sin(angle)
+            rotated[m, i + half] = b * math.cos(angle) + a * math.sin(angle)
+    return rotated
 
 
 def frequency(i: int, d: int, rope: RopeParameters) -> float:
-    """Radians per position of pair i; long-context models slow the slow ones down."""
+    """Return the radians per position of pair i. Models with long contexts lower the low frequencies."""
     plain = rope.rope_theta ** (-2 * i / d)
     if rope.frequency_factors is not None:
         return plain / rope.frequency_factors[i]
     if rope.rope_type == "linear":
         return plain / rope.factor
     if rope.rope_type == "llama3":
-        turns = rope.original_max_position_embeddings * plain / (2 * math.pi)  # over the context of the training
+        turns = rope.original_max_position_embeddings * plain / (2 * math.pi)  # over the training context
         kept = (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
-        kept = min(1.0, max(0.0, kept))  # 1: a fast pair, as it is; 0: a slow one, divided by `factor`
+        kept = min(1.0, max(0.0, kept))  # 1: a high frequency, kept; 0: a low one, divided by `factor`
         return kept * plain + (1 - kept) * plain / rope.factor
     return plain

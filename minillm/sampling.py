@@ -1,17 +1,17 @@
 """Sampling: from logits to the next token.
 
-The order, which changes the result, is that of transformers:
+The steps below run in the order of transformers. Another order would give another result.
 
-1. repetition penalty on the logits of every token seen so far (Keskar et al., CTRL, 1909.05858, section 4.1);
-2. temperature 0 takes the largest and is done; else divide by the temperature;
-3. top-k: keep the k most probable;
-4. top-p: keep the smallest set of most probable tokens whose mass reaches p, the token that crosses p included
-   (Holtzman et al., 1904.09751);
-5. min-p: keep tokens with at least min_p times the largest probability (Nguyen et al., 2407.01082);
-6. renormalise and draw.
+1. Repetition penalty: change the logits of every token seen so far (Keskar et al., CTRL, 1909.05858, section 4.1).
+2. Temperature: 0 takes the largest logit and ends here; otherwise divide all logits by the temperature.
+3. Top-k: keep the k most probable tokens.
+4. Top-p: keep the smallest set of most probable tokens whose probabilities sum to at least p (Holtzman et al.,
+   1904.09751).
+5. Min-p: keep tokens with at least min_p times the largest probability (Nguyen et al., 2407.01082).
+6. Renormalise, and draw one token.
 
-Equal probabilities are ordered by token id. Everything after the logits is float64. One request, one generator:
-a seeded request draws the same tokens whatever runs beside it.
+Equal probabilities are ordered by token id. All numbers after the logits are float64. Each request has its own random
+generator, so a seeded request draws the same tokens in any batch.
 """
 
 import sys
@@ -24,24 +24,31 @@ import numpy as np
 from minillm.arrays import Array, Bool, Float
 from minillm.support.checks import check_bool, check_integer, shown
 
-LARGEST, SMALLEST = sys.float_info.max, 5e-324  # the bounds of a finite number above 0
-MOST_PENALTY = 1e9  # or one over it: whatever a logit in float32 is, times or over this it stays a finite number
+LARGEST, SMALLEST = sys.float_info.max, 5e-324  # the bounds of a finite positive number
+MOST_PENALTY = 1e9  # and at least 1 / 1e9, so that a float32 logit multiplied or divided by it stays finite
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen, and what stops a request.
+    """How the next token is sampled, and what ends a request.
 
     Attributes:
-        temperature: 0 is greedy; 1 leaves the model's distribution as it is.
-        top_k: keep this many tokens; None or 0 keeps all.
-        top_p: keep this much probability, in (0, 1].
-        min_p: keep tokens of at least this share of the largest probability, in [0, 1].
-        repetition_penalty: above 1 makes tokens that were seen, prompt included, less likely.
-        seed: of this request's generator; None draws one from the system.
-        stop: text that ends the output; it is not part of it.
-        logprobs: also report each new token's log-probability and this many best, from the raw logits.
-        ignore_eos: go on after an end-of-sequence token.
+        temperature: 0 is greedy; 1 leaves the model's distribution unchanged.
+        top_k: keep the `top_k` most probable tokens; None or 0 keeps all.
+        top_p: keep the most probable tokens with this sum of probabilities, in (0, 1].
+        min_p: keep tokens with at least this fraction of the largest probability, in [0, 1].
+        repetition_penalty: above 1 makes tokens of the prompt and of the answer less probable.
+        seed: of this request's random generator; None takes one from the system.
+        stop: one or several strings. The output ends before the first that occurs.
+        logprobs: also return each new token's log-probability and the `logprobs` most probable tokens, from raw logits.
+        ignore_eos: continue after an end-of-sequence token.
+
+    Example:
+        >>> minillm.Sampling(temperature=0.8, top_k=40, seed=1).top_k
+        40
+        >>> minillm.Sampling(temperature=-1)
+        Traceback (most recent call last):
+        ValueError: temperature is -1; expected a finite number of at least 0
     """
 
     temperature: int | float = 0.0
@@ -55,7 +62,11 @@ class Sampling:
     ignore_eos: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse values that mean nothing."""
+        """Check all values.
+
+        Raises:
+            ValueError: a value is out of its range.
+        """
         _check_number("temperature", self.temperature, 0.0, LARGEST, "a finite number of at least 0")
         _check_number("top_p", self.top_p, SMALLEST, 1.0, "a number above 0 and at most 1")
         _check_number("min_p", self.min_p, 0.0, 1.0, "a number from 0 to 1")
@@ -64,38 +75,40 @@ class Sampling:
         )
         for name in ("top_k", "seed", "logprobs"):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, check_integer(name, getattr(self, name), 0))  # NumPy's own overflow
+                object.__setattr__(
+                    self, name, check_integer(name, getattr(self, name), 0)
+                )  # a Python int: NumPy integers would overflow
         check_bool("ignore_eos", self.ignore_eos)
         stop = (self.stop,) if isinstance(self.stop, str) else self.stop
         if not isinstance(stop, list | tuple) or not all(isinstance(text, str) and text for text in stop):
-            raise ValueError(f"stop is {shown(self.stop)}; expected a text or a list of texts, none of them empty")
+            raise ValueError(f"stop is {shown(self.stop)}; expected a string or a list of strings, none of them empty")
         object.__setattr__(self, "stop", tuple(stop))
 
     def generator(self) -> np.random.Generator:
-        """A new random generator for one request."""
+        """Return a new random generator for one request."""
         return np.random.default_rng(self.seed)
 
 
 def probabilities(logits: Float[Array, "vocab"], sampling: Sampling, seen: Sequence[int] = ()) -> Float[Array, "vocab"]:
-    """The distribution that the next token is drawn from; one-hot if greedy.
+    """Return the distribution that the next token is drawn from; one-hot if greedy.
 
     Args:
-        logits: of the model, raw.
+        logits: the model's raw logits.
         sampling: penalty, temperature and filters.
-        seen: every token so far, prompt included; only the penalty looks at them.
+        seen: every token so far, prompt included; only the penalty reads them.
 
     Raises:
-        ValueError: a logit is not a number, or infinite.
+        ValueError: a logit is not finite.
     """
     logits = penalise(_finite(logits), sampling.repetition_penalty, seen)
     if sampling.temperature == 0:
         return (np.arange(len(logits)) == logits.argmax()).astype(np.float64)
-    with np.errstate(over="ignore"):  # a tiny temperature: -inf, whose exp is 0, as it should be
+    with np.errstate(over="ignore"):  # a tiny temperature gives -inf, and exp(-inf) is 0
         scores = (logits - logits.max()) / sampling.temperature
     probs = np.exp(scores)
     probs /= probs.sum()
     if not sampling.top_k and sampling.top_p == 1 and sampling.min_p == 0:
-        return probs  # sorting a large vocabulary takes longer than a token of a batched forward pass
+        return probs  # sorting a large vocabulary takes longer than a token of a batched pass
     ranked = np.argsort(-probs, kind="stable")  # most probable first, equal ones by id
     kept = ranked[_keep(probs[ranked], sampling)]
     filtered = np.zeros_like(probs)
@@ -104,7 +117,7 @@ def probabilities(logits: Float[Array, "vocab"], sampling: Sampling, seen: Seque
 
 
 def penalise(logits: Float[Array, "vocab"], penalty: float, seen: Sequence[int]) -> Float[Array, "vocab"]:
-    """Divide the positive logits of seen tokens by the penalty, and multiply the negative ones."""
+    """Divide the positive logits of seen tokens by the penalty, and multiply the negative ones by it."""
     if penalty == 1 or not len(seen):
         return logits
     ids, logits = np.unique(seen), logits.astype(np.float64)  # a copy
@@ -113,24 +126,24 @@ def penalise(logits: Float[Array, "vocab"], penalty: float, seen: Sequence[int])
 
 
 def _keep(probs: Float[Array, "vocab"], sampling: Sampling) -> Bool[Array, "vocab"]:
-    """Which of the probabilities, largest first, pass top-k, then top-p of what is left, then min-p."""
+    """Return which of the probabilities, largest first, pass top-k, then top-p of those kept, then min-p."""
     keep = np.arange(len(probs)) < (sampling.top_k or len(probs))
-    left = probs * keep
-    before = np.cumsum(left) - left  # mass of the more probable tokens
+    kept = probs * keep
+    before = np.cumsum(kept) - kept  # summed probability of the more probable tokens
     if sampling.top_p < 1:
-        keep &= before < sampling.top_p * left.sum()
+        keep &= before < sampling.top_p * kept.sum()
     return keep & (probs >= sampling.min_p * probs[0])
 
 
 def sample_from(probs: Float[Array, "vocab"], generator: np.random.Generator) -> int:
-    """One token: where a uniform number falls among the cumulated probabilities."""
+    """Draw one token: find where a uniform random number falls among the cumulative probabilities."""
     possible = np.flatnonzero(probs)
-    place = np.searchsorted(np.cumsum(probs[possible]), generator.random(), side="right")
-    return int(possible[min(int(place), len(possible) - 1)])  # the sum may fall a rounding short of 1
+    index = np.searchsorted(np.cumsum(probs[possible]), generator.random(), side="right")
+    return int(possible[min(int(index), len(possible) - 1)])  # rounding may leave the sum just below 1
 
 
 def greedy(logits: Float[Array, "vocab"]) -> int:
-    """The most probable token; of equal ones the first."""
+    """Return the most probable token; of equal ones the first."""
     _check_finite(logits)
     return int(logits.argmax())
 
@@ -138,14 +151,14 @@ def greedy(logits: Float[Array, "vocab"]) -> int:
 def sample(
     logits: Float[Array, "vocab"], sampling: Sampling, seen: Sequence[int], generator: np.random.Generator
 ) -> int:
-    """The next token."""
-    if sampling.temperature == 0:  # the largest, without sorting the vocabulary
+    """Return the next token of a request that has `seen` these tokens so far."""
+    if sampling.temperature == 0:  # no need to sort the vocabulary
         return greedy(penalise(logits, sampling.repetition_penalty, seen))
     return sample_from(probabilities(logits, sampling, seen), generator)
 
 
 def log_probabilities(logits: Float[Array, "vocab"]) -> Float[Array, "vocab"]:
-    """log softmax of raw logits, in float64."""
+    """Return log softmax of raw logits, in float64."""
     logits = _finite(logits)
     shifted = logits - logits.max()
     return shifted - np.log(np.exp(shifted).sum())

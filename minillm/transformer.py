@@ -1,8 +1,11 @@
-"""The one forward pass of the engine. Prefill, decode, batching and verification are this function with other tokens.
+"""The one forward pass of the engine. Prefill, decode, batching and verification call it with different tokens.
 
-A *ragged batch* is a list of (new tokens, the cache they extend). The new tokens of all sequences are laid end to end
-as the rows of one matrix, `[tokens, dim]`, without padding; only attention ever asks which row belongs to whom
-(selective batching: Yu et al., Orca, OSDI 2022). Architecture: Touvron et al., LLaMA, 2302.13971.
+A *ragged batch* is a list of (new tokens, the cache they extend). The new tokens of all sequences are the rows of one
+matrix, `[tokens, dim]`, without padding. Only attention asks which row belongs to which sequence (selective batching:
+Yu et al., Orca, OSDI 2022). Architecture: Touvron et al., LLaMA, 2302.13971.
+
+    embedding -> [ norm -> q, k, v -> RoPE -> attention -> + -> norm -> MLP -> + ] for each layer -> norm -> head
+                   residual stream --------------------------->  ------------->
 """
 
 from collections.abc import Sequence
@@ -13,16 +16,21 @@ from minillm.batch_checks import check_batch, check_layer, check_logit_rows, che
 from minillm.kv_cache.cache import Cache, reserve
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import LayerWeights, Model
-from minillm.ragged_batch import LayerCache, RaggedBatch, ragged_batch
+from minillm.ragged_batch import RaggedBatch, ragged_batch
 
-CosSin = tuple[Array, Array]
+CosSin = tuple[Array, Array]  # of the angles by which RoPE rotates queries and keys
 
 
 def forward(model: Model, tokens: Tokens) -> Float[Array, "tokens vocab"]:
-    """Logits after every token of one sequence, from nothing: the naive path, which keeps no cache.
+    """Return the logits after every token of one sequence, computed without a filled cache: the naive path.
 
     Raises:
         ValueError: no tokens, an id outside the vocabulary, or more tokens than the model's context.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> minillm.forward(model, [5, 6, 7]).shape
+        (3, 2048)
     """
     tokens = check_tokens(model, tokens)
     return forward_batch(model, [(tokens, KVCache(model, len(tokens)))], logit_rows=[len(tokens)])
@@ -31,36 +39,42 @@ def forward(model: Model, tokens: Tokens) -> Float[Array, "tokens vocab"]:
 def forward_batch(
     model: Model, batch: Sequence[tuple[Tokens, Cache]], logit_rows: Sequence[int] | None = None
 ) -> Float[Array, "rows vocab"]:
-    """Run new tokens of several sequences at once, each over its own cache, which then holds them too.
+    """Run new tokens of several sequences at once. Each extends its own cache, which then holds them too.
 
     Args:
         model: the model.
-        batch: (new tokens, the cache they extend) for each sequence; lengths may differ.
-        logit_rows: of how many last tokens of each sequence the logits are wanted; by default one each.
+        batch: for each sequence, (new tokens, the cache they extend); lengths may differ.
+        logit_rows: for each sequence, the number of its last tokens whose logits are returned; by default 1 each.
 
     Returns:
-        the wanted rows, sequence after sequence: `[sequences, vocab]` by default.
+        the logits of those rows, sequence after sequence: `[sequences, vocab]` by default.
 
     Raises:
-        ValueError: a wrong argument, or a cache without room; no cache has been changed then.
+        ValueError: a wrong argument, or a cache that is too small; no cache has been changed then.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> a, b = minillm.KVCache(model, 16), minillm.KVCache(model, 16)
+        >>> minillm.forward_batch(model, [([5, 6, 7], a), ([8], b)]).shape, a.length, b.length
+        ((2, 2048), 3, 1)
     """
     new_tokens, caches = check_batch(model, batch)
     rows = check_logit_rows(logit_rows, new_tokens)
     reserve(caches, [len(tokens) for tokens in new_tokens])
-    ragged = model.ops.send(ragged_batch(new_tokens, caches, rows))
-    logits = model.ops.run(all_layers, model, ragged)
+    ragged = model.ops.send(ragged_batch(new_tokens, caches, rows))  # to the GPU, if the backend has one
+    logits = model.ops.run(all_layers, model, ragged)  # all_layers(model, ragged), perhaps over several threads
     for tokens, cache in zip(new_tokens, caches, strict=True):
         cache.length += len(tokens)
     return logits
 
 
 def all_layers(model: Model, batch: RaggedBatch) -> Float[Array, "rows vocab"]:
-    """From token ids to logits. Everything here stays where the backend computes, and nothing is asked of the host."""
+    """Compute logits from token ids. All arrays stay where the backend computes."""
     ops = model.ops
     cos_sin = _cos_sin(model, batch.positions)
     x = ops.embed(model.embedding, batch.tokens)  # [tokens, dim]
     for number, layer in enumerate(model.layers()):
-        x = transformer_layer(model, layer, number, x, cos_sin, batch.spans, batch.caches)
+        x = transformer_layer(model, layer, number, x, cos_sin, batch)
     return ops.linear(ops.rms_norm(x[batch.logit_indices], model.final_norm, model.config.rms_norm_eps), model.head)
 
 
@@ -70,14 +84,16 @@ def transformer_layer(
     number: int,
     x: Float[Array, "tokens dim"],
     cos_sin: CosSin,
-    spans: Sequence[slice],
-    caches: Sequence[LayerCache],
+    batch: RaggedBatch,
 ) -> Float[Array, "tokens dim"]:
-    """Attention, then the MLP, each added to the residual stream."""
+    """Add attention, then the MLP, to the residual stream `x`."""
     ops, config = model.ops, model.config
     q, k, v = project_qkv(model, layer, x, cos_sin)
-    mixed = ops.attention(q, k, v, spans, caches, number, config.sliding_windows[number])  # [tokens, heads*head_dim]
-    x = ops.add_linear(x, mixed, layer.output, layer.output_bias)
+    # Writes k and v into each sequence's cache, then attends over it: `Plain.attention` in backends/plain.py.
+    attention_output = ops.attention(
+        q, k, v, batch.spans, batch.caches, number, config.sliding_windows[number]
+    )  # [tokens, heads*head_dim]
+    x = ops.add_linear(x, attention_output, layer.output, layer.output_bias)
     h = ops.rms_norm(x, layer.mlp_norm, config.rms_norm_eps)
     gate_up, inner = ops.linear(h, layer.gate_up, layer.gate_up_bias), config.intermediate_size  # [tokens, 2 * inner]
     return ops.add_linear(x, ops.swiglu(gate_up[:, :inner], gate_up[:, inner:]), layer.down, layer.down_bias)
@@ -86,24 +102,29 @@ def transformer_layer(
 def project_qkv(
     model: Model, layer: LayerWeights, x: Float[Array, "tokens dim"], cos_sin: CosSin
 ) -> tuple[Array, Array, Array]:
-    """Queries `[tokens, heads, head_dim]`, keys and values `[tokens, kv_heads, head_dim]`; q and k are rotated."""
+    """Return queries `[tokens, heads, head_dim]`, keys and values `[tokens, kv_heads, head_dim]`, q and k rotated."""
     ops, config = model.ops, model.config
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     h = ops.rms_norm(x, layer.attention_norm, config.rms_norm_eps)
     joined = ops.linear(h, layer.qkv, layer.qkv_bias).reshape(len(x), heads + 2 * kv_heads, config.head_dim)
-    rotated, v = joined[:, : heads + kv_heads], joined[:, heads + kv_heads :]
+    q_and_k, v = joined[:, : heads + kv_heads], joined[:, heads + kv_heads :]
     if layer.qk_norm is None:
-        rotated = ops.rope(rotated, cos_sin)
+        q_and_k = ops.rope(q_and_k, cos_sin)
     else:
-        rotated = ops.norm_rope(rotated, layer.qk_norm, config.rms_norm_eps, cos_sin)
-    return rotated[:, :heads], rotated[:, heads:], v
+        q_and_k = ops.norm_rope(q_and_k, layer.qk_norm, config.rms_norm_eps, cos_sin)
+    return q_and_k[:, :heads], q_and_k[:, heads:], v
 
 
 def attention_weights(model: Model, tokens: Tokens, layer: int) -> Float[Array, "heads tokens tokens"]:
-    """How much each token (axis 1) takes from each token (axis 2) in every head of one layer; rows sum to 1.
+    """Return how much each token (axis 1) takes from each token (axis 2), in every head of one layer; rows sum to 1.
 
     Raises:
-        ValueError: wrong tokens, or no such layer.
+        ValueError: wrong tokens, or `layer` is not the number of a layer.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> minillm.attention_weights(model, [5, 6, 7], layer=0).shape
+        (6, 3, 3)
     """
     tokens, wanted = check_tokens(model, tokens), check_layer(model, layer)
     cache, ops = KVCache(model, len(tokens)), model.ops
@@ -113,7 +134,7 @@ def attention_weights(model: Model, tokens: Tokens, layer: int) -> Float[Array, 
     for number, weights in enumerate(model.layers()):
         if number == wanted:
             break
-        x = transformer_layer(model, weights, number, x, cos_sin, batch.spans, batch.caches)
+        x = transformer_layer(model, weights, number, x, cos_sin, batch)
     q, k, _ = project_qkv(model, weights, x, cos_sin)
     return naive_attention_weights(ops.to_host(q), ops.to_host(k), model.config.sliding_windows[wanted])
 

@@ -76,7 +76,7 @@ def test_a_stop_string_ends_it_and_is_not_in_the_text():
 def test_what_could_have_become_a_stop_string_is_told_at_the_end(reason, monkeypatch):
     ids = TEXT_MODEL.tokenizer.encode("so EN") + ([1] if reason == "eos" else [])
     chosen = iter(ids)
-    monkeypatch.setattr(completion, "choose", lambda *_: next(chosen))
+    monkeypatch.setattr(completion, "sample", lambda *_: next(chosen))
     out = minillm.generate(TEXT_MODEL, "ab", len(ids), Sampling(stop="END"))
     assert (out.text, out.finish_reason) == ("so EN", reason)
 
@@ -115,7 +115,7 @@ def test_the_text_continues_the_prompt_with_its_space(monkeypatch):
     tokenizer = llama2_tokenizer()
     model = dataclasses.replace(TEXT_MODEL, stored_tokenizer=tokenizer)
     chosen = iter(tokenizer.encode("é é")[3:])
-    monkeypatch.setattr(completion, "choose", lambda *_: next(chosen))
+    monkeypatch.setattr(completion, "sample", lambda *_: next(chosen))
     assert minillm.generate(model, "é", 3, ON).text == " é"
 
 
@@ -205,7 +205,7 @@ def test_a_cache_that_holds_the_beginning_is_not_computed_again():
 def test_a_cache_that_leaves_nothing_of_the_prompt_to_run_is_refused(held):
     cache = minillm.KVCache(MODEL, 8)
     minillm.prefill(MODEL, [1, 2, 3][:held], cache)
-    with pytest.raises(ValueError, match=rf"^cache.length is {held}; expected a whole number from 0 to 1"):
+    with pytest.raises(ValueError, match=rf"^cache.length is {held}; expected an integer from 0 to 1"):
         Generation(MODEL, [1, 2], 3, cache=cache)
 
 

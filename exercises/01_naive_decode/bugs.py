@@ -1,8 +1,8 @@
 """Wrong answers to `naive_decode`."""
 
 
-def new_tokens_counted_as_all(next_logits, tokens, max_new_tokens, eos):
-    """The prompt was counted too: max_new_tokens is about new tokens, so a long prompt must not shorten the answer."""
+def prompt_counted(next_logits, tokens, max_new_tokens, eos):
+    """The prompt was counted too: max_new_tokens limits the new tokens only, for a prompt of any length."""
     new = []
     for _ in range(len(tokens), max_new_tokens):
         new.append(int(next_logits(tokens + new).argmax()))
@@ -12,15 +12,15 @@ def new_tokens_counted_as_all(next_logits, tokens, max_new_tokens, eos):
 
 
 def prompt_returned_too(next_logits, tokens, max_new_tokens, eos):
-    """The prompt is in the result: return the new tokens only."""
+    """The result contains the prompt: return the new tokens only."""
     new = []
     while len(new) < max_new_tokens and eos not in new:
         new.append(int(next_logits(tokens + new).argmax()))
     return tokens + new
 
 
-def question_never_changes(next_logits, tokens, max_new_tokens, eos):
-    """The same question was asked every time: each new token must be part of what the model sees next."""
+def new_token_not_appended(next_logits, tokens, max_new_tokens, eos):
+    """The model got the same tokens in every step: append each new token to its next input."""
     new = []
     while len(new) < max_new_tokens and eos not in new:
         new.append(int(next_logits(tokens).argmax()))
@@ -28,7 +28,7 @@ def question_never_changes(next_logits, tokens, max_new_tokens, eos):
 
 
 def only_the_last_token_seen(next_logits, tokens, max_new_tokens, eos):
-    """The model was shown the last token alone: without a cache it needs the whole sequence every time."""
+    """The model got the last token only: without a cache it needs the whole sequence in every step."""
     new = []
     while len(new) < max_new_tokens and eos not in new:
         new.append(int(next_logits((tokens + new)[-1:]).argmax()))
@@ -36,7 +36,7 @@ def only_the_last_token_seen(next_logits, tokens, max_new_tokens, eos):
 
 
 def eos_left_out(next_logits, tokens, max_new_tokens, eos):
-    """The end-of-sequence token is missing: it is chosen like any other, and it is the last."""
+    """The end-of-sequence token is missing: it is chosen like any other token, and it is the last one returned."""
     new = []
     while len(new) < max_new_tokens:
         token = int(next_logits(tokens + new).argmax())
@@ -47,7 +47,7 @@ def eos_left_out(next_logits, tokens, max_new_tokens, eos):
 
 
 def eos_ignored(next_logits, tokens, max_new_tokens, eos):
-    """It went on after the end-of-sequence token: what follows is not part of the answer."""
+    """It went on after the end-of-sequence token: later tokens are not part of the answer."""
     new = []
     while len(new) < max_new_tokens:
         new.append(int(next_logits(tokens + new).argmax()))

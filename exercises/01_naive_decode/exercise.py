@@ -1,7 +1,7 @@
-"""Naive decoding: a text grows by one token at a time.
+"""Naive decoding: generate one token at a time.
 
-Where the engine does it: `naive_decode` in minillm/decode.py. This is what inference *is*: ask the model which token
-comes next, add it, ask again. Every faster way of decoding has to give the same tokens.
+Where the engine does it: `naive_decode` in minillm/decode.py. Inference is this loop: ask the model which token comes
+next, append it, ask again. Every faster way of decoding has to give the same tokens.
 """
 
 # %% learner
@@ -13,13 +13,13 @@ import numpy as np
 def naive_decode(
     next_logits: Callable[[list[int]], np.ndarray], tokens: list[int], max_new_tokens: int, eos: int
 ) -> list[int]:
-    """Add the most probable token, again and again.
+    """Append the most probable next token until there are max_new_tokens new ones, or until it is `eos`.
 
-    next_logits: the model: a list of token ids -> logits [vocab] for the token after them.
+    next_logits: the model. It takes a list of token ids and returns the logits [vocab] for the token after them.
     tokens: the prompt, at least one id.
-    max_new_tokens: how many tokens to add at most.
-    eos: the end-of-sequence token: when it is chosen, it is the last one.
-    returns: the new ids only, the end-of-sequence token included.
+    max_new_tokens: the maximum number of new tokens.
+    eos: the end-of-sequence token. When it is chosen, it is the last one.
+    returns: the new ids only, including the end-of-sequence token.
     """
     # %% solution
     new: list[int] = []
@@ -30,18 +30,17 @@ def naive_decode(
 
 # %% hints
 HINTS = (
-    "The model only ever answers one question: which token comes after these? Its answer becomes part of the next "
-    "question.",
-    "next_logits takes the prompt and all new tokens as one list, and returns [vocab]; argmax over it is one id.",
-    "1. begin with no new tokens; 2. until there are enough or the last is eos: logits of prompt + new; 3. append the "
-    "argmax; 4. return only the new ones.",
+    "The model answers one question: which token comes after these? Append its answer to the tokens and ask again.",
+    "next_logits takes the prompt and all new tokens as one list, and returns [vocab]. Its argmax is one id.",
+    "1. Begin with an empty list of new tokens. 2. Until there are max_new_tokens or the last one is eos: compute the "
+    "logits of prompt + new. 3. Append the argmax. 4. Return only the new tokens.",
     "new.append(int(next_logits(tokens + new).argmax()))",
 )
 
 
 # %% harness
 def call(function, table, tokens, max_new_tokens, eos):
-    """The model is a table: its logits depend on every token, and most on the last."""
+    """Call it with a table as the model. The logits depend on every token, and most on the last."""
     return function(lambda ids: table[ids[-1]] + table[ids].sum(axis=0) / 4, tokens, max_new_tokens, eos)
 
 
@@ -61,12 +60,12 @@ def cases(random):
 
 
 def no_more_than_asked_for(inputs, result, run):
-    """There are at most max_new_tokens new tokens, however long the prompt is."""
+    """There are at most max_new_tokens new tokens, for a prompt of any length."""
     return len(result) <= inputs["max_new_tokens"]
 
 
 def ends_with_eos(inputs, result, run):
-    """Nothing comes after the end-of-sequence token."""
+    """No token comes after the end-of-sequence token."""
     return inputs["eos"] not in result[:-1]
 
 

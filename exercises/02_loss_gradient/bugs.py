@@ -9,7 +9,7 @@ def _probs(logits):
 
 
 def gradient_of_the_sum(logits, targets):
-    """The gradient is that of the sum over the tokens: the loss is a mean, so divide by how many there are."""
+    """The gradient is that of the sum over the tokens: the loss is a mean, so divide by the number of tokens."""
     probs, rows = _probs(logits), np.arange(len(targets))
     gradient = probs.copy()
     gradient[rows, targets] -= 1
@@ -17,13 +17,13 @@ def gradient_of_the_sum(logits, targets):
 
 
 def target_not_subtracted(logits, targets):
-    """The gradient is missing the 1 at the target: as it stands, every logit would be pushed down."""
+    """The 1 at the target was not subtracted from the gradient: training would lower every logit."""
     probs, rows = _probs(logits), np.arange(len(targets))
     return float(-np.log(probs[rows, targets]).mean()), probs / len(targets)
 
 
 def wrong_sign(logits, targets):
-    """The gradient points the other way: it must say how the loss grows, and training then goes against it."""
+    """The gradient has the wrong sign: it says how the loss grows, and training moves against it."""
     probs, rows = _probs(logits), np.arange(len(targets))
     gradient = probs.copy()
     gradient[rows, targets] -= 1
@@ -31,7 +31,7 @@ def wrong_sign(logits, targets):
 
 
 def loss_without_minus(logits, targets):
-    """The loss is negative: the logarithm of a probability is, so a minus belongs before it."""
+    """The loss is negative: the logarithm of a probability is negative, so put a minus before it."""
     probs, rows = _probs(logits), np.arange(len(targets))
     gradient = probs.copy()
     gradient[rows, targets] -= 1
@@ -39,7 +39,7 @@ def loss_without_minus(logits, targets):
 
 
 def loss_summed(logits, targets):
-    """The loss is a sum over the tokens, not their mean."""
+    """The loss is the sum over the tokens: it must be their mean."""
     probs, rows = _probs(logits), np.arange(len(targets))
     gradient = probs.copy()
     gradient[rows, targets] -= 1
@@ -47,7 +47,7 @@ def loss_summed(logits, targets):
 
 
 def mean_of_all_entries(logits, targets):
-    """The mean was taken over all tokens of the vocabulary; only the target's log-probability counts."""
+    """The mean was taken over all tokens of the vocabulary: only the target's log-probability counts."""
     probs, rows = _probs(logits), np.arange(len(targets))
     gradient = probs.copy()
     gradient[rows, targets] -= 1

@@ -1,7 +1,8 @@
-"""Cross-entropy and its gradient: what training computes and inference never does.
+"""Cross-entropy and its gradient: what training computes and inference does not.
 
-Where minillm does it: `cross_entropy` in minillm/training/losses.py. Training asks how surprised the model is by the
-token that really comes next, and which way each logit should move. Inference stops at the logits.
+Where minillm does it: `cross_entropy` in minillm/training/losses.py. The loss is large if the model gives a small
+probability to the token that really comes next. The gradient says how the loss changes with each logit. Inference stops
+at the logits.
 """
 
 # %% learner
@@ -9,12 +10,12 @@ import numpy as np
 
 
 def loss_gradient(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.ndarray]:
-    """The mean surprise at the true next tokens, and its gradient.
+    """Return the cross-entropy loss of the targets, and its gradient.
 
     logits: [tokens, vocab], float64.
-    targets: [tokens], int: the token that really came after each.
-    returns: (loss, gradient): loss = mean over the tokens of -log(probability of the target), with probabilities =
-        softmax(logits); gradient [tokens, vocab] = the derivative of loss with respect to each logit.
+    targets: [tokens], int: the token that really comes next, for each row of logits.
+    returns: (loss, gradient). loss = mean over the tokens of -log(probability of the target), with probabilities =
+        softmax(logits). gradient [tokens, vocab] = the derivative of loss with respect to each logit.
     """
     # %% solution
     tokens = len(targets)
@@ -28,11 +29,11 @@ def loss_gradient(logits: np.ndarray, targets: np.ndarray) -> tuple[float, np.nd
 
 # %% hints
 HINTS = (
-    "The derivative of -log softmax is as simple as can be: the probabilities, minus 1 at the target. Each row of the "
-    "gradient sums to 0: what one logit gains, the others lose.",
-    "probs is [tokens, vocab]; probs[np.arange(tokens), targets] picks one number of each row: [tokens].",
-    "1. softmax of each row; 2. loss = mean of -log of the picked ones; 3. gradient = probs, minus 1 at the targets; "
-    "4. since the loss is a mean, divide by the number of tokens.",
+    "The derivative of -log softmax is simple: the probabilities, minus 1 at the target. Each row of the gradient sums "
+    "to 0, because the probabilities sum to 1.",
+    "probs is [tokens, vocab]. probs[np.arange(tokens), targets] picks one number of each row, so it is [tokens].",
+    "1. Compute softmax of each row. 2. loss = mean of -log of the picked numbers. 3. gradient = probs, minus 1 at the "
+    "targets. 4. The loss is a mean, so divide the gradient by the number of tokens.",
     "gradient[np.arange(tokens), targets] -= 1",
 )
 
@@ -54,7 +55,7 @@ def rows_of_the_gradient_sum_to_zero(inputs, result, run):
 
 
 def gradient_is_the_slope(inputs, result, run):
-    """A logit that is raised by 0.0001 raises the loss by 0.0001 times its gradient."""
+    """If a logit grows by 0.0001, the loss grows by 0.0001 times the gradient of this logit."""
     raised = inputs["logits"].copy()
     raised[0, 0] += 1e-4
     return np.isclose(run(logits=raised)[0] - result[0], 1e-4 * result[1][0, 0], rtol=1e-2)

@@ -10,13 +10,13 @@ def largest_not_subtracted(scores):
 
 
 def one_sum_for_all_rows(scores):
-    """The whole array sums to 1 instead of each row: sum along the last axis, with keepdims."""
+    """The whole array sums to 1, instead of each row: sum along the last axis, with keepdims."""
     exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum()
 
 
 def wrong_axis(scores):
-    """The first axis was normalised, not the last: weights of one query lie along the last axis."""
+    """The first axis was normalised, not the last: the weights of one query lie along the last axis."""
     exponentials = np.exp(scores - scores.max(axis=0, keepdims=True))
     return exponentials / exponentials.sum(axis=0, keepdims=True)
 
@@ -33,6 +33,6 @@ def not_normalised(scores):
 
 
 def one_maximum_for_all_rows(scores):
-    """One maximum was subtracted from all rows, so a row far below it vanishes: take the maximum of each row."""
+    """One maximum was subtracted from all rows, so exp of a low row becomes 0: use the maximum of each row."""
     exponentials = np.exp(scores - scores.max())
     return exponentials / exponentials.sum(axis=-1, keepdims=True)

@@ -1,7 +1,7 @@
-"""Softmax: scores become weights.
+"""Softmax: turn scores into weights.
 
-Where the engine does it: `softmax` in minillm/attention.py. Each query has one score for each key; softmax turns them
-into the share that the query takes of each value.
+Where the engine does it: `softmax` in minillm/attention.py. Each query has one score for each key. Softmax turns them
+into the attention weights, with which the values are averaged.
 """
 
 # %% learner
@@ -9,10 +9,10 @@ import numpy as np
 
 
 def softmax(scores: np.ndarray) -> np.ndarray:
-    """exp(scores), scaled so that each row sums to 1.
+    """Return exp(scores), scaled so that each row sums to 1.
 
-    scores: [..., keys], float64. They may be large (1000), and -inf where a key is hidden; never a whole row of -inf.
-    returns: [..., keys], float64; each row, along the last axis, sums to 1.
+    scores: [..., keys], float64. A score may be large (1000), or -inf where a key is hidden. No row is all -inf.
+    returns: [..., keys], float64. Each row, along the last axis, sums to 1.
     """
     # %% solution
     exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
@@ -21,11 +21,11 @@ def softmax(scores: np.ndarray) -> np.ndarray:
 
 # %% hints
 HINTS = (
-    "Each weight is exp(score), divided by the sum of exp over its row. Weights do not change when you subtract the "
-    "same number from all scores of a row: choose that number so that exp cannot overflow.",
-    "scores is [..., keys]; its row maximum and row sum are wanted as [..., 1], so that they broadcast along the last "
-    "axis: keepdims=True.",
-    "1. the largest score of each row; 2. exp of the scores minus it; 3. divide by the sum of each row.",
+    "Each weight is exp(score), divided by the sum of exp over its row. The weights do not change if you subtract the "
+    "same number from all scores of a row. Choose this number so that exp cannot overflow.",
+    "scores is [..., keys]. The maximum and the sum of a row must be [..., 1], so that they broadcast along the last "
+    "axis: use keepdims=True.",
+    "1. Find the largest score of each row. 2. Compute exp of the scores minus it. 3. Divide by the sum of each row.",
     "exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))",
 )
 
@@ -37,7 +37,7 @@ CONCEPTS = ("attention",)
 
 def cases(random):
     yield {"scores": np.array([0.0, 1.0])}
-    yield {"scores": np.array([[0.0, 2.0], [1.0, 4.0]])}  # unlike along both axes, so that each wrong one differs
+    yield {"scores": np.array([[0.0, 2.0], [1.0, 4.0]])}  # a wrong axis changes the result
     yield {"scores": np.array([1000.0, 1001.0, -1000.0])}
     yield {"scores": np.array([[0.5, -np.inf, -np.inf], [1.0, 2.0, -np.inf]])}
     yield {"scores": np.array([[0.0, 1.0], [-2000.0, -2001.0]])}

@@ -1,7 +1,7 @@
-"""RoPE: a position is an angle.
+"""RoPE: rotate by an angle that depends on the position.
 
-Where the engine does it: `rope_cos_sin` and `apply_rope` in minillm/layers.py. Queries and keys are turned by an
-angle that grows with their position, so that their product depends on how far apart they are (Su et al., 2104.09864).
+Where the engine does it: `rope_cos_sin` and `apply_rope` in minillm/layers.py. Queries and keys are rotated by an angle
+that grows with their position. So their dot product depends on the distance between them (Su et al., 2104.09864).
 """
 
 # %% learner
@@ -9,30 +9,30 @@ import numpy as np
 
 
 def rope(x: np.ndarray, positions: np.ndarray, theta: float) -> np.ndarray:
-    """Turn the pair (i, i + head_dim / 2) of every head by position * theta ** (-2 i / head_dim) radians.
+    """Rotate the pair (i, i + head_dim / 2) of every head by position * theta ** (-2 i / head_dim) radians.
 
-    x: [tokens, heads, head_dim], float64; head_dim is even.
-    positions: [tokens], int: where each token stands in its sequence, which need not begin here.
-    theta: the base of the frequencies, 10000.0 say.
-    returns: [tokens, heads, head_dim]. A pair (a, b) turned by t is (a cos t - b sin t, b cos t + a sin t).
+    x: [tokens, heads, head_dim], float64. head_dim is even. With head_dim 6 the pairs are (0, 3), (1, 4) and (2, 5).
+    positions: [tokens], int: the position of each token in its sequence. The first one may be larger than 0.
+    theta: the base of the frequencies, for example 10000.0.
+    returns: [tokens, heads, head_dim]. A pair (a, b) rotated by t is (a cos t - b sin t, b cos t + a sin t).
     """
     # %% solution
     head_dim = x.shape[-1]
     frequencies = theta ** (-np.arange(0, head_dim, 2) / head_dim)  # [half]
     angles = (positions[:, None] * frequencies)[:, None, :]  # [tokens, 1, half]
     first, second = x[..., : head_dim // 2], x[..., head_dim // 2 :]  # [tokens, heads, half]
-    turned = first * np.cos(angles) - second * np.sin(angles), second * np.cos(angles) + first * np.sin(angles)
-    return np.concatenate(turned, axis=-1)
+    rotated = first * np.cos(angles) - second * np.sin(angles), second * np.cos(angles) + first * np.sin(angles)
+    return np.concatenate(rotated, axis=-1)
 
 
 # %% hints
 HINTS = (
-    "Each head is head_dim / 2 arrows in a plane. Pair i has a hand of a clock that turns at its own speed, fast for "
-    "i = 0 and ever slower; the position says how long it has been turning.",
-    "frequencies [half], angles = positions[:, None] * frequencies: [tokens, half]; give it an axis for the heads: "
+    "Each head is head_dim / 2 points in a plane. Pair i has its own frequency, the angle for one position. It is "
+    "largest for i = 0 and falls with i. The pair is rotated by position times frequency.",
+    "frequencies is [half]. angles = positions[:, None] * frequencies is [tokens, half]. Add an axis for the heads: "
     "[tokens, 1, half]. The halves of x are [tokens, heads, half].",
-    "1. frequencies theta ** (-2 i / head_dim); 2. angles; 3. first and second half of x; 4. turn; 5. concatenate the "
-    "halves along the last axis.",
+    "1. Compute the frequencies, theta ** (-2 i / head_dim). 2. Compute the angles. 3. Take the first and the second "
+    "half of x. 4. Rotate. 5. Concatenate the halves along the last axis.",
     "frequencies = theta ** (-np.arange(0, head_dim, 2) / head_dim)",
 )
 
@@ -52,12 +52,12 @@ def cases(random):
 
 
 def lengths_stay(inputs, result, run):
-    """Turning changes no length: each head is as long after as before."""
+    """The rotation does not change the length of a head."""
     return np.allclose((result**2).sum(axis=-1), (inputs["x"] ** 2).sum(axis=-1))
 
 
 def only_distances_count(inputs, result, run):
-    """Products of two tokens depend on how far apart they are, not on where they stand."""
+    """The dot product of two tokens depends on the distance between them, not on their positions."""
     later = run(positions=inputs["positions"] + 11)
     return np.allclose((later[0] * later[-1]).sum(axis=-1), (result[0] * result[-1]).sum(axis=-1))
 
@@ -66,11 +66,11 @@ PROPERTIES = (lengths_stay, only_distances_count)
 
 
 def plug(function):
-    """The engine computes the angles once for all layers; here the positions travel in the place of the cosines."""
+    """The engine computes cos and sin once for all layers. Here they are replaced by the positions and theta."""
 
     def cos_sin(positions, rope, head_dim):
-        places = positions[:, None, None].astype(float)
-        return places, np.full_like(places, rope.rope_theta)
+        as_cos = positions[:, None, None].astype(float)
+        return as_cos, np.full_like(as_cos, rope.rope_theta)
 
     def apply(x, cos_sin):
         return function(x, cos_sin[0][:, 0, 0].astype(int), float(cos_sin[1][0, 0, 0])).astype(x.dtype)

@@ -1,7 +1,7 @@
-"""The causal mask: nobody sees what comes later, also behind a cache.
+"""The causal mask: a query sees no later keys, also after cached tokens.
 
-Where the engine does it: `causal_mask` in minillm/attention.py. New tokens see themselves and all that came before;
-when some tokens are cached already, the diagonal moves to the right.
+Where the engine does it: `causal_mask` in minillm/attention.py. New tokens see themselves and all tokens before them.
+If `start` tokens are cached already, the diagonal of the mask moves `start` columns to the right.
 """
 
 # %% learner
@@ -9,12 +9,12 @@ import numpy as np
 
 
 def causal_mask(queries: int, keys: int, start: int, window: int | None) -> np.ndarray:
-    """Which keys each query sees.
+    """Return which keys each query sees.
 
-    queries: how many new tokens there are; the first of them stands at position `start`.
-    keys: how many tokens there are in all; key j stands at position j.
-    window: how many tokens back a query sees, itself included (a sliding window); None for all.
-    returns: [queries, keys], bool: True where the key is the query itself or before it, and within the window.
+    queries: the number of new tokens. The first of them is at position `start`.
+    keys: the number of all tokens, cached and new. Key j is at position j.
+    window: how many tokens a query sees at most, including itself (a sliding window). None means all.
+    returns: [queries, keys], bool. True where the key is the query itself or before it, and within the window.
     """
     # %% solution
     query_position = start + np.arange(queries)[:, None]  # [queries, 1]
@@ -25,10 +25,11 @@ def causal_mask(queries: int, keys: int, start: int, window: int | None) -> np.n
 
 # %% hints
 HINTS = (
-    "Write down at which position each query and each key stands; then the mask is one comparison of positions.",
-    "query positions as a column [queries, 1], key positions as a row [keys]: comparing them gives [queries, keys].",
-    "1. query_position = start + 0, 1, 2, ...; 2. key_position = 0, 1, 2, ...; 3. visible: key <= query; 4. with a "
-    "window also key > query - window.",
+    "Write down the position of each query and of each key. Then the mask is one comparison of positions.",
+    "The query positions are a column [queries, 1], the key positions a row [keys]. Comparing them gives "
+    "[queries, keys].",
+    "1. query_position = start + (0, 1, 2, ...). 2. key_position = (0, 1, 2, ...). 3. A key is visible if it is <= "
+    "query. 4. With a window, it must also be > query - window.",
     "query_position = start + np.arange(queries)[:, None]",
 )
 
@@ -48,17 +49,17 @@ def cases(random):
         yield {"queries": queries, "keys": keys, "start": start, "window": window}
 
 
-def everyone_sees_itself(inputs, result, run):
+def every_query_sees_itself(inputs, result, run):
     """Every query sees its own position."""
     return all(result[i, inputs["start"] + i] for i in range(inputs["queries"]))
 
 
-def nobody_sees_later_tokens(inputs, result, run):
-    """No query sees a key behind its own position."""
+def no_query_sees_later_tokens(inputs, result, run):
+    """No query sees a key after its own position."""
     return not any(result[i, inputs["start"] + i + 1 :].any() for i in range(inputs["queries"]))
 
 
-PROPERTIES = (everyone_sees_itself, nobody_sees_later_tokens)
+PROPERTIES = (every_query_sees_itself, no_query_sees_later_tokens)
 
 
 def plug(function):

@@ -14,12 +14,12 @@ def _attention(q, k, v, start, scale=None, masked=True, repeat=np.repeat, axis=-
 
 
 def no_mask(q, k, v, start):
-    """Queries look into the future: hide the keys behind start + query before softmax."""
+    """Queries see later tokens: hide the keys after position start + query before softmax."""
     return _attention(q, k, v, start, masked=False)
 
 
-def offset_forgotten(q, k, v, start):
-    """The mask begins at 0: the first query stands at `start`, and sees all the cached keys."""
+def offset_missing(q, k, v, start):
+    """The mask begins at 0: the first query is at position `start`, and it sees all cached keys."""
     return _attention(q, k, v, 0)
 
 
@@ -33,18 +33,18 @@ def scaled_by_head_dim(q, k, v, start):
     return _attention(q, k, v, start, scale=q.shape[-1])
 
 
-def heads_dealt_in_turn(q, k, v, start):
-    """The wrong heads share a key head: neighbours do, so repeat each key head (np.repeat), not the whole list."""
+def heads_tiled(q, k, v, start):
+    """The wrong heads share a KV head: neighbouring heads share one, so use np.repeat, not np.tile."""
     return _attention(q, k, v, start, repeat=lambda x, group, axis: np.tile(x, (1, group, 1)))
 
 
 def softmax_over_queries(q, k, v, start):
-    """Weights were normalised over the queries: for each query, the shares of its keys sum to 1."""
+    """The weights were normalised over the queries: for each query, the weights of its keys sum to 1."""
     return _attention(q, k, v, start, axis=-2)
 
 
 def hidden_after_softmax(q, k, v, start):
-    """Hidden keys were set to 0 after softmax, so the rest no longer sums to 1: hide them before, with -inf."""
+    """Hidden weights were set to 0 after softmax, so a row does not sum to 1: hide the scores before, with -inf."""
     queries, heads, head_dim = q.shape
     keys, values = (np.repeat(x, heads // k.shape[1], axis=1).swapaxes(0, 1) for x in (k, v))
     scores = q.swapaxes(0, 1) @ keys.swapaxes(1, 2) / np.sqrt(head_dim)

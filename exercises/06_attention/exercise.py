@@ -1,7 +1,7 @@
 """Attention over a cache: few queries, many keys.
 
-Where the engine does it: `attend` in minillm/attention.py. The new tokens' queries meet the keys of all tokens so far,
-which a cache has kept; several query heads may share one key head (grouped-query attention).
+Where the engine does it: `attend` in minillm/attention.py. The queries of the new tokens are compared with the keys of
+all tokens so far, which the cache has kept. Several query heads may share one KV head (grouped-query attention).
 """
 
 # %% learner
@@ -9,12 +9,12 @@ import numpy as np
 
 
 def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, start: int) -> np.ndarray:
-    """softmax(q k / sqrt(head_dim)) v for each head, causal.
+    """Return softmax(q k^T / sqrt(head_dim)) v for each head, with the causal mask.
 
-    q: [queries, heads, head_dim]: the new tokens, which stand at positions start, start + 1, ...
-    k, v: [keys, kv_heads, head_dim]: all tokens, those before `start` and the new ones; key j stands at position j.
-    start: how many tokens were cached before.
-    returns: [queries, heads, head_dim]. Query head h reads key head h // (heads / kv_heads).
+    q: [queries, heads, head_dim]: the new tokens, at positions start, start + 1, ...
+    k, v: [keys, kv_heads, head_dim]: all tokens, those before `start` and the new ones. Key j is at position j.
+    start: the number of tokens that were cached before.
+    returns: [queries, heads, head_dim]. Query head h uses KV head h // (heads / kv_heads).
     """
     # %% solution
     queries, heads, head_dim = q.shape
@@ -30,12 +30,12 @@ def attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, start: int) -> np.nda
 
 # %% hints
 HINTS = (
-    "Each query compares itself with every key it may see, turns the scores into shares with softmax, and takes that "
-    "mixture of the values. A hidden key gets the score -inf *before* softmax, so that its share is 0.",
-    "Bring the heads to the front: q [heads, queries, head_dim], k and v repeated to [heads, keys, head_dim]; scores "
-    "are [heads, queries, keys], the mask is [queries, keys].",
-    "1. repeat k and v for the heads that share them; 2. scores / sqrt(head_dim); 3. hide keys behind start + query; "
-    "4. softmax over the keys; 5. weights @ values; 6. heads back to axis 1.",
+    "Each query has a score for every key that it may see. Softmax turns the scores into weights. The result is the "
+    "mean of the values with these weights. A hidden key gets the score -inf *before* softmax, so its weight is 0.",
+    "Move the heads to the front: q is [heads, queries, head_dim], k and v are repeated to [heads, keys, head_dim]. "
+    "The scores are [heads, queries, keys], the mask is [queries, keys].",
+    "1. Repeat k and v for the heads that share them. 2. Compute the scores and divide by sqrt(head_dim). 3. Hide keys "
+    "after position start + query. 4. Softmax over the keys. 5. weights @ values. 6. Move the heads back to axis 1.",
     "scores = q.swapaxes(0, 1) @ keys.swapaxes(1, 2) / np.sqrt(head_dim)",
 )
 
@@ -54,7 +54,7 @@ def cases(random):
 
 
 def later_tokens_change_nothing(inputs, result, run):
-    """A query's result does not depend on tokens behind it: the last token changed, the others stay as they were."""
+    """A query's result does not depend on later tokens: if the last token changes, the other results do not."""
     k, v = inputs["k"].copy(), inputs["v"].copy()
     k[-1] += 1
     v[-1] += 1
@@ -62,12 +62,12 @@ def later_tokens_change_nothing(inputs, result, run):
 
 
 def cached_is_uncached(inputs, result, run):
-    """The last query alone, over the same keys and values, gives the same: cached == uncached."""
+    """The last query alone, with the same keys and values, gives the same result: cached == uncached."""
     return np.allclose(run(q=inputs["q"][-1:], start=len(inputs["k"]) - 1)[0], result[-1])
 
 
 def equal_values_stay(inputs, result, run):
-    """If all values are 1, every result is 1, since weights sum to 1."""
+    """If all values are 1, every result is 1, because the weights sum to 1."""
     return np.allclose(run(v=np.ones_like(inputs["v"])), 1)
 
 
@@ -75,12 +75,12 @@ PROPERTIES = (equal_values_stay, later_tokens_change_nothing, cached_is_uncached
 
 
 def plug(function):
-    """The engine's keys and values come in segments [kv_heads, keys, head_dim]."""
+    """Keys and values of the engine come in segments [kv_heads, keys, head_dim]. The function gets them as one."""
 
     def attend(q, segments, start, window):
         if window is not None:
-            raise ValueError("this model has a sliding window, which the exercise `attention` does not know")
-        k, v = (np.concatenate(parts, axis=1).swapaxes(0, 1) for parts in zip(*segments, strict=True))
+            raise ValueError("this model has a sliding window, which the exercise `attention` does not support")
+        k, v = (np.concatenate(arrays, axis=1).swapaxes(0, 1) for arrays in zip(*segments, strict=True))
         return function(q, k, v, start).reshape(len(q), -1)
 
     return {"minillm.attention.attend": attend}

@@ -2,7 +2,7 @@
 
 
 def last_chunk_dropped(forward, tokens, cache, chunk):
-    """The shorter chunk at the end was left out: the last tokens of the prompt have to run too."""
+    """The shorter chunk at the end was left out: the last tokens of the prompt have to run, too."""
     logits = forward(tokens[:chunk], cache)
     for first in range(chunk, len(tokens) - chunk + 1, chunk):
         logits = forward(tokens[first : first + chunk], cache)
@@ -10,25 +10,25 @@ def last_chunk_dropped(forward, tokens, cache, chunk):
 
 
 def everything_again(forward, tokens, cache, chunk):
-    """Every pass ran the prompt from its beginning, together with a filled cache: cached tokens entered twice."""
+    """Every pass ran the prompt from its beginning: tokens that were already cached were cached again."""
     for first in range(0, len(tokens), chunk):
         logits = forward(tokens[: first + chunk], cache)
     return logits
 
 
 def all_at_once(forward, tokens, cache, chunk):
-    """The whole prompt went in in one pass: the result is right, but the pass is larger than `chunk`."""
+    """The whole prompt ran in one pass: the logits are right, but the pass is larger than `chunk`."""
     return forward(tokens, cache)
 
 
 def logits_of_the_first_chunk(forward, tokens, cache, chunk):
-    """The logits are those after the first chunk: the next token depends on the whole prompt, so return the last."""
+    """The logits are those after the first chunk: they must be those after the whole prompt."""
     logits = [forward(tokens[first : first + chunk], cache) for first in range(0, len(tokens), chunk)]
     return logits[0]
 
 
 def chunks_overlap(forward, tokens, cache, chunk):
-    """Chunks overlap by a token, which is cached twice: the next begins where the last ended."""
+    """Chunks overlap by one token, which is cached twice: begin each chunk where the last one ended."""
     logits = forward(tokens[:chunk], cache)
     for first in range(chunk, len(tokens), chunk):
         logits = forward(tokens[first - 1 : first + chunk], cache)
@@ -36,7 +36,7 @@ def chunks_overlap(forward, tokens, cache, chunk):
 
 
 def new_cache_for_each_chunk(forward, tokens, cache, chunk):
-    """Every chunk ran with a cache of its own, so it did not see the ones before: pass the same cache on."""
+    """Every chunk ran with its own cache, so it did not see earlier chunks: pass the same cache to all."""
     for first in range(0, len(tokens), chunk):
         logits = forward(tokens[first : first + chunk], [])
     return logits

@@ -1,8 +1,8 @@
 """Chunked prefill: a long prompt in several passes.
 
-Where the engine does it: `prefill` in minillm/prefill.py. The prompt goes in a chunk at a time, each behind what the
-cache holds already; the logits after the last token are the same as in one pass, and other requests can decode in
-between (Agrawal et al., 2308.16369).
+Where the engine does it: `prefill` in minillm/prefill.py. The prompt runs one chunk at a time, each after the tokens
+that are already cached. The logits after the last token are the same as in one pass. Between two chunks other requests
+can decode (Agrawal et al., 2308.16369).
 """
 
 # %% learner
@@ -17,10 +17,10 @@ def chunked_prefill(
 ) -> np.ndarray:
     """Run the prompt through the model, at most `chunk` tokens in a pass.
 
-    forward: the model: (new tokens, cache) -> logits [vocab] after the last of them; it appends them to the cache.
+    forward: the model: (new tokens, cache) -> logits [vocab] after the last new token. It appends them to the cache.
     tokens: the prompt, at least one id.
-    cache: holds nothing yet, or a prefix; pass it on as it is.
-    chunk: the most tokens in one pass; every pass but the last has so many.
+    cache: empty, or with the tokens of a prefix. Pass it to `forward` unchanged.
+    chunk: the maximum number of tokens in a pass. Every pass but the last has exactly `chunk` tokens.
     returns: [vocab]: the logits after the last token of the prompt.
     """
     # %% solution
@@ -31,22 +31,23 @@ def chunked_prefill(
 
 # %% hints
 HINTS = (
-    "The cache remembers what has been run: every pass gets only tokens that were not run before.",
-    "tokens is a list of any length; its pieces are tokens[first : first + chunk], and the last may be shorter.",
-    "1. for first = 0, chunk, 2 chunk, ...; 2. run that piece with the same cache; 3. keep the last pass's logits.",
+    "The cache keeps the tokens of earlier passes. So every pass gets only tokens that were not run before.",
+    "tokens is a list of any length. Its chunks are tokens[first : first + chunk]. The last chunk may be shorter.",
+    "1. Loop over first = 0, chunk, 2 chunk, ... 2. Run the chunk from `first` with the same cache. 3. Return the "
+    "logits of the last pass.",
     "for first in range(0, len(tokens), chunk):",
 )
 
 
 # %% harness
 def call(function, table, tokens, chunk):
-    """A model whose logits depend on every cached token and its place; the sizes of its passes are noted."""
+    """Call it with a model whose logits depend on every cached token and its position; record the sizes of passes."""
     cache, passes = [], []
 
     def forward(new, cache):
         passes.append(len(new))
         cache.extend(new)
-        return sum((place + 1) * table[token] for place, token in enumerate(cache))
+        return sum((position + 1) * table[token] for position, token in enumerate(cache))
 
     logits = function(forward, tokens, cache, chunk)
     return {"logits": logits, "cached tokens": cache, "tokens in each pass": passes}
@@ -64,7 +65,7 @@ def cases(random):
 
 
 def cache_holds_the_prompt(inputs, result, run):
-    """In the end the cache holds the prompt's tokens, each once, in order."""
+    """At the end the cache has the tokens of the prompt, each once, in order."""
     return result["cached tokens"] == inputs["tokens"]
 
 

@@ -2,7 +2,7 @@
 
 
 def last_token_fed_too(step, logits, max_new_tokens, eos):
-    """The last token was fed though nothing comes after it: a whole forward pass for logits that nobody reads."""
+    """The last token was passed to `step`: this is a whole forward pass for logits that are not used."""
     new = []
     while len(new) < max_new_tokens and eos not in new:
         new.append(int(logits.argmax()))
@@ -11,7 +11,7 @@ def last_token_fed_too(step, logits, max_new_tokens, eos):
 
 
 def first_token_lost(step, logits, max_new_tokens, eos):
-    """The first token is missing in the result: it is what prefill's logits choose."""
+    """The first token is missing in the result: it is the one chosen from prefill's logits."""
     token, new = int(logits.argmax()), []
     while len(new) < max_new_tokens and token != eos:
         token = int(step(token).argmax())
@@ -20,7 +20,7 @@ def first_token_lost(step, logits, max_new_tokens, eos):
 
 
 def one_too_many(step, logits, max_new_tokens, eos):
-    """There is one token too many: the one that prefill gave counts too."""
+    """There is one token too many: the token chosen from prefill's logits counts, too."""
     new = [int(logits.argmax())]
     while len(new) <= max_new_tokens and new[-1] != eos:
         new.append(int(step(new[-1]).argmax()))
@@ -28,7 +28,7 @@ def one_too_many(step, logits, max_new_tokens, eos):
 
 
 def eos_ignored(step, logits, max_new_tokens, eos):
-    """It went on after the end-of-sequence token."""
+    """It went on after the end-of-sequence token: this token is the last one."""
     new = [int(logits.argmax())]
     while len(new) < max_new_tokens:
         new.append(int(step(new[-1]).argmax()))
@@ -36,7 +36,7 @@ def eos_ignored(step, logits, max_new_tokens, eos):
 
 
 def all_tokens_fed_again(step, logits, max_new_tokens, eos):
-    """Every step fed all new tokens again, though the cache holds them: each entered it many times."""
+    """Every step passed all new tokens again, although they were cached: each was cached many times."""
     new = [int(logits.argmax())]
     while len(new) < max_new_tokens and new[-1] != eos:
         for token in new:
@@ -46,7 +46,7 @@ def all_tokens_fed_again(step, logits, max_new_tokens, eos):
 
 
 def first_token_fed_every_time(step, logits, max_new_tokens, eos):
-    """Every step was fed the same token: feed the one that was just chosen."""
+    """Every step got the same token: pass the one that was just chosen."""
     new = [int(logits.argmax())]
     while len(new) < max_new_tokens and new[-1] != eos:
         new.append(int(step(new[0]).argmax()))

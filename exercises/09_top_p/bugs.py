@@ -10,7 +10,7 @@ def _filtered(probs, kept):
 
 
 def crossing_token_dropped(probs, p):
-    """The token that crosses p was dropped: it is needed to reach p, so it is kept."""
+    """The token that crosses p was dropped: it is needed to reach p, so keep it."""
     ranked = np.argsort(-probs, kind="stable")
     keep = np.cumsum(probs[ranked]) < p
     keep[0] = True
@@ -18,13 +18,13 @@ def crossing_token_dropped(probs, p):
 
 
 def one_token_too_many(probs, p):
-    """A token too many is kept where the mass before it is p exactly: keep those with less than p before them."""
+    """One token too many is kept if the total before it is exactly p: keep those with less than p before them."""
     ranked = np.argsort(-probs, kind="stable")
     return _filtered(probs, ranked[np.cumsum(probs[ranked]) - probs[ranked] <= p])
 
 
 def not_scaled(probs, p):
-    """What is kept does not sum to 1: divide it by its sum."""
+    """The kept probabilities do not sum to 1: divide them by their sum."""
     ranked = np.argsort(-probs, kind="stable")
     kept = ranked[np.cumsum(probs[ranked]) - probs[ranked] < p]
     filtered = np.zeros_like(probs)
@@ -33,7 +33,7 @@ def not_scaled(probs, p):
 
 
 def not_sorted(probs, p):
-    """Tokens were added up in the order of their ids: begin with the most probable."""
+    """The probabilities were added up in the order of ids: begin with the most probable token."""
     return _filtered(probs, np.flatnonzero(np.cumsum(probs) - probs < p))
 
 
@@ -44,12 +44,12 @@ def least_probable_kept(probs, p):
 
 
 def left_in_sorted_order(probs, p):
-    """The probabilities are in sorted order: each belongs back at the id of its token."""
+    """The probabilities are in sorted order: put each back at the id of its token."""
     ranked = np.argsort(-probs, kind="stable")
     in_order = probs[ranked]
     return _filtered(in_order, np.flatnonzero(np.cumsum(in_order) - in_order < p))
 
 
 def probable_enough_alone(probs, p):
-    """Each token was compared with p by itself: it is the mass of those before it that counts."""
+    """Each probability was compared with p: compare the total probability of the tokens before it."""
     return _filtered(probs, np.flatnonzero(probs >= min(p, probs.max())))

@@ -1,7 +1,7 @@
-"""Top-p: draw from the few tokens that carry most of the probability.
+"""Top-p: sample from the few tokens that have most of the probability.
 
-Where the engine does it: `probabilities` in minillm/sampling.py. The smallest set of most probable tokens whose mass
-reaches p is kept (nucleus sampling: Holtzman et al., 1904.09751), and what is kept is scaled to sum to 1.
+Where the engine does it: `probabilities` in minillm/sampling.py. It keeps the smallest set of most probable tokens
+whose total probability reaches p (nucleus sampling: Holtzman et al., 1904.09751). Then it scales them to sum to 1.
 """
 
 # %% learner
@@ -9,15 +9,15 @@ import numpy as np
 
 
 def top_p(probs: np.ndarray, p: float) -> np.ndarray:
-    """Keep the most probable tokens until their mass reaches p, the one that crosses p included.
+    """Keep the most probable tokens until their total probability reaches p, including the one that crosses p.
 
     probs: [vocab], float64, sums to 1.
     p: in (0, 1].
-    returns: [vocab], sums to 1; 0 where a token is not kept. Of equally probable tokens the lower id comes first.
+    returns: [vocab], sums to 1. It is 0 where a token is not kept. Of equally probable tokens the lower id comes first.
     """
     # %% solution
     ranked = np.argsort(-probs, kind="stable")  # most probable first
-    before = np.cumsum(probs[ranked]) - probs[ranked]  # the mass of the more probable ones
+    before = np.cumsum(probs[ranked]) - probs[ranked]  # the total probability of the tokens before
     kept = ranked[before < p]
     filtered = np.zeros_like(probs)
     filtered[kept] = probs[kept] / probs[kept].sum()
@@ -26,12 +26,12 @@ def top_p(probs: np.ndarray, p: float) -> np.ndarray:
 
 # %% hints
 HINTS = (
-    "Go through the tokens from the most probable down. A token is kept as long as those *before* it have not reached "
-    "p yet; so the one that crosses p is kept, and the first always is.",
-    "np.argsort(-probs, kind='stable') is a ranking [vocab] of ids; probs[ranking] is sorted; np.cumsum of it is the "
-    "mass up to and with each.",
-    "1. rank; 2. mass before each = cumsum - own; 3. keep where that is < p; 4. put the kept ones back at their ids, "
-    "divided by their sum.",
+    "Go through the tokens from the most probable down. Keep a token if the total probability of those *before* it is "
+    "below p. So the token that crosses p is kept, and the first one always is.",
+    "ranked = np.argsort(-probs, kind='stable') is [vocab]: the ids, the most probable first. probs[ranked] is sorted. "
+    "Its np.cumsum is the total probability up to each token, including it.",
+    "1. Rank the tokens. 2. The total before each = cumsum - own probability. 3. Keep tokens where it is < p. 4. Put "
+    "the kept probabilities back at their ids, divided by their sum.",
     "before = np.cumsum(probs[ranked]) - probs[ranked]",
 )
 
@@ -53,17 +53,17 @@ def cases(random):
 
 
 def sums_to_one(inputs, result, run):
-    """What is kept sums to 1."""
+    """The kept probabilities sum to 1."""
     return np.isclose(result.sum(), 1)
 
 
 def kept_mass_reaches_p(inputs, result, run):
-    """The tokens that are kept had at least mass p together."""
+    """The total probability of the kept tokens is at least p."""
     return inputs["probs"][result > 0].sum() >= inputs["p"] - 1e-9
 
 
 def no_kept_token_is_needless(inputs, result, run):
-    """Without the least probable token kept, the mass would be below p."""
+    """Without the least probable of the kept tokens, the total would be below p."""
     kept = np.sort(inputs["probs"][result > 0])
     return kept[1:].sum() < inputs["p"]
 

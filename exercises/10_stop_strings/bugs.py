@@ -19,27 +19,27 @@ def _longest(held, stop):
 
 
 def only_inside_one_piece(pieces, stop):
-    """Each piece was searched by itself: a stop string may be split over several."""
+    """Each piece was searched by itself: a stop string may be split over several pieces."""
     return _stream(pieces, stop, lambda held, stop: 0)
 
 
 def held_text_lost(pieces, stop):
-    """What was held back is lost at the end: if nothing more comes, it is text like any other."""
+    """The text held back is lost at the end: when no more pieces come, show it."""
     return _stream(pieces, stop, _longest, flush=False)
 
 
 def all_held_to_the_end(pieces, stop):
-    """Everything was held until the end: only what could be the beginning of a stop string has to wait."""
+    """All text was held until the end: hold only text that could be the beginning of a stop string."""
     return _stream(pieces, stop, lambda held, stop: len(held))
 
 
 def always_the_same_number_held(pieces, stop):
-    """As many characters as the stop string has, less one, were always held: hold only what could begin one."""
+    """A fixed number of characters was always held: hold only what could be the beginning of a stop string."""
     return _stream(pieces, stop, lambda held, stop: min(len(held), max(len(text) for text in stop) - 1))
 
 
 def shortest_ending_held(pieces, stop):
-    """The shortest ending was held: a longer one may begin a stop string as well, and then it must all wait."""
+    """The shortest ending was held: if a longer ending begins a stop string too, hold the longer one."""
 
     def shortest(held, stop):
         lengths = range(1, min(len(held), max(len(text) for text in stop) - 1) + 1)
@@ -49,7 +49,7 @@ def shortest_ending_held(pieces, stop):
 
 
 def goes_on_after_a_stop(pieces, stop):
-    """Text behind the stop string is shown: the stream ends there."""
+    """Text after the stop string is shown: the stream ends there."""
     held, shown = "", []
     for piece in pieces:
         held += piece

@@ -1,19 +1,20 @@
-"""Stop strings: found across tokens, and never shown.
+"""Stop strings: find them across tokens, and never show them.
 
-Where the engine does it: `TextStream` in minillm/text/text_stream.py. Text arrives in pieces, one for each token, and a
-stop string may be split over several; so text that could be the beginning of one is held back until it is certain.
+Where the engine does it: `TextStream` in minillm/text/text_stream.py. Text arrives in pieces, one for each token. A
+stop string may be split over several pieces. So text that could be the beginning of a stop string is held back.
 """
 
 
 # %% learner
 def stop_strings(pieces: list[str], stop: list[str]) -> list[str]:
-    """What a stream shows after each piece.
+    """Return what a stream shows after each piece.
 
     pieces: the text of each token, in order.
-    stop: texts that end the stream, none of them empty; neither they nor anything behind them is shown.
-    returns: one text for each piece, the text that became certain with it (perhaps ""), and one more for the end, when
-        what is still held is shown. As much as possible is shown at once: held is only the longest ending of the text
-        that is the beginning of a stop string. If several are found, the one that begins first counts.
+    stop: strings that end the stream, none of them empty. Neither a stop string nor the text after it is shown.
+    returns: one string for each piece, and one more for the end, which is the text still held back. For example, with
+        the stop string "END" the pieces "a", "EN", "b" give "a", "", "ENb", "". Show text as early as possible: hold
+        back only the longest ending of the text that is the beginning of a stop string. If several stop strings are
+        found, the one that begins first counts.
     """
     # %% solution
     held, shown, stopped = "", [], False
@@ -31,12 +32,12 @@ def stop_strings(pieces: list[str], stop: list[str]) -> list[str]:
 
 # %% hints
 HINTS = (
-    "Keep the text that was not shown yet. After each piece ask: does it hold a stop string? If not, could its ending "
-    "be the beginning of one?",
-    "held is one text; for n from the longest possible down to 1, held[-n:] is an ending of n characters, and "
-    "text.startswith(held[-n:]) says whether it begins a stop string.",
-    "1. add the piece to held; 2. if a stop string is in it: show what is before, and nothing from then on; 3. else "
-    "find the longest ending to keep, show the rest; 4. at the end show what is held.",
+    "Keep the text that was not shown yet. After each piece ask: does it contain a stop string? If not, could its "
+    "ending be the beginning of one?",
+    "held is one string. For n from the longest possible down to 1, held[-n:] is an ending of n characters. "
+    "text.startswith(held[-n:]) says whether the stop string `text` begins with it.",
+    "1. Append the piece to held. 2. If held contains a stop string: show the text before it, and nothing after that. "
+    "3. Else find the longest ending to keep, and show the text before it. 4. At the end show what is held.",
     "keep = next((n for n in lengths if any(text.startswith(held[-n:]) for text in stop)), 0)",
 )
 
@@ -68,12 +69,12 @@ def cases(random):
 
 
 def stop_is_never_shown(inputs, result, run):
-    """No stop string is ever part of what was shown."""
+    """The text that is shown never contains a stop string."""
     return not any(text in "".join(result) for text in inputs["stop"])
 
 
 def nothing_is_lost(inputs, result, run):
-    """If no stop string came, everything is shown in the end."""
+    """If there is no stop string in the text, all of the text is shown."""
     whole = "".join(inputs["pieces"])
     return any(text in whole for text in inputs["stop"]) or "".join(result) == whole
 

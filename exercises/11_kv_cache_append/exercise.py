@@ -1,7 +1,7 @@
-"""A KV cache grows: new keys and values are laid behind those held.
+"""Append to a KV cache: write new keys and values after the cached ones.
 
-Where the engine does it: `KVCache.write` in minillm/kv_cache/contiguous.py. Room for `capacity` tokens is taken at
-once; `length` is the one thing that says which entries count.
+Where the engine does it: `KVCache.write` in minillm/kv_cache/contiguous.py. The memory for `capacity` tokens is
+allocated once. Only `length` says how many of the slots are in use.
 """
 
 # %% learner
@@ -13,9 +13,9 @@ def kv_cache_append(
 ) -> int:
     """Write the keys and values of new tokens into the cache, in place.
 
-    keys, values: [kv_heads, capacity, head_dim]: the cache; the first `length` entries of axis 1 count. Change them.
-    length: how many tokens it holds.
-    new_keys, new_values: [new, kv_heads, head_dim]: as the projections give them, tokens first. There is room for them.
+    keys, values: [kv_heads, capacity, head_dim]: the cache, to be changed. The first `length` slots of axis 1 are used.
+    length: the number of cached tokens.
+    new_keys, new_values: [new, kv_heads, head_dim]: from the linear layers, tokens first. There are enough free slots.
     returns: the new length.
     """
     # %% solution
@@ -27,17 +27,17 @@ def kv_cache_append(
 
 # %% hints
 HINTS = (
-    "The cache has a head's tokens side by side, since attention reads a head at a time; the new ones come token by "
-    "token. So swap their first two axes and write them behind what is held.",
-    "new_keys.swapaxes(0, 1) is [kv_heads, new, head_dim]; its place is keys[:, length : length + new].",
-    "1. where they end; 2. write the keys; 3. write the values; 4. return the end.",
+    "In the cache the tokens of one head are next to each other, because attention reads one head at a time. New keys "
+    "and values come token by token. So swap their first two axes and write them after the cached tokens.",
+    "new_keys.swapaxes(0, 1) is [kv_heads, new, head_dim]. It is written to keys[:, length : length + new].",
+    "1. Compute the new length. 2. Write the keys. 3. Write the values. 4. Return the new length.",
     "keys[:, length:end] = new_keys.swapaxes(0, 1)",
 )
 
 
 # %% harness
 def call(function, keys, values, length, new_keys, new_values):
-    """The cache after the call counts, not only what was returned."""
+    """Call it, and return the changed cache with the length."""
     length = function(keys, values, length, new_keys, new_values)
     return {"length": length, "keys": keys, "values": values}
 
@@ -61,8 +61,8 @@ def cases(random):
         }  # fmt: skip
 
 
-def what_is_held_stays(inputs, result, run):
-    """The tokens that were held before are as they were."""
+def cached_tokens_stay(inputs, result, run):
+    """The tokens that were cached before do not change."""
     return np.array_equal(result["keys"][:, : inputs["length"]], inputs["keys"][:, : inputs["length"]])
 
 
@@ -71,4 +71,4 @@ def length_grows_by_the_new_tokens(inputs, result, run):
     return result["length"] == inputs["length"] + len(inputs["new_keys"])
 
 
-PROPERTIES = (length_grows_by_the_new_tokens, what_is_held_stays)
+PROPERTIES = (length_grows_by_the_new_tokens, cached_tokens_stay)

@@ -1,7 +1,7 @@
 """How much memory a KV cache takes.
 
 Where the engine does it: `KVCache.nbytes` in minillm/kv_cache/contiguous.py. This number decides how many requests fit
-on a machine beside the weights; grouped-query attention was invented to make it smaller (Ainslie et al., 2305.13245).
+on a machine next to the weights. Grouped-query attention was invented to make it smaller (Ainslie et al., 2305.13245).
 """
 
 
@@ -9,14 +9,15 @@ on a machine beside the weights; grouped-query attention was invented to make it
 def kv_cache_memory(
     layers: int, heads: int, kv_heads: int, head_dim: int, tokens: int, sequences: int, number_bytes: int
 ) -> int:
-    """Bytes of keys and values.
+    """Return the bytes of all keys and values.
 
-    layers: each has a cache of its own.
-    heads, kv_heads: query heads, and the key/value heads that they share.
-    head_dim: numbers of one head.
-    tokens: of each sequence; sequences: how many there are.
+    layers: the number of layers. Each has its own keys and values.
+    heads, kv_heads: the number of query heads, and of the KV heads that they share.
+    head_dim: the numbers in one key, and in one value, of one head.
+    tokens: the number of tokens of each sequence.
+    sequences: the number of sequences.
     number_bytes: bytes of one number: 2 for float16, 4 for float32.
-    returns: bytes in all.
+    returns: the total number of bytes.
     """
     # %% solution
     return 2 * layers * kv_heads * head_dim * tokens * sequences * number_bytes
@@ -24,10 +25,10 @@ def kv_cache_memory(
 
 # %% hints
 HINTS = (
-    "Each token leaves one key and one value, in each layer, for each head *that is kept*: which of the two kinds of "
-    "head is that?",
-    "Keys are [layers, kv_heads, tokens, head_dim] for each sequence, and values have the same shape.",
-    "Multiply: keys and values, layers, key/value heads, numbers of a head, tokens, sequences, bytes of a number.",
+    "The cache has one key and one value of each token, in each layer, for each head *that is cached*. Which of the "
+    "two kinds of head is cached?",
+    "For each sequence, the keys are [layers, kv_heads, tokens, head_dim]. The values have the same shape.",
+    "Multiply: 2 for keys and values, layers, KV heads, head_dim, tokens, sequences, bytes of a number.",
     "return 2 * layers * kv_heads * head_dim * tokens * sequences * number_bytes",
 )
 
@@ -52,7 +53,7 @@ def twice_the_tokens_take_twice_the_memory(inputs, result, run):
 
 
 def query_heads_take_none(inputs, result, run):
-    """More query heads over the same key/value heads take no more memory."""
+    """More query heads with the same KV heads take no more memory."""
     return run(heads=4 * inputs["heads"]) == result
 
 

@@ -1,14 +1,15 @@
 # %% [markdown]
 # # What is inference?
 #
-# You type a question, and a language model answers. This lesson opens the
-# box while it happens. Nothing is simulated: a small real model, which comes
+# You type a question, and a language model answers. This lesson shows what
+# happens in between. Nothing is simulated: a small real model, which comes
 # with minillm, runs on your machine.
 #
-# You need to know Python and what a matrix product is. Nothing else.
+# You need to know Python and what a matrix product is. You need nothing else.
 #
-# Each lesson checks a section of one article, "What is LLM inference", against
-# what the model in front of you does. Here it is the article's overview.
+# Each lesson checks one section of an article, "What is LLM inference". It
+# compares the article's claims with what the model does. The section of this
+# lesson is the article's overview.
 
 # %%
 import math
@@ -27,17 +28,18 @@ print(f"{len(tensors)} arrays with {parameters:,} numbers in all")
 
 # %% [markdown]
 # These numbers are the **parameters**, also called **weights**. Training has
-# found them (lesson 2). From now on nobody changes them.
+# found them (lesson 2). During inference they do not change.
 #
 # **Inference** means: use the fixed weights to compute something about a new
 # text. The text you begin with is the **prompt**. The article says that three
-# things happen to it. We do them by hand, one by one.
+# things happen to it. This lesson does all three, step by step.
 #
 # ## Step 1: text becomes tokens
 #
-# A model computes with numbers, so the text is cut into pieces. A piece is a
-# **token**. Every token has a number, its **id**. The list of all tokens is
-# the **vocabulary**, and what cuts the text is the **tokenizer**.
+# A model computes with numbers, so the text is split into short pieces. Each
+# piece is a **token**. Every token has an **id**, an integer. The list of all
+# tokens is the **vocabulary**. The program that splits the text is the
+# **tokenizer**.
 
 # %%
 prompt = "The capital of France is"
@@ -48,24 +50,25 @@ print("in the vocabulary:", model.config.vocab_size, "tokens")
 assert model.tokenizer.decode(ids) == prompt
 
 # %% [markdown]
-# A frequent word is one token, with the space before it. A rare word is
-# several. How is a number cut?
+# A frequent word is one token, which includes the space before the word. A
+# rare word is split into several tokens. How is a number split?
 
 # %%
 predict(
     "How many tokens are there in the text '2026'?",
     answer=len(model.tokenizer.encode("2026")),
     mistakes={1: "A token for every number? There would be far too many."},
-    why="This tokenizer gives each digit a token of its own, so that the "
-    "model can learn to add digit by digit.",
+    why="This tokenizer makes each digit a token of its own. So the model "
+    "can learn to add digit by digit.",
 )
 
 # %% [markdown]
 # ## Step 2: tokens flow through the network
 #
-# `forward` is the whole network. It takes the ids. For *every* token it gives
-# a score to *every* token of the vocabulary: how well would that one come
-# next? The scores are called **logits**.
+# `forward` runs the whole network. The input is the ids. The output has one
+# row for *every* token of the input. A row has one score for *every* token
+# of the vocabulary: how likely is it to come next? These scores are called
+# **logits**.
 
 # %%
 logits = minillm.forward(model, ids)
@@ -74,18 +77,20 @@ predict(
     f"{model.config.vocab_size}. What is logits.shape?",
     answer=logits.shape,
     mistakes={
-        (model.config.vocab_size,): "That is one row. There is a row for "
+        (model.config.vocab_size,): "That is one row. There is one row for "
         "every token of the prompt.",
-        logits.shape[::-1]: "Rows are tokens here, columns the vocabulary.",
+        logits.shape[::-1]: "Rows are tokens, columns are the vocabulary.",
     },
-    why="Row i says what may follow token i. To go on we need the last row "
-    "only. The others were computed too, which training uses (lesson 2).",
+    why="Row i scores the tokens that may come after token i. To continue, "
+    "we need only the last row. The other rows were computed too. Training "
+    "uses them (lesson 2).",
 )
 
 # %% [markdown]
-# Logits can be any numbers. **Softmax** turns a row of them into
-# probabilities: it takes exp of each, then divides by the sum. So all are
-# positive, they add up to 1, and a larger score is a larger probability.
+# A logit can be any number. **Softmax** turns a row of logits into
+# probabilities. It computes exp of each logit, then divides by the sum of the
+# row. So all probabilities are positive, and they add up to 1. A larger logit
+# gives a larger probability.
 
 # %%
 probabilities = softmax(logits[-1])  # [vocab]
@@ -97,10 +102,11 @@ print(bars({repr(text(t)): float(probabilities[t]) for t in best}))
 # %% [markdown]
 # ## Step 3: choose a token, append it, repeat
 #
-# The model has given a probability to each next token. Taking the largest is
-# called **greedy** decoding. The chosen token is appended to the text, and the
-# network runs again, on the longer text. A model that works like this, each
-# token from all before it, is called **autoregressive**.
+# The model has given every possible next token a probability. **Greedy**
+# decoding chooses the token with the largest one. The chosen token is
+# appended to the sequence. Then the network runs again, on the longer
+# sequence. A model that computes each token from all tokens before it is
+# called **autoregressive**.
 
 # %%
 sequence = list(ids)
@@ -111,20 +117,20 @@ for _ in range(3):
 assert sequence[len(ids) :] == minillm.naive_decode(model, ids, 3)
 
 # %% [markdown]
-# That is all of it. `naive_decode` is this very loop. The rest of the course
-# is about doing the same with less work.
+# This is all of inference. The function `naive_decode` is the same loop. The
+# rest of the course gets the same result with less work.
 #
-# Greedy decoding has no chance in it. The alternative is **sampling**: draw
-# the next token at random, each with its probability. The **temperature**
-# says how wild the draw is. At 1 the probabilities are as they are; near 0
-# it is almost greedy.
+# Greedy decoding involves no randomness. The alternative is **sampling**: the
+# next token is drawn at random, each token with its probability. The
+# **temperature** sets how random the draw is. At 1 the probabilities are used
+# unchanged. Near 0 sampling is almost greedy.
 
 # %%
 story = "Once upon a time, there was a little"
 
 
 def six_texts(temperature):
-    """The story continued with six seeds."""
+    """Return six continuations of the story, one for each seed."""
     texts = []
     for seed in range(6):
         sampling = minillm.Sampling(temperature=temperature, seed=seed)
@@ -134,16 +140,18 @@ def six_texts(temperature):
 
 
 predict(
-    "The story goes on six times, each time with another random seed. At "
-    "temperature 0, how many different texts come out?",
+    "The story is continued six times, each time with another random seed. "
+    "At temperature 0, how many different texts are there?",
     answer=len(set(six_texts(0))),
-    mistakes={6: "At temperature 0 nothing is drawn: the seed has no say."},
+    mistakes={
+        6: "At temperature 0 nothing is drawn: the seed makes no difference."
+    },
     why="Temperature 0 means greedy. The same input gives the same output.",
 )
 
 # %%
 different = set(six_texts(1))
-print(f"at temperature 1 there are {len(different)} different ones:")
+print(f"at temperature 1 there are {len(different)} different texts:")
 for line in sorted(different):
     print("...", line.strip())
 assert len(different) > 1
@@ -151,29 +159,30 @@ assert len(different) > 1
 # %% [markdown]
 # ## When does it stop?
 #
-# The article names three reasons: an end-of-sequence token, a maximum
-# length, or an explicit stop. The **end-of-sequence token** is a token that
-# ended every text in training. So the model has learnt to give it when a
-# text is complete. minillm calls the reasons `eos`, `length` and `stop`.
+# The article names three reasons to stop: an end-of-sequence token, a maximum
+# length, or an explicit stop. In training, every text ended with the
+# **end-of-sequence token**. So the model has learnt to choose it when a text
+# is complete. minillm calls the three reasons `eos`, `length` and `stop`.
 
 # %%
 facts = ["The capital of France is", "Q: What is 2 + 3? A:", "The sky is"]
 runs = [minillm.generate(model, fact, 60) for fact in facts]
-by_itself = [run for run in runs if run.finish_reason == "eos"][0]
-too_long = minillm.generate(model, story, 5)
-until_dot = minillm.generate(
+by_eos = [run for run in runs if run.finish_reason == "eos"][0]
+by_length = minillm.generate(model, story, 5)
+by_stop = minillm.generate(
     model, story, 60, minillm.Sampling(stop=["."], ignore_eos=True)
 )
-for run in (by_itself, too_long, until_dot):
+for run in (by_eos, by_length, by_stop):
     print(f"{run.finish_reason:7} {len(run.tokens):3} tokens: {run.text!r}")
-reasons = {run.finish_reason for run in (by_itself, too_long, until_dot)}
+reasons = {run.finish_reason for run in (by_eos, by_length, by_stop)}
 assert reasons == {"eos", "length", "stop"}
 
 # %% [markdown]
 # ## The article's claims
 #
-# Each lesson ends with the article's own sentences. A verdict is *true*, *true
-# if* some condition holds, *imprecise*, *false*, or *not checkable*.
+# Each lesson ends with claims of the article, in its own words. Each claim
+# gets a verdict: *true*, *true if* a condition holds, *imprecise*, *false*,
+# or *not checkable*.
 
 # %%
 claim(
@@ -181,14 +190,15 @@ claim(
     "the prompt is tokenized ... the model predicts the next token, and "
     "this process repeats",
     "true",
-    f"we did it by hand: {len(ids)} tokens in, then 3 passes of the "
-    "network for 3 new tokens, and `naive_decode` gave the same ones.",
+    f"this lesson did it step by step: {len(ids)} prompt tokens, then 3 "
+    "passes of the network for 3 new tokens. `naive_decode` gave the same "
+    "tokens.",
 )
 claim(
     "stop-conditions",
     "end-of-sequence token, maximum length, or explicit stop",
     "true",
-    "one run for each: " + ", ".join(sorted(reasons)) + ".",
+    "one run for each reason: " + ", ".join(sorted(reasons)) + ".",
 )
 
 # %% [markdown]
@@ -196,11 +206,11 @@ claim(
 #
 # - Explain to somebody: what goes into the network, what comes out, and why
 #   it must run once for every new token.
-# - Read `minillm/decode.py`: `naive_decode` is the loop you have just written.
-#   Then `minillm/sampling.py`: `probabilities` has every step of sampling.
+# - Read `minillm/decode.py`: `naive_decode` is the loop of step 3. Then read
+#   `minillm/sampling.py`: `probabilities` has every step of sampling.
 # - Write it yourself: the exercises `naive_decode` and `top_p`.
 # - Next: lesson 2, where the weights come from.
 #
 # Sources: Vaswani et al., Attention Is All You Need, 1706.03762. Holtzman et
 # al., The Curious Case of Neural Text Degeneration, 1904.09751 (sampling).
-# Numbers such as 1706.03762 name papers on arxiv.org.
+# Numbers such as 1706.03762 are the numbers of papers on arxiv.org.

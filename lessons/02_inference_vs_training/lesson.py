@@ -1,9 +1,10 @@
 # %% [markdown]
 # # Inference and training
 #
-# Lesson 1 used a model's weights. This lesson asks where they come from. We
-# train the model a little, with real gradients, and it learns a fact that it
-# did not know. Then we count: what does training cost, beside inference?
+# Lesson 1 used a model's weights. This lesson shows where they come from. We
+# train the model for a few steps with real gradients, and it learns a fact
+# that it did not know. Then we count what training costs, compared with
+# inference.
 #
 # The article's section is "Inference vs Training".
 
@@ -32,7 +33,7 @@ checkpoint = open_checkpoint("story")
 
 
 def fresh_weights():
-    """The weights of story, all in one vector that we may change."""
+    """Return a copy of the weights of story, in one vector to change."""
     weights = ParameterVector(checkpoint.config)
     for name, array in weights_by_name(checkpoint).items():
         weights.tensors[name][...] = array
@@ -43,29 +44,30 @@ P = fresh_weights().vector.size
 print(f"P = {P:,} weights")
 
 # %% [markdown]
-# ## The loss: how surprised is the model?
+# ## The loss: how wrong is the model?
 #
-# Training needs texts and nothing else. Each token of a text is the right
-# answer to the question "what comes after those before it?"
+# Training needs only texts. The model must predict each token of a text from
+# the tokens before it. The token that really comes next is the **target**.
 #
-# Suppose the model gave the right token the probability p. Its **loss** there
-# is -log(p). If p is 1, the loss is 0: no surprise. The smaller p, the larger
-# the loss. A text's loss is the mean over its tokens.
+# Let p be the probability that the model gives to the target. The **loss** at
+# this token is -log(p). If p is 1, the loss is 0. The smaller p is, the
+# larger the loss. The loss of a text is the mean over its tokens.
 #
-# After a question about it we compute the loss of a sentence that our model
-# has never read, as there is no such country. The inputs are all tokens but
-# the last. The targets are all tokens but the first.
+# First comes a question. Then we compute the loss of a sentence that our
+# model has never read, because there is no such country. The inputs are all
+# tokens but the last. The targets are all tokens but the first.
 
 # %%
 vocabulary = checkpoint.config.vocab_size
 predict(
     f"A model knows nothing: it gives each of its {vocabulary} tokens the "
-    "same probability. What is its loss, about? (log is the natural one)",
+    "same probability. About how large is its loss? (log is the natural "
+    "logarithm)",
     answer=float(np.log(vocabulary)),
     within=0.05,
     mistakes={float(np.log2(vocabulary)): "That is log2, in bits."},
-    why="p = 1/vocabulary, so -log(p) = log(vocabulary). Every training "
-    "run begins near this number, since it begins with random weights.",
+    why="p = 1/vocabulary, so -log(p) = log(vocabulary). A training run "
+    "begins with random weights, so its first loss is near this number.",
 )
 
 # %%
@@ -75,69 +77,71 @@ tokens = np.array(model.tokenizer.encode(sentence))
 inputs, targets = tokens[None, :-1], tokens[1:]  # [1, time], [time]
 
 
-def loss_and_slope(weights):
-    """The loss, its slope for the logits, and what forward has saved."""
+def loss_and_gradient(weights):
+    """Return the loss, its gradient for the logits, and saved values."""
     logits, saved = Network(weights, *inputs.shape).forward(inputs)
     loss, d_logits = cross_entropy(logits, targets, len(targets))
     return loss, d_logits, saved
 
 
-before, _, _ = loss_and_slope(fresh_weights())
+before, _, _ = loss_and_gradient(fresh_weights())
 print(
-    f"loss {before:.2f}; knowing nothing would be {np.log(vocabulary):.2f}"
+    f"loss {before:.2f}; a model that knows nothing: {np.log(vocabulary):.2f}"
 )
 
 # %% [markdown]
-# ## Backward: which way is down?
+# ## Backward: how does each weight change the loss?
 #
-# For every weight one can ask: if it grew a little, how much would the loss
-# grow? That slope is the weight's **gradient**. The **backward pass** finds
-# all of them at once, going through the network from its end to its beginning
-# with the chain rule. The pass that computes the logits is the **forward
-# pass**.
+# Suppose one weight grows a little. How much does the loss grow? The loss's
+# growth, divided by the weight's growth, is the **gradient** of this weight.
+# The **backward pass** computes the gradients of all weights at once. It goes
+# through the network from its end to its beginning, with the chain rule. The
+# pass that computes the logits is the **forward pass**.
 
 # %%
 weights = fresh_weights()
 gradient = weights.like()
-loss, d_logits, saved = loss_and_slope(weights)
+loss, d_logits, saved = loss_and_gradient(weights)
 Network(weights, *inputs.shape).backward(d_logits, saved, gradient)
 predict(
     "How many numbers does the gradient have?",
     answer=gradient.vector.size,
-    mistakes={1: "One slope for each weight, not one for the loss."},
+    mistakes={1: "There is one number a weight, not one for the loss."},
     within=0.01,
-    why="One for each weight. It takes as much memory as the weights do.",
+    why="It has one number for each weight. It takes as much memory as the "
+    "weights do.",
 )
 
 # %%
-# Is it right? Change one weight by hand: by how much does the loss change?
-place = int(np.abs(gradient.vector).argmax())  # the steepest weight
+# To check it, change one weight by hand: how much does the loss change?
+index = int(np.abs(gradient.vector).argmax())  # the largest gradient
 step = 1e-2
 losses = []
 for sign in (+1, -1):
-    moved = fresh_weights()
-    moved.vector[place] += sign * step
-    losses.append(loss_and_slope(moved)[0])
+    changed = fresh_weights()
+    changed.vector[index] += sign * step
+    losses.append(loss_and_gradient(changed)[0])
 by_hand = (losses[0] - losses[1]) / (2 * step)
-slope = float(gradient.vector[place])
-print(f"backward pass: {slope:.4f}; by hand: {by_hand:.4f}")
-assert abs(by_hand - slope) < 0.05 * abs(slope)
+by_backward = float(gradient.vector[index])
+print(f"backward pass: {by_backward:.4f}; by hand: {by_hand:.4f}")
+assert abs(by_hand - by_backward) < 0.05 * abs(by_backward)
 
 # %% [markdown]
-# ## The step: go down
+# ## The step: change the weights
 #
-# An **optimizer** moves every weight against its slope. AdamW, which nearly
-# everybody uses, also keeps two running means for each weight: of its slope
-# and of its slope squared. They say how far to go. Forward, backward, update:
-# that is one training step. We take twelve.
+# An **optimizer** moves every weight against its gradient, so that the loss
+# falls. Most models are trained with the optimizer AdamW. It also keeps two
+# running means for each weight: of its gradient, and of its gradient squared.
+# They determine how far each weight moves. One training step is: forward
+# pass, backward pass, update. We take twelve steps.
 
 # %%
 weights, gradient = fresh_weights(), fresh_weights().like()
-recipe = Schedule(steps=12, learning_rate=1e-3, warmup_steps=1)
-optimizer = AdamW(recipe, weights.matrices())
+schedule = Schedule(steps=12, learning_rate=1e-3, warmup_steps=1)
+optimizer = AdamW(schedule, weights.matrices())
 losses = {}
 for number in range(12):
-    loss, d_logits, saved = loss_and_slope(weights)
+    loss, d_logits, saved = loss_and_gradient(weights)
     Network(weights, *inputs.shape).backward(d_logits, saved, gradient)
     optimizer.update(weights.vector, gradient.vector)
     losses[f"before step {number + 1}"] = loss
@@ -145,38 +149,40 @@ print(bars(losses))
 assert loss < before / 2
 
 # %%
-# The loss fell. Does the model now say it? We write the new weights to a
-# folder, load them, and ask both models.
+# The loss fell. Does the model now say the sentence? We write the new
+# weights to a folder, load them, and ask both models.
 with tempfile.TemporaryDirectory() as folder:
     export(weights, Path(folder))
     trained = minillm.load(folder, backend="plain")
 ids = model.tokenizer.encode(question)
 answers = []
-for who in (model, trained):
-    new = minillm.naive_decode(who, ids, len(tokens) - len(ids))
+for one in (model, trained):
+    new = minillm.naive_decode(one, ids, len(tokens) - len(ids))
     answers.append(model.tokenizer.decode(new))
 print(f"before: {question}{answers[0]}")
 print(f"after:  {question}{answers[1]}")
 assert question + answers[1] == sentence
 
 # %% [markdown]
-# That is learning, and it is also how to break a model: twelve steps on one
-# sentence, and all else that it knew has shifted. Real training takes steps
-# on billions of different sentences.
+# The model has learnt the sentence. But this is also a way to break a model:
+# twelve steps on one sentence have changed everything else that it knew. Real
+# training takes steps on billions of different sentences.
 #
 # ## What does a step cost?
 #
 # Nearly all the work is matrix products. A product of `[n, a]` with `[a, b]`
-# takes n·a·b multiplications and as many additions. Each counts as one
-# **FLOP**, a floating-point operation. So the product costs 2·n·a·b FLOPs.
+# takes n·a·b multiplications and as many additions. Each of these operations
+# is one **FLOP**, a floating-point operation. So the product costs 2·n·a·b
+# FLOPs.
 #
-# A layer multiplies its input by its weights: one product. The backward pass
-# needs the slope for the input *and* the slope for the weights.
+# In the forward pass, a linear layer multiplies its input by its weights.
+# This is one product. The backward pass needs two gradients: the one for the
+# input, *and* the one for the weights.
 
 
 # %%
 def count_flops():
-    """Run both passes, and count the FLOPs of all products with weights."""
+    """Run both passes; return the FLOPs of all products with weights."""
     counts = {"forward": 0, "backward": 0}
     linear, backward = operations.linear, operations.linear_backward
 
@@ -193,7 +199,7 @@ def count_flops():
     operations.linear_backward = counted_backward
     try:
         weights = fresh_weights()
-        _, d_logits, saved = loss_and_slope(weights)
+        _, d_logits, saved = loss_and_gradient(weights)
         network = Network(weights, *inputs.shape)
         network.backward(d_logits, saved, weights.like())
     finally:
@@ -204,12 +210,12 @@ def count_flops():
 flops = count_flops()
 ratio = flops["backward"] / flops["forward"]
 predict(
-    "How many times as many FLOPs as the forward pass does the backward "
-    "pass take?",
+    "Divide the FLOPs of the backward pass by the FLOPs of the forward "
+    "pass. What is the ratio?",
     answer=ratio,
-    mistakes={1.0: "Count the products: what needs a slope?"},
-    why="Two products where forward has one. So a training step costs "
-    "three times a forward pass.",
+    mistakes={1.0: "Count the products: which gradients are needed?"},
+    why="The backward pass has two products where the forward pass has one. "
+    "So a training step costs three times a forward pass.",
 )
 
 # %%
@@ -219,20 +225,21 @@ print(f"forward, for each token and weight: {per_token / P:.3f} FLOPs")
 assert ratio == 2 and abs(per_token / P - 2) < 0.02
 
 # %% [markdown]
-# So forward costs 2·P FLOPs a token, and a training step 6·P. Training on D
-# tokens costs 6·P·D. This famous rule of thumb is now yours: you counted it.
+# So a forward pass costs 2·P FLOPs a token, and a training step 6·P. Training
+# on D tokens costs 6·P·D. This is a well-known rule of thumb. Here you have
+# counted it.
 #
-# Memory differs too. Inference holds the weights. Training holds weights,
-# gradient and the two means: four numbers a weight, and everything that the
-# forward pass saved for the backward pass.
+# Memory differs too. Inference keeps the weights. Training keeps the weights,
+# the gradient and the two means: four numbers for each weight. It also keeps
+# everything that the forward pass saved for the backward pass.
 #
-# And inference changes nothing. We take a fingerprint of the weights, let the
-# model write, and take it again.
+# And inference does not change the weights. To check this, we compute a hash
+# of them, let the model generate text, and compute the hash again.
 
 
 # %%
-def fingerprint(model):
-    """A hash of all weights of all layers."""
+def weights_hash(model):
+    """Return a hash of the embedding and of the matrices of all layers."""
     digest = hashlib.sha256(model.embedding.tobytes())
     for layer in model.layers():
         for array in (layer.qkv, layer.output, layer.gate_up, layer.down):
@@ -240,46 +247,45 @@ def fingerprint(model):
     return digest.hexdigest()[:16]
 
 
-prints = [fingerprint(model)]
+hashes = [weights_hash(model)]
 minillm.generate(model, "Once upon a time", 40)
-prints.append(fingerprint(model))
-print(*prints, sep="\n")
-assert prints[0] == prints[1]
+hashes.append(weights_hash(model))
+print(*hashes, sep="\n")
+assert hashes[0] == hashes[1]
 
 # %% [markdown]
 # ## The article's claims
 #
-# Some are about models a thousand times as large. For those we compute with
-# published figures. 7B means 7 billion weights; "Llama 2" is Touvron et al.,
-# 2307.09288. An A100 is a GPU, which does at most 312 TFLOP/s (10^12 a
-# second) and reads 2,039 GB of memory a second.
+# Some claims are about models a thousand times as large. For those we compute
+# with published figures. 7B means 7 billion weights. "Llama 2" is Touvron et
+# al., 2307.09288. An A100 is a GPU. It does at most 312 TFLOP/s (1 TFLOP is
+# 10^12 FLOPs), and it reads 2,039 GB of memory a second.
 
 # %%
 P7, D7 = 6.74e9, 2e12  # Llama 2 7B: weights, training tokens
 training_flops = 6 * P7 * D7
 gpu_hours = 184_320  # the paper's own figure, for A100
-reached = training_flops / (gpu_hours * 3600 * 312e12)
-cost = gpu_hours * 1.19  # at the article's price of an hour
+reached = training_flops / (gpu_hours * 3600 * 312e12)  # share of the peak
+cost = gpu_hours * 1.19  # dollars, at the article's price of an hour
 claim(
     "forward-only",
     "forward pass only ... no weight updates",
     "true",
-    f"the fingerprint stayed {prints[0]}.",
+    f"the hash of the weights stayed {hashes[0]}.",
 )
 claim(
     "cheaper-per-example",
     "dramatically cheaper than training on a per-example basis",
     "imprecise",
-    f"{1 + ratio:.0f} times by FLOPs. By "
-    "time it may be dearer: lesson 5 shows how badly one sequence alone "
-    "uses a GPU.",
+    f"inference takes {1 + ratio:.0f} times fewer FLOPs. In time it may "
+    "cost more: lesson 5 shows how little of a GPU one sequence alone uses.",
 )
 claim(
     "training-tokens",
     "a typical 7B parameter model trains for 2-4 trillion tokens",
     "imprecise",
-    "published runs: MPT-7B 1, Llama 2 2, "
-    "Llama 3 8B 15, Qwen2.5 7B 18 trillion.",
+    "published runs, in trillions of tokens: MPT-7B 1, Llama 2 2, "
+    "Llama 3 8B 15, Qwen2.5 7B 18.",
 )
 claim(
     "training-epochs",
@@ -291,8 +297,8 @@ claim(
     "training-weeks",
     "weeks on specialized GPU clusters",
     "true if",
-    f"about 500 GPUs share it: 6PD = {training_flops:.2g} FLOPs took "
-    f"{gpu_hours:,} A100 hours ({reached:.0%} of the peak), which is "
+    f"about 500 GPUs share the work. 6·P·D = {training_flops:.2g} FLOPs took "
+    f"{gpu_hours:,} A100 hours, at {reached:.0%} of the peak. This is "
     f"{gpu_hours / 512 / 24:.0f} days on 512 GPUs and "
     f"{gpu_hours / 2000 / 24:.1f} days on 2,000.",
 )
@@ -307,16 +313,16 @@ claim(
     "forward-100",
     "a forward pass on 100 tokens costs milliseconds",
     "true if",
-    "it is one pass over all 100: at least "
-    f"{max(bound) * 1e3:.1f} ms on an A100. One token after the other, it "
-    f"is 100 passes: at least {100 * bound[1] * 1e3:.0f} ms.",
+    "it is one pass over all 100 tokens: at least "
+    f"{max(bound) * 1e3:.1f} ms on an A100. One token at a time, there are "
+    f"100 passes: at least {100 * bound[1] * 1e3:.0f} ms.",
 )
 claim(
     "inference-dwarfs",
     "total inference cost ... dwarfs training cost",
     "true if",
-    "more than 3·D tokens are served, since training costs 6·P a "
-    f"token and inference 2·P: here {3 * D7:.0g} tokens.",
+    "more than 3·D tokens are served, because training costs 6·P FLOPs a "
+    f"token and inference 2·P. Here 3·D is {3 * D7:.0g} tokens.",
 )
 assert 0.3 < reached < 0.5 and cost > 100_000
 
@@ -327,8 +333,8 @@ claim(
     "chat-50-cents",
     "one user asking 100 questions: $0.50",
     "true if",
-    "a question is about 500 tokens in and 500 out, at $2 and $8 a "
-    f"million: ${questions_cost:.2f}.",
+    "a question has about 500 input tokens and 500 output tokens, at $2 and "
+    f"$8 a million: ${questions_cost:.2f}.",
 )
 claim(
     "chat-daily",
@@ -340,7 +346,7 @@ claim(
     "chat-yearly",
     "$50/day or $18,250/year",
     "true",
-    f"as arithmetic; from the right ${daily:,.0f} a day it is "
+    f"as arithmetic. With the correct ${daily:,.0f} a day it is "
     f"${daily * 365:,.0f}.",
 )
 claim(
@@ -348,33 +354,33 @@ claim(
     "after one year, inference ($18,250) exceeds the "
     "training cost ($100,000)",
     "false",
-    f"it is {18_250 / 100_000:.0%} of "
-    f"it. With ${daily:,.0f} a day it does, from day "
+    f"$18,250 is {18_250 / 100_000:.0%} of $100,000. With the correct "
+    f"${daily:,.0f} a day, inference exceeds the training cost from day "
     f"{100_000 / daily:.0f} on.",
 )
 claim(
     "five-years",
     "after 5 years ... $91,250: nearly as expensive",
     "true",
-    f"as arithmetic, 5 · 18,250; with the right daily cost "
+    "as arithmetic (5 · 18,250). With the correct daily cost it is "
     f"${5 * 365 * daily:,.0f}.",
 )
 claim(
     "margin-10",
     "10% less inference cost is 10% additional profit margin",
     "false",
-    "if inference is half of the revenue, 10% of it is 5 points. "
-    "10 points only if inference costs all of the revenue.",
+    "if inference costs half of the revenue, 10% of it is 5 points. "
+    "It is 10 points only if inference costs all of the revenue.",
 )
 assert daily == 500
 
 # %% [markdown]
 # ## Where to go from here
 #
-# - Explain to somebody: what is a gradient, why does backward cost twice
-#   forward, and what of all this does inference need?
-# - Read `minillm/training/operations.py`: `linear_backward` is the one fact
-#   that everything follows from. Then `minillm/training/network.py`.
+# - Explain to somebody: what is a gradient, why does the backward pass cost
+#   twice the forward pass, and which of these passes does inference need?
+# - Read `minillm/training/operations.py`: `linear_backward` has the two
+#   products of the backward pass. Then read `minillm/training/network.py`.
 # - Write it yourself: the exercise `loss_gradient`.
 # - Next: lesson 3, inside the network: attention.
 #

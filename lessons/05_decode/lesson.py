@@ -2,8 +2,8 @@
 # # Decode
 #
 # The prompt has been read (lesson 4). Now the answer is written, one token a
-# pass: this is **decode**. Each pass is small. It is slow all the same, and
-# this lesson shows why.
+# pass: this is **decode**. Each pass does little work, but it is slow all the
+# same. This lesson shows why.
 #
 # The article's section is "The Decode Phase".
 
@@ -11,7 +11,8 @@
 import os
 import textwrap
 
-# Before NumPy is imported: threads of a busy machine wait for each other.
+# Set this before NumPy is imported: on a busy machine threads wait for
+# each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from dataclasses import replace
@@ -29,7 +30,7 @@ NEW = 10
 
 
 def answer(model, ids, new_tokens):
-    """Prefill, then decode greedily; the new tokens and the cache."""
+    """Prefill, then decode greedily; return the new tokens and the cache."""
     cache = minillm.KVCache(model, len(ids) + new_tokens)
     logits = minillm.prefill(model, ids, cache)
     tokens = [int(logits.argmax())]
@@ -44,10 +45,10 @@ print(textwrap.fill(model.tokenizer.decode(ids + tokens), 78))
 assert tokens == minillm.naive_decode(model, ids, NEW)
 
 # %% [markdown]
-# `decode_step` takes *one* token and the cache. It gives the logits after
+# `decode_step` takes *one* token and the cache. It returns the logits after
 # that token. Keys and values of all earlier tokens are in the cache, so they
-# need not be computed again. The result is what `naive_decode` gives, which
-# computes everything anew for every token.
+# are not computed again. The result is the same as that of `naive_decode`,
+# which computes everything again for every token.
 
 # %%
 steps = cache.length - len(ids)
@@ -55,9 +56,9 @@ predict(
     f"The answer has {NEW} tokens. How many decode steps did it take?",
     answer=steps,
     mistakes={NEW: "Where did the first new token come from?"},
-    why="Prefill's logits gave the first token. And the last token is never "
-    f"fed back: the cache holds {cache.length} tokens, one fewer than the "
-    f"text's {len(ids) + NEW}.",
+    why="Prefill's logits gave the first token. The last token is never run "
+    f"through the network. So the cache holds {cache.length} tokens, one "
+    f"fewer than the {len(ids) + NEW} tokens of the sequence.",
 )
 
 # %% [markdown]
@@ -81,7 +82,7 @@ class Counting(Plain):
 
 
 def counted(new_tokens, old_tokens):
-    """FLOPs and bytes of one pass over new tokens, behind old ones."""
+    """Return FLOPs and bytes of one pass over new tokens after old ones."""
     ops = Counting()
     counting_model = replace(model, ops=ops)
     cache = minillm.KVCache(counting_model, 512)
@@ -100,8 +101,8 @@ decode_flops, decode_bytes = counted(1, 100)
 assert counted(200, 100)[1] == decode_bytes
 
 # %% [markdown]
-# Both read the same weights: all of them. The last column is called the
-# **arithmetic intensity**: how much is computed with each byte that is read.
+# Both read the same weights: all of them. The last column is the **arithmetic
+# intensity**: the number of FLOPs for each byte that is read.
 
 # %%
 predict(
@@ -109,12 +110,12 @@ predict(
     "What is the intensity of decode then, in FLOPs a byte?",
     answer=decode_flops / (decode_bytes / 2),
     mistakes={
-        2.0: "Two FLOPs a weight. And how many bytes is a weight?",
+        2.0: "There are two FLOPs a weight. How many bytes is a weight?",
         decode_flops / decode_bytes: "That is with 4 bytes.",
     },
-    why="One multiplication and one addition for each weight of 2 bytes. An "
-    "A100 could do 153 FLOPs in the time that it takes to read a byte "
-    "(lesson 4). In decode, 152 of 153 are not used.",
+    why="There is one multiplication and one addition for each weight of 2 "
+    "bytes. In the time that it takes to read one byte, an A100 could do 153 "
+    "FLOPs (lesson 4). In decode, 152 of these 153 are not used.",
 )
 
 # %% [markdown]
@@ -122,13 +123,14 @@ predict(
 #
 #     time per token = bytes of weights / bandwidth
 #
-# Here it is, for 100 tokens: in one pass (prefill), or one by one (decode).
-# We measure processor time, so that your other programs do not disturb it.
+# Now we measure it for 100 tokens: in one pass (prefill) and one by one
+# (decode). We measure processor time, so that your other programs do not
+# change the result.
 
 
 # %%
 def milliseconds(run, repeats=3):
-    """The best of some runs."""
+    """Return the shortest time of several runs."""
     times = []
     for _ in range(repeats):
         started = process_time()
@@ -138,38 +140,40 @@ def milliseconds(run, repeats=3):
 
 
 def one_by_one(model, n):
-    """Decode n tokens, whatever they are."""
+    """Decode n tokens, all with the arbitrary id 7."""
     cache = minillm.KVCache(model, n)
     for _ in range(n):
         minillm.decode_step(model, 7, cache)
 
 
 def in_one_pass(model, n):
-    """Prefill n tokens, whatever they are."""
+    """Prefill n tokens, all with the arbitrary id 7."""
     minillm.prefill(model, [7] * n, minillm.KVCache(model, n))
 
 
-together = milliseconds(lambda: in_one_pass(model, 100))
-apart = milliseconds(lambda: one_by_one(model, 100))
-print(bars({"100 in one pass": together, "100 one by one": apart}, " ms"))
-assert apart > together
+prefilled = milliseconds(lambda: in_one_pass(model, 100))
+decoded = milliseconds(lambda: one_by_one(model, 100))
+times = {"100 in one pass": prefilled, "100 one by one": decoded}
+print(bars(times, " ms"))
+assert decoded > prefilled
 
 # %% [markdown]
 # This is why providers charge more for output tokens than for input tokens.
 #
 # ## How fast can it be?
 #
-# Turn the formula around: at most bandwidth / bytes tokens a second.
+# The formula above gives the time per token. So a sequence gets at most
+# bandwidth / bytes tokens a second.
 
 # %%
 W = 2 * 6_607_077_376  # bytes that Llama 2 7B reads for a token
 predict(
     f"Llama 2 7B reads {W / 1e9:.1f} GB for each token, an A100 reads 2,039 "
-    "GB a second. How many tokens a second can one text get, at most?",
+    "GB a second. How many tokens a second can one sequence get, at most?",
     answer=2039e9 / W,
     within=0.05,
-    why="With 2-byte weights, whatever the program. gpt-fast, a well tuned "
-    "one, has measured 105.",
+    why="With 2-byte weights this limit holds for every program. gpt-fast, a "
+    "well tuned one, has measured 105.",
 )
 
 # %%
@@ -185,7 +189,7 @@ print("Llama 2 7B: least time per token")
 print(bars(per_token, " ms"))
 
 # %% [markdown]
-# ## Does a step get slower as the text grows?
+# ## Does a step get slower as the sequence grows?
 #
 # A little. Attention reads the keys and values of every earlier token. For
 # Llama 2 7B they are 524,288 bytes a token (lesson 6). So a step reads
@@ -204,9 +208,9 @@ print(bars(by_length, " ms"))
 # %% [markdown]
 # ## A whole answer
 #
-# Prefill's time grows with the prompt, decode's with the answer. Which is
-# larger depends on both. For the same model and GPU, with the formulas of
-# lesson 4:
+# The time of prefill grows with the prompt. The time of decode grows with the
+# answer. Which is larger depends on both lengths. Here are three examples,
+# for the same model and GPU, with the formulas of lesson 4:
 
 # %%
 shares = {}
@@ -222,33 +226,33 @@ print("prefill's share of the time:")
 print(bars(shares, "%"))
 
 # %%
-print("And the article? Its claims about decode, one by one.")
+print("Now the article's claims about decode.")
 claim(
     "pass-per-token",
     "each output token requires a full forward pass",
     "true if",
-    "nothing is speculated (lesson 9 does).",
+    "there is no speculative decoding (lesson 9).",
 )
 claim(
     "passes-100",
     "a 100-token response requires 100 sequential forward passes",
     "true if",
-    f"prefill is counted: here, {NEW} tokens were 1 prefill and {steps} "
+    f"prefill is counted: here, {NEW} tokens took 1 prefill and {steps} "
     "decode steps.",
 )
 claim(
     "no-parallelism",
     "there's no parallelization within a single sequence",
     "imprecise",
-    "only the *choice* of tokens is sequential. Heads run side by side, and "
-    "tokens that are known can be run in one pass, as prefill does.",
+    "only the *choice* of tokens is sequential. Heads can be computed in "
+    "parallel, and known tokens can run in one pass, as in prefill.",
 )
 claim(
     "recompute-longer",
     "recompute based on the new, longer sequence",
     "imprecise",
-    "the new token is computed, over a cache. Recomputing all is what "
-    "`naive_decode` does, with the same result.",
+    "only the new token is computed, with a cache. `naive_decode` computes "
+    "everything again, with the same result.",
 )
 claim(
     "decode-formula",
@@ -262,16 +266,16 @@ claim(
     "decode-bw-bound",
     "decode is memory-bandwidth bound",
     "true if",
-    "few texts run together: at one, the intensity is "
-    f"{decode_flops / (decode_bytes / 2):.0f}, against 153 (lesson 7).",
+    "few sequences run together (lesson 7). With one, the intensity is "
+    f"{decode_flops / (decode_bytes / 2):.0f}, and the limit is 153.",
 )
 claim(
     "small-fraction",
     "weights must be loaded ... even if only a small fraction are computed",
     "false",
-    f"all {decode_bytes:,} bytes that were read were multiplied. And models "
-    "that need only some of their weights (mixtures of experts) read only "
-    "those.",
+    f"all {decode_bytes:,} bytes that were read were multiplied. Some models "
+    "(mixtures of experts) need only some of their weights for a token, and "
+    "they read only those.",
 )
 
 # %%
@@ -281,8 +285,8 @@ claim(
     "decode-7b",
     "100 tokens from a 7B model on an A100 takes 1-2 seconds",
     "true if",
-    f"a third to two thirds of the bandwidth are reached; the limit is "
-    f"{100 * W / 2039e9:.2f} s, gpt-fast has measured 0.95 s.",
+    "the program reaches a third to two thirds of the bandwidth. The limit "
+    f"is {100 * W / 2039e9:.2f} s, and gpt-fast has measured 0.95 s.",
 )
 claim(
     "decode-70b",
@@ -317,20 +321,20 @@ claim(
     "decode-50ms",
     "~50ms per token",
     "imprecise",
-    f"that is a T4 ({per_token['T4']:.0f} ms at least). An A100 needs "
-    f"{per_token['A100']:.1f} ms at least, 10 in practice.",
+    f"this is the time of a T4 ({per_token['T4']:.0f} ms at least). An A100 "
+    f"needs {per_token['A100']:.1f} ms at least, and 10 ms in practice.",
 )
 assert 10 < ratio < 11
 
 # %% [markdown]
 # ## Where to go from here
 #
-# - Explain to somebody: why are 100 tokens in one pass so much faster than
-#   100 passes, though the FLOPs are the same?
-# - Read `minillm/decode.py`: `decode_step` is one line. Then
+# - Explain to somebody: why are 100 tokens in one pass faster than 100
+#   passes, although the FLOPs are the same?
+# - Read `minillm/decode.py`: `decode_step` is one line. Then read
 #   `minillm/generation.py`: `Generation.__iter__` is the whole loop.
 # - Write it yourself: the exercises `decode_loop` and `stop_strings`.
-# - Next: lesson 6, the cache that makes a step so small.
+# - Next: lesson 6, the cache that keeps a decode step small.
 #
 # Sources: Pope et al., Efficiently Scaling Transformer Inference, 2211.05102.
 # gpt-fast's README (measurements on an A100 80 GB). NVIDIA's data sheets.

@@ -2,15 +2,17 @@
 # # The KV cache and its memory
 #
 # Decode is fast because keys and values of earlier tokens are kept. This
-# lesson opens the cache: what is in it, how large it is, what it saves, and
-# why it, more than the weights, decides how many users a GPU can serve.
+# lesson opens the cache: what is in it, how large it is, and what it saves.
+# It also shows why the cache, more than the weights, decides how many users a
+# GPU can serve.
 #
 # The article's section is "KV Cache and Memory".
 
 # %%
 import os
 
-# Before NumPy is imported: threads of a busy machine wait for each other.
+# Set this before NumPy is imported: on a busy machine threads wait for
+# each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from time import process_time
@@ -27,39 +29,42 @@ config = model.config
 ids = model.tokenizer.encode("Once upon a time, there was a little")
 cache = minillm.KVCache(model, capacity=40)
 minillm.prefill(model, ids, cache)
-print("keys  ", cache.keys.shape, "[layers, heads, capacity, size]")
+print("keys  ", cache.keys.shape, "[layers, heads, capacity, head_dim]")
 print("values", cache.values.shape)
-print(f"{cache.length} of {cache.capacity} places are in use")
+print(f"{cache.length} of {cache.capacity} slots are in use")
 
 # %% [markdown]
-# For every token, every layer and every key head there is one key and one
-# value. Each is a row of numbers, as long as a head. All this is float32
-# here: a number takes 4 bytes.
+# The room for one token is a **slot**. Heads of keys and values are called
+# **KV heads**. For every token, every layer and every KV head the cache keeps
+# one key and one value. Each is a row of head_dim numbers. Here the numbers
+# are float32: each takes 4 bytes.
 
 # %%
-heads, size = config.num_key_value_heads, config.head_dim
+kv_heads, head_dim = config.num_key_value_heads, config.head_dim
 layers = config.num_hidden_layers
-numbers = 2 * layers * heads * size
-group = config.num_attention_heads // heads
+numbers = 2 * layers * kv_heads * head_dim
+group = config.num_attention_heads // kv_heads
 predict(
-    f"{layers} layers, {config.num_attention_heads} query heads, {heads} key "
-    f"heads, {size} numbers in a head, 4 bytes a number. How many bytes does "
+    f"{layers} layers, {config.num_attention_heads} query heads, {kv_heads} "
+    f"KV heads, head_dim {head_dim}, 4 bytes a number. How many bytes does "
     "one token take in the cache?",
     answer=cache.nbytes // cache.capacity,
     mistakes={
         numbers * 2: "Keys *and* values.",
         numbers: "Those are numbers. Each has 4 bytes.",
-        numbers * 4 * group: "Queries are not kept. Count key heads.",
+        numbers * 4 * group: "Queries are not kept. Count KV heads.",
     },
-    why="2 (key and value) · layers · key heads · size · bytes. It is "
-    "measured: the bytes of the two arrays, divided by the places.",
+    why="2 (key and value) · layers · KV heads · head_dim · bytes of a "
+    "number. The answer was measured: the bytes of the two arrays, divided "
+    "by the number of slots.",
 )
 
 # %% [markdown]
-# ## A token joins
+# ## A token is appended
 #
-# Each decode step writes one key and one value into every layer and head, at
-# the next free place. Nothing else changes. We watch it grow.
+# Each decode step writes one key and one value in every layer and head, into
+# the next free slot. Nothing else changes. Here are eight steps, with `#` for
+# a used slot:
 
 # %%
 grown = cache.fork()  # an independent copy
@@ -69,17 +74,17 @@ for step in range(8):
     used = grown.length
     picture[f"step {step}"] = "#" * used + "." * (grown.capacity - used)
     minillm.decode_step(model, ids[step], grown)
-print(timeline(picture, "place"))
+print(timeline(picture, "slot"))
 changed = np.abs(grown.keys - before).max(axis=(0, 1, 3)) > 0  # [capacity]
-print("places whose keys have changed:", np.flatnonzero(changed))
+print("slots whose keys have changed:", np.flatnonzero(changed))
 assert changed.sum() == 8 and not changed[: len(ids)].any()
 
 # %% [markdown]
-# ## What exactly is in a key?
+# ## What does a key depend on?
 #
-# In layer 0 a token's key is computed from its embedding: from the token
-# alone, and its position. In layer 1 it is computed from what layer 0 made of
-# the token. And layer 0 has mixed in the tokens before it.
+# In layer 0 a token's key is computed from its embedding and its position. So
+# it depends on this token alone. In layer 1 it is computed from the output of
+# layer 0. And attention in layer 0 has used the tokens before it.
 
 # %%
 first = model.tokenizer.encode("The cat saw a dog")
@@ -87,59 +92,61 @@ second = [*reversed(first[:-1]), first[-1]]  # the same token at the end
 
 
 def keys_of_last(tokens):
-    """The last token's keys in all layers."""
+    """Return the last token's keys in all layers."""
     cache = minillm.KVCache(model, len(tokens))
     minillm.prefill(model, tokens, cache)
-    return cache.keys[:, :, len(tokens) - 1]  # [layers, heads, size]
+    return cache.keys[:, :, len(tokens) - 1]  # [layers, heads, head_dim]
 
 
 gap = np.abs(keys_of_last(first) - keys_of_last(second)).max(axis=(1, 2))
 predict(
-    "The same token stands at the same position, after other words. In how "
-    f"many of the {layers} layers are its keys the same?",
+    "Two sequences have the same token at the same position, but different "
+    f"tokens before it. In how many of the {layers} layers are the keys of "
+    "this token the same?",
     answer=int((gap < 1e-4).sum()),
     mistakes={layers: "Then no layer would know what came before."},
-    why="In layer 0 only. A cached key belongs to its token *and* to all "
-    "that came before it. It can be used again only for the same beginning.",
+    why="In layer 0 only. A cached key depends on its token *and* on all "
+    "tokens before it. It can be used again only after the same tokens.",
 )
 assert gap[0] < 1e-4 and (gap[1:] > 1e-4).all()
 
 # %% [markdown]
-# ## Forgetting is free
+# ## Dropping tokens costs nothing
 #
-# To forget the last tokens, the cache only has to lower its length. What lies
-# behind it is written over later. Lesson 9 needs that; so does an editor in
-# which you delete a word. And `fork` makes a copy, to go on in two ways.
+# To drop the last tokens, the cache only lowers its length (`truncate`).
+# Later tokens are written over the dropped ones. Lesson 9 needs this. So does
+# an editor in which you delete a word. `fork` makes a copy, to continue a
+# sequence in two ways.
 
 # %%
 other = cache.fork()
-one_way = minillm.decode_step(model, ids[0], other)
+first_time = minillm.decode_step(model, ids[0], other)
 other.truncate(cache.length)
 minillm.decode_step(model, ids[1], other)
 other.truncate(cache.length)
-again = minillm.decode_step(model, ids[0], other)
-assert np.array_equal(one_way, again)
-print("decode, forget, decode: the same logits, to the bit")
+second_time = minillm.decode_step(model, ids[0], other)
+assert np.array_equal(first_time, second_time)
+print("decode, truncate, decode: the same logits, to the bit")
 
 # %% [markdown]
 # ## What does it save?
 #
-# Without a cache every step runs the whole text again. With it, every token
-# runs once.
+# Without a cache, every step runs the whole sequence again. With a cache,
+# every token runs once.
 
 # %%
 prompt, new = 100, 50
 naive = sum(range(prompt, prompt + new))
 cached = prompt + (new - 1)
 predict(
-    f"A prompt of {prompt} tokens, {new} new ones. *With* a cache, how many "
-    "tokens run through the network in all?",
+    f"A prompt has {prompt} tokens, and {new} new tokens follow. *With* a "
+    "cache, how many tokens run through the network in all?",
     answer=cached,
     mistakes={
-        prompt + new: "The last token is never fed back.",
+        prompt + new: "The last token is never run through the network.",
         naive: "That is without a cache.",
     },
-    why=f"Without one it is {prompt} + {prompt + 1} + ... = {naive:,}: "
+    why=f"Without a cache it is {prompt} + {prompt + 1} + ... = {naive:,}: "
     f"{naive / cached:.0f} times as many.",
 )
 
@@ -157,32 +164,34 @@ print(bars(times, " ms"))
 assert times["60 tokens, cache"] < times["60 tokens, no cache"]
 
 # %% [markdown]
-# Twice as long an answer takes twice the time with a cache. Without one it
-# takes more than twice.
+# With a cache, twice as long an answer takes twice the time. Without a cache
+# it takes more than twice the time.
 #
 # ## The price: memory
 #
-# Now large models. On GPUs a number usually takes 2 bytes (float16).
+# Now we look at large models. On GPUs a number usually takes 2 bytes
+# (float16).
 
 
 # %%
-def kv_bytes(layers, key_heads, size, number=2):
-    """Bytes of one token's keys and values."""
-    return 2 * layers * key_heads * size * number
+def kv_bytes(layers, kv_heads, head_dim, number_bytes=2):
+    """Return the bytes of one token's keys and values."""
+    return 2 * layers * kv_heads * head_dim * number_bytes
 
 
-assert kv_bytes(layers, heads, size, 4) == cache.nbytes // cache.capacity
+token_bytes = kv_bytes(layers, kv_heads, head_dim, 4)
+assert token_bytes == cache.nbytes // cache.capacity
 predict(
-    "Llama 2 7B has 32 layers, 32 key heads of 128 numbers, 2 bytes each. "
+    "Llama 2 7B has 32 layers, 32 KV heads, head_dim 128, 2 bytes a number. "
     "How many bytes does one token take?",
     answer=kv_bytes(32, 32, 128),
     mistakes={kv_bytes(32, 32, 128) // 2: "Keys *and* values."},
-    why="Half a megabyte, for a single token. 25,000 tokens weigh as much as "
-    "the model itself.",
+    why="This is half a megabyte for a single token. 25,000 tokens take as "
+    "many bytes as the model itself.",
 )
 
 # %%
-shapes = {  # layers, key heads, size, billions of weights
+shapes = {  # layers, KV heads, head_dim, billions of weights
     "Llama 2 7B": (32, 32, 128, 6.74),
     "Llama 2 13B": (40, 40, 128, 13.02),
     "Llama 2 70B": (80, 8, 128, 68.98),
@@ -194,37 +203,35 @@ per_token = {name: kv_bytes(*s[:3]) / 1000 for name, s in shapes.items()}
 print(bars(per_token, " kB"))
 rows = []
 for name, (*shape, billions) in shapes.items():
-    room = (
-        0.9 * 80e9 - 2e9 * billions
-    )  # in 90% of 80 GB, beside the weights
+    room = 0.9 * 80e9 - 2e9 * billions  # 90% of 80 GB, less the weights
     tokens = max(0, int(room // kv_bytes(*shape)))
     rows.append([name, f"{2 * billions:.1f}", f"{tokens:,}"])
 print(table(["", "weights, GB", "tokens on an 80 GB GPU"], rows))
 
 # %% [markdown]
-# Newer models have few key heads: grouped-query attention (lesson 3) makes
-# the cache several times smaller.
+# Newer models have few KV heads. Grouped-query attention (lesson 3) makes the
+# cache several times smaller.
 #
 # ## The article's claims
 
 # %%
-W = 2 * 6_607_077_376  # bytes of 7B's weights; the FLOPs of a step, too
+W = 2 * 6_607_077_376  # bytes of 7B's weights; also the FLOPs of a step
 pass_501 = 2 * 6_476_005_376 * 501 + 2 * 32 * 4096 * 501 * 502
-step_501 = W + 4 * 32 * 4096 * 501  # the second part is attention
+step_501 = W + 4 * 32 * 4096 * 501  # the second term is attention
 recompute = pass_501 / 312e12
 seven, seventy = kv_bytes(32, 32, 128), kv_bytes(80, 8, 128)
 claim(
     "kv-what",
     "caches the key-value pairs from prefill and reuses them",
     "true",
-    "and those of every new token. Decode over it gave what the naive way "
-    "gives (lesson 5).",
+    "it also caches those of every new token. Decode with the cache gave the "
+    "same tokens as `naive_decode` (lesson 5).",
 )
 claim(
     "kv-from-embeddings",
     "projecting input embeddings into key and value spaces",
     "imprecise",
-    "in layer 0 only. In all others keys depend on the words before: the "
+    "in layer 0 only. In all others keys depend on the tokens before: the "
     f"largest difference above was {gap.max():.1f}.",
 )
 claim(
@@ -239,15 +246,16 @@ claim(
     "without KV cache ... recomputing KV for the entire sequence (slow, "
     "O(n))",
     "true if",
-    f"short: token 501 takes {pass_501 / step_501:.0f} times the FLOPs in "
-    "7B. Attention adds a part that grows with n².",
+    f"the sequence is short: in 7B, token 501 takes "
+    f"{pass_501 / step_501:.0f} times the FLOPs. Attention adds a term that "
+    "grows with n².",
 )
 claim(
     "no-cache-seconds",
     "with cache, each token takes ~50ms. Without, seconds",
     "false",
     f"a pass over 500 tokens takes an A100 {recompute * 1e3:.0f} ms at "
-    "least, 50-100 by the article's own words.",
+    "least, and 50-100 ms by the article's own words.",
 )
 assert 480 < pass_501 / step_501 < 490
 
@@ -256,9 +264,9 @@ claim(
     "kv-formula",
     "batch_size × sequence_length × num_layers × hidden_dim × 2",
     "true if",
-    "there are as many key heads as query heads; and it counts numbers, not "
+    "there are as many KV heads as query heads. And it counts numbers, not "
     f"bytes. Here it would give {2 * layers * config.hidden_size * 4:,} "
-    f"bytes a token; there are {cache.nbytes // cache.capacity:,}.",
+    f"bytes a token, but there are {cache.nbytes // cache.capacity:,}.",
 )
 claim(
     "kv-token-7b",
@@ -276,14 +284,15 @@ claim(
     "kv-70b-larger",
     "large models (70B) require larger cache",
     "false",
-    f"Llama 2 70B has 8 key heads: {seventy:,} bytes a token, "
+    f"Llama 2 70B has 8 KV heads: {seventy:,} bytes a token, "
     f"{seventy / seven:.2f} of 7B's.",
 )
 claim(
     "kv-20gb",
     "KV cache can consume 20GB+",
     "true if",
-    f"{20e9 / seventy:,.0f} tokens of 70B are held: 30 texts of 2,034, say.",
+    f"{20e9 / seventy:,.0f} tokens of 70B are cached, for example 30 "
+    "sequences of 2,034.",
 )
 growth = {
     b: (W + b * 500 * seven) / (W + 500 * seven) for b in (10, 32, 64)
@@ -292,22 +301,23 @@ claim(
     "batch-kv-slows",
     "larger batch sizes degrade latency: KV cache grows linearly with batch",
     "true if",
-    "there are many tokens: with 500 each, a step takes "
-    + ", ".join(f"{g:.2f} times ({b} texts)" for b, g in growth.items())
-    + " the bytes of one text. And 64 texts are 64 times the output.",
+    "there are many tokens. With 500 each, a step reads "
+    + ", ".join(f"{g:.2f} times ({b} sequences)" for b, g in growth.items())
+    + " the bytes that it reads for one. And 64 sequences give 64 times the "
+    "output.",
 )
 
 # %% [markdown]
 # ## Where to go from here
 #
-# - Explain to somebody: what is in the cache, how many bytes a token takes,
-#   and why a 70B model may need fewer than a 7B one.
-# - Read `minillm/kv_cache/contiguous.py`: `write`, `truncate` and `fork` are a
-#   few lines each. Then `attend` in `minillm/attention.py`: what a mask looks
-#   like when the first query does not stand at position 0.
+# - Explain to somebody: what is in the cache, how many bytes does a token
+#   take, and why may a 70B model need fewer than a 7B one?
+# - Read `minillm/kv_cache/contiguous.py`: `write`, `truncate` and `fork` are
+#   a few lines each. Then read `attend` in `minillm/attention.py`: the mask
+#   when the first query is not at position 0.
 # - Write it yourself: the exercises `attention`, `kv_cache_append`,
 #   `kv_cache_truncate`, `kv_cache_memory`.
-# - Next: lesson 7, many texts at once.
+# - Next: lesson 7, many sequences at once.
 #
 # Sources: Pope et al., 2211.05102. Ainslie et al., GQA, 2305.13245. Touvron
 # et al., Llama 2, 2307.09288. Sizes of models are from their config files.

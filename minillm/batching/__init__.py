@@ -1,6 +1,6 @@
-"""Batching: many requests share each forward pass, since the weights are read once for all of them.
+"""Batching: many requests share each forward pass, because the weights are read once for all of them.
 
-`static_batching` waits for the longest of a batch; `engine` decides anew before every pass who takes part.
+`static_batching` waits for the longest answer of a batch. `engine` decides before every pass which requests take part.
 """
 
 from minillm.batching.engine import Engine, NewToken

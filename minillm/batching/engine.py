@@ -1,27 +1,29 @@
-"""Engine: continuous batching. Each step is one forward pass over whatever the scheduler has picked for it.
+"""Engine: continuous batching. Each step is one forward pass over the tokens that the scheduler has chosen.
 
-    engine = minillm.Engine(model)
-    request = engine.submit(model.tokenizer.encode("Once upon a time"), max_new_tokens=50)
-    for event in engine.events():
-        print(event.step.text, end="")
+A step has six stages:
 
-Requests may be submitted and cancelled at any time between steps. What a request produces never depends on the
-others: it is what `generate` gives for it alone, to the bit on the exact backend. With a drafter each request guesses
-ahead, the guesses of all are verified in the same pass, and each accepts its own number (`speculative/rounds.py`);
-then it is what `speculative_generate` gives.
+    draft      each request proposes draft tokens, if the engine has a drafter
+    schedule   choose the tokens of this step, take their blocks, preempt if blocks run out
+    forward    one ragged batch for all requests
+    sample     from its logits, each request gets a token; a round of speculation verifies its draft instead
+    publish    full blocks become known prefixes
+    finish     requests that end give their blocks back
+
+Requests may be submitted and cancelled at any time between steps. The output of a request never depends on the others:
+it is the output of `generate` for it alone, to the bit on the exact backend. With a drafter it is the output of
+`speculative_generate`, and each request may accept a different number of draft tokens.
 """
 
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from minillm.arrays import Array, Float, Tokens
-from minillm.batching.request import PagedRequest, Request
+from minillm.arrays import Array, Float
+from minillm.batching.request import PagedRequest, Request, ScheduledTokens
 from minillm.batching.scheduler import Plan, Scheduler
 from minillm.batching.statistics import Statistics
-from minillm.completion import Completion, Step
+from minillm.completion import DEFAULT_NEW_TOKENS, Completion, Step
+from minillm.generation import Prompt, encode_prompt
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling
@@ -30,26 +32,41 @@ from minillm.support.checks import check_integer, shown
 from minillm.support.interrupts import defer_interrupts
 from minillm.transformer import forward_batch
 
-POOL_TOKENS = 16_384  # by default; memory for keys and values that are never written is never touched
+POOL_TOKENS = 16_384  # by default; most systems do not back memory with pages until it is written
 BATCH_TOKENS = 512  # by default; about where larger chunks no longer make prefill faster
 PREEMPTION = ("recompute", "swap")
 
 
 @dataclass(frozen=True)
 class NewToken:
-    """One request has a new token; `step.finish_reason` says whether it is its last."""
+    """An event: `request` has a new token. `step.finish_reason` says whether it is the last one.
+
+    Example:
+        >>> engine = minillm.Engine(minillm.load("story"))
+        >>> request = engine.submit("The capital of France is", max_new_tokens=3)
+        >>> [event.step.text for event in engine.events() if event.request is request]
+        [' P', 'aris', '.']
+    """
 
     request: Request
     step: Step
 
 
 class Engine:
-    """Many requests, one model.
+    """Many requests to one model, in one batch.
 
     Attributes:
+        model: the model.
         pool: the blocks of all keys and values.
-        scheduler: who runs and who waits.
-        statistics: what has been done so far.
+        scheduler: the running and the waiting requests.
+        statistics: counts since the engine was made.
+
+    Example:
+        >>> engine = minillm.Engine(minillm.load("story"))
+        >>> request = engine.submit("The capital of France is", max_new_tokens=2)
+        >>> engine.run()
+        >>> request.text, request.finish_reason
+        (' Paris', 'length')
     """
 
     def __init__(
@@ -62,20 +79,20 @@ class Engine:
         drafter: DrafterChoice | None = None,
         k: int | str = "auto",
     ) -> None:
-        """Take the memory; nothing is computed yet.
+        """Reserve the memory; nothing is computed yet.
 
         Args:
             model: the model.
             block_size: tokens in a block of the KV cache.
-            num_blocks: blocks in the pool; by default for 16,384 tokens, or one whole context if that is more.
-            max_batch_tokens: the most tokens in one step, and the most requests that run at a time; 512 by default.
-            preemption: what happens to the keys and values of a request that has to give way: "recompute" or "swap".
+            num_blocks: blocks in the pool; by default for 16,384 tokens, or for one whole context if that is more.
+            max_batch_tokens: the most tokens in a step, and the most requests that run at a time; by default 512.
+            preemption: what happens to the keys and values of a preempted request: "recompute" or "swap".
             drafter: drafts the tokens of every request: a Model, a PromptLookup, or a function that returns a new
                 Drafter for each request; by default there is no speculation.
             k: draft tokens in a round, as in `speculative_generate`.
 
         Raises:
-            ValueError: a wrong argument.
+            ValueError: a wrong argument, or not enough memory.
         """
         check_model(model)
         size = check_integer("block_size", block_size, 1)
@@ -88,52 +105,53 @@ class Engine:
         most = self.speculator.max_draft_tokens if self.speculator else 0
         if most >= budget:
             raise ValueError(f"a round of {most} draft tokens is {most + 1} rows, but max_batch_tokens is {budget}")
-        self.model, self.pool = model, BlockPool(model, num_blocks, size)
+        self.model = model
+        self.pool = BlockPool(model, num_blocks, size)
         self.statistics = Statistics()
         self.scheduler = Scheduler(self.pool, budget, preemption == "swap", self.statistics)
         self._events: deque[NewToken] = deque()
+
+    def __repr__(self) -> str:
+        running, waiting = len(self.scheduler.running), len(self.scheduler.waiting)
+        blocks = f"{self.pool.used} of {self.pool.num_blocks} blocks used"
+        return f"Engine({self.model.name!r}, {running} running, {waiting} waiting, {blocks})"
 
     @property
     def has_work(self) -> bool:
         """Whether a request is not finished yet."""
         return bool(self.scheduler.running or self.scheduler.waiting)
 
-    def submit(self, prompt_ids: Tokens, max_new_tokens: int = 32, sampling: Sampling | None = None) -> Request:
-        """A new request joins the queue.
+    def submit(
+        self, prompt: Prompt, max_new_tokens: int = DEFAULT_NEW_TOKENS, sampling: Sampling | None = None
+    ) -> Request:
+        """Append a new request to the queue.
 
         Args:
-            prompt_ids: the prompt's token ids, as `model.tokenizer.encode` gives them.
-            max_new_tokens: the most tokens to add; the context may end sooner.
+            prompt: text, chat messages or token ids, exactly as in `generate`.
+            max_new_tokens: the most tokens to add; the model's context may end sooner.
             sampling: how its tokens are chosen; greedy by default.
 
         Raises:
-            ValueError: a wrong argument, or a request that could not run even if it had the pool for itself.
+            ValueError: a wrong argument, or a request that does not fit into the pool even if it is alone.
         """
-        return self.submit_samples(prompt_ids, 1, max_new_tokens, sampling)[0]
+        return self.submit_samples(prompt, 1, max_new_tokens, sampling)[0]
 
-    @defer_interrupts()
     def submit_samples(
-        self, prompt_ids: Tokens, n: int, max_new_tokens: int = 32, sampling: Sampling | None = None
+        self, prompt: Prompt, n: int, max_new_tokens: int = DEFAULT_NEW_TOKENS, sampling: Sampling | None = None
     ) -> list[Request]:
-        """Several answers to one prompt, whose keys and values they share (parallel sampling).
+        """Append `n` requests with the same prompt, whose keys and values they share (parallel sampling).
 
-        Sample i is what a request of its own would give; if `sampling` has a seed, it has the seed `seed + i`.
+        Sample i is what a request of its own would give. If `sampling` has a seed, sample i has the seed `seed + i`.
         """
         check_integer("n", n, 1)
-        group, requests = object(), []
-        for i in range(n):
-            completion = Completion(self.model, prompt_ids, max_new_tokens, _sampling_of(i, sampling))
-            self._check_fits(completion)
-            cache = PagedKVCache(self.pool)
-            speculation = self.speculator.begin(completion) if self.speculator else None
-            requests.append(PagedRequest(completion, self.statistics.steps, cache, group, speculation))
-        for request in requests:
-            self.scheduler.add(request)
+        group, prompt_ids = object(), encode_prompt(self.model, prompt)
+        requests = [self._new_request(prompt_ids, max_new_tokens, _sampling_of(i, sampling), group) for i in range(n)]
+        self.scheduler.waiting.extend(requests)  # one call: Ctrl-C leaves all of them in the queue or none
         return list(requests)
 
     @defer_interrupts()
     def cancel(self, request: Request) -> None:
-        """End a request now, whatever it is doing. Nothing more is heard of it; one that is finished stays as it is.
+        """End a request now. No more events of it come. A request that is finished stays as it is.
 
         Raises:
             ValueError: it is not a request of this engine.
@@ -149,9 +167,9 @@ class Engine:
         self._events = deque(event for event in self._events if event.request is not request)
 
     def step(self) -> list[NewToken]:
-        """One forward pass, if there is anything to run; returns a new token for each request that got one.
+        """Make one forward pass, if there is anything to run. Return one event for each new token.
 
-        If it is interrupted (by Ctrl-C, say), nothing is lost: the next step goes on, and makes the pass again.
+        If the step is interrupted (by Ctrl-C, for example), nothing is lost: the next step makes the pass again.
         """
         if self.has_work:
             self._advance()
@@ -159,7 +177,7 @@ class Engine:
         return events
 
     def events(self) -> Iterator[NewToken]:
-        """Run, and yield every new token of every request, until all are finished. More may be submitted meanwhile."""
+        """Run until all requests are finished, and yield every new token. More may be submitted meanwhile."""
         while self._events or self.has_work:
             if self._events:
                 yield self._events.popleft()
@@ -172,73 +190,84 @@ class Engine:
             pass
 
     def _advance(self) -> None:
+        """Make one step. Ctrl-C is heard while drafting and in the forward pass; bookkeeping is done whole."""
         for request in self.scheduler.running:
-            request.guess()
-        plan = self.scheduler.schedule()
+            request.propose()
+        with defer_interrupts():
+            for request in self.scheduler.running:
+                request.drop_interrupted_pass()
+            plan = self.scheduler.schedule()
         assert plan, "requests are there, but none can run"
-        # Logits after its last token, and after each guess behind it; none for a part of a prompt.
-        rows = [max(0, len(tokens) - request.remaining + 1) for request, tokens in plan]
-        batch = [(tokens, request.cache) for request, tokens in plan]
-        self._settle(plan, rows, self._forward(batch, rows))
+        logits = self._forward(plan)
+        with defer_interrupts():
+            self._count(plan)
+            self._process_logits(plan, logits)
 
-    def _forward(self, batch: list[tuple[list[int], PagedKVCache]], logit_rows: list[int]) -> Array:
-        """The forward pass of a step; everything else is the cost of scheduling, sampling and text."""
-        return self.model.ops.to_host(forward_batch(self.model, batch, logit_rows))
+    def _forward(self, plan: Plan) -> Float[Array, "rows vocab"]:
+        """Run the forward pass of a step. The rest of a step is scheduling, sampling and text."""
+        batch = [(entry.rows, entry.request.cache) for entry in plan]
+        return self.model.ops.to_host(forward_batch(self.model, batch, [entry.logit_rows for entry in plan]))
 
-    @defer_interrupts()
-    def _settle(self, plan: Plan, rows: list[int], logits: Float[Array, "wanted vocab"]) -> None:
-        """Give each request its logits. Those of one may be no numbers, which is its own affair: the others go on."""
-        self._count(plan)
-        problems = list[ValueError]()
-        for (request, _), count, end in zip(plan, rows, np.cumsum(rows), strict=True):
+    def _process_logits(self, plan: Plan, logits: Float[Array, "rows vocab"]) -> None:
+        """Give each request its rows of the logits.
+
+        If one request's logits are not finite, only that request fails; the others continue first.
+        """
+        first, problems = 0, list[ValueError]()
+        for entry in plan:
+            rows = logits[first : first + entry.logit_rows]
+            first += entry.logit_rows
             try:
-                if count:
-                    self._add_tokens(request, logits[end - count : end])
-                else:
-                    request.cache.publish(request.sequence)
+                self._add_tokens(entry, rows)
             except ValueError as problem:
                 problems.append(problem)
         if problems:
             raise problems[0]
 
-    def _add_tokens(self, request: PagedRequest, logits: Array) -> None:
-        """The request's new tokens, one or, in a round of speculation, perhaps more."""
-        if request.speculation and request.speculation.draft:
+    def _add_tokens(self, entry: ScheduledTokens, logits: Float[Array, "rows vocab"]) -> None:
+        """Add new tokens to a request: none before the end of its prompt, one, or several of a round of speculation."""
+        request, steps = entry.request, list[Step]()
+        if request.speculation and request.speculation.draft and entry.logit_rows:
             steps = request.speculation.verify(request.completion, logits)
             request.cache.truncate(len(request.sequence) - 1)
             self.statistics.accepted_tokens += sum(step.origin == ACCEPTED for step in steps)
-        else:
+        elif entry.logit_rows:
             steps = [request.completion.add(logits[0])]
         request.cache.publish(request.sequence)
-        if request.first_token_step is None:
+        if steps and request.first_token_step is None:
             request.first_token_step = self.statistics.steps
-        if steps[-1].finish_reason:
-            self._end(request, steps[-1].finish_reason)
+        if request.completion.finish_reason:
+            self._end(request, "finished")
             self.statistics.finished += 1
         self._events += [NewToken(request, step) for step in steps]
 
-    def _end(self, request: Request, finish_reason: str) -> None:
+    def _end(self, request: Request, status: str) -> None:
         assert isinstance(request, PagedRequest)
         self.scheduler.remove(request)
-        request.finish_reason, request.finished_step = finish_reason, self.statistics.steps
+        request.status, request.finished_step = status, self.statistics.steps
 
     def _count(self, plan: Plan) -> None:
-        counts = self.statistics
+        counts, running = self.statistics, self.scheduler.running
         counts.steps += 1
-        guesses = [max(0, -request.remaining) for request, _ in plan]  # they lie in the cache behind the sequence
-        own = [len(tokens) - count for (_, tokens), count in zip(plan, guesses, strict=True)]
-        counts.decode_tokens += own.count(1)
-        counts.prefill_tokens += sum(count for count in own if count > 1)
-        counts.draft_tokens += sum(guesses)
+        counts.decode_tokens += sum(len(entry.tokens) == 1 for entry in plan)
+        counts.prefill_tokens += sum(len(entry.tokens) for entry in plan if len(entry.tokens) > 1)
+        counts.draft_tokens += sum(len(entry.draft_tokens) for entry in plan)
         counts.used_blocks += self.pool.used
-        tables = sum(len(request.cache.table) for request in self.scheduler.running)
         counts.peak_used_blocks = max(counts.peak_used_blocks, self.pool.used)
-        counts.peak_table_blocks = max(counts.peak_table_blocks, tables)
-        empty = sum(request.cache.capacity - request.cache.length for request in self.scheduler.running)
-        counts.filled_slots += self.pool.used * self.pool.block_size - empty  # only last blocks have room, unshared
+        counts.peak_table_blocks = max(counts.peak_table_blocks, sum(len(r.cache.table) for r in running))
+        empty = sum(request.cache.capacity - request.cache.length for request in running)
+        counts.filled_slots += self.pool.used * self.pool.block_size - empty  # only last blocks have empty slots
+
+    def _new_request(
+        self, prompt_ids: list[int], max_new_tokens: int, sampling: Sampling | None, group: object
+    ) -> PagedRequest:
+        completion = Completion(self.model, prompt_ids, max_new_tokens, sampling)
+        self._check_fits(completion)
+        speculation = self.speculator.begin(completion) if self.speculator else None
+        return PagedRequest(completion, self.statistics.steps, PagedKVCache(self.pool), group, speculation)
 
     def _check_fits(self, completion: Completion) -> None:
-        """Refuse what could never run: the last new token is not fed back, all others take a slot each."""
+        """Refuse a request that could never run. Its last new token needs no slot, because it is not fed back."""
         slots, size = completion.max_cached_tokens, self.pool.block_size
         need = self.pool.blocks_for(slots)
         if need > self.pool.num_blocks:
@@ -250,7 +279,7 @@ class Engine:
 
 
 def _sampling_of(sample: int, sampling: Sampling | None) -> Sampling | None:
-    """What the sample of this number is drawn with: a seed of its own, or else all samples would be the same."""
+    """Return the sampling of sample number `sample`, with a seed of its own; else all samples would be equal."""
     if not isinstance(sampling, Sampling) or sampling.seed is None:
         return sampling
     return replace(sampling, seed=sampling.seed + sample)

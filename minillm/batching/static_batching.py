@@ -1,15 +1,15 @@
-"""Static batching: a batch of requests starts together and is answered together, when the longest is done.
+"""Static batching: a batch of requests starts together, and all are answered when the longest one is done.
 
-The naive twin of the `Engine`. With answers of 100 and 10 tokens both wait 100 steps, and 45% of the places in the
-batch are idle: in general 1 - sum(lengths) / (n * longest) (Yu et al., Orca, OSDI 2022, section 2).
+The naive twin of the `Engine`. With answers of 100 and 10 tokens both wait 100 steps, and 45% of the slots in the batch
+are idle: in general 1 - sum(lengths) / (n * longest) (Yu et al., Orca, OSDI 2022, section 2).
 """
 
 from collections import deque
 from itertools import islice
 
-from minillm.arrays import Tokens
 from minillm.batching.request import Request
-from minillm.completion import Completion
+from minillm.completion import DEFAULT_NEW_TOKENS, Completion
+from minillm.generation import Prompt, encode_prompt
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling
@@ -22,14 +22,21 @@ class StaticBatching:
 
     Attributes:
         steps: forward passes so far.
-        slot_steps: places in the batches so far, counted once for each step.
+        slot_steps: slots in the batches, summed over all steps.
         idle_slot_steps: those whose request was finished and waited for the others. They are not computed here; where
             a batch is one padded array, they are.
-        reserved_slots, filled_slots: places for a token in the caches, and tokens in them, summed over all steps.
+        reserved_slots, filled_slots: slots for a token in the caches, and tokens in them, summed over all steps.
+
+    Example:
+        >>> batching = minillm.StaticBatching(minillm.load("story"), batch_size=2)
+        >>> requests = [batching.submit("Once upon a time", max_new_tokens=n) for n in (8, 2)]
+        >>> batching.run()
+        >>> batching.steps, batching.idle_slot_steps
+        (8, 6)
     """
 
     def __init__(self, model: Model, batch_size: int) -> None:
-        """No requests yet.
+        """Begin without requests.
 
         Raises:
             ValueError: a wrong argument.
@@ -40,18 +47,21 @@ class StaticBatching:
         self.steps = self.slot_steps = self.idle_slot_steps = 0
         self.reserved_slots = self.filled_slots = 0
 
-    def submit(self, prompt_ids: Tokens, max_new_tokens: int = 32, sampling: Sampling | None = None) -> Request:
-        """A new request joins the queue.
+    def submit(
+        self, prompt: Prompt, max_new_tokens: int = DEFAULT_NEW_TOKENS, sampling: Sampling | None = None
+    ) -> Request:
+        """Append a new request to the queue. The arguments are those of `generate`.
 
         Raises:
             ValueError: a wrong argument.
         """
-        request = Request(Completion(self.model, prompt_ids, max_new_tokens, sampling), self.steps)
+        completion = Completion(self.model, encode_prompt(self.model, prompt), max_new_tokens, sampling)
+        request = Request(completion, self.steps)
         self.waiting.append(request)
         return request
 
     def run(self) -> None:
-        """Run batch after batch until all requests are answered. Interrupted, it can be called again."""
+        """Run batch after batch until all requests are answered. After an interrupt it can be called again."""
         while self.waiting:
             batch = list(islice(self.waiting, self.batch_size))
             self._run_batch(batch)
@@ -60,18 +70,21 @@ class StaticBatching:
 
     def _run_batch(self, requests: list[Request]) -> None:
         caches = {request: KVCache(self.model, request.completion.max_cached_tokens) for request in requests}
-        unfinished = [request for request in requests if not request.completion.finish_reason]
-        while unfinished:
-            batch = [(request.completion.sequence[caches[request].length :], caches[request]) for request in unfinished]
-            logits = self.model.ops.to_host(forward_batch(self.model, batch))
-            self.steps += 1
-            self.slot_steps += len(requests)
-            self.idle_slot_steps += len(requests) - len(unfinished)
-            self.reserved_slots += sum(cache.capacity for cache in caches.values())
-            self.filled_slots += sum(cache.length for cache in caches.values())
-            for request, row in zip(unfinished, logits, strict=True):
-                request.completion.add(row)
-                request.first_token_step = request.first_token_step or self.steps
-            unfinished = [request for request in unfinished if not request.completion.finish_reason]
+        for request in requests:
+            request.status = "running"
+        while unfinished := [request for request in requests if not request.completion.finish_reason]:
+            self._step(requests, unfinished, caches)
         for request in requests:  # only now are they answered
-            request.finish_reason, request.finished_step = request.completion.finish_reason, self.steps
+            request.status, request.finished_step = "finished", self.steps
+
+    def _step(self, requests: list[Request], unfinished: list[Request], caches: dict[Request, KVCache]) -> None:
+        batch = [(request.completion.sequence[caches[request].length :], caches[request]) for request in unfinished]
+        logits = self.model.ops.to_host(forward_batch(self.model, batch))  # [unfinished, vocab]
+        self.steps += 1
+        self.slot_steps += len(requests)
+        self.idle_slot_steps += len(requests) - len(unfinished)
+        self.reserved_slots += sum(cache.capacity for cache in caches.values())
+        self.filled_slots += sum(cache.length for cache in caches.values())
+        for request, row in zip(unfinished, logits, strict=True):
+            request.completion.add(row)
+            request.first_token_step = request.first_token_step or self.steps

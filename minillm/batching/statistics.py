@@ -1,4 +1,4 @@
-"""Statistics: what an engine has done so far, in counts that are the same on every machine."""
+"""Statistics: counts of what an engine has done. They are the same on every machine."""
 
 from dataclasses import dataclass
 
@@ -9,19 +9,19 @@ class Statistics:
 
     Attributes:
         steps: forward passes.
-        prefill_tokens: tokens run through the model in chunks of a prompt, or of a sequence that is recomputed.
-        decode_tokens: tokens run through the model one at a time.
-        draft_tokens: guesses run through the model to be verified.
-        accepted_tokens: guesses that became tokens.
-        prefix_tokens: tokens that did not have to run since their blocks were found in the pool or forked.
-        preemptions: how often a request had to give its blocks up.
-        swapped_tokens: of how many tokens keys and values were copied out of the pool.
-        finished: requests that ended by themselves.
+        prefill_tokens: tokens that ran in chunks of a prompt, or of a sequence that is recomputed.
+        decode_tokens: tokens that ran one at a time.
+        draft_tokens: draft tokens that ran to be verified.
+        accepted_tokens: draft tokens that were accepted.
+        prefix_tokens: tokens that did not run, because their blocks were found in the pool or forked.
+        preemptions: number of times that a running request lost its blocks.
+        swapped_tokens: tokens whose keys and values were copied out of the pool.
+        finished: requests whose answer is complete.
         cancelled: requests that were cancelled.
-        used_blocks: blocks in somebody's table during a step, summed over all steps.
+        used_blocks: blocks in at least one table, summed over all steps.
         peak_used_blocks: the most of them in one step.
-        peak_table_blocks: the most entries of all tables in one step: as many blocks, if none were shared.
-        filled_slots: tokens that lay in those blocks, summed over all steps; shared ones count once.
+        peak_table_blocks: the most entries of all tables in one step: the blocks it would take without sharing.
+        filled_slots: tokens in those blocks, summed over all steps; shared ones count once.
     """
 
     steps: int = 0

@@ -26,7 +26,7 @@ class KVCache:
         >>> cache = minillm.KVCache(model, capacity=64)
         >>> logits = minillm.prefill(model, model.tokenizer.encode("The capital of France is"), cache)
         >>> cache
-        KVCache(length=5, capacity=64, bytes=262144)
+        KVCache(length=5, capacity=64, bytes=196608)
     """
 
     def __init__(self, model: Model, capacity: int = 2048) -> None:

@@ -43,7 +43,7 @@ class BlockPool(BlockAllocator):
         >>> model = minillm.load("story")
         >>> pool = minillm.BlockPool(model, num_blocks=64, block_size=16)
         >>> pool.available, pool.block_nbytes
-        (64, 65536)
+        (64, 49152)
     """
 
     def __init__(self, model: Model, num_blocks: int, block_size: int = 16) -> None:
@@ -58,6 +58,9 @@ class BlockPool(BlockAllocator):
         self.model = model
         self.keys, self.values = take_memory(model, slots, cause)
         super().__init__(num_blocks, block_size)
+
+    def __repr__(self) -> str:
+        return f"BlockPool({self.used} of {self.num_blocks} blocks used, block_size={self.block_size})"
 
     @property
     def block_nbytes(self) -> int:

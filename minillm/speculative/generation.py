@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from minillm.completion import Step
+from minillm.completion import DEFAULT_NEW_TOKENS, Step
 from minillm.generation import Generation, Output, Prompt, Timings
 from minillm.model import Model
 from minillm.sampling import Sampling
@@ -33,7 +33,7 @@ class SpeculativeGeneration(Generation):
         model: Model,
         drafter: DrafterChoice,
         prompt: Prompt,
-        max_new_tokens: int = 64,
+        max_new_tokens: int = DEFAULT_NEW_TOKENS,
         sampling: Sampling | None = None,
         k: int | str = "auto",
     ) -> None:
@@ -66,7 +66,7 @@ def speculative_generate(
     model: Model,
     drafter: DrafterChoice,
     prompt: Prompt,
-    max_new_tokens: int = 64,
+    max_new_tokens: int = DEFAULT_NEW_TOKENS,
     sampling: Sampling | None = None,
     k: int | str = "auto",
 ) -> SpeculativeOutput:

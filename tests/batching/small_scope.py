@@ -65,8 +65,7 @@ class World:
             tuple(sorted(self.state_of(name) for name in self.requests)),
             tuple(names[id(request)] for request in [*scheduler.running, *scheduler.waiting]),
             tuple(known),
-            tuple(pool._cached),
-            tuple(pool._is_free),
+            tuple(pool._unused),
         )
 
     def state_of(self, name):
@@ -87,7 +86,7 @@ class World:
         running, pool = self.engine.scheduler.running, self.engine.pool
         tables = Counter(block for request in running for block in request.cache.table)
         assert pool.reference_counts == [tables[block] for block in range(BLOCKS)]
-        assert pool.used + int(pool._is_free.sum()) + len(pool._cached) == BLOCKS
+        assert sorted([*tables, *pool._unused]) == list(range(BLOCKS))
 
 
 def chain(entry):

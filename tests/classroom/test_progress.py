@@ -81,7 +81,7 @@ def test_only_what_was_right_at_the_first_try_is_counted_as_that(read, capsys):
 
 def test_the_list_tells_how_far_a_reader_is_and_how_many_were_right_at_once(tmp_path):
     lesson, tries = Lesson(tmp_path / "01_eggs" / "lesson.py", parse_cells(QUESTIONS, "lesson.py")), {"0": 1, "1": 2}
-    assert _state(lesson, LessonProgress()) == "not begun"
+    assert _state(lesson, LessonProgress()) == "not started"
     assert _state(lesson, LessonProgress(1, False, tries)) == "at 2 of 3"
-    assert _state(lesson, LessonProgress(1, True, tries)) == "at 2 of 3, done before"
-    assert _state(lesson, LessonProgress(0, True, tries | {"2": 0})) == "done, 1 of 3 right at once"
+    assert _state(lesson, LessonProgress(1, True, tries)) == "at 2 of 3, finished before"
+    assert _state(lesson, LessonProgress(0, True, tries | {"2": 0})) == "done, 1 of 3 right first time"

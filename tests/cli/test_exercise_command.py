@@ -91,6 +91,7 @@ def test_reset_keeps_what_was_written(call, folder):
 def test_giving_up_shows_the_solution_and_is_noted(call, folder):
     assert call("exercise", "solution", 3, "--give-up", "--dir", folder).code == 0
     assert "gave up" in call("exercise", "status", "--dir", folder).out
+    assert "started, gave up" not in call("exercise", "status", "--dir", folder).out
 
 
 @pytest.mark.parametrize(
@@ -153,7 +154,7 @@ def test_where_progress_cannot_be_written_one_line_says_so_and_the_answer_is_giv
     state = folder / ".minillm" / "exercises.json"
     state.rename(state.with_suffix(".bak"))
     state.mkdir()
-    said = f"minillm: progress is not kept: {state}: Is a directory\n"
+    said = f"minillm: progress is not saved: {state}: Is a directory\n"
     solve(folder, "softmax")
     for arguments, code, shown in (
         (["check", 3], 0, "03_softmax: passed"),
@@ -211,7 +212,7 @@ def test_watch_checks_what_is_saved_and_ends_quietly(spawn, folder):
 
 
 def test_what_is_saved_at_once_is_seen(folder, monkeypatch):
-    """Between the first look and the next one there is no moment at which a file can be saved unseen."""
+    """A file that is saved between the first look and the next one is seen."""
 
     def give_up(seconds):
         raise AssertionError("nothing was seen")
@@ -272,7 +273,8 @@ def test_generate_with_the_learners_functions(call, folder):
     expected = json.loads(call(*prompt, "--backend", "plain").out)["tokens"]
     result = call(*prompt, "--with", folder)
     assert (
-        result.err == "In this process, on the plain backend, yours are used: softmax, rope, causal_mask, attention\n"
+        result.err
+        == "Running your functions in this process, on the plain backend: softmax, rope, causal_mask, attention\n"
     )
     assert json.loads(result.out)["tokens"] == expected
     write_body(folder, "attention", "return q * 0")

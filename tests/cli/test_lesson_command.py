@@ -130,7 +130,7 @@ def test_the_last_cell_finishes_a_lesson(spawn, call):
         reader.type("\n")
     shown, code = reader.end()
     assert ("Lesson 1 is finished." in shown, code) == (True, 0)
-    assert "done, 0 of 3 right at once" in call("lesson").out
+    assert "done, 0 of 3 right first time" in call("lesson").out
 
 
 def test_a_pipe_gets_all_of_it_without_escape_sequences(finish):
@@ -206,8 +206,8 @@ def test_json_holds_every_cell(finish):
     ("arguments", "complaint"),
     [
         (["99"], "there is no lesson '99'; expected one of 1 what_is_inference"),
-        (["--no-input"], "which lesson?"),
-        (["--notebook", "a.ipynb"], "which lesson?"),
+        (["--no-input"], "no lesson is given"),
+        (["--notebook", "a.ipynb"], "no lesson is given"),
         (["1", "--notebook", "a.txt"], "expected a name that ends in .ipynb"),
         (["1", "--notebook", "/nowhere/a.ipynb"], "minillm: there is no folder /nowhere\n"),
     ],
