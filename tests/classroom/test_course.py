@@ -44,16 +44,19 @@ def test_there_are_enough_of_them_over_all_the_lessons():
 
 
 def test_the_readmes_count_right():
-    """How many lessons and exercises there are, and where the bug hunt's estimates begin."""
+    """How many lessons and exercises there are, each with a link to it; and where the bug hunt's estimates begin."""
     root = shipped("exercises").parent
-    readme = " ".join((root / "README.md").read_text().split())
+    readme, lessons = ((root / name).read_text() for name in ("README.md", "lessons/README.md"))
     first = next(n for n, bug in enumerate(all_bugs(), start=1) if bug.kind == "estimates")
-    assert len(all_lessons()) == 12
-    for text in ("Twelve lessons", f"{len(all_exercises())} functions", f"from {first} on, an estimate"):
-        assert text in readme
-    lessons = (root / "lessons" / "README.md").read_text()
-    assert "in twelve lessons" in lessons
-    assert all(f"| {lesson.number} | {lesson.title} |" in lessons for lesson in all_lessons())
+    assert f"{len(all_lessons())} lessons, {len(all_exercises())} exercises" in " ".join(readme.split())
+    assert len(all_lessons()) == 12 and "in twelve lessons" in lessons
+    assert f"{len(all_exercises())} functions" in lessons and f"From number {first} on" in lessons
+    for lesson in all_lessons():
+        where = lesson.path.relative_to(root)
+        exercises = (one for one in all_exercises() if one.lesson == lesson.number)
+        links = ", ".join(f"[{one.number} {one.name}](exercises/{one.folder.name})" for one in exercises)
+        assert f"| {lesson.number} | [{lesson.title}]({where}) | {links} |" in readme
+        assert f"| {lesson.number} | [{lesson.title}]({where.relative_to('lessons')}) |" in lessons
 
 
 def spoiled(tmp_path, monkeypatch, file, old, new):
