@@ -1,4 +1,4 @@
-"""Where the command `minillm` begins: Ctrl-C ends it quietly from here on, while NumPy is still being imported."""
+"""The entry point of the command `minillm`. From here on Ctrl-C ends it quietly, also while NumPy is being imported."""
 
 import os
 import sys
@@ -7,7 +7,8 @@ from typing import NoReturn
 
 def main() -> NoReturn:
     """Run the command line and exit."""
-    if sys.argv[1:2] in (["lesson"], ["claims"]):  # they time small products: threads of a busy machine would wait
+    # These two time small products; on a busy machine several BLAS threads would wait for each other.
+    if sys.argv[1:2] in (["lesson"], ["claims"]):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     try:
         from minillm.cli.main import run

@@ -1,11 +1,11 @@
-"""minillm's pytest plugin: exercises of a workspace as tests, and properties for anybody's engine.
+"""minillm's pytest plugin: run the exercises of a workspace as tests, and the properties of a learner's engine.
 
     pytest                       in a workspace: one test for each exercise
-    pytest -k kv_cache           those of one concept
-    pytest --minillm-engine my_engine.py    the equivalence properties on that engine
+    pytest -k kv_cache           the exercises of one concept
+    pytest --minillm-engine my_engine.py    the equivalence properties of this engine
 
-It stands beside the package and imports it only when it is needed: pytest loads every plugin at its start, and whatever
-watches imports (coverage, checks of shapes) has to come first.
+This module is outside the package and imports the package only when needed. pytest loads every plugin at its start, but
+tools that instrument imports (coverage, shape checks) must be loaded before minillm.
 """
 
 from collections.abc import Iterator
@@ -20,14 +20,14 @@ ENGINE: pytest.StashKey[Any] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The option."""
+    """Add the option."""
     parser.getgroup("minillm").addoption(
         ENGINE_OPTION, metavar="FILE", help="run minillm's equivalence properties on the engine in this file"
     )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """With the option, the engine's file is all there is to collect."""
+    """With the option, collect only the file of the engine."""
     name = config.getoption(ENGINE_OPTION)
     if not name:
         return
@@ -54,14 +54,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """An exercise of a workspace; pytest itself would not take it for a test."""
+    """Collect an exercise of a workspace. Its name does not match pytest's patterns for tests."""
     if parent.session.isinitpath(file_path) or not _is_exercise(file_path):
         return None
     return ExerciseFile.from_parent(parent, path=file_path)
 
 
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """The same for a file named on the command line, which pytest would import otherwise."""
+    """Collect an exercise or engine named on the command line. Otherwise pytest would import it."""
     engine = parent.config.stash.get(ENGINE, None)
     if engine is not None and engine[0] == module_path:
         return EngineFile.from_parent(parent, path=module_path)
@@ -77,20 +77,20 @@ def _is_exercise(file: Path) -> bool:
 
 
 class Broken(Exception):
-    """Something that was checked is wrong; the message is the whole report."""
+    """Raised when a check fails. The message is the complete report."""
 
 
 class ReportedItem(pytest.Item):
-    """A test whose failure is a report, not a traceback."""
+    """A test whose failure is shown as a report, without a traceback."""
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """The report alone."""
+        """Return only the report."""
         if isinstance(excinfo.value, Broken):
             return str(excinfo.value)
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, None, str]:
-        """The file, and the name."""
+        """Return the file and the name."""
         return self.path, None, self.name
 
 
@@ -98,7 +98,7 @@ class ExerciseFile(pytest.File):
     """One exercise of a workspace."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        """One test, which is also found under the names of its concepts."""
+        """Yield one test. `-k` also finds it by the names of its concepts."""
         from minillm.classroom.exercises.exercise import find_exercise
 
         exercise = find_exercise(self.path.stem)
@@ -108,10 +108,10 @@ class ExerciseFile(pytest.File):
 
 
 class ExerciseItem(ReportedItem):
-    """The check of one exercise. The learner's code runs in a worker, never here."""
+    """The check of one exercise. The learner's code runs in a worker process, never in this process."""
 
     def runtest(self) -> None:
-        """Check it."""
+        """Check the exercise."""
         from minillm.classroom.exercises.checker import check_apart
         from minillm.classroom.exercises.exercise import find_exercise
         from minillm.classroom.exercises.report import verdict_text
@@ -134,7 +134,7 @@ class EngineFile(pytest.File):
     """An engine under test."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        """One test for each property, and one for any sequence of calls."""
+        """Yield one test for each property, and one for all sequences of calls."""
         from minillm.classroom.engines.engine_properties import PROPERTIES, run_property, run_schedules
 
         _, engines, has = self.config.stash[ENGINE]
@@ -150,15 +150,15 @@ class EngineItem(ReportedItem):
     """One property of an engine."""
 
     def __init__(self, *, missing: list[str], look: Any, **more: Any) -> None:
-        """`missing` functions make it skipped; `look` looks for a counterexample."""
+        """Make a test. If functions are `missing`, it is skipped. `look` searches for a counterexample."""
         super().__init__(**more)
         self.missing, self.look = missing, look
 
     def runtest(self) -> None:
-        """Look for the smallest counterexample."""
+        """Search for the smallest counterexample."""
         if self.missing:
             pytest.skip(f"{self.path.name} has no {', '.join(self.missing)}")
         try:
             self.look()
         except AssertionError as problem:
-            raise Broken(f"Smallest example:\n{problem}") from None
+            raise Broken(f"Smallest failing example:\n{problem}") from None

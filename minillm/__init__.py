@@ -22,6 +22,7 @@ from minillm import reference
 from minillm.batching import Engine, NewToken, Request, StaticBatching
 from minillm.completion import Step
 from minillm.config import ModelConfig
+from minillm.conversation import Conversation
 from minillm.decode import decode_step, naive_decode
 from minillm.generation import Generation, Output, Timings, generate, stream
 from minillm.kv_cache import BlockPool, KVCache, PagedKVCache
@@ -36,6 +37,7 @@ from minillm.transformer import attention_weights, forward, forward_batch
 __version__ = "0.1.0"
 __all__ = [
     "BlockPool",
+    "Conversation",
     "Draft",
     "Drafter",
     "Engine",

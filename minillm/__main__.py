@@ -1,4 +1,4 @@
-"""`python -m minillm` is the command `minillm`."""
+"""`python -m minillm` runs the command `minillm`."""
 
 from _minillm_command import main
 

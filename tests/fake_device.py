@@ -1,7 +1,7 @@
-"""A device that is none: arrays over NumPy that refuse what CuPy's refuse, and a count of copies and launches.
+"""A stand-in for a device: arrays over NumPy that refuse what CuPy's refuse, and a count of copies and launches.
 
 `FakeArray` takes NumPy's functions over as CuPy's arrays do, through `__array_ufunc__` and `__array_function__`. It
-refuses to become a NumPy array by itself, to meet one in an operation, and whatever is not in UFUNCS and FUNCTIONS:
+refuses to become a NumPy array by itself, to meet one in an operation, and all that is not in UFUNCS and FUNCTIONS:
 what stands there is checked against the real CuPy by tests/gpu. `FakeDevice` runs the kernels' twins.
 """
 
@@ -110,7 +110,7 @@ class FakeDevice:
         if isinstance(value, FakeArray):
             return value.numbers
         if isinstance(value, np.ndarray):
-            raise TypeError("Unsupported type <class 'numpy.ndarray'>: an array of the host beside one of the device")
+            raise TypeError("Unsupported type <class 'numpy.ndarray'>: an array of the host next to one of the device")
         return value
 
     def unwrap_key(self, key):
@@ -204,7 +204,7 @@ class FakeDevice:
         self.do("gemm", lambda: rows(x.numbers, weight.numbers, None, residual, out.numbers, 0, 0, 0, None))
 
     def capture(self, compute):
-        """Records what is launched, and does just that again: whatever the host decided stays as it was."""
+        """Records what is launched, and does exactly that again: decisions of the host stay as they were."""
         compute()  # as CuPyDevice
         self._recording = []
         try:

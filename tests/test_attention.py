@@ -103,5 +103,5 @@ def test_no_such_layer_is_refused(layer):
     from test_checks import CONFIG
 
     model, _ = random_model(CONFIG, 0)
-    with pytest.raises(ValueError, match=r"^layer is .*expected a whole number from 0 to 1$"):
+    with pytest.raises(ValueError, match=r"^layer is .*expected an integer from 0 to 1$"):
         attention_weights(model, [1, 2], layer)

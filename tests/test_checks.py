@@ -69,7 +69,7 @@ def test_decode_refuses_what_is_no_token(token):
 
 @pytest.mark.parametrize("capacity", [0, -1])
 def test_a_cache_has_room_for_at_least_one_token(capacity):
-    with pytest.raises(ValueError, match=r"^capacity is .*expected a whole number of at least 1$"):
+    with pytest.raises(ValueError, match=r"^capacity is .*expected an integer of at least 1$"):
         KVCache(MODEL, capacity)
 
 
@@ -111,7 +111,7 @@ def test_naive_decode_refuses_at_once_what_would_outgrow_the_context():
 def test_truncate_refuses_what_it_does_not_hold(length):
     cache = KVCache(MODEL, 8)
     minillm.prefill(MODEL, [1, 2, 3], cache)
-    with pytest.raises(ValueError, match="expected a whole number from 0 to 3"):
+    with pytest.raises(ValueError, match="expected an integer from 0 to 3"):
         cache.truncate(length)
     assert cache.length == 3
 

@@ -205,7 +205,7 @@ def test_a_cache_that_holds_the_beginning_is_not_computed_again():
 def test_a_cache_that_leaves_nothing_of_the_prompt_to_run_is_refused(held):
     cache = minillm.KVCache(MODEL, 8)
     minillm.prefill(MODEL, [1, 2, 3][:held], cache)
-    with pytest.raises(ValueError, match=rf"^cache.length is {held}; expected a whole number from 0 to 1"):
+    with pytest.raises(ValueError, match=rf"^cache.length is {held}; expected an integer from 0 to 1"):
         Generation(MODEL, [1, 2], 3, cache=cache)
 
 

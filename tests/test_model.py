@@ -9,7 +9,9 @@ from model_folder import TEXT_CONFIG
 from random_models import ArrayTensor, random_checkpoint
 from safetensors.numpy import save_file
 
+import minillm
 from minillm.backends import fast, get_backend
+from minillm.backends.plain import Plain
 from minillm.loading.build import build
 from minillm.loading.checkpoint import Checkpoint
 from minillm.loading.safetensors_file import read_safetensors
@@ -68,3 +70,15 @@ def test_an_unused_tensor_is_one_warning(checkpoint):
     more = dict(checkpoint.tensors) | {"model.layers.9.extra.weight": ArrayTensor(np.ones(3))}
     with pytest.warns(UserWarning, match=r"^wide: 1 tensors are not used: 'model.layers.9.extra.weight'$"):
         build(dataclasses.replace(checkpoint, tensors=more), get_backend("numpy"), np.dtype(np.float32))
+
+
+def test_load_takes_a_backend_of_one_s_own():
+    class Doubled(Plain):
+        """Multiplies every product by two."""
+
+        def linear(self, x, weight, bias=None):
+            return 2 * super().linear(x, weight, bias)
+
+    own, plain = minillm.load("story-draft", backend=Doubled()), minillm.load("story-draft", backend="plain")
+    assert isinstance(own.ops, Doubled)
+    assert not np.allclose(minillm.forward(own, [5, 6]), minillm.forward(plain, [5, 6]))

@@ -2,7 +2,7 @@
 
 
 def everything_is_a_hit(cached, prompt):
-    """All of the prompt was found in the cache, so nothing is left to run and there are no logits: keep one less."""
+    """The whole prompt was found in the cache, so no token is left to give logits: keep one token less."""
     length = 0
     while length < min(len(cached), len(prompt)) and cached[length] == prompt[length]:
         length += 1
@@ -10,18 +10,18 @@ def everything_is_a_hit(cached, prompt):
 
 
 def nothing_truncated(cached, prompt):
-    """The whole cache was kept: from the first token that differs on it holds another text."""
+    """The whole cache was kept: from the first token that differs on, it holds keys and values of another sequence."""
     return min(len(cached), len(prompt) - 1)
 
 
 def equal_tokens_counted(cached, prompt):
-    """Equal tokens behind a different one were counted: their keys and values depend on all tokens before."""
+    """Equal tokens after a different one were counted: their keys and values depend on all tokens before them."""
     pairs = zip(cached, prompt[:-1], strict=False)
     return sum(a == b for a, b in pairs)
 
 
 def one_too_few(cached, prompt):
-    """One token too few was kept: the first that differs is at the length that can stay."""
+    """One token too few was kept: the index of the first token that differs is the length to keep."""
     length = 0
     while length < min(len(cached), len(prompt) - 1) and cached[length] == prompt[length]:
         length += 1
@@ -29,7 +29,7 @@ def one_too_few(cached, prompt):
 
 
 def last_cached_never_kept(cached, prompt):
-    """The last cached token was given up: it is the *prompt* that needs one left to run, not the cache."""
+    """The last cached token was dropped: the *prompt* needs a token left to run, not the cache."""
     length = 0
     while length < min(len(cached), len(prompt)) - 1 and cached[length] == prompt[length]:
         length += 1
@@ -37,5 +37,5 @@ def last_cached_never_kept(cached, prompt):
 
 
 def all_or_nothing(cached, prompt):
-    """It was all or nothing: where only the beginning agrees, the beginning can stay."""
+    """The cache was kept whole or not at all: if only its first tokens agree, those can be kept."""
     return len(cached) if prompt[: len(cached)] == cached and len(cached) < len(prompt) else 0

@@ -1,18 +1,18 @@
-"""What a cache can keep: the beginning that the new prompt has in common with it.
+"""What a cache can keep: the tokens with which both the cache and the new prompt begin.
 
-Where the engine does it: `common_prefix` in minillm/cli/chat.py, then `KVCache.truncate`. The next turn of a
-conversation begins as the last one did, so most of the cache stays of use; the rest has to be truncated.
+Where the engine does it: `common_prefix` in minillm/conversation.py, then `KVCache.truncate`. The next turn of a
+conversation begins with the same tokens as the last one, so most of the cache can be reused; what follows is truncated.
 """
 
 
 # %% learner
 def kv_cache_truncate(cached: list[int], prompt: list[int]) -> int:
-    """To what length the cache has to be truncated before the rest of the prompt runs.
+    """Return the length to which the cache is truncated before the remaining tokens of the prompt run.
 
     cached: the token ids whose keys and values the cache holds.
     prompt: the new prompt, at least one token.
-    returns: how many first tokens agree; but at least one token of the prompt is left to run, since only a token that
-        runs has logits.
+    returns: the number of tokens, counted from the first, that are equal in both. At least one token of the prompt is
+        left to run, because only a token that runs has logits.
     """
     # %% solution
     length = 0
@@ -23,10 +23,11 @@ def kv_cache_truncate(cached: list[int], prompt: list[int]) -> int:
 
 # %% hints
 HINTS = (
-    "A token's keys and values depend on all tokens before it. So from the first token that differs on, nothing of the "
-    "cache is of use, even if later tokens are the same.",
-    "Two lists of ids; the answer is one number from 0 to len(prompt) - 1.",
-    "1. begin with 0; 2. while both have a token there, and they are equal, one more; 3. never all of the prompt.",
+    "A token's keys and values depend on all tokens before it. So nothing in the cache can be reused from the first "
+    "token that differs on, even if later tokens are equal.",
+    "Two lists of ids in; one integer from 0 to len(prompt) - 1 out.",
+    "1. begin with length 0; 2. while both have a token at that index and the two are equal, add 1; 3. stop before the "
+    "last token of the prompt.",
     "while length < min(len(cached), len(prompt) - 1) and cached[length] == prompt[length]:",
 )
 
@@ -55,7 +56,7 @@ def something_is_left_to_run(inputs, result, run):
 
 
 def what_is_kept_agrees(inputs, result, run):
-    """All tokens kept are those of the prompt."""
+    """The tokens that are kept are those of the prompt."""
     return inputs["cached"][:result] == inputs["prompt"][:result]
 
 

@@ -1,8 +1,9 @@
 """A static batch: prompts of different lengths in one array.
 
-Where the engine does it: `StaticBatching` in minillm/batching/static_batching.py answers a batch together; its rows
-need no padding, since the engine's batches are ragged. Where a batch is one array, short prompts are filled up, and
-everything depends on knowing which entries are real.
+Where the engine does it: `StaticBatching` in minillm/batching/static_batching.py runs a batch until all its requests
+are finished. It needs no padding, because the engine's batches are ragged. Where a batch must be one array, short
+prompts are padded. Then the program must know which entries are real tokens. (Libraries often pad on the left, so that
+the last column has the last token of every prompt. Here the padding is on the right.)
 """
 
 # %% learner
@@ -10,12 +11,13 @@ import numpy as np
 
 
 def static_batch(prompts: list[list[int]], pad: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lay prompts into one array, filled up on the right.
+    """Put prompts into one array, padded on the right.
 
-    prompts: lists of token ids, each at least one.
-    pad: the id to fill up with. It may occur in a prompt as well.
-    returns: (tokens, mask, last): tokens [batch, longest], int; mask [batch, longest], bool: True where the token is
-        the prompt's; last [batch], int: in each row, the place of the prompt's last token, whose logits are wanted.
+    prompts: lists of token ids, each with at least one token.
+    pad: the id to pad with. The same id may also occur in a prompt.
+    returns: (tokens, mask, last). tokens: [batch, longest], int. mask: [batch, longest], bool: True where the token
+        belongs to the prompt, False where it is padding. last: [batch], int: the index of the last token of each
+        prompt. The logits of this row give the next token.
     """
     # %% solution
     lengths = np.array([len(prompt) for prompt in prompts])
@@ -27,11 +29,11 @@ def static_batch(prompts: list[list[int]], pad: int) -> tuple[np.ndarray, np.nda
 
 # %% hints
 HINTS = (
-    "The lengths say everything: which entries are real, and where each prompt ends. The values of the tokens say "
-    "nothing, since the pad may be an ordinary token.",
+    "The lengths are enough: they say which entries are real tokens and where each prompt ends. The values of the "
+    "tokens do not, because the pad id may also be an ordinary token.",
     "lengths is [batch]; np.arange(longest) < lengths[:, None] is [batch, longest].",
-    "1. lengths; 2. mask: place < length; 3. an array full of pads, with each prompt written into its row; 4. last = "
-    "lengths - 1.",
+    "1. compute the lengths; 2. mask: index < length; 3. make an array full of pad ids, and write each prompt into its "
+    "row; 4. last = lengths - 1.",
     "mask = np.arange(lengths.max()) < lengths[:, None]",
 )
 
@@ -53,13 +55,13 @@ def cases(random):
 
 
 def rows_are_the_prompts(inputs, result, run):
-    """The tokens under the mask are the prompt's, in every row."""
+    """In every row, the tokens where the mask is True must be the prompt."""
     tokens, mask, _ = result
     return all(row[seen].tolist() == prompt for row, seen, prompt in zip(tokens, mask, inputs["prompts"], strict=True))
 
 
 def last_is_the_prompts_last(inputs, result, run):
-    """The token at `last` is the last of the prompt, never a pad."""
+    """The token at index `last` must be the last token of the prompt."""
     tokens, _, last = result
     return all(tokens[i, last[i]] == prompt[-1] for i, prompt in enumerate(inputs["prompts"]))
 

@@ -1,7 +1,7 @@
-"""The block table: where a token lies in a paged cache.
+"""The block table: where the keys and values of a token are stored in a paged cache.
 
-Where the engine does it: `slot_ranges` in minillm/kv_cache/paged.py. The memory is one long row of slots, cut
-into blocks; a sequence's blocks need not lie together, and its table says which they are (Kwon et al., 2309.06180).
+Where the engine does it: `slot_ranges` in minillm/kv_cache/paged.py. The memory is one long array of slots, divided
+into blocks. The blocks of a sequence need not be contiguous. Its block table lists them (Kwon et al., 2309.06180).
 """
 
 # %% learner
@@ -9,26 +9,27 @@ import numpy as np
 
 
 def block_table(table: list[int], block_size: int, first: int, end: int) -> np.ndarray:
-    """The slots of some tokens of a sequence.
+    """Return the slots of some tokens of a sequence.
 
-    table: the blocks of the sequence, in its order; block b is the slots from b * block_size on.
-    block_size: tokens in a block.
-    first, end: the tokens wanted: first, first + 1, ..., end - 1.
-    returns: [end - first], int: the slot of each.
+    table: the blocks of the sequence, in order. Block b has the slots b * block_size, ..., (b + 1) * block_size - 1.
+    block_size: slots per block.
+    first, end: the positions of the tokens: first, first + 1, ..., end - 1.
+    returns: [end - first], int: the slot of each token.
     """
     # %% solution
-    tokens = np.arange(first, end)
-    blocks = np.array(table, int)[tokens // block_size]
-    return blocks * block_size + tokens % block_size
+    positions = np.arange(first, end)
+    blocks = np.array(table, int)[positions // block_size]
+    return blocks * block_size + positions % block_size
 
 
 # %% hints
 HINTS = (
-    "It is what an operating system does with an address: the upper part says which page, the lower part where in it; "
-    "only the upper part is looked up.",
-    "tokens is [end - first]; tokens // block_size indexes the table, tokens % block_size is the place in the block.",
-    "1. the tokens; 2. their blocks, from the table; 3. block * block_size + place.",
-    "blocks = np.array(table, int)[tokens // block_size]",
+    "An operating system does the same with an address. The upper part is the number of a page. The lower part is the "
+    "offset in the page. Only the upper part is looked up in a table.",
+    "positions is [end - first]; positions // block_size indexes the table; positions % block_size is the offset in "
+    "the block.",
+    "1. compute the positions; 2. look up their blocks in the table; 3. block * block_size + offset.",
+    "blocks = np.array(table, int)[positions // block_size]",
 )
 
 
@@ -50,12 +51,12 @@ def cases(random):
 
 
 def no_two_share_a_slot(inputs, result, run):
-    """No two tokens lie in the same slot."""
+    """Two tokens must not have the same slot."""
     return len(np.unique(result)) == len(result)
 
 
 def slots_are_in_the_sequences_blocks(inputs, result, run):
-    """Every slot is in one of the sequence's own blocks."""
+    """Every slot must be in one of the blocks of the table."""
     return set((result // inputs["block_size"]).tolist()) <= set(inputs["table"])
 
 

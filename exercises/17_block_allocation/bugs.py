@@ -12,61 +12,61 @@ def _table(tokens, block_size, free, find, ends):
     return table + free[: -(-len(tokens) // block_size) - shared], shared
 
 
-def block_without_its_parent(tokens, block_size, known, free):
-    """A block was found by its own tokens alone: computed behind others it holds other keys. Compare all before too."""
+def block_without_its_prefix(tokens, block_size, known, free):
+    """A block was found by its own tokens alone. Its keys depend on all earlier tokens: compare the whole prefix."""
 
     def find(end):
         own = tokens[end - block_size : end]
-        return next((block for beginning, block in known if beginning[-block_size:] == own), None)
+        return next((block for prefix, block in known if prefix[-block_size:] == own), None)
 
     return _table(tokens, block_size, free, find, range(block_size, len(tokens), block_size))
 
 
-def nothing_left_to_run(tokens, block_size, known, free):
-    """All tokens are in shared blocks: nothing runs, and there are no logits for the next token. Leave one."""
+def no_token_remains_to_run(tokens, block_size, known, free):
+    """All tokens are in shared blocks. Then no token runs, and there are no logits for the next token. Leave one."""
 
     def find(end):
-        return next((block for beginning, block in known if beginning == tokens[:end]), None)
+        return next((block for prefix, block in known if prefix == tokens[:end]), None)
 
     return _table(tokens, block_size, free, find, range(block_size, len(tokens) + 1, block_size))
 
 
 def nothing_shared(tokens, block_size, known, free):
-    """Nothing was shared: what is known need not be computed again."""
+    """No block was shared. Known blocks need not be computed again."""
     return free[: -(-len(tokens) // block_size)], 0
 
 
-def goes_on_behind_a_gap(tokens, block_size, known, free):
-    """A block was shared behind one that was not known: the first that is missing ends the shared part."""
+def shared_after_a_gap(tokens, block_size, known, free):
+    """A block was shared after a block that is not known. Stop at the first block that is not known."""
     found = [
-        next((block for beginning, block in known if beginning == tokens[:end]), None)
+        next((block for prefix, block in known if prefix == tokens[:end]), None)
         for end in range(block_size, len(tokens), block_size)
     ]
     table = [block for block in found if block is not None]
     return table + free[: -(-len(tokens) // block_size) - len(table)], len(table)
 
 
-def longest_known_only(tokens, block_size, known, free):
-    """Only one block was shared: every full block of the known beginning is in its table, one after the other."""
-    shared = [block for beginning, block in known if beginning == tokens[:block_size] and len(tokens) > block_size][:1]
+def only_the_first_block(tokens, block_size, known, free):
+    """Only the first block was shared. Share every full block of the known prefix, one after the other."""
+    shared = [block for prefix, block in known if prefix == tokens[:block_size] and len(tokens) > block_size][:1]
     return shared + free[: -(-len(tokens) // block_size) - len(shared)], len(shared)
 
 
 def partly_filled_block_missing(tokens, block_size, known, free):
-    """The last tokens have no block: one that is only partly filled is needed as well. Round up."""
+    """The last tokens have no block. A partly filled block is needed, too: round up."""
 
     def find(end):
-        return next((block for beginning, block in known if beginning == tokens[:end]), None)
+        return next((block for prefix, block in known if prefix == tokens[:end]), None)
 
     table, shared = _table(tokens, block_size, free, find, range(block_size, len(tokens), block_size))
     return table[: max(shared, len(tokens) // block_size)], shared
 
 
 def all_new_blocks_too(tokens, block_size, known, free):
-    """As many free blocks were taken as if nothing were shared."""
+    """Too many free blocks were taken: subtract the number of shared blocks."""
 
     def find(end):
-        return next((block for beginning, block in known if beginning == tokens[:end]), None)
+        return next((block for prefix, block in known if prefix == tokens[:end]), None)
 
     table, shared = _table(tokens, block_size, free, find, range(block_size, len(tokens), block_size))
     return table[:shared] + free[: -(-len(tokens) // block_size)], shared

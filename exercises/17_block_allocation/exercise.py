@@ -1,7 +1,8 @@
-"""Block allocation with sharing: equal beginnings are computed once.
+"""Block allocation with sharing: a shared prefix is computed once.
 
-Where the engine does it: `PagedKVCache.adopt_prefix` in minillm/kv_cache/paged.py, over minillm/kv_cache/prefix.py. A
-new sequence begins with the blocks in which another one has computed the same tokens; only the rest takes free blocks.
+Where the engine does it: `PagedKVCache.adopt_prefix` in minillm/kv_cache/paged.py, with minillm/kv_cache/prefix.py. A
+new sequence begins with the blocks that already hold the keys and values of its prefix. Only the later tokens need
+free blocks.
 """
 
 # %% learner
@@ -9,20 +10,21 @@ Known = list[tuple[list[int], int]]
 
 
 def block_allocation(tokens: list[int], block_size: int, known: Known, free: list[int]) -> tuple[list[int], int]:
-    """The block table of a new sequence.
+    """Return the block table of a new sequence.
 
     tokens: the prompt, at least one token.
-    block_size: tokens in a block.
-    known: pairs (beginning, block): the block holds the last block_size tokens of this beginning, computed behind all
-        the others of it. Keys and values depend on everything before, so all of the beginning must agree.
-    free: blocks that nobody uses, to be taken from the front. There are enough.
-    returns: (table, shared): the blocks in order, enough for all tokens, and how many of the first ones are shared.
-        Only full blocks are shared, none behind one that is not, and at least one token must be left to run.
+    block_size: slots per block.
+    known: pairs (prefix, block). The block holds the last block_size tokens of the prefix. Their keys and values
+        depend on all tokens of the prefix, so the whole prefix must be equal.
+    free: free blocks. Take them from the front. There are enough.
+    returns: (table, shared). table: the blocks in order, enough for all tokens. shared: how many blocks at the front of
+        the table are shared. Only full blocks are shared. After the first block that is not known, no block is shared.
+        At least one token must remain outside the shared blocks.
     """
     # %% solution
     table: list[int] = []
-    for end in range(block_size, len(tokens), block_size):  # never all tokens: one has to run, for its logits
-        block = next((block for beginning, block in known if beginning == tokens[:end]), None)
+    for end in range(block_size, len(tokens), block_size):  # end < len(tokens): one token must run, for its logits
+        block = next((block for prefix, block in known if prefix == tokens[:end]), None)
         if block is None:
             break
         table.append(block)
@@ -32,12 +34,12 @@ def block_allocation(tokens: list[int], block_size: int, known: Known, free: lis
 
 # %% hints
 HINTS = (
-    "Walk along the prompt block by block. As long as the whole beginning up to the block's end is known, share; at "
-    "the first that is not, stop: what comes after it was computed behind other tokens.",
-    "tokens[:end] for end = block_size, 2 block_size, ... is compared with the beginnings in known; the table has "
+    "Go through the prompt block by block. Share a block as long as the whole prefix up to its end is known. Stop at "
+    "the first block that is not known: later blocks were computed with a different prefix.",
+    "tokens[:end] for end = block_size, 2 block_size, ... is compared with the prefixes in known; the table has "
     "ceil(len(tokens) / block_size) blocks.",
-    "1. for each end below len(tokens): find the block known for tokens[:end], or stop; 2. how many blocks are needed; "
-    "3. take the rest from the front of free.",
+    "1. for each end below len(tokens): find the block that is known for tokens[:end], or stop; 2. compute the number "
+    "of blocks needed; 3. take the missing blocks from the front of free.",
     "for end in range(block_size, len(tokens), block_size):",
 )
 
@@ -67,15 +69,15 @@ def cases(random):
         yield {"tokens": tokens, "block_size": 2, "known": known, "free": free}
 
 
-def something_is_left_to_run(inputs, result, run):
-    """At least one token is in no shared block, so that there are logits."""
+def a_token_remains_to_run(inputs, result, run):
+    """At least one token must remain outside the shared blocks, because the next token needs logits."""
     return result[1] * inputs["block_size"] < len(inputs["tokens"])
 
 
-def shared_blocks_hold_these_tokens(inputs, result, run):
-    """Every shared block was computed behind just the tokens that this sequence begins with."""
+def shared_blocks_hold_this_prefix(inputs, result, run):
+    """Every shared block must have been computed with the same prefix as this sequence has."""
     ends = [(number + 1) * inputs["block_size"] for number in range(result[1])]
     return all((inputs["tokens"][:end], block) in inputs["known"] for end, block in zip(ends, result[0], strict=False))
 
 
-PROPERTIES = (something_is_left_to_run, shared_blocks_hold_these_tokens)
+PROPERTIES = (a_token_remains_to_run, shared_blocks_hold_this_prefix)

@@ -2,55 +2,55 @@
 
 
 def _write(pool, counts, table, length, row, free, copy=True, release=True, count=True, always=False, only_row=False):
-    number, place = divmod(length, pool.shape[1])
-    if number == len(table):
+    index, slot = divmod(length, pool.shape[1])
+    if index == len(table):
         table.append(free.pop(0))
-        counts[table[number]] = 1
-    elif counts[table[number]] > 1 or always:
-        old, table[number] = table[number], free.pop(0)
+        counts[table[index]] = 1
+    elif counts[table[index]] > 1 or always:
+        old, table[index] = table[index], free.pop(0)
         if copy:
-            pool[table[number]] = pool[old]
+            pool[table[index]] = pool[old]
         if release:
             counts[old] -= 1
         if count:
-            counts[table[number]] = 1
-    pool[table[number], place] = row
+            counts[table[index]] = 1
+    pool[table[index], slot] = row
 
 
 def written_into_the_shared_block(pool, counts, table, length, row, free):
-    """The shared block itself was written: other sequences now read this one's token. Copy it first."""
-    number, place = divmod(length, pool.shape[1])
-    if number == len(table):
+    """The shared block was written. Now the other sequences read the key of this token. Copy the block first."""
+    index, slot = divmod(length, pool.shape[1])
+    if index == len(table):
         table.append(free.pop(0))
-        counts[table[number]] = 1
-    pool[table[number], place] = row
+        counts[table[index]] = 1
+    pool[table[index], slot] = row
 
 
 def contents_not_copied(pool, counts, table, length, row, free):
-    """The new block lacks the tokens before: copy the old block into it."""
+    """The new block lacks the earlier tokens. Copy the old block into it."""
     _write(pool, counts, table, length, row, free, copy=False)
 
 
-def old_block_not_given_up(pool, counts, table, length, row, free):
-    """The old block still counts this sequence: it would never be free again. Its count goes down by 1."""
+def old_block_not_released(pool, counts, table, length, row, free):
+    """The count of the old block still includes this sequence, so the block would never be freed. Decrement it."""
     _write(pool, counts, table, length, row, free, release=False)
 
 
 def new_block_not_counted(pool, counts, table, length, row, free):
-    """The copy counts nobody: it would be given to somebody else. Its count is 1."""
+    """The count of the copy is 0, so the block would be given to another sequence. Set it to 1."""
     _write(pool, counts, table, length, row, free, count=False)
 
 
 def always_copied(pool, counts, table, length, row, free):
-    """A block that nobody shares was copied: this sequence may write it as it is."""
+    """A block that is not shared was copied. This sequence may write into it directly."""
     _write(pool, counts, table, length, row, free, always=True)
 
 
 def table_not_changed(pool, counts, table, length, row, free):
-    """The copy was written, but the table still names the old block, so nobody will read it."""
-    number, place = divmod(length, pool.shape[1])
-    block = table[number] if number < len(table) else free.pop(0)
-    if number == len(table):
+    """The copy was written, but the table still has the old block. So the copy is never read. Update the table."""
+    index, slot = divmod(length, pool.shape[1])
+    block = table[index] if index < len(table) else free.pop(0)
+    if index == len(table):
         table.append(block)
         counts[block] = 1
     elif counts[block] > 1:
@@ -58,9 +58,9 @@ def table_not_changed(pool, counts, table, length, row, free):
         pool[block] = pool[old]
         counts[old] -= 1
         counts[block] = 1
-    pool[block, place] = row
+    pool[block, slot] = row
 
 
-def place_of_the_last_token(pool, counts, table, length, row, free):
-    """The last token was written over: the new one is number `length`, behind those held."""
+def last_token_overwritten(pool, counts, table, length, row, free):
+    """The last token was overwritten. The new token has the position `length`, after the existing ones."""
     _write(pool, counts, table, max(0, length - 1), row, free)

@@ -1,7 +1,7 @@
 """Copy-on-write: a shared block is never written.
 
-Where the engine does it: `PagedKVCache.reserve` in minillm/kv_cache/paged.py. A fork shares all blocks with its
-original; whoever is the first to write into one takes a copy of it (Kwon et al., 2309.06180, section 4.4).
+Where the engine does it: `PagedKVCache.reserve` in minillm/kv_cache/paged.py. A fork shares all its blocks with the
+original. The first sequence that writes into a shared block takes a copy of it (Kwon et al., 2309.06180, section 4.4).
 """
 
 # %% learner
@@ -11,46 +11,47 @@ import numpy as np
 def copy_on_write(
     pool: np.ndarray, counts: np.ndarray, table: list[int], length: int, row: np.ndarray, free: list[int]
 ) -> None:
-    """Write one token behind those that a sequence holds. Everything is changed in place.
+    """Append the key of one token to a sequence. Change pool, counts, table and free in place.
 
     pool: [blocks, block_size, head_dim]: the keys of all sequences.
-    counts: [blocks], int: in how many tables each block is.
+    counts: [blocks], int: the reference count of each block: the number of tables that contain it.
     table: the blocks of this sequence, in order.
-    length: how many tokens it holds; the new one is number `length`.
+    length: the number of tokens of the sequence. So the new token has the position `length`.
     row: [head_dim]: the key of the new token.
-    free: blocks that nobody uses; take the first (free.pop(0)) if one is needed.
+    free: free blocks. Take the first one, free.pop(0), if a block is needed.
 
-    A token that begins a new block takes a free one. One whose block is shared takes a free one too, copies the block
-    into it, and leaves the old one to the others.
+    If the token begins a new block, take a free block. If its block is shared, take a free block, copy the shared block
+    into it, and put the copy into the table. The other sequences keep the shared block.
     """
     # %% solution
-    number, place = divmod(length, pool.shape[1])
-    if number == len(table):  # a new block
+    index, slot = divmod(length, pool.shape[1])
+    if index == len(table):  # the token begins a new block
         table.append(free.pop(0))
-        counts[table[number]] = 1
-    elif counts[table[number]] > 1:  # a shared one
-        old, table[number] = table[number], free.pop(0)
-        pool[table[number]] = pool[old]
+        counts[table[index]] = 1
+    elif counts[table[index]] > 1:  # its block is shared
+        old, table[index] = table[index], free.pop(0)
+        pool[table[index]] = pool[old]
         counts[old] -= 1
-        counts[table[number]] = 1
-    pool[table[number], place] = row
+        counts[table[index]] = 1
+    pool[table[index], slot] = row
 
 
 # %% hints
 HINTS = (
-    "Three cases: the token begins a block; its block is shared; its block is this sequence's own. In the end the "
-    "token is written in the same way in all three.",
-    "number, place = divmod(length, block_size): which entry of the table, and where in that block; pool[block, place] "
+    "There are three cases. The token begins a new block, or its block is shared, or its block belongs to this "
+    "sequence alone. After the first steps, the row is written in the same way in all three cases.",
+    "index, slot = divmod(length, block_size): the index into the table, and the slot in that block; pool[block, slot] "
     "is one row [head_dim].",
-    "1. number and place; 2. if the table has no such entry: take a free block, count 1; 3. else if its count is above "
-    "1: take a free block, copy, old count less 1, new count 1, into the table; 4. write the row.",
-    "old, table[number] = table[number], free.pop(0)",
+    "1. index and slot; 2. if the table has no such entry: take a free block, set its count to 1; 3. else if its count "
+    "is above 1: take a free block, copy, decrement the old count, set the new count to 1, put the copy into the "
+    "table; 4. write the row.",
+    "old, table[index] = table[index], free.pop(0)",
 )
 
 
 # %% harness
 def call(function, pool, counts, table, length, row, free):
-    """What everything is like after the call."""
+    """Return all arguments as they are after the call."""
     function(pool, counts, table, length, row, free)
     return {"table": table, "counts": counts, "pool": pool, "free": free}
 
@@ -73,16 +74,16 @@ def cases(random):
         }  # fmt: skip
 
 
-def others_see_no_change(inputs, result, run):
-    """Blocks that other sequences hold are as they were."""
+def shared_blocks_do_not_change(inputs, result, run):
+    """The blocks of other sequences must not change."""
     shared = np.flatnonzero(inputs["counts"] > 1)
     return np.array_equal(result["pool"][shared], inputs["pool"][shared])
 
 
-def counts_come_out_even(inputs, result, run):
-    """The counts grow by 1 in all when a block was begun or copied out, and one is given back for a copy."""
+def counts_add_up(inputs, result, run):
+    """The sum of the counts must grow by 1 if the table has a new entry, and stay the same if not."""
     new = len(result["table"]) - len(inputs["table"])
     return result["counts"].sum() == inputs["counts"].sum() + new
 
 
-PROPERTIES = (others_see_no_change, counts_come_out_even)
+PROPERTIES = (shared_blocks_do_not_change, counts_add_up)

@@ -3,48 +3,48 @@
 import numpy as np
 
 
-def _add(maximum, total, mixed, scores, values, shrink_total=True, shrink_mixed=True, backwards=False, keep=False):
+def _add(maximum, total, weighted, scores, values, scale_total=True, scale_weighted=True, inverse=False, keep=False):
     new_maximum = np.maximum(maximum, scores.max(axis=-1))
-    shrink = np.exp(new_maximum - maximum) if backwards else np.exp(maximum - new_maximum)
+    scale = np.exp(new_maximum - maximum) if inverse else np.exp(maximum - new_maximum)
     exponentials = np.exp(scores - new_maximum[:, None])
-    total = (total * shrink if shrink_total else total) + exponentials.sum(axis=-1)
-    mixed = (mixed * shrink[:, None] if shrink_mixed else mixed) + exponentials @ values
-    return (maximum if keep else new_maximum), total, mixed
+    total = (total * scale if scale_total else total) + exponentials.sum(axis=-1)
+    weighted = (weighted * scale[:, None] if scale_weighted else weighted) + exponentials @ values
+    return (maximum if keep else new_maximum), total, weighted
 
 
-def nothing_scaled_again(maximum, total, mixed, scores, values):
-    """What was added before is still relative to the old maximum: multiply it by exp(old - new)."""
-    return _add(maximum, total, mixed, scores, values, shrink_total=False, shrink_mixed=False)
+def nothing_scaled_again(maximum, total, weighted, scores, values):
+    """The earlier sums are still relative to the old maximum. Multiply both by exp(old - new)."""
+    return _add(maximum, total, weighted, scores, values, scale_total=False, scale_weighted=False)
 
 
-def mixed_not_scaled_again(maximum, total, mixed, scores, values):
-    """The total was scaled to the new maximum, but the mixed values were not."""
-    return _add(maximum, total, mixed, scores, values, shrink_mixed=False)
+def weighted_not_scaled_again(maximum, total, weighted, scores, values):
+    """The total was scaled to the new maximum, but `weighted` was not."""
+    return _add(maximum, total, weighted, scores, values, scale_weighted=False)
 
 
-def total_not_scaled_again(maximum, total, mixed, scores, values):
-    """The mixed values were scaled to the new maximum, but the total was not."""
-    return _add(maximum, total, mixed, scores, values, shrink_total=False)
+def total_not_scaled_again(maximum, total, weighted, scores, values):
+    """`weighted` was scaled to the new maximum, but the total was not."""
+    return _add(maximum, total, weighted, scores, values, scale_total=False)
 
 
-def scaled_the_wrong_way(maximum, total, mixed, scores, values):
-    """The scale is turned over: a larger maximum makes what came before smaller, exp(old - new)."""
-    return _add(maximum, total, mixed, scores, values, backwards=True)
+def scale_inverted(maximum, total, weighted, scores, values):
+    """The scale is inverted: it must be exp(old - new), which is at most 1."""
+    return _add(maximum, total, weighted, scores, values, inverse=True)
 
 
-def maximum_of_this_block(maximum, total, mixed, scores, values):
-    """The maximum of this block alone was taken: an earlier block may have had a larger score."""
+def maximum_of_this_block(maximum, total, weighted, scores, values):
+    """The maximum of this block alone was taken. An earlier block may have a larger score."""
     new_maximum = scores.max(axis=-1)
-    shrink, exponentials = np.exp(maximum - new_maximum), np.exp(scores - new_maximum[:, None])
-    return new_maximum, total * shrink + exponentials.sum(axis=-1), mixed * shrink[:, None] + exponentials @ values
+    scale, exponentials = np.exp(maximum - new_maximum), np.exp(scores - new_maximum[:, None])
+    return new_maximum, total * scale + exponentials.sum(axis=-1), weighted * scale[:, None] + exponentials @ values
 
 
-def old_maximum_returned(maximum, total, mixed, scores, values):
-    """The old maximum was returned with sums that are relative to the new one."""
-    return _add(maximum, total, mixed, scores, values, keep=True)
+def old_maximum_returned(maximum, total, weighted, scores, values):
+    """The old maximum was returned, but the sums are relative to the new one."""
+    return _add(maximum, total, weighted, scores, values, keep=True)
 
 
-def divided_too_early(maximum, total, mixed, scores, values):
-    """The mixed values were divided by the total already: that is done once, after the last block."""
-    maximum, total, mixed = _add(maximum, total, mixed, scores, values)
-    return maximum, total, mixed / total[:, None]
+def divided_too_early(maximum, total, weighted, scores, values):
+    """`weighted` was already divided by the total. This is done once, after the last block."""
+    maximum, total, weighted = _add(maximum, total, weighted, scores, values)
+    return maximum, total, weighted / total[:, None]

@@ -9,33 +9,33 @@ def _accepted(logits, draft):
     return choices, accepted
 
 
-def free_token_forgotten(logits, draft):
-    """The large model's own token is missing: its logits are there already, so every round adds one more."""
+def own_token_missing(logits, draft):
+    """The target model's own token is missing. Its logits are already computed, so every round adds one more token."""
     _, accepted = _accepted(logits, draft)
     return draft[:accepted]
 
 
-def nothing_after_a_full_draft(logits, draft):
-    """All of the draft was accepted, and the token after it was left out: its logits are in the last row."""
+def bonus_token_missing(logits, draft):
+    """All draft tokens were accepted, but the bonus token is missing. Its logits are in the last row."""
     choices, accepted = _accepted(logits, draft)
     return choices[: min(accepted + 1, max(1, len(draft)))]
 
 
 def rejected_token_kept(logits, draft):
-    """The rejected token was kept: in its place comes the large model's choice."""
+    """The rejected token was kept. The target model's choice must replace it."""
     choices, accepted = _accepted(logits, draft)
     return [*draft[: accepted + 1], choices[accepted + 1]] if accepted < len(draft) else choices
 
 
 def all_that_agree(logits, draft):
-    """Tokens behind a rejected one were accepted: their logits were computed behind a wrong token."""
+    """Draft tokens after a rejected one were accepted. Their logits were computed after a wrong token."""
     choices, _ = _accepted(logits, draft)
     agreeing = [token for token, choice in zip(draft, choices, strict=False) if token == choice]
     return [*agreeing, choices[len(agreeing)]]
 
 
 def rows_shifted(logits, draft):
-    """Each draft token was compared with the row after it: row i is the model's view *before* draft token i."""
+    """Each draft token was compared with the row after it. Row i gives the target model's choice for draft token i."""
     choices = logits.argmax(axis=-1).tolist()
     accepted = 0
     while accepted < len(draft) and choices[accepted + 1] == draft[accepted]:
@@ -44,5 +44,5 @@ def rows_shifted(logits, draft):
 
 
 def all_choices(logits, draft):
-    """All rows were taken: those behind the first rejected token are worth nothing."""
+    """All rows were used. The rows after the first rejected token are wrong, because they follow a wrong token."""
     return logits.argmax(axis=-1).tolist()

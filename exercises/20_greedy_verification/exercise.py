@@ -1,7 +1,8 @@
-"""Greedy verification: how many of a draft's tokens the model would have chosen itself.
+"""Greedy verification: which draft tokens the target model would choose itself.
 
-Where it belongs: speculative decoding (Leviathan et al., 2211.17192). A small model has guessed some tokens; one
-forward pass of the large one gives its logits after each of them, and the result must be what it alone would write.
+Where it is used: speculative decoding (Leviathan et al., 2211.17192). A small draft model has proposed some tokens. One
+forward pass of the large target model gives its logits after each of them. The result must be the tokens that the
+target model alone would generate.
 """
 
 # %% learner
@@ -9,12 +10,13 @@ import numpy as np
 
 
 def greedy_verification(logits: np.ndarray, draft: list[int]) -> list[int]:
-    """The tokens that this round adds.
+    """Return the new tokens of this round.
 
-    logits: [len(draft) + 1, vocab], of the large model: row 0 is after the text so far, row i after i draft tokens.
-    draft: the tokens that the small model proposed.
-    returns: the accepted ones, then one more of the large model's own: the one it chose instead of the first that was
-        rejected, or, if all were accepted, the one after them. So at least 1, at most len(draft) + 1.
+    logits: [len(draft) + 1, vocab], of the target model. Row i is computed after i draft tokens.
+    draft: the draft tokens.
+    returns: the accepted draft tokens, then one token of the target model. If a draft token was rejected, this is the
+        corrected token, which replaces the first rejected one. If all were accepted, it is the bonus token after them.
+        So there are 1 to len(draft) + 1 tokens.
     """
     # %% solution
     new: list[int] = []
@@ -27,10 +29,12 @@ def greedy_verification(logits: np.ndarray, draft: list[int]) -> list[int]:
 
 # %% hints
 HINTS = (
-    "The large model's own choice is always right. The draft only decides how far one pass gets: as soon as it "
-    "differs, all later rows were computed behind a wrong token.",
-    "logits.argmax(axis=-1) is [len(draft) + 1]: choice i stands beside draft token i; the last has none.",
-    "1. go through the rows; 2. add the model's choice; 3. stop if it is not the draft's token, or if there is none.",
+    "The choice of the target model is always correct. The draft only decides how many rows can be used: after the "
+    "first difference, all later rows were computed after a wrong token.",
+    "logits.argmax(axis=-1) is [len(draft) + 1]: choice i is compared with draft token i; the last choice is compared "
+    "with none.",
+    "1. go through the rows; 2. append the target model's choice; 3. stop if it differs from the draft token, or if "
+    "there is no draft token.",
     "for row, proposed in zip(logits, [*draft, None], strict=True):",
 )
 
@@ -53,14 +57,14 @@ def cases(random):
         yield {"logits": logits, "draft": [*draft[:wrong], *((token + 1) % 4 for token in draft[wrong:])]}
 
 
-def the_draft_changes_nothing(inputs, result, run):
-    """Every new token is the large model's own choice."""
+def the_draft_changes_no_token(inputs, result, run):
+    """Every new token must be the target model's own choice."""
     return result == inputs["logits"].argmax(axis=-1)[: len(result)].tolist()
 
 
 def at_least_one(inputs, result, run):
-    """Every round adds at least one token, and at most one more than the draft has."""
+    """A round must give at least one token, and at most one more than the draft has."""
     return 1 <= len(result) <= len(inputs["draft"]) + 1
 
 
-PROPERTIES = (at_least_one, the_draft_changes_nothing)
+PROPERTIES = (at_least_one, the_draft_changes_no_token)

@@ -1,7 +1,8 @@
-"""Rejection sampling: a draft that changes speed, and not one probability.
+"""Rejection sampling: drafting changes the speed, but not the distribution of the tokens.
 
-Where it belongs: speculative decoding with a temperature (Leviathan et al., 2211.17192, section 2.3; Chen et al.,
-2302.01318). The draft's token is kept with a probability that makes the result exactly the large model's distribution.
+Where it is used: speculative decoding with a temperature (Leviathan et al., 2211.17192, section 2.3; Chen et al.,
+2302.01318). The probability of accepting a draft token is chosen so that the result has exactly the target model's
+distribution.
 """
 
 # %% learner
@@ -11,15 +12,16 @@ import numpy as np
 def rejection_sampling(
     target: np.ndarray, draft_probs: np.ndarray, draft: list[int], uniforms: np.ndarray
 ) -> list[int]:
-    """The tokens that this round adds.
+    """Return the new tokens of this round.
 
-    target: [len(draft) + 1, vocab]: the large model's probabilities p; row i is after i draft tokens.
-    draft_probs: [len(draft), vocab]: the probabilities q that each draft token was drawn from.
-    draft: the tokens that the small model drew.
-    uniforms: [len(draft) + 1], from 0 to 1: number i decides about draft token i; the last one is for the draw.
-    returns: draft token i is accepted if uniforms[i] < p(token) / q(token). At the first that is not, one is drawn from
-        max(0, p - q), scaled to sum to 1; if all are accepted, from the last row of target. To draw: the first token
-        at which the cumulated probability is above uniforms[-1].
+    target: [len(draft) + 1, vocab]: the target model's probabilities p. Row i is computed after i draft tokens.
+    draft_probs: [len(draft), vocab]: the probabilities q from which each draft token was sampled.
+    draft: the draft tokens.
+    uniforms: [len(draft) + 1], between 0 and 1. Number i decides about draft token i. The last one samples a token.
+    returns: the accepted draft tokens, then one sampled token. Draft token i is accepted if uniforms[i] < p(token) /
+        q(token). At the first rejected token, sample from max(0, p - q), scaled to sum to 1. If all are accepted,
+        sample from the last row of target. To sample: take the first token whose cumulative probability is above
+        uniforms[-1].
     """
     # %% solution
     accepted = 0
@@ -31,18 +33,19 @@ def rejection_sampling(
     probs = target[accepted]  # [vocab]
     if accepted < len(draft):
         probs = np.maximum(0, probs - draft_probs[accepted])
-    cumulated = np.cumsum(probs / probs.sum())
-    return [*draft[:accepted], int(np.searchsorted(cumulated, uniforms[-1], side="right"))]
+    cumulative = np.cumsum(probs / probs.sum())
+    return [*draft[:accepted], int(np.searchsorted(cumulative, uniforms[-1], side="right"))]
 
 
 # %% hints
 HINTS = (
-    "Where the draft proposes a token more often than the model would (q > p), it is kept only p / q of the time. What "
-    "is lost that way is made up by drawing from what the draft proposes too seldom: p - q where it is positive.",
-    "p and q at one place are rows [vocab]; np.maximum(0, p - q) / its sum is a distribution [vocab]; np.cumsum of it "
-    "is compared with one uniform number.",
-    "1. count how many are accepted, up to the first that is not; 2. the distribution for one more: the residual "
-    "there, or the last row; 3. draw from it with uniforms[-1].",
+    "If the draft model proposes a token too often (q > p), the token is accepted with probability p / q. The residual "
+    "distribution makes up for the rejected tokens: it has the tokens that the draft model proposes too rarely, p - q "
+    "where this is positive.",
+    "p and q of one position are rows [vocab]; np.maximum(0, p - q) divided by its sum is a distribution [vocab]; its "
+    "np.cumsum is compared with one uniform number.",
+    "1. count the accepted tokens, up to the first rejected one; 2. choose the distribution of the last token: the "
+    "residual at the rejected token, or the last row; 3. sample from it with uniforms[-1].",
     "probs = np.maximum(0, probs - draft_probs[accepted])",
 )
 
@@ -64,18 +67,18 @@ def cases(random):
         probs = random.dirichlet(np.ones(4), 2 * length + 1)
         draft = random.integers(0, 4, length).tolist()
         uniforms = random.random(length + 1)
-        uniforms[: length // 2] /= 8  # some are accepted
+        uniforms[: length // 2] /= 8  # so that some tokens are accepted
         yield {"target": probs[: length + 1], "draft_probs": probs[length + 1 :], "draft": draft, "uniforms": uniforms}
 
 
-def a_draft_of_the_model_itself_is_accepted(inputs, result, run):
-    """If p equals q, every token of the draft is accepted."""
+def a_draft_of_the_target_itself_is_accepted(inputs, result, run):
+    """If q equals p, every draft token must be accepted."""
     own = run(draft_probs=inputs["target"][:-1])
     return own[:-1] == inputs["draft"]
 
 
-def the_result_is_the_models_distribution(inputs, result, run):
-    """Over many uniform numbers, the first new token is distributed as p, whatever q is."""
+def the_result_has_the_target_distribution(inputs, result, run):
+    """Over many uniform numbers, the first new token must be distributed as p, for every q."""
     if len(inputs["draft"]) != 1 or inputs["target"].shape[1] != 2:
         return True
     p, q, grid, count = inputs["target"], inputs["draft_probs"][0], (np.arange(4) + 0.5) / 4, 0.0
@@ -85,4 +88,4 @@ def the_result_is_the_models_distribution(inputs, result, run):
     return abs(count - p[0, 0]) < 0.1
 
 
-PROPERTIES = (a_draft_of_the_model_itself_is_accepted, the_result_is_the_models_distribution)
+PROPERTIES = (a_draft_of_the_target_itself_is_accepted, the_result_has_the_target_distribution)

@@ -1,19 +1,20 @@
-"""The KV cache from a config.json, in GB and in GiB.
+"""The size of the KV cache from a config.json, in GB and in GiB.
 
 Where the engine does it: `cache_bytes_per_token` in minillm/estimate/memory.py, on a config that `read_config` has
-completed. A datasheet says GB (1000**3 bytes), `nvidia-smi` and most tools count GiB (1024**3): 80 GB are 74.5 GiB.
+completed. A data sheet uses GB (1000**3 bytes). `nvidia-smi` and most tools use GiB (1024**3 bytes). So 80 GB are 74.5
+GiB.
 """
 
 
 # %% learner
 def kv_cache_size(config: dict[str, int], tokens: int, number_bytes: int) -> tuple[float, float]:
-    """The size of a KV cache, in GB and in GiB.
+    """Return the size of a KV cache, in GB and in GiB.
 
-    config: as config.json has it: num_hidden_layers, hidden_size and num_attention_heads; perhaps
-        num_key_value_heads, without which every query head has a key/value head of its own; perhaps head_dim, without
-        which the query heads share hidden_size among themselves.
-    tokens: whose keys and values are kept, of all sequences together.
-    number_bytes: bytes of one number: 2 for float16.
+    config: the contents of config.json: num_hidden_layers, hidden_size and num_attention_heads. num_key_value_heads may
+        be missing; then there are as many key/value heads as query heads. head_dim may be missing; then it is
+        hidden_size divided by the number of query heads.
+    tokens: the number of tokens in the cache, of all sequences together.
+    number_bytes: bytes per number: 2 for float16.
     returns: (GB, GiB).
     """
     # %% solution
@@ -26,11 +27,12 @@ def kv_cache_size(config: dict[str, int], tokens: int, number_bytes: int) -> tup
 
 # %% hints
 HINTS = (
-    "The exercise kv_cache_memory has the formula. New is that two of its numbers may be missing, and what each of "
-    "them then is follows from the others; and that one size has two units.",
-    "config.get(name, otherwise) is a whole number; the results are two floats, the second about 7% smaller.",
-    "1. query heads; 2. key/value heads, or as many; 3. head_dim, or hidden_size divided by the *query* heads; 4. keys "
-    "and values of all layers and tokens, in bytes; 5. divide by 1000**3 and by 1024**3.",
+    "The formula is that of the exercise kv_cache_memory. Two things are new. Two of its numbers may be missing from "
+    "the config, and then they follow from the others. And the size has two units.",
+    "config.get(name, default) is an integer; the results are two floats, the second about 7% smaller.",
+    "1. the query heads; 2. the key/value heads, by default as many; 3. head_dim, by default hidden_size divided by "
+    "the *query* heads; 4. the bytes of the keys and values of all layers and tokens; 5. divide by 1000**3 and by "
+    "1024**3.",
     'head_dim = config.get("head_dim", config["hidden_size"] // heads)',
 )
 
@@ -48,7 +50,7 @@ def cases(random):
     yield _case(2, 64, 8, 2, 16, 1000, 2)
     yield _case(32, 4096, 32, None, None, 5000, 2)  # Llama 2 7B
     yield _case(80, 8192, 64, 8, None, 5000, 2)  # Llama 2 70B
-    yield _case(28, 1024, 16, 8, 128, 5000, 2)  # Qwen3 0.6B, whose heads are wider than its share of hidden_size
+    yield _case(28, 1024, 16, 8, 128, 5000, 2)  # Qwen3 0.6B: head_dim is larger than hidden_size / heads
     for _ in range(3):
         groups, kv_heads, head_dim, layers, tokens = (int(number) for number in random.integers(2, 9, 5))
         heads = groups * kv_heads
@@ -63,16 +65,16 @@ def _case(layers, hidden, heads, kv_heads, head_dim, tokens, number_bytes):
 
 
 def both_are_the_same_bytes(inputs, result, run):
-    """GB times 1000**3 are as many bytes as GiB times 1024**3, so there are fewer GiB."""
+    """GB times 1000**3 must equal GiB times 1024**3. So the number of GiB must be smaller."""
     gigabytes, gibibytes = result
     return gibibytes < gigabytes and abs(gigabytes * 1000**3 / (gibibytes * 1024**3) - 1) < 1e-9
 
 
-def what_is_missing_can_be_written_down(inputs, result, run):
-    """A config that says what it left out means the same cache."""
+def defaults_can_be_explicit(inputs, result, run):
+    """A config that contains the missing values explicitly must give the same size."""
     heads = inputs["config"]["num_attention_heads"]
-    usual = {"num_key_value_heads": heads, "head_dim": inputs["config"]["hidden_size"] // heads}
-    return run(config={**usual, **inputs["config"]}) == result
+    defaults = {"num_key_value_heads": heads, "head_dim": inputs["config"]["hidden_size"] // heads}
+    return run(config={**defaults, **inputs["config"]}) == result
 
 
-PROPERTIES = (both_are_the_same_bytes, what_is_missing_can_be_written_down)
+PROPERTIES = (both_are_the_same_bytes, defaults_can_be_explicit)

@@ -1,6 +1,6 @@
-"""The largest batch: how many sequences fit beside the weights, in whole blocks.
+"""The largest batch: how many sequences fit into memory next to the weights.
 
-Where the engine does it: `most_sequences` in minillm/estimate/serving.py; `minillm estimate --batch 300` says when a
+Where the engine does it: `most_sequences` in minillm/estimate/serving.py. `minillm estimate --batch 300` reports when a
 batch does not fit. The blocks are those of paged attention (lesson 8; Kwon et al., 2309.06180).
 """
 
@@ -9,15 +9,16 @@ batch does not fit. The blocks are those of paged attention (lesson 8; Kwon et a
 def max_batch(
     memory_bytes: int, usable: float, weights_bytes: int, bytes_per_token: int, prompt: int, new: int, block: int
 ) -> int:
-    """The largest number of sequences that fit at the same time.
+    """Return the largest number of sequences that fit at the same time.
 
-    memory_bytes: of the GPU; only the share `usable` of it is for weights and cache, the rest is for the runtime.
-    weights_bytes: of the model.
-    bytes_per_token: keys and values of one token.
-    prompt, new: tokens of each sequence: those it begins with, those that are written. The last one that is written is
-        never fed back, so it has no keys and values.
-    block: tokens of a block; a sequence takes whole blocks, the last of which may be partly empty.
-    returns: a whole number of type int; 0 if nothing fits.
+    memory_bytes: the memory of the GPU.
+    usable: the fraction of the memory that the weights and the cache can use. The runtime needs the remaining memory.
+    weights_bytes: bytes of the model's weights.
+    bytes_per_token: bytes of the keys and values of one token.
+    prompt, new: the prompt tokens and the new tokens of each sequence. The last new token never runs through the model,
+        so it has no keys and values.
+    block: slots per block. Each sequence takes a number of whole blocks. The last one may be partly empty.
+    returns: an int; 0 if no sequence fits.
     """
     # %% solution
     blocks = -(-(prompt + new - 1) // block)  # rounded up
@@ -27,11 +28,11 @@ def max_batch(
 
 # %% hints
 HINTS = (
-    "Three steps: what the weights leave over of the usable memory, what one sequence takes when it is complete, and "
-    "how often the second goes into the first.",
-    "All are single numbers; x // y rounds down, -(-x // y) rounds up; of floats, x // y is a float.",
-    "1. tokens with keys and values: prompt + new - 1; 2. the blocks for them, rounded up; 3. usable share of the "
-    "memory, less the weights; 4. divide, round down, and never below 0.",
+    "Compute the usable memory without the weights, and the memory of one complete sequence. Then divide the first by "
+    "the second.",
+    "All are single numbers; x // y rounds down, -(-x // y) rounds up; for floats, x // y is a float.",
+    "1. the tokens with keys and values: prompt + new - 1; 2. their blocks, rounded up; 3. the usable memory minus the "
+    "weights; 4. divide, round down, and return at least 0.",
     "free_bytes = memory_bytes * usable - weights_bytes",
 )
 
@@ -62,18 +63,18 @@ def _case(memory_bytes, usable, weights_bytes, bytes_per_token, prompt, new, blo
     return dict(zip(names, numbers, strict=True))
 
 
-def so_many_fit_and_not_one_more(inputs, result, run):
-    """So many fit, and one more would not."""
-    held = inputs["prompt"] + inputs["new"] - 1
-    slots = next(n for n in range(held, held + inputs["block"]) if n % inputs["block"] == 0)
+def the_largest_that_fits(inputs, result, run):
+    """The returned number of sequences must fit. A batch with one sequence more must not fit."""
+    tokens = inputs["prompt"] + inputs["new"] - 1
+    slots = next(n for n in range(tokens, tokens + inputs["block"]) if n % inputs["block"] == 0)
     free = inputs["memory_bytes"] * inputs["usable"] - inputs["weights_bytes"]
     each = slots * inputs["bytes_per_token"]
     return (result * each <= free or result == 0) and (result + 1) * each > free
 
 
-def a_gpu_full_of_weights_holds_nothing(inputs, result, run):
-    """Beside weights that fill the memory nothing fits: 0, and never less."""
+def a_gpu_full_of_weights_has_no_batch(inputs, result, run):
+    """If the weights alone are larger than the memory, the result must be 0."""
     return run(weights_bytes=2 * inputs["memory_bytes"]) == 0
 
 
-PROPERTIES = (so_many_fit_and_not_one_more, a_gpu_full_of_weights_holds_nothing)
+PROPERTIES = (the_largest_that_fits, a_gpu_full_of_weights_has_no_batch)

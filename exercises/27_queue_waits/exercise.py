@@ -1,24 +1,24 @@
 """A queue on a virtual clock: how long each request waits.
 
-Where the engine does it: `simulate_queue` in minillm/estimate/queueing.py, whose means agree with the formulas of
-queueing theory; `minillm estimate serve --rps 110` does it with the engine's own scheduler.
+Where the engine does it: `simulate_queue` in minillm/estimate/queueing.py. Its mean waits agree with the formulas of
+queueing theory. `minillm estimate serve --rps 110` simulates the engine's own scheduler.
 """
 
 
 # %% learner
 def queue_waits(arrivals: list[float], services: list[float], servers: int) -> list[float]:
-    """Seconds that each request waits in one queue in front of several servers.
+    """Return the seconds that each request waits in one queue with several servers.
 
-    They are served in the order in which they arrive; each goes to the server that is free first. A server serves one
-    request at a time, and never stops in the middle.
+    Requests are served in the order of their arrival. Each request goes to the server that is free first. A server
+    serves one request at a time, without interruption.
 
-    arrivals: when each request comes, in seconds from 0.0 on, in ascending order.
-    services: how many seconds it takes, once somebody has begun with it.
-    servers: how many there are, at least 1; all are free at the beginning.
+    arrivals: the arrival time of each request, in seconds, at least 0.0, in ascending order.
+    services: the service time of each request, in seconds.
+    servers: the number of servers, at least 1. All are free at the beginning.
     returns: for each request, in the same order, the seconds from its arrival until its service begins.
     """
     # %% solution
-    free, waits = [0.0] * servers, []  # when each server is free again
+    free, waits = [0.0] * servers, []  # the time at which each server is free
     for arrival, service in zip(arrivals, services, strict=True):
         server = free.index(min(free))
         start = max(arrival, free[server])
@@ -29,11 +29,12 @@ def queue_waits(arrivals: list[float], services: list[float], servers: int) -> l
 
 # %% hints
 HINTS = (
-    "The clock need not tick: it is enough to know, for each server, when it is free again. Then the next request's "
-    "start is known at once.",
-    "free is a list of one time for each server; the result has as many numbers as there are requests.",
-    "1. all servers are free at 0.0; 2. for each request: the server that is free first; 3. it starts when both are "
-    "there, the request and the server; 4. note when that server is free again; 5. the wait is start minus arrival.",
+    "You need no clock. It is enough to know, for each server, the time at which it is free. This gives the start of "
+    "the next request.",
+    "free is a list with one time per server; the result has one number per request.",
+    "1. all servers are free at 0.0; 2. for each request, find the server that is free first; 3. the service starts "
+    "when the request has arrived and the server is free; 4. store the time at which this server is free again; 5. the "
+    "wait is start minus arrival.",
     "start = max(arrival, free[server])",
 )
 
@@ -52,19 +53,19 @@ def cases(random):
     yield {"arrivals": [0.0, 5.0, 6.0], "services": [2.0, 3.0, 1.0], "servers": 1}
     yield {"arrivals": [0.0, 0.0, 0.0], "services": [4.0, 1.0, 1.0], "servers": 2}
     yield {"arrivals": [0.0, 0.0, 1.0, 1.0], "services": [4.0, 1.0, 1.0, 1.0], "servers": 2}
-    yield {"arrivals": [0.0, 1.0, 2.0, 3.0, 4.0], "services": [2.0] * 5, "servers": 1}  # more than it can serve
+    yield {"arrivals": [0.0, 1.0, 2.0, 3.0, 4.0], "services": [2.0] * 5, "servers": 1}  # overload
     for requests, servers in ((5, 1), (6, 2), (7, 3), (9, 2)):
         arrivals = np.cumsum(random.integers(0, 4, requests) / 2).tolist()
         yield {"arrivals": arrivals, "services": (random.integers(1, 9, requests) / 2).tolist(), "servers": servers}
 
 
-def nobody_starts_before_they_come(inputs, result, run):
-    """No wait is negative."""
+def no_wait_is_negative(inputs, result, run):
+    """No wait may be negative."""
     return all(wait >= 0 for wait in result)
 
 
-def never_more_at_once_than_servers(inputs, result, run):
-    """At no time more requests are being served than there are servers."""
+def never_more_than_servers(inputs, result, run):
+    """At no time may more requests be in service than there are servers."""
     starts = [arrival + wait for arrival, wait in zip(inputs["arrivals"], result, strict=True)]
     ends = [start + service for start, service in zip(starts, inputs["services"], strict=True)]
     return all(
@@ -73,8 +74,8 @@ def never_more_at_once_than_servers(inputs, result, run):
 
 
 def enough_servers_no_queue(inputs, result, run):
-    """With a server for every request nobody waits."""
+    """With one server per request, all waits must be 0."""
     return run(servers=len(inputs["arrivals"])) == [0.0] * len(inputs["arrivals"])
 
 
-PROPERTIES = (nobody_starts_before_they_come, never_more_at_once_than_servers, enough_servers_no_queue)
+PROPERTIES = (no_wait_is_negative, never_more_than_servers, enough_servers_no_queue)

@@ -1,19 +1,19 @@
-"""What a million tokens cost, on a machine that is paid by the hour.
+"""The cost of a million tokens, on a machine that is paid by the hour.
 
-Where the engine does it: `dollars_per_million_tokens` in minillm/estimate/cost.py; `minillm estimate --batch 40 --price
-1.19` puts in the speed that the roofline allows. A machine costs the same in an hour in which nobody asks it anything.
+Where the engine does it: `dollars_per_million_tokens` in minillm/estimate/cost.py. `minillm estimate --batch 40 --price
+1.19` uses the speed of the roofline. An idle hour costs the same as a busy one.
 """
 
 
 # %% learner
 def cost_per_million(dollars_per_hour: float, gpus: int, sequences: int, step_s: float, busy: float) -> float:
-    """Dollars for a million output tokens.
+    """Return the dollars for a million output tokens.
 
-    dollars_per_hour: of one GPU.
-    gpus: that hold the model together.
-    sequences: that are written at the same time; each decode step gives a token to every one of them.
+    dollars_per_hour: the price of one GPU.
+    gpus: the number of GPUs that hold the model together.
+    sequences: the batch size. Each decode step gives one token to every sequence.
     step_s: seconds of one decode step.
-    busy: the share of the hours, above 0 and at most 1, in which there is something to write.
+    busy: the fraction of the time in which the GPUs work, above 0 and at most 1.
     returns: dollars.
     """
     # %% solution
@@ -23,10 +23,11 @@ def cost_per_million(dollars_per_hour: float, gpus: int, sequences: int, step_s:
 
 # %% hints
 HINTS = (
-    "Dollars of an hour over its tokens. All GPUs are paid in all hours, but tokens come in busy ones only.",
-    "Everything is a single number: dollars per hour, tokens per hour, dollars per token.",
-    "1. steps in a second; 2. tokens in a second; 3. tokens in an hour, of which only a share is busy; 4. dollars of "
-    "an hour, divided by them; 5. times a million.",
+    "Divide the dollars per hour by the tokens per hour. All GPUs are paid all the time, but they produce tokens only "
+    "in the busy time.",
+    "All are single numbers: dollars per hour, tokens per hour, dollars per token.",
+    "1. steps per second; 2. tokens per second; 3. tokens per hour, times the busy fraction; 4. dollars per hour, "
+    "divided by tokens per hour; 5. times a million.",
     "tokens_per_hour = sequences / step_s * 3600 * busy",
 )
 
@@ -52,15 +53,15 @@ def _case(dollars_per_hour, gpus, sequences, step_s, busy):
     return dict(zip(names, (dollars_per_hour, gpus, sequences, step_s, busy), strict=True))
 
 
-def the_hours_bill_is_all_its_tokens(inputs, result, run):
-    """The tokens of a busy hour, at this price, pay for all GPUs for one hour."""
+def the_tokens_pay_for_the_hour(inputs, result, run):
+    """The tokens of an hour times this price must equal the price of all GPUs for one hour."""
     tokens = inputs["sequences"] / inputs["step_s"] * 3600 * inputs["busy"]
     return abs(result * tokens / 1e6 - inputs["dollars_per_hour"] * inputs["gpus"]) < 1e-9
 
 
-def half_idle_is_twice_as_dear(inputs, result, run):
-    """Busy for half of the time, a token is twice as dear."""
+def half_as_busy_costs_twice(inputs, result, run):
+    """If the GPUs are busy half as long, a token must cost twice as much."""
     return abs(run(busy=inputs["busy"] / 2) - 2 * result) < 1e-9 * result
 
 
-PROPERTIES = (the_hours_bill_is_all_its_tokens, half_idle_is_twice_as_dear)
+PROPERTIES = (the_tokens_pay_for_the_hour, half_as_busy_costs_twice)

@@ -1,19 +1,19 @@
-"""The day on which all answers so far have cost as much as the training.
+"""The day on which the total cost of inference reaches the cost of the training.
 
-Where the engine does it: `break_even_days` in minillm/estimate/cost.py, for a number of calls that stays the same.
-Here it grows: that is the case for which the article says that inference, not training, is what a model costs.
+Where the engine does it: `break_even_days` in minillm/estimate/cost.py, for a constant number of calls per day. Here
+the number of calls grows. For this case the article says that inference costs more than training.
 """
 
 
 # %% learner
 def break_even_day(training_dollars: float, calls: float, dollars_per_call: float, growth: float) -> int:
-    """The first day at whose end inference has cost at least as much as the training.
+    """Return the first day at the end of which inference has cost at least as much as the training.
 
-    training_dollars: paid once, before day 1; above 0.
-    calls: on day 1; above 0.
-    dollars_per_call: what a call costs; above 0.
-    growth: the share by which calls grow from one day to the next: 0.0 if they do not, 0.5 for half as many again.
-    returns: the number of that day, an int; days are counted from 1.
+    training_dollars: the cost of the training, paid once before day 1; above 0.
+    calls: the number of calls on day 1; above 0.
+    dollars_per_call: the cost of a call; above 0.
+    growth: the relative growth of the calls from one day to the next: 0.0 for no growth, 0.5 for 50% more.
+    returns: the number of that day, an int. Days are counted from 1.
     """
     # %% solution
     spent, day = 0.0, 0
@@ -26,10 +26,11 @@ def break_even_day(training_dollars: float, calls: float, dollars_per_call: floa
 
 # %% hints
 HINTS = (
-    "Go through the days one by one and add up what inference has cost *so far*; stop as soon as it is enough.",
-    "One number that grows (dollars so far), one that counts (the day), and the calls of the day.",
-    "1. nothing spent, day 0; 2. while it is less than the training: next day, add the day's cost, then let the calls "
-    "grow; 3. return the day.",
+    "Go through the days one by one and add up the cost of inference *so far*. Stop as soon as it reaches the cost of "
+    "the training.",
+    "Three single numbers: the dollars spent so far, the day, and the calls of the day.",
+    "1. begin with 0 dollars and day 0; 2. while the dollars are less than the training: increment the day, add the "
+    "cost of the day, then increase the calls; 3. return the day.",
     "while spent < training_dollars:",
 )
 
@@ -57,17 +58,17 @@ def _case(training_dollars, calls, dollars_per_call, growth):
     return dict(zip(names, (training_dollars, calls, dollars_per_call, growth), strict=True))
 
 
-def enough_on_that_day_and_not_before(inputs, result, run):
-    """By the end of that day it is enough, and by the end of the day before it is not."""
+def reached_on_that_day_and_not_before(inputs, result, run):
+    """At the end of that day the cost must be reached. At the end of the day before it must not be reached."""
     first, rate = inputs["calls"] * inputs["dollars_per_call"], 1 + inputs["growth"]
     spent = [sum(first * rate**past for past in range(days)) for days in (result - 1, result)]
     slack = 1e-9 * inputs["training_dollars"]
     return spent[0] < inputs["training_dollars"] + slack and spent[1] > inputs["training_dollars"] - slack
 
 
-def growth_never_delays_it(inputs, result, run):
-    """With more growth it is never later."""
+def growth_never_makes_it_later(inputs, result, run):
+    """With more growth the day must not be later."""
     return run(growth=inputs["growth"] + 0.5) <= result
 
 
-PROPERTIES = (enough_on_that_day_and_not_before, growth_never_delays_it)
+PROPERTIES = (reached_on_that_day_and_not_before, growth_never_makes_it_later)

@@ -1,25 +1,25 @@
-"""A small engine: a Llama in NumPy with a KV cache, as the six functions that `pytest --minillm-engine` asks for.
+"""A small engine: a Llama in NumPy with a KV cache. It has the six functions that `pytest --minillm-engine` tests.
 
     pytest --minillm-engine engine.py
 
-It keeps for each layer a list of keys and of values, one row [kv_heads, head_dim] for each token.
+The cache has a list of keys and a list of values for each layer, with one row [kv_heads, head_dim] for each token.
 """
 
 import numpy as np
 
 
 def make_engine(config, weights):
-    """The engine for this architecture and these weights ({Hugging Face name: float64 array [out, in]})."""
+    """Return the engine for a config and weights ({Hugging Face name: float64 array [out, in]})."""
     return Engine(config, weights)
 
 
 def rms_norm(x, weight, eps):
-    """x: [tokens, dim]."""
+    """Divide each row of x [tokens, dim] by its root mean square, and multiply it by `weight` [dim]."""
     return x / np.sqrt((x * x).mean(axis=-1, keepdims=True) + eps) * weight
 
 
 def rope(x, first, theta):
-    """Turn the heads x [tokens, heads, head_dim] of tokens that stand at positions first, first + 1, ..."""
+    """Rotate x [tokens, heads, head_dim] by the positions of its tokens: first, first + 1, ..."""
     half = x.shape[-1] // 2
     positions = first + np.arange(len(x))
     angles = (positions[:, None] * theta ** (-np.arange(half) / half))[:, None]
@@ -28,49 +28,52 @@ def rope(x, first, theta):
 
 
 def attend(q, k, v, first):
-    """q: [queries, heads, head_dim] at positions first, ...; k, v: [keys, kv_heads, head_dim]; all tokens so far."""
+    """Return the attention output [queries, heads * head_dim].
+
+    q: [queries, heads, head_dim] at positions first, first + 1, ...; k, v: [keys, kv_heads, head_dim] of all tokens.
+    """
     group = q.shape[1] // k.shape[1]
     k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)
     scores = np.einsum("qhd,khd->hqk", q, k) / np.sqrt(q.shape[-1])
-    hidden = np.arange(len(k)) > first + np.arange(len(q))[:, None]
-    scores = np.where(hidden, -np.inf, scores)
+    masked = np.arange(len(k)) > first + np.arange(len(q))[:, None]
+    scores = np.where(masked, -np.inf, scores)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     weights /= weights.sum(axis=-1, keepdims=True)
     return np.einsum("hqk,khd->qhd", weights, v).reshape(len(q), -1)
 
 
 class Cache:
-    """Keys and values of each layer, a row for each token."""
+    """The keys and values of each layer, with one row for each token."""
 
     def __init__(self, layers):
-        """Nothing is held yet."""
+        """Make an empty cache."""
         self.keys = [[] for _ in range(layers)]
         self.values = [[] for _ in range(layers)]
 
     def append(self, layer, k, v):
-        """Add the rows of new tokens; returns all."""
+        """Append the rows of new tokens. Return all rows of the layer."""
         self.keys[layer].extend(k)
         self.values[layer].extend(v)
         return np.array(self.keys[layer]), np.array(self.values[layer])
 
     def __len__(self):
-        """How many tokens it holds."""
+        """Return the number of tokens."""
         return len(self.keys[-1])
 
 
 class Engine:
-    """The six functions."""
+    """The six functions: new_cache, prefill, decode, truncate, fork and batch."""
 
     def __init__(self, config, weights):
-        """A config of minillm, and its weights."""
+        """Take a config of minillm and the weights of the model."""
         self.config, self.weights = config, weights
 
     def new_cache(self):
-        """Empty."""
+        """Return an empty cache."""
         return Cache(self.config.num_hidden_layers)
 
     def prefill(self, tokens, cache):
-        """Append tokens; the logits [vocab] after the last."""
+        """Append tokens. Return the logits [vocab] after the last one."""
         config, weights, first = self.config, self.weights, len(cache)
         x = weights["model.embed_tokens.weight"][tokens]
         for number in range(config.num_hidden_layers):
@@ -80,7 +83,7 @@ class Engine:
         return x[-1] @ weights[head].T
 
     def layer(self, number, x, first, cache):
-        """Attention and the MLP, each added to x [tokens, dim]."""
+        """Add the output of attention and of the MLP to x [tokens, dim]."""
         config, eps = self.config, self.config.rms_norm_eps
         w = {name: self.weights[f"model.layers.{number}.{name}.weight"] for name in NAMES}
         h = rms_norm(x, w["input_layernorm"], eps)
@@ -94,23 +97,23 @@ class Engine:
         return x + (gate / (1 + np.exp(-gate)) * (h @ w["mlp.up_proj"].T)) @ w["mlp.down_proj"].T
 
     def decode(self, token, cache):
-        """Append one token; the logits [vocab] after it."""
+        """Append one token. Return the logits [vocab] after it."""
         return self.prefill([token], cache)
 
     def truncate(self, cache, length):
-        """Forget all tokens from index `length` on."""
+        """Drop all tokens from index `length` on."""
         for rows in (*cache.keys, *cache.values):
             del rows[length:]
 
     def fork(self, cache):
-        """An independent cache that holds the same tokens."""
+        """Return an independent cache with the same tokens."""
         copy = self.new_cache()
         copy.keys = [list(rows) for rows in cache.keys]
         copy.values = [list(rows) for rows in cache.values]
         return copy
 
     def batch(self, sequences):
-        """New tokens of several sequences, each with its cache; the logits [sequences, vocab] after each."""
+        """Append tokens to the caches of several sequences. Return the logits [sequences, vocab] after each."""
         return np.array([self.prefill(tokens, cache) for tokens, cache in sequences])
 
 

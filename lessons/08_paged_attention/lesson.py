@@ -1,11 +1,12 @@
 # %% [markdown]
 # # Paged attention
 #
-# Lesson 7 wants many texts on one GPU. Each needs room for its cache. Nobody
-# knows beforehand how long an answer gets. So how much room should one
-# reserve? This lesson shows the answer that made vLLM famous.
+# Lesson 7 runs many sequences on one GPU. Each of them needs memory for its
+# cache. But the length of a completion is not known in advance. How much
+# memory should be reserved for it? This lesson shows the answer that made
+# vLLM well known.
 #
-# The article names it in "KV Cache Optimization (Paged Attention)".
+# The article's section is "KV Cache Optimization (Paged Attention)".
 
 # %%
 import random
@@ -20,41 +21,45 @@ from minillm.classroom.questions import predict
 model = minillm.load("story", backend="exact")
 encode = model.tokenizer.encode
 ids = encode("Once upon a time, there was a little")
-whole = minillm.KVCache(model, capacity=512)
-minillm.prefill(model, ids, whole)
-print(f"a cache for a whole context: {whole.nbytes:,} bytes")
-print(f"in use: {whole.length} of {whole.capacity} places")
+cache = minillm.KVCache(model, capacity=512)
+minillm.prefill(model, ids, cache)
+print(f"a cache for a full context: {cache.nbytes:,} bytes")
+print(f"slots in use: {cache.length} of {cache.capacity}")
 
 # %% [markdown]
-# A contiguous cache has to be reserved for the longest text that may come.
-# Most answers are shorter, so most of it stays empty.
+# A **slot** is the memory for the keys and values of one token. A contiguous
+# cache must reserve slots for the longest sequence that may come. Most
+# completions are shorter. So most of the slots stay empty.
 
 # %%
-places = 512 * 8  # of a GPU that has memory for eight whole contexts
-drawn = random.Random(1)
-lengths = [drawn.randint(20, 200) for _ in range(8)]
+slots = 512 * 8  # of a GPU that has memory for eight full contexts
+generator = random.Random(1)
+lengths = [generator.randint(20, 200) for _ in range(8)]
 used = sum(lengths)
 predict(
-    f"A GPU has memory for 8 contexts of 512 tokens. Eight texts, of {used} "
-    f"tokens in all, have reserved 512 each. What percentage of the "
-    f"{places:,} places is in use?",
-    answer=100 * used / places,
+    f"A GPU has memory for 8 contexts of 512 tokens. Eight sequences have "
+    f"reserved 512 slots each. Together they have {used} tokens. What "
+    f"percentage of the {slots:,} slots is in use?",
+    answer=100 * used / slots,
     within=0.05,
-    why="The rest is reserved and empty, and a ninth text is turned away. In "
-    "the vLLM paper's measurements 20% to 38% held anything.",
+    why="The other slots are reserved but empty, and a ninth sequence is "
+    "rejected. In the vLLM paper's measurements only 20% to 38% of the slots "
+    "were in use.",
 )
 
 # %% [markdown]
 # ## Blocks and block tables
 #
-# Operating systems met this problem long ago. They cut memory into **pages**,
-# and give a program one page after the other, wherever one is free. Here the
-# memory for keys and values is cut into **blocks** of a few tokens. A text
-# keeps a list of its blocks, the **block table**. Token t lies in
+# Operating systems solved this problem long ago. They divide memory into
+# **pages** and give a program any free page, one at a time. Here the memory
+# for keys and values is divided into **blocks** of a few slots. Each sequence
+# has a list of its blocks, the **block table**. The keys and values of token
+# t are in
 #
-#     block table[t // block_size], place t % block_size
+#     block table[t // block_size], slot t % block_size
 #
-# In our pool other texts, x, have come and gone: free blocks lie scattered.
+# In our pool other sequences, x0 to x15, have taken blocks, and some of them
+# have freed theirs. So the free blocks are not contiguous.
 
 # %%
 pool = minillm.BlockPool(model, num_blocks=16, block_size=4)
@@ -67,7 +72,7 @@ a, b = minillm.PagedKVCache(pool), minillm.PagedKVCache(pool)
 prompt_a, prompt_b = ids[:6], ids[:3]
 minillm.prefill(model, prompt_a, a)
 minillm.prefill(model, prompt_b, b)
-for token in ids[:5]:  # they grow in turns
+for token in ids[:5]:  # A and B grow in turn
     minillm.decode_step(model, token, a)
     minillm.decode_step(model, token, b)
 xs = {f"x{number}": other for number, other in enumerate(others)}
@@ -76,67 +81,74 @@ print("A's table:", a.table, " B's table:", b.table)
 assert len(a.segments(0, a.length)) > 1
 
 # %% [markdown]
-# Each pair of brackets is a block, each letter a token's keys and values, a
-# dot an empty place. Only the last block of a text can have dots.
+# Each pair of brackets is a block. Each letter is a slot with the keys and
+# values of one token. A dot is an empty slot. Only the last block of a
+# sequence can have empty slots.
 
 # %%
 t = 9
 predict(
-    f"Blocks have {pool.block_size} places. A's table is {a.table}. In which "
-    f"block lies A's token number {t}, counted from 0?",
+    f"A block has {pool.block_size} slots. A's table is {a.table}. Tokens "
+    f"are counted from 0. Which block has the keys and values of A's token "
+    f"{t}?",
     answer=a.table[t // pool.block_size],
     mistakes={
-        t // pool.block_size: "That is the place in the table. Which block "
-        "is written there?"
+        t
+        // pool.block_size: "That is the index into the table. Which block "
+        "does the table have at this index?"
     },
-    why=f"table[{t} // {pool.block_size}] = table[{t // pool.block_size}], "
-    f"and there at place {t} % {pool.block_size} = {t % pool.block_size}.",
+    why=f"table[{t} // {pool.block_size}] = table[{t // pool.block_size}]. "
+    f"Inside the block it is slot {t} % {pool.block_size} = "
+    f"{t % pool.block_size}.",
 )
 
 # %% [markdown]
-# ## Does attention mind?
+# ## Does paging change attention?
 #
-# Attention adds up over all earlier keys. In what blocks they lie is all the
-# same, if each is found. minillm's `attend` takes the keys in *pieces*. A
-# contiguous cache is one piece; a paged one is a piece for each run of
-# neighbouring blocks.
+# Attention is a sum over all earlier keys. The result does not depend on
+# where the keys are stored. minillm's `attend` takes the keys as a list of
+# *segments*. A segment is a range of keys that are contiguous in memory. A
+# contiguous cache has one segment. A paged cache has one segment for each group
+# of neighbouring blocks.
 
 # %%
-straight = minillm.KVCache(model, 40)
-minillm.prefill(model, prompt_a, straight)
+contiguous = minillm.KVCache(model, 40)
+minillm.prefill(model, prompt_a, contiguous)
 for token in ids[:5]:
-    last = minillm.decode_step(model, token, straight)
+    logits = minillm.decode_step(model, token, contiguous)
 a.truncate(len(prompt_a))
 for token in ids[:5]:
-    paged_last = minillm.decode_step(model, token, a)
-print("table:", a.table, "pieces:", len(a.segments(0, a.length)))
-print("the same logits, to the bit:", np.array_equal(last, paged_last))
-assert np.array_equal(last, paged_last)
+    paged_logits = minillm.decode_step(model, token, a)
+print("table:", a.table, "segments:", len(a.segments(0, a.length)))
+print("bit-identical logits:", np.array_equal(logits, paged_logits))
+assert np.array_equal(logits, paged_logits)
 
 # %% [markdown]
-# ## How much is wasted now?
+# ## How much memory is wasted now?
 #
-# At most one block of each text is partly empty: on average half a block.
-# We count it for the eight texts of above, with blocks of several sizes.
+# At most one block of each sequence is partly empty. On average half of this
+# block is empty. Now we count the empty slots of the eight sequences above,
+# for several block sizes.
 
 # %%
-shares = {"reserved, 512 each": 100 * (1 - used / places)}
+waste = {"reserved, 512 each": 100 * (1 - used / slots)}
 for block_size in (64, 16, 4):
-    held = sum(-(-n // block_size) * block_size for n in lengths)
-    shares[f"blocks of {block_size}"] = 100 * (1 - used / held)
-print("empty places among those taken:")
-print(bars(shares, "%"))
+    taken = sum(-(-n // block_size) * block_size for n in lengths)
+    waste[f"blocks of {block_size}"] = 100 * (1 - used / taken)
+print("empty slots, in percent of the allocated slots:")
+print(bars(waste, "%"))
 
 # %% [markdown]
-# Why not blocks of one token? Each block costs an entry in the table, and
-# attention reads long pieces faster than many short ones. vLLM's default is
-# 16.
+# Why not use blocks of one token? Each block costs an entry in the block
+# table. And attention reads a few long segments faster than many short ones.
+# The default block size of vLLM is 16.
 #
-# ## Sharing
+# ## Sharing blocks
 #
-# Blocks have a second virtue: two tables can name the same one. Say we want
-# two answers to one prompt. `fork` copies the table, not the keys. The pool
-# counts for each block in how many tables it is: its **reference count**.
+# Blocks have a second advantage: two block tables can contain the same block.
+# For example, we want two completions of one prompt. `fork` copies the table,
+# not the keys and values. The pool counts in how many tables each block is.
+# This number is the **reference count** of the block.
 
 # %%
 for cache in (*others, a, b):
@@ -150,39 +162,41 @@ print("reference counts:", counts)
 assert a.table == b.table and counts == [2, 2]
 
 # %% [markdown]
-# Now B gets a token. Its place is in the second block, which A uses too. If B
-# wrote there, A would read B's keys later. So a shared block is never
-# written: whoever must write takes a copy first. This is **copy-on-write**.
+# Now B appends a token. Its slot is in the second block. A uses this block
+# too. If B wrote there, A would later read the keys of B. So a shared block
+# is never written. A sequence that must write into a shared block first takes
+# a copy of it. This is **copy-on-write**.
 
 # %%
 for cache in (a, b):
     cache.free()
 minillm.prefill(model, ids[:6], a)
 b = a.fork()
-held_before = pool.used
+used_before = pool.used
 minillm.decode_step(model, ids[0], b)
 predict(
-    f"A and B share {held_before} blocks, the second is half full. B writes "
-    "a token. How many blocks are held in all, now?",
+    f"A and B share {used_before} blocks. The second block is half full. B "
+    "appends a token. How many blocks are in use now, in total?",
     answer=pool.used,
     mistakes={
-        held_before: "B may not write into a block that A uses.",
+        used_before: "B must not write into a block that A uses.",
         2
-        * held_before: "The first block is full: nobody writes there, so it "
-        "stays shared.",
+        * used_before: "The first block is full. B writes nothing into it, "
+        "so it stays shared.",
     },
-    why="The second was copied, the first is still shared:",
+    why="The second block was copied. The first block is still shared:",
 )
 print(block_map(pool, {"A": a, "B": b}))
 assert a.table[0] == b.table[0] and a.table[1] != b.table[1]
 
 # %% [markdown]
-# ## The same beginning, again
+# ## Shared prefixes
 #
-# Many requests begin with the same text: instructions, a document, the talk
-# so far. A full block's keys depend on its tokens and on all before (lesson
-# 6). So a later text that begins the same can take the block as it is. The
-# engine looks for such blocks by itself: **prefix caching**.
+# Many requests begin with the same tokens: instructions, a document, or the
+# conversation so far. The keys in a block depend on the tokens of the block
+# and on all tokens before it (lesson 6). So a later sequence with the same
+# prefix can use the same full blocks. The engine finds such blocks
+# automatically. This is **prefix caching**.
 
 # %%
 system = encode("Once upon a time, there was a little girl named Lily.") * 2
@@ -190,41 +204,42 @@ engine = minillm.Engine(model, block_size=4)
 for ending in (" She", " One day,", " Lily"):
     engine.submit(system + encode(ending), max_new_tokens=4)
     engine.run()
-    known = engine.statistics.prefix_tokens
-    print(f"{ending!r:12} tokens found in blocks so far: {known}")
-tokens_in_all = 3 * len(system)
-assert known > tokens_in_all / 2
+    reused = engine.statistics.prefix_tokens
+    print(f"{ending!r:12} prompt tokens found in blocks so far: {reused}")
+system_tokens = 3 * len(system)
+assert reused > system_tokens / 2
 
 # %%
-# And the article? Its claim about paged attention, and what came of it.
+# The article's claims about paged attention.
 reserve, block = 1 - 500 / 2048, 1 - 500 / 512
 claim(
     "paged",
     "paged attention ... smaller pages that fit in GPU memory more "
     "efficiently. This allows larger batch sizes",
     "true",
-    f"with texts of 500 tokens, reserving 2,048 places leaves {reserve:.0%} "
-    f"empty, blocks of 16 leave {block:.1%}: {2048 / 512:.1f} times as many "
-    "texts. The vLLM paper measured 2 to 4 times the throughput.",
+    f"for sequences of 500 tokens, {reserve:.0%} of 2,048 reserved slots are "
+    f"empty. With blocks of 16 it is {block:.1%}. So {2048 / 512:.1f} times "
+    "as many sequences fit. The vLLM paper measured 2 to 4 times the "
+    "throughput.",
 )
 claim(
     "paged-tradeoff",
     "Tradeoff: requires specialized inference software",
     "imprecise",
-    "attention must follow a block table, and somebody must keep the blocks. "
-    "Here both are short files that you can read.",
+    "attention must follow a block table, and an allocator must manage the "
+    "blocks. Here both are short files that you can read.",
 )
 assert abs(block - 0.023) < 0.001
 
 # %% [markdown]
 # ## Where to go from here
 #
-# - Explain to somebody: block table, reference count, copy-on-write; and why
-#   a block of the same tokens behind another beginning cannot be shared.
-# - Read `minillm/kv_cache/paged.py`: `reserve`, `write`, `fork`. Then
+# - Explain to another person: block table, reference count and copy-on-write.
+#   Explain also why a block cannot be shared if the tokens before it differ.
+# - Read `minillm/kv_cache/paged.py`: `reserve`, `write`, `fork`. Then read
 #   `minillm/kv_cache/blocks.py` and `minillm/kv_cache/prefix.py`.
 # - Write it yourself: the exercises `block_table`, `block_allocation`,
-#   `copy_on_write`, `online_softmax` (attention in pieces).
+#   `copy_on_write`, `online_softmax` (attention over segments).
 # - Next: lesson 9, several tokens in one pass of decode.
 #
 # Sources: Kwon et al., vLLM, 2309.06180. Zheng et al., SGLang, 2312.07104

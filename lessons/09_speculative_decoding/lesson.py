@@ -2,9 +2,10 @@
 # # Speculative decoding
 #
 # One pass of decode reads all weights for one token (lesson 5). A pass over
-# five tokens reads them once, too (lesson 4). If only we knew the next four
-# tokens! **Speculative decoding** guesses them, checks the guesses in one
-# pass, and keeps those that are right. The text stays the same.
+# five tokens reads them once, too (lesson 4). If the next four tokens were
+# known, one pass could compute all of them. **Speculative decoding** proposes
+# tokens, verifies them in one pass, and keeps the correct ones. The output is
+# the same as without it.
 #
 # The article's section is "Speculative Decoding".
 
@@ -24,65 +25,71 @@ draft = minillm.load("story-draft", backend="exact")
 word = target.tokenizer.token_text
 ids = target.tokenizer.encode("Once upon a time, there was a little girl")
 print("draft: ", draft.config.num_hidden_layers, "layers")
-print("target:", target.config.num_hidden_layers, "layers, and wider")
+print(
+    "target:", target.config.num_hidden_layers, "layers, larger hidden size"
+)
 
 # %% [markdown]
-# The model whose text we want is the **target**. The guesses come from a
-# **draft** model, which is small and fast. Here it was trained to imitate the
-# target (distillation). Both must have the same tokens.
+# The model whose output we want is the **target model**. The proposed tokens
+# are **draft tokens**. They come from a **draft model**, which is small and
+# fast. Our draft model was trained to imitate the target model
+# (distillation). Both models must have the same vocabulary.
 #
 # ## One round by hand
 #
-# The draft writes K = 4 tokens, in four cheap passes. The target then runs
-# *once* over the last token of the text and the four guesses. It returns five
-# rows of logits: after each of them, what would *it* have chosen?
+# The draft model proposes K = 4 tokens in four cheap passes. Then the target
+# model runs *once*, over the last token of the sequence and the four draft
+# tokens. It returns five rows of logits. Each row says which token the target
+# model itself would choose at this position.
 
 # %%
 K = 4
 cache = minillm.KVCache(target, 64)
-minillm.prefill(target, ids[:-1], cache)  # the last one goes in below
-guesses = minillm.naive_decode(draft, ids, K)
+minillm.prefill(target, ids[:-1], cache)  # the last token runs below
+draft_tokens = minillm.naive_decode(draft, ids, K)
 rows = minillm.forward_batch(
-    target, [([ids[-1], *guesses], cache)], [K + 1]
+    target, [([ids[-1], *draft_tokens], cache)], [K + 1]
 )
 choices = [int(row.argmax()) for row in rows]
-right = 0
-while right < K and guesses[right] == choices[right]:
-    right += 1
+accepted = 0
+while accepted < K and draft_tokens[accepted] == choices[accepted]:
+    accepted += 1
 lines = []
-for place, guess in enumerate([*guesses, None]):
-    verdict = "accepted" if place < right else "in vain"
-    shown = "-" if guess is None else repr(word(guess))
-    shown_choice = repr(word(choices[place]))
-    if place == right:
-        verdict = "the target's own, for free"
-    lines.append([str(place + 1), shown, shown_choice, verdict])
-print(table(["", "guess", "target", ""], lines))
+for index, token in enumerate([*draft_tokens, None]):
+    verdict = "accepted" if index < accepted else "discarded"
+    shown = "-" if token is None else repr(word(token))
+    shown_choice = repr(word(choices[index]))
+    if index == accepted:
+        verdict = "bonus" if token is None else "corrected"
+    lines.append([str(index + 1), shown, shown_choice, verdict])
+print(table(["", "draft", "target", ""], lines))
 
 # %% [markdown]
-# Up to the first wrong guess everything is right: the target has seen the
-# same text as if it had written it. At the first wrong guess we take its own
-# choice. What comes after stands on a wrong token, so it is thrown away. If
-# all are right, the last row gives one token more.
+# A draft token is **accepted** if it is the target model's own choice. The
+# first draft token that is not is **rejected**. The target model's choice
+# replaces it: the **corrected** token. All later draft tokens follow a wrong
+# token, so they are discarded. If all draft tokens are accepted, the last row
+# gives one extra token: the **bonus** token.
 
 # %%
 predict(
-    f"{right} of {K} guesses are right. How many new tokens does this round "
-    "give?",
-    answer=right + 1,
-    mistakes={right: "And the target's own choice behind them?"},
-    why="Always one more than were accepted. So a round is never worse than "
-    "a decode step, if guessing costs nothing.",
+    f"{accepted} of {K} draft tokens are accepted. How many new tokens does "
+    "this round give?",
+    answer=accepted + 1,
+    mistakes={accepted: "Also count the target model's own token."},
+    why="A round gives the accepted tokens and one token of the target "
+    "model. So a round is never worse than a decode step, if drafting costs "
+    "nothing.",
 )
-cache.truncate(len(ids) + right)  # forget the wrong guesses (lesson 6)
-assert cache.length == len(ids) + right
+cache.truncate(len(ids) + accepted)  # drop the rejected tokens (lesson 6)
+assert cache.length == len(ids) + accepted
 
 # %% [markdown]
-# ## A whole text
+# ## A whole completion
 #
-# minillm does round after round. In the picture a row is a round: `#` is an
-# accepted guess, `x` a correction, `+` the extra token when all were right,
-# `o` a step without guesses, where only one token is left to write.
+# minillm runs round after round. In the picture each row is a round. `#` is
+# an accepted token, `x` a corrected token and `+` a bonus token. `o` is a
+# decode step without draft tokens, because only one more token is needed.
 
 # %%
 marks = {"accepted": "#", "corrected": "x", "bonus": "+"}
@@ -95,46 +102,48 @@ for step in run:
 out = run.output
 picture = {f"round {n}": row for n, row in enumerate(rounds[1:], 1) if row}
 print(timeline(picture, "token"))
-print(f"{len(out.tokens)} tokens: 1 from the pass over the prompt,")
-print(f"{len(out.tokens) - 1} from {out.rounds} rounds, one pass each")
-print(f"{out.accepted} of {out.proposed} guesses were accepted")
+print(f"{len(out.tokens)} tokens: 1 from prefill,")
+print(f"{len(out.tokens) - 1} from {out.rounds} rounds of one target pass")
+print(f"{out.accepted} of {out.proposed} draft tokens were accepted")
 assert sum(map(len, picture.values())) == len(out.tokens) - 1
 assert len(picture) == out.rounds < len(out.tokens)
 
 # %%
 plain = minillm.generate(target, ids, 48)
 predict(
-    "Is it the same text as without speculation, token by token?",
+    "Are these the same tokens as without speculation?",
     answer="yes" if plain.tokens == out.tokens else "no",
     choices=["yes", "no"],
-    why="A guess is kept only if it is what the target would have chosen. "
-    "The draft decides how fast it goes, never what is said.",
+    why="A draft token is kept only if it is the token that the target model "
+    "would choose. The draft model changes the speed, never the output.",
 )
 assert plain.tokens == out.tokens
 
 # %% [markdown]
-# ## How many tokens a pass?
+# ## How many tokens per pass?
 #
-# Say each guess is right with probability a. Then a round gives, on average,
+# Suppose each draft token is accepted with probability a. Then a round gives
+# on average
 #
 #     1 + a + a² + ... + a^K = (1 - a^(K+1)) / (1 - a)
 #
-# tokens: one for sure, a second if the first guess was right, and so on.
+# tokens. The first token is certain. There is a second one if the first draft
+# token is accepted, a third one if the first two are accepted, and so on.
 
 
 # %%
 def expected(a, K):
-    """Mean tokens of a round."""
+    """Return the mean number of tokens of a round."""
     return sum(a**i for i in range(K + 1))
 
 
 predict(
-    "Each guess is right with probability 0.8, and K = 4. How many tokens "
-    "does a pass of the target give, on average?",
+    "Each draft token is accepted with probability 0.8, and K = 4. How many "
+    "tokens does a pass of the target model give on average?",
     answer=expected(0.8, 4),
     within=0.05,
-    mistakes={5.0: "That is the best case: all guesses right."},
-    why="1 + 0.8 + 0.64 + 0.512 + 0.41. And with 0.6 it is "
+    mistakes={5.0: "That is the best case: all draft tokens accepted."},
+    why="1 + 0.8 + 0.64 + 0.512 + 0.41. With probability 0.6 it is "
     f"{expected(0.6, 4):.2f}.",
 )
 
@@ -144,14 +153,15 @@ story = target.tokenizer.encode("Once upon a time")
 for k in (1, 2, 4, 8):
     run = minillm.speculative_generate(target, draft, story, 60, k=k)
     measured[f"K = {k}"] = (len(run.tokens) - 1) / run.rounds
-print("tokens a pass of the target, in a story:")
+print("tokens per pass of the target model, measured in a story:")
 print(bars(measured))
 assert all(rate > 1 for rate in measured.values())
 
 # %% [markdown]
-# Long guesses give more tokens a pass. But they cost more, too: every guess is
-# a pass of the draft. If one takes the share c of a pass of the target, a
-# round takes 1 + K·c, and the speed-up is
+# A larger K gives more tokens per pass of the target model. But it also costs
+# more: each draft token takes a pass of the draft model. Let c be the cost of
+# such a pass, as a fraction of a target pass. Then a round costs 1 + K·c, and
+# the speed-up is
 #
 #     expected tokens / (1 + K·c)
 
@@ -164,51 +174,53 @@ print("speed-up, if a draft pass costs a tenth of a target pass:")
 print(table(["", "K = 1", "K = 2", "K = 4", "K = 8"], lines))
 
 # %% [markdown]
-# Below 1 it is slower than plain decoding: a poor draft with a large K loses.
+# Below 1 it is slower than plain decoding. This happens with a poor draft
+# model and a large K.
 #
-# ## And with sampling?
+# ## Speculation with sampling
 #
-# If tokens are drawn at random, "what the target would have chosen" is not a
-# token but a distribution p. The draft has its own, q. A guess x, drawn from
-# q, is accepted with probability min(1, p(x) / q(x)). If it is rejected, a
-# token is drawn from what p has more than q: max(0, p - q), scaled to sum to
-# 1. The result is distributed *exactly* as p. Let us see: 4,000 draws.
+# With sampling, the target model gives a distribution p instead of one token.
+# The draft model has its own distribution q. A draft token x, sampled from q,
+# is accepted with probability min(1, p(x) / q(x)). If it is rejected, a token
+# is sampled from the **residual** distribution instead: max(0, p - q), scaled
+# to sum to 1. The result is distributed *exactly* as p. We test this with
+# 4,000 samples.
 
 # %%
-one = minillm.Sampling(temperature=1.0)
-name = [*ids, *target.tokenizer.encode(" named")]
+sampling = minillm.Sampling(temperature=1.0)
+context = [*ids, *target.tokenizer.encode(" named")]
 p, q = (
-    probabilities(minillm.forward(model, name)[-1], one)
+    probabilities(minillm.forward(model, context)[-1], sampling)
     for model in (target, draft)
 )
-dice = np.random.default_rng(0)
-drawn = dice.choice(len(q), size=4000, p=q)
-kept = [accept_or_correct(int(x), p, q, dice) for x in drawn]
+generator = np.random.default_rng(0)
+drafted = generator.choice(len(q), size=4000, p=q)
+kept = [accept_or_correct(int(x), p, q, generator) for x in drafted]
 seen = np.bincount(kept, minlength=len(p)) / len(kept)
 lines = [
     [repr(word(t)), f"{q[t]:.3f}", f"{p[t]:.3f}", f"{seen[t]:.3f}"]
     for t in p.argsort()[::-1][:6].tolist()
 ]
-print(table(["... a little girl named", "q", "p", "drawn"], lines))
+print(table(["... a little girl named", "q", "p", "sampled"], lines))
 assert np.abs(seen - p).max() < 0.03
 
 # %%
-sure = min(1, 0.05 / 0.04)
+acceptance = min(1, 0.05 / 0.04)
 predict(
-    "The target gives a guess the probability 0.05, the draft gave it 0.04. "
-    "With what probability is it accepted?",
-    answer=float(sure),
+    "The target model gives a draft token the probability p = 0.05. The "
+    "draft model gave it q = 0.04. With what probability is the token "
+    "accepted?",
+    answer=float(acceptance),
     mistakes={
-        0.05: "Not the target's confidence: the ratio p/q.",
-        1.25: "A probability is 1 at most.",
+        0.05: "The rule does not use p alone. It uses the ratio p/q.",
+        1.25: "A probability is at most 1.",
     },
-    why="An unlikely token, accepted for sure: the target wants it more "
-    f"often than the draft offers it. With p = 0.4, q = 0.8 it is "
-    f"{min(1, 0.4 / 0.8)}.",
+    why="The token is unlikely, but it is always accepted: p is larger than "
+    f"q. With p = 0.4 and q = 0.8 the probability is {min(1, 0.4 / 0.8)}.",
 )
 
 # %%
-print("And the article? Its claims about speculation, one by one.")
+print("The article's claims about speculative decoding:")
 best = expected(1, K)
 claim(
     "spec-verify",
@@ -220,55 +232,58 @@ claim(
     "spec-rule",
     "Accept tokens that match the full model",
     "true if",
-    "decoding is greedy. With sampling: accept with min(1, p/q), else draw "
-    "from max(0, p - q).",
+    "decoding is greedy. With sampling, accept with probability min(1, p/q). "
+    "After a rejection, sample from max(0, p - q).",
 )
 claim(
     "spec-example",
     "[Paris, is] ... is: reject ... [beautiful] ... Continue from "
     '"...is beautiful"',
     "false",
-    'a rejected token goes. It continues "... France is Paris beautiful".',
+    "a rejected token is removed. So the sequence continues "
+    '"... France is Paris beautiful".',
 )
 claim(
     "spec-confidence",
     "low confidence (reject)",
     "false",
-    "the ratio p/q decides: p = 0.05 can be accepted for sure, p = 0.4 only "
-    "half of the time.",
+    "the ratio p/q decides. A token with p = 0.05 can be accepted always, "
+    "and one with p = 0.4 only half of the time.",
 )
 claim(
     "spec-1-plus-k",
     "compute 1 + K tokens per forward pass",
     "imprecise",
-    f"that is the best case, {best:.0f} for K = {K}; the mean is "
-    f"{expected(0.8, K):.2f} at a = 0.8, {expected(0.6, K):.2f} at 0.6.",
+    f"that is the best case, {best:.0f} for K = {K}. The mean is "
+    f"{expected(0.8, K):.2f} at a = 0.8 and {expected(0.6, K):.2f} at 0.6.",
 )
 claim(
     "spec-20-40",
     "speeds up inference by 20-40%",
     "imprecise",
-    "it depends on a, K and c: the table above goes from "
-    f"{expected(0.4, 8) / (1 + 8 * c):.2f} to "
+    "the speed-up depends on a, K and c. In the table above it is between "
+    f"{expected(0.4, 8) / (1 + 8 * c):.2f} and "
     f"{expected(0.9, 8) / (1 + 8 * c):.2f}. The papers measured 2 to 3.",
 )
 claim(
     "spec-vendors",
     "Anthropic and OpenAI use speculative decoding in production",
     "not checkable",
-    "neither has published it, as far as is known.",
+    "neither company is known to have published it.",
 )
 
 # %% [markdown]
 # ## Where to go from here
 #
-# - Explain to somebody: why the text stays the same, and when speculation
-#   makes things slower.
-# - Read `minillm/speculative/rounds.py`: `accept_or_correct` and `verify`. Then
-#   `minillm/speculative/drafters.py`: `PromptLookup` guesses without any model.
+# - Explain to another person: why the output stays the same, and when
+#   speculation makes decoding slower.
+# - Read `minillm/speculative/rounds.py`: `accept_or_correct` and `verify`.
+#   Then read `minillm/speculative/drafters.py`: `PromptLookup` drafts tokens
+#   without a model.
 # - Write it yourself: the exercises `greedy_verification`,
 #   `rejection_sampling`, `expected_tokens`.
-# - That was the engine. You can now read all of `minillm/transformer.py`.
-# - Next: lesson 10, the hardware that it runs on.
+# - The lessons about the engine end here. You can now read all of
+#   `minillm/transformer.py`.
+# - Next: lesson 10, the hardware that runs the engine.
 #
 # Sources: Leviathan et al., 2211.17192. Chen et al., 2302.01318.

@@ -1,21 +1,23 @@
 # %% [markdown]
 # # Latency and queues
 #
-# Somebody presses Enter. What do they wait for? For the network, for those
-# who came before them (the **queue**), for the prompt (prefill), and for the
-# answer (decode). Two numbers say how it feels. The time to first token,
-# **TTFT**, is network, queue and prefill together. The time per output token
-# after it, **TPOT**, is decode's.
+# A user presses Enter. What does the user wait for? For the network, for
+# earlier requests (the **queue**), for the prompt (prefill) and for the
+# completion (decode). Two numbers describe this latency:
 #
-# First the article's example, as the data sheet's bound (lesson 10), with a
-# network of 100 ms and nobody else there.
+# - The time to first token, **TTFT**: network, queue and prefill together.
+# - The time per output token after the first one, **TPOT**: decode.
+#
+# We begin with the article's example. The times are lower bounds from the
+# data sheet (lesson 10). The network takes 100 ms, and there are no other
+# requests.
 #
 # The article's section is "Latency Analysis".
 
 # %%
 import os
 
-# Before NumPy is imported: threads of a busy machine wait for each other.
+# Before NumPy is imported: several BLAS threads make timings unreliable.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from time import perf_counter
@@ -58,44 +60,45 @@ on_h100 = Serving(seven, find_gpu("h100"))
 ask = request_latency(on_h100, prompt=50, new_tokens=200, network_s=0.1)
 parts = {"network": ask.network_s, "prefill": ask.prefill_s}
 parts["decode"] = ask.decode_s
-print("7B on an H100, 50 tokens in, 200 out, at best:")
+print("7B on an H100, 50 tokens in, 200 tokens out, lower bounds:")
 print(bars({name: 1e3 * seconds for name, seconds in parts.items()}, " ms"))
-print(f"TTFT {1e3 * ask.ttft_s:.0f} ms, in all {1e3 * ask.total_s:.0f} ms")
+print(f"TTFT {1e3 * ask.ttft_s:.0f} ms, total {1e3 * ask.total_s:.0f} ms")
 
 # %%
 steps = round(ask.decode_s / decode_time(on_h100, 150).seconds)
 predict(
-    "The answer has 200 tokens. How many decode steps does it take?",
+    "The completion has 200 tokens. How many decode steps does it take?",
     answer=steps,
-    mistakes={200: "Who gives the first token?"},
-    why="Prefill gives the first token. So TPOT is the time after it, "
-    "divided by one less than the tokens: "
-    f"{1e3 * ask.decode_s / steps:.2f} ms here.",
+    mistakes={200: "The first token does not come from a decode step."},
+    why="Prefill gives the first token. So TPOT is the time after the first "
+    f"token, divided by {steps}. Here it is "
+    f"{1e3 * ask.decode_s / steps:.2f} ms.",
 )
 assert steps == 199
 
 # %% [markdown]
 # ## The network
 #
-# Nothing is faster than light, and in glass fibre it makes 200,000 km a
-# second. Nobody can sell you less.
+# No signal is faster than light. In glass fibre, light travels 200,000 km per
+# second. So the distance gives a lower bound of the network latency.
 
 # %%
 predict(
-    "London and New York are 5,600 km apart. How many ms does a question "
-    "and the first word of its answer take at least, on their way?",
+    "London and New York are 5,600 km apart. A prompt travels to the server, "
+    "and the first token travels back. How many ms do both ways take at "
+    "least?",
     answer=1e3 * network_floor_s(5600),
     within=0.02,
-    mistakes={500 * network_floor_s(5600): "There, and back."},
-    why="2 · 5,600 / 200,000 s. Then the tokens follow each other: a "
-    "stream pays it once, not once for each token.",
+    mistakes={500 * network_floor_s(5600): "That is one way. Count both."},
+    why="2 · 5,600 / 200,000 s. The later tokens follow directly. So a "
+    "stream pays this latency once, not once per token.",
 )
 
 # %% [markdown]
 # ## Your own machine
 #
-# From here to `story` there is no network. As in lesson 10 we measure the
-# machine, not the request, and predict the request from that.
+# There is no network between you and `story`. As in lesson 10, we measure the
+# machine, not the request. From the measurements we predict the request.
 
 # %%
 story = minillm.load("story")
@@ -106,22 +109,22 @@ here = Serving(
 ids = story.tokenizer.encode(
     "Once upon a time there was a little girl. " * 6
 )
-new, forever = 40, minillm.Sampling(ignore_eos=True)
+new, ignore_eos = 40, minillm.Sampling(ignore_eos=True)
 expected = request_latency(here, len(ids), new)
-minillm.generate(story, ids, 2)  # once before, to wake everything up
-run = minillm.generate(story, ids, new, forever).timings
+minillm.generate(story, ids, 2)  # warm up before the measurement
+run = minillm.generate(story, ids, new, ignore_eos).timings
 shares = {
     "the prompt": run.ttft_s,
-    "the answer": run.decode_s,
+    "the completion": run.decode_s,
 }
 predict(
-    f"A prompt of {len(ids)} tokens, an answer of {new}. Which takes longer, "
-    "on your machine?",
+    f"The prompt has {len(ids)} tokens, and the completion has {new}. Which "
+    "of them takes longer on your machine?",
     answer=max(shares, key=lambda part: shares[part]),
     choices=list(shares),
-    why=f"The prompt is one pass, the other tokens of the answer are "
-    f"{new - 1}. Now: {1e3 * run.ttft_s:.1f} and "
-    f"{1e3 * run.decode_s:.1f} ms.",
+    why="The prompt takes one pass. The tokens after the first one take "
+    f"{new - 1} passes. Measured: {1e3 * run.ttft_s:.1f} ms for the prompt, "
+    f"{1e3 * run.decode_s:.1f} ms for the completion.",
 )
 
 # %%
@@ -139,79 +142,89 @@ rows = [
 rows = [
     [name, *(f"{1e3 * s:.2f}" for s in seconds)] for name, *seconds in rows
 ]
-print(table(["ms", "predicted", "the pass", "in generate"], rows))
+print(table(["ms", "predicted", "one pass", "in generate"], rows))
 flops = prefill_work(story.config, len(ids)).flops
 reached = flops / min(times) / mine.flops_per_s
-print(f"The prompt's pass reached {reached:.0%} of the peak arithmetic.")
+print(f"Prefill reached {reached:.0%} of the peak FLOP/s.")
 
 # %% [markdown]
-# Two things are left out. `generate` chooses a token and turns it into text,
-# which shows in a model as small as this. And small products are slower than
-# the large one that the peak was measured with. What real work reaches of the
-# peak has a name, **MFU** (model FLOPs utilisation): half of it is good, on
-# GPUs as well.
+# The prediction leaves out two things. First, `generate` also samples a token
+# and decodes it to text. In a small model this takes a visible share of the
+# time. Second, small matrix products are slower than the large one that was
+# used to measure the peak. The share of the peak FLOP/s that real work
+# reaches is called **MFU** (model FLOPs utilisation). On GPUs, too, an MFU of
+# one half is good.
 #
 # ## The queue
 #
-# A server that is busy lets others wait. To see how long, nobody has to wait:
-# in a simulation the clock is **virtual** and jumps from one event to the
-# next. Here six requests take 4 seconds each. A row is a request, a column a
-# second: `.` is waiting, `#` is being served.
+# When a server is busy, new requests wait in the queue. We can simulate the
+# waiting times without waiting. The clock of the simulation is **virtual**:
+# it jumps from one event to the next. Here six requests take 4 seconds each.
+# A row is a request and a column is a second. `.` means that the request
+# waits, `#` means that the server works on it.
 
 # %%
-came = np.array([0.0, 1.0, 2.0, 3.0, 15.0, 16.0])
-took = np.full(6, 4.0)
+arrival_s = np.array([0.0, 1.0, 2.0, 3.0, 15.0, 16.0])
+service_s = np.full(6, 4.0)
 
 
 def picture(queue):
-    """Every request's seconds: before it, waiting, served."""
+    """Draw each request: before its arrival, waiting, in service."""
     rows = {}
-    for number in range(len(came)):
-        before, wait = int(came[number]), int(queue.waits_s[number])
+    for number in range(len(arrival_s)):
+        before, wait = int(arrival_s[number]), int(queue.waits_s[number])
         rows[f"request {number}"] = " " * before + "." * wait + "####"
     return timeline(rows, "second")
 
 
-one, two = simulate_queue(came, took), simulate_queue(came, took, 2)
+one, two = (
+    simulate_queue(arrival_s, service_s),
+    simulate_queue(arrival_s, service_s, 2),
+)
 print("one server")
 print(picture(one))
 print("two servers")
 print(picture(two))
 waits = [one.waits_s.mean(), two.waits_s.mean()]
-print(f"mean wait {waits[0]:.1f} s with one, {waits[1]:.1f} s with two")
+print(f"mean wait: one server {waits[0]:.1f} s, two {waits[1]:.1f} s")
 assert waits[1] < waits[0] / 2
 
 # %%
 crowd, alone = 5, run.ttft_s + run.decode_s
 predict(
-    f"On your machine: {crowd} people ask the same question at the same "
-    f"moment. Alone it took {1e3 * alone:.0f} ms; one is served after the "
-    "other. How many ms does the last one wait before it is their turn?",
+    f"On your machine {crowd} users send the same request at the same time. "
+    f"One request takes {1e3 * alone:.0f} ms. The requests are served one "
+    "after the other. How many ms does the last request wait before its "
+    "service begins?",
     answer=(crowd - 1) * alone * 1e3,
     within=0.05,
-    mistakes={crowd * alone * 1e3: "That is when their answer is there."},
+    mistakes={
+        crowd * alone * 1e3: "That is the time until it is finished."
+    },
 )
 started, begins = perf_counter(), []
 for _ in range(crowd):
     begins.append(perf_counter() - started)
-    minillm.generate(story, ids, new, forever)
-print(f"Measured now: {1e3 * begins[-1]:.0f} ms.")
+    minillm.generate(story, ids, new, ignore_eos)
+print(f"Measured: {1e3 * begins[-1]:.0f} ms.")
 
 # %% [markdown]
-# ## Chance makes queues
+# ## Random arrivals make queues
 #
-# Requests do not come at equal distances. Suppose they come at random, as
-# many people do who do not know of each other, and that service times vary,
-# too. What counts is the **utilisation**: the share of time in which the
-# server is busy. The simulation serves 100,000 requests of 1 second on
-# average; the formula is M/M/1's: mean wait = S · u / (1 - u).
+# Requests do not arrive at equal intervals. Suppose that they arrive at
+# random (a Poisson process) and that service times vary, too. Then the mean
+# wait depends on the **utilisation** u: the fraction of time in which the
+# server is busy. The simulation serves 100,000 requests with a mean service
+# time S of 1 second. We compare it with the formula of the M/M/1 queue:
+#
+#     mean wait = S · u / (1 - u)
 
 # %%
-dice = np.random.default_rng(0)
+generator = np.random.default_rng(0)
 rows, simulated = [], {}
 for busy in (0.3, 0.5, 0.7, 0.8, 0.9):
-    at = poisson_times_s(busy, 100_000, dice)
-    queue = simulate_queue(at, dice.exponential(1.0, len(at)))
+    at = poisson_times_s(busy, 100_000, generator)
+    queue = simulate_queue(at, generator.exponential(1.0, len(at)))
     simulated[f"{busy:.0%} busy"] = float(queue.waits_s.mean())
     formula = mm1_wait_s(busy, 1.0)
     late = np.percentile(queue.waits_s, 95)
@@ -221,66 +234,75 @@ for busy in (0.3, 0.5, 0.7, 0.8, 0.9):
     )
     assert abs(wait / formula - 1) < 0.15
 print(bars(simulated, " s"))
-print(
-    table(["busy", "mean wait, s", "formula", "19 of 20 wait less"], rows)
-)
+print(table(["busy", "mean wait, s", "formula", "95th percentile"], rows))
 
 # %%
 predict(
-    "A server is busy half of the time, and requests wait a second on "
-    "average. Now so many come that it is busy 90% of the time. How many "
-    "seconds do they wait? (wait = S · u / (1 - u), the same S.)",
+    "A server is busy 50% of the time, and the mean wait is 1 second. Then "
+    "more requests arrive, and the server is busy 90% of the time. How many "
+    "seconds is the mean wait now? (wait = S · u / (1 - u), S is the same.)",
     answer=mm1_wait_s(0.9, 1) / mm1_wait_s(0.5, 1),
     within=0.02,
-    mistakes={1.8: "It does not grow as the load does: look at 1 - u."},
-    why="0.9 / 0.1 against 0.5 / 0.5. That is why nobody who promises low "
-    "latency runs a server at its limit. At 100% there is no answer at all.",
+    mistakes={1.8: "The wait grows faster than the load: look at 1 - u."},
+    why="(0.9 / 0.1) / (0.5 / 0.5). This is why a server with a low latency "
+    "must not run at its limit. At 100% the wait has no upper bound.",
 )
 
 # %%
 predict(
-    "The article has 110 requests a second come to a server that can do "
-    '100, which "builds a 1-second queue". It goes on for a minute. Who '
-    "comes at its end: how many seconds do they wait?",
+    "In the article 110 requests per second arrive at a server that can "
+    'serve 100. The article says that this "builds a 1-second queue". '
+    "Suppose it continues for a minute. How many seconds does a request wait "
+    "that arrives at the end of the minute?",
     answer=overload_wait_s(110, 100, 60),
     within=0.02,
     mistakes={
-        1.0: "That is after 10 seconds. And then?",
-        0.1: "Each second adds so much.",
+        1.0: "That is the wait after 10 seconds. The queue keeps growing.",
+        0.1: "That is the increase per second.",
     },
-    why="Each second 10 more come than are served: after 60 seconds 600 "
-    "wait, and 100 are served in a second. With random arrivals, simulated:",
+    why="Each second 10 more requests arrive than are served. After 60 "
+    "seconds 600 requests wait, and 100 are served per second. The same with "
+    "simulated random arrivals:",
 )
 at = poisson_times_s(110, 6600, np.random.default_rng(0))
-flood = simulate_queue(at, np.full(len(at), 0.01))
+overloaded = simulate_queue(at, np.full(len(at), 0.01))
 shown = {}
 for second in (10, 20, 30, 40, 50, 60):
     near = abs(at - second) < 0.5
-    shown[f"after {second} s"] = float(flood.waits_s[near].mean())
+    shown[f"after {second} s"] = float(overloaded.waits_s[near].mean())
 print(bars(shown, " s"))
-relief = simulate_queue(at, np.full(len(at), 0.01), 2).waits_s.mean()
-print(f"With a second server the mean wait is {1e3 * relief:.1f} ms.")
-assert shown["after 60 s"] > 4 * shown["after 10 s"] and relief < 0.01
+two_servers = simulate_queue(at, np.full(len(at), 0.01), 2).waits_s.mean()
+print(f"With a second server the mean wait is {1e3 * two_servers:.1f} ms.")
+assert shown["after 60 s"] > 4 * shown["after 10 s"] and two_servers < 0.01
 
 # %% [markdown]
-# ## A real scheduler, on the virtual clock
+# ## A real scheduler on the virtual clock
 #
-# A server of language models is not a queue of one at a time: requests share
-# passes (lesson 7). So we let minillm's own scheduler decide, and the
-# roofline say how long each pass takes. 8 requests come each second, 500
-# tokens in, 10 to 300 out; 7B on an A100.
+# A server of language models does not serve one request at a time, because
+# requests share passes (lesson 7). So here minillm's own scheduler decides
+# which requests run in each pass, and the roofline gives the time of each
+# pass. 8 requests arrive per second. Each has a prompt of 500 tokens and a
+# completion of 10 to 300 tokens. The model is 7B, on an A100.
+#
+# The table shows the median of the TTFT (p50), its 95th percentile (p95), the
+# longest pause inside a completion, and the mean number of requests in the
+# system.
 
 # %%
-on_a100, dice = Serving(seven, find_gpu("a100")), np.random.default_rng(0)
-times = poisson_times_s(8, 60, dice)
+on_a100, generator = (
+    Serving(seven, find_gpu("a100")),
+    np.random.default_rng(0),
+)
+times = poisson_times_s(8, 60, generator)
 arrivals = [
-    Arrival(float(at), 500, int(dice.integers(10, 300))) for at in times
+    Arrival(float(at), 500, int(generator.integers(10, 300)))
+    for at in times
 ]
-blocks = most_sequences(on_a100, 16)  # of 16 tokens, that fit
+blocks = most_sequences(on_a100, 16)  # of 16 slots, that fit
 servers = {
     "static batches": VirtualStaticBatching(32),
     "continuous": VirtualEngine(blocks, 16, 4096),
-    "in chunks": VirtualEngine(blocks, 16, 256),
+    "chunked prefill": VirtualEngine(blocks, 16, 256),
 }
 runs, rows = {}, []
 for name, server in servers.items():
@@ -288,32 +310,40 @@ for name, server in servers.items():
     runs[name] = served
     ttft = 1e3 * np.percentile(served.ttft_s, [50, 95])
     pause = 1e3 * served.longest_gap_s
-    there = served.mean_number
+    in_system = served.mean_number
     rows.append(
-        [name, *(f"{n:,.0f}" for n in (*ttft, pause)), f"{there:.1f}"]
+        [name, *(f"{n:,.0f}" for n in (*ttft, pause)), f"{in_system:.1f}"]
     )
-heads = ["", "TTFT, ms", "19 of 20", "longest pause, ms", "people there"]
+heads = [
+    "",
+    "TTFT p50, ms",
+    "TTFT p95, ms",
+    "longest pause, ms",
+    "requests",
+]
 print(table(heads, rows))
 last = runs["continuous"]
 rate = len(arrivals) / last.span_s
 little = rate * last.latency_s.mean()
 print(
-    f"{rate:.2f} a second · {last.latency_s.mean():.2f} s each = {little:.1f}"
+    f"{rate:.2f} requests/s · {last.latency_s.mean():.2f} s = {little:.1f}"
 )
-assert runs["in chunks"].longest_gap_s < last.longest_gap_s / 2
+assert runs["chunked prefill"].longest_gap_s < last.longest_gap_s / 2
 assert np.median(runs["static batches"].ttft_s) > 10 * np.median(
     last.ttft_s
 )
 assert abs(little - last.mean_number) < 1e-6 * little
 
 # %% [markdown]
-# In a static batch one waits for a whole batch to end. Continuous batching
-# lets requests in at every pass; but somebody else's long prompt makes a
-# pause in the middle of your answer, and **chunked prefill** (lesson 4)
-# shortens it. The last line is **Little's law**: those who are there, on
-# average, are the rate times the time each stays. It holds for every queue.
+# With static batches a request waits until a whole batch ends. Continuous
+# batching admits requests before every pass. But a long prompt of another
+# request then makes a pause in the middle of your completion. **Chunked
+# prefill** (lesson 4) makes this pause shorter. The last line of the output
+# is **Little's law**: the mean number of requests in the system is the
+# arrival rate times the mean time that each one stays. It holds for every
+# queue.
 #
-# `minillm estimate serve --rps 110 --output 4` plays this with other numbers.
+# `minillm estimate serve --rps 110 --output 4` simulates other numbers.
 #
 # ## The article's claims
 
@@ -326,70 +356,72 @@ random, fixed = (
 )
 at_best = 1e3 * decode_time(on_h100, 1).seconds
 fifty = prefill_time(on_h100, 50)
-turned = request_latency(on_h100, 8000, 10)
+long_prompt = request_latency(on_h100, 8000, 10)
 total = 50 + 200 * 10 + 100
 claim(
     "rtt-local",
     "Local API (same datacenter): 1-5ms",
     "imprecise",
-    f"the way of 1 km takes {1e6 * network_floor_s(1):.0f} µs, switches a "
-    "little more: below 1 ms.",
+    f"1 km and back takes {1e6 * network_floor_s(1):.0f} µs of light, and "
+    "switches add a little. The total is below 1 ms.",
 )
 claim(
     "rtt-regional",
     "Regional API (same region, different datacenter): 5-20ms",
     "imprecise",
-    f"100 km take {1e3 * network_floor_s(100):.0f} ms there and back; 1 to 3 "
-    "are usual.",
+    f"100 km and back take {1e3 * network_floor_s(100):.0f} ms of light. 1 "
+    "to 3 ms are usual.",
 )
 claim(
     "rtt-cross",
     "Cross-region API: 50-200ms",
     "true if",
-    f"it is {near:,.0f} to {far:,.0f} km away.",
+    f"the server is {near:,.0f} to {far:,.0f} km away.",
 )
 claim(
     "rtt-sluggish",
     "A chatbot with 100ms network latency feels sluggish",
     "imprecise",
-    f"it comes once, before the first token: {100 / total:.1%} of the "
-    "article's own request.",
+    f"it is paid once, before the first token. It is {100 / total:.1%} of "
+    "the article's own request.",
 )
 claim(
     "queue-110",
     "processing 100 requests per second, receiving 110 requests per second, "
     "builds a 1-second queue",
     "false",
-    f"it is {shown['after 10 s']:.1f} s after 10 seconds, "
-    f"{shown['after 60 s']:.1f} s after 60, and never stops.",
+    f"the wait is {shown['after 10 s']:.1f} s after 10 seconds and "
+    f"{shown['after 60 s']:.1f} s after 60 seconds. It never stops growing.",
 )
 claim(
     "queue-dominates",
     "Queue time dominates user-perceived latency more than computation time",
     "true if",
-    f"the server is busy: more than {random:.0%} of the time if service "
-    f"times vary as in M/M/1, {fixed:.0%} if they are all alike.",
+    f"the server is busy more than {random:.0%} of the time, with random "
+    "service times as in M/M/1. With equal service times it is "
+    f"{fixed:.0%}.",
 )
 claim(
     "autoscaling",
     "additional GPUs reduce queue depth",
     "true",
-    f"with two, the 110 a second wait {1e3 * mmc_wait_s(110, 0.01, 2):.1f} "
-    "ms on average.",
+    "with two servers and 110 requests per second the mean wait is "
+    f"{1e3 * mmc_wait_s(110, 0.01, 2):.1f} ms.",
 )
 claim(
     "prefill-50-h100",
     "a 50-token query ... Prefill: ~50ms (on H100)",
     "imprecise",
-    f"reading the weights takes {1e3 * fifty.memory_s:.1f} ms, arithmetic "
-    f"{1e3 * fifty.compute_s:.1f}: the rest would be overhead.",
+    f"reading the weights takes {1e3 * fifty.memory_s:.1f} ms, and "
+    f"arithmetic takes {1e3 * fifty.compute_s:.1f} ms. The remaining time "
+    "would be overhead.",
 )
 claim(
     "decode-10ms",
     "Decode: ~2 seconds (200 tokens × 10ms/token)",
     "true if",
-    f"it reaches {at_best / 10:.0%} of the bandwidth: at all of it, "
-    f"{at_best:.1f} ms a token.",
+    f"decode reaches {at_best / 10:.0%} of the bandwidth. At 100% a token "
+    f"takes {at_best:.1f} ms.",
 )
 claim(
     "total-2150",
@@ -401,20 +433,20 @@ claim(
     "decode-dominates",
     "The decode phase dominates",
     "true if",
-    "the answer is long. With 8,000 tokens in and 10 out it is "
-    f"{turned.decode_s / turned.total_s:.0%}.",
+    "the completion is long. With 8,000 tokens in and 10 out, decode is "
+    f"{long_prompt.decode_s / long_prompt.total_s:.0%} of the total.",
 )
 
 # %% [markdown]
 # ## Where to go from here
 #
-# - Explain to somebody: why a server that is busy 90% of the time makes
-#   people wait, and why one that is asked for more than it can do has no
-#   queue of a certain length.
+# - Explain to another person: why requests wait at a server that is busy 90%
+#   of the time. Explain also why the wait at an overloaded server has no
+#   fixed length.
 # - Read `minillm/estimate/queueing.py`: the formulas, and a queue in a few
-#   lines. Then `minillm/estimate/virtual_clock.py`.
+#   lines. Then read `minillm/estimate/virtual_clock.py`.
 # - Write it yourself: the exercises `streaming_latency`, `queue_waits`.
-# - Next: lesson 12, what all this costs.
+# - Next: lesson 12, what inference costs.
 #
 # Sources: Little, Operations Research 9(3), 1961. Agrawal et al.,
 # Sarathi-Serve, 2403.02310. Yu et al., Orca, OSDI 2022. Chowdhery et al.,

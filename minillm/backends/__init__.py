@@ -1,16 +1,16 @@
-"""Backends: how the arithmetic of `forward` is carried out. `plain` says what it means; the others are faster."""
+"""Backends: how the arithmetic of `forward` is computed. `plain` is the readable reference; the others equal it."""
 
 from minillm.backends.plain import Plain
 
-NAMES = ("numpy", "plain", "exact")  # of those that run everywhere
+NAMES = ("numpy", "plain", "exact")  # the backends that need no GPU
 
 
 def get_backend(name: str) -> Plain:
-    """The backend of this name.
+    """Return the backend of this name.
 
     Raises:
-        ValueError: there is none.
-        OSError: "cupy", and CuPy is not installed, or there is no device.
+        ValueError: no backend has this name.
+        OSError: the name is "cupy", and CuPy is not installed or finds no device.
     """
     if name == "plain":
         return Plain()

@@ -1,13 +1,15 @@
 """The `cupy` backend: the same arithmetic on a GPU, with weights, caches and activations in its memory.
 
-Every method has its readable twin in `plain`. A GPU computes a decode step faster than Python can say what to compute,
-so what counts is how often it has to be told: a *launch* takes some microseconds, whatever it does. A layer is nine:
+The naive twin of every method is the method of the same name in `plain`. A GPU computes a decode step faster than
+Python can issue its operations. So the number of *launches* matters: each takes a few microseconds, no matter how
+little it computes. A layer takes nine launches:
 
     norm, q k v, rope, attention with the append to the cache, output + residual,
     norm, gate and up, SwiGLU, down + residual
 
-Token ids, positions and block tables go in together, in one copy, and only the logits come out. A decode step that has
-the shapes of an earlier one is replayed as a CUDA graph: one launch for all. The kernels are in `kernels.cu`.
+Token ids, positions and block tables are sent to the GPU in one copy, and only the logits come back. A decode step with
+the shapes of an earlier step is replayed as a CUDA graph: one launch for the whole step. The kernels are in
+`kernels.cu`.
 """
 
 import warnings
@@ -26,39 +28,39 @@ from minillm.layers import rope_frequencies
 from minillm.ragged_batch import RaggedBatch
 
 WARPS, LARGEST_HEAD = 8, 256  # as in kernels.cu
-FEW_ROWS = 32  # so many rows are multiplied by our own kernel; for more cuBLAS is made
-STEPS_KEPT = 64  # shapes of steps that are kept as graphs
+FEW_ROWS = 32  # rows up to which our own kernel multiplies; with more rows cuBLAS is faster
+STEPS_KEPT = 64  # shapes of steps whose graphs are kept
 HALVES = ("float16", "bfloat16")  # for weights alone
-QUERY_BYTES, WIDEST_BYTES = 256, 1024  # of a tile, as in kernels.cu: a number of each of its rows; a head's numbers
-TABLE_PADDING = 64  # block tables grow by so many entries, so that most steps have the shape of the one before
+QUERY_BYTES, WIDEST_BYTES = 256, 1024  # as in kernels.cu: rows of a query tile, widest head, times bytes of a number
+TABLE_PADDING = 64  # block tables grow by 64 entries at a time, so that most steps have the shape of the step before
 
 
 class DeviceSpans(list[slice]):
-    """The rows of each sequence, and where its cache lies, for the kernel of attention.
+    """The rows of each sequence, and the addresses of its cache, for the attention kernels.
 
     Attributes:
         owners: `[tokens]`, the sequence of each row.
         sequences: `[sequences, 8]`, see kernels.cu.
         tables: all block tables, end to end.
-        tiles: the first row of every tile of a sequence; none where a step is mostly decoding.
-        shape: what two steps must share for one to replay the other; None if there are too many rows.
+        query_tiles: the first row of every query tile; empty if a step is mostly decoding.
+        shape: two steps with the same shape can replay one graph; None if there are too many rows.
     """
 
     owners: Array
     sequences: Array
     tables: Array
-    tiles: Array
+    query_tiles: Array
     shape: tuple[int, ...] | None
 
 
 class CuPy(Plain):
-    """Arrays on the device that is given, which is CuPy's own unless a test says otherwise."""
+    """The backend that computes on a device: the one that CuPy uses, or the stand-in of a test."""
 
     name = "cupy"
     dtypes = ("float32", "float64", *HALVES)
 
     def __init__(self, device: Any = None) -> None:
-        """Look for a device.
+        """Find the device.
 
         Raises:
             OSError: CuPy is not installed, or it finds no device.
@@ -73,38 +75,38 @@ class CuPy(Plain):
         self.device = device
         self.choose_dtype("float32")
         self._frequencies: dict[tuple[RopeParameters, int], Array] = {}
-        self._messages: dict[tuple[int, ...], Array] = {}  # of each shape, where its numbers lie on the device
-        self._steps: dict[tuple[int, ...], Any] = {}  # of each model and shape, it and a graph; None if it ran once
+        self._messages: dict[tuple[int, ...], Array] = {}  # for each shape, the array on the device for its integers
+        self._steps: dict[tuple[int, ...], Any] = {}  # for each model and shape, (model, graph); None if it ran once
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
-        """float16 and bfloat16 are for weights alone: activations, sums and caches are float32 then."""
+        """Set the dtype of the weights. With 16-bit weights, activations, sums and caches are float32."""
         self.stored, self.real = dtype, np.dtype("float64" if dtype == "float64" else "float32")
         return self.real
 
     def stored_weights(self, dtype: str) -> tuple[str, int]:
-        """See Plain."""
+        """Return the dtype's name and its bytes per number: 2 for float16 and bfloat16."""
         return (dtype, 2) if dtype in HALVES else super().stored_weights(dtype)
 
     def array(self, values: Any, dtype: Any = None) -> Array:
-        """On the device; what lies there already is not moved."""
+        """Return an array on the device. An array that is already there is not moved."""
         if self.device.has(values):
             return values if dtype is None else values.astype(dtype, copy=False)
         return self.device.asarray(np.asarray(values, dtype))
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """On the device, all of it at once."""
+        """Return zeros on the device, where all of their memory is allocated at once."""
         return self.device.zeros(shape, dtype)
 
     def to_host(self, x: Array) -> Array:
-        """Wait for the device, and copy."""
+        """Wait until the device has computed the array, then copy it."""
         return self.device.to_host(x) if self.device.has(x) else x
 
     def free_memory(self) -> int | None:
-        """Bytes of the device's memory."""
+        """Return the bytes that are free in the device's memory."""
         return int(self.device.free_memory())
 
     def prepare(self, weight: Float[Array, "inner out"]) -> Any:
-        """`[out, inner]`, as files hold it: a column of the product reads one row, without a gap."""
+        """Store the matrix as `[out, inner]`, the file's order: a column of the product reads one contiguous row."""
         weight = weight.T if weight.T.flags.c_contiguous else weight.T.copy()
         if self.stored not in HALVES:
             return weight
@@ -113,71 +115,78 @@ class CuPy(Plain):
         return narrow
 
     def tie(self, embedding: Float[Array, "vocab dim"]) -> tuple[Any, Any]:
-        """The head is stored as the embedding is: one array."""
+        """Store one array for both: the head has the layout of the embedding."""
         head = self.prepare(embedding.T)
         return head, head
 
     def send(self, batch: RaggedBatch) -> RaggedBatch:
-        """All whole numbers of a step in one copy, with where the caches lie."""
+        """Send all integers of a step in one copy, including the addresses of the caches.
+
+        The integers are one array on the device, the *message*: token ids, positions, logit indices, and so on.
+        """
         spans = DeviceSpans(batch.spans)
         owners = np.repeat(np.arange(len(spans)), [span.stop - span.start for span in spans])
-        parts = [
+        fields = [
             batch.tokens,
             batch.positions,
             batch.logit_indices,
             owners,
-            *_where_caches_lie(batch),
-            self._tiles(batch),
+            *_cache_addresses(batch),
+            self._query_tiles(batch),
         ]
-        shape = tuple(len(part) for part in parts)
+        shape = tuple(len(field) for field in fields)
         spans.shape = shape if len(batch.tokens) <= FEW_ROWS else None
-        message = self._deliver(np.concatenate(parts), spans.shape)
+        message = self._deliver(np.concatenate(fields), spans.shape)
         ends = [int(end) for end in np.cumsum(shape)]
-        tokens, positions, logit_indices, spans.owners, spans.sequences, spans.tables, spans.tiles = (
+        tokens, positions, logit_indices, spans.owners, spans.sequences, spans.tables, spans.query_tiles = (
             message[end - size : end] for end, size in zip(ends, shape, strict=True)
         )
         return replace(batch, tokens=tokens, positions=positions, logit_indices=logit_indices, spans=spans)
 
-    def _tiles(self, batch: RaggedBatch) -> Int[Array, "tiles"]:
-        """Where tiles begin, if sequences have more than a row or two: those of a tile read a key together."""
+    def _query_tiles(self, batch: RaggedBatch) -> Int[Array, "tiles"]:
+        """Return the first row of each query tile; none for at most 32 rows, or 2 per sequence on average.
+
+        All queries of a tile use a key once it has been read.
+        """
         if len(batch.tokens) <= max(FEW_ROWS, 2 * len(batch.spans)):
             return np.arange(0)
         queries = QUERY_BYTES // self.real.itemsize
         return np.concatenate([np.arange(span.start, span.stop, queries) for span in batch.spans])
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
-        """The first step of a shape is launched; the second is captured as a graph on the way; later ones replay it."""
+        """Launch the first step of a shape, capture the second as a graph, and replay the graph in later steps."""
         if batch.spans.shape is None:  # type: ignore[attr-defined]
             return compute(model, batch)
         key = (id(model), *batch.spans.shape)  # type: ignore[attr-defined]
         if key not in self._steps:
             self._steps[key] = None
             return compute(model, batch)
-        if self._steps[key] is None:  # kept with the model: its weights are needed, and no other can take its id
+        if self._steps[key] is None:  # the model is kept too: the graph needs its weights, and its id stays taken
             self._steps[key] = model, self.device.capture(partial(compute, model, batch))
         replay: Callable[[], Array] = self._steps[key][1]
         return replay()
 
     def _deliver(self, message: Int[Array, "numbers"], shape: tuple[int, ...] | None) -> Array:
+        """Copy the message to the device: always to the same array for one shape, since a graph reads it there."""
         if shape is None:
             return self.device.asarray(message)
         if shape not in self._messages:
             if len(self._steps) >= STEPS_KEPT or len(self._messages) >= STEPS_KEPT:
-                self._steps.clear()  # together, since a graph reads the message of its shape
+                self._steps.clear()  # both are dropped together, because a graph reads the message of its shape
                 self._messages.clear()
             self._messages[shape] = self.device.empty(message.shape, message.dtype)
         self.device.overwrite(self._messages[shape], message)
         return self._messages[shape]
 
     def embed(self, embedding: Any, tokens: Int[Array, "tokens"]) -> Float[Array, "tokens dim"]:
-        """See Plain.embed."""
+        """Return the embedding's row of each token."""
         tokens, dim = self.array(tokens), embedding.shape[1]
         x = self.device.empty((len(tokens), dim), self.real)
         self._launch("embed", x, embedding, (len(tokens),), [embedding, tokens, x, dim])
         return x
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
-        """x @ weight.T (+ bias)."""
+        """Return x @ weight.T (+ bias)."""
         out = self.device.empty((len(x), len(weight)), x.dtype)
         if self._few(x):
             return self._few_rows(x, weight, bias, None, out)
@@ -188,7 +197,7 @@ class CuPy(Plain):
     def add_linear(
         self, x: Float[Array, "tokens out"], h: Float[Array, "tokens inner"], weight: Any, bias: Any = None
     ) -> Float[Array, "tokens out"]:
-        """The product is added to x where x lies."""
+        """Add the product and the bias to x, in place."""
         if self._few(h):
             return self._few_rows(h, weight, bias, x, x)
         if bias is not None:
@@ -206,7 +215,7 @@ class CuPy(Plain):
         return out
 
     def _many_rows(self, x: Array, weight: Any, out: Array, add: bool) -> Array:
-        """By cuBLAS, which multiplies numbers of one kind, so x is rounded to that of the weights; sums are float32."""
+        """Multiply with cuBLAS. It needs one dtype, so x is rounded to the dtype of the weights. Sums are float32."""
         if x.dtype != weight.dtype:
             x, wide = self.device.empty(x.shape, weight.dtype), x
             self._launch("narrow", wide, weight, (-(-x.size // THREADS),), [wide, x, x.size])
@@ -214,13 +223,13 @@ class CuPy(Plain):
         return out
 
     def rms_norm(self, x: Float[Array, "tokens dim"], weight: Array, eps: float) -> Float[Array, "tokens dim"]:
-        """See layers.rms_norm."""
+        """Return `layers.rms_norm`, in one launch."""
         out, (tokens, dim) = self.device.empty(x.shape, x.dtype), x.shape
         self._launch("rms_norm", x, x, (tokens,), [x, weight, out, dim, eps])
         return out
 
     def cos_sin(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
-        """See layers.rope_cos_sin; the angles are float64, what is given is rounded."""
+        """Return `layers.rope_cos_sin`. The angles are float64, and the result is rounded."""
         if (rope, head_dim) not in self._frequencies:
             self._frequencies[rope, head_dim] = self.device.asarray(rope_frequencies(rope, head_dim))
         positions, half = self.array(positions), head_dim // 2
@@ -230,11 +239,11 @@ class CuPy(Plain):
         return cosine, sine
 
     def rope(self, x: Float[Array, "tokens heads head_dim"], cos_sin: tuple[Array, Array]) -> Array:
-        """See layers.apply_rope."""
+        """Return `layers.apply_rope`, in one launch."""
         return self._rope(x, None, 0.0, cos_sin)
 
     def norm_rope(self, x: Float[Array, "tokens heads head_dim"], weight: Array, eps: float, cos_sin: Any) -> Array:
-        """See Plain.norm_rope: both in the launch of one."""
+        """Normalise each head, then rotate it, both in one launch."""
         return self._rope(x, weight, eps, cos_sin)
 
     def _rope(self, x: Array, weight: Array | None, eps: float, cos_sin: tuple[Array, Array]) -> Array:
@@ -243,9 +252,9 @@ class CuPy(Plain):
         return out
 
     def swiglu(self, gate: Float[Array, "tokens inner"], up: Float[Array, "tokens inner"]) -> Array:
-        """See layers.swiglu."""
+        """Return `layers.swiglu`, in one launch."""
         (tokens, inner), out = gate.shape, self.device.empty(gate.shape, gate.dtype)
-        assert _stride(gate) == _stride(up), "gate and up are parts of the same rows"
+        assert _stride(gate) == _stride(up), "gate and up are columns of the same rows"
         self._launch("swiglu", gate, gate, (tokens, -(-inner // THREADS)), [gate, up, out, _stride(gate), inner])
         return out
 
@@ -259,42 +268,42 @@ class CuPy(Plain):
         layer: int,
         window: int | None,
     ) -> Float[Array, "tokens heads*head_dim"]:
-        """One launch for the whole ragged batch, whatever the caches; `spans` are those that `send` returned."""
+        """Write and attend in one launch for the whole ragged batch. `spans` are those that `send` returned."""
         assert isinstance(spans, DeviceSpans), "the batch was not sent to the device"
         (tokens, heads, head_dim), kv_heads = q.shape, k.shape[1]
         if head_dim > LARGEST_HEAD:
-            raise ValueError(f"heads have {head_dim} numbers; the cupy backend has room for {LARGEST_HEAD}")
+            raise ValueError(f"head_dim is {head_dim}; the cupy backend supports at most {LARGEST_HEAD}")
         out = self.device.empty((tokens, heads * head_dim), q.dtype)
         arrays = [q, k, v, out, _stride(q), _stride(k), _stride(v), spans.owners, spans.sequences, spans.tables]
         numbers = [layer, kv_heads, head_dim, window or 0, head_dim**-0.5]
-        if len(spans.tiles) and head_dim * q.itemsize <= WIDEST_BYTES:
-            grid = (len(spans.tiles), heads)
-            self._launch("attention_in_tiles", q, q, grid, [*arrays, spans.tiles, *numbers])
+        if len(spans.query_tiles) and head_dim * q.itemsize <= WIDEST_BYTES:
+            grid = (len(spans.query_tiles), heads)
+            self._launch("attention_in_tiles", q, q, grid, [*arrays, spans.query_tiles, *numbers])
         else:
             self._launch("attention", q, q, (tokens, heads), [*arrays, *numbers])
         return out
 
     def _launch(self, name: str, real: Array, stored: Array, grid: tuple[int, ...], arguments: list[Any]) -> None:
-        """Start a kernel; `real` and `stored` are arrays of the numbers and of the weights that it reads."""
+        """Launch a kernel. Its dtypes of numbers and of weights are those of the arrays `real` and `stored`."""
         if all(grid):
             kinds = str(real.dtype), {"uint16": "bfloat16"}.get(str(stored.dtype), str(stored.dtype))
             self.device.launch(name, kinds, grid, arguments)
 
 
-def _where_caches_lie(batch: RaggedBatch) -> tuple[Int[Array, "numbers"], Int[Array, "entries"]]:
-    """For each sequence what kernels.cu calls a Sequence, end to end; and all block tables."""
+def _cache_addresses(batch: RaggedBatch) -> tuple[Int[Array, "numbers"], Int[Array, "entries"]]:
+    """Return a `Sequence` of kernels.cu for each sequence, end to end, and all block tables."""
     sequences: list[int] = []
     tables: list[int] = []
     for span, cache in zip(batch.spans, batch.caches, strict=True):
-        blocks: Any = cache.layout()
-        addresses = [blocks.keys.data.ptr, blocks.values.data.ptr]
-        sequences += [*addresses, blocks.keys.shape[2], blocks.block_size, len(tables), cache.length, span.start]
+        layout: Any = cache.layout()
+        addresses = [layout.keys.data.ptr, layout.values.data.ptr]
+        sequences += [*addresses, layout.keys.shape[2], layout.block_size, len(tables), cache.length, span.start]
         sequences.append(span.stop - span.start)
-        tables += blocks.table
+        tables += layout.table
     tables += [0] * (-len(tables) % TABLE_PADDING)
     return np.array(sequences), np.array(tables)
 
 
 def _stride(x: Array) -> int:
-    """How many numbers lie between the beginnings of two rows, within which there are no gaps."""
+    """Return the distance from the start of one row to the start of the next, in numbers. Rows are contiguous."""
     return int(x.strides[0] // x.itemsize)

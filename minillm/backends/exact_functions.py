@@ -1,7 +1,7 @@
-"""exp and the rotations of RoPE from additions and multiplications alone, for the `exact` backend.
+"""exp, and RoPE's cos and sin, from additions and multiplications alone, for the `exact` backend.
 
-IEEE 754 defines +, -, *, / and sqrt to the last bit; exp, sin, cos and pow it does not, and NumPy's differ between
-processors. What is made of the former in a fixed sequence is the same everywhere.
+IEEE 754 defines +, -, *, / and sqrt to the last bit. It does not define exp, sin, cos and pow, and NumPy's versions
+differ between processors. A fixed sequence of the defined operations gives the same bits everywhere.
 """
 
 import decimal
@@ -13,17 +13,17 @@ from minillm.arrays import Array, Float, Int
 from minillm.config import RopeParameters
 
 _PI = decimal.Decimal("3.141592653589793238462643383279502884197")
-_DIGITS = decimal.Context(prec=400, rounding=decimal.ROUND_HALF_EVEN)  # so many that the turns of any angle fit
+_DIGITS = decimal.Context(prec=400, rounding=decimal.ROUND_HALF_EVEN)  # enough digits to reduce any angle modulo 2 pi
 
 
 def exp(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """e**x = 2**n * e**rest with a polynomial for |rest| <= ln(2)/2; its relative error is below 1e-12."""
+    """Return e**x = 2**n * e**r, with a polynomial for |r| <= ln(2)/2. The relative error is below 1e-12."""
     x = np.clip(x, -700.0, 700.0)
     n = np.rint(x * 1.4426950408889634)  # 1 / ln 2
-    rest = (x - n * 0.693359375) + n * 2.12194440054690583e-4  # ln 2 in two parts: n times the first is exact
-    power = np.full_like(rest, 1 / 3628800)
+    r = (x - n * 0.693359375) + n * 2.12194440054690583e-4  # ln 2 as a sum of two: n times the first is exact
+    power = np.full_like(r, 1 / 3628800)
     for factorial in (362880, 40320, 5040, 720, 120, 24, 6, 2, 1, 1):  # Horner: 1 + r (1 + r (1/2 + r (1/6 + ...)))
-        power *= rest
+        power *= r
         power += 1 / factorial
     return np.ldexp(power, n.astype(np.int32))
 
@@ -31,29 +31,29 @@ def exp(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
 def cos_sin(
     positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int
 ) -> tuple[Float[Array, "tokens 1 half"], Float[Array, "tokens 1 half"]]:
-    """Cosine and sine of every position's angles: `layers.rope_cos_sin`.
+    """Return cosine and sine of every position's angles: `layers.rope_cos_sin`.
 
-    Position m is a sum of powers of two, so its rotation is the product of the rotations by them, and each of those
-    is the square of the one before.
+    A position is a sum of powers of two, and its angle is the sum of their angles. For example, position 5 is 4 + 1.
+    The angle of each power of two is twice the angle of the one before.
     """
-    turn = first_rotation(rope, head_dim)  # [half] each
+    power_of_two = first_cos_sin(rope, head_dim)  # of the angles at position 1, then 2, 4, 8, ...: [half] each
     cosine, sine = np.ones((len(positions), head_dim // 2)), np.zeros((len(positions), head_dim // 2))
     for bit in range(int(positions.max()).bit_length()):
         rows = (positions >> bit & 1).astype(bool)
-        cosine[rows], sine[rows] = _turn((cosine[rows], sine[rows]), turn)
-        turn = _turn(turn, turn)
+        cosine[rows], sine[rows] = _add_angles((cosine[rows], sine[rows]), power_of_two)
+        power_of_two = _add_angles(power_of_two, power_of_two)
     return cosine[:, None], sine[:, None]
 
 
-def _turn(one: tuple[Array, Array], other: tuple[Array, Array]) -> tuple[Array, Array]:
-    """Two rotations after each other: cos(a + b) and sin(a + b)."""
-    (cos_a, sin_a), (cos_b, sin_b) = one, other
+def _add_angles(a: tuple[Array, Array], b: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Return cos(a + b) and sin(a + b), given cosine and sine of each."""
+    (cos_a, sin_a), (cos_b, sin_b) = a, b
     return cos_a * cos_b - sin_a * sin_b, sin_a * cos_b + cos_a * sin_b
 
 
 @lru_cache
-def first_rotation(rope: RopeParameters, head_dim: int) -> tuple[Float[Array, "half"], Float[Array, "half"]]:
-    """Cosine and sine of each pair's angle at position 1, in decimal arithmetic, which is the same everywhere."""
+def first_cos_sin(rope: RopeParameters, head_dim: int) -> tuple[Float[Array, "half"], Float[Array, "half"]]:
+    """Return cosine and sine of each pair's angle at position 1, from decimal arithmetic: the same everywhere."""
     with decimal.localcontext(_DIGITS):
         angles = [_frequency(i, head_dim, rope) for i in range(head_dim // 2)]
         waves = [_cosine_and_sine(angle) for angle in angles]
@@ -62,7 +62,7 @@ def first_rotation(rope: RopeParameters, head_dim: int) -> tuple[Float[Array, "h
 
 
 def _frequency(i: int, d: int, rope: RopeParameters) -> decimal.Decimal:
-    """Radians per position of pair i: `layers.rope_frequencies` in decimal."""
+    """Return the radians per position of pair i: `layers.rope_frequencies` in decimal arithmetic."""
     number = decimal.Decimal
     plain = number(rope.rope_theta) ** (number(-2 * i) / number(d))
     factor = number(rope.factor)
@@ -79,7 +79,7 @@ def _frequency(i: int, d: int, rope: RopeParameters) -> decimal.Decimal:
 
 
 def _cosine_and_sine(angle: decimal.Decimal) -> tuple[float, float]:
-    """The Taylor series of both, 1 - a^2/2! + ... and a - a^3/3! + ..., of the angle within one turn."""
+    """Return both from their Taylor series, 1 - a^2/2! + ... and a - a^3/3! + ..., of the angle modulo 2 pi."""
     angle = angle % (2 * _PI)
     term, sums = decimal.Decimal(1), [decimal.Decimal(0)] * 2
     for n in range(60):

@@ -1,13 +1,14 @@
-// The kernels of the `cupy` backend. Each is a method of backends/plain.py, and has a twin in tests/kernel_twins.py.
+// The kernels of the `cupy` backend. Each is a method of backends/plain.py and has a twin in tests/kernel_twins.py.
 //
-// What stands before this file says which numbers there are: `real`, in which everything is computed, and `stored`, in
-// which weights are kept, with `read` from one to the other and `write` back. Whole numbers are 64 bits long, as Python
-// passes them. "stride" is how many numbers lie between one row and the next, since q, k and v are parts of one row.
+// kernels.py puts two types before this file: `real`, the type of all computations, and `stored`, the type of weights.
+// `read` converts a stored weight to a real number, and `write` converts back. Integers (`whole`) have 64 bits, as
+// Python passes them. A `stride` is the distance from one row to the next, in numbers: q, k and v are columns of one
+// row, so their rows are not contiguous.
 
 typedef long long whole;
 
 constexpr int THREADS = 256, WARP = 32, WARPS = THREADS / WARP;
-constexpr int LARGEST = 256;     // numbers of a head
+constexpr int LARGEST = 256;     // largest head_dim
 constexpr real LOWEST = -3e38;  // below any score
 
 __device__ real warp_sum(real x) {
@@ -33,13 +34,13 @@ __device__ real block_sum(real x) {
     return x;
 }
 
-// Plain.embed. One block a token.
+// Plain.embed. One block for each token.
 extern "C" __global__ void embed(const stored* embedding, const whole* tokens, real* x, whole dim) {
     const stored* row = embedding + tokens[blockIdx.x] * dim;
     for (whole i = threadIdx.x; i < dim; i += THREADS) x[blockIdx.x * dim + i] = read(row[i]);
 }
 
-// layers.rope_cos_sin. One block a token; angles in float64, since positions are large.
+// layers.rope_cos_sin. One block for each token. Angles are float64, because positions are large.
 extern "C" __global__ void cos_sin(const whole* positions, const double* frequencies, real* cosine, real* sine,
                                     whole half) {
     for (whole i = threadIdx.x; i < half; i += THREADS) {
@@ -49,7 +50,8 @@ extern "C" __global__ void cos_sin(const whole* positions, const double* frequen
     }
 }
 
-// layers.rms_norm. One block a row; a thread keeps its first numbers, and has the weights there when the sum is known.
+// layers.rms_norm. One block for each row. A thread keeps its first KEPT numbers, already times their weights, in
+// registers while the sum is computed.
 constexpr int KEPT = 8;
 extern "C" __global__ void rms_norm(const real* x, const real* weight, real* out, whole dim, double eps) {
     x += blockIdx.x * dim, out += blockIdx.x * dim;
@@ -69,7 +71,8 @@ extern "C" __global__ void rms_norm(const real* x, const real* weight, real* out
     for (whole i = threadIdx.x + KEPT * THREADS; i < dim; i += THREADS) out[i] = x[i] * weight[i] * scale;
 }
 
-// Plain.rope and, if there is a weight, Plain.norm_rope. One block a token, a warp a head; out has no gaps.
+// Plain.rope and, if there is a weight, Plain.norm_rope. One block for each token, one warp for each head. `out` is
+// contiguous.
 extern "C" __global__ void rope(const real* x, const real* weight, const real* cosine, const real* sine, real* out,
                                 whole heads, whole stride, whole half, double eps) {
     whole token = blockIdx.x, lane = threadIdx.x % WARP;
@@ -88,7 +91,7 @@ extern "C" __global__ void rope(const real* x, const real* weight, const real* c
     }
 }
 
-// layers.swiglu. blockIdx.x is the token, blockIdx.y a stretch of the row; gate and up have the same stride.
+// layers.swiglu. blockIdx.x is the token, blockIdx.y a range of THREADS columns. gate and up have the same stride.
 extern "C" __global__ void swiglu(const real* gate, const real* up, real* out, whole stride, whole inner) {
     whole i = blockIdx.y * (whole)THREADS + threadIdx.x, place = blockIdx.x * stride + i;
     if (i >= inner) return;
@@ -96,16 +99,17 @@ extern "C" __global__ void swiglu(const real* gate, const real* up, real* out, w
     out[blockIdx.x * inner + i] = half * (1 + tanh(half)) * up[place];
 }
 
-// Real numbers as weights are stored.
+// Convert real numbers to the type in which weights are stored.
 extern "C" __global__ void narrow(const real* x, stored* out, whole size) {
     whole i = blockIdx.x * (whole)THREADS + threadIdx.x;
     if (i < size) out[i] = write(x[i]);
 }
 
-// Plain.linear for 1 or up to 8 rows: out = x @ weight.T (+ bias) (+ residual), with weight [outs, inner]. A warp makes
-// one or two columns of the result. It reads their weights once for all rows, four numbers a lane at a time, and asks
-// for some of them AHEAD, before it uses the first; what it reads of x serves all of its columns. Rows and columns
-// behind the last are that one again, so that nothing has to be decided in between.
+// Plain.linear for 1 row or for up to 8: out = x @ weight.T (+ bias) (+ residual), with weight [outs, inner]. A warp
+// computes one or two columns of the result. It reads their weights once for all rows, four numbers a lane at a time.
+// It loads AHEAD of these packs before it uses the first, so that their memory is read at the same time. The numbers of
+// x that it reads serve all of its columns. Rows and columns past the last are the last one again, so that the inner
+// loops need no conditions.
 template <class Kind, int COUNT> struct alignas(COUNT * sizeof(Kind)) Pack { Kind numbers[COUNT]; };
 constexpr int PACK = 4;
 
@@ -113,7 +117,7 @@ template <int ROWS, int COLUMNS, int AHEAD>
 __device__ void multiply(const real* x, const stored* weight, const real* bias, const real* residual, real* out,
                          whole rows, whole inner, whole outs) {
     whole first = blockIdx.x * (whole)ROWS, column = (blockIdx.y * (whole)WARPS + threadIdx.x / WARP) * COLUMNS;
-    int lane = threadIdx.x % WARP, packs = inner % PACK ? 0 : inner / PACK;  // of a row; none if they would lie askew
+    int lane = threadIdx.x % WARP, packs = inner % PACK ? 0 : inner / PACK;  // in a row; 0 if they would be misaligned
     const real* row[ROWS];
     const stored* columns[COLUMNS];
     real sums[ROWS][COLUMNS] = {};
@@ -130,7 +134,7 @@ __device__ void multiply(const real* x, const stored* weight, const real* bias, 
                 if (p + a * WARP < packs) weights[a][c] = ((const Pack<stored, PACK>*)columns[c])[p + a * WARP];
         #pragma unroll
         for (int a = 0; a < AHEAD; a++) {
-            int there = p + a * WARP < packs ? p + a * WARP : lane;  // where weights are 0
+            int there = p + a * WARP < packs ? p + a * WARP : lane;  // any valid pack: past the last, weights are 0
             #pragma unroll
             for (int r = 0; r < ROWS; r++) {
                 Pack<real, PACK> values = ((const Pack<real, PACK>*)row[r])[there];
@@ -168,26 +172,26 @@ extern "C" __global__ void few_rows(const real* x, const stored* weight, const r
     multiply<8, 2, 2>(x, weight, bias, residual, out, rows, inner, outs);
 }
 
-// Where one sequence lies: addresses of the first layer's keys and values, numbers of the cache, rows of the batch.
+// One sequence: its cache, its block table and its rows of the batch.
 struct Sequence {
-    real *keys, *values;  // [layers, kv_heads, slots, head_dim]
-    whole slots;          // of one head
-    whole block_size;     // token t lies in slot table[t / block_size] * block_size + t % block_size
-    whole table;          // where its block table begins among all tables
-    whole cached;         // tokens that the cache held before this step
-    whole row, rows;      // of its new tokens in q, k and v: the first, and how many
+    real *keys, *values;  // addresses of the first layer: [layers, kv_heads, slots, head_dim]
+    whole slots;          // slots of one head
+    whole block_size;     // token t is in slot table[t / block_size] * block_size + t % block_size
+    whole table;          // index of its block table's first entry among all tables
+    whole cached;         // tokens that were in the cache before this step
+    whole row, rows;      // its new tokens in q, k and v: the first row, and the number of rows
 };
 
-// Keys, or values, of one sequence and head. Those of new tokens are read from the projections and only written to the
-// cache, older ones are read from there: so that no block waits for another.
+// Keys, or values, of one sequence and head. Those of new tokens are read from the projections; they are written to the
+// cache but not read from it in this step. Older ones are read from the cache. So no block waits for another.
 struct Tokens {
     real* cache;
-    const real* fresh;  // of the first new token
+    const real* fresh;  // the first new token's key or value
     whole stride, head_dim;
     const Sequence& s;
     const whole* table;
 
-    __device__ whole slot(whole p) const {  // divisions of 32 bits take a fraction of the time of those of 64
+    __device__ whole slot(whole p) const {  // a division in 32 bits takes a fraction of the time of one in 64
         unsigned at = p, size = s.block_size;
         return table[at / size] * size + at % size;
     }
@@ -200,12 +204,13 @@ struct Tokens {
     }
 };
 
-// Plain.attention: one block for each new token (x) and query head (y). Each warp takes every 8th stretch of keys, with
-// an online softmax (Milakov and Gimelshein, 1805.02867); in the end the warps' parts are joined. Keys of a stretch
-// don't wait for each other: their memory is read at the same time. A lane holds SOME numbers of a head.
-struct Parts { real highest[WARPS], totals[WARPS], mixes[WARPS][LARGEST]; };  // of the sum that is attention, by warp
+// Plain.attention: one block for each new token (x) and query head (y). Keys are read in stretches of STRETCH keys, and
+// each warp takes every 8th stretch. It keeps an online softmax (Milakov and Gimelshein, 1805.02867): the highest score
+// so far, the total of the weights, and the weighted sum of the values (`mix`). At the end the results of all warps are
+// combined. The keys of a stretch are loaded at the same time. A lane holds SOME numbers of a head.
+struct Parts { real highest[WARPS], totals[WARPS], mixes[WARPS][LARGEST]; };  // the online softmax of each warp
 
-// What another lane of the warp has looked up.
+// Return the address that another lane of the warp has looked up.
 __device__ const real* from_lane(const real* address, int lane) {
     return (const real*)__shfl_sync(~0u, (whole)address, lane);
 }
@@ -213,14 +218,14 @@ __device__ const real* from_lane(const real* address, int lane) {
 template <int SOME>
 __device__ void attend(const real* q, real* out, const Tokens& keys, const Tokens& values, int first, int position,
                        real scale, Parts& parts) {
-    constexpr int STRETCH = 16 / SOME;  // what is read at a time: 16 numbers of keys and 16 of values a lane
+    constexpr int STRETCH = 16 / SOME;  // keys read at a time: 16 numbers of keys and 16 of values for each lane
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, head_dim = keys.head_dim;
     real query[SOME], mix[SOME] = {}, most = LOWEST, total = 0;
     #pragma unroll
     for (int n = 0; n < SOME; n++) query[n] = lane + n * WARP < head_dim ? q[lane + n * WARP] * scale : 0;
     for (int stretch = first; stretch <= position; stretch += WARPS * STRETCH) {
         int p = stretch + warp * STRETCH, mine = p + lane % STRETCH < position ? p + lane % STRETCH : position;
-        const real *key_at = keys.at(mine), *value_at = values.at(mine);  // each lane looks up one, for all lanes
+        const real *key_at = keys.at(mine), *value_at = values.at(mine);  // each lane looks up one key for all lanes
         real key[STRETCH][SOME], value[STRETCH][SOME], weights[STRETCH], higher = most;
         #pragma unroll
         for (int e = 0; e < STRETCH; e++) {
@@ -237,7 +242,7 @@ __device__ void attend(const real* q, real* out, const Tokens& keys, const Token
             #pragma unroll
             for (int n = 0; n < SOME; n++) score += query[n] * key[e][n];
             score = warp_sum(score);
-            weights[e] = p + e <= position ? score : 2 * LOWEST;  // exp of it is 0, also if the stretch has no key
+            weights[e] = p + e <= position ? score : 2 * LOWEST;  // its exp is 0, even if the stretch has no key at all
             higher = weights[e] > higher ? weights[e] : higher;
         }
         real kept = exp(most - higher);
@@ -258,7 +263,7 @@ __device__ void attend(const real* q, real* out, const Tokens& keys, const Token
     __syncthreads();
     real top = LOWEST, sum = 0;
     for (int w = 0; w < WARPS; w++) top = parts.highest[w] > top ? parts.highest[w] : top;
-    for (int w = 0; w < WARPS; w++) sum += parts.totals[w] * exp(parts.highest[w] - top);  // without keys: 0 * 0
+    for (int w = 0; w < WARPS; w++) sum += parts.totals[w] * exp(parts.highest[w] - top);  // a warp without keys: 0 * 0
     for (int i = threadIdx.x; i < head_dim; i += THREADS) {
         real joined = 0;
         for (int w = 0; w < WARPS; w++) joined += parts.mixes[w][i] * exp(parts.highest[w] - top);
@@ -285,14 +290,15 @@ extern "C" __global__ void attention(const real* q, const real* k, const real* v
     else attend<LARGEST / WARP>(q, out, keys, values, first, position, scale, parts);
 }
 
-// Plain.attention again, for prompts: one block for each tile of rows of one sequence (x) and query head (y): of 64, in
-// float64 of 32. Keys that a block has copied to shared memory serve all of its rows (Dao et al., FlashAttention,
-// 2205.14135). A warp has every 8th of the rows, a lane the scores of one of 32 keys.
+// Plain.attention for prompts: one block for each query tile of one sequence (x) and query head (y). A query tile has
+// 64 rows, in float64 32. A key tile has the keys, or the values, of 32 positions. A block copies it to shared memory,
+// where it serves all rows of the query tile (Dao et al., FlashAttention, 2205.14135). A warp computes every 8th row. A
+// lane computes the scores of one of the 32 keys.
 constexpr int QUERIES = 256 / sizeof(real), KEYS = WARP, EACH = QUERIES / WARPS, WIDEST = 1024 / sizeof(real);
-typedef real Tile[KEYS][WIDEST + 1];  // one more, so that lanes which read a column read from different banks
+typedef real Tile[KEYS][WIDEST + 1];  // a key tile; one column more, so that lanes read a column from different banks
 
-// Keys or values of 32 positions from p on; zeros from `end` on. All threads are done with what the tile held before. A
-// warp copies four of them, whose memory is read at the same time.
+// Copy the keys or values of 32 positions, from p on, to the tile, and zeros from position `end` on. The first barrier
+// waits until all threads are done with the old contents. A warp copies four positions, loaded at the same time.
 __device__ void copy_tile(Tile& tile, const Tokens& tokens, int p, int end) {
     constexpr int COPIED = KEYS / WARPS;
     int warp = threadIdx.x / WARP;
@@ -310,7 +316,8 @@ __device__ void copy_tile(Tile& tile, const Tokens& tokens, int p, int end) {
     __syncthreads();
 }
 
-// Of this lane's key with each of the warp's queries. Queries are read STEP numbers at a time.
+// Add to `scores` the dot products of this lane's key with each of the warp's queries. Queries are read STEP numbers at
+// a time.
 template <int STEP>
 __device__ void dot_products(const real* q, const int* queries, const Tile& tile, int head_dim, real* scores) {
     #pragma unroll 1
@@ -323,18 +330,18 @@ __device__ void dot_products(const real* q, const int* queries, const Tile& tile
         }
 }
 
-// Row e * 8 + warp of the tile is this warp's e-th. A lane has SOME numbers of what is mixed for each. Loops that are
-// not unrolled, here and above, leave registers for a second block on the same multiprocessor: one computes while the
-// other waits for memory.
+// Row e * 8 + warp of the query tile is this warp's row e. For each row a lane holds SOME numbers of the weighted sum
+// of the values (`mix`). Some loops, here and above, are not unrolled. That leaves registers for a second block on the
+// same multiprocessor: one block computes while the other waits for memory.
 struct Shared { Tile tile; Pack<real, PACK> weights[QUERIES][KEYS / PACK]; };
 template <int SOME>
 __device__ void attend_in_tile(const real* q, real* out, const Tokens& keys, const Tokens& values, int position,
                                int rows, int q_stride, int out_stride, int window, real scale, Shared& shared) {
     int lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, head_dim = keys.head_dim, end = position + rows;
-    int queries[EACH];  // where they begin, from q on
+    int queries[EACH];  // offsets of the warp's queries from q
     real most[EACH], total[EACH] = {}, mix[EACH][SOME] = {};
     #pragma unroll
-    for (int e = 0; e < EACH; e++) {  // behind the last row, that one again
+    for (int e = 0; e < EACH; e++) {  // past the last row, the last row again
         queries[e] = (e * WARPS + warp < rows ? e * WARPS + warp : rows - 1) * q_stride;
         most[e] = LOWEST;
     }
@@ -345,13 +352,13 @@ __device__ void attend_in_tile(const real* q, real* out, const Tokens& keys, con
                         : dot_products<PACK>(q, queries, shared.tile, head_dim, scores);
         #pragma unroll
         for (int e = 0; e < EACH; e++) {
-            int back = position + e * WARPS + warp - (p + lane);  // how far behind its query the key lies
+            int back = position + e * WARPS + warp - (p + lane);  // positions from the key to its query
             bool seen = back >= 0 && (!window || back < window);
             real score = seen ? scores[e] * scale : LOWEST, highest = warp_max(score);
             real higher = highest > most[e] ? highest : most[e], kept = exp(most[e] - higher);
             real weight = seen ? exp(score - higher) : 0;
             shared.weights[e * WARPS + warp][lane / PACK].numbers[lane % PACK] = weight;
-            total[e] = total[e] * kept + weight;  // of this lane's keys
+            total[e] = total[e] * kept + weight;  // over this lane's keys
             #pragma unroll
             for (int i = 0; i < SOME; i++) mix[e][i] *= kept;
             most[e] = higher;
@@ -387,7 +394,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2) attention_in_tiles(
         const whole* owners, const Sequence* sequences, const whole* tables, const whole* tiles, whole layer,
         whole kv_heads, whole head_dim, whole window, double scale) {
     __shared__ Shared shared;
-    whole token = tiles[gridDim.x - 1 - blockIdx.x];  // the last of a prompt see most keys, and should not begin last
+    whole token = tiles[gridDim.x - 1 - blockIdx.x];  // last tiles first: they attend over most keys
     int head = blockIdx.y, heads = gridDim.y, group = heads / (int)kv_heads, kv_head = head / group;
     const Sequence s = sequences[owners[token]];
     whole position = s.cached + token - s.row, cache = (layer * kv_heads + kv_head) * s.slots * head_dim;

@@ -1,18 +1,18 @@
-"""The CUDA source of `kernels.cu` for one kind of numbers and one kind of weights.
+"""The CUDA source of `kernels.cu` for one dtype of numbers and one dtype of weights.
 
-A kernel is compiled where it runs, by NVRTC, which needs no device: the tests compile all of them.
+NVRTC compiles the kernels on the machine where they run. NVRTC itself needs no device, so the tests can compile all.
 """
 
 from functools import cache
 from pathlib import Path
 
-THREADS = 256  # of a block, as in kernels.cu
-REALS = {"float32": "float", "float64": "double"}  # what is computed in: a dtype's name, and C's
+THREADS = 256  # threads of a block, as in kernels.cu
+REALS = {"float32": "float", "float64": "double"}  # the dtypes that kernels compute in, and their names in C
 SAME = """typedef real stored;
 __device__ real read(stored x) { return x; }
 __device__ stored write(real x) { return x; }
 """
-STORED = {  # the kinds of weights besides; bfloat16 is the upper half of a float32, rounded to even
+STORED = {  # dtypes for weights alone; bfloat16 is the upper half of a float32, rounded to even
     "float16": """#ifndef HALVES
 __device__ float half_to_float(unsigned short x) { float y; asm("cvt.f32.f16 %0, %1;" : "=f"(y) : "h"(x)); return y; }
 __device__ unsigned short float_to_half(float x) {
@@ -35,6 +35,6 @@ COMPUTED_AND_STORED = (("float32", "float32"), ("float32", "float16"), ("float32
 
 @cache
 def source(real: str, stored: str) -> str:
-    """All kernels, for numbers `real` and weights `stored`: a pair of COMPUTED_AND_STORED."""
+    """Return the source of all kernels for numbers in `real` and weights in `stored`, a pair of COMPUTED_AND_STORED."""
     types = f"typedef {REALS[real]} real;\n" + STORED.get(stored, SAME)
     return types + Path(__file__).with_suffix(".cu").read_text(encoding="utf-8")

@@ -1,8 +1,8 @@
-"""What `forward` means: the backend seam, filled with nothing but readable NumPy.
+"""Plain: the arithmetic of the forward pass in readable NumPy. This is the reference that every backend must equal.
 
-A backend answers three questions: how a weight matrix is kept (`prepare`, `tie`), how it is used (`linear`, `embed`),
-and how the queries of a whole ragged batch meet their caches (`attention`). Other backends override methods of this
-class; each override is held to the method here by a test.
+A backend decides three things: how a weight matrix is stored (`prepare`, `tie`), how it is used (`linear`, `embed`),
+and how the queries of a ragged batch attend over their caches (`attention`). Other backends are subclasses that
+override some of these methods. A test compares each override with the method here.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,89 +17,89 @@ from minillm.ragged_batch import RaggedBatch
 
 
 class Plain:
-    """The backend that does what the formulas say."""
+    """The backend that computes each formula as it is written."""
 
     name = "plain"
-    dtypes: tuple[str, ...] = ("float32", "float64")  # that the user may choose from
+    dtypes: tuple[str, ...] = ("float32", "float64")  # the values that `load(dtype=...)` accepts
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
-        """Take the user's choice, one of `dtypes`; returns what activations and caches are kept in."""
+        """Set the dtype of the weights, one of `dtypes`. Return the dtype of activations and caches."""
         return np.dtype(dtype)
 
     def stored_weights(self, dtype: str) -> tuple[str, int]:
-        """What weights are kept in when this is chosen: its name, and bytes of a number."""
+        """Return the name and the bytes per number of the dtype in which weights are stored for this choice."""
         chosen = self.choose_dtype(dtype)
         return chosen.name, chosen.itemsize
 
     def array(self, values: Any, dtype: Any = None) -> Array:
-        """Values as an array where this backend computes."""
+        """Return the values as an array in the memory where this backend computes."""
         return np.asarray(values, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: Any) -> Array:
-        """An array of zeros where this backend computes; untouched pages take no memory."""
+        """Return an array of zeros where this backend computes. Pages that are never touched take no memory."""
         return np.zeros(shape, dtype)
 
     def to_host(self, x: Array) -> Array:
-        """The same numbers as a NumPy array."""
+        """Return the same numbers as a NumPy array."""
         return x
 
     def free_memory(self) -> int | None:
-        """Bytes that are free where this backend keeps its arrays; None if that is not known."""
+        """Return the bytes that are free where this backend stores its arrays, or None if that is not known."""
         return None
 
     def send(self, batch: RaggedBatch) -> RaggedBatch:
-        """The same batch where this backend computes; called once before each forward pass."""
+        """Return the batch with its arrays where this backend computes. Called once before each forward pass."""
         return batch
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
-        """compute(model, batch), where nothing but the numbers in `batch` differs from one decode step to the next."""
+        """Return compute(model, batch). Between two decode steps only the numbers in `batch` differ."""
         return compute(model, batch)
 
     def prepare(self, weight: Float[Array, "inner out"]) -> Any:
-        """Called once per matrix, at load: the form in which `linear` wants it."""
+        """Return the matrix in the layout that `linear` uses. Called once for each matrix, at load."""
         return weight
 
     def tie(self, embedding: Float[Array, "vocab dim"]) -> tuple[Any, Any]:
-        """For an embedding that is the output head too: what `embed` looks tokens up in, and the prepared head."""
+        """Return (table for `embed`, prepared head) for an embedding that is also the output head."""
         return embedding, self.prepare(embedding.T)
 
     def embed(self, embedding: Any, tokens: Int[Array, "tokens"]) -> Float[Array, "tokens dim"]:
-        """The rows of the embedding that belong to these tokens."""
+        """Return the embedding's row of each token."""
         return embedding[self.array(tokens)]
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
-        """x @ weight (+ bias)."""
+        """Return x @ weight, plus the bias if there is one."""
         product = x @ weight
         return product if bias is None else product + bias
 
     def add_linear(
         self, x: Float[Array, "tokens out"], h: Float[Array, "tokens inner"], weight: Any, bias: Any = None
     ) -> Float[Array, "tokens out"]:
-        """x + linear(h, weight, bias), which joins the residual stream; a backend may overwrite x."""
+        """Return x + linear(h, weight, bias), where x is the residual stream. A backend may overwrite x."""
         return x + self.linear(h, weight, bias)
 
     def rms_norm(self, x: Array, weight: Array, eps: float) -> Array:
-        """See layers.rms_norm."""
+        """Return `layers.rms_norm`."""
         return layers.rms_norm(x, weight, eps)
 
     def cos_sin(self, positions: Int[Array, "tokens"], rope: RopeParameters, head_dim: int) -> tuple[Array, Array]:
-        """See layers.rope_cos_sin; float64, the caller rounds."""
+        """Return `layers.rope_cos_sin` in float64. The caller rounds it to the model's dtype."""
         return layers.rope_cos_sin(positions, rope, head_dim)
 
     def rope(self, x: Array, cos_sin: tuple[Array, Array]) -> Array:
-        """See layers.apply_rope."""
+        """Return `layers.apply_rope`."""
         return layers.apply_rope(x, cos_sin)
 
     def norm_rope(self, x: Array, weight: Array, eps: float, cos_sin: tuple[Array, Array]) -> Array:
-        """Every head is normalised by itself before it is rotated; `weight` is `[heads, head_dim]`."""
+        """Normalise each head on its own, then rotate it. `weight` is `[heads, head_dim]`."""
         return self.rope(self.rms_norm(x, weight, eps), cos_sin)
 
     def swiglu(self, gate: Array, up: Array) -> Array:
-        """See layers.swiglu."""
+        """Return `layers.swiglu`."""
         return layers.swiglu(gate, up)
 
     def attend(self, q: Array, segments: attention.Segments, start: int, window: int | None) -> Array:
-        """See attention.attend."""
+        """Return `attention.attend`: attention of one sequence's new queries over its cache."""
         return attention.attend(q, segments, start, window)
 
     def attention(
@@ -112,14 +112,20 @@ class Plain:
         layer: int,
         window: int | None,
     ) -> Float[Array, "tokens heads*head_dim"]:
-        """Write each sequence's keys and values to its cache, then attend over it. `spans` are its rows in q, k and v.
+        """Write the new keys and values of each sequence to its cache, then let its queries attend over the cache.
 
-        All are written before any are read, since several of these may be chunks of one sequence.
+        `spans[i]` are the rows of sequence i in q, k and v, and `caches[i]` is its cache. The first loop writes the
+        new keys and values of every sequence. The second loop lets the queries of each sequence attend over everything
+        in its cache: the older tokens and the new ones. There are two loops because two entries may be chunks of one
+        sequence, and the queries of the later chunk attend over the keys of the earlier one.
+
+        Example: the prompt of sequence 0 has 3 tokens, and sequence 1 decodes its 8th. Then `spans` are rows 0 to 2 and
+        row 3, the cache lengths are 0 and 7, and the second loop attends over 3 keys and over 8.
         """
         for span, cache in zip(spans, caches, strict=True):
             cache.write(layer, k[span], v[span])
-        mixed = []
+        attention_outputs = []
         for span, cache in zip(spans, caches, strict=True):
-            end = cache.length + span.stop - span.start
-            mixed.append(self.attend(q[span], cache.segments(layer, end), cache.length, window))
-        return np.concatenate(mixed)
+            end = cache.length + span.stop - span.start  # `length` counts the older tokens until the pass is done
+            attention_outputs.append(self.attend(q[span], cache.segments(layer, end), cache.length, window))
+        return np.concatenate(attention_outputs)

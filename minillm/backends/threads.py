@@ -1,7 +1,7 @@
-"""Threads: how many there are to use, work that they share, and a product that they share.
+"""Threads: how many to use, a way to run tasks on them, and a matrix product that is split into tasks.
 
-The libraries read their number of threads from the environment when they are imported; minillm reads the same
-variables.
+A *task* is one call `work(number)` of a function that several threads work through together. The libraries read their
+number of threads from environment variables when they are imported. minillm reads the same variables.
 """
 
 import os
@@ -15,12 +15,12 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 
-PARTS = 2  # of a shared product for each thread
+TASKS_PER_THREAD = 2  # of a product that is split
 VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
 
 
 def default_threads() -> int:
-    """What the environment says already, else one for each processor that this process may use."""
+    """Return the number that the environment sets, else the number of processors that this process may use."""
     said = (os.environ.get(name, "") for name in VARIABLES)
     numbers = [int(text) for text in said if text.isdecimal() and int(text)]
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -28,76 +28,84 @@ def default_threads() -> int:
 
 
 def environment_for(threads: int) -> dict[str, str]:
-    """This process's environment, with the number of threads for every library."""
+    """Return this process's environment with the number of threads set for every library."""
     return os.environ | dict.fromkeys(VARIABLES, str(threads))
 
 
 def thread_count() -> int:
-    """How many threads there are to share work, this one included."""
+    """Return the number of threads that run tasks, including the calling one."""
     return _waiting_threads()[0]
 
 
-def share(work: Callable[[int], None], count: int) -> None:
-    """work(0), work(1) and so on, where each thread takes the next when it is free.
+def run_tasks(work: Callable[[int], None], count: int) -> None:
+    """Run the tasks work(0) to work(count - 1). Each thread takes the next task when it is free.
 
-    As many as there are threads may wait for each other. NumPy lets go of Python's lock while it computes, so Python's
-    own threads are enough.
+    Tasks may wait for each other if there are no more tasks than threads. NumPy releases Python's global lock while it
+    computes, so Python's own threads are enough.
 
     Raises:
-        the first exception that one of them raised, when all are done.
+        the first exception that a task raised, after all tasks are done.
     """
     threads, inbox = _waiting_threads()
-    left, problems = deque(range(count)), SimpleQueue[BaseException | None]()  # one entry for each that is done
-    take_all = partial(_take_all, work, left, problems)
+    left, problems = deque(range(count)), SimpleQueue[BaseException | None]()  # one entry for each task that is done
+    take_tasks = partial(_take_tasks, work, left, problems)
     for _ in range(min(threads, count) - 1):
-        inbox.put(take_all)
-    take_all()
+        inbox.put(take_tasks)
+    take_tasks()
     found = [problem for problem in (problems.get() for _ in range(count)) if problem]
     if found:
         raise found[0]
 
 
-def _take_all(work: Callable[[int], None], left: deque[int], problems: "SimpleQueue[BaseException | None]") -> None:
+def _take_tasks(work: Callable[[int], None], left: deque[int], problems: "SimpleQueue[BaseException | None]") -> None:
     while True:
         try:
             number = left.popleft()
-        except IndexError:  # all are taken
+        except IndexError:  # every task is taken
             return
         try:
             work(number)
             problems.put(None)
-        except BaseException as problem:  # no memory, say, or Ctrl-C: whoever waits for the outcome has to hear of it
+        except BaseException as problem:  # MemoryError, say, or KeyboardInterrupt: `run_tasks` waits for an entry
             problems.put(problem)
 
 
-def shared_matmul(
+def nth_slice(length: int, number: int, count: int) -> slice:
+    """Cut range(length) into `count` consecutive slices of about equal size. Return slice `number`, counted from 0.
+
+    Example: nth_slice(10, 1, 3) is slice(3, 6), after slice(0, 3) and before slice(6, 10).
+    """
+    return slice(length * number // count, length * (number + 1) // count)
+
+
+def matmul_in_tasks(
     a: Float[Array, "*_ n k"], b: Float[Array, "stack *_ k m"], out: Float[Array, "stack *_ n m"]
 ) -> None:
-    """np.matmul of one matrix with a stack of others, in parts.
+    """Compute np.matmul of one matrix with a stack of matrices, on all threads.
 
-    A sleeping thread takes a while to wake, as long as a part or two of a small product: so there are more parts than
-    threads.
+    A sleeping thread takes as long to wake as one or two tasks of a small product take. So there are more tasks than
+    threads, and the threads that are awake begin with them.
     """
-    count = PARTS * thread_count()
+    count = TASKS_PER_THREAD * thread_count()
 
     def multiply(number: int) -> None:
-        part = slice(len(b) * number // count, len(b) * (number + 1) // count)
-        np.matmul(a, b[part], out=out[part])
+        matrices = nth_slice(len(b), number, count)
+        np.matmul(a, b[matrices], out=out[matrices])
 
-    share(multiply, count)
+    run_tasks(multiply, count)
 
 
 @cache
 def _waiting_threads() -> tuple[int, "SimpleQueue[Callable[[], None]]"]:
-    """How many threads there are, and where all but this one, which start here, wait for something to do."""
+    """Start all threads but the calling one. Return the number of threads and the queue from which they take work."""
     threads, inbox = default_threads(), SimpleQueue[Callable[[], None]]()
 
-    def help_out() -> None:
+    def work_forever() -> None:
         while True:
             inbox.get()()
 
     for number in range(1, threads):
-        Thread(target=help_out, name=f"share {number}", daemon=True).start()
+        Thread(target=work_forever, name=f"tasks {number}", daemon=True).start()
     return threads, inbox
 
 

@@ -1,6 +1,6 @@
-"""What batching brings and what it costs: the engine beside a plain loop, pages beside one piece, whole loads.
+"""What batching gains and costs: the engine against a plain loop, paged against contiguous caches, and whole loads.
 
-Things that are compared take turns at every step, so that what the machine does to one it does to the other.
+Ways that are compared take turns at every step, so that other load on the machine affects all of them alike.
 """
 
 import statistics
@@ -24,23 +24,23 @@ from minillm.sampling import Sampling
 from minillm.transformer import forward_batch
 
 BLOCK_SIZE = 16
-PLACES = 8  # of the static batch in the mixed load
+STATIC_BATCH = 8  # sequences, in the mixed load
 MIXED_REQUESTS, QUEUED_REQUESTS = 64, 1000
 LONG_ANSWER, SHORT_ANSWER = 160, 16  # tokens, in the mixed load
 GREEDY = Sampling(ignore_eos=True)
 
 
 def decode_steps(model: Model, prompts: Sequence[list[int]], steps: int) -> dict[str, float]:
-    """Median seconds of a decode step of all sequences, made in four ways in turn.
+    """Return the median seconds of a decode step of all sequences, run in four ways that take turns.
 
     Args:
         model: the model.
-        prompts: one for each sequence; different ones, or the engine would share their blocks.
-        steps: how many are made.
+        prompts: one for each sequence; all different, or the engine would share their blocks.
+        steps: number of steps.
 
     Returns:
-        `plain`: the forward pass over contiguous caches and the greedy choice, no more; `paged`: the same over blocks
-        that are neighbours; `fragmented`: over blocks none of which is; `engine`: a step of the engine.
+        `plain`: only the forward pass over contiguous caches and the greedy choice; `paged`: the same over neighbouring
+        blocks; `fragmented`: the same over blocks of which no two are neighbours; `engine`: a step of the engine.
     """
     room = len(prompts[0]) + steps + 1
     blocks = -(-room // BLOCK_SIZE)
@@ -58,20 +58,19 @@ def decode_steps(model: Model, prompts: Sequence[list[int]], steps: int) -> dict
 
 
 class PlainLoop:
-    """The plain batched decode loop, behind its prefill: one forward pass of all sequences, then the greedy choices.
+    """A plain batched decode loop after its prefill: one forward pass over all sequences, then the greedy choices.
 
     Attributes:
-        tokens: the newest of each sequence.
+        tokens: the newest token of each sequence.
     """
 
     def __init__(self, model: Model, caches: Sequence[Cache], prompts: Sequence[list[int]]) -> None:
-        """Run the prompts."""
         self.model, self.caches = model, caches
         pairs = zip(prompts, caches, strict=True)
         self.tokens = [_greedy(model, prefill(model, prompt, cache)) for prompt, cache in pairs]
 
     def step(self) -> None:
-        """One token more for each."""
+        """Append one token to each sequence."""
         batch = [([token], cache) for token, cache in zip(self.tokens, self.caches, strict=True)]
         self.tokens = [_greedy(self.model, row) for row in forward_batch(self.model, batch)]
 
@@ -81,7 +80,7 @@ def _greedy(model: Model, logits: Array) -> int:
 
 
 def _paged(model: Model, blocks: int, sequences: int, fragmented: bool) -> list[PagedKVCache]:
-    """Caches that hold all their blocks already: neighbours, or in such an order that no two are."""
+    """Return caches that hold all their blocks already: neighbours, or in an order where no two are neighbours."""
     pool = BlockPool(model, blocks * sequences, BLOCK_SIZE)
     caches = [PagedKVCache(pool) for _ in range(sequences)]
     taken = pool.allocate(blocks * sequences)
@@ -91,7 +90,7 @@ def _paged(model: Model, blocks: int, sequences: int, fragmented: bool) -> list[
 
 
 def _engine_in_decode(model: Model, prompts: Sequence[list[int]], new_tokens: int, blocks: int) -> Engine:
-    """An engine in which all of these requests have their first token, and that has as much room as they need."""
+    """Return an engine in which each request has its first token, with as many blocks as they need."""
     engine = Engine(model, BLOCK_SIZE, num_blocks=blocks, max_batch_tokens=sum(map(len, prompts)))
     for prompt in prompts:
         engine.submit(prompt, new_tokens, GREEDY)
@@ -100,10 +99,10 @@ def _engine_in_decode(model: Model, prompts: Sequence[list[int]], new_tokens: in
 
 
 def mixed_load(model: Model) -> dict[str, float]:
-    """64 requests, of which every eighth wants ten times as many tokens as the others: static and continuous batching.
+    """Run 64 requests, of which every eighth needs ten times as many tokens, by static and continuous batching.
 
-    Both have the memory of 8 sequences of the longest kind. Static batching holds 8 requests in it; continuous
-    batching as many as it has blocks for. What it gains depends on how different the answers are.
+    Both have the memory of 8 sequences of the longest kind. Static batching runs 8 requests in it; continuous
+    batching runs as many as it has blocks for. The gain depends on how much the answers' lengths differ.
 
     Returns:
         seconds and steps of each.
@@ -114,8 +113,8 @@ def mixed_load(model: Model) -> dict[str, float]:
     pairs = zip(prompts, outputs, strict=True)
     jobs = [Job(_ids(rng, model, prompt), min(output, context // 2), GREEDY) for prompt, output in pairs]
     longest = max(len(job.prompt) + job.max_new_tokens for job in jobs)
-    static = run_static(model, jobs, PLACES)
-    continuous = run_continuous(model, jobs, num_blocks=-(-PLACES * longest // BLOCK_SIZE))
+    static = run_static(model, jobs, STATIC_BATCH)
+    continuous = run_continuous(model, jobs, num_blocks=-(-STATIC_BATCH * longest // BLOCK_SIZE))
     return {
         "static_s": static.seconds,
         "continuous_s": continuous.seconds,
@@ -125,7 +124,7 @@ def mixed_load(model: Model) -> dict[str, float]:
 
 
 def queued_requests(model: Model) -> dict[str, float]:
-    """1,000 short requests that are all there at once: seconds in all, and of them outside the forward pass."""
+    """Run 1,000 short requests that arrive at once; return seconds in all, and seconds outside the forward pass."""
     rng = np.random.default_rng(0)
     engine, started = TimedEngine(model), perf_counter()
     for prompt, output in zip(rng.integers(4, 13, QUEUED_REQUESTS), rng.integers(1, 8, QUEUED_REQUESTS), strict=True):
@@ -136,7 +135,7 @@ def queued_requests(model: Model) -> dict[str, float]:
 
 
 class TimedEngine(Engine):
-    """An engine that knows how long its forward passes took."""
+    """An engine that adds up the seconds of its forward passes."""
 
     forward_s = 0.0
 

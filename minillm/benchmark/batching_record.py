@@ -1,4 +1,4 @@
-"""The figures of batching as one JSON object: measured in a process of its own, round after round."""
+"""The figures of batching as one JSON object, measured in a separate process, round after round."""
 
 import sys
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from minillm.benchmark.timing import ratios, spread
 from minillm.loading import open_checkpoint
 from minillm.support.progress import Report
 
-TIMEOUT = 1800  # seconds; a thousand requests take a while
+TIMEOUT = 1800  # seconds; 1,000 requests take minutes
 
 
 def measure_batching(plan: Plan, report: Report) -> dict[str, Any]:
-    """Decode at each number of sequences, the mixed load and the queue.
+    """Measure decode at each number of sequences, the mixed load and the queue.
 
     Raises:
         ValueError: the engine failed.
@@ -42,7 +42,7 @@ def measure_batching(plan: Plan, report: Report) -> dict[str, Any]:
 
 
 def _rotated(prompt: Sequence[int], sequences: int) -> list[list[int]]:
-    """Different prompts of one length: each begins at another token."""
+    """Return different prompts of equal length: each begins at another token."""
     starts = (number % len(prompt) for number in range(sequences))
     return [[*prompt[start:], *prompt[:start]] for start in starts]
 

@@ -1,4 +1,4 @@
-"""`python -m minillm.benchmark.engine_batching MODEL BACKEND DTYPE`: a process that measures batching when asked."""
+"""`python -m minillm.benchmark.engine_batching MODEL BACKEND DTYPE`: a process that measures batching on request."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from minillm.loading.load import load as load_model
 
 
 def load(name: str, backend: str, dtype: str) -> Answer:
-    """The model of this name, ready to be measured."""
+    """Load the model; return the function that measures it."""
     model = load_model(name, backend, dtype)
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:

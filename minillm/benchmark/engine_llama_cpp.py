@@ -1,7 +1,7 @@
 """llama.cpp as an engine: `python -m minillm.benchmark.engine_llama_cpp FILE.gguf THREADS`.
 
-Through its C functions, without the Python class around them, which copies logits; all settings but the number of
-threads and the sizes are its own defaults.
+It is called through its C functions, without the Python class around them, which copies logits. All settings except
+the number of threads and the sizes are its own defaults.
 """
 
 import ctypes
@@ -13,10 +13,10 @@ from minillm.benchmark.engine_loop import Answer, answer_requests, generate
 
 
 class LlamaCpp:
-    """A model, and one context for each number of sequences and room that was asked for."""
+    """A model, and one context for each pair of sequences and room that was requested."""
 
     def __init__(self, path: str, threads: int) -> None:
-        """Load the file, on the processor."""
+        """Load the file for the CPU."""
         import llama_cpp
 
         self.c, self.threads = llama_cpp, threads
@@ -29,7 +29,7 @@ class LlamaCpp:
         self.contexts: dict[tuple[int, int], tuple[Any, Any]] = {}
 
     def begin(self, sequences: int, room: int) -> None:
-        """Take the context of this size, emptied."""
+        """Take the context of this size and clear it."""
         if (sequences, room) not in self.contexts:
             self.contexts[sequences, room] = self._new_context(sequences, room)
         (self.context, self.batch), self.sequences, self.length = self.contexts[sequences, room], sequences, 0
@@ -38,7 +38,7 @@ class LlamaCpp:
 
     def prefill(self, prompt: list[int]) -> int:
         """Run the prompt in sequence 0."""
-        ids = (ctypes.c_int32 * len(prompt))(*prompt)  # named, since the batch only points to it
+        ids = (ctypes.c_int32 * len(prompt))(*prompt)  # kept in a variable: the batch only points to it
         self._run(self.c.llama_batch_get_one(ids, len(prompt)))
         self.length = len(prompt)
         return self._greedy(-1)
@@ -57,13 +57,13 @@ class LlamaCpp:
         return self._greedy(0)
 
     def _new_context(self, sequences: int, room: int) -> tuple[Any, Any]:
-        """A context, and the batch of a decode step in it: one token of every sequence, all with logits."""
+        """Create a context, and the batch of its decode step: one token of every sequence, all with logits."""
         parameters = self.c.llama_context_default_params()
         parameters.n_ctx, parameters.n_batch, parameters.n_seq_max = sequences * room, sequences * room, sequences
         parameters.n_threads = parameters.n_threads_batch = self.threads
         context, batch = self.c.llama_init_from_model(self.model, parameters), self.c.llama_batch_init(sequences, 0, 1)
         if not context:
-            raise ValueError(f"llama.cpp has no room for {sequences} sequences of {room} tokens")
+            raise ValueError(f"llama.cpp has not enough memory for {sequences} sequences of {room} tokens")
         batch.n_tokens = sequences
         for row in range(sequences):
             batch.n_seq_id[row], batch.seq_id[row][0], batch.logits[row] = 1, row, 1
@@ -79,7 +79,7 @@ class LlamaCpp:
 
 
 def load(path: str, threads: str) -> Answer:
-    """The model of this file, computing with so many threads."""
+    """Load the file; return the function that answers requests with `threads` threads."""
     engine = LlamaCpp(path, int(threads))
     return lambda request: generate(engine, request)
 

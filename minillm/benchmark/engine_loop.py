@@ -1,7 +1,7 @@
 """The other end of `engine_process.py`: what runs inside an engine's process.
 
-Every engine is asked the same: run a prompt, then decode greedily, one token after another, in one sequence or in
-several equal ones at once. What is timed, and what is not, is decided here and nowhere else.
+Every engine gets the same requests: run a prompt, then decode greedily, token by token, in one sequence or in several
+equal ones at once. What is timed, and what is not, is decided only here.
 """
 
 import json
@@ -17,23 +17,23 @@ Answer = Callable[[dict[str, Any]], dict[str, Any]]
 
 @runtime_checkable
 class Engine(Protocol):
-    """What an engine must do; tokens are greedy choices."""
+    """What an engine must do; each returned token is the greedy choice."""
 
     def begin(self, sequences: int, room: int) -> None:
-        """Forget what was; make room for so many sequences of so many tokens."""
+        """Drop all earlier sequences; make room for `sequences` sequences of `room` tokens each."""
 
     def prefill(self, prompt: list[int]) -> int:
-        """Run the prompt in the first sequence; the token after it."""
+        """Run the prompt in the first sequence; return the token after it."""
 
     def fork(self) -> None:
         """Copy the first sequence to all others."""
 
     def step(self, token: int) -> int:
-        """Append the token to every sequence; the token after it in the first."""
+        """Append the token to every sequence; return the token after it in the first."""
 
 
 def generate(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
-    """Answer {"prompt": ids, "new_tokens": steps, "sequences": how many} with seconds and the greedy tokens."""
+    """Answer {"prompt": ids, "new_tokens": steps, "sequences": count} with seconds and the greedy tokens."""
     prompt, new_tokens, sequences = request["prompt"], request["new_tokens"], request["sequences"]
     engine.begin(sequences, len(prompt) + new_tokens)
     started = perf_counter()
@@ -48,9 +48,9 @@ def generate(engine: Engine, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer_requests(load: Callable[..., Answer]) -> None:
-    """Load what the command line names, say {}, then answer requests until the input ends.
+    """Load what the command line names, write {}, then answer requests until the input ends.
 
-    The pipe is kept for answers alone: whatever a library prints goes to stderr.
+    The pipe carries only answers: everything that a library prints goes to stderr.
     """
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
@@ -64,11 +64,11 @@ def answer_requests(load: Callable[..., Answer]) -> None:
             tell({})
             for line in sys.stdin:
                 tell(answer(json.loads(line)))
-        except Exception as problem:  # of whatever kind: the parent says it in one line
+        except Exception as problem:  # of any kind: the parent process reports it in one line
             tell({"error": f"{type(problem).__name__}: {problem}"})
 
 
 def peak_memory_bytes() -> int:
-    """The most memory that this process has held so far."""
+    """Return the most memory that this process has used so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024  # bytes on macOS, kilobytes on Linux

@@ -1,6 +1,6 @@
-"""minillm as an engine: `python -m minillm.benchmark.engine_minillm MODEL BACKEND DTYPE`, asked as its peers are.
+"""minillm as an engine: `python -m minillm.benchmark.engine_minillm MODEL BACKEND DTYPE`, asked like its peers.
 
-Two requests more: the time of a decode step beyond its matrix products, and naive decoding.
+It answers two more requests: the time of a decode step beyond its matrix products, and naive decoding.
 """
 
 import statistics
@@ -22,11 +22,10 @@ class Minillm:
     """A model and the caches of its sequences."""
 
     def __init__(self, model: Model) -> None:
-        """No sequence yet."""
         self.model, self.caches = model, list[KVCache]()
 
     def begin(self, sequences: int, room: int) -> None:
-        """Make the caches."""
+        """Create the caches."""
         self.caches = [KVCache(self.model, room) for _ in range(sequences)]
 
     def prefill(self, prompt: list[int]) -> int:
@@ -46,7 +45,7 @@ class Minillm:
 
 
 def beyond_products_s(model: Model, prompt: list[int], steps: int) -> float:
-    """Seconds per layer that a decode step takes beyond its matrix products, which are timed alone, in turn."""
+    """Return the seconds per layer that a decode step takes beyond its matrix products; both are timed in turn."""
     cache = KVCache(model, len(prompt) + steps)
     prefill(model, prompt, cache)
     differences = [
@@ -56,7 +55,7 @@ def beyond_products_s(model: Model, prompt: list[int], steps: int) -> float:
 
 
 def load(name: str, backend: str, dtype: str) -> Answer:
-    """The model of this name, ready for requests."""
+    """Load the model; return the function that answers requests."""
     model = load_model(name, backend, dtype)
     engine = Minillm(model)
 

@@ -1,7 +1,7 @@
-"""An engine in a process of its own, ours as its peers: asked and answering in lines of JSON over pipes.
+"""An engine in a separate process, ours as well as its peers: requests and answers are lines of JSON over pipes.
 
-Processes of their own keep thread pools, memory and crashes apart, and give each engine the number of threads before
-its libraries are imported. What runs at the other end is `engine_loop.py`.
+Separate processes keep thread pools, memory and crashes apart, and set each engine's number of threads before its
+libraries are imported. `engine_loop.py` runs at the other end.
 """
 
 import json
@@ -21,7 +21,7 @@ LONGEST_ANSWER = 1_000_000  # bytes
 
 @dataclass(frozen=True)
 class Generated:
-    """What one run took, and what came out: the greedy token after the prompt, then one after each step."""
+    """The seconds of one run, and its tokens: the greedy token after the prompt, then one after each step."""
 
     prefill_s: float
     decode_s: float
@@ -34,14 +34,14 @@ class EngineProcess:
 
     Attributes:
         name: for messages and tables.
-        timeout: seconds that it may take for one answer.
+        timeout: seconds allowed for one answer.
     """
 
     def __init__(self, name: str, command: Sequence[str], threads: int, timeout: float = 600) -> None:
-        """Start it and wait until it is ready.
+        """Start the process and wait until it is ready.
 
         Raises:
-            ValueError: it ended, hung, or said something else.
+            ValueError: the process ended, hung, or wrote something else.
         """
         self.name, self.timeout = name, timeout
         pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
@@ -55,18 +55,16 @@ class EngineProcess:
             raise
 
     def __enter__(self) -> "EngineProcess":
-        """Itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End it."""
         self.close()
 
     def generate(self, prompt: Sequence[int], new_tokens: int, sequences: int = 1) -> Generated:
-        """Run a prompt, copy it to so many sequences, and decode in all of them at once.
+        """Run a prompt, copy it to `sequences` sequences, and decode in all of them at once.
 
         Raises:
-            ValueError: it ended, hung, or said something else.
+            ValueError: the process ended, hung, or wrote something else.
         """
         answer = self.ask({"prompt": list(prompt), "new_tokens": new_tokens, "sequences": sequences})
         if not _is_generated(answer, new_tokens):
@@ -74,10 +72,10 @@ class EngineProcess:
         return Generated(answer["prefill_s"], answer["decode_s"], tuple(answer["tokens"]), answer["peak_memory_bytes"])
 
     def figures(self, request: dict[str, Any], *names: str) -> list[float]:
-        """The numbers of these names in the answer to a request.
+        """Return the numbers with these names in the answer to a request.
 
         Raises:
-            ValueError: it ended, hung, or said something else.
+            ValueError: the process ended, hung, or wrote something else.
         """
         answer = self.ask(request)
         values = [answer.get(name) for name in names]
@@ -86,10 +84,10 @@ class EngineProcess:
         return values  # type: ignore[return-value]
 
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer to one request, an object.
+        """Return the answer to one request, an object.
 
         Raises:
-            ValueError: it ended, hung, or said something else.
+            ValueError: the process ended, hung, or wrote something else.
         """
         try:
             self.process.stdin.write(json.dumps(request).encode() + b"\n")  # type: ignore[union-attr]
@@ -98,7 +96,7 @@ class EngineProcess:
         return self._answer()
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout):
@@ -117,15 +115,15 @@ class EngineProcess:
         return answer
 
     def _line(self) -> bytes:
-        """The next line. The pipe is read as it fills, so that half a line cannot make us wait for ever."""
+        """Return the next line. The pipe is read as it fills, so that half a line cannot make this process hang."""
         stream, line, until = self.process.stdout.fileno(), b"", monotonic() + self.timeout  # type: ignore[union-attr]
         while not line.endswith(b"\n") and len(line) < LONGEST_ANSWER:
             if not select.select([stream], [], [], max(0, until - monotonic()))[0]:
                 raise ValueError(f"{self.name} did not answer within {self.timeout:.0f} seconds")
-            piece = os.read(stream, 65536)
-            if not piece:
+            data = os.read(stream, 65536)
+            if not data:
                 raise self._ended()
-            line += piece
+            line += data
         return line
 
     def _ended(self) -> ValueError:

@@ -7,7 +7,6 @@ class Transformers:
     """A causal language model with its own cache, in float32."""
 
     def __init__(self, folder: str) -> None:
-        """Load the folder."""
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -16,7 +15,7 @@ class Transformers:
         self.sequences = 1
 
     def begin(self, sequences: int, room: int) -> None:
-        """Forget what was; its cache grows by itself."""
+        """Take the number of sequences; the cache is new after each prefill and grows by itself."""
         self.sequences = sequences
 
     def prefill(self, prompt: list[int]) -> int:
@@ -37,7 +36,7 @@ class Transformers:
 
 
 def load(folder: str, threads: str) -> Answer:
-    """The model of this folder, computing with so many threads."""
+    """Load the folder; return the function that answers requests with `threads` threads."""
     import torch
 
     torch.set_num_threads(int(threads))

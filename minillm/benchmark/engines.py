@@ -23,7 +23,7 @@ class Launch:
     Attributes:
         name: for messages and tables.
         command: what runs `engine_loop.answer_requests`.
-        imports, loads: Python statements, for the time that a user waits before the first prompt.
+        imports, loads: Python statements; their time is what a user waits before the first prompt.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Launch:
 
 
 def launch_minillm(model: str, backend: str, dtype: str) -> Launch:
-    """Our own engine."""
+    """Return how minillm is started."""
     command = (sys.executable, "-m", "minillm.benchmark.engine_minillm", model, backend, dtype)
     return Launch("minillm", command, "import minillm", f"minillm.load({model!r}, {backend!r}, {dtype!r})")
 
 
 @contextmanager
 def launch_peers(names: Sequence[str], model: str, threads: int, report: Report) -> Iterator[list[Launch]]:
-    """The peers of these names, with the same weights; files made for them live until the block ends.
+    """Yield how these peers are started, with the same weights; files made for them exist until the block ends.
 
     Raises:
         ValueError: no engine has this name, its library is not installed, or it cannot run this model.
@@ -61,16 +61,16 @@ def _check_installed(name: str) -> None:
 
 
 def _transformers(model: str, threads: int, folder: Path, report: Report) -> Launch:
-    place = _model_folder(model)
-    command = (sys.executable, "-m", "minillm.benchmark.engine_transformers", place, str(threads))
+    weights = _model_folder(model)
+    command = (sys.executable, "-m", "minillm.benchmark.engine_transformers", weights, str(threads))
     imports = "import torch; from transformers import AutoModelForCausalLM"
     return Launch(
-        "transformers", command, imports, f"AutoModelForCausalLM.from_pretrained({place!r}, dtype=torch.float32)"
+        "transformers", command, imports, f"AutoModelForCausalLM.from_pretrained({weights!r}, dtype=torch.float32)"
     )
 
 
 def _llama_cpp(model: str, threads: int, folder: Path, report: Report) -> Launch:
-    """llama.cpp reads a GGUF of its own, with our float32 weights."""
+    """Write our float32 weights as a GGUF, because llama.cpp reads no other format."""
     path = folder / "model.gguf"
     write_llama_gguf(open_checkpoint(model), path, report)
     command = (sys.executable, "-m", "minillm.benchmark.engine_llama_cpp", str(path), str(threads))
@@ -78,7 +78,7 @@ def _llama_cpp(model: str, threads: int, folder: Path, report: Report) -> Launch
 
 
 def _model_folder(model: str) -> str:
-    """The folder of a model in Hugging Face layout."""
+    """Return the folder of a model in Hugging Face layout."""
     if model in REGISTRY:
         return str(REGISTRY[model].fetch())
     if model.startswith("hf:"):

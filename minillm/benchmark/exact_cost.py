@@ -1,4 +1,4 @@
-"""What exactness costs: the exact backend beside another, in alternating rounds of one run."""
+"""What exactness costs: the exact backend against another one, in alternating rounds of one run."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from minillm.prefill import prefill
 
 
 def exact_cost(model: Model, exact: Model, context: int, new_tokens: int, rounds: int) -> dict[str, Any]:
-    """How many times as long the exact backend takes, as median and spread over the rounds.
+    """Return how many times as long the exact backend takes, as median and spread over the rounds.
 
     Args:
         model: the model on another backend.
-        exact: the same model on the exact one.
+        exact: the same model on the exact backend.
         context: tokens of the prefill.
-        new_tokens: decode steps behind it, at batch 1.
-        rounds: how often both are measured, in turn.
+        new_tokens: decode steps after it, at batch 1.
+        rounds: number of times that both are measured, in turn.
     """
     ids = np.random.default_rng(0).integers(0, model.config.vocab_size, context)
     for either in (model, exact):
@@ -30,7 +30,7 @@ def exact_cost(model: Model, exact: Model, context: int, new_tokens: int, rounds
 
 
 def _phases(model: Model, ids: Any, new_tokens: int) -> tuple[float, float]:
-    """Seconds of a prefill, and of the decode steps behind it."""
+    """Return the seconds of a prefill, and of the decode steps after it."""
     cache = KVCache(model, len(ids) + new_tokens)
     prefill_s = seconds(lambda: prefill(model, ids, cache))
     return prefill_s, seconds(lambda: [decode_step(model, 0, cache) for _ in range(new_tokens)])

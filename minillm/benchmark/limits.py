@@ -1,7 +1,7 @@
 """What this machine can do, as measured, and the least time that work takes on it.
 
-Decode moves bytes: all weights and the whole cache for each step. Prefill multiplies. The roofline of either is the
-longer of the two times (Williams, Waterman, Patterson, CACM 52(4), 2009).
+Decode moves bytes: all weights and the whole cache for each step. Prefill multiplies matrices. The roofline of either
+is the longer of the two times (Williams, Waterman, Patterson, CACM 52(4), 2009).
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from minillm.estimate.work import Work
 
 @dataclass(frozen=True)
 class Limits:
-    """What the machine can do: bytes per second, floating-point operations per second."""
+    """The machine's limits: bytes per second, floating-point operations per second."""
 
     bandwidth: float
     matmul: float
 
     def seconds(self, work: Work) -> float:
-        """The least time in which this work can be done."""
+        """Return the least time in which this work can be done."""
         return max(work.bytes / self.bandwidth, work.flops / self.matmul)

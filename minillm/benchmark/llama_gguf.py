@@ -1,6 +1,6 @@
-"""The weights of a Llama model as a float32 GGUF file, so that llama.cpp computes with the very numbers that we do.
+"""The weights of a Llama model as a float32 GGUF file, so that llama.cpp computes with exactly our numbers.
 
-The file names no vocabulary: engines are compared on token ids. The other direction is `loading/gguf/file.py`.
+The file has no vocabulary: engines are compared on token ids. `loading/gguf/file.py` reads GGUF files.
 """
 
 from pathlib import Path
@@ -17,10 +17,10 @@ GGUF_NAMES = {ours: theirs for theirs, ours in NAMES.items()}
 
 
 def write_llama_gguf(checkpoint: Checkpoint, path: Path, report: Report = lambda step, done, total: None) -> None:
-    """Write all tensors, one at a time, so that memory stays small.
+    """Write all tensors, one at a time, so that little memory is needed.
 
     Raises:
-        ValueError: the model has something that llama.cpp's architecture "llama" has not.
+        ValueError: the model has something that llama.cpp's architecture "llama" does not support.
         OSError: the file cannot be written.
     """
     from gguf import GGUFWriter
@@ -42,7 +42,7 @@ def write_llama_gguf(checkpoint: Checkpoint, path: Path, report: Report = lambda
 
 
 def gguf_name(name: str) -> str:
-    """`model.layers.3.self_attn.q_proj.weight` as `blk.3.attn_q.weight`."""
+    """Convert a name: `model.layers.3.self_attn.q_proj.weight` to `blk.3.attn_q.weight`."""
     stem, _, kind = name.rpartition(".")
     if not stem.startswith("model.layers."):
         return f"{GGUF_NAMES[stem]}.{kind}"
@@ -51,7 +51,7 @@ def gguf_name(name: str) -> str:
 
 
 def permute(rows: Array, heads: int) -> Array:
-    """Rows of each head from Hugging Face's order (halves) to llama.cpp's (pairs side by side)."""
+    """Reorder each head's rows from Hugging Face's order (two halves) to llama.cpp's (pairs next to each other)."""
     head_dim = len(rows) // heads
     return rows.reshape(heads, 2, head_dim // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 

@@ -1,17 +1,17 @@
-"""Each phase against its roofline as an SVG: one bar an engine, as long as its share of the machine's limit."""
+"""Each phase against its roofline as an SVG: one bar per engine, as long as its fraction of the machine's limit."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
-COLOURS = ("#0072b2", "#e69f00", "#009e73")  # told apart by colour-blind readers too (Okabe and Ito)
-LEFT, FULL, RIGHT = 190, 400, 170  # pixels: the phases' names, a bar at the limit, room beyond it
+COLOURS = ("#0072b2", "#e69f00", "#009e73")  # colour-blind readers can tell them apart (Okabe and Ito)
+LEFT, FULL, RIGHT = 190, 400, 170  # pixels: the phases' names, a bar at the limit, room to its right
 TOP, BAR, GAP = 78, 18, 16
-LARGEST = 1.1  # share of the limit at which bars end; small models in the processor's caches go beyond memory's speed
+LARGEST = 1.1  # of the limit: longer bars are cut; small models in the processor's caches exceed the memory's speed
 
 
 def phases_svg(record: Mapping[str, Any]) -> str:
-    """The drawing of a record of `minillm bench`."""
+    """Draw a record of `minillm bench`."""
     engines, phases = list(record["engines"]), record["phases"]
     group = BAR * len(engines) + GAP
     bottom = TOP + group * len(phases)
@@ -34,7 +34,7 @@ def phases_svg(record: Mapping[str, Any]) -> str:
 
 
 def _phase(phase: Mapping[str, Any], engines: Sequence[str], top: int) -> list[str]:
-    """The bars of one phase, each with a line from its smallest to its largest rate, and its tokens per second."""
+    """Draw the bars of one phase, each with a line from its smallest to its largest rate, and its tokens per second."""
     roofline = phase["roofline_tokens_per_s"]["median"]
     parts = [_text(LEFT - 10, top + BAR * len(engines) / 2 + 5, phase["phase"], "end")]
     for number, name in enumerate(engines):

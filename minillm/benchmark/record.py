@@ -1,4 +1,4 @@
-"""The figures of a run as one JSON object: medians and spread, shares of the machine's limits, ratios to peers."""
+"""The figures of a run as one JSON object: medians and spread, fractions of the machine's limits, ratios to peers."""
 
 import os
 import platform
@@ -24,11 +24,11 @@ def make_record(
     startups: Mapping[str, Sequence[tuple[float, float]]],
     new_tokens: int,
 ) -> dict[str, Any]:
-    """What was measured.
+    """Return everything that was measured.
 
     Args:
         config: of the model.
-        itemsize: bytes of one weight in our engine.
+        itemsize: bytes of one weight in minillm.
         figures: of all rounds.
         startups: seconds of import and load, by engine.
         new_tokens: decode steps of a measurement.
@@ -62,7 +62,7 @@ def _phase_record(
 
 
 def roofline_rate(config: ModelConfig, itemsize: int, phase: Phase, new_tokens: int, limits: Limits) -> float:
-    """Tokens per second at the machine's limits; decode at the mean context of its steps."""
+    """Return the tokens per second at the machine's limits; decode has the mean context of its steps."""
     if phase.kind == "prefill":
         return phase.context / limits.seconds(prefill_work(config, phase.context, itemsize, itemsize))
     context = phase.context + (new_tokens + 1) / 2
@@ -79,7 +79,7 @@ def _engine_record(name: str, figures: Figures, startups: Sequence[tuple[float, 
 
 
 def _compared_tokens(ours: Mapping[int, Sequence[int]], theirs: Mapping[int, Sequence[int]]) -> dict[str, Any]:
-    """How many greedy tokens were compared, and the first that differs, if one does."""
+    """Return the number of greedy tokens compared, and the first that differs, if one does."""
     for context in ours:
         for place, (our_token, their_token) in enumerate(zip(ours[context], theirs[context], strict=True)):
             if our_token != their_token:
@@ -89,7 +89,7 @@ def _compared_tokens(ours: Mapping[int, Sequence[int]], theirs: Mapping[int, Seq
 
 
 def processor_name() -> str:
-    """As the system calls it."""
+    """Return the processor's name as the system calls it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

@@ -1,6 +1,6 @@
-"""Every phase of every engine, measured in turn, round after round, beside the machine's limits.
+"""Every phase of every engine, measured in turn, round after round, together with the machine's limits.
 
-What the machine does to one engine it does to the next a second later, so ratios are taken within a round.
+Ratios are taken within a round: other load on the machine affects an engine and the next one, a second later, alike.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from minillm.benchmark.engine_process import EngineProcess, Generated
 from minillm.benchmark.limits import Limits
 from minillm.support.progress import Report
 
-PAUSE = 0.2  # seconds in which the threads of the engine before stop waiting for more
+PAUSE = 0.2  # seconds in which the previous engine's threads stop spinning for more work
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One thing to measure: a prompt's prefill, or decode steps behind it in one or several sequences."""
+    """One thing to measure: the prefill of a prompt, or decode steps after it in one or several sequences."""
 
     kind: str  # "prefill" or "decode"
     context: int  # tokens of the prompt
@@ -24,21 +24,21 @@ class Phase:
 
     @property
     def title(self) -> str:
-        """For tables."""
+        """Return the name for tables."""
         batch = f", batch {self.sequences}" if self.sequences > 1 else ""
         return f"{self.kind} {self.context}" if self.kind == "prefill" else f"decode @{self.context}{batch}"
 
 
 @dataclass
 class Figures:
-    """One number a round.
+    """All measurements; each list has one number per round.
 
     Attributes:
         limits: of the machine.
         rates: tokens per second, by engine and phase.
         tokens: the greedy tokens of the first round, by engine and context.
         peak_memory_bytes: by engine, after a prefill and a decode of one sequence.
-        beyond_products_s: seconds per layer that our decode step takes beyond its matrix products.
+        beyond_products_s: seconds per layer that minillm's decode step takes beyond its matrix products.
     """
 
     limits: list[Limits] = field(default_factory=list)
@@ -57,15 +57,15 @@ def measure_rounds(
     rounds: int,
     report: Report,
 ) -> Figures:
-    """All figures.
+    """Measure all figures.
 
     Args:
-        machine: what measures the limits.
-        engines: ours first.
+        machine: the process that measures the limits.
+        engines: minillm first.
         prompt: token ids, as many as the longest context.
         runs: (context, sequences) of each measurement.
-        new_tokens: decode steps of each.
-        rounds: how often each is measured.
+        new_tokens: decode steps of each measurement.
+        rounds: number of times that each is measured.
         report: called with the progress.
 
     Raises:
@@ -74,7 +74,7 @@ def measure_rounds(
     shortest, longest = min(runs)[0], max(runs)[0]
     beyond_products = {"task": "beyond products", "prompt": list(prompt[:shortest]), "new_tokens": new_tokens}
     figures = Figures()
-    for engine in engines:  # warms up; and the peak is what one conversation needs, before any batch
+    for engine in engines:  # warms up; the peak before any batch is what one conversation needs
         report(f"starting {engine.name}", 0, rounds)
         figures.peak_memory_bytes[engine.name] = engine.generate(prompt[:longest], new_tokens).peak_memory_bytes
     for done in range(rounds):

@@ -1,4 +1,4 @@
-"""One run of `minillm bench`: starts the engines, measures, and ends them, whatever happens."""
+"""One run of `minillm bench`: start the engines, measure, and end them in any case."""
 
 import sys
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ class Plan:
         model, backend, dtype: as in `minillm.load`.
         against: names of peers.
         threads: of every engine.
-        contexts: prompt lengths; decode is measured behind each, prefill at the longest, batches at the shortest.
+        contexts: prompt lengths; decode is measured after each, prefill at the longest, batches at the shortest.
         batches: numbers of sequences that decode at once.
         new_tokens: decode steps of each measurement.
-        rounds: how often everything is measured.
-        scaling: whether to measure how time grows, too.
+        rounds: number of times that everything is measured.
+        scaling: whether to measure how time grows as well.
     """
 
     model: str
@@ -81,7 +81,7 @@ def run_benchmark(plan: Plan, report: Report) -> dict[str, Any]:
 
 
 def _startups(launches: Sequence[Launch], plan: Plan, report: Report) -> dict[str, list[tuple[float, float]]]:
-    """Seconds of import and load of every engine, in turn."""
+    """Measure the seconds of import and load of every engine, in turn."""
     startups: dict[str, list[tuple[float, float]]] = {launch.name: [] for launch in launches}
     for done in range(plan.rounds):
         report("starting and ending", done, plan.rounds)

@@ -1,7 +1,7 @@
 """How time grows: with the context, the prompt and the batch, and with and without a cache.
 
-Each curve is fitted by a power of its variable, and so is what the machine's limits allow at the same points: the two
-exponents belong together. (The slope of the straight line through their logarithms, by least squares.)
+A power of the variable is fitted to each curve, and to the times that the machine's limits allow at the same points:
+compare the two exponents. (An exponent is the slope of the least-squares line through the logarithms.)
 """
 
 from collections.abc import Callable, Sequence
@@ -18,14 +18,14 @@ from minillm.estimate.units import doubling
 from minillm.estimate.work import decode_work, prefill_work
 from minillm.support.progress import Report
 
-STEPS = 16  # decode steps behind each prompt
+STEPS = 16  # decode steps after each prompt
 BATCH_CONTEXT = 128
 NAIVE_PROMPT = 16  # tokens
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One figure over one variable, measured and at the machine's limits."""
+    """One figure over one variable, as measured and at the machine's limits."""
 
     title: str
     variable: str
@@ -34,7 +34,7 @@ class Curve:
     roofline: Sequence[float]
 
     def record(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the curve for JSON."""
         return {
             "title": self.title,
             "variable": self.variable,
@@ -48,7 +48,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Points measured one after another; each gives a figure for each of the curves (title, figure at the limits)."""
+    """Points measured one after another; each gives one figure per curve (title, figure at the limits)."""
 
     variable: str
     points: Sequence[int]
@@ -65,15 +65,15 @@ def measure_scaling(
     rounds: int,
     report: Report,
 ) -> list[Curve]:
-    """All curves; each point is the median of `rounds`.
+    """Measure all curves; each point is the median of `rounds`.
 
     Args:
-        engine: ours.
+        engine: minillm.
         config: of the model.
         itemsize: bytes of a weight.
         limits: of the machine, measured in the same run.
-        prompt: token ids, as many as the longest context; `longest_context` says how many.
-        rounds: how often each point is measured.
+        prompt: token ids, at least `longest_context(config)`.
+        rounds: number of times that each point is measured.
         report: called with the progress.
 
     Raises:
@@ -92,14 +92,14 @@ def measure_scaling(
             report(f"measuring over the {sweep.variable}", done, rounds)
             runs.append([sweep.measure(point) for point in sweep.points])
         for number, (title, roofline) in enumerate(sweep.curves):
-            measured = [median(run[place][number] for run in runs) for place in range(len(sweep.points))]
+            measured = [median(run[index][number] for run in runs) for index in range(len(sweep.points))]
             allowed = [roofline(point) for point in sweep.points]
             curves.append(Curve(title, sweep.variable, sweep.points, measured, allowed))
     return curves
 
 
 def longest_context(config: ModelConfig) -> int:
-    """The longest prompt of a sweep: 8,192 tokens, or what the model's context holds beside the decode steps."""
+    """Return the longest prompt of a sweep: 8,192 tokens, or what the context holds next to the decode steps."""
     return min(8192, config.max_position_embeddings - STEPS)
 
 
@@ -112,11 +112,11 @@ class AtTheLimits:
     limits: Limits
 
     def prefill_s(self, tokens: int, logit_rows: int = 1) -> float:
-        """Of a prompt, with logits after its last tokens."""
+        """Return the seconds of a prompt, with logits after its last `logit_rows` tokens."""
         return self.limits.seconds(prefill_work(self.config, tokens, self.itemsize, self.itemsize, logit_rows))
 
     def decode_s(self, context: int | float, sequences: int = 1) -> float:
-        """Of one step of so many sequences, each with so many tokens before it."""
+        """Return the seconds of one step of `sequences` sequences, each with `context` tokens."""
         return self.limits.seconds(decode_work(self.config, context, sequences, self.itemsize, self.itemsize))
 
 
@@ -140,7 +140,7 @@ def _over_the_batch(engine: EngineProcess, at_limits: AtTheLimits, prompt: Seque
 
 
 def _over_the_answer(engine: EngineProcess, at_limits: AtTheLimits, prompt: Sequence[int]) -> Sweep:
-    """With a cache and without one: then every token is a prefill of all before it, with logits after each."""
+    """Sweep with and without a cache; without one, every token is a prefill of all before it, with logits for each."""
     start, most = len(prompt), min(64, at_limits.config.max_position_embeddings - len(prompt))
 
     def measure(new_tokens: int) -> tuple[float, ...]:
@@ -159,7 +159,7 @@ def _over_the_answer(engine: EngineProcess, at_limits: AtTheLimits, prompt: Sequ
 
 
 def fitted_exponent(points: Sequence[int], values: Sequence[float]) -> float | None:
-    """The power of the variable that fits best; None for fewer than two points."""
+    """Return the power of the variable that fits best; None for fewer than two points."""
     if len(points) < 2:
         return None
     return float(np.polyfit(np.log(points), np.log(values), 1)[0])

@@ -1,8 +1,8 @@
 """The same requests under three schedules: naive, static and continuous batching, counted and timed.
 
-All requests are there from the beginning. *Naive* answers one after another and keeps no cache, so it computes every
-sequence anew for every token. *Static* batching holds as many caches as the batch has places, each as long as its
-request may become. *Continuous* batching takes blocks as they are needed.
+All requests arrive at the beginning. *Naive* answers one after another and keeps no cache, so it computes every
+sequence again for every token. *Static* batching keeps a cache for each sequence of the batch, as long as its request
+may become. *Continuous* batching takes blocks as they are needed.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from minillm.sampling import Sampling
 
 @dataclass(frozen=True)
 class Job:
-    """One request: prompt ids, the most new tokens, how they are chosen."""
+    """One request: the prompt's ids, the most new tokens, how tokens are chosen."""
 
     prompt: list[int]
     max_new_tokens: int
@@ -27,14 +27,14 @@ class Job:
 
 @dataclass
 class Run:
-    """What one schedule made of the jobs.
+    """The result of one schedule.
 
     Attributes:
         tokens: the new ids of each job.
-        latencies_s, latencies_steps: seconds and forward passes from the beginning until each was answered.
+        latencies_s, latencies_steps: seconds and forward passes from the beginning until each job finished.
         steps: forward passes.
-        seconds: until all were answered.
-        block_utilisation: tokens held over slots taken, over all steps; None without a cache.
+        seconds: until all jobs finished.
+        block_utilisation: tokens in the cache over slots allocated, over all steps; None without a cache.
     """
 
     tokens: list[list[int]] = field(default_factory=list)
@@ -46,7 +46,7 @@ class Run:
 
 
 def run_naive(model: Model, jobs: Sequence[Job]) -> Run:
-    """One after another, without a cache."""
+    """Run one job after another, without a cache."""
     run, started = Run(), perf_counter()
     for job in jobs:
         generation = Generation(model, job.prompt, job.max_new_tokens, job.sampling, use_cache=False)
@@ -59,7 +59,7 @@ def run_naive(model: Model, jobs: Sequence[Job]) -> Run:
 
 
 def run_static(model: Model, jobs: Sequence[Job], batch_size: int) -> Run:
-    """In batches of this size, in order; a batch is answered when its longest answer is."""
+    """Run batches of this size, in order; a batch finishes when its longest answer does."""
     batching, run, started = StaticBatching(model, batch_size), Run(), perf_counter()
     for first in range(0, len(jobs), batch_size):
         batch = jobs[first : first + batch_size]
@@ -74,7 +74,7 @@ def run_static(model: Model, jobs: Sequence[Job], batch_size: int) -> Run:
 
 
 def run_continuous(model: Model, jobs: Sequence[Job], num_blocks: int | None = None) -> Run:
-    """All at once; the engine decides before every step who takes part."""
+    """Run all jobs at once; before every step the engine decides which requests run."""
     engine, run, started = Engine(model, num_blocks=num_blocks), Run(), perf_counter()
     requests = [engine.submit(job.prompt, job.max_new_tokens, job.sampling) for job in jobs]
     finished_s = {}

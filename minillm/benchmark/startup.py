@@ -1,4 +1,4 @@
-"""How long an engine takes from nothing to a loaded model: its import and its load, in a process of its own."""
+"""How long an engine takes to start: its import and its load of the model, in a separate process."""
 
 import subprocess
 import sys
@@ -17,10 +17,10 @@ print(imported - begun, now() - imported)
 
 
 def startup_seconds(launch: Launch, threads: int) -> tuple[float, float]:
-    """Seconds of the import and of the load.
+    """Return the seconds of the import and of the load.
 
     Raises:
-        ValueError: it failed.
+        ValueError: the import or the load failed.
     """
     program = PROGRAM.format(imports=launch.imports, loads=launch.loads)
     done = subprocess.run(

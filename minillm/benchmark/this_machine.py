@@ -1,9 +1,13 @@
-"""This machine as estimates want it: measured here and now, in about two seconds, beside nothing else.
+"""This machine as estimates need it: measured here and now, in about two seconds, with nothing else running.
 
-A decode step is predicted from three measurements, none of which is a decode step of the model in question: how fast
-one row is multiplied with matrices that take as many bytes together as the model's, which says from what level of
-the processor's caches, or from memory, they come; how long a layer takes beyond its products, and a step beyond its
-layers, from the bundled draft model, as it is and made many times as deep by repeating its layers.
+A decode step is predicted from three measurements, none of which is a decode step of the model in question:
+
+- how fast one row is multiplied with matrices of together as many bytes as the model's. The speed shows which level
+  of the processor's caches, or memory, they come from;
+- how long a layer takes beyond its products;
+- how long a step takes beyond its layers.
+
+The last two are measured on the bundled draft model, as it is, and made 16 times as deep by repeating its layers.
 """
 
 import os
@@ -26,13 +30,13 @@ from minillm.model import Model
 from minillm.prefill import prefill
 
 DTYPE = np.dtype(np.float32)
-MOST_BYTES = 512 * 2**20  # of matrices; more than this come from memory just the same
+MOST_BYTES = 512 * 2**20  # of matrices; these come from memory already, so more bytes change nothing
 REPEATED = 16  # times as deep
 STEPS = 20
 
 
 def measure_machine(config: ModelConfig) -> Machine:
-    """This machine, as fast as it is for a model of this config in float32."""
+    """Measure this machine for a model of this config in float32."""
     layer_s, step_s = overheads_s()
     return Machine(
         name="this-machine",
@@ -46,7 +50,7 @@ def measure_machine(config: ModelConfig) -> Machine:
 
 
 def products_bytes_per_s(config: ModelConfig) -> float:
-    """Bytes of weights per second, when one row is multiplied with all matrices of such a model in turn."""
+    """Return the bytes of weights per second when one row is multiplied with all matrices of such a model in turn."""
     dim, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
     q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
     layer = [(dim, q + 2 * kv), (q, dim), (dim, 2 * inner), (inner, dim)]
@@ -61,7 +65,7 @@ def products_bytes_per_s(config: ModelConfig) -> float:
 
 
 def overheads_s() -> tuple[float, float]:
-    """Seconds of a layer beyond its products, and of a decode step beyond its layers and its products."""
+    """Return the seconds of a layer beyond its products, and of a decode step beyond its layers and products."""
     shallow = load("story-draft")
     deep = deepened(shallow, REPEATED)
     beyond = [_least_s(_step_of(model)) - _least_s(partial(products, model)) for model in (shallow, deep)]
@@ -71,30 +75,30 @@ def overheads_s() -> tuple[float, float]:
 
 
 def deepened(model: Model, times: int) -> Model:
-    """The same layers again and again."""
+    """Return a model with the same layers repeated `times` times."""
     windows = model.config.sliding_windows * times
     config = replace(model.config, num_hidden_layers=len(windows), sliding_windows=windows)
     return replace(model, config=config, layer_weights=model.layer_weights * times)
 
 
 def products(model: Model) -> None:
-    """The matrix products of one decode step, and nothing else."""
+    """Run the matrix products of one decode step, and nothing else."""
     config, ops = model.config, model.ops
-    widths = config.hidden_size, config.num_attention_heads * config.head_dim, config.intermediate_size
-    x, mixed, inner = (ops.array(np.ones((1, width)), model.dtype) for width in widths)
+    sizes = config.hidden_size, config.num_attention_heads * config.head_dim, config.intermediate_size
+    x, attention, inner = (ops.array(np.ones((1, size)), model.dtype) for size in sizes)
     for layer in model.layers():
-        for row, weight in ((x, layer.qkv), (mixed, layer.output), (x, layer.gate_up), (inner, layer.down)):
+        for row, weight in ((x, layer.qkv), (attention, layer.output), (x, layer.gate_up), (inner, layer.down)):
             ops.linear(row, weight)
     ops.linear(x, model.head)
 
 
 def measure_decode(model: Model, context: int) -> float:
-    """Seconds of a decode step of the real model at this context."""
+    """Return the seconds of a decode step of the real model at this context."""
     return _least_s(_step_of(model, context))
 
 
 def _step_of(model: Model, context: int = 16) -> Callable[[], Any]:
-    """A decode step at this context, which can be made again."""
+    """Return a function that runs a decode step at this context, as often as it is called."""
     cache = KVCache(model, context)
     if context > 1:
         prefill(model, np.arange(context - 1) % model.config.vocab_size, cache)
@@ -107,7 +111,7 @@ def _step_of(model: Model, context: int = 16) -> Callable[[], Any]:
 
 
 def _least_s(action: Callable[[], Any]) -> float:
-    """The least of several: what else runs on the machine only adds."""
+    """Return the least of 20 timings: other load on the machine can only make a timing longer."""
     action()
     times = []
     for _ in range(STEPS):

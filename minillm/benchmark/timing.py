@@ -1,4 +1,4 @@
-"""Repeated timings and their median: absolute times drift from run to run, so the spread is always told."""
+"""Repeated timings and their median: absolute times drift from run to run, so the spread is always reported."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -16,22 +16,22 @@ class Spread:
     high: float
 
     def record(self) -> dict[str, float]:
-        """For JSON."""
+        """Return the spread for JSON."""
         return {"median": self.median, "min": self.low, "max": self.high}
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The Spread of measurements."""
+    """Return the spread of measurements."""
     return Spread(statistics.median(values), min(values), max(values))
 
 
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
-    """Ours over theirs, round by round: what a machine does to both in one round cancels out."""
+    """Return ours over theirs, round by round: load that affects both in one round cancels out."""
     return spread([a / b for a, b in zip(ours, theirs, strict=True)])
 
 
 def seconds(action: Callable[[], Any]) -> float:
-    """How long one call takes."""
+    """Return the seconds that one call takes."""
     started = perf_counter()
     action()
     return perf_counter() - started

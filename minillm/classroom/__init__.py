@@ -1,1 +1,1 @@
-"""The classroom: lessons to step through, and exercises, whose functions run apart from everything else."""
+"""The classroom: lessons that run cell by cell, and exercises whose functions run in a separate worker process."""

@@ -1,7 +1,6 @@
-"""Claims: a sentence of the article, and what the run in front of the reader says about it.
+"""Claims: print a sentence of the article with a verdict and the numbers from this run.
 
-The article is "What is LLM inference" (see `lessons/README.md`); each claim has a name, under which `lessons` and
-later chapters speak of it.
+The article is "What is LLM inference" (see `lessons/README.md`). Each claim has a unique name.
 """
 
 import textwrap
@@ -10,16 +9,16 @@ VERDICTS = ("true", "true if", "imprecise", "false", "not checkable")
 
 
 def claim(name: str, quote: str, verdict: str, found: str) -> None:
-    """Print a claim of the article with a verdict and what it rests on.
+    """Print a claim of the article, a verdict and the evidence.
 
     Args:
-        name: of the claim, such as "kv-token-7b".
+        name: the name of the claim, such as "kv-token-7b".
         quote: the article's words.
-        verdict: one of VERDICTS; "true if" is completed by `found`, which begins with the condition.
-        found: the figures that were found, or the better value.
+        verdict: one of VERDICTS. After "true if", `found` begins with the condition.
+        found: the numbers found, or the correct value.
 
     Raises:
-        ValueError: an unknown verdict.
+        ValueError: if the verdict is unknown.
     """
     if verdict not in VERDICTS:
         raise ValueError(f"verdict is {verdict!r}; expected one of {', '.join(VERDICTS)}")

@@ -1,6 +1,6 @@
-"""Pictures in the terminal, in plain characters: they survive a pipe, ssh, a notebook and `NO_COLOR`.
+"""Pictures of plain characters for the terminal: they also work in a pipe, over ssh, in a notebook and with `NO_COLOR`.
 
-Each function returns text of at most 80 columns; the lesson prints it.
+Each function returns text of at most 80 columns. The lesson prints it.
 """
 
 import math
@@ -13,28 +13,28 @@ from minillm.arrays import Array, Float
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
 
 BAR = 40  # columns of the longest bar
-LABEL = 12
+LABEL = 12  # columns of a label
 
 
 def heatmap(values: Float[Array, "rows columns"], rows: Sequence[str], columns: Sequence[str] | None = None) -> str:
-    """A matrix as shades, from blank for 0 to full for its largest value; columns are numbered as the rows are.
+    """Draw a matrix in shades, from blank for 0 to full for its largest value. Rows and columns are numbered.
 
     Args:
-        values: not negative, at most 20 columns.
+        values: values of at least 0, in at most 20 columns.
         rows: a label for each row.
-        columns: labels of at most two characters; by default their numbers.
+        columns: a label of at most two characters for each column; by default its number.
     """
     shades, largest = _shades(), float(values.max()) or 1.0
     heads = [str(number) for number in range(values.shape[1])] if columns is None else columns
     lines = [" " * (LABEL + 5) + "".join(f"{head:>3}" for head in heads)]
     for number, (label, row) in enumerate(zip(rows, values, strict=True)):
-        steps = np.ceil(row / largest * (len(shades) - 1) - 0.05).astype(int)  # a twentieth of a shade is nothing
+        steps = np.ceil(row / largest * (len(shades) - 1) - 0.05).astype(int)  # below 1/20 of a shade: blank
         lines.append(f"{_fit(label)} {number:>3} " + "".join(" " + shades[max(step, 0)] * 2 for step in steps).rstrip())
     return "\n".join(lines)
 
 
 def bars(values: Mapping[str, float | int], unit: str = "") -> str:
-    """A bar for each value, the largest as long as `BAR`, with the value behind it."""
+    """Draw a bar for each value, followed by the value. The longest bar has `BAR` columns."""
     largest = max(values.values()) or 1.0
     width = min(max(len(label) for label in values), 26)
     block = _shades()[-1]
@@ -46,7 +46,7 @@ def bars(values: Mapping[str, float | int], unit: str = "") -> str:
 
 
 def timeline(rows: Mapping[str, str], per_step: str = "step") -> str:
-    """A line for each row, a character for each step, below a ruler that counts them in tens."""
+    """Draw a line for each row, with one character per step. A ruler above counts the steps in tens."""
     steps = max(len(row) for row in rows.values())
     ruler = "".join(f"{step:<10}" for step in range(0, steps, 10))[:steps].rstrip()
     lines = [f"{_fit(per_step)} {ruler}"]
@@ -54,9 +54,13 @@ def timeline(rows: Mapping[str, str], per_step: str = "step") -> str:
 
 
 def block_map(pool: BlockPool, caches: Mapping[str, PagedKVCache]) -> str:
-    """Every block of a pool as `[AAA.]`: a place for each token, with the letter of the sequence that holds it.
+    """Draw every block of a pool as `[AAA.]`: one character per slot, the letter of the sequence that uses it.
 
-    A block that several sequences hold is shown with `*`, an empty place with `.`, a free block as blanks.
+    A used slot of a shared block is `*`, an empty slot is `.`, and a free block is blank.
+
+        a block of A with an empty slot   [AAA.]
+        a block of A and B, shared        [***.]
+        a free block                      [    ]
     """
     blocks = [" " * pool.block_size] * pool.num_blocks
     for letter, cache in caches.items():
@@ -70,12 +74,12 @@ def block_map(pool: BlockPool, caches: Mapping[str, PagedKVCache]) -> str:
 
 
 def roofline(flops_per_s: float, bytes_per_s: float, intensities: Mapping[str, float]) -> str:
-    """The roofline on logarithmic axes: a row for each halving of the peak, five columns for each doubling.
+    """Draw the roofline on logarithmic axes: one row per halving of the peak, five columns per doubling.
 
     Args:
-        flops_per_s, bytes_per_s: the machine's peaks.
-        intensities: in FLOP/byte, of up to eight kinds of work, marked with A, B, ... and listed below. The axis goes
-            from 1/2 to 4,096; what lies beyond stands at its end.
+        flops_per_s, bytes_per_s: the peak FLOP/s and the memory bandwidth of the machine.
+        intensities: the intensity in FLOP/byte of up to eight kinds of work. They are marked with A, B, ... and listed
+            below the plot. The axis goes from 1/2 to 4,096. Values outside are drawn at its ends.
     """
     reached = [min(flops_per_s, 2 ** (column / 5 - 1) * bytes_per_s) for column in range(66)]
     roof = [round(math.log2(flops_per_s / rate)) for rate in reached]  # the row of each column; 0 is the peak
@@ -92,7 +96,7 @@ def roofline(flops_per_s: float, bytes_per_s: float, intensities: Mapping[str, f
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as wide as need be: the first to the left, the others to the right."""
+    """Draw a table. The first column is aligned to the left, the others to the right."""
     cells = [list(heads), *(list(row) for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
     lines = []
@@ -103,7 +107,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _shades() -> str:
-    """From nothing to everything: blocks where the output's encoding has them, else characters of growing ink."""
+    """Return five characters from blank to full: block characters if the output's encoding has them, else ASCII."""
     blocks = " ░▒▓█"
     try:
         blocks.encode(getattr(sys.stdout, "encoding", None) or "utf-8")

@@ -1,8 +1,9 @@
-"""Questions: predict, then reveal. The answer is never written down; the lesson computes it when it asks.
+"""Questions: the reader predicts a result, then the lesson shows it.
 
-A prediction that was wrong teaches more than an answer that was read (ok's "unlocking" has learners type what they
-expect before a test runs). At a terminal and in a live notebook `predict` waits for an answer and checks it; where
-nobody can answer, it shows question and answer.
+The answer is never written in the lesson: the lesson computes it when it asks. A wrong prediction teaches more than an
+answer that is only read (compare "unlocking" in the autograder ok: learners type the expected output before a test
+runs). At a terminal and in a live notebook, `predict` waits for an answer and checks it. Without input it shows the
+question and the answer.
 """
 
 import ast
@@ -31,12 +32,12 @@ class Question:
     """One question.
 
     Attributes:
-        text: what is asked.
+        text: the question.
         answer: a number, a tuple of numbers (a shape), a text, or one of the choices.
-        choices: the possible answers, if they are given.
-        mistakes: wrong answers that many give, and what each of them overlooks.
-        within: how far off a number may be, as a share of the answer.
-        why: the explanation that follows.
+        choices: the possible answers of a multiple-choice question.
+        mistakes: common wrong answers, with an explanation of each.
+        within: the relative tolerance of a number: 0.05 accepts answers within 5%.
+        why: the explanation that follows the answer.
     """
 
     text: str
@@ -47,11 +48,11 @@ class Question:
     why: str = ""
 
     def accepts(self, reply: Any) -> bool:
-        """Whether this is the answer."""
+        """Return whether a reply is correct."""
         return _equal(reply, self.answer, self.within)
 
     def comment(self, reply: Any) -> str:
-        """What to say to a wrong answer: the mistake's own message if it is a known one."""
+        """Return the feedback to a wrong reply: the explanation of a known mistake, or "Not quite."."""
         for wrong, message in (self.mistakes or {}).items():
             if _equal(reply, wrong, self.within):
                 return message
@@ -69,10 +70,10 @@ def predict(
     within: float = 0.0,
     why: str = "",
 ) -> None:
-    """Ask the reader; the arguments are those of `Question`.
+    """Ask the reader a question. The arguments are those of `Question`.
 
     Raises:
-        ValueError: the answer is not one of the choices.
+        ValueError: if the answer is not one of the choices.
     """
     answer = answer.item() if isinstance(answer, np.generic) else answer
     if choices and answer not in choices:
@@ -82,7 +83,7 @@ def predict(
 
 @contextmanager
 def asking(asker: Asker) -> Iterator[None]:
-    """Within this context, questions go to `asker`."""
+    """Send the questions to `asker` inside this context."""
     _askers.append(asker)
     try:
         yield
@@ -91,16 +92,16 @@ def asking(asker: Asker) -> Iterator[None]:
 
 
 def reveal(question: Question) -> None:
-    """Show question and answer."""
+    """Show the question and the answer."""
     _show_question(question)
     _show_answer(question)
 
 
 def ask(question: Question) -> int:
-    """Let the reader answer; returns which try was right, 0 if the answer had to be shown.
+    """Let the reader answer. Return the number of the correct attempt, or 0 if there was none.
 
     Raises:
-        EOFError: the input has ended.
+        EOFError: if the input has ended.
     """
     _show_question(question)
     right = 0
@@ -112,13 +113,14 @@ def ask(question: Question) -> int:
             right = number
             print("Right.")
             break
-        print(_wrapped(question.comment(reply)) + ("" if number == TRIES else " Try again, or press Enter to see."))
+        again = "" if number == TRIES else " Try again, or press Enter to see the answer."
+        print(_wrapped(question.comment(reply) + again))
     _show_answer(question)
     return right
 
 
 def parse_reply(text: str, choices: Sequence[str] = ()) -> Any:
-    """What was typed, as a value: the letter of a choice, a number, a small sum such as 2*6*32, a shape, or a text."""
+    """Return the typed text as a value: a choice (by letter), a number, a product like 2*6*32, a shape, or a text."""
     text = text.strip().rstrip("%")
     if choices:
         letter = ord(text.lower()) - ord("a") if len(text) == 1 else -1
@@ -133,7 +135,7 @@ def parse_reply(text: str, choices: Sequence[str] = ()) -> Any:
 
 
 def _value(node: ast.expr) -> Any:
-    """The value of a number, of a tuple, or of a sum or product of numbers; nothing else is evaluated."""
+    """Evaluate numbers, tuples, sums and products. Nothing else is evaluated."""
     if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
         return node.value
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
@@ -148,7 +150,7 @@ def _value(node: ast.expr) -> Any:
 def _equal(reply: Any, answer: Any, within: float) -> bool:
     if isinstance(answer, tuple):
         return isinstance(reply, tuple) and reply == answer
-    if isinstance(answer, int | float) and isinstance(reply, tuple):  # 12,000 was read as (12, 0)
+    if isinstance(answer, int | float) and isinstance(reply, tuple):  # 12,000 was parsed as (12, 0)
         reply = _with_thousands(reply)
     if isinstance(answer, int | float) and isinstance(reply, int | float):
         return bool(abs(reply - answer) <= max(within * abs(answer), 1e-9 * abs(answer)))
@@ -156,14 +158,14 @@ def _equal(reply: Any, answer: Any, within: float) -> bool:
 
 
 def _with_thousands(groups: tuple[Any, ...]) -> Any:
-    """(12, 0) as 12000: how a number with thousands separators is read."""
+    """Return (12, 0) as 12000: a number with thousands separators is parsed as a tuple."""
     if not groups or not all(isinstance(group, int | float) and 0 <= group < 1000 for group in groups):
         return groups
     return sum(group * 1000**place for place, group in enumerate(reversed(groups)))
 
 
 def _read_reply(question: Question) -> Any:
-    """A reply, or None for the empty line that gives up."""
+    """Return a reply, or None for an empty line: the reader wants to see the answer."""
     text = input("? ")
     return parse_reply(text, question.choices) if text.strip() else None
 
@@ -188,13 +190,13 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(" ".join(text.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
-def _ask_if_somebody_is_there(question: Question) -> None:
-    """What `predict` does in a lesson that is run by itself: `python lesson.py`, or a notebook."""
+def _ask_if_interactive(question: Question) -> None:
+    """Ask if the session is interactive, else show the answer: for `python lesson.py`, or a notebook."""
     live = "ipykernel" in sys.modules or (sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty())
     try:
         (ask if live else reveal)(question)
-    except (EOFError, NotImplementedError):  # a notebook that is run by a program has no input
+    except (EOFError, NotImplementedError):  # a notebook that a program runs has no input
         _show_answer(question)
 
 
-_askers: list[Asker] = [_ask_if_somebody_is_there]  # the last one is asked
+_askers: list[Asker] = [_ask_if_interactive]  # the last one receives the questions

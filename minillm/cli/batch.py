@@ -1,4 +1,4 @@
-"""`minillm batch prompts.jsonl --out answers.jsonl`: answer many prompts at once, resumable at any moment."""
+"""`minillm batch prompts.jsonl --out answers.jsonl`: answer many prompts. Safe to kill: run it again to resume."""
 
 import argparse
 import os
@@ -19,30 +19,30 @@ from minillm.cli.printing import counted, print_json, seconds_text
 from minillm.support.checks import check_integer
 from minillm.support.printable import one_line, safe
 
-PLACES = 8  # in static batching
-MOST_SHOWN = 20  # bad lines; the rest are counted
+STATIC_BATCH = 8  # requests in a batch of static batching, by default
+MOST_SHOWN = 20  # invalid lines whose problem is printed
 
 
 def add_parser(commands: Any) -> None:
-    """Describe the command."""
+    """Add `batch` with its own options and those of model and sampling."""
     parser = commands.add_parser(
         "batch",
         help="answer a file of prompts",
-        description="Answer a file of prompts in one batch. Interrupted, the same command goes on where it was.",
+        description="Answer a file of prompts in one batch. It is safe to kill: run it again to resume.",
     )
     add = parser.add_argument
     add("prompts", help='JSON lines such as {"prompt": "Hello", "max_new_tokens": 20}; - reads standard input')
-    add("--out", metavar="FILE", help="write each answer there, a JSON line, as soon as it is done")
-    add("--compare", action="store_true", help="run naive, static and continuous batching instead, side by side")
-    add("--batch-size", type=int, metavar="B", help="with --compare: places in static batching (default 8)")
-    add("--raw", action="store_true", help="continue texts as they stand, without the chat template")
+    add("--out", metavar="FILE", help="append each answer to FILE, as one JSON line, as soon as it is finished")
+    add("--compare", action="store_true", help="instead, run naive, static and continuous batching and compare them")
+    add("--batch-size", type=int, metavar="B", help="with --compare: requests in a static batch (default 8)")
+    add("--raw", action="store_true", help="continue texts unchanged, without the chat template")
     add_model_options(parser)
     add_sampling_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read everything, load, answer."""
+    """Read all lines, load the model, and answer the lines or compare the schedules."""
     from minillm.cli.compare_schedules import compare
     from minillm.loading.load import load
     from minillm.serving.batch_files.prompts import read_lines
@@ -51,37 +51,44 @@ def run(options: argparse.Namespace) -> int:
     problems = Problems(options.prompts)
     lines = list(_parsed(read_lines(options.prompts), problems, options))
     if not lines and not problems.found:
-        raise ValueError(f"{problems.source}: no line; expected at least one prompt")
+        raise ValueError(f"{problems.source} has no lines; expected at least one prompt")
     model = load(options.model, options.backend, options.dtype)
     code = compare(model, lines, problems, options) if options.compare else _answer(model, lines, problems, options)
     return code or (2 if problems.found else 0)
 
 
 class Problems:
-    """Lines that cannot be answered: told at once, by number, and remembered."""
+    """The lines that cannot be answered.
+
+    Attributes:
+        source: the file of prompts, as messages name it.
+        found: what is wrong, by line number from 1.
+    """
 
     def __init__(self, source: str) -> None:
-        """None found yet in this file."""
+        """Begin without a problem; `source` is a file name, or - for standard input."""
         self.source = "standard input" if source == "-" else source
         self.found: dict[int, str] = {}
 
     def note(self, number: int, problem: ValueError) -> None:
-        """Tell one, unless too many have been told already."""
+        """Record the problem of one line, and print it unless `MOST_SHOWN` problems have been printed."""
         self.found[number] = one_line(str(problem))
         if len(self.found) <= MOST_SHOWN:
             print(f"minillm: {one_line(f'{self.source} line {number}: {problem}')}", file=sys.stderr)
         elif len(self.found) == MOST_SHOWN + 1:
-            print("minillm: more lines cannot be answered; --json lists them all", file=sys.stderr)
+            print("minillm: more lines cannot be answered; --json lists all of them", file=sys.stderr)
 
 
 def _check_combination(options: argparse.Namespace) -> None:
     if options.batch_size is not None and not options.compare:
-        raise ValueError("--batch-size belongs to --compare; leave it out")
-    options.batch_size = check_integer("--batch-size", PLACES if options.batch_size is None else options.batch_size, 1)
+        raise ValueError("--batch-size belongs to --compare; leave it out, or add --compare")
+    options.batch_size = check_integer(
+        "--batch-size", STATIC_BATCH if options.batch_size is None else options.batch_size, 1
+    )
     if options.max_new_tokens is not None:
         check_integer("--max-new-tokens", options.max_new_tokens, 1)
     if options.compare and options.out:
-        raise ValueError("--compare writes no answers; leave --out out")
+        raise ValueError("--compare writes no answers; leave out --out")
     if not options.compare and not options.out:
         raise ValueError("expected --out FILE for the answers, or --compare")
     if options.out:
@@ -91,11 +98,11 @@ def _check_combination(options: argparse.Namespace) -> None:
         and os.path.exists(options.out)
         and os.path.realpath(options.out) == os.path.realpath(options.prompts)
     ):
-        raise ValueError(f"--out {options.out} is the file of prompts; expected another")
+        raise ValueError(f"--out {options.out} is the file of prompts; expected another file")
 
 
 def _parsed(lines: Iterable[tuple[int, bytes]], problems: Problems, options: argparse.Namespace) -> Iterable[Any]:
-    """The lines that can be answered."""
+    """Yield the lines that can be answered; note the problems of the others."""
     from minillm.serving.batch_files.prompts import parse_line
 
     sampling = sampling_from(options)
@@ -107,7 +114,7 @@ def _parsed(lines: Iterable[tuple[int, bytes]], problems: Problems, options: arg
 
 
 def _answer(model: Any, lines: list[Any], problems: Problems, options: argparse.Namespace) -> int:
-    """Answer the lines that have no answer yet."""
+    """Answer the lines that have no answer in the file of answers."""
     from minillm.batching import Engine
     from minillm.serving.batch_files.answers import AnswerFile
     from minillm.serving.batch_files.run import answer_lines, fingerprint, model_fingerprint
@@ -129,36 +136,43 @@ def _answer(model: Any, lines: list[Any], problems: Problems, options: argparse.
                     done.count(request)
                     report("answering", done.before + done.now, done.of)
         except KeyboardInterrupt:
-            there = done.before + done.now
-            print(f"minillm: {there} of {done.of} answers are there; the same command goes on", file=sys.stderr)
+            written = done.before + done.now
+            print(f"minillm: {written} of {done.of} answers are written; run it again to resume", file=sys.stderr)
             return 130
     _tell(engine, done, problems, options)
     return 0
 
 
 class Done:
-    """How far a run has come.
+    """The progress of a run.
 
     Attributes:
-        before, now, of: answers that were there before, that were made now, and that were asked for.
-        new_tokens: of the answers made now.
+        before: answers that an earlier run had written.
+        now: answers that this run has written.
+        of: answers that are asked for.
+        new_tokens: tokens of the answers that this run has written.
     """
 
     def __init__(self, before: int, of: int) -> None:
-        """Nothing is made yet."""
-        self.before, self.now, self.of, self.new_tokens, self._started = before, 0, of, 0, perf_counter()
+        """Begin the run, and its clock."""
+        self.before = before
+        self.now = 0
+        self.of = of
+        self.new_tokens = 0
+        self._started = perf_counter()
 
     def count(self, request: Any) -> None:
-        """One more answer."""
-        self.now, self.new_tokens = self.now + 1, self.new_tokens + len(request.tokens)
+        """Count the answer of a finished request."""
+        self.now += 1
+        self.new_tokens += len(request.tokens)
 
     def seconds(self) -> float:
-        """Since the run began."""
+        """Return the seconds since the run began."""
         return perf_counter() - self._started
 
 
 def _answer_record(line: Any, request: Any, fingerprint: str, model: str) -> dict[str, Any]:
-    """One answer; nothing in it depends on when and beside what it was made."""
+    """Return the JSON record of one answer; it does not depend on time or on the other requests of the batch."""
     return {
         "line": line.number,
         "id": line.id,
@@ -189,7 +203,7 @@ def _tell(engine: Any, done: Done, problems: Problems, options: argparse.Namespa
             }
         )
         return
-    print(f"{counted(done.now, 'answer')} written to {safe(options.out)}; {done.before} were there before")
+    print(f"{counted(done.now, 'answer')} written to {safe(options.out)}; {done.before} already there")
     if done.now:
         made = f"{counted(done.new_tokens, 'token')} in {counted(steps, 'step')}"
         print(f"{made} and {seconds_text(seconds)}: {done.new_tokens / seconds:.1f} tokens/s")

@@ -1,4 +1,4 @@
-"""`minillm bench`: tokens per second of each phase beside the machine's limits and beside peers, in the same run."""
+"""`minillm bench`: tokens/s of each phase, compared with the machine's limits and with peers in the same run."""
 
 import argparse
 from pathlib import Path
@@ -8,32 +8,34 @@ from minillm.cli.options import add_model_options, check_plot_file
 from minillm.cli.printing import print_json
 from minillm.support.checks import check_integer
 
-CONTEXTS, BATCHES = "128,512", "8,32"  # by default
+CONTEXTS, BATCHES = "128,512", "8,32"  # the defaults of --context and --batch
 
 
 def add_parser(commands: Any) -> None:
-    """Describe the command."""
+    """Add `bench` with its own options and those of the model."""
     parser = commands.add_parser(
-        "bench", help="measure speed", description="Measure speed beside the machine's limits and beside peers."
+        "bench",
+        help="measure speed",
+        description="Measure speed, and compare it with the machine's limits and with peers.",
     )
     add = parser.add_argument
-    add("--against", default="", metavar="PEERS", help="also measure these: transformers,llama.cpp")
-    add("--context", default=CONTEXTS, metavar="N,...", help="prompt tokens (default 128,512)")
-    add("--batch", default=BATCHES, metavar="B,...", help="sequences in batched decode (default 8,32)")
+    add("--against", default="", metavar="PEERS", help="also measure these peers: transformers,llama.cpp")
+    add("--context", default=CONTEXTS, metavar="N,...", help="tokens of the prompts (default 128,512)")
+    add("--batch", default=BATCHES, metavar="B,...", help="sequences of the batches that decode (default 8,32)")
     add("--new-tokens", type=int, default=32, metavar="N", help="decode steps of each measurement (default 32)")
-    add("--rounds", type=int, default=5, metavar="R", help="alternating rounds (default 5)")
+    add("--rounds", type=int, default=5, metavar="R", help="rounds, in which the engines take turns (default 5)")
     add("--threads", type=int, metavar="N", help="threads of every engine (default: the environment's, or all cores)")
-    add("--scaling", action="store_true", help="also measure how time grows with context, prompt and batch; minutes")
-    add("--speculative", action="store_true", help="measure speculative decoding beside plain decoding, and only that")
-    add("--exact", action="store_true", help="also measure what the exact backend costs")
-    add("--batching", action="store_true", help="also measure the engine beside a plain loop, and whole loads; minutes")
+    add("--scaling", action="store_true", help="also measure how time grows with context, prompt and batch (minutes)")
+    add("--speculative", action="store_true", help="instead, compare speculative decoding with plain decoding")
+    add("--exact", action="store_true", help="also measure how much slower the exact backend is")
+    add("--batching", action="store_true", help="also compare the engine with a plain loop on whole loads (minutes)")
     add("--plot", metavar="FILE.svg", help="draw each phase against its limit")
     add_model_options(parser, "smollm2")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure and print."""
+    """Measure, draw the plot if asked for, and print."""
     if options.speculative:
         from minillm.cli.bench_speculation import run_speculation
 
@@ -68,11 +70,15 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check_only_speculative(options: argparse.Namespace) -> None:
-    """It measures in this process, whose threads are fixed already, and nothing but itself."""
+    """Refuse options that --speculative ignores: it measures in this process, whose threads are fixed already.
+
+    Raises:
+        ValueError: one of them is given.
+    """
     others = ("against", "threads", "scaling", "exact", "batching", "plot", "context", "batch")
     given = [name for name in others if getattr(options, name) not in ("", None, False, CONTEXTS, BATCHES)]
     if given:
-        raise ValueError(f"--speculative measures only that; leave --{given[0]} out, or measure it by itself")
+        raise ValueError(f"--speculative measures only that; leave out --{given[0]}, or run it without --speculative")
 
 
 def _plan(options: argparse.Namespace) -> Any:
@@ -94,7 +100,7 @@ def _plan(options: argparse.Namespace) -> Any:
 
 
 def _exact_cost(plan: Any) -> dict[str, Any]:
-    """The exact backend beside the plan's own, in this process, in alternating rounds."""
+    """Compare the exact backend with the plan's own, in this process, in alternating rounds."""
     from minillm.benchmark.exact_cost import exact_cost
     from minillm.loading.load import load
 
@@ -103,8 +109,12 @@ def _exact_cost(plan: Any) -> dict[str, Any]:
 
 
 def _numbers(option: str, text: str, most: int) -> list[int]:
-    """`128,512` as [128, 512], sorted and each once."""
+    """Return `512,128,128` as [128, 512]: sorted, without duplicates.
+
+    Raises:
+        ValueError: one of them is not an integer from 1 to `most`.
+    """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isdecimal() for part in parts):
-        raise ValueError(f"{option} is {text[:40]!r}; expected whole numbers with commas between, such as 8,32")
+        raise ValueError(f"{option} is {text[:40]!r}; expected integers separated by commas, such as 8,32")
     return sorted({check_integer(option, int(part), 1, most) for part in parts})

@@ -1,4 +1,4 @@
-"""The figures of `minillm bench` as tables of at most 80 columns."""
+"""Print the record of `minillm bench` as tables of at most 80 columns."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -7,15 +7,15 @@ from rich.table import Table
 
 from minillm.cli.printing import show
 
-HOW_TO_READ = (  # the table of batched decode
-    "engine: its tokens/s in per cent of the loop's.",
-    "step paged, fragmented: how long the loop's step takes with a paged cache, in per cent of its time with a "
-    "contiguous one; in blocks that are all neighbours, and in blocks of which no two are.",
+HOW_TO_READ = (  # below the table of batched decode
+    "engine: its tokens/s as a percentage of the loop's.",
+    "step paged, fragmented: time of the loop's step with a paged cache, as a percentage of its time with a contiguous "
+    "one; paged: all blocks are neighbours, fragmented: no two are.",
 )
 
 
 def print_record(record: Mapping[str, Any]) -> None:
-    """All tables."""
+    """Print all tables and sentences of a record."""
     machine, bandwidth, matmul = (record[key] for key in ("machine", "bandwidth_bytes_per_s", "matmul_flops_per_s"))
     show(
         f"{record['model']}, {record['dtype']}, {record['backend']} backend, {record['threads']} threads",
@@ -34,11 +34,11 @@ def print_record(record: Mapping[str, Any]) -> None:
         show("", _batched_decode(record["batching"]["decode"]), "", *HOW_TO_READ, "", *_loads(record["batching"]))
     if "exact" in record:
         shown = (record["exact"][f"{phase}_times_as_long"]["median"] for phase in ("prefill", "decode"))
-        show("exactness takes {:.2f} times as long at prefill, {:.2f} at decode".format(*shown))
+        show("the exact backend takes {:.2f} times as long at prefill, {:.2f} at decode".format(*shown))
 
 
 def spread_text(spread: Mapping[str, float], unit: float = 1.0) -> str:
-    """Median and extremes: `34.5 [29.3..36.9]`."""
+    """Return the median and the extremes, divided by `unit`: `34.5 [29.3..36.9]`."""
     median, low, high = (spread[key] / unit for key in ("median", "min", "max"))
     digits = 0 if median >= 100 else 1 if median >= 10 else 2
     return f"{median:.{digits}f} [{low:.{digits}f}..{high:.{digits}f}]"
@@ -52,7 +52,7 @@ def _table(*headings: str) -> Table:
 
 
 def _rates(record: Mapping[str, Any]) -> Table:
-    """Tokens per second of every engine; then what it takes before the first token, and its memory."""
+    """Return tokens/s of every engine, then its seconds to import and to load, and its peak memory."""
     engines = record["engines"]
     table = _table("tokens/s", *engines)
     for phase in record["phases"]:
@@ -64,7 +64,7 @@ def _rates(record: Mapping[str, Any]) -> Table:
 
 
 def _comparison(record: Mapping[str, Any]) -> Table:
-    """Ours beside the machine's limit, and how many times as fast as each peer."""
+    """Return the share of the machine's limit that minillm reaches, and its speed as a multiple of each peer's."""
     peers = list(record["same_tokens"])
     table = _table("minillm", "of the limit", *(f"times {peer}" for peer in peers))
     for phase in record["phases"]:
@@ -79,11 +79,11 @@ def _sentences(record: Mapping[str, Any]) -> list[str]:
     for peer, comparison in record["same_tokens"].items():
         difference = comparison["first_difference"]
         if difference is None:
-            lines.append(f"All {comparison['compared']} greedy tokens are those of {peer}.")
+            lines.append(f"All {comparison['compared']} greedy tokens are the same as {peer}'s.")
         else:
             lines.append(
-                f"Greedy tokens differ from {peer}'s first at token {difference['place']} behind "
-                f"{difference['context']}: {difference['ours']}, {peer} takes {difference['theirs']}."
+                f"Greedy tokens differ from {peer}'s first at token {difference['place']} after a prompt of "
+                f"{difference['context']} tokens: minillm has {difference['ours']}, {peer} has {difference['theirs']}."
             )
     return lines
 
@@ -92,7 +92,7 @@ def _curve(curve: Mapping[str, Any]) -> Table:
     table = _table(curve["variable"], curve["title"], "at the limits", "share")
     points = zip(curve["points"], curve["measured"], curve["roofline"], strict=True)
     for point, measured, limit in points:
-        share = min(measured / limit, limit / measured)  # seconds shrink towards the limit, rates grow towards it
+        share = min(measured / limit, limit / measured)  # seconds fall towards the limit, rates rise towards it
         table.add_row(str(point), f"{measured:.4g}", f"{limit:.4g}", f"{share:.0%}")
     return table
 
@@ -104,7 +104,7 @@ def _exponents(curve: Mapping[str, Any]) -> list[str]:
 
 
 def _batched_decode(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """The plain batched loop, and beside it the engine and the two kinds of pages."""
+    """Return the plain batched loop, compared with the engine and with the two kinds of paged cache."""
     table = _table("decode, sequences", "loop, tokens/s", "engine", "step paged", "fragmented")
     for row in rows:
         names = "engine_times_plain", "paged_times_as_long", "fragmented_times_as_long"
@@ -116,9 +116,9 @@ def _batched_decode(rows: Sequence[Mapping[str, Any]]) -> Table:
 def _loads(record: Mapping[str, Any]) -> list[str]:
     mixed, queue = record["mixed"], record["queue"]
     return [
-        "64 requests, every eighth of which wants ten times as many tokens as the others, are done "
-        f"{spread_text(mixed['times_sooner'])} times sooner with "
-        f"continuous batching ({mixed['continuous_steps']} steps) than with static ({mixed['static_steps']}).",
+        "64 requests, of which every eighth asks for ten times as many tokens, finish "
+        f"{spread_text(mixed['times_sooner'])} times as fast with "
+        f"continuous batching ({mixed['continuous_steps']} steps) as with static batching ({mixed['static_steps']}).",
         f"1,000 queued requests spend {queue['share_outside_forward']['median']:.1%} of the time outside forward "
         "passes.",
     ]

@@ -1,13 +1,12 @@
-"""`minillm chat`: a conversation. The cache is kept between turns, so only the new tokens are prefilled.
+"""`minillm chat`: a conversation, one question a line. The state of the chat is in `minillm/conversation.py`.
 
-Ctrl-C during an answer stops the answer, and what was said so far stays in the conversation; at the prompt it leaves.
-Where the input is no terminal it always leaves.
+Ctrl-C during an answer stops it, and the conversation keeps the text so far; Ctrl-C at the prompt leaves. If the input
+is not a terminal, Ctrl-C always leaves.
 """
 
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable
 from typing import Any
 
 from minillm.cli.options import (
@@ -23,7 +22,7 @@ from minillm.support.printable import one_line
 
 
 def add_parser(commands: Any) -> None:
-    """Describe the command."""
+    """Add `chat` with --system and the options of model and sampling."""
     parser = commands.add_parser("chat", help="talk with a model", description="Talk with a model.")
     parser.add_argument("--system", help="a system message, first in the conversation")
     add_model_options(parser, DEFAULT_CHAT_MODEL)
@@ -32,7 +31,8 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Read lines until the end of input; answer each."""
+    """Read lines until the end of input, and answer each."""
+    from minillm.conversation import Conversation
     from minillm.loading.load import load
 
     sampling = sampling_from(options)
@@ -55,79 +55,6 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-class Conversation:
-    """The messages so far, and a cache that holds the tokens of their beginning.
-
-    Attributes:
-        messages: [{"role": ..., "content": ...}], the system message first if there is one.
-        cached: the tokens whose keys and values the cache holds.
-    """
-
-    def __init__(self, model: Any, system: str | None, max_new_tokens: int, sampling: Any) -> None:
-        """Nothing said yet."""
-        from minillm.kv_cache.contiguous import KVCache
-
-        self.model, self.max_new_tokens, self.sampling = model, max_new_tokens, sampling
-        self.start = [{"role": "system", "content": system}] if system else []
-        self.messages, self.cached = list(self.start), list[int]()
-        self.cache = KVCache(model, 1)  # grows with the conversation: the longest context may be more than the memory
-
-    def reset(self) -> None:
-        """Forget everything but the system message. What the cache holds of that is found again by comparing."""
-        self.messages = list(self.start)
-
-    def answer(self, question: str, show: Callable[[str], None]) -> None:
-        """One turn; `show` gets the text in pieces. Interrupted, it keeps what was answered so far.
-
-        Raises:
-            ValueError: the conversation is longer than the context, or the template refuses it; nothing has changed.
-        """
-        from minillm.generation import Generation
-
-        messages = [*self.messages, {"role": "user", "content": question}]
-        prompt = self.model.tokenizer.apply_chat_template(messages)
-        new_tokens = min(self.max_new_tokens, self._room(prompt))
-        self._grow(len(prompt) + new_tokens - 1)
-        text, generation = "", None
-        tokens = list(prompt)
-        try:
-            self.cache.truncate(common_prefix(self.cached, prompt))  # the new prompt begins as the old one did
-            generation = Generation(self.model, prompt, new_tokens, self.sampling, cache=self.cache)
-            for step in generation:
-                tokens.append(step.token)
-                text += step.text
-                show(step.text)
-        finally:
-            self.cached = tokens[: self.cache.length]
-            if text or (generation and generation.output):
-                self.messages = [*messages, {"role": "assistant", "content": text}]
-
-    def _grow(self, tokens: int) -> None:
-        """A cache of twice this size, if it holds less than this; what the old one held is computed once more."""
-        from minillm.kv_cache.contiguous import KVCache
-
-        if tokens > self.cache.capacity:
-            longest = self.model.config.max_position_embeddings
-            self.cache, self.cached = KVCache(self.model, min(2 * tokens, longest)), []
-
-    def _room(self, prompt: list[int]) -> int:
-        context = self.model.config.max_position_embeddings
-        if len(prompt) > context:
-            raise ValueError(
-                f"the conversation takes {len(prompt)} tokens, more than the model's context of {context}; "
-                "begin again with /reset"
-            )
-        return context - len(prompt) + 1  # the last new token is never fed back
-
-
-def common_prefix(cached: list[int], prompt: list[int]) -> int:
-    """How many first tokens agree; at least one token of the prompt is left to run, or there would be no logits."""
-    length = 0
-    while length < min(len(cached), len(prompt) - 1) and cached[length] == prompt[length]:
-        length += 1
-    return length
-
-
 def _read_line(interactive: bool) -> str | None:
     if sys.stdin is None:
         return None
@@ -142,12 +69,10 @@ def _read_line(interactive: bool) -> str | None:
         raise ValueError("standard input: expected text in UTF-8") from None
 
 
-def _turn(conversation: Conversation, line: str, interactive: bool, quiet: bool) -> None:
-    """Answer one line. At a terminal, neither Ctrl-C nor a question that is too long or no text ends it all."""
+def _turn(conversation: Any, line: str, interactive: bool, quiet: bool) -> None:
+    """Answer one line. At a terminal, neither Ctrl-C nor a question that is refused ends the conversation."""
     try:
-        check_utf8("standard input", line)
-        conversation.answer(line, (lambda text: None) if quiet else write)
-        write("" if quiet else "\n")
+        _answer(conversation, line, quiet)
     except KeyboardInterrupt:
         if not interactive:
             raise
@@ -156,3 +81,17 @@ def _turn(conversation: Conversation, line: str, interactive: bool, quiet: bool)
         if not interactive:
             raise
         print(f"minillm: {one_line(str(problem))}", file=sys.stderr)
+
+
+def _answer(conversation: Any, line: str, quiet: bool) -> None:
+    from minillm.conversation import ConversationTooLong
+
+    check_utf8("standard input", line)
+    try:
+        for text in conversation.stream(line):
+            if not quiet:
+                write(text)
+    except ConversationTooLong as problem:
+        raise ValueError(f"{problem}; begin again with /reset") from None
+    if not quiet:
+        write("\n")

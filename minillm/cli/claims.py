@@ -1,4 +1,4 @@
-"""`minillm claims`: every checkable claim of an article on LLM inference, computed or run, and judged."""
+"""`minillm claims`: fact-check an article on LLM inference. Each claim is computed or run, and judged."""
 
 import argparse
 from collections import Counter
@@ -14,29 +14,29 @@ MARKS = {Verdict.TRUE: "✓", Verdict.TRUE_IF: "◐", Verdict.IMPRECISE: "≈", 
 
 
 def add_parser(commands: Any) -> None:
-    """Describe the command."""
+    """Add `claims` with its filters, its inputs and the two formats of its page."""
     parser = commands.add_parser(
         "claims",
-        help="judge an article's claims",
-        description="Every checkable claim of an article on LLM inference, computed or run, and judged.",
+        help="fact-check an article",
+        description="Fact-check an article on LLM inference: compute or run each claim that can be checked.",
     )
     add = parser.add_argument
-    add("id", nargs="?", help="show the working of this claim")
-    add("--set", action="append", default=[], metavar="INPUT=VALUE", help="another value for an input; may be repeated")
-    add("--verdict", help="only claims that are: true, 'true if', imprecise, false, 'not checkable'")
-    add("--section", help="only claims of this section (its first letters are enough)")
+    add("id", nargs="?", help="show the calculation behind this claim")
+    add("--set", action="append", default=[], metavar="INPUT=VALUE", help="change an input; may be repeated")
+    add("--verdict", help="list only claims that are: true, 'true if', imprecise, false, 'not checkable'")
+    add("--section", help="list only claims of this section (its first letters are enough)")
     add_page_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """One claim, or the ledger."""
+    """Print one claim, or the list of all claims that the filters leave."""
     if options.id is not None:
         if options.verdict or options.section:
-            raise ValueError("--verdict and --section choose from the list; leave them out beside a claim's id")
+            raise ValueError("--verdict and --section filter the list; leave them out when you name a claim")
         return _run_one(options)
     if options.set:
-        raise ValueError("--set needs a claim: minillm claims kv-token-7b --set layers=80")
+        raise ValueError("--set needs a claim, as in: minillm claims kv-token-7b --set layers=80")
     judged = list(_chosen(options.verdict, options.section))
     if options.json:
         print_json({"claims": [claim_record(claim, found) | {"timed": timings(claim.id)} for claim, found in judged]})
@@ -61,10 +61,13 @@ def _run_one(options: argparse.Namespace) -> int:
 
 
 def parse_settings(settings: list[str]) -> dict[str, str]:
-    """`["layers=80"]` as {"layers": "80"}.
+    """Return inputs by name.
+
+    >>> parse_settings(["layers=80", "kv_heads = 8"])
+    {'layers': '80', 'kv_heads': '8'}
 
     Raises:
-        ValueError: one has no `=`, or no name before it.
+        ValueError: one of them has no `=`, or no name before it.
     """
     for setting in settings:
         if not setting.partition("=")[0].strip() or "=" not in setting:
@@ -73,7 +76,7 @@ def parse_settings(settings: list[str]) -> dict[str, str]:
 
 
 def _chosen(verdict: str | None, section: str | None) -> list[tuple[Claim, Finding]]:
-    """The claims that the filters leave, judged."""
+    """Return the claims that the filters leave, each with its finding."""
     verdicts = {each.value for each in Verdict}
     if verdict is not None and verdict not in verdicts:
         raise ValueError(f"--verdict is {verdict[:40]!r}; expected one of {', '.join(sorted(verdicts))}")
@@ -88,7 +91,7 @@ def _chosen(verdict: str | None, section: str | None) -> list[tuple[Claim, Findi
 
 
 def claim_record(claim: Claim, finding: Finding, settings: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """For JSON; `settings` are the inputs that were not left as they are by default."""
+    """Return the JSON record of a claim; `settings` are the inputs that differ from the defaults."""
     return {
         "id": claim.id,
         "section": claim.section,
@@ -107,7 +110,7 @@ def claim_record(claim: Claim, finding: Finding, settings: Mapping[str, str] | N
 
 
 def verdict_text(finding: Finding) -> str:
-    """`true if: batched`."""
+    """Return the verdict and its condition, such as `true if: batched`."""
     return f"{finding.verdict.value}: {finding.note}" if finding.note else finding.verdict.value
 
 
@@ -119,11 +122,11 @@ def _show_list(judged: list[tuple[Claim, Finding]]) -> None:
             show("", section.upper())
         show(f"{MARKS[finding.verdict]} {claim.id}: \u201c{claim.quote}\u201d", f"    {finding.figure}",
              f"    {verdict_text(finding)}", *(f"    timed here: {line}" for line in timings(claim.id)))  # fmt: skip
-    show("", summary(judged), "minillm claims ID shows the working of one, and the inputs to vary.")
+    show("", summary(judged), "minillm claims ID shows the calculation behind one claim, and its inputs.")
 
 
 def summary(judged: list[tuple[Claim, Finding]]) -> str:
-    """How many claims stand how."""
+    """Return how many claims have each verdict, as one sentence."""
     counts = Counter(finding.verdict for _, finding in judged)
     parts = ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in Verdict)
     return f"{counted(len(judged), 'claim')}: {parts}."
@@ -133,15 +136,15 @@ def _show_one(claim: Claim, finding: Finding) -> None:
     show(f"{claim.id}, section {claim.section}", f"\u201c{claim.quote}\u201d", "", claim.meaning, "")
     show(*(f"  {step}" for step in finding.working), "", f"{MARKS[finding.verdict]} {verdict_text(finding)}")
     if claim.id in EXPERIMENTS:
-        show("", "Timed on this machine, just now; the verdict does not rest on it:",
+        show("", "Timed on this machine, just now; the verdict does not depend on it:",
              *(f"  {line}" for line in timings(claim.id)))  # fmt: skip
     if claim.not_yet_run:
         show(f"Not yet run: {claim.not_yet_run}.")
     if claim.corrects:
-        show(f"By hand this was {claim.corrects}.")
+        show(f"The figure worked out by hand was {claim.corrects}.")
     if claim.inputs:
-        show("", "Inputs by default: " + ", ".join(f"{name}={_plain(value)}" for name, value in claim.inputs.items()),
-             f"Vary them: minillm claims {claim.id} --set {next(iter(claim.inputs))}=...")  # fmt: skip
+        show("", "Default inputs: " + ", ".join(f"{name}={_plain(value)}" for name, value in claim.inputs.items()),
+             f"Change them: minillm claims {claim.id} --set {next(iter(claim.inputs))}=...")  # fmt: skip
 
 
 def _plain(value: Any) -> str:
@@ -149,7 +152,7 @@ def _plain(value: Any) -> str:
 
 
 def markdown_page(judged: list[tuple[Claim, Finding]]) -> str:
-    """The ledger as a page, a table for each section; at the end what code has found wrong in it."""
+    """Return the list as a page: a table for each section, and at the end the errors found in hand-worked figures."""
     lines = ["# Claims, computed and judged", "", "Made by `minillm claims --markdown`. " + summary(judged)]
     section = ""
     for claim, finding in judged:

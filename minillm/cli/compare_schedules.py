@@ -1,4 +1,4 @@
-"""`minillm batch --compare`: naive, static and continuous batching side by side."""
+"""`minillm batch --compare`: naive, static and continuous batching of the same requests."""
 
 import argparse
 import dataclasses
@@ -11,7 +11,7 @@ from minillm.cli.printing import counted, print_json, seconds_text, show
 
 
 def compare(model: Any, lines: list[Any], problems: Any, options: argparse.Namespace) -> int:
-    """Run the same prompts three times and print what it took."""
+    """Run the same requests by each schedule, print steps, times and block utilisation, and return the exit status."""
     from minillm.benchmark.schedules import run_continuous, run_naive, run_static
     from minillm.support.progress import progress_on_stderr
 
@@ -38,7 +38,7 @@ def compare(model: Any, lines: list[Any], problems: Any, options: argparse.Names
 
 
 def _jobs(model: Any, lines: list[Any], problems: Any, options: argparse.Namespace) -> list[Any]:
-    """The lines as requests; each with a seed, or else the three would draw different tokens."""
+    """Return the lines as requests, each with a seed, so that all schedules sample the same tokens."""
     from minillm.benchmark.schedules import Job
     from minillm.cli.options import encoded
     from minillm.completion import Completion
@@ -50,7 +50,7 @@ def _jobs(model: Any, lines: list[Any], problems: Any, options: argparse.Namespa
             sampling = dataclasses.replace(sampling, seed=line.number)
         try:
             job = Job(*encoded(model, line, options.raw), sampling)
-            Completion(model, job.prompt, job.max_new_tokens, sampling)  # whatever is wrong with it is told here
+            Completion(model, job.prompt, job.max_new_tokens, sampling)  # refuses a wrong request before anything runs
         except ValueError as problem:
             problems.note(line.number, problem)
         else:
@@ -96,9 +96,9 @@ def _print(runs: dict[str, Any], requests: int, same: bool, options: argparse.Na
     show(
         table,
         "",
-        "naive: one after another, without a cache; every token computes its whole sequence again.",
-        f"static: batches of {options.batch_size}, answered when the longest is done.",
-        "continuous: requests join and leave at every step.",
-        "Block utilisation: tokens held in the cache over the slots taken for them.",
-        f"All three give {'the same tokens' if same else 'tokens that differ: rounding depends on the batch'}.",
+        "naive: one request after another, without a cache; each token recomputes the whole sequence.",
+        f"static: batches of {options.batch_size}; each ends when its longest request is finished.",
+        "continuous: requests join and leave the batch at every step.",
+        "Block utilisation: tokens in the cache, divided by the slots reserved for them.",
+        "All three give the same tokens." if same else "Their tokens differ: rounding depends on the batch.",
     )

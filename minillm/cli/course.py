@@ -1,4 +1,4 @@
-"""`minillm course check`: whether every exercise and lesson does what it is there for."""
+"""`minillm course check`: check every exercise and every lesson of the course."""
 
 import argparse
 from dataclasses import asdict
@@ -9,25 +9,25 @@ from minillm.cli.printing import counted, print_json, seconds_text, write
 
 
 def add_parser(commands: Any) -> None:
-    """Describe the command."""
-    parser = commands.add_parser("course", help="for teachers", description="The course as a whole.")
+    """Add `course` with its action `check`."""
+    parser = commands.add_parser("course", help="check the course (for teachers)", description="Check the course.")
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     check = actions.add_parser(
         "check",
-        help="try every stub, solution, bug and lesson",
-        description="Stubs fail, solutions pass, each planted bug is caught with a message of its own, lessons run.",
+        help="check every stub, solution, planted bug and lesson",
+        description="Check that stubs fail, solutions pass, each planted bug gets its own message and all lessons run.",
     )
     check.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     check.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check everything; 1 if something is wrong."""
+    """Check all parts, and return 1 if a part has a problem."""
     from minillm.classroom.exercises.course import Part, check_course
 
     def report(part: Part) -> None:
         if not options.json:
-            write("".join(f"{part.name}: {problem}\n" for problem in part.problems) or f"{part.name}: well\n")
+            write("".join(f"{part.name}: {problem}\n" for problem in part.problems) or f"{part.name}: ok\n")
 
     began = perf_counter()
     parts = check_course(report)
@@ -35,5 +35,5 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"seconds": seconds, "wrong": len(wrong), "parts": [asdict(part) for part in parts]})
     else:
-        write(f"{counted(len(parts), 'part')}, {len(wrong)} of them with problems, in {seconds_text(seconds)}\n")
+        write(f"{counted(len(parts), 'part')}, {len(wrong)} with problems, in {seconds_text(seconds)}\n")
     return 1 if wrong else 0

@@ -1,4 +1,4 @@
-"""`minillm estimate`: memory, time and cost of a model on a GPU, from its config alone, and what bounds each."""
+"""`minillm estimate`: memory, time and cost of a model on a GPU, computed from its config, and what bounds each."""
 
 import argparse
 from typing import Any
@@ -9,11 +9,11 @@ VIEWS = ("one", "compare", "sweep", "serve")
 
 
 def add_parser(commands: Any) -> None:
-    """Describe the command."""
+    """Add `estimate` with the options of all its views; `run` refuses an option of another view."""
     parser = commands.add_parser(
         "estimate",
-        help="memory, time and cost of a model on a GPU",
-        description="Memory, time and cost of a model on a GPU, from its config alone, and what bounds each.",
+        help="estimate memory, time and cost of a model on a GPU",
+        description="Estimate memory, time and cost of a model on a GPU from its config, and show what bounds each.",
     )
     add = parser.add_argument
     add(
@@ -21,37 +21,37 @@ def add_parser(commands: Any) -> None:
         nargs="?",
         default="one",
         metavar="VIEW",
-        help="one (default), compare (GPUs), sweep (batches) or serve (requests that arrive)",
+        help="one (default), compare (GPUs), sweep (batch sizes) or serve (requests arrive over time)",
     )
     add("--model", default="llama-2-7b", help="a name, a folder, a config.json, a .gguf file, or hf:org/name")
-    add("--gpu", help="a GPU of the table, or this-machine, which is measured (default a100); for several, see --gpus")
-    add("--gpus", default="all", metavar="G,...", help="compare: the GPUs (default all)")
+    add("--gpu", help="a GPU of the table (default a100), or this-machine, which is measured; for several, see --gpus")
+    add("--gpus", default="all", metavar="G,...", help="compare: these GPUs (default all)")
     add("--prompt", type=int, default=500, metavar="N", help="tokens of the prompt (default 500)")
     add("--output", type=int, default=100, metavar="N", help="tokens of the answer (default 100)")
     add(
         "--batch",
         metavar="B",
-        help="requests at once (default 1); sweep: from..to (1..256); serve: static batches (32)",
+        help="requests in a batch (default 1); sweep: from..to (1..256); serve: the static batch (32)",
     )
-    add("--dtype", help="of the weights: float16 (default), float32, bfloat16, int8, int4, q8_0, q4_0")
-    add("--tp", type=int, default=1, metavar="N", help="GPUs that hold the model together (default 1)")
-    add("--rps", type=float, metavar="R", help="requests that arrive each second")
-    add("--price", type=float, metavar="D", help="dollars an hour of one GPU (default: the table's, if it has one)")
-    add("--mfu", type=float, default=1.0, metavar="F", help="share of the peak arithmetic that is reached (default 1)")
-    add("--mbu", type=float, default=1.0, metavar="F", help="share of the peak bandwidth that is reached (default 1)")
-    add("--requests", type=int, default=300, metavar="N", help="serve: how many arrive (default 300)")
-    add("--burst", type=int, default=1, metavar="N", help="serve: so many arrive at once (default 1)")
-    add("--trace", metavar="FILE", help="serve: arrivals from a CSV file with columns at_s,prompt,new_tokens")
+    add("--dtype", help="format of the weights: float16 (default), float32, bfloat16, int8, int4, q8_0, q4_0")
+    add("--tp", type=int, default=1, metavar="N", help="GPUs that share the model by tensor parallelism (default 1)")
+    add("--rps", type=float, metavar="R", help="requests that arrive per second")
+    add("--price", type=float, metavar="D", help="dollars per hour of one GPU (default: the table's, if it has one)")
+    add("--mfu", type=float, default=1.0, metavar="F", help="fraction of the peak arithmetic reached (default 1)")
+    add("--mbu", type=float, default=1.0, metavar="F", help="fraction of the peak bandwidth reached (default 1)")
+    add("--requests", type=int, default=300, metavar="N", help="serve: requests in all (default 300)")
+    add("--burst", type=int, default=1, metavar="N", help="serve: requests that arrive at the same moment (default 1)")
+    add("--trace", metavar="FILE", help="serve: read the arrivals from a CSV file with columns at_s,prompt,new_tokens")
     add("--replicas", type=int, default=1, metavar="N", help="serve: copies of the server (default 1)")
-    add("--target", type=float, metavar="S", help="serve: how many replicas keep 95%% of first tokens below S seconds")
-    add("--explain", action="store_true", help="show each formula with its numbers put in")
-    add("--plot", metavar="FILE.svg", help="draw the roofline with this workload's points")
+    add("--target", type=float, metavar="S", help="serve: find the replicas that keep 95%% of first tokens below S s")
+    add("--explain", action="store_true", help="show each formula with its numbers")
+    add("--plot", metavar="FILE.svg", help="draw the roofline and this workload's points")
     add("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Check everything, estimate, print."""
+    """Check the options, estimate, and print."""
     from minillm.cli.estimate_serve import serve
     from minillm.cli.estimate_views import compare, one, sweep
 
@@ -63,19 +63,20 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-BELONG = {  # options of some views, and the values that mean that they were not given
+BELONG = {  # by option: its views, and the value that means that it was not given
     "plot": ("one", None), "explain": ("one", False), "gpus": ("compare", "all"), "trace": ("serve", None),
     "target": ("serve", None), "burst": ("serve", 1), "replicas": ("serve", 1), "requests": ("serve", 300),
     "gpu": ("one sweep serve", None), "rps": ("one serve", None), "price": ("one compare", None),
 }  # fmt: skip
-IN_A_TRACE = {"rps": None, "requests": 300, "burst": 1, "prompt": 500, "output": 100}  # and when they were not given
+# What a trace says itself, with the values that mean that it was not given.
+IN_A_TRACE = {"rps": None, "requests": 300, "burst": 1, "prompt": 500, "output": 100}
 
 
 def _check_belongs(options: argparse.Namespace) -> None:
-    """Nothing is ignored in silence.
+    """Refuse options that would be ignored.
 
     Raises:
-        ValueError: an option belongs to other views, or says what a trace says.
+        ValueError: an option belongs to other views, or says what the trace says.
     """
     for name, (views, absent) in BELONG.items():
         if getattr(options, name) != absent and options.view not in views.split():
@@ -83,4 +84,4 @@ def _check_belongs(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name} belongs to {where}; leave it out of {options.view!r}")
     for name, absent in IN_A_TRACE.items():
         if options.trace is not None and getattr(options, name) != absent:
-            raise ValueError(f"--{name} says what the trace says already; leave it out beside --trace")
+            raise ValueError(f"--{name} says what the trace says already; leave out --{name} or --trace")

@@ -1,4 +1,4 @@
-"""What the options of `minillm estimate` say: the model, the machine, the requests; a wrong value is a ValueError."""
+"""The options of `minillm estimate` as a model, a machine and requests; a wrong value is a ValueError."""
 
 import argparse
 import math
@@ -17,7 +17,7 @@ MOST_TOKENS, MOST_BATCH, MOST_GPUS = 10_000_000, 100_000, 4096
 
 
 def serving_from(options: argparse.Namespace, machine: "Machine", config: "ModelConfig") -> "Serving":
-    """The model on this machine as the options say.
+    """Return the model on this machine, as the options describe it.
 
     Raises:
         ValueError: an option is out of range.
@@ -28,7 +28,7 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
     dtype = dtype_from(options, machine.name)
     gpus = check_integer("--tp", options.tp, 1, MOST_GPUS)
     if gpus > 1 and not machine.link_bytes_per_s:
-        raise ValueError(f"--tp is {gpus}, but {machine.name} has no link to others; expected 1")
+        raise ValueError(f"--tp is {gpus}, but {machine.name} has no link to other GPUs; expected 1")
     return Serving(
         config=config,
         machine=machine,
@@ -41,19 +41,19 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
 
 
 def dtype_from(options: argparse.Namespace, gpu: str) -> str:
-    """Of the weights: what is asked for, or what is usual on this GPU."""
+    """Return the format of the weights: the one asked for, or float16 (on this-machine float32)."""
     usual = "float32" if gpu == "this-machine" else "float16"
     return usual if options.dtype is None else str(options.dtype)
 
 
 def asked(options: argparse.Namespace, gpu: str, *more: str) -> dict[str, Any]:
-    """For JSON: what was estimated; `more` are options that belong to one view."""
+    """Return the JSON record of what was estimated; `more` names options that belong to one view."""
     names = ("model", "tp", "mfu", "mbu", "prompt", "output", *more)
     return {name: getattr(options, name) for name in names} | {"dtype": dtype_from(options, gpu)}
 
 
 def workload_from(options: argparse.Namespace, batch: int) -> "Workload":
-    """The requests.
+    """Return the requests, as the options describe them.
 
     Raises:
         ValueError: an option is out of range.
@@ -66,7 +66,7 @@ def workload_from(options: argparse.Namespace, batch: int) -> "Workload":
 
 
 def doubts(options: argparse.Namespace, config: "ModelConfig", tokens: int) -> list[str]:
-    """What this model could not do as it is: a line each, since the figures are those of one that could."""
+    """Return a line for each limit of the model that the workload exceeds; the figures ignore these limits."""
     context, heads, lines = config.max_position_embeddings, config.num_attention_heads, []
     if tokens > context:
         lines.append(f"{tokens:,} tokens are more than the context of {options.model}, {context:,}.")
@@ -76,21 +76,21 @@ def doubts(options: argparse.Namespace, config: "ModelConfig", tokens: int) -> l
 
 
 def price_from(options: argparse.Namespace) -> float | None:
-    """Dollars an hour, or None for the table's."""
+    """Return dollars per hour, or None for the price in the table."""
     return None if options.price is None else check_number("--price", options.price, 0, 1e6)
 
 
 def batch_from(text: str | None) -> int:
-    """One batch size; 1 if nothing is said."""
+    """Return one batch size; 1 for None."""
     if text is None:
         return 1
     if not text.strip().isdecimal():
-        raise ValueError(f"--batch is {text[:40]!r}; expected a whole number of at least 1")
+        raise ValueError(f"--batch is {text[:40]!r}; expected an integer of at least 1")
     return check_integer("--batch", int(text[:20]), 1, MOST_BATCH)
 
 
 def batches_from(text: str) -> list[int]:
-    """`1..256` as 1, 2, 4 and so on to 256."""
+    """Return `3..20` as [3, 6, 12, 20], and `20` as `1..20`."""
     from minillm.estimate.units import doubling
 
     first, dots, last = text.partition("..")
@@ -98,12 +98,12 @@ def batches_from(text: str) -> list[int]:
         first, last = "1", text
     start, end = batch_from(first), batch_from(last)
     if start > end:
-        raise ValueError(f"--batch is {text[:40]!r}; expected from..to, the smaller first")
+        raise ValueError(f"--batch is {text[:40]!r}; expected from..to, the smaller number first")
     return doubling(start, end)
 
 
 def check_number(name: str, value: float, low: int | float, high: int | float) -> float:
-    """A finite number in a range.
+    """Return `value` if it is a finite number from `low` to `high`.
 
     Raises:
         ValueError: it is not.
@@ -114,10 +114,11 @@ def check_number(name: str, value: float, low: int | float, high: int | float) -
 
 
 def config_from(name: str) -> "ModelConfig":
-    """The config of a model of the table, of a config.json, or of whatever `load` knows; no weights are read.
+    """Return the config of a model in the table, of a config.json, or of a model that `load` knows. Reads no weights.
 
     Raises:
-        ValueError, OSError: there is none, or it is not one.
+        ValueError: no model has this name, or the config is invalid.
+        OSError: a file cannot be read.
     """
     from minillm.estimate.models import model_table
 

@@ -1,4 +1,4 @@
-"""`minillm estimate serve`: requests arrive at servers on a virtual clock, by three schedules beside each other."""
+"""`minillm estimate serve`: simulate servers on a virtual clock, and compare three schedules."""
 
 import argparse
 import csv
@@ -26,14 +26,14 @@ from minillm.estimate.serving import Serving, most_sequences
 from minillm.estimate.virtual_clock import Replica, ServingRun, replicas_needed, simulate_serving, step_seconds
 from minillm.support.checks import check_integer
 
-CHUNK, BLOCK = 256, 16  # tokens in a step of chunked prefill; in a block of the KV cache
-STATIC = 32  # requests in a static batch, where there is room for them
+CHUNK, BLOCK = 256, 16  # tokens: of a step with chunked prefill; of a block of the KV cache
+STATIC = 32  # requests in a static batch, if they fit into memory
 MOST_BLOCKS = 100_000
-MOST_PROMPT_TOKENS, MOST_NEW_TOKENS = 20_000_000, 2_000_000  # what takes some hundred megabytes, and some minutes
+MOST_PROMPT_TOKENS, MOST_NEW_TOKENS = 20_000_000, 2_000_000  # take some hundred MB and some minutes
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Simulate and print."""
+    """Simulate each schedule, and print times, rates and the replicas needed."""
     config = config_from(options.model)
     serving = serving_from(options, machine_from(options, config), config)
     arrivals, replicas = _arrivals(options), check_integer("--replicas", options.replicas, 1, 1000)
@@ -56,7 +56,7 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def _asked(options: argparse.Namespace, gpu: str, requests: int) -> dict[str, Any]:
-    """For JSON: what was estimated. Lengths and rates of a trace are the trace's own."""
+    """Return the JSON record of what was estimated. With a trace, lengths and rate are None: the trace says them."""
     said = asked(options, gpu, "rps", "burst", "trace", "replicas", "target") | {"gpu": gpu, "requests": requests}
     if options.trace is not None:
         said |= dict.fromkeys(("prompt", "output", "rps", "burst"))
@@ -80,10 +80,10 @@ def _arrivals(options: argparse.Namespace) -> list[Arrival]:
 
 
 def _check_tokens(requests: int, prompts: int, answers: int) -> None:
-    """Before hours of work, or more memory than there is.
+    """Refuse a workload that would take hours, or more memory than the machine has.
 
     Raises:
-        ValueError: too many tokens.
+        ValueError: there are too many tokens.
     """
     if prompts > MOST_PROMPT_TOKENS or answers > MOST_NEW_TOKENS:
         raise ValueError(f"{requests:,} requests have {prompts:,} tokens of prompts and {answers:,} of answers; "
@@ -91,7 +91,7 @@ def _check_tokens(requests: int, prompts: int, answers: int) -> None:
 
 
 def _trace(path: Path) -> list[Arrival]:
-    """Read line by line, so that what never ends, or is no text, ends with the first line that is none of a trace."""
+    """Read a trace line by line, so that an endless file or one that is not text is refused at its first wrong line."""
     if path.exists() and not path.is_file():
         raise ValueError(f"{path} is not a file; expected a CSV file with the columns at_s,prompt,new_tokens")
     with path.open(encoding="utf-8", newline="") as lines:
@@ -102,17 +102,17 @@ def _trace(path: Path) -> list[Arrival]:
 
 
 def _schedules(serving: Serving, arrivals: list[Arrival], batch: int | None) -> dict[str, Callable[[], Replica]]:
-    """What makes a server, by the name of its schedule."""
+    """Return functions that make a server, by the name of its schedule."""
     longest = max(arrival.prompt + arrival.new_tokens for arrival in arrivals)
     blocks = min(most_sequences(serving, BLOCK), MOST_BLOCKS)
     if blocks * BLOCK < longest:
         raise ValueError(
-            f"a request of {counted(longest, 'token')} does not fit beside the weights; expected a larger GPU or --tp"
+            f"a request of {counted(longest, 'token')} does not fit next to the weights; expected a larger GPU or --tp"
         )
     most = most_sequences(serving, longest)
     if batch is not None and batch > most:
         raise ValueError(f"--batch is {batch}; at most {counted(most, 'sequence')} of "
-                         f"{counted(longest, 'token')} fit{'s' * (most == 1)} beside the weights")  # fmt: skip
+                         f"{counted(longest, 'token')} fit{'s' * (most == 1)} next to the weights")  # fmt: skip
     size = min(STATIC, most) if batch is None else batch
     return {
         f"static batches of {size}": lambda: VirtualStaticBatching(size),
@@ -122,7 +122,7 @@ def _schedules(serving: Serving, arrivals: list[Arrival], batch: int | None) -> 
 
 
 def run_record(run: ServingRun) -> dict[str, Any]:
-    """For JSON: seconds at percentiles, rates, and both sides of Little's law."""
+    """Return the JSON record of a run: seconds at percentiles, rates, and both sides of Little's law."""
     half = len(run.records) // 2
     early, late = float(run.ttft_s[: max(half, 1)].mean()), float(run.ttft_s[half:].mean())
     return {
@@ -134,7 +134,7 @@ def run_record(run: ServingRun) -> dict[str, Any]:
         "utilisation": run.utilisation,
         "mean_number": float(run.mean_number),
         "rate_times_latency": len(run.records) / run.span_s * float(run.latency_s.mean()),
-        "grows": len(run.records) >= 40 and late > 1.7 * early,  # a steady overload has 3 times
+        "grows": len(run.records) >= 40 and late > 1.7 * early,  # under a steady overload it is 3 times
     }
 
 
@@ -149,12 +149,12 @@ def _show(record: dict[str, Any], requests: int, options: argparse.Namespace) ->
     table.add_row("longest pause", *(seconds_text(run["longest_gap_s"]) for run in runs))
     table.add_row("tokens/s", *(f"{run['tokens_per_s']:,.0f}" for run in runs))
     table.add_row("busy", *(f"{run['utilisation']:.0%}" for run in runs))
-    table.add_row("requests there", *(f"{run['mean_number']:.1f}" for run in runs))
+    table.add_row("requests in system", *(f"{run['mean_number']:.1f}" for run in runs))
     table.add_row("rate · latency", *(f"{run['rate_times_latency']:.1f}" for run in runs))
     source = options.trace or f"{options.rps:g} a second"
     where = f"{options.model} on {record['replicas']} x {record['gpu']}"
     show(f"{where}: {counted(requests, 'request')}, {source}", "", table, "",
-         "Requests there, on average, are the rate times the latency (Little's law).")  # fmt: skip
+         "The mean number of requests in the system is rate times mean latency (Little's law).")  # fmt: skip
     growing = [name for name, run in record["schedules"].items() if run["grows"]]
     if growing:
         show(f"No steady state: the wait still grows at the end ({'; '.join(growing)}).")

@@ -1,4 +1,4 @@
-"""What `minillm estimate` shows: one workload on one GPU, many GPUs beside each other, or many batches."""
+"""Three views of `minillm estimate`: one workload on one GPU, on many GPUs, or for many batch sizes."""
 
 import argparse
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ from minillm.estimate.hardware import Machine, find_gpu, gpu_table
 from minillm.estimate.report import Report, Workload, make_report, mean_context, works
 from minillm.estimate.serving import Serving, decode_time
 
-BAR = 60  # columns
+BAR = 60  # columns of the bar, where the terminal has as many
 FILLS = "█▓▒░▪"
 
 
 def one(options: argparse.Namespace) -> None:
-    """One workload on one GPU."""
+    """Print memory, time and cost of one workload on one GPU, and draw its roofline if asked for."""
     config, workload = config_from(options.model), workload_from(options, batch_from(options.batch))
     machine = machine_from(options, config)
     serving, price = serving_from(options, machine, config), price_from(options)
@@ -63,13 +63,13 @@ def one(options: argparse.Namespace) -> None:
 
 
 def _show_doubts(options: argparse.Namespace, config: ModelConfig, workload: Workload) -> None:
-    """Below the figures, if there are any; the last token of an answer is never fed back."""
+    """Print the limits that the workload exceeds. The last token of an answer is never fed back: it does not count."""
     for line in doubts(options, config, workload.prompt + workload.output - 1):
         show(line)
 
 
 def _measured(name: str, serving: Serving, workload: Workload) -> dict[str, float]:
-    """The real model's decode step beside the prediction; nothing for a model of which only the sizes are known."""
+    """Return the measured and the predicted time of a decode step; nothing for a model that has only a config."""
     from minillm.benchmark.this_machine import measure_decode
     from minillm.estimate.models import model_table
     from minillm.loading.load import load
@@ -83,7 +83,7 @@ def _measured(name: str, serving: Serving, workload: Workload) -> dict[str, floa
 
 
 def machine_from(options: argparse.Namespace, config: ModelConfig) -> Machine:
-    """A GPU of the table, or this machine, measured now."""
+    """Return a GPU of the table, or this machine, measured now."""
     if options.gpu != "this-machine":
         return find_gpu("a100" if options.gpu is None else options.gpu)
     from minillm.benchmark.this_machine import measure_machine
@@ -110,7 +110,7 @@ def _show_lines(report: Report, explain: bool) -> None:
 
 
 def bar_lines(parts_s: Mapping[str, int | float]) -> list[str]:
-    """Where the time goes: a bar, and what its parts are."""
+    """Return a bar of the parts of a request's time, and a legend line for each part."""
     total = sum(parts_s.values())
     ends, bar, reached, width = 0.0, "", 0, min(BAR, terminal_width())
     for fill, seconds in zip(FILLS, parts_s.values(), strict=False):
@@ -122,7 +122,7 @@ def bar_lines(parts_s: Mapping[str, int | float]) -> list[str]:
 
 
 def compare(options: argparse.Namespace) -> None:
-    """GPUs by latency and by cost."""
+    """Print the GPUs by latency and by cost."""
     config, workload = config_from(options.model), workload_from(options, batch_from(options.batch))
     names = list(gpu_table()) if options.gpus == "all" else [name.strip() for name in options.gpus.split(",")]
     rows = []
@@ -162,7 +162,7 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def sweep(options: argparse.Namespace) -> None:
-    """Batches: throughput and time per token, and where the one stops to rise while the other does not."""
+    """Print throughput and time per token for many batch sizes, and the knee of the throughput."""
     config, batches = config_from(options.model), batches_from("1..256" if options.batch is None else options.batch)
     serving = serving_from(options, machine_from(options, config), config)
     workloads = [workload_from(options, batch) for batch in batches]
@@ -173,7 +173,7 @@ def sweep(options: argparse.Namespace) -> None:
         print_json(said | {"knee": bend, "points": rows})
         return
     most = max(row["decode_tokens_per_s"] for row in rows)
-    longest = min(30, max(4, terminal_width() - 50))  # columns of a bar; the numbers have the first right to room
+    longest = min(30, max(4, terminal_width() - 50))  # columns of a bar: what the numbers leave
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("batch", "tokens/s", "per token", "", ""):
         table.add_column(heading, justify="right" if heading else "left", overflow="fold")

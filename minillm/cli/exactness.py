@@ -1,4 +1,4 @@
-"""`minillm exactness`: one hash of the exact backend's logits, and what schedules change on every backend."""
+"""`minillm exactness`: one hash of the exact backend's logits, and what each schedule changes on every backend."""
 
 import argparse
 from dataclasses import asdict
@@ -10,38 +10,38 @@ from minillm.support.checks import check_integer
 
 NEW_TOKENS = 64
 WHY = """\
-A float32 sum rounds after every addition, so its last digits depend on the order of the additions, and a matrix \
-library chooses the order by the shape of the work: one row (decoding) is added up differently from seven (a chunk) \
-or a hundred (a prompt). So the same prompt gives logits that differ in their last digits and, where two tokens are \
-nearly as probable, another text. The exact backend first rounds numbers to whole multiples of a step, so coarse that \
-no sum of them rounds: every order gives the same bits, with any number of threads, on any processor."""
+A float32 sum rounds after every addition, so its last digits depend on the order of the additions. A matrix library \
+chooses that order by the shape of the work: it adds up one row (decoding) differently from seven (a chunk) or a \
+hundred (a prompt). So the logits of the same prompt differ in their last digits, and where two tokens are almost \
+equally probable, the text differs too. The exact backend first rounds all numbers to multiples of a step. The step is \
+so coarse that no sum of them rounds: every order gives the same bits, with any number of threads, on any processor."""
 
 
 def add_parser(commands: Any) -> None:
-    """Describe the command."""
+    """Add `exactness`. It has no --backend: it compares all of them."""
     parser = commands.add_parser(
         "exactness",
-        help="show what schedules change",
-        description="One hash of the exact backend's logits, and what schedules change on every backend.",
+        help="show what schedules change in the logits",
+        description="Print one hash of the exact backend's logits, and show what schedules change on every backend.",
     )
     add = parser.add_argument
     add("--model", default=DEFAULT_MODEL, help="a name from `minillm models`, a folder, a .gguf file, or hf:org/name")
-    add("--prompt", help="the beginning of a text (default: one about a robot and an owl)")
-    add("--max-new-tokens", type=int, metavar="N", help=f"tokens to add, greedily (default {NEW_TOKENS})")
+    add("--prompt", help="a text to continue (default: one about a robot and an owl)")
+    add("--max-new-tokens", type=int, metavar="N", help=f"tokens to generate, greedily (default {NEW_TOKENS})")
     add("--hash-only", action="store_true", help="print the hash and nothing else")
     add("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Hash, compare, print."""
+    """Hash the logits, compare the schedules, and print."""
     from minillm.evidence.exactness import PROMPT, logits_hash
     from minillm.generation import encode_prompt
     from minillm.loading.load import load
     from minillm.transformer import forward
 
     if options.hash_only and options.json:
-        raise ValueError("--hash-only prints the hash alone; leave --json out")
+        raise ValueError("--hash-only prints the hash alone; leave out --json")
     text = PROMPT if options.prompt is None else options.prompt
     exact = load(options.model, "exact")
     prompt = encode_prompt(exact, text)
@@ -74,7 +74,7 @@ def _new_tokens(options: argparse.Namespace, room: int) -> int:
 
 
 def _comparisons(name: str, exact: Any, prompt: list[int], new_tokens: int) -> list[dict[str, Any]]:
-    """Every schedule on every backend."""
+    """Compare every schedule on every backend with the naive one of the same backend."""
     from minillm.backends import NAMES
     from minillm.evidence.exactness import SCHEDULES, compare
     from minillm.loading.load import load
@@ -112,5 +112,5 @@ def _cells(row: dict[str, Any], naive: dict[str, Any], tokenizer: Any) -> tuple[
     text = "the same"
     if first is not None:
         found, expected = (repr(tokenizer.token_text(tokens[first])) for tokens in (row["tokens"], naive["tokens"]))
-        text = f"part at number {first + 1}: {found} for {expected}"
+        text = f"differ from token {first + 1} on: {found} for {expected}"
     return "", row["schedule"], f"{difference:.1e}" if difference else "0, bit for bit", text

@@ -1,6 +1,6 @@
-"""`minillm exercise`: write a function of the engine yourself, and be told what is wrong with it.
+"""`minillm exercise`: write functions of the engine yourself; each is checked, and told what is wrong with it.
 
-Exit codes: 0 passed; 1 something failed or is not started; 2 wrong use.
+Exit status: 0 passed; 1 something failed or is not started; 2 invalid input.
 """
 
 import argparse
@@ -12,46 +12,47 @@ from typing import Any
 from minillm.cli.printing import print_json, show, terminal_width, write
 from minillm.support.printable import safe
 
-ALL_COLUMNS = 72  # of the terminal, for every column of `status`; a narrower one shows exercises and their states
+ALL_COLUMNS = 72  # width of a terminal that shows every column of `status`; a narrower one shows the first two
 
 
 def add_parser(commands: Any) -> None:
-    """Describe the command and what it can do."""
+    """Add `exercise` with its actions: start, check, watch, hint, reset, solution, status, bughunt."""
     parser = commands.add_parser(
         "exercise",
-        help="write it yourself",
-        description="Write functions of the engine yourself, and have them checked.",
+        help="write functions of the engine yourself",
+        description="Write functions of the engine yourself, and check them.",
     )
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
-    start = actions.add_parser("start", help="write a new folder with all exercises", description="Begin.")
+    start = actions.add_parser("start", help="create the exercise folder", description="Create the exercise folder.")
     start.add_argument("dir", metavar="DIR", help="a new folder")
     start.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     start.set_defaults(run=_start)
     for name, run, which, text in (
-        ("check", _check, "?", "check one exercise, or all"),
-        ("watch", _watch, None, "check whenever a file is saved"),
-        ("hint", _hint, 1, "a hint; again, one more: the idea, the shapes, the steps, one line"),
-        ("reset", _reset, 1, "put the empty exercise back; your file is kept beside it"),
-        ("solution", _solution, 1, "show the solution of an exercise that you passed"),
-        ("status", _status, None, "what is passed"),
+        ("check", _check, "?", "check one exercise, or all of them"),
+        ("watch", _watch, None, "check an exercise whenever its file is saved"),
+        ("hint", _hint, 1, "show the next hint: the idea, the shapes, the steps, one line"),
+        ("reset", _reset, 1, "put back the empty exercise; your file is kept as a .bak file"),
+        ("solution", _solution, 1, "show the solution of an exercise that you have passed"),
+        ("status", _status, None, "show your progress"),
     ):
         action = actions.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         if which is not None:
-            action.add_argument("which", metavar="N", nargs=None if which == 1 else which, help="its number or name")
-        action.add_argument("--dir", default=".", metavar="DIR", help="the folder of the exercises (default: this one)")
+            count = None if which == 1 else which
+            action.add_argument("which", metavar="N", nargs=count, help="number or name of the exercise")
+        action.add_argument("--dir", default=".", metavar="DIR", help="the exercise folder (default: this folder)")
         if name != "watch":
             action.add_argument("--json", action="store_true", help="print one JSON object instead of text")
         if name == "solution":
-            action.add_argument("--give-up", action="store_true", help="show it before you have passed")
+            action.add_argument("--give-up", action="store_true", help="show it although you have not passed")
         action.set_defaults(run=run)
     hunt = actions.add_parser(
         "bughunt",
-        help="find the planted bug in an engine or an estimate",
-        description="An engine, or from some number on an estimate, with one bug: find its line.",
+        help="find a planted bug",
+        description="Find the line of a planted bug in a small engine or, for later numbers, in a cost estimate.",
     )
-    hunt.add_argument("which", metavar="N", nargs="?", default="1", help="which bug (default 1)")
-    hunt.add_argument("--answer", metavar="FUNCTION:LINE", help="where you think it is")
-    hunt.add_argument("--dir", default=".", metavar="DIR", help="where the file is written (default: here)")
+    hunt.add_argument("which", metavar="N", nargs="?", default="1", help="number of the bug (default 1)")
+    hunt.add_argument("--answer", metavar="FUNCTION:LINE", help="where you think the bug is")
+    hunt.add_argument("--dir", default=".", metavar="DIR", help="the folder for the file (default: this folder)")
     hunt.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     hunt.set_defaults(run=_bughunt)
 
@@ -103,7 +104,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _check_one(workspace: Any, exercise: Any, worker: Any) -> Any:
-    """Check it, and note how it went; an exercise that was not started is no attempt."""
+    """Check one exercise and note the result; one that is not started does not count as an attempt."""
     from minillm.classroom.exercises.checker import check_apart
 
     verdict = check_apart(exercise, workspace.source(exercise), worker)
@@ -113,15 +114,15 @@ def _check_one(workspace: Any, exercise: Any, worker: Any) -> Any:
 
 
 def _note(workspace: Any, exercise: Any, **changes: Any) -> None:
-    """Note it; where that cannot be written, one line says so, once, and the command goes on."""
+    """Note progress. If it cannot be written, print one line, once, and go on."""
     said = workspace.not_kept
     workspace.note(exercise, **changes)
     if workspace.not_kept and not said:
-        sys.stderr.write(f"minillm: progress is not kept: {safe(workspace.not_kept)}\n")
+        sys.stderr.write(f"minillm: progress is not saved: {safe(workspace.not_kept)}\n")
 
 
 def _show_verdict(verdicts: list[Any], one: bool) -> None:
-    """The last of them; of several, only the first that fails in full."""
+    """Print the last verdict: in full, unless an earlier one has failed."""
     from minillm.classroom.exercises.report import heading, verdict_lines
 
     *before, verdict = verdicts
@@ -140,8 +141,8 @@ def _watch(options: argparse.Namespace) -> int:
     from minillm.classroom.worker.worker import Worker
 
     workspace = _open(options)
-    saved = saved_exercises(workspace)  # before anything is said: who reads it may save a file at once
-    write(f"Watching {workspace.folder.absolute()}: save a file, and it is checked. Ctrl-C ends.\n")
+    saved = saved_exercises(workspace)  # before the first line is printed: a reader of it may save a file at once
+    write(f"Watching {workspace.folder.absolute()}: each file is checked when you save it. Ctrl-C ends.\n")
     _say_next(workspace, all_exercises())
     with Worker() as worker:
         for exercise in saved:
@@ -160,7 +161,7 @@ def _say_next(workspace: Any, exercises: list[Any]) -> None:
 
 
 def _hint(options: argparse.Namespace) -> int:
-    """One more than last time, and those before it."""
+    """Print one hint more than last time, after the earlier ones."""
     from rich.padding import Padding
     from rich.text import Text
 
@@ -184,8 +185,8 @@ def _reset(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"exercise": exercise.label, "backup": str(backup) if backup else None})
     else:
-        kept = f"; your file is {backup.name}" if backup else ""
-        write(f"{workspace.file(exercise).name} is as it was in the beginning{kept}\n")
+        kept = f"; your file is kept as {backup.name}" if backup else ""
+        write(f"{workspace.file(exercise).name} is the empty exercise again{kept}\n")
     return 0
 
 
@@ -194,7 +195,7 @@ def _solution(options: argparse.Namespace) -> int:
     if not workspace.progress(exercise).passed:
         if not options.give_up:
             raise ValueError(
-                f"{exercise.label} is not passed yet; check it first, or add --give-up to see it all the same"
+                f"{exercise.label} is not passed yet; check it first, or add --give-up to see the solution anyway"
             )
         _note(workspace, exercise, gave_up=True)
     if options.json:
@@ -229,9 +230,9 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _state(progress: Any) -> str:
-    """In words."""
-    state = "passed" if progress.passed else "failed" if progress.attempts else "not started"
-    return state + (", gave up" if progress.gave_up else "")
+    """Return the state in words, such as `failed` or `passed, gave up`."""
+    state = "passed" if progress.passed else "failed" if progress.attempts else ""
+    return ", ".join(filter(None, (state, "gave up" if progress.gave_up else ""))) or "not started"
 
 
 def _bughunt(options: argparse.Namespace) -> int:
@@ -239,7 +240,7 @@ def _bughunt(options: argparse.Namespace) -> int:
     from minillm.support.checks import check_integer
 
     if not options.which.isdecimal():
-        raise ValueError(f"there is no hunt {options.which[:40]!r}; expected a number from 1 to {len(all_bugs())}")
+        raise ValueError(f"there is no bug {options.which[:40]!r}; expected a number from 1 to {len(all_bugs())}")
     number = check_integer("N", int(options.which), 1, len(all_bugs()))
     if options.answer:
         found, text = answer(number, options.answer)
@@ -253,9 +254,9 @@ def _bughunt(options: argparse.Namespace) -> int:
         print_json({"hunt": number, "hunts": len(all_bugs()), "kind": kind, "file": str(file)})
         return 0
     write(
-        f"{file} is a small {kind.removesuffix('s')} with one bug. See what it does:\n"
+        f"{file} is a small {kind.removesuffix('s')} with one bug. To see what it does:\n"
         f"    {SHOWN_BY[kind]} {file}\n"
-        f"Then say where it is:\n"
+        f"To say where the bug is:\n"
         f"    minillm exercise bughunt {number} --answer FUNCTION:LINE\n"
     )
     return 0

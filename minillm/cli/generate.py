@@ -1,4 +1,4 @@
-"""`minillm generate`: answer one prompt, streamed, then a small table of what it took."""
+"""`minillm generate`: stream the answer to one prompt, then print a small table of counts and times."""
 
 import argparse
 import math
@@ -25,22 +25,21 @@ from minillm.cli.speculative import (
 )
 from minillm.support.checks import check_integer
 
-LONGEST_INPUT = 10_000_000  # bytes; far more than any context
+LONGEST_INPUT = 10_000_000  # bytes of standard input; far more than any context
 MOST_SAMPLES = 1000
 
 
 def add_parser(commands: Any) -> None:
-    """Describe the command."""
+    """Add `generate` with its own options and those of model, sampling and speculative decoding."""
     parser = commands.add_parser("generate", help="answer one prompt", description="Answer one prompt.")
-    parser.add_argument(
-        "prompt", help="a question or, with --raw, the beginning of a text; - reads it from standard input"
-    )
-    parser.add_argument("--raw", action="store_true", help="continue the text as it stands, without the chat template")
-    parser.add_argument("--no-cache", action="store_true", help="recompute the whole sequence for each token")
-    parser.add_argument("--n", type=int, default=1, metavar="N", help="give N answers, which share the prompt's blocks")
-    parser.add_argument("--show-phases", action="store_true", help="show tokens, prefill and each decode step")
-    parser.add_argument("--logprobs", type=int, metavar="N", help="with --json: the N best tokens at each step")
-    parser.add_argument("--with", dest="with_", metavar="DIR", help="use your passed exercises of this folder")
+    add = parser.add_argument
+    add("prompt", help="a question or, with --raw, a text to continue; - reads it from standard input")
+    add("--raw", action="store_true", help="continue the text unchanged, without the chat template")
+    add("--no-cache", action="store_true", help="recompute the whole sequence for each token (slow)")
+    add("--n", type=int, default=1, metavar="N", help="give N answers, which share the prompt's full blocks")
+    add("--show-phases", action="store_true", help="show the tokens, the prefill and each decode step")
+    add("--logprobs", type=int, metavar="N", help="with --json: the N most probable tokens of each step")
+    add("--with", dest="with_", metavar="DIR", help="run with your functions: the exercises passed in DIR")
     add_model_options(parser)
     add_sampling_options(parser)
     add_speculative_options(parser)
@@ -48,7 +47,7 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Load, generate, print; with the learner's functions in the place of ours, if asked for."""
+    """Load, generate and print; with `--with`, the learner's functions replace minillm's own meanwhile."""
     if options.with_ is None:
         return _run(options)
     from pathlib import Path
@@ -56,8 +55,8 @@ def run(options: argparse.Namespace) -> int:
     from minillm.classroom.exercises.plug_in import plugged_in
 
     with plugged_in(Path(options.with_)) as names:
-        options.backend = "plain"  # the one that calls these functions as they are
-        print(f"In this process, on the plain backend, yours are used: {', '.join(names)}", file=sys.stderr)
+        options.backend = "plain"  # the only backend that calls these functions unchanged
+        print(f"Running your functions in this process, on the plain backend: {', '.join(names)}", file=sys.stderr)
         return _run(options)
 
 
@@ -103,19 +102,19 @@ def _check_combination(options: argparse.Namespace) -> None:
     if options.logprobs is not None and not options.json:
         raise ValueError("--logprobs is shown in JSON only; add --json, or use --show-phases instead")
     if options.show_phases and options.json:
-        raise ValueError("--show-phases is a display; leave --json out, or use --json --logprobs instead")
+        raise ValueError("--show-phases is a display for people; leave out --json, or use --json --logprobs instead")
     check_integer("--n", options.n, 1, MOST_SAMPLES)
     if options.n > 1 and (options.show_phases or options.no_cache or options.speculative):
         left_out = "--show-phases, --no-cache and --speculative"
-        raise ValueError(f"--n makes its answers in one batch, on one cache; leave {left_out} out")
+        raise ValueError(f"--n computes its answers in one batch, on one cache; leave out {left_out}")
     check_speculative_options(options)
 
 
 def _read_stdin() -> str:
-    """All of standard input, without the line end that `echo` adds."""
+    """Return all of standard input, without the line end that `echo` adds."""
     data = sys.stdin.buffer.read(LONGEST_INPUT + 1) if sys.stdin is not None else b""
     if len(data) > LONGEST_INPUT:
-        raise ValueError(f"standard input: more than {LONGEST_INPUT} bytes; expected a prompt")
+        raise ValueError(f"standard input has more than {LONGEST_INPUT} bytes; expected a prompt")
     try:
         return data.decode("utf-8").removesuffix("\n")
     except UnicodeDecodeError:
@@ -178,7 +177,7 @@ def _cache_text(generation: Any) -> str:
 
 
 def _show_phases(generation: Any) -> None:
-    """Tokenization, prefill, then a line for each step: the token, its probability, the next three candidates."""
+    """Print the tokens, the prefill, and for each step its token and the three next best, with probabilities."""
     from rich.text import Text
 
     from minillm.generation import PREFILL_CHUNK
@@ -187,7 +186,7 @@ def _show_phases(generation: Any) -> None:
     passes = math.ceil(count / PREFILL_CHUNK) if generation.cache else 1
 
     def shown(token: int) -> str:
-        return repr(generation.model.tokenizer.token_text(token))  # repr: no character that steers a terminal
+        return repr(generation.model.tokenizer.token_text(token))  # repr: control characters become escapes
 
     show(Text(f"Tokenize: {counted(count, 'token')}: {' '.join(f'{shown(t)}={t}' for t in generation.prompt)}"))
     effect = "fill the KV cache and give the first logits" if generation.cache else "give the first logits; no cache"

@@ -1,4 +1,4 @@
-"""`minillm lesson`: lists the lessons; `minillm lesson 4` steps through one."""
+"""`minillm lesson`: list the lessons and your progress; `minillm lesson 4` steps through one."""
 
 import argparse
 import sys
@@ -9,26 +9,28 @@ from minillm.cli.printing import print_json, show
 
 
 def add_parser(commands: Any) -> None:
-    """Describe the command."""
+    """Add `lesson`: without a number it lists the lessons."""
     parser = commands.add_parser(
-        "lesson", help="learn step by step", description="List the lessons, or step through one."
+        "lesson",
+        help="learn step by step",
+        description="List the lessons and your progress, or step through one lesson.",
     )
     add = parser.add_argument
-    add("lesson", nargs="?", help="its number or name; without one, all are listed")
-    add("--no-input", action="store_true", help="print all of it, prose, code and output, and ask nothing")
-    add("--restart", action="store_true", help="begin anew and forget the answers")
-    add("--notebook", metavar="FILE.ipynb", help="write it as a notebook instead (needs jupytext)")
+    add("lesson", nargs="?", help="number or name of a lesson; without it, all are listed")
+    add("--no-input", action="store_true", help="print the whole lesson (prose, code and output) and ask nothing")
+    add("--restart", action="store_true", help="begin again, and drop the answers given so far")
+    add("--notebook", metavar="FILE.ipynb", help="write the lesson as a notebook instead (needs jupytext)")
     add("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """List, export, print or play."""
+    """List the lessons, or export, print or play one."""
     from minillm.classroom.player.lessons import find_lesson
 
     if options.lesson is None:
         if options.notebook or options.no_input or options.restart:
-            raise ValueError("which lesson? expected its number, such as `minillm lesson 1`")
+            raise ValueError("no lesson is given; expected its number, such as `minillm lesson 1`")
         return _list(options.json)
     lesson = find_lesson(options.lesson)
     if options.notebook:
@@ -42,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.json:
         return _print_as_json(lesson)
-    if options.no_input or not _somebody_is_there():
+    if options.no_input or not _is_interactive():
         from minillm.classroom.player.player import play_all
 
         play_all(lesson, show)
@@ -50,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     return _play(lesson, options.restart)
 
 
-def _somebody_is_there() -> bool:
+def _is_interactive() -> bool:
     return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
@@ -62,7 +64,9 @@ def _play(lesson: Any, restart: bool) -> int:
     own = LessonProgress() if restart else progress.get(lesson.name, LessonProgress())
 
     def save() -> None:
-        save_progress(load_progress() | {lesson.name: own})  # another lesson may be open beside this one
+        save_progress(
+            load_progress() | {lesson.name: own}
+        )  # load again: another lesson may be open in another terminal
 
     Player(lesson, own, save, show).play()
     return 0
@@ -118,10 +122,10 @@ def _described(lesson: Any, own: Any) -> dict[str, Any]:
 
 
 def _state(lesson: Any, own: Any) -> str:
-    """Progress in words."""
+    """Return the progress of one lesson in words."""
     if own.cell:
-        return f"at {own.cell + 1} of {len(lesson.cells)}" + (", done before" if own.finished else "")
+        return f"at {own.cell + 1} of {len(lesson.cells)}" + (", finished before" if own.finished else "")
     if not own.finished:
-        return "not begun"
+        return "not started"
     right, asked = sum(tries == 1 for tries in own.answers.values()), sum(cell.asks for cell in lesson.cells)
-    return f"done, {right} of {asked} right at once"
+    return f"done, {right} of {asked} right first time"

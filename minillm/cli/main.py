@@ -1,6 +1,7 @@
-"""`minillm`: reads the command, runs it, and turns every foreseeable failure into one line and an exit code.
+"""`minillm`: parse the command line, run the command, and turn each expected failure into one line and an exit status.
 
-Exit codes: 0 all well; 2 bad input (one line on stderr); 130 Ctrl-C.
+Exit status: 0 success; 2 invalid input, with a one-line error on stderr; 130 Ctrl-C. `minillm exercise` and
+`minillm course check` also use 1: something failed.
 """
 
 import argparse
@@ -13,22 +14,22 @@ from minillm.support.printable import one_line
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but a mistake gives one line instead of the whole usage."""
+    """An argparse parser whose errors are one line instead of the whole usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong and how to get help; exit with 2."""
+        """Print what is wrong and how to get help, and exit with status 2."""
         self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
 
     def print_help(self, file: Any = None) -> None:
-        """As argparse does, but a full disk or a closed pipe is not passed over in silence."""
+        """Print the help; unlike argparse, raise OSError if the disk is full or the pipe is closed."""
         (file or sys.stdout).write(self.format_help())
 
 
 class ShowVersion(argparse.Action):
-    """`--version`: looked up only when asked for, since it reads the installed package's metadata."""
+    """`--version`, which reads the metadata of the installed package only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        """Print the version and exit."""
+        """Print the version, and exit."""
         from importlib.metadata import PackageNotFoundError, version
 
         try:
@@ -39,7 +40,7 @@ class ShowVersion(argparse.Action):
 
 
 def make_parser() -> Parser:
-    """The parser of all commands."""
+    """Return the parser of all commands."""
     from minillm.cli import (
         batch,
         bench,
@@ -77,14 +78,14 @@ def make_parser() -> Parser:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line and return the exit status; None takes the arguments from `sys.argv`."""
     warnings.showwarning = _show_warning
-    warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's; what is not finite is found in the logits, in one line
+    warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's; `sample` refuses logits that are not finite
     try:
         _prepare_output()
         code = _parse_and_run(arguments)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader, `head` say, has seen enough
+    except BrokenPipeError:  # the reader of the pipe, such as `head`, has ended
         code = 0
     except (ValueError, OSError) as problem:
         code = _complain(_message(problem))
@@ -93,7 +94,7 @@ def run(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         code = 130
-    _let_go_of_output()
+    _flush_or_discard_output()
     return code
 
 
@@ -101,20 +102,23 @@ def _parse_and_run(arguments: list[str] | None) -> int:
     parser = make_parser()
     try:
         options, unknown = parser.parse_known_args(arguments)
-        if unknown:  # told by the command, whose --help says what it takes
+        if unknown:  # the message names the command, whose --help lists its options
             command = f"{parser.prog} {options.command or ''}".strip()
             Parser(prog=command).error(f"unrecognized arguments: {' '.join(unknown)}")
-    except SystemExit as done:  # --help, --version or a mistake, already printed
+    except SystemExit as done:  # --help, --version or an error, already printed
         return int(done.code or 0)
     if options.command is None:
         parser.print_help(sys.stderr)
         return 2
+    from minillm.backends.memory import keep_freed_memory
+
+    keep_freed_memory()  # a setting of the whole process: the command may change it, the library may not
     return int(options.run(options))
 
 
 def _prepare_output() -> None:
-    """A character that the terminal's encoding lacks becomes a question mark instead of a failure."""
-    if sys.stderr is None:  # closed: messages must not land in the output
+    """Print `?` for a character that the terminal's encoding lacks, instead of failing."""
+    if sys.stderr is None:  # closed: `print(file=None)` would write messages to stdout
         sys.stderr = open(os.devnull, "w")
     if sys.stdout is None:
         raise OSError("standard output is closed; expected a terminal, a file or a pipe")
@@ -122,8 +126,8 @@ def _prepare_output() -> None:
         sys.stdout.reconfigure(errors="replace")
 
 
-def _let_go_of_output() -> None:
-    """Text that cannot be written (a full disk, a closed pipe) must not be tried again, loudly, when Python ends."""
+def _flush_or_discard_output() -> None:
+    """Flush stdout. If that fails (full disk, closed pipe), discard the text: Python would fail again at exit."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""`minillm models`: what can be loaded by name, and what is on disk already."""
+"""`minillm models`: list the models that have a name, and say which are on disk."""
 
 import argparse
 from pathlib import Path
@@ -9,14 +9,16 @@ from minillm.loading.registry import REGISTRY, RegisteredModel
 
 
 def add_parser(commands: Any) -> None:
-    """Describe the command."""
-    parser = commands.add_parser("models", help="list models", description="List what can be loaded by name.")
+    """Add `models`, whose one option is --json."""
+    parser = commands.add_parser(
+        "models", help="list the models", description="List the models that can be loaded by name."
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the registry."""
+    """Print all registered models."""
     models = [(model, model.folder()) for model in REGISTRY.values()]
     if options.json:
         print_json({"models": [_described(model, folder) for model, folder in models]})
@@ -32,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
 def _where(model: RegisteredModel, folder: Path | None) -> str:
     if model.make is None:
         return "ships with minillm"
-    return f"on disk: {folder}" if folder else "not on disk: fetched at first use"
+    return f"on disk: {folder}" if folder else "not on disk: downloaded once, at first use"
 
 
 def _described(model: RegisteredModel, folder: Path | None) -> dict[str, str | int]:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the Sampling they make."""
+"""The options that several commands share, and their checks."""
 
 import argparse
 from pathlib import Path
@@ -8,11 +8,11 @@ from minillm.completion import DEFAULT_NEW_TOKENS
 from minillm.sampling import Sampling
 from minillm.support.checks import check_integer
 
-DEFAULT_MODEL, DEFAULT_CHAT_MODEL = "story", "smollm2"  # story ships with minillm and continues text; it cannot chat
+DEFAULT_MODEL, DEFAULT_CHAT_MODEL = "story", "smollm2"  # story ships with minillm, but cannot chat
 
 
 def add_model_options(parser: Any, default: str = DEFAULT_MODEL) -> None:
-    """--model, --backend, --dtype, --json."""
+    """Add --model, --backend, --dtype and --json."""
     parser.add_argument(
         "--model",
         default=default,
@@ -21,37 +21,41 @@ def add_model_options(parser: Any, default: str = DEFAULT_MODEL) -> None:
     parser.add_argument(
         "--backend",
         default="numpy",
-        help="numpy (fast, the default), plain (as the formulas), exact (the same bits in any batch) or cupy (GPU)",
+        help="numpy (fast, the default), plain (like the formulas), exact (the same bits in every batch) or cupy (GPU)",
     )
     parser.add_argument(
-        "--dtype", default="float32", help="float32 (default) or float64; on cupy also float16, bfloat16"
+        "--dtype", default="float32", help="float32 (default) or float64; with cupy also float16, bfloat16"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
 def add_sampling_options(parser: Any) -> None:
-    """One option for each field of Sampling, and --max-new-tokens."""
+    """Add one option for each field of Sampling, and --max-new-tokens."""
     add = parser.add_argument
     add("--max-new-tokens", type=int, metavar="N", help="stop after N tokens (default: 256, or what the context holds)")
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the most probable token (default)")
     add("--top-k", type=int, metavar="K", help="sample from the K most probable tokens")
-    add("--top-p", type=float, default=1.0, metavar="P", help="sample from the smallest set with probability P")
+    add("--top-p", type=float, default=1.0, metavar="P", help="sample from the fewest tokens that reach probability P")
     add("--min-p", type=float, default=0.0, metavar="P", help="drop tokens below P times the largest probability")
-    add("--repetition-penalty", type=float, default=1.0, metavar="R", help="above 1: repeat less")
+    add("--repetition-penalty", type=float, default=1.0, metavar="R", help="above 1: repeat less (default 1)")
     add("--seed", type=int, metavar="S", help="make sampling repeatable")
     add("--stop", action="append", default=[], metavar="TEXT", help="end the output before this text; may be repeated")
-    add("--ignore-eos", action="store_true", help="go on after an end-of-sequence token")
+    add("--ignore-eos", action="store_true", help="continue after an end-of-sequence token")
 
 
 def add_page_options(parser: Any) -> None:
-    """--json and --markdown, of which one may be given."""
+    """Add --json and --markdown, which exclude each other."""
     page = parser.add_mutually_exclusive_group()
     page.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     page.add_argument("--markdown", action="store_true", help="print a page of Markdown")
 
 
 def sampling_from(options: argparse.Namespace, logprobs: int | None = None) -> Sampling:
-    """The Sampling that the options describe; a wrong value is a ValueError."""
+    """Return the Sampling that the options describe, with the log-probabilities of the `logprobs` best tokens.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
     return Sampling(
         temperature=options.temperature,
         top_k=options.top_k,
@@ -66,10 +70,10 @@ def sampling_from(options: argparse.Namespace, logprobs: int | None = None) -> S
 
 
 def max_new_tokens_from(options: argparse.Namespace, room: int) -> int:
-    """The number asked for, or else 256, or what there is room for.
+    """Return --max-new-tokens, or by default 256, or `room` if that is less.
 
     Raises:
-        ValueError: the number asked for is not from 1 to `room`.
+        ValueError: --max-new-tokens is not from 1 to `room`.
     """
     if options.max_new_tokens is None:
         return min(DEFAULT_NEW_TOKENS, room)
@@ -77,10 +81,12 @@ def max_new_tokens_from(options: argparse.Namespace, room: int) -> int:
 
 
 def prompt_ids(model: Any, prompt: Any, raw: bool) -> list[int]:
-    """A question by the chat template, if the model has one, unless `raw`; chat messages always by the template.
+    """Return the token ids of a prompt.
+
+    Chat messages go through the chat template. So does a text, unless `raw` or the model has no template.
 
     Raises:
-        ValueError: no text, or more than the model's context.
+        ValueError: the prompt is empty, or longer than the model's context.
     """
     from minillm.generation import encode_prompt
 
@@ -89,10 +95,10 @@ def prompt_ids(model: Any, prompt: Any, raw: bool) -> list[int]:
 
 
 def check_plot_file(plot: str | None) -> None:
-    """Before minutes of work, not after: the folder is there, and the file would be an SVG.
+    """Check --plot before minutes of work.
 
     Raises:
-        ValueError: it is not.
+        ValueError: the name does not end in .svg, or its folder does not exist.
     """
     if plot is None:
         return
@@ -102,14 +108,14 @@ def check_plot_file(plot: str | None) -> None:
 
 
 def check_folder_of(option: str, file: str) -> None:
-    """Raise ValueError if there is no folder that this file could be written into."""
+    """Raise ValueError if the folder of this file does not exist."""
     folder = Path(file).absolute().parent
     if not folder.is_dir():
         raise ValueError(f"{option}: there is no folder {folder}")
 
 
 def check_utf8(name: str, text: str) -> None:
-    """Raise ValueError if this was no UTF-8: Python keeps such bytes of an argument or a line as half characters."""
+    """Raise ValueError if the text was not UTF-8: Python keeps its invalid bytes as lone surrogates."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -117,5 +123,5 @@ def check_utf8(name: str, text: str) -> None:
 
 
 def encoded(model: Any, line: Any, raw: bool) -> tuple[list[int], int]:
-    """A line's prompt as `generate` would encode it, and its most new tokens."""
+    """Return the token ids of a line's prompt, as `generate` encodes it, and its maximum of new tokens."""
     return prompt_ids(model, line.prompt, raw), line.max_new_tokens or DEFAULT_NEW_TOKENS

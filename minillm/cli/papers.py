@@ -1,4 +1,4 @@
-"""`minillm papers`: published figures beside ours, and how far they agree."""
+"""`minillm papers`: compare the figures that papers publish with minillm's own."""
 
 import argparse
 from typing import Any
@@ -10,21 +10,21 @@ from minillm.support.progress import progress_on_stderr
 
 
 def add_parser(commands: Any) -> None:
-    """Describe the command."""
+    """Add `papers`, with a figure's id and the two formats of its page."""
     parser = commands.add_parser(
         "papers",
-        help="papers' figures beside ours",
-        description="Figures that papers publish, beside what minillm computes, counts or simulates. All of them take "
-        "a few minutes; each is shown as soon as it is there.",
+        help="compare papers' figures with minillm's",
+        description="Compare the figures that papers publish with what minillm computes, counts or simulates. "
+        "All of them take a few minutes; each is shown as soon as it is computed.",
     )
     add = parser.add_argument
-    add("id", nargs="?", help="show this figure alone")
+    add("id", nargs="?", help="show only this figure")
     add_page_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
-    """Compute and print."""
+    """Compute the figures and print them."""
     figures = all_figures() if options.id is None else [find_figure(options.id)]
     if not options.json and not options.markdown:
         for figure in figures:
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _compute(figures: list[Figure]) -> list[tuple[Figure, Ours]]:
-    """All of them before anything is printed; a terminal shows meanwhile how far it is."""
+    """Compute all figures before any is printed, with progress on stderr."""
     computed: list[tuple[Figure, Ours]] = []
     with progress_on_stderr() as report:
         for figure in figures:
@@ -49,7 +49,7 @@ def _compute(figures: list[Figure]) -> list[tuple[Figure, Ours]]:
 
 
 def figure_record(figure: Figure, ours: Ours) -> dict[str, Any]:
-    """For JSON."""
+    """Return the JSON record of a figure."""
     return {
         "id": figure.id,
         "paper": figure.paper,
@@ -76,10 +76,10 @@ def _show(figure: Figure, ours: Ours) -> None:
 
 
 def markdown_page(computed: list[tuple[Figure, Ours]]) -> str:
-    """All of them as a table."""
+    """Return all figures as a page with one table."""
     agree = sum(ours.agrees for figure, ours in computed if figure.compute)
     own = sum(figure.compute is not None for figure, _ in computed)
-    lines = ["# Papers' figures beside ours", "", f"Made by `minillm papers --markdown`. {agree} of {own} agree; "
+    lines = ["# Papers' figures and ours", "", f"Made by `minillm papers --markdown`. {agree} of {own} agree; "
              f"{len(computed) - own} are quoted.", "",
              "| figure | paper | published | ours | |", "| --- | --- | --- | --- | --- |"]  # fmt: skip
     for figure, ours in computed:

@@ -1,4 +1,4 @@
-"""What all commands print with: text that is safe on a terminal, sizes that people read, JSON."""
+"""Printing for all commands: text that is safe on a terminal, readable sizes and times, JSON."""
 
 import json
 import sys
@@ -6,27 +6,27 @@ from typing import Any
 
 from minillm.support.printable import safe
 
-NARROWEST = 20  # columns; on less, which a broken COLUMNS may claim, rich would show nothing
+NARROWEST = 20  # columns; with fewer, as a broken COLUMNS may claim, rich would show nothing
 
 
 def write(text: str) -> None:
-    """Text of a model to stdout, at once."""
+    """Write text to stdout and flush; characters that would steer the terminal become escapes."""
     sys.stdout.write(safe(text))
     sys.stdout.flush()
 
 
 def terminal_width() -> int:
-    """Columns of the terminal, or what COLUMNS says."""
+    """Return the columns of the terminal, or COLUMNS, but at least `NARROWEST`."""
     from rich.console import Console
 
     return max(Console().width, NARROWEST)
 
 
 def show(*renderables: Any) -> None:
-    """What rich draws, as wide as the terminal, to stdout; nothing is cut, and a failure to write is an OSError."""
+    """Draw with rich, as wide as the terminal, and write to stdout, or raise OSError. Long lines are folded."""
     from rich.console import Console
 
-    sys.stdout.flush()  # what was printed before: rich would flush it too, and end the process at a closed pipe
+    sys.stdout.flush()  # flush here: if rich flushed to a closed pipe, it would end the process
     console = Console(highlight=False, markup=False)
     console.width = terminal_width()
     with console.capture() as drawn:
@@ -36,27 +36,35 @@ def show(*renderables: Any) -> None:
 
 
 def print_json(values: dict[str, Any]) -> None:
-    """One JSON object on stdout; ASCII, so that any terminal and any reader takes it."""
+    """Print one JSON object on one line, in ASCII, which every encoding can represent."""
     print(json.dumps(values, allow_nan=False))
 
 
 def markdown_row(*cells: str) -> str:
-    """A row of a Markdown table."""
+    """Return one row of a Markdown table, with `|` escaped in its cells."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def logprob_records(logprobs: list[Any]) -> list[dict[str, Any]]:
-    """Log-probabilities of chosen tokens, for JSON."""
+    """Return the JSON records of the tokens' log-probabilities."""
     return [{"token": one.token, "logprob": one.logprob, "best": one.best} for one in logprobs]
 
 
 def counted(count: int, noun: str) -> str:
-    """'1 answer', '2 answers'."""
+    """Return a number and its noun.
+
+    >>> counted(1, "answer"), counted(2, "answer")
+    ('1 answer', '2 answers')
+    """
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def bytes_text(count: int) -> str:
-    """1,234,567 as '1.2 MB'; powers of 1000."""
+    """Return a size in powers of 1000.
+
+    >>> bytes_text(1_234_567)
+    '1.2 MB'
+    """
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if count >= size:
             return f"{count / size:.1f} {unit}"
@@ -64,7 +72,11 @@ def bytes_text(count: int) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """0.01234 as '12.3 ms', 0.00001234 as '12.3 µs'."""
+    """Return a time in seconds, milliseconds or microseconds.
+
+    >>> seconds_text(0.01234), seconds_text(0.00001234)
+    ('12.3 ms', '12.3 µs')
+    """
     if 0 < seconds < 1e-4:
         return f"{seconds * 1e6:.1f} µs"
     return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1000:.1f} ms"

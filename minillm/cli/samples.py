@@ -1,4 +1,4 @@
-"""`minillm generate --n 4`: several answers to one prompt, whose keys and values they share."""
+"""`minillm generate --n 4`: several answers to one prompt, which share the keys and values of its full blocks."""
 
 import argparse
 from time import perf_counter
@@ -10,7 +10,7 @@ from minillm.cli.printing import bytes_text, counted, logprob_records, print_jso
 def run_samples(
     model: Any, prompt: list[int], text: str, max_new_tokens: int, sampling: Any, options: argparse.Namespace
 ) -> int:
-    """Make all answers in one batch and print them, the first as it comes, the others behind it."""
+    """Generate all answers in one batch; print the first as it grows, the others after it, and a table."""
     from minillm.batching import Engine
 
     engine = Engine(model)
@@ -29,17 +29,24 @@ def run_samples(
 
 
 class InOrder:
-    """Writes texts that come mixed up one after another: the first as it comes, the others when it is their turn."""
+    """Print the texts of several samples in order, although their pieces come interleaved.
+
+    Attributes:
+        samples: the requests, in the order in which their texts are printed.
+        unwritten: text by request that waits for the request's turn.
+        finished: requests whose last piece has come.
+        turn: index of the request that is printed now.
+    """
 
     def __init__(self, samples: list[Any]) -> None:
-        """Nothing has come yet."""
+        """Print the heading of the first sample."""
         self.samples, self.unwritten = samples, {sample: "" for sample in samples}
         self.finished: set[Any] = set()
         self.turn = 0
         self._write_heading()
 
     def take(self, sample: Any, text: str, is_last: bool) -> None:
-        """Take a piece of one sample's text, and write what can be written now."""
+        """Take a piece of one sample's text, and print every piece whose turn has come."""
         self.unwritten[sample] += text
         self.finished |= {sample} if is_last else set()
         while self.turn < len(self.samples):
@@ -85,20 +92,20 @@ def _print_table(engine: Any, samples: list[Any], seconds: float) -> None:
     from rich.table import Table
 
     tokens, counts, size = sum(len(sample.tokens) for sample in samples), engine.statistics, engine.pool.block_nbytes
-    held, unshared = counts.peak_used_blocks, counts.peak_table_blocks
+    used, unshared = counts.peak_used_blocks, counts.peak_table_blocks
     prompt = samples[0].completion.prompt_tokens
-    fed_back = tokens - len(samples)  # all but the last token of each answer
+    fed_back = tokens - len(samples)  # all new tokens but the last of each answer
     run = counts.prefill_tokens + counts.decode_tokens - fed_back
     answers, steps = counted(len(samples), "answer"), counted(counts.steps, "step")
     alone = prompt * len(samples)
     rows = [
-        ("prompt", f"{counted(prompt, 'token')}; {run} were run for all answers, unshared it would be {alone}"),
+        ("prompt", f"{counted(prompt, 'token')}; {run} prefilled for all answers, {alone} without sharing"),
         ("new", f"{counted(tokens, 'token')} in {answers}, {steps}, {seconds_text(seconds)}"),
         ("together", f"{tokens / seconds:.1f} tokens/s"),
-        ("KV cache", f"{bytes_text(held * size)} in {counted(held, 'block')}; unshared it would be {unshared}"),
+        ("KV cache", f"{bytes_text(used * size)} in {counted(used, 'block')}; {unshared} without sharing"),
     ]
     if samples[0].completion.sampling.temperature == 0:
-        rows.append(("note", "temperature 0 makes all answers the same; pass --temperature 0.8, say"))
+        rows.append(("note", "temperature 0 makes all answers the same; try --temperature 0.8"))
     table = Table(show_header=False, box=None, padding=(0, 1))
     table.add_column(overflow="fold")
     table.add_column(overflow="fold")

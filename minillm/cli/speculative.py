@@ -46,7 +46,7 @@ def _k_from(text: str | None) -> int | str:
     if text is None or text == "auto":
         return "auto"
     if not text.isdecimal() or len(text) > 9:
-        raise ValueError(f"--k is {text[:40]!r}; expected a whole number of at least 1 and at most 9 digits, or auto")
+        raise ValueError(f"--k is {text[:40]!r}; expected an integer of at least 1 and at most 9 digits, or auto")
     return check_integer("--k", int(text), 1)
 
 

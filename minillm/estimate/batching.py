@@ -1,4 +1,4 @@
-"""What a batch gains: the weights are read once for all of its sequences, until arithmetic or the cache takes over."""
+"""What a batch gains: one read of the weights serves all sequences, until arithmetic or the KV cache is the limit."""
 
 from bisect import bisect_left
 
@@ -7,22 +7,22 @@ from minillm.estimate.units import Number
 
 
 def decode_tokens_per_s(serving: Serving, context: Number, sequences: int) -> Number:
-    """Tokens per second of all sequences together."""
+    """Return the tokens per second of all sequences together."""
     return sequences / decode_time(serving, context, sequences).seconds
 
 
 def batching_gain(serving: Serving, context: Number, sequences: int) -> Number:
-    """How many times the throughput of one sequence."""
+    """Return the throughput of `sequences` over the throughput of one sequence."""
     return decode_tokens_per_s(serving, context, sequences) / decode_tokens_per_s(serving, context, 1)
 
 
 def batching_slowdown(serving: Serving, context: Number, sequences: int) -> Number:
-    """How many times as long a step takes as with one sequence."""
+    """Return the time of a step with `sequences` over the time of a step with one."""
     return decode_time(serving, context, sequences).seconds / decode_time(serving, context, 1).seconds
 
 
 def knee(serving: Serving, context: Number, most: int) -> int | None:
-    """The batch from which twice the sequences no longer give 1.5 times the throughput; None if none up to `most`."""
+    """Return the smallest batch where twice the sequences give under 1.5 times the throughput; None up to `most`."""
 
     def gains_little(sequences: int) -> bool:
         return (
@@ -31,12 +31,12 @@ def knee(serving: Serving, context: Number, most: int) -> int | None:
         )
 
     batches = range(1, most + 1)
-    place = bisect_left(batches, True, key=gains_little)
-    return batches[place] if place < most else None
+    index = bisect_left(batches, True, key=gains_little)
+    return batches[index] if index < most else None
 
 
 def smallest_batch(serving: Serving, context: Number, tokens_per_s: Number, most: int = 1024) -> int | None:
-    """The fewest sequences that reach this throughput together; None if not even `most` do."""
+    """Return the fewest sequences that reach this throughput together; None if not even `most` reach it."""
     batches = range(1, most + 1)
-    place = bisect_left(batches, tokens_per_s, key=lambda sequences: decode_tokens_per_s(serving, context, sequences))
-    return batches[place] if place < most else None
+    index = bisect_left(batches, tokens_per_s, key=lambda sequences: decode_tokens_per_s(serving, context, sequences))
+    return batches[index] if index < most else None

@@ -1,6 +1,6 @@
-"""Machines: what a GPU can do, from its datasheet, or what this machine does, as measured.
+"""Machines: what a GPU can do according to its datasheet, or what this machine does as measured.
 
-The figures and their sources lie in `gpus.toml`.
+The figures and their sources are in `gpus.toml`.
 """
 
 import tomllib
@@ -14,17 +14,17 @@ from minillm.estimate.units import GB, TERA, Number
 
 @dataclass(frozen=True)
 class Machine:
-    """One GPU, or a computer.
+    """One GPU, or one computer.
 
     Attributes:
-        name: as people call it.
-        memory_bytes: how much there is.
-        memory_kind: what it is made of.
-        bandwidth_bytes_per_s: how fast it is read.
+        name: short name, such as "a100-sxm".
+        memory_bytes: capacity of the memory.
+        memory_kind: technology of the memory, such as "HBM3".
+        bandwidth_bytes_per_s: speed of reading the memory.
         flops_per_s: dense matrix products in float16 (float32 on a measured CPU), without sparsity.
-        int8_ops_per_s: the same in 8-bit whole numbers; 0 if unknown.
+        int8_ops_per_s: the same in 8-bit integers; 0 if unknown.
         link_bytes_per_s: to other GPUs, in one direction; 0 if there are none.
-        dollars_per_hour: what it costs; None where the table has no price.
+        dollars_per_hour: price; None if the table has none.
         overhead_s_per_layer: measured time of a layer beyond its products; 0 for a datasheet's bound.
         overhead_s_per_step: measured time of a forward pass beyond its layers; 0 for a datasheet's bound.
     """
@@ -43,22 +43,22 @@ class Machine:
 
 @cache
 def gpu_table() -> dict[str, Machine]:
-    """All GPUs of the table by their short names, in the order of the file."""
+    """Return all GPUs of the table by their short names, in the order of the file."""
     return {name: _machine(name, figures) for name, figures in gpu_figures().items()}
 
 
 @cache
 def gpu_figures() -> dict[str, dict[str, Any]]:
-    """The table as it is written: by GPU and figure, the value and its source."""
+    """Return the table as written: for each GPU and figure, the value and its source."""
     file = Path(__file__).with_name("gpus.toml")
     return tomllib.loads(file.read_text(encoding="utf-8"))
 
 
 def find_gpu(name: str) -> Machine:
-    """The GPU of this short name.
+    """Return the GPU with this short name; "a100", "h100" and "h200" mean the SXM cards.
 
     Raises:
-        ValueError: there is none; the message lists those there are.
+        ValueError: the table has no such GPU; the message lists all names.
     """
     table = gpu_table()
     key = name.lower().replace("_", "-").replace(" ", "-")

@@ -1,4 +1,4 @@
-"""Memory of weights and of the KV cache, and how many sequences fit beside the weights."""
+"""Memory of weights and of the KV cache, and how many sequences fit next to the weights."""
 
 import math
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from minillm.config import ModelConfig
 from minillm.estimate.parameters import parameters
 from minillm.estimate.units import Number
 
-USABLE = 0.9  # of a GPU's memory; the rest is for activations, the runtime and fragmentation
+USABLE = 0.9  # fraction of a GPU's memory; 0.1 is for activations, the runtime and fragmentation
 
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How a weight is stored: `bits` each, and one scale of `scale_bits` for a group of `group` weights."""
+    """Storage of weights: `bits` for each, and one scale of `scale_bits` for every `group` weights."""
 
     bits: int
     scale_bits: int = 0
@@ -20,7 +20,7 @@ class NumberFormat:
 
     @property
     def bytes_each(self) -> Number:
-        """Bytes of one weight, its share of the scale included."""
+        """Return the bytes of one weight, including its fraction of the scale: q4_0 has (4 + 16/32) / 8 = 0.5625."""
         return (self.bits + self.scale_bits / self.group) / 8
 
 
@@ -36,10 +36,10 @@ FORMATS = {
 
 
 def find_format(name: str) -> NumberFormat:
-    """The format of this name.
+    """Return the format with this name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: FORMATS has no such name.
     """
     if name not in FORMATS:
         raise ValueError(f"dtype is {name[:40]!r}; expected one of {', '.join(FORMATS)}")
@@ -47,25 +47,25 @@ def find_format(name: str) -> NumberFormat:
 
 
 def weights_bytes(config: ModelConfig, weight_bytes: Number = 2) -> Number:
-    """Bytes of all weights, at so many bytes each."""
+    """Return the bytes of all weights, `weight_bytes` for each."""
     return parameters(config) * weight_bytes
 
 
 def cache_bytes_per_token(config: ModelConfig, bytes_each: Number = 2) -> Number:
-    """Bytes of the keys and values of one token in all layers; grouped-query attention has fewer KV heads."""
+    """Return the bytes of one token's keys and values in all layers; grouped-query attention has fewer KV heads."""
     return 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * bytes_each
 
 
 def cache_bytes(config: ModelConfig, sequences: int, tokens: Number, bytes_each: Number = 2) -> Number:
-    """Bytes of the KV cache of so many sequences of so many tokens."""
+    """Return the bytes of the KV cache of `sequences`, each of `tokens`."""
     return sequences * tokens * cache_bytes_per_token(config, bytes_each)
 
 
 def gpus_needed(bytes_: Number, memory_bytes: Number, usable: Number = USABLE) -> int:
-    """How many GPUs of this memory hold so many bytes."""
+    """Return how many GPUs of this memory hold `bytes_`."""
     return math.ceil(bytes_ / (memory_bytes * usable))
 
 
 def max_sequences(free_bytes: Number, tokens: Number, bytes_per_token: Number) -> int:
-    """How many sequences of so many tokens fit into free memory; 0 if the weights left none."""
+    """Return how many sequences of `tokens` fit into the free memory; 0 if the weights leave none."""
     return max(0, math.floor(free_bytes / (tokens * bytes_per_token)))

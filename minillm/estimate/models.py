@@ -1,4 +1,4 @@
-"""Well-known models by their sizes, for estimates without any file of weights. The figures lie in `models.toml`."""
+"""Well-known models by their sizes, for estimates without a file of weights. The sizes are in `models.toml`."""
 
 import tomllib
 from functools import cache
@@ -10,13 +10,13 @@ from minillm.config import ModelConfig, RopeParameters
 
 @cache
 def model_table() -> dict[str, ModelConfig]:
-    """All models of the table by name."""
+    """Return all models of the table by name."""
     file = Path(__file__).with_name("models.toml")
     return {name: _config(entry) for name, entry in tomllib.loads(file.read_text(encoding="utf-8")).items()}
 
 
 def _config(entry: dict[str, Any]) -> ModelConfig:
-    """A config of these sizes; what has no influence on work or memory is left at a usual value."""
+    """Return a config of these sizes; fields that influence neither work nor memory get usual values."""
     sizes = {key: value for key, value in entry.items() if key not in ("source", "sliding_window")}
     windows = (entry.get("sliding_window"),) * entry["num_hidden_layers"]
     usual: dict[str, Any] = {"rms_norm_eps": 1e-5, "rope": RopeParameters(), "attention_bias": False}
@@ -26,10 +26,10 @@ def _config(entry: dict[str, Any]) -> ModelConfig:
 
 
 def find_model(name: str) -> ModelConfig:
-    """The model of this name in the table.
+    """Return the model with this name in the table.
 
     Raises:
-        ValueError: there is none; the message lists those there are.
+        ValueError: the table has no such model; the message lists all names.
     """
     if name not in model_table():
         raise ValueError(f"no model {name[:40]!r} in the table; known are {', '.join(model_table())}")

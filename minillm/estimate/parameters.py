@@ -1,34 +1,34 @@
-"""How many numbers a model has: all of them, those every token is multiplied with, and those of its layers."""
+"""Parameters of a model: all of them, those that every token is multiplied with, and those of its layers."""
 
 from minillm.config import ModelConfig
 
 
 def layer_matrices(config: ModelConfig) -> int:
-    """Numbers in the matrices of one layer: q, k, v, output, gate, up and down projection."""
+    """Return the parameters of one layer's matrices: q, k, v, output, gate, up and down projection."""
     q, kv = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
     return config.hidden_size * (2 * q + 2 * kv + 3 * config.intermediate_size)
 
 
 def layers_parameters(config: ModelConfig) -> int:
-    """Numbers in the matrices of all layers: what every token of a prompt is multiplied with."""
+    """Return the parameters of all layers' matrices: what every token of a prompt is multiplied with."""
     return config.num_hidden_layers * layer_matrices(config)
 
 
 def head_parameters(config: ModelConfig) -> int:
-    """Numbers in the output head, `[hidden_size, vocab_size]`; the embedding has as many."""
+    """Return the parameters of the output head, `[hidden_size, vocab_size]`; the embedding has the same number."""
     return config.hidden_size * config.vocab_size
 
 
 def matrix_parameters(config: ModelConfig) -> int:
-    """Layers and output head: the matrices that are read for every decode step.
+    """Return the parameters of the layers' matrices and the output head: what every decode step reads.
 
-    The embedding, of which one row a token is looked up, does not belong to them, unless it is the head too.
+    The embedding is not counted, because a token looks up only one row of it; a tied embedding counts as the head.
     """
     return layers_parameters(config) + head_parameters(config)
 
 
 def vector_parameters(config: ModelConfig) -> int:
-    """Norms and biases: less than a thousandth of a model, left out of its work."""
+    """Return the parameters of norms and biases: less than a thousandth of a model, left out of its work."""
     q, kv = config.num_attention_heads * config.head_dim, config.num_key_value_heads * config.head_dim
     layer = 2 * config.hidden_size + config.qk_norm * 2 * config.head_dim
     layer += config.attention_bias * (q + 2 * kv) + config.attention_output_bias * config.hidden_size
@@ -37,6 +37,6 @@ def vector_parameters(config: ModelConfig) -> int:
 
 
 def parameters(config: ModelConfig) -> int:
-    """All of them; an embedding that is the output head too counts once."""
+    """Return the number of all parameters; a tied embedding counts once."""
     embedding = 0 if config.tie_word_embeddings else head_parameters(config)
     return embedding + matrix_parameters(config) + vector_parameters(config)

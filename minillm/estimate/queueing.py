@@ -1,8 +1,8 @@
-"""Queues: how long requests wait before anyone begins with them, by formula and by simulation with a virtual clock.
+"""Queues: how long requests wait before service begins, by formula and by simulation on a virtual clock.
 
 `rate` is arrivals per second, `service_s` the mean seconds of service; requests are served in order of arrival.
 Formulas: Little's law (1961), Pollaczek-Khinchine for one server, Erlang C for several; any textbook of queueing
-theory. They hold in a *steady state*, which there is only while less arrives than can be served.
+theory. They hold in a *steady state*, which exists only while fewer requests arrive than can be served.
 """
 
 import heapq
@@ -17,17 +17,20 @@ from minillm.estimate.units import Number
 
 
 def utilisation(rate: Number, service_s: Number, servers: int = 1) -> Number:
-    """The share of time that a server is busy; from 1 on the queue grows without end."""
+    """Return the fraction of time that a server is busy; from 1 on the queue grows without bound."""
     return rate * service_s / servers
 
 
 def overload_wait_s(rate: Number, capacity: Number, after_s: Number) -> Number:
-    """How long who arrives after so many seconds of overload waits: the backlog (rate - capacity) * t, served."""
+    """Return the wait of a request that arrives after `after_s` seconds of overload.
+
+    The server has to work off a backlog of (rate - capacity) * t: 110 requests/s into 100/s wait 1 s after 10 s.
+    """
     return max(0.0, (rate - capacity) * after_s) / capacity
 
 
 def mg1_wait_s(rate: Number, service_s: Number, squared_cv: Number) -> Number:
-    """Mean wait at one server whose service has this squared coefficient of variation (Pollaczek-Khinchine).
+    """Return the mean wait at one server whose service has this squared coefficient of variation (Pollaczek-Khinchine).
 
     Raises:
         ValueError: no steady state.
@@ -37,42 +40,42 @@ def mg1_wait_s(rate: Number, service_s: Number, squared_cv: Number) -> Number:
 
 
 def mm1_wait_s(rate: Number, service_s: Number) -> Number:
-    """Mean wait at one server with exponential service."""
+    """Return the mean wait at one server with exponential service."""
     return mg1_wait_s(rate, service_s, 1)
 
 
 def md1_wait_s(rate: Number, service_s: Number) -> Number:
-    """Mean wait at one server whose service always takes the same time: half of M/M/1."""
+    """Return the mean wait at one server whose service always takes the same time: half of M/M/1."""
     return mg1_wait_s(rate, service_s, 0)
 
 
 def erlang_c(servers: int, load: Number) -> Number:
-    """The probability that an arrival finds all servers busy; `load` is rate * service_s, in servers.
+    """Return the probability that an arrival finds all servers busy; `load` is rate * service_s, in servers.
 
     Raises:
         ValueError: no steady state.
     """
     _steady(load / servers)
-    blocked = 1.0  # Erlang B, by its recursion over the servers, which never overflows
+    blocked = 1.0  # Erlang B, by its recursion over the servers, which cannot overflow
     for n in range(1, servers + 1):
         blocked = load * blocked / (n + load * blocked)
     return blocked / (1 - load / servers * (1 - blocked))
 
 
 def mmc_wait_s(rate: Number, service_s: Number, servers: int) -> Number:
-    """Mean wait at several servers with one queue and exponential service."""
+    """Return the mean wait at several servers with one queue and exponential service."""
     return erlang_c(servers, rate * service_s) / (servers / service_s - rate)
 
 
 def _steady(rho: Number) -> Number:
     if rho >= 1:
-        raise ValueError(f"utilisation is {rho:.3g}: the queue has no steady state, it grows without end")
+        raise ValueError(f"utilisation is {rho:.3g}: the queue has no steady state, it grows without bound")
     return rho
 
 
 @dataclass(frozen=True)
 class QueueRun:
-    """What happened to every customer; seconds on the virtual clock, customers in order of arrival."""
+    """All customers of a simulation; seconds on the virtual clock, customers in order of arrival."""
 
     arrivals_s: Float[Array, "customers"]
     starts_s: Float[Array, "customers"]
@@ -81,32 +84,32 @@ class QueueRun:
 
     @property
     def waits_s(self) -> Float[Array, "customers"]:
-        """Seconds until service began."""
+        """Return each customer's seconds from arrival until service begins."""
         return self.starts_s - self.arrivals_s
 
     @property
     def span_s(self) -> Number:
-        """From the first arrival to the last finish."""
+        """Return the seconds from the first arrival to the last finish."""
         return float(self.finishes_s.max() - self.arrivals_s[0])
 
     @property
     def rate(self) -> Number:
-        """Customers per second, over the whole span."""
+        """Return the customers per second, over the whole span."""
         return len(self.arrivals_s) / self.span_s
 
     @property
     def utilisation(self) -> Number:
-        """The share of time that a server was busy."""
+        """Return the fraction of time that a server was busy."""
         return float((self.finishes_s - self.starts_s).sum()) / (self.servers * self.span_s)
 
     @property
     def mean_number(self) -> Number:
-        """Customers in the system, averaged over time: what Little's law says is rate * mean time in the system."""
+        """Return the customers in the system, averaged over time; Little's law says rate * mean time in the system."""
         return mean_number_in_system(self.arrivals_s, self.finishes_s)
 
 
 def mean_number_in_system(arrivals_s: Float[Array, "customers"], leaves_s: Float[Array, "customers"]) -> Number:
-    """How many were there, averaged over time, from counting who comes and goes."""
+    """Return the number of customers in the system, averaged over time, by counting arrivals and departures."""
     times = np.concatenate([arrivals_s, leaves_s])  # [events]
     changes = np.concatenate([np.ones(len(arrivals_s)), -np.ones(len(leaves_s))])
     order = np.argsort(times, kind="stable")
@@ -118,7 +121,7 @@ def mean_number_in_system(arrivals_s: Float[Array, "customers"], leaves_s: Float
 def simulate_queue(
     arrivals_s: Float[Array, "customers"], services_s: Float[Array, "customers"], servers: int = 1
 ) -> QueueRun:
-    """Serve customers in order of arrival, each at whichever server is free first."""
+    """Serve customers in order of arrival, each at the server that is free first."""
     if servers == 1:
         starts = _one_server(arrivals_s, services_s)
     else:
@@ -127,7 +130,7 @@ def simulate_queue(
 
 
 def _one_server(arrivals_s: Array, services_s: Array) -> Array:
-    """A customer begins when all work before it is done since the server was last idle (Lindley's recursion)."""
+    """Start each customer when all work before it since the server was last idle is done (Lindley's recursion)."""
     work_before = np.concatenate([[0.0], np.cumsum(services_s)[:-1]])
     return work_before + np.maximum.accumulate(arrivals_s - work_before)
 

@@ -1,7 +1,7 @@
-"""Report: everything that is estimated of one workload, each figure with its formula and the numbers put in.
+"""Report: every estimate of one workload, each figure with its formula and the numbers put in.
 
-A workload is `batch` equal requests that arrive together: their prompts are prefilled in one pass, then all decode in
-step. Times are those of `serving`, so lower bounds unless it has an MFU and an MBU below 1.
+A workload is `batch` equal requests that arrive together: one pass prefills their prompts, then all decode in step.
+Times are those of `serving`: lower bounds, unless it has an MFU and an MBU below 1.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ COST_FORMULA = "GPUs · $/h / 3600 / (tokens/s) · 1e6"
 
 @dataclass(frozen=True)
 class Workload:
-    """`batch` requests of `prompt` tokens, each of which gets `output` tokens; `rps` of them arrive each second."""
+    """`batch` requests of `prompt` tokens, each of which gets `output` tokens; `rps` requests arrive each second."""
 
     prompt: int = 500
     output: int = 100
@@ -35,9 +35,9 @@ class Line:
     """One figure.
 
     Attributes:
-        group: which it belongs to: "memory", "prefill", "decode", "request", "cost" or "queue".
-        label: what it is.
-        value: the figure as people read it.
+        group: "memory", "prefill", "decode", "request", "cost" or "queue".
+        label: name of the figure.
+        value: the figure with its unit, as text.
         formula: in words.
         numbers: the formula with its numbers put in.
     """
@@ -51,12 +51,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Report:
-    """What is estimated.
+    """All estimates of a workload.
 
     Attributes:
         record: every figure as a number, by name with its unit.
         lines: the figures to show.
-        parts_s: where the time of a request goes, in seconds by cause.
+        parts_s: the time of a request by cause, in seconds.
     """
 
     record: dict[str, Any]
@@ -65,12 +65,12 @@ class Report:
 
 
 def make_report(serving: Serving, workload: Workload, dollars_per_hour: Number | None = None) -> Report:
-    """All figures; the cost is known only with a price, the queue only with arrivals.
+    """Compute all figures; the cost is known only with a price, the queue only with arrivals.
 
     Args:
         serving: the model and where it runs.
-        workload: what it has to do.
-        dollars_per_hour: of one GPU; by default what the table says, if it says.
+        workload: the requests.
+        dollars_per_hour: price of one GPU; by default the table's price, if it has one.
     """
     price = serving.machine.dollars_per_hour if dollars_per_hour is None else dollars_per_hour
     lines, record = _memory(serving, workload)
@@ -84,7 +84,7 @@ def make_report(serving: Serving, workload: Workload, dollars_per_hour: Number |
 
 
 def mean_context(workload: Workload) -> Number:
-    """Tokens that a decode step meets, averaged over the steps of an answer."""
+    """Return the context of a decode step in tokens, averaged over the steps of an answer."""
     return workload.prompt + max(workload.output - 1, 1) / 2 + 0.5
 
 
@@ -146,7 +146,7 @@ def _phases(serving: Serving, load: Workload, prefill: Time, decode: Time) -> tu
 
 
 def works(serving: Serving, workload: Workload) -> tuple[Work, Work]:
-    """The work of the prefill of all prompts, and of one mean decode step."""
+    """Return the work of the prefill of all prompts, and of one mean decode step."""
     weights, cache = serving.weights.bytes_each, serving.cache_bytes
     prompts = forward_work(serving.config, [Tokens(workload.prompt)] * workload.batch, weights, cache)
     return prompts, decode_work(serving.config, mean_context(workload), workload.batch, weights, cache)
@@ -167,14 +167,14 @@ def _no_price(serving: Serving) -> Line:
 
 
 def _queue(record: dict[str, Any], workload: Workload) -> Line:
-    """Places in the batch are servers, each busy with a request for its whole latency."""
+    """Estimate the wait; each sequence of the batch is a server that one request occupies for its whole latency."""
     assert workload.rps is not None
     total_s, capacity = record["total_s"], workload.batch / record["total_s"]
     rho = utilisation(workload.rps, total_s, workload.batch)
     record |= {"capacity_requests_per_s": capacity, "utilisation": rho, "queue_s": None}
     if rho >= 1:
         grows = workload.rps - capacity
-        value = f"no steady state: {capacity:.3g} requests/s can be served, the queue grows by {grows:.3g} a second"
+        value = f"no steady state: {capacity:.3g} requests/s can be served, the queue grows by {grows:.3g} per second"
         return Line("queue", "wait", value, "arrivals - batch / latency", f"{workload.rps:g} - {capacity:.3g}")
     record["queue_s"] = mmc_wait_s(workload.rps, total_s, workload.batch)
     return Line(
@@ -185,7 +185,7 @@ def _queue(record: dict[str, Any], workload: Workload) -> Line:
 
 
 def _parts(serving: Serving, workload: Workload, prefill: Time, decode: Time) -> dict[str, Number]:
-    """Prefill; then decode: arithmetic if that bounds it, else reading weights and cache by their bytes."""
+    """Return the seconds by cause; decode is arithmetic if that is its bound, else weights and cache by their bytes."""
     steps, (_, work) = max(workload.output - 1, 0), works(serving, workload)
     shares = {"decode: weights": work.weight_bytes / work.bytes, "decode: KV cache": work.cache_bytes / work.bytes}
     if decode.compute_s > decode.memory_s:

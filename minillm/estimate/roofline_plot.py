@@ -1,4 +1,4 @@
-"""The roofline as a drawing: what a machine can reach at each intensity, and where a workload lies."""
+"""The roofline as a drawing: what a machine can reach at each intensity, and where a workload lies on it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +9,12 @@ from minillm.estimate.units import TERA, Number
 
 
 def save_roofline(file: Path, machine: Machine, points: Mapping[str, Number]) -> None:
-    """Draw it as an SVG.
+    """Draw a machine's roofline as an SVG.
 
     Args:
-        file: where to.
-        machine: whose roofline it is.
-        points: names of computations, and their intensities in FLOP/byte.
+        file: path of the SVG.
+        machine: its bandwidth and peak give the roofline.
+        points: intensities of computations in FLOP/byte, by name.
 
     Raises:
         ValueError: matplotlib is not installed.

@@ -18,16 +18,16 @@ LIGHT_IN_FIBRE_KM_PER_S = 200_000  # two thirds of its speed in vacuum
 
 @dataclass(frozen=True)
 class Serving:
-    """A model, where and how it runs.
+    """A model, where it runs and how.
 
     Attributes:
         config: of the model.
         machine: one GPU.
-        gpus: how many hold it together, by tensor parallelism.
-        weights: how weights are stored.
+        gpus: number of GPUs that hold the model together, by tensor parallelism.
+        weights: storage format of the weights.
         cache_bytes: bytes of one number in the KV cache.
         mfu, mbu: fractions of peak arithmetic and bandwidth that are reached; 1 gives lower bounds of time.
-        usable: share of the memory that weights and cache may take.
+        usable: fraction of the memory that weights and cache may take.
     """
 
     config: ModelConfig
@@ -41,22 +41,25 @@ class Serving:
 
     @property
     def weights_bytes(self) -> Number:
-        """Bytes of all weights."""
+        """Return the bytes of all weights."""
         return weights_bytes(self.config, self.weights.bytes_each)
 
     @property
     def cache_bytes_per_token(self) -> Number:
-        """Bytes of keys and values of one token."""
+        """Return the bytes of one token's keys and values."""
         return cache_bytes_per_token(self.config, self.cache_bytes)
 
     @property
     def free_bytes(self) -> Number:
-        """Memory that is left for the KV cache; negative if the weights do not even fit."""
+        """Return the memory that is left for the KV cache; negative if the weights do not fit."""
         return self.gpus * self.machine.memory_bytes * self.usable - self.weights_bytes
 
 
 def forward_time(serving: Serving, batch: Sequence[Tokens]) -> Time:
-    """One forward pass. The GPUs of tensor parallelism share all of its work, then wait for each other's sums."""
+    """Return the time of one forward pass.
+
+    With tensor parallelism the GPUs divide all of its work, then wait for each other's sums.
+    """
     config, machine = serving.config, serving.machine
     work = forward_work(config, batch, serving.weights.bytes_each, serving.cache_bytes)
     alone = roofline_time(work, machine, serving.mfu, serving.mbu)
@@ -70,17 +73,17 @@ def forward_time(serving: Serving, batch: Sequence[Tokens]) -> Time:
 
 
 def prefill_time(serving: Serving, tokens: int, prompts: int = 1) -> Time:
-    """So many prompts of so many tokens, in one pass."""
+    """Return the time of one pass over `prompts` prompts of `tokens` each."""
     return forward_time(serving, [Tokens(tokens)] * prompts)
 
 
 def decode_time(serving: Serving, context: Number, sequences: int = 1) -> Time:
-    """One step of so many sequences of `context` tokens each, the new one included."""
+    """Return the time of one step of `sequences` sequences of `context` tokens each, the new one included."""
     return forward_time(serving, [Tokens(1, context - 1)] * sequences)
 
 
 def decode_all_s(serving: Serving, prompt: int, new_tokens: int, sequences: int = 1) -> Number:
-    """Seconds of all decode steps of a request: one fewer than its new tokens, the first of which prefill gives."""
+    """Return the seconds of a request's decode steps: `new_tokens` - 1, because prefill gives the first token."""
 
     def step_s(context: int) -> Number:
         return decode_time(serving, context, sequences).seconds
@@ -89,9 +92,9 @@ def decode_all_s(serving: Serving, prompt: int, new_tokens: int, sequences: int 
 
 
 def _sum_of_lines(value: Callable[[int], Number], first: int, last: int) -> Number:
-    """The sum over all whole numbers from first to last of what grows along straight lines, of which there are few.
+    """Sum `value` over all integers from first to last, where its graph consists of a few straight lines.
 
-    A step takes longer by the same time for each token of context, until something else bounds it or a window is full.
+    A step takes longer by a constant time per token of context, until another limit takes over or a window is full.
     """
     if last - first < 8:
         return sum(value(at) for at in range(first, last + 1))
@@ -104,18 +107,18 @@ def _sum_of_lines(value: Callable[[int], Number], first: int, last: int) -> Numb
 
 
 def most_sequences(serving: Serving, tokens: Number) -> int:
-    """How many sequences of so many tokens fit into the memory at once; 0 if not even the weights do."""
+    """Return how many sequences of `tokens` fit into the memory at once; 0 if not even the weights fit."""
     return max_sequences(serving.free_bytes, tokens, serving.cache_bytes_per_token)
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds of one request as its user waits for them.
+    """Seconds that a user waits for one request.
 
     Attributes:
         network_s: a round trip.
-        queue_s: until the server begins with it.
-        prefill_s: its prompt.
+        queue_s: until the server begins with the request.
+        prefill_s: the prompt.
         decode_s: all tokens after the first.
     """
 
@@ -126,23 +129,23 @@ class Latency:
 
     @property
     def ttft_s(self) -> Number:
-        """Time to first token."""
+        """Return the time to first token."""
         return self.network_s + self.queue_s + self.prefill_s
 
     @property
     def total_s(self) -> Number:
-        """Until the last token."""
+        """Return the time until the last token."""
         return self.ttft_s + self.decode_s
 
 
 def request_latency(
     serving: Serving, prompt: int, new_tokens: int, sequences: int = 1, network_s: Number = 0.0, queue_s: Number = 0.0
 ) -> Latency:
-    """One of `sequences` equal requests that are prefilled and decoded together."""
+    """Return the latency of one of `sequences` equal requests that are prefilled and decoded together."""
     prefill_s = prefill_time(serving, prompt, sequences).seconds
     return Latency(network_s, queue_s, prefill_s, decode_all_s(serving, prompt, new_tokens, sequences))
 
 
 def network_floor_s(km: Number) -> Number:
-    """The least round trip over so many kilometres: light in fibre, there and back."""
+    """Return the shortest possible round trip over `km` kilometres: light in fibre, there and back."""
     return 2 * km / LIGHT_IN_FIBRE_KM_PER_S

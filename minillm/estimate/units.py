@@ -2,7 +2,7 @@
 
 from typing import TypeAlias
 
-Number: TypeAlias = int | float  # counts are whole, means and times are not; every formula takes both
+Number: TypeAlias = int | float  # counts are int, means and times are float; every formula takes both
 
 GB, GIB = 1000**3, 1024**3
 TERA = 1000**4
@@ -11,7 +11,7 @@ SECONDS_PER_HOUR = 3600
 
 
 def doubling(first: int, last: int) -> list[int]:
-    """`first`, twice that and so on, and `last` at the end."""
+    """Return `first`, 2 · `first`, 4 · `first` and so on, ending with `last`: 64, 300 gives 64, 128, 256, 300."""
     points = [first]
     while 2 * points[-1] <= last:
         points.append(2 * points[-1])

@@ -1,8 +1,8 @@
-"""A virtual clock: requests arrive at replicas of a server, whose forward passes take as long as an estimate says.
+"""A virtual clock: requests arrive at replicas of a server, and an estimate says how long each forward pass takes.
 
-A discrete-event simulation: nothing happens between one event and the next, so the clock jumps. Events are a
-request's arrival and the end of a forward pass. The replicas decide what each pass computes: with
-`batching.VirtualEngine` as the engine's own scheduler does, with `VirtualStaticBatching` as static batching does.
+This is a discrete-event simulation: nothing happens between two events, so the clock jumps. Events are the arrival of
+a request and the end of a forward pass. The replicas decide what each pass computes: `batching.VirtualEngine` as the
+engine's own scheduler does, `VirtualStaticBatching` as static batching does.
 """
 
 import heapq
@@ -31,18 +31,18 @@ class Replica(Protocol):
 
     @property
     def has_work(self) -> bool:
-        """Whether a request is not finished yet."""
+        """Return whether some request is unfinished."""
 
     def submit(self, prompt: int, new_tokens: int) -> Any:
-        """A new request, of so many tokens."""
+        """Add a request with a prompt of `prompt` tokens that gets `new_tokens`."""
 
     def step(self) -> Any:
-        """The next pass: its `.batch`, and the requests that then `.got_token` or are `.finished`."""
+        """Run the next pass; return its `.batch`, and the requests that then `.got_token` or are `.finished`."""
 
 
 @dataclass
 class Record:
-    """One request: when it came, got its first and last token and was answered; the longest pause between tokens."""
+    """One request: times of arrival, first token, last token and finish, and the longest pause between two tokens."""
 
     arrival: Arrival
     first_token_s: float = -1.0
@@ -51,7 +51,7 @@ class Record:
     longest_gap_s: float = 0.0
 
     def add_token(self, now: float) -> None:
-        """Another token is there."""
+        """Record that another token was made at time `now`."""
         if self.first_token_s < 0:
             self.first_token_s = now
         else:
@@ -68,74 +68,74 @@ class ServingRun:
     busy_s: float = 0.0
     steps: int = 0
     tokens: int = 0
-    waiting: dict[int, Record] = field(default_factory=dict)  # by the identity of the replica's own request
+    waiting: dict[int, Record] = field(default_factory=dict)  # key: id() of the replica's own request
 
     @property
     def arrivals_s(self) -> Float[Array, "requests"]:
-        """When they came."""
+        """Return the arrival times."""
         return np.array([record.arrival.at_s for record in self.records])
 
     @property
     def finishes_s(self) -> Float[Array, "requests"]:
-        """When they were answered."""
+        """Return the times when they finished."""
         return np.array([record.finished_s for record in self.records])
 
     @property
     def ttft_s(self) -> Float[Array, "requests"]:
-        """Time to first token, queueing included."""
+        """Return the times to first token, including the wait in the queue."""
         return np.array([record.first_token_s for record in self.records]) - self.arrivals_s
 
     @property
     def tpot_s(self) -> Float[Array, "requests"]:
-        """Time per output token after the first; 0 for an answer of one."""
+        """Return the times per output token after the first; 0 for an answer of one token."""
         spans = np.array([record.last_token_s - record.first_token_s for record in self.records])
         return spans / np.maximum([record.arrival.new_tokens - 1 for record in self.records], 1)
 
     @property
     def latency_s(self) -> Float[Array, "requests"]:
-        """From arrival to answer."""
+        """Return the times from arrival to finish."""
         return self.finishes_s - self.arrivals_s
 
     @property
     def longest_gap_s(self) -> float:
-        """The longest pause between two tokens that any request saw."""
+        """Return the longest pause between two tokens of any request."""
         return max(record.longest_gap_s for record in self.records)
 
     @property
     def span_s(self) -> float:
-        """From the first arrival to the last answer."""
+        """Return the time from the first arrival to the last finish."""
         return float(self.finishes_s.max() - self.arrivals_s[0])
 
     @property
     def tokens_per_s(self) -> float:
-        """New tokens of all requests, over the whole span."""
+        """Return the new tokens of all requests per second, over the whole span."""
         return self.tokens / self.span_s
 
     @property
     def utilisation(self) -> float:
-        """The share of time that a replica was busy."""
+        """Return the fraction of time that a replica was busy."""
         return self.busy_s / (self.replicas * self.span_s)
 
     @property
     def mean_number(self) -> Number:
-        """Requests in the system, averaged over time."""
+        """Return the requests in the system, averaged over time."""
         return mean_number_in_system(self.arrivals_s, self.finishes_s)
 
 
 def simulate_serving(replicas: Sequence[Replica], arrivals: Sequence[Arrival], step_s: StepSeconds) -> ServingRun:
-    """Serve all arrivals; each goes to the replica that has the fewest requests, by the clock.
+    """Serve all arrivals; each goes to the replica with the fewest requests at that time.
 
-    A replica decides at the beginning of a pass what will be finished after it; until then those requests are there.
+    A replica decides at the beginning of a pass which requests finish; they count as unfinished until the pass ends.
 
     Args:
         replicas: the servers, idle.
         arrivals: in order of time.
-        step_s: seconds that a forward pass over this batch takes.
+        step_s: returns the seconds that a forward pass over a batch takes.
     """
     run = ServingRun([Record(arrival) for arrival in arrivals], len(replicas))
-    ends: list[tuple[float, int, Any]] = []  # passes that are being made: end, replica, outcome; a heap
+    ends: list[tuple[float, int, Any]] = []  # running passes: end, replica, outcome; a heap
     busy: set[int] = set()
-    inside = [0] * len(replicas)  # requests of each that are not answered yet
+    inside = [0] * len(replicas)  # unfinished requests of each replica
 
     def begin(number: int, now: float) -> None:
         if number in busy or not replicas[number].has_work:
@@ -177,7 +177,7 @@ def _record(run: ServingRun, outcome: Any, now: float) -> None:
 
 
 def step_seconds(serving: Serving) -> StepSeconds:
-    """The roofline's time of a pass."""
+    """Return a function that gives the roofline's time of a pass."""
     return lambda batch: forward_time(serving, [Tokens(*tokens) for tokens in batch]).seconds
 
 
@@ -189,9 +189,9 @@ def replicas_needed(
     percentile: Number = 95,
     most: int = 64,
 ) -> int | None:
-    """The fewest replicas whose time to first token keeps to the target at this percentile; None beyond `most`.
+    """Return the fewest replicas whose time to first token meets the target at this percentile; None beyond `most`.
 
-    More replicas let nobody wait longer, so doubling and then halving finds them in few simulations.
+    More replicas never make a request wait longer, so doubling and then halving needs few simulations.
     """
 
     def suffice(count: int) -> bool:

@@ -1,1 +1,1 @@
-"""Evidence: an article's sentences and the papers' figures, held against the engine and against simulations."""
+"""Evidence: claims of an article and figures of papers, checked by the engine and by simulations."""

@@ -1,8 +1,8 @@
-"""Exactness, shown: one prompt on every backend in every schedule, and one hash of the exact backend's logits.
+"""Exactness, measured: one prompt on every backend in every schedule, and one hash of the exact backend's logits.
 
-In exact arithmetic a token's logits depend on the tokens before it and on nothing else. In floating point they also
-depend on what was computed beside them, since sums round in another order: a little, and sometimes enough to change
-the text. Here is how much.
+In exact arithmetic a token's logits depend only on the tokens before it. In floating point they also depend on what
+is computed in the same batch, because sums are rounded in another order. The differences are small, but sometimes
+large enough to change the text. This module measures them.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ PROMPT = (
     "Once upon a time there was a small robot who wanted to know how everything works. One day it asked an old owl: "
     '"What is the capital of France, and how much is 12 + 30?" The owl said:'
 )
-CHUNK = 7  # tokens of the prompt in one pass of the chunked prefill
+CHUNK = 7  # tokens of the prompt per pass of the chunked prefill
 COMPANY = 5  # other sequences in the batch
 
 Rows = Float[Array, "new_tokens vocab"]
@@ -31,13 +31,13 @@ Rows = Float[Array, "new_tokens vocab"]
 
 @dataclass(frozen=True)
 class Comparison:
-    """One schedule beside naive decoding.
+    """One schedule compared with naive decoding.
 
     Attributes:
-        schedule: its name, a key of SCHEDULES.
+        schedule: a key of SCHEDULES.
         tokens: the new tokens, chosen greedily.
-        largest_difference: between any two logits, up to the token where the texts part.
-        first_difference: the index of the first new token that is another one; None if there is none.
+        largest_difference: between any two logits, up to the first token that differs.
+        first_difference: the index of the first new token that differs; None if all are equal.
     """
 
     schedule: str
@@ -47,12 +47,12 @@ class Comparison:
 
 
 def logits_hash(logits: Float[Array, "tokens vocab"]) -> str:
-    """SHA-256 of the logits as bytes: float64, little-endian, token after token; a zero has no sign."""
+    """Return SHA-256 of the logits as bytes: float64, little-endian, token after token; -0.0 counts as 0.0."""
     return hashlib.sha256((logits + 0.0).astype("<f8").tobytes()).hexdigest()
 
 
 def alone(model: Model, prompt: list[int], new_tokens: int) -> Rows:
-    """Naive decoding: for each new token the whole sequence again. The logits that each was chosen from."""
+    """Decode naively: run the whole sequence again for each new token. Return the logits each token was chosen from."""
     tokens, rows = list(prompt), []
     for _ in range(new_tokens):
         rows.append(model.ops.to_host(forward(model, tokens)[-1]))
@@ -61,7 +61,7 @@ def alone(model: Model, prompt: list[int], new_tokens: int) -> Rows:
 
 
 def cached(model: Model, prompt: list[int], new_tokens: int, chunk: int | None = None) -> Rows:
-    """The prompt in one pass, then each new token in one."""
+    """Run the prompt in one pass, or in chunks, then each new token in one pass."""
     cache = KVCache(model, len(prompt) + new_tokens)
     rows = [model.ops.to_host(prefill(model, prompt, cache, chunk))]
     while len(rows) < new_tokens:
@@ -70,12 +70,12 @@ def cached(model: Model, prompt: list[int], new_tokens: int, chunk: int | None =
 
 
 def chunked(model: Model, prompt: list[int], new_tokens: int) -> Rows:
-    """The prompt a few tokens at a time."""
+    """Run the prompt in chunks of CHUNK tokens, then each new token in one pass."""
     return cached(model, prompt, new_tokens, CHUNK)
 
 
 def batched(model: Model, prompt: list[int], new_tokens: int) -> Rows:
-    """In the company of others, from the prompt's last tokens to nearly all of it, which go on too."""
+    """Run the sequence in a batch with others, which begin with its prompt's last tokens, and decode them all."""
     starts = [n * len(prompt) // (COMPANY + 1) for n in range(COMPANY, -1, -1)]  # the last is 0: the prompt itself
     caches = [KVCache(model, len(prompt) + new_tokens) for _ in starts]
     to_host = model.ops.to_host
@@ -97,15 +97,15 @@ SCHEDULES: dict[str, Callable[[Model, list[int], int], Rows]] = {
 
 
 def compare(model: Model, prompt: list[int], new_tokens: int) -> Iterator[Comparison]:
-    """Every schedule beside the first, naive decoding.
+    """Compare every schedule with the first one, naive decoding.
 
     Args:
         model: the model, on any backend.
         prompt: token ids.
-        new_tokens: how many to add, greedily; end-of-sequence tokens do not stop it.
+        new_tokens: number of tokens to add, greedily; end-of-sequence tokens do not stop the schedule.
 
     Raises:
-        ValueError: wrong tokens, more than the context holds, or weights that overflow.
+        ValueError: invalid tokens, more tokens than the context holds, or weights that overflow.
     """
     naive = None
     for name, schedule in SCHEDULES.items():

@@ -1,4 +1,4 @@
-"""Finding an entry by its id, and helping who mistyped it."""
+"""Find an entry by its id, and name the closest id if it does not exist."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -7,27 +7,27 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 @runtime_checkable
 class HasId(Protocol):
-    """A claim, a figure."""
+    """A claim or a figure."""
 
     @property
     def id(self) -> str:
-        """Its name."""
+        """Return its name."""
 
 
 Entry = TypeVar("Entry", bound=HasId)
 
 
 def find_entry(id: str, entries: Iterable[Entry], what: str, command: str) -> Entry:
-    """The entry of this id.
+    """Return the entry with this id.
 
     Args:
         id: as the user typed it.
-        entries: those there are.
-        what: one of them is called.
-        command: lists them.
+        entries: all entries.
+        what: the word for one entry, such as "claim".
+        command: prints the list of entries.
 
     Raises:
-        ValueError: there is none; the message names the closest.
+        ValueError: the id does not exist; the message names the closest one.
     """
     known = {entry.id: entry for entry in entries}
     if id not in known:

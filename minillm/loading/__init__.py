@@ -1,10 +1,10 @@
-"""Open model files of every kind as a Checkpoint: registry names, folders, GGUF files, the Hugging Face hub."""
+"""Loading: open a registry name, a folder, a GGUF file or a model of the Hugging Face hub as a Checkpoint."""
 
 import re
 from collections.abc import Iterable
 from os import PathLike, fspath
 from pathlib import Path
-from reprlib import repr as short  # never long, whatever the value's size and depth
+from reprlib import repr as short  # short for values of any size and depth
 
 from minillm.loading.checkpoint import Checkpoint
 from minillm.loading.hub import NAME as NAME_ON_HUB
@@ -13,10 +13,10 @@ __all__ = ["Checkpoint", "open_checkpoint"]
 
 
 def open_checkpoint(name: str | PathLike[str]) -> Checkpoint:
-    """The checkpoint of this name: see `minillm.load`.
+    """Open the checkpoint of this name. The names are those of `minillm.load`.
 
     Raises:
-        ValueError: nothing has this name, or a file does not hold what it should.
+        ValueError: no model has this name, or the contents of a file are invalid.
         OSError: a file is missing or cannot be read, or a download failed.
     """
     from minillm.loading.folder import read_folder
@@ -39,7 +39,7 @@ def open_checkpoint(name: str | PathLike[str]) -> Checkpoint:
 
         return read_gguf(path)
     if path.is_file():
-        raise ValueError(f"{path.name} is one file; expected the folder that holds config.json, or a .gguf file")
+        raise ValueError(f"{path.name} is a single file; expected the folder with config.json, or a .gguf file")
     raise ValueError(
         f"no model {text[:200]!r}: expected {', '.join(REGISTRY)}, a folder in Hugging Face layout, a .gguf file "
         f"or hf:org/name{_suggestion(text, REGISTRY)}"
@@ -47,7 +47,7 @@ def open_checkpoint(name: str | PathLike[str]) -> Checkpoint:
 
 
 def _suggestion(text: str, names: Iterable[str]) -> str:
-    """What was probably meant, for the end of a message."""
+    """Return the probable intended name, as the end of a message."""
     from difflib import get_close_matches
 
     close = get_close_matches(text.lower(), names, 1)

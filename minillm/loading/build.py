@@ -1,4 +1,22 @@
-"""Build a model: read the tensors of a checkpoint, check their shapes, and let the backend lay them as it wants."""
+"""Build a model: read a checkpoint's tensors, check their shapes, and let the backend choose their layout.
+
+Files and `reference.py` use the names of Hugging Face. The engine uses the names of `model.py`, where matrices that
+multiply the same input are joined:
+
+    Hugging Face                                          minillm
+    model.embed_tokens.weight                             Model.embedding
+    model.layers.N.input_layernorm.weight                 LayerWeights.attention_norm
+    model.layers.N.self_attn.{q,k,v}_proj.weight          LayerWeights.qkv, side by side in this order
+    model.layers.N.self_attn.{q,k}_norm.weight            LayerWeights.qk_norm, one row for each head
+    model.layers.N.self_attn.o_proj.weight                LayerWeights.output
+    model.layers.N.post_attention_layernorm.weight        LayerWeights.mlp_norm
+    model.layers.N.mlp.{gate,up}_proj.weight              LayerWeights.gate_up, side by side in this order
+    model.layers.N.mlp.down_proj.weight                   LayerWeights.down
+    model.norm.weight                                     Model.final_norm
+    lm_head.weight (embed_tokens if they are tied)        Model.head
+
+A bias has its matrix's name with `bias` instead of `weight`. Biases are joined as their matrices are.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +37,8 @@ def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
     read = TensorReader(checkpoint, ops, dtype)
     embedding = read("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
     if config.tie_word_embeddings:
-        read.used.add("lm_head.weight")  # some files store the shared matrix twice
-        embedding, head = ops.tie(embedding)  # before the layers: copying the largest matrix takes twice its memory
+        read.used.add("lm_head.weight")  # some files store the tied matrix twice
+        embedding, head = ops.tie(embedding)  # before the layers: copying this largest matrix takes twice its memory
     else:
         head = ops.prepare(read("lm_head.weight", config.vocab_size, config.hidden_size).T)
     layer_weights = tuple(_layer(read, config, number) for number in range(config.num_hidden_layers))
@@ -44,7 +62,7 @@ def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeigh
     q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
     name = f"model.layers.{number}."
     q_name, k_name, v_name, o_name = (f"{name}self_attn.{letter}_proj" for letter in "qkvo")
-    gate, up, down = (f"{name}mlp.{part}_proj" for part in ("gate", "up", "down"))
+    gate, up, down = (f"{name}mlp.{projection}_proj" for projection in ("gate", "up", "down"))
     return LayerWeights(
         attention_norm=read(f"{name}input_layernorm.weight", dim),
         qkv=read.matrix([(q_name, q), (k_name, kv), (v_name, kv)], dim),
@@ -61,57 +79,56 @@ def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeigh
 
 
 class TensorReader:
-    """Reads tensors by name, each held to the shape that the config gives, and remembers which were read."""
+    """Reads tensors by name, checks each shape against the config, and records the names that were read."""
 
     def __init__(self, checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> None:
-        """Nothing is read yet."""
         self.name, self.tensors, self.ops, self.dtype = checkpoint.name, checkpoint.tensors, ops, dtype
         self.used: set[str] = set()
 
     def stored(self, name: str, *shape: int) -> StoredTensor:
-        """The tensor of this name, not read yet.
+        """Return the tensor of this name, before its values are read.
 
         Raises:
-            ValueError: it is missing, or its shape is another.
+            ValueError: the tensor is missing, or has the wrong shape.
         """
         if name not in self.tensors:
-            raise ValueError(f"{self.name}: tensor {name} is missing; the config says it should be there")
+            raise ValueError(f"{self.name}: tensor {name} is missing, but the config requires it")
         tensor = self.tensors[name]
         if tuple(tensor.shape) != shape:
             raise ValueError(
-                f"{self.name}: tensor {name} has shape {list(tensor.shape)}; the config says {list(shape)}"
+                f"{self.name}: tensor {name} has shape {list(tensor.shape)}; the config requires {list(shape)}"
             )
         self.used.add(name)
         return tensor
 
     def __call__(self, name: str, *shape: int) -> Array:
-        """One tensor in the model's dtype, where the backend computes."""
+        """Read one tensor in the model's dtype, as an array of the backend."""
         return self.ops.array(self.stored(name, *shape).read(), self.dtype)
 
-    def matrix(self, parts: list[tuple[str, int]], inner: int) -> Any:
-        """Projections `[out, inner]` that read the same input, side by side as `[inner, sum of outs]`, prepared."""
-        stored = [self.stored(f"{name}.weight", out, inner) for name, out in parts]
+    def matrix(self, projections: list[tuple[str, int]], inner: int) -> Any:
+        """Read projections `[out, inner]` of the same input, and prepare them as one matrix `[inner, sum of outs]`."""
+        stored = [self.stored(f"{name}.weight", out, inner) for name, out in projections]
         if len(stored) == 1:
             return self.ops.prepare(self.ops.array(stored[0].read(), self.dtype).T)
-        joined = np.empty((inner, sum(out for _, out in parts)), self.dtype)  # filled one part at a time: memory
-        ends = np.cumsum([out for _, out in parts])
+        joined = np.empty((inner, sum(out for _, out in projections)), self.dtype)  # filled one by one to save memory
+        ends = np.cumsum([out for _, out in projections])
         for tensor, columns in zip(stored, np.split(joined, ends[:-1], axis=1), strict=True):
             copy_in_blocks(tensor.read().T, columns)
         return self.ops.prepare(self.ops.array(joined))
 
-    def bias(self, parts: list[tuple[str, int]], present: bool) -> Array | None:
-        """The biases of those projections as one row, or None."""
+    def bias(self, projections: list[tuple[str, int]], present: bool) -> Array | None:
+        """Read the biases of these projections as one row, or return None if the model has none."""
         if not present:
             return None
-        return self.ops.array(np.concatenate([self(f"{name}.bias", out) for name, out in parts]))
+        return self.ops.array(np.concatenate([self(f"{name}.bias", out) for name, out in projections]))
 
     def head_norms(self, name: str, config: ModelConfig) -> Array:
-        """The norm's weights for each query head, which are the same, and for each key head."""
+        """Read the norm's weights: one row for each query head (all equal), then one for each key head (all equal)."""
         q, k = (self.stored(f"{name}.{letter}_norm.weight", config.head_dim).read() for letter in "qk")
         return self.ops.array([q] * config.num_attention_heads + [k] * config.num_key_value_heads, self.dtype)
 
     def warn_of_unused(self) -> None:
-        """One warning for tensors that the forward pass never asks for."""
+        """Issue one warning that names the tensors which the forward pass never uses."""
         unused = sorted(n for n in self.tensors.keys() - self.used if not n.endswith("rotary_emb.inv_freq"))
         if unused:
             import warnings
@@ -121,5 +138,5 @@ class TensorReader:
 
 
 def weights_by_name(checkpoint: Checkpoint) -> Mapping[str, Array]:
-    """All tensors in float64 under their Hugging Face names: what `reference.forward` takes."""
+    """Read all tensors in float64 under their Hugging Face names, as `reference.forward` takes them."""
     return {name: np.asarray(tensor.read(), np.float64) for name, tensor in checkpoint.tensors.items()}

@@ -1,7 +1,7 @@
-"""Checkpoint: what every kind of model file is opened as, before a backend prepares it.
+"""Checkpoint: a model file of any kind after opening, before a backend prepares its weights.
 
-Tensors keep their Hugging Face names and shapes (`model.layers.0.self_attn.q_proj.weight`, `[out, in]`) whatever
-file they come from, and stay on disk until they are read.
+Tensors have their Hugging Face names and shapes (`model.layers.0.self_attn.q_proj.weight`, `[out, in]`) for every kind
+of file. They stay on disk until they are read.
 """
 
 from collections.abc import Mapping
@@ -19,23 +19,23 @@ class StoredTensor(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Axis lengths, `[out, in]` for a matrix."""
+        """Return the lengths of the axes, `[out, in]` for a matrix."""
         ...
 
     def read(self) -> Array:
-        """The values as floats; perhaps a read-only view of the file, which lives as long as the array does."""
+        """Return the values as floats. The array may be a read-only view of the file, which stays open with it."""
         ...
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A model as it lies on disk.
+    """A model on disk.
 
     Attributes:
-        name: how the user called it, for messages.
+        name: the name that the user gave, for messages.
         config: the architecture.
-        tensors: by Hugging Face name, not read yet.
-        tokenizer: None where the files have none; the model then takes token ids only.
+        tensors: by Hugging Face name; their values are still on disk.
+        tokenizer: None if the files have none; the model then takes token ids only.
     """
 
     name: str

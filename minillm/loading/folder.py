@@ -1,4 +1,4 @@
-"""A model folder in Hugging Face layout: config.json, safetensors, tokenizer.json and what may stand beside them."""
+"""Read a model folder in Hugging Face layout: config.json, safetensors, tokenizer.json and optional files."""
 
 from pathlib import Path
 
@@ -10,10 +10,10 @@ from minillm.text.tokenizer import Tokenizer
 
 
 def read_folder(folder: Path, name: str) -> Checkpoint:
-    """The checkpoint in this folder; `name` is for messages.
+    """Return the checkpoint in this folder. `name` is used in messages.
 
     Raises:
-        ValueError: a file does not hold what it should.
+        ValueError: the contents of a file are invalid.
         OSError: a file is missing or cannot be read.
     """
     if not (folder / "config.json").is_file():

@@ -1,6 +1,6 @@
-"""`hf:org/name`: fetch a model's folder from the Hugging Face hub, or find it in the hub's local cache.
+"""`hf:org/name`: download a model's folder from the Hugging Face hub, or find it in the hub's local cache.
 
-Only configuration, tokenizer, template and safetensors are fetched: never a pickle, and never a program.
+Only configuration, tokenizer, template and safetensors are downloaded: never a pickle or a program.
 """
 
 import re
@@ -8,22 +8,22 @@ import sys
 from pathlib import Path
 
 WANTED = ["*.json", "*.safetensors", "*.jinja"]
-UNWANTED = ["*/*", "consolidated*"]  # other formats' folders; Mistral's second copy of the weights
+UNWANTED = ["*/*", "consolidated*"]  # folders of other formats; Mistral's second copy of the weights
 NAME = r"\w[\w.-]{0,95}/\w[\w.-]{0,95}"
 REASONS = {
-    "GatedRepoError": "its owner wants you to accept a licence first, at huggingface.co/{0}; then set HF_TOKEN",
+    "GatedRepoError": "its owner requires a licence agreement: accept it at huggingface.co/{0}, then set HF_TOKEN",
     "RepositoryNotFoundError": "there is no such model, or it is private: check the name, or set HF_TOKEN",
     "LocalEntryNotFoundError": "the hub cannot be reached, and no copy is in the local cache: check the connection "
-    "and HF_HUB_OFFLINE, or fetch it elsewhere (`hf download {0}`) and pass its folder",
+    "and HF_HUB_OFFLINE, or download it elsewhere (`hf download {0}`) and pass its folder",
 }
 
 
 def fetch_from_hub(name: str) -> Path:
-    """The folder of `hf:org/name`.
+    """Return the local folder of `hf:org/name`, downloaded if necessary.
 
     Raises:
-        ValueError: not of that form.
-        OSError: it could not be fetched; the message says what to do.
+        ValueError: the name does not have this form.
+        OSError: the download failed; the message says what to do.
     """
     repository = name.removeprefix("hf:")
     if not re.fullmatch(NAME, repository, re.ASCII):
@@ -38,4 +38,4 @@ def fetch_from_hub(name: str) -> Path:
     except Exception as problem:
         other = f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
         reason = REASONS.get(type(problem).__name__, other).format(repository)
-    raise OSError(f"{name}: cannot be fetched: {reason}")
+    raise OSError(f"{name}: cannot be downloaded: {reason}")

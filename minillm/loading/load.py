@@ -1,4 +1,4 @@
-"""load: from a name to a model that can run."""
+"""load: turn a name into a model that can run."""
 
 import math
 import os
@@ -14,51 +14,57 @@ from minillm.loading.build import build
 from minillm.model import Model
 
 
-def load(name: str | PathLike[str], backend: str = "numpy", dtype: str = "float32") -> Model:
-    """Load a model.
+def load(name: str | PathLike[str], backend: str | Plain = "numpy", dtype: str = "float32") -> Model:
+    """Load a model from a name, a folder or a file.
 
     Args:
         name: a registry name such as "smollm2", a folder in Hugging Face layout, a .gguf file, or "hf:org/name".
-        backend: "numpy" (fast), "plain" (what the formulas say), "exact" (the same bits in every schedule) or "cupy".
+        backend: "numpy" (fast), "plain" (readable), "exact" (the same bits in every schedule) or "cupy" (GPU);
+            or a backend of your own, an object whose class is derived from `minillm.backends.plain.Plain`.
         dtype: "float32" or "float64"; "exact" is always float64; on "cupy" weights may be "float16" or "bfloat16".
 
     Raises:
-        ValueError: the name, an argument or the contents of a file are wrong; the message says how.
+        ValueError: the name, an argument or the contents of a file are wrong; the message says which.
         OSError: a file is missing or cannot be read, a download failed, or "cupy" finds no GPU.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> model.tokenizer.decode(model.tokenizer.encode("Once upon a time"))
+        'Once upon a time'
     """
     ops, kept_as = backend_and_dtype(backend, dtype)
     checkpoint = open_checkpoint(name)
     kind, itemsize = ops.stored_weights(dtype)
     needed = itemsize * sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())  # bytes
     on_device = ops.free_memory()
-    is_free = "" if on_device is None else f", {on_device / 1e9:.1f} GB are free"
+    free = "" if on_device is None else f", {on_device / 1e9:.1f} GB free"
     too_large = ValueError(
-        f"{checkpoint.name}: not enough memory for its weights, {needed / 1e9:.1f} GB as {kind}{is_free}; "
+        f"{checkpoint.name}: not enough memory for its weights: {needed / 1e9:.1f} GB needed as {kind}{free}; "
         "use a smaller model"
     )
-    if needed > (_memory() if on_device is None else on_device):  # else the system ends the process without a word
+    if needed > (_memory() if on_device is None else on_device):  # else the system kills the process without a message
         raise too_large
     try:
         return build(checkpoint, ops, kept_as)
     except MemoryError as problem:
-        # A device's own is a ValueError too, and says what was needed and what is free.
+        # The error of a device is also a ValueError: its message says what was needed and what is free.
         raise (problem if isinstance(problem, ValueError) else too_large) from None
 
 
-def backend_and_dtype(backend: str, dtype: str) -> tuple[Plain, np.dtype[Any]]:
-    """The backend of this name, and the dtype it computes in when this one is asked for.
+def backend_and_dtype(backend: str | Plain, dtype: str) -> tuple[Plain, np.dtype[Any]]:
+    """Return the backend, and the dtype in which it computes if `dtype` is chosen.
 
     Raises:
-        ValueError: there is no such backend or dtype.
+        ValueError: the backend or the dtype does not exist.
     """
-    ops = get_backend(backend)
+    ops = backend if isinstance(backend, Plain) else get_backend(backend)
     if not isinstance(dtype, str) or dtype not in ops.dtypes:
         raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(ops.dtypes)}")
     return ops, ops.choose_dtype(dtype)
 
 
 def _memory() -> float:
-    """Bytes of memory in this machine; infinite where the system does not tell."""
+    """Return the bytes of memory of this machine, or infinity if the system does not report them."""
     try:
         return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (ValueError, OSError):

@@ -1,4 +1,4 @@
-"""The models that have a name."""
+"""The registry: the models that can be loaded by a short name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from minillm.support.shipped import shipped
 
 @dataclass(frozen=True)
 class RegisteredModel:
-    """One model: what it is, and how its folder comes to be.
+    """One model of the registry.
 
     Attributes:
-        make: fetches it into a folder of the user's cache; None for a model that ships with minillm.
+        make: downloads the model into a folder of the user's cache; None for a model that ships with minillm.
     """
 
     name: str
@@ -25,30 +25,30 @@ class RegisteredModel:
 
     @property
     def place(self) -> Path:
-        """Where it lies, or would."""
+        """Return the path of the model's folder, whether it exists or not."""
         return shipped("weights") / self.name if self.make is None else cache_folder() / "models" / self.name
 
     def folder(self) -> Path | None:
-        """Where it lies, or None if it is not there."""
+        """Return the model's folder, or None if it does not exist."""
         return self.place if self.place.is_dir() else None
 
     def fetch(self) -> Path:
-        """Its folder, fetched if need be.
+        """Return the model's folder, downloaded if necessary.
 
         Raises:
-            OSError: it could not be fetched; the message says what to do.
+            OSError: the download failed; the message says what to do.
         """
         if not self.place.is_dir():
             if self.make is None:
-                raise FileNotFoundError(f"{self.place}: missing, though it ships with minillm; install minillm anew")
+                raise FileNotFoundError(f"{self.place}: missing, but minillm should include it; reinstall minillm")
             self.make(self.place)
         return self.place
 
     def open(self) -> Checkpoint:
-        """Its checkpoint, fetched if need be.
+        """Open the model's checkpoint, downloaded if necessary.
 
         Raises:
-            OSError: it could not be fetched; the message says what to do.
+            OSError: the download failed; the message says what to do.
             ValueError: the folder is damaged.
         """
         place = self.fetch()
@@ -57,8 +57,8 @@ class RegisteredModel:
         try:
             return read_folder(place, self.name)
         except (ValueError, OSError) as problem:
-            mend = "install minillm anew" if self.make is None else "remove it and it is fetched again"
-            raise ValueError(f"{problem}; the folder {place} is damaged: {mend}") from None
+            repair = "reinstall minillm" if self.make is None else "remove it, and it will be downloaded again"
+            raise ValueError(f"{problem}; the folder {place} is damaged: {repair}") from None
 
 
 def _smollm2(destination: Path) -> None:
@@ -68,7 +68,7 @@ def _smollm2(destination: Path) -> None:
 
 
 REGISTRY = {
-    "story": RegisteredModel("story", "little stories, capitals, sums and patterns; the default", 2_755_008, "MIT"),
+    "story": RegisteredModel("story", "short stories, capitals, sums and patterns; the default", 2_755_008, "MIT"),
     "story-draft": RegisteredModel("story-draft", "a draft for story, distilled from it", 229_696, "MIT"),
     "smollm2": RegisteredModel(
         "smollm2", "SmolLM2-135M-Instruct, a small chat model", 134_515_008, "Apache-2.0", _smollm2

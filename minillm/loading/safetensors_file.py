@@ -1,9 +1,9 @@
-"""Safetensors files: the header is checked against the file's size, then each tensor is mapped when it is read.
+"""Read safetensors files: check the header against the file's size, then map each tensor when it is read.
 
 Format: 8 bytes with the header's length (little endian), a JSON object {name: {dtype, shape, data_offsets}}, the data.
-Offsets count from the end of the header; tensors follow each other without holes or overlaps. A header comes from a
-stranger: nothing in it is believed before it is checked. NumPy has no bfloat16, so its bits are widened: a bfloat16 is
-the upper half of a float32. Source: the safetensors README, "Format".
+Offsets count from the end of the header. Tensors follow each other without gaps or overlaps. The header is untrusted:
+every value is checked before it is used. NumPy has no bfloat16, so bfloat16 is converted to float32: a bfloat16 is the
+upper half of a float32. Source: the safetensors README, "Format".
 """
 
 import math
@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from reprlib import repr as short  # never long, whatever the value's size and depth
+from reprlib import repr as short  # short for values of any size and depth
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -27,7 +27,7 @@ SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "U64": 8, "I32": 4, 
 
 @dataclass(frozen=True)
 class MappedTensor:
-    """One tensor of a checked file."""
+    """One tensor of a file whose header was checked."""
 
     path: Path
     name: str
@@ -36,10 +36,10 @@ class MappedTensor:
     offset: int
 
     def read(self) -> Array:
-        """A read-only view of the file in the stored float type; bfloat16 as a float32 array.
+        """Return a read-only view of the file in the stored float type; for bfloat16, a float32 array.
 
         Raises:
-            ValueError: the tensor holds no floats, or the file has become shorter since it was checked.
+            ValueError: the tensor does not contain floats, or the file has become shorter since it was checked.
         """
         if self.dtype not in DTYPES:
             expected = ", ".join(DTYPES)
@@ -51,33 +51,35 @@ class MappedTensor:
 
 
 def map_file(path: Path, dtype: str, offset: int, shape: tuple[int, ...]) -> Array:
-    """A read-only view of a part of a file; the part was inside the file when its header was checked."""
+    """Return a read-only view of a range of the file, which was inside the file when its header was checked."""
     try:
-        return np.memmap(str(path), dtype, "r", offset, shape)  # a Path would be resolved anew for every tensor
+        return np.memmap(str(path), dtype, "r", offset, shape)  # a Path would be resolved again for every tensor
     except ValueError:
-        raise ValueError(f"{path.name}: has become shorter while it was read; expected a file at rest") from None
+        raise ValueError(f"{path.name}: became shorter while it was read; do not change it during loading") from None
 
 
 def widen_bfloat16(bits: Array) -> Array:
-    """bfloat16 bit patterns (uint16) as float32: the same sign, exponent and upper fraction, then 16 zero bits."""
+    """Convert bfloat16 bit patterns (uint16) to float32: the same sign, exponent and fraction, then 16 zero bits."""
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def read_safetensors(path: Path) -> dict[str, MappedTensor]:
-    """The tensors of one file by name.
+    """Return the tensors of one file by name.
 
     Raises:
-        ValueError: the header does not describe this file.
+        ValueError: the header does not match this file.
         OSError: the file is missing or cannot be read.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > min(size - 8, LONGEST_HEADER):
-            raise ValueError(f"{path.name}: cut short, or no safetensors file: {size} bytes, a header of {length}")
+            raise ValueError(
+                f"{path.name}: truncated, or not a safetensors file: it has {size} bytes, its header {length}"
+            )
         header = parse_json(file.read(length), path.name)
     if not isinstance(header, dict):
-        raise ValueError(f"{path.name}: expected a header of named tensors")
+        raise ValueError(f"{path.name}: the header is not a JSON object; expected tensors by name")
     header.pop("__metadata__", None)
     tensors = {name: _tensor(path, name, entry, 8 + length, size) for name, entry in header.items()}
     _check_no_overlap(path, tensors.values(), 8 + length, size)
@@ -91,20 +93,20 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int, size: int) -> Ma
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
     if not isinstance(dtype, str) or dtype not in SIZES:
         raise ValueError(f"{where}: dtype is {short(dtype)}; expected one of {', '.join(SIZES)}")
-    if not _whole_numbers(shape) or len(shape) > 8:
-        raise ValueError(f"{where}: shape is {short(shape)}; expected whole numbers")
-    if not _whole_numbers(offsets) or len(offsets) != 2:
+    if not _are_sizes(shape) or len(shape) > 8:
+        raise ValueError(f"{where}: shape is {short(shape)}; expected a list of at most 8 integers")
+    if not _are_sizes(offsets) or len(offsets) != 2:
         raise ValueError(f"{where}: data_offsets is {short(offsets)}; expected a begin and an end")
     begin, end = offsets
     expected = math.prod(shape) * SIZES[dtype]
     if end - begin != expected:
-        raise ValueError(f"{where}: holds {end - begin} bytes; its shape {shape} of {dtype} takes {expected}")
+        raise ValueError(f"{where}: has {end - begin} bytes; its shape {shape} of {dtype} requires {expected}")
     if data_start + end > size:
-        raise ValueError(f"{where}: ends {data_start + end - size} bytes behind the file's end; is the file cut short?")
+        raise ValueError(f"{where}: ends {data_start + end - size} bytes after the file's end; is the file truncated?")
     return MappedTensor(path, name, dtype, tuple(shape), data_start + begin)
 
 
-def _whole_numbers(values: Any) -> TypeGuard[list[int]]:
+def _are_sizes(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(n) is int and 0 <= n < 2**62 for n in values)
 
 
@@ -118,13 +120,13 @@ def _check_no_overlap(path: Path, tensors: Iterable[MappedTensor], start: int, s
 
 
 def read_folder_tensors(folder: Path) -> dict[str, MappedTensor]:
-    """The tensors of `model.safetensors`, or of the shards that `model.safetensors.index.json` lists.
+    """Return the tensors of `model.safetensors`, or of the shards that `model.safetensors.index.json` lists.
 
-    A file that is a link is followed (the Hugging Face cache is made of links): the folder's owner made it. An index
-    comes from a stranger, so it may only name files of this folder.
+    Symbolic links are followed, because the owner of the folder made them: the Hugging Face cache consists of links.
+    The index is untrusted, so it may only name files of this folder.
 
     Raises:
-        ValueError: the index names something that is no plain file name, or a tensor that is not in its shard.
+        ValueError: the index has an entry that is not a plain file name, or a tensor that is not in its shard.
         OSError: a file is missing.
     """
     single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
@@ -133,10 +135,10 @@ def read_folder_tensors(folder: Path) -> dict[str, MappedTensor]:
     values = read_json(index, LARGEST_INDEX)
     weight_map = values.get("weight_map") if isinstance(values, dict) else None
     if not isinstance(weight_map, dict):
-        raise ValueError(f"{index.name}: expected an object weight_map of tensor names and file names")
+        raise ValueError(f"{index.name}: expected an object weight_map from tensor names to file names")
     for file in weight_map.values():
         if not isinstance(file, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,200}", file):
-            raise ValueError(f"{index.name}: {short(file)} is no name of a file in this folder")
+            raise ValueError(f"{index.name}: {short(file)} is not a file name; expected the name of a file next to it")
     shards = {file: read_safetensors(_required(folder / file)) for file in set(weight_map.values())}
     for name, file in weight_map.items():
         if name not in shards[file]:

@@ -17,7 +17,7 @@ SAME = (
 
 
 def save_folder(checkpoint: Checkpoint, folder: Path, report: Report) -> None:
-    """Write a Llama checkpoint, a tensor at a time, so that memory stays small."""
+    """Write a Llama checkpoint one tensor at a time, so that it needs little memory."""
     folder.mkdir()
     if checkpoint.tokenizer is not None:
         checkpoint.tokenizer.save(folder)
@@ -30,7 +30,7 @@ def save_folder(checkpoint: Checkpoint, folder: Path, report: Report) -> None:
 
 
 def _header(checkpoint: Checkpoint) -> bytes:
-    """The length, then names, shapes and places of all tensors, padded so that the data is aligned."""
+    """Return the header: its length, then name, shape and offsets of every tensor, padded to align the data."""
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, tensor in checkpoint.tensors.items():
@@ -42,7 +42,7 @@ def _header(checkpoint: Checkpoint) -> bytes:
 
 
 def config_fields(config: ModelConfig) -> dict[str, Any]:
-    """The config.json of a plain Llama: default RoPE, no biases but those of `attention_bias` and `mlp_bias`."""
+    """Return the config.json of a Llama with default RoPE; biases only as `attention_bias` and `mlp_bias` say."""
     fields: dict[str, Any] = {name: getattr(config, name) for name in SAME}
     fields["rms_norm_eps"] = float(f"{config.rms_norm_eps:.6g}")  # GGUF holds float32: 9.9999997e-06
     fields |= {"architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "torch_dtype": "float32"}

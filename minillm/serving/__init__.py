@@ -1,1 +1,1 @@
-"""Serving: what other programs talk to."""
+"""Serving: how other programs use the engine."""

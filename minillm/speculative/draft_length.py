@@ -145,7 +145,7 @@ def check_k(k: Any) -> int | str:
     """
     if isinstance(k, str):
         if k != "auto":
-            raise ValueError(f"k is {shown(k)}; expected a whole number of at least 1, or 'auto'")
+            raise ValueError(f"k is {shown(k)}; expected an integer of at least 1, or 'auto'")
         return k
     return check_integer("k", k, 1)
 

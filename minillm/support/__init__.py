@@ -1,1 +1,1 @@
-"""Support: checks, files, interrupts, printing, progress. Nothing here is about language models: skip it."""
+"""Support: checks, files, interrupts, printing, progress. Nothing here is about language models, so skip it."""

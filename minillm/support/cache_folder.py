@@ -1,11 +1,11 @@
-"""Where fetched models are kept."""
+"""The folder where downloaded models are stored."""
 
 import os
 from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """`$MINILLM_CACHE`, else `$XDG_CACHE_HOME/minillm`, else `~/.cache/minillm`. It may not exist yet."""
+    """Return `$MINILLM_CACHE`, else `$XDG_CACHE_HOME/minillm`, else `~/.cache/minillm`. The folder may not exist."""
     if os.environ.get("MINILLM_CACHE"):
         return Path(os.environ["MINILLM_CACHE"])
     base = os.environ.get("XDG_CACHE_HOME")

@@ -1,35 +1,38 @@
-"""Text and JSON from strangers: size-limited, no duplicate names, and every failure is one line."""
+"""Read untrusted text and JSON: with a size limit, without duplicate keys, and with one-line errors."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-LARGEST = 4_000_000  # bytes; parsed JSON can take thirty times the memory of its text
+LARGEST = 4_000_000  # bytes; parsed JSON can take thirty times as much memory as its text
 
 
 def read_json(path: Path, largest: int = LARGEST) -> Any:
-    """The contents of a JSON file.
+    """Return the contents of a JSON file.
 
     Raises:
-        ValueError: too large, not UTF-8, not JSON.
-        OSError: missing, unreadable, or no ordinary file.
+        ValueError: the file is too large, not UTF-8, or not JSON.
+        OSError: the file is missing, unreadable, or not a regular file.
     """
     return parse_json(read_ordinary_file(path, largest), path.name)
 
 
 def read_ordinary_file(path: Path, largest: int) -> bytes:
-    """All of a file of at most so many bytes. A pipe or a device, which might never end, is not even opened."""
+    """Return the contents of a file of at most `largest` bytes.
+
+    Pipes and devices may never end, so they are not even opened.
+    """
     if path.exists() and not path.is_file():
         raise OSError(f"{path}: expected an ordinary file, found a folder, a pipe or a device")
     with path.open("rb") as file:
         data = file.read(largest + 1)
     if len(data) > largest:
-        raise ValueError(f"{path.name}: more than {largest} bytes; expected at most that many")
+        raise ValueError(f"{path.name}: the file is too large; expected at most {largest} bytes")
     return data
 
 
 def parse_json(data: bytes, source: str = "") -> Any:
-    """JSON text as Python values; messages begin with `source`, the name of its file, if there is one."""
+    """Parse JSON text. Messages begin with `source`, the name of the file, if it is not empty."""
     prefix = f"{source}: " if source else ""
     try:
         return json.loads(data.decode("utf-8"), object_pairs_hook=_no_duplicates)
@@ -44,5 +47,5 @@ def parse_json(data: bytes, source: str = "") -> Any:
 def _no_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("duplicate key")
     return values

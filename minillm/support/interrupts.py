@@ -1,7 +1,7 @@
-"""Interrupts: Ctrl-C may be raised between any two instructions, and would leave half done what has to be done whole.
+"""Interrupts: KeyboardInterrupt can strike between any two instructions and leave an update half finished.
 
-Arrays are not in danger: a forward pass that was interrupted is made again. Bookkeeping is: a token that is in the
-sequence and not yet in the text, a block that is taken and in no table. It takes microseconds, so Ctrl-C can wait.
+Arrays are safe: an interrupted forward pass is run again. Bookkeeping is not: a token could be in the sequence but not
+in the text, or a block allocated but in no block table. Bookkeeping takes microseconds, so Ctrl-C can wait for it.
 """
 
 import signal
@@ -13,9 +13,9 @@ from typing import Any
 
 @contextmanager
 def defer_interrupts(tell: Callable[[BaseException], Any] = lambda problem: None) -> Iterator[None]:
-    """What Ctrl-C raises within this block is raised at its end; `tell` hears of it at once.
+    """Delay what Ctrl-C raises within the `with` block until its end. Call `tell` with the exception at once.
 
-    Only the main thread hears Ctrl-C, so elsewhere there is nothing to hold.
+    Only the main thread receives Ctrl-C, so in other threads this does nothing.
     """
     before = signal.getsignal(signal.SIGINT)
     if current_thread() is not main_thread() or not callable(before):

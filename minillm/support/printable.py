@@ -1,12 +1,12 @@
-"""Printable text: what comes from a model, a file or a user, made safe for a terminal and for a one-line message."""
+"""Printable text: make text from a model, a file or a user safe for a terminal and for a one-line message."""
 
 import unicodedata
 
-REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # show text in another order than it is stored
+REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"  # change the order in which text is displayed
 
 
 def safe(text: str) -> str:
-    """Text from a model or a file without characters that could steer the terminal: they are shown as escapes."""
+    """Return the text with escapes in place of characters that could control the terminal."""
     return "".join(ascii(c)[1:-1] if _steers(c) else c for c in text)
 
 
@@ -16,6 +16,6 @@ def _steers(character: str) -> bool:
 
 
 def one_line(text: str) -> str:
-    """Text of a message, on one line and at most 500 characters."""
+    """Return the text of a message on one line, cut to at most 500 characters."""
     flat = safe(" ".join(text.split()))
     return flat if len(flat) <= 500 else flat[:497] + "..."

@@ -1,4 +1,4 @@
-"""One progress display for work of several steps, on stderr; nothing at all where stderr is no terminal."""
+"""Show progress of work in several steps, on stderr. If stderr is not a terminal, nothing is shown."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ Report = Callable[[str, int, int], None]  # the step's name, how much is done, o
 
 @contextmanager
 def progress_on_stderr() -> Iterator[Report]:
-    """Show what is reported until the block ends, however it ends."""
+    """Show what is reported until the `with` block ends, normally or by an exception."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 

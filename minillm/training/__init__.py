@@ -1,1 +1,1 @@
-"""Training in NumPy: the backward pass by hand, AdamW, and the loop that made the bundled weights."""
+"""Training in NumPy: the backward pass by hand, AdamW, and the loop that trained the bundled weights."""

@@ -1,7 +1,9 @@
-"""Batches: documents of all lengths laid into rows of one length, so that no position is wasted.
+"""Batches: pack documents of different lengths into rows of one length, so that few positions are wasted.
 
-A row is documents end to end, each followed by the end-of-text token; the model learns that what stands before one
-says nothing about what comes after. Every row begins with a new document, as a prompt does.
+A row consists of documents, each followed by the end-of-text token. The model learns that the tokens before that token
+say nothing about the tokens after it. Every row begins with a new document, as a prompt does.
+
+    row of 12 tokens:   Once upon a time <end> 2 + 3 = 5 <end> IGNORED
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,14 +13,14 @@ import numpy as np
 from minillm.arrays import Array, Int
 from minillm.training.losses import IGNORED
 
-WAITING = 256  # documents that wait for a row in which they fit
+WAITING = 256  # documents from which the next one that fits is chosen
 
 
 def pack(documents: Iterable[list[int]], time: int, end_of_text: int) -> Int[Array, "rows length"]:
-    """Rows of `time` inputs and, one place on, as many targets; what stays empty at a row's end holds IGNORED.
+    """Return rows of `time` + 1 tokens: the inputs are the first `time`, the targets the last `time`.
 
-    The document that has waited longest begins each row; of the others the first that fits comes next. A document
-    longer than a row is cut.
+    The document that has waited longest begins each row. After it comes the first waiting document that fits, until
+    none fits. The empty end of a row is filled with IGNORED. A document longer than a row is cut.
     """
     rows = [_padded(row, time + 1) for row in _rows(iter(documents), time + 1, end_of_text)]
     return np.stack(rows) if rows else np.empty((0, time + 1), np.int32)
@@ -40,7 +42,7 @@ def _rows(documents: Iterator[list[int]], length: int, end_of_text: int) -> Iter
 
 
 def _first_fit(waiting: list[list[int]], room: int) -> int | None:
-    return next((place for place, document in enumerate(waiting) if len(document) <= room), None)
+    return next((index for index, document in enumerate(waiting) if len(document) <= room), None)
 
 
 def _padded(row: list[int], length: int) -> Int[Array, "length"]:
@@ -48,5 +50,8 @@ def _padded(row: list[int], length: int) -> Int[Array, "length"]:
 
 
 def split_row(rows: Int[Array, "batch length"]) -> tuple[Int[Array, "batch time"], Int[Array, "batch time"]]:
-    """Inputs and targets: each target is the token after its input. Padding is fed as token 0 and is no target."""
+    """Return inputs and targets: each target is the token after its input.
+
+    As an input, padding is token 0. As a target it stays IGNORED.
+    """
     return np.maximum(rows[:, :-1], 0), rows[:, 1:]

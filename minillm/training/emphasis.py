@@ -1,9 +1,9 @@
-"""Emphasis: a second loss that asks nothing but which of a few words comes, where the text before has said which.
+"""Emphasis: a second loss for the choice among a few words, at positions where the text before determines the word.
 
-A story names its hero once and then copies the name ten times. For cross-entropy over the whole vocabulary a name is
-one token of fifty, and most of its surprise is whether a name comes at all; which one, a small model learns last. The
-second loss looks at nothing else: a softmax over the names alone, in the places where the text has a name that stood
-in it before. Inside a network, such copying is what induction heads do (Olsson et al., 2209.11895).
+A story introduces its hero's name once and then repeats it ten times. In the cross-entropy over the whole vocabulary a
+name is one token of fifty. Most of its loss comes from whether a name follows at all; which name it is, a small model
+learns last. The second loss is only about that: a softmax over the names alone, at the positions where the text has a
+name that appeared before. Inside a network, induction heads do this copying (Olsson et al., 2209.11895).
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from minillm.training.trainer import Loss, next_token_loss
 
 
 def emphasised_loss(groups: Sequence[Int[Array, "words forms"]], weight: float, end_of_text: int) -> Loss:
-    """A loss for `Trainer`: the next token's cross-entropy, and `weight` times the choice within each group.
+    """Return a loss for `Trainer`: the next token's cross-entropy, plus `weight` times the loss within each group.
 
-    What is reported is the cross-entropy alone, so that runs with and without emphasis can be compared.
+    The reported loss is the cross-entropy alone, so that runs with and without emphasis can be compared.
 
     Args:
-        groups: words among which a text chooses, each with the tokens that write it: with and without a space, say.
+        groups: words among which a text chooses, each with its token forms: with and without a space, for example.
         weight: 0 is the plain loss.
-        end_of_text: the token between the texts of a row; what stood before it does not count.
+        end_of_text: the token between the texts of a row; words before it do not count.
     """
 
     def loss(logits: Array, inputs: Array, targets: Array, count: int) -> tuple[float, Array]:
@@ -32,8 +32,8 @@ def emphasised_loss(groups: Sequence[Int[Array, "words forms"]], weight: float, 
             rows = np.flatnonzero(repeats(inputs, targets, group, end_of_text))
             choices += [choice_gradient(logits, rows, targets.ravel(), form, count) for form in group.T]
         plain, d_logits = next_token_loss(logits, inputs, targets, count)  # overwrites the logits
-        for part, gradient in choices:
-            d_logits[part] += d_logits.dtype.type(weight) * gradient
+        for index, gradient in choices:
+            d_logits[index] += d_logits.dtype.type(weight) * gradient
         return plain, d_logits
 
     return loss
@@ -42,27 +42,27 @@ def emphasised_loss(groups: Sequence[Int[Array, "words forms"]], weight: float, 
 def choice_gradient(
     logits: Array, rows: Int[Array, "rows"], targets: Int[Array, "tokens"], words: Int[Array, "words"], count: int
 ) -> tuple[tuple[Array, ...], Array]:
-    """Of -sum(log p(target among the words)) / count: the part of the logits that it depends on, its gradient there.
+    """Return the gradient of -sum(log p(target among the words)) / count, and the index of its logits.
 
-    Only those of the rows matter whose target is one of the words.
+    The loss depends only on the logits of the words, in those rows whose target is one of the words.
     """
     rows = rows[np.isin(targets[rows], words)]
-    part = np.ix_(rows, words)
-    places = (targets[rows, None] == words).argmax(axis=1)  # of the targets among the words
-    return part, cross_entropy(logits[part], places, count)[1]
+    index = np.ix_(rows, words)
+    chosen = (targets[rows, None] == words).argmax(axis=1)  # the targets, as indices of `words`
+    return index, cross_entropy(logits[index], chosen, count)[1]
 
 
 def repeats(
     inputs: Int[Array, "batch time"], targets: Int[Array, "batch time"], group: Int[Array, "words forms"], end: int
 ) -> Bool[Array, "batch time"]:
-    """Which targets write a word of the group that stands, in any form, in the same text before."""
-    began = last_place(inputs == end)
+    """Return which targets are a word of the group that appears, in any form, earlier in the same text."""
+    began = last_position(inputs == end)
     found = np.zeros(targets.shape, bool)
     for word in group:
-        found |= np.isin(targets, word) & (last_place(np.isin(inputs, word)) > began)
+        found |= np.isin(targets, word) & (last_position(np.isin(inputs, word)) > began)
     return found
 
 
-def last_place(at: Bool[Array, "batch time"]) -> Int[Array, "batch time"]:
-    """The nearest place up to here where `at` is true; -1 where there is none."""
+def last_position(at: Bool[Array, "batch time"]) -> Int[Array, "batch time"]:
+    """Return for each position the last position up to it where `at` is true, or -1 if there is none."""
     return np.maximum.accumulate(np.where(at, np.arange(at.shape[1]), -1), axis=1)

@@ -1,4 +1,4 @@
-"""Export: trained parameters as a folder in Hugging Face layout, which `minillm.load` and transformers read."""
+"""Export trained parameters as a folder in Hugging Face layout, which `minillm.load` and transformers can read."""
 
 import json
 import os
@@ -11,9 +11,9 @@ from minillm.training.parameters import ParameterVector
 
 
 def export(parameters: ParameterVector, folder: Path) -> None:
-    """Write config.json and model.safetensors, each atomically; matrices and norms are rounded to float16.
+    """Write config.json and model.safetensors, each atomically. All parameters are rounded to float16.
 
-    What else lies in the folder, such as tokenizer.json, stays.
+    Other files in the folder, such as tokenizer.json, are not changed.
 
     Raises:
         OSError: the folder cannot be written.

@@ -1,14 +1,14 @@
-"""Losses: how surprised the model is by the next token, and the gradient of that with respect to its logits."""
+"""Losses: how improbable the model finds the next token, and the gradient of that with respect to its logits."""
 
 import numpy as np
 
 from minillm.arrays import Array, Float, Int
 
-IGNORED = -1  # the target of a row that teaches nothing: padding
+IGNORED = -1  # the target of padding, which does not count in any loss
 
 
 def log_softmax_(logits: Float[Array, "tokens vocab"]) -> Float[Array, "tokens vocab"]:
-    """log softmax of each row, in place: the logits of a batch are its largest array."""
+    """Replace each row of logits by its log softmax. In place, because the logits are the largest array of a batch."""
     logits -= logits.max(axis=-1, keepdims=True)
     logits -= np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     return logits
@@ -17,10 +17,10 @@ def log_softmax_(logits: Float[Array, "tokens vocab"]) -> Float[Array, "tokens v
 def cross_entropy(
     logits: Float[Array, "tokens vocab"], targets: Int[Array, "tokens"], count: int
 ) -> tuple[float, Float[Array, "tokens vocab"]]:
-    """The sum of -log p(target) over the rows, divided by `count`, and its gradient; overwrites the logits.
+    """Return the sum of -log p(target) over the rows, divided by `count`, and its gradient. Overwrites the logits.
 
-    The gradient is softmax(logits) - one_hot(target), divided by `count`: the number of targets in the whole batch,
-    of which these rows may be a part.
+    The gradient is (softmax(logits) - one_hot(target)) / count. `count` is the number of targets in the whole batch,
+    and these rows may be some of its rows.
     """
     log_probs = log_softmax_(logits)
     rows = np.flatnonzero(targets != IGNORED)
@@ -38,9 +38,10 @@ def soft_cross_entropy(
     targets: Int[Array, "tokens"],
     count: int,
 ) -> tuple[float, Float[Array, "tokens vocab"]]:
-    """The same with a whole distribution as the target: -sum over the vocabulary of p_target * log p.
+    """Return the cross-entropy with a distribution as the target: -sum over the vocabulary of p_target * log p.
 
-    `targets` only says which rows are padding. The gradient is softmax(logits) - target_probs, divided by `count`.
+    `targets` only marks the rows that are padding. The gradient is (softmax(logits) - target_probs) / count. Overwrites
+    the logits.
     """
     log_probs = log_softmax_(logits)
     taught = targets != IGNORED
@@ -59,11 +60,11 @@ def sparse_cross_entropy(
     targets: Int[Array, "tokens"],
     count: int,
 ) -> tuple[float, Float[Array, "tokens vocab"]]:
-    """`soft_cross_entropy` with a distribution that gives probability only to the tokens `likely`, each named once."""
+    """Return `soft_cross_entropy` for a distribution with probability on the tokens `likely` alone, all different."""
     log_probs = log_softmax_(logits)
     taught = targets != IGNORED
-    surprise = -np.vecdot(target_probs, np.take_along_axis(log_probs, likely, axis=1))  # [tokens]
-    loss = float(surprise[taught].sum(dtype=np.float64)) / count
+    losses = -np.vecdot(target_probs, np.take_along_axis(log_probs, likely, axis=1))  # [tokens]
+    loss = float(losses[taught].sum(dtype=np.float64)) / count
     d_logits = np.exp(log_probs, out=log_probs)
     d_logits[np.arange(len(likely))[:, None], likely] -= target_probs
     d_logits[~taught] = 0

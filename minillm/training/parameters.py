@@ -1,7 +1,7 @@
-"""ParameterVector: all parameters of a model in one vector, each of them a view of a part of it.
+"""ParameterVector: all parameters of a model in one vector. Each parameter is a view of a range of it.
 
-So the optimizer is a few lines over one array, the gradient is another vector of the same layout, and matrices that
-read the same input (q, k and v; gate and up) lie side by side and can be multiplied as one.
+So the optimizer is a few lines over one array, and the gradient is a second vector of the same layout. Matrices that
+multiply the same input (q, k and v; gate and up) are adjacent in memory and can be multiplied as one matrix.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from minillm.config import ModelConfig, RopeParameters
 
 @dataclass(frozen=True)
 class LayerParameters:
-    """Views of one layer's parameters, matrices `[out, in]` as in Hugging Face files."""
+    """Views of one layer's parameters. Matrices are `[out, in]`, as in Hugging Face files."""
 
     attention_norm: Array
     qkv: Array
@@ -31,17 +31,17 @@ class ParameterVector:
 
     Attributes:
         config: the architecture.
-        vector: `[parameters]`, all of them.
-        tensors: views by Hugging Face name, in their order in the vector.
+        vector: `[parameters]`, all parameters.
+        tensors: views by Hugging Face name, in the order of the vector.
     """
 
     def __init__(
         self, config: ModelConfig, vector: Float[Array, "parameters"] | None = None, dtype: Any = None
     ) -> None:
-        """Views of the vector, or of a new one of zeros.
+        """Make views of the vector, or of a new vector of zeros.
 
         Raises:
-            ValueError: the architecture has a part that the backward pass does not know.
+            ValueError: the architecture has something that the backward pass does not support.
         """
         check_trainable(config)
         self.config, shapes = config, tensor_shapes(config)
@@ -69,16 +69,16 @@ class ParameterVector:
         )
 
     def _joined(self, *names: str) -> Array:
-        """Neighbouring matrices as one, `[sum of outs, in]`."""
+        """Return adjacent matrices as one, `[sum of outs, in]`."""
         inner, begin = self.tensors[names[0]].shape[1], self._first[names[0]]
         return self.vector[begin : begin + sum(self.tensors[name].size for name in names)].reshape(-1, inner)
 
     def like(self) -> "ParameterVector":
-        """Zeros of the same layout: a gradient."""
+        """Return zeros of the same layout, for a gradient."""
         return ParameterVector(self.config, np.zeros_like(self.vector))
 
     def matrices(self) -> Float[Array, "parameters"]:
-        """1 where a parameter belongs to a matrix, 0 where to a norm: weight decay is for matrices only."""
+        """Return 1 for each parameter of a matrix and 0 for each of a norm. Weight decay applies to matrices only."""
         mask = ParameterVector(self.config, np.zeros_like(self.vector))
         for tensor in mask.tensors.values():
             tensor[...] = tensor.ndim > 1
@@ -86,7 +86,7 @@ class ParameterVector:
 
 
 def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
-    """The parameters by Hugging Face name; those of one product stand side by side."""
+    """Return the shapes by Hugging Face name. Matrices that are multiplied as one are adjacent."""
     dim, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
     q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
     shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (config.vocab_size, dim)}
@@ -108,10 +108,10 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
 
 
 def initialise(config: ModelConfig, seed: int, dtype: Any = np.float32) -> ParameterVector:
-    """Random matrices of standard deviation 0.02, norms of 1 (Radford et al., GPT-2, 2019).
+    """Return random matrices of standard deviation 0.02, and norms of 1 (Radford et al., GPT-2, 2019).
 
-    The two matrices of a layer that add to the residual stream start smaller by sqrt(2 * layers), so that the sum of
-    all layers starts as large as one.
+    The two matrices of a layer that add to the residual stream are divided by sqrt(2 * layers). So the sum over all
+    layers has the size of one addition.
     """
     parameters, generator = ParameterVector(config, dtype=dtype), np.random.default_rng(seed)
     for name, tensor in parameters.tensors.items():
@@ -128,7 +128,7 @@ def initialise(config: ModelConfig, seed: int, dtype: Any = np.float32) -> Param
 def llama_config(
     vocab_size: int, hidden_size: int, intermediate_size: int, layers: int, heads: int, kv_heads: int, context: int
 ) -> ModelConfig:
-    """A small Llama with tied embeddings, whose token 0 ends a text."""
+    """Return the config of a small Llama with tied embeddings, in which token 0 is the end of a text."""
     return ModelConfig(
         model_type="llama",
         vocab_size=vocab_size,
@@ -153,12 +153,12 @@ def llama_config(
 
 
 def check_trainable(config: ModelConfig) -> None:
-    """Raise ValueError for what other members of the family have and the backward pass leaves out."""
-    parts = {
+    """Raise ValueError if the model has biases, norms of q and k, or windows: the backward pass has none of them."""
+    unsupported = {
         "biases": config.attention_bias or config.attention_output_bias or config.mlp_bias,
         "norms of q and k": config.qk_norm,
         "sliding windows": any(window is not None for window in config.sliding_windows),
     }
-    unknown = [part for part, present in parts.items() if present]
-    if unknown:
-        raise ValueError(f"training: this model has {', '.join(unknown)}; expected a plain Llama without them")
+    found = [name for name, present in unsupported.items() if present]
+    if found:
+        raise ValueError(f"training: this model has {', '.join(found)}; expected a Llama without them")

@@ -1,8 +1,9 @@
-"""Trainer: steps over batches, data-parallel over threads, with checkpoints that resume to the same bits.
+"""Trainer: train batch by batch, data-parallel over threads, with checkpoints that resume to the same bits.
 
-Each thread runs forward and backward over its share of a batch with matrix products of one thread (NumPy releases
-Python's lock inside them), and the gradients are added in a fixed order: on one machine the outcome does not depend on
-timing, nor on how often the run was stopped. Data parallelism: Li et al., PyTorch Distributed, 2006.15704, section 2.
+Each thread runs the forward and backward pass over its own rows of the batch, with single-threaded matrix products.
+NumPy releases Python's global lock inside them. The gradients are added in a fixed order. So on one machine the result
+does not depend on timing, or on how often the run was stopped. Data parallelism: Li et al., PyTorch Distributed,
+2006.15704, section 2.
 """
 
 import hashlib
@@ -22,14 +23,21 @@ from minillm.training.network import Network
 from minillm.training.optimizer import AdamW, Schedule
 from minillm.training.parameters import ParameterVector
 
-# From logits [tokens, vocab], inputs and targets [batch, time], and the number of targets in the whole batch, of which
-# these may be a share, to the loss and its gradient with respect to the logits.
+# Arguments: logits [tokens, vocab], inputs and targets [batch, time], and the number of targets in the whole batch: the
+# arrays may hold one thread's rows of it. Returns the loss and its gradient with respect to the logits.
 Loss = Callable[[Array, Array, Array, int], tuple[float, Array]]
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """One step: the mean loss in nats a token, the gradient's length before clipping, how many tokens were inputs."""
+    """One step.
+
+    Attributes:
+        step: its number, from 1.
+        loss: the mean loss, in nats per token.
+        gradient_norm: the norm of the gradient before clipping.
+        tokens: the number of input tokens.
+    """
 
     step: int
     loss: float
@@ -38,7 +46,7 @@ class StepReport:
 
 
 def next_token_loss(logits: Array, inputs: Array, targets: Array, count: int) -> tuple[float, Array]:
-    """Cross-entropy with the text itself."""
+    """Return the cross-entropy with the next tokens of the text."""
     return cross_entropy(logits, targets.ravel(), count)
 
 
@@ -46,8 +54,8 @@ class Trainer:
     """One training run.
 
     Attributes:
-        parameters: what is trained, in place.
-        losses: of every step so far.
+        parameters: the parameters, which are trained in place.
+        losses: the loss of every step so far.
     """
 
     def __init__(
@@ -60,22 +68,22 @@ class Trainer:
         threads: int = 2,
         recipe: str = "",
     ) -> None:
-        """Nothing trained yet.
+        """Prepare a run, before its first step.
 
         Args:
-            parameters: where to start.
-            schedule: the recipe; its `steps` fixes how many rows are read.
-            rows: the data, see `batches.pack`; step s reads `batch` of them, and starts over at their end.
-            batch: rows a step, a multiple of `threads`.
-            loss: what is minimised.
-            threads: shares of a batch that run side by side.
-            recipe: whatever else tells this run from others, such as what the loss is made of.
+            parameters: the initial parameters.
+            schedule: the recipe; the number of rows read is its `steps` times `batch`.
+            rows: the data, see `batches.pack`; each step reads the next `batch` rows, and after the last the first.
+            batch: rows per step, a multiple of `threads`.
+            loss: the loss that is minimised.
+            threads: threads that compute in parallel, each on batch / threads rows.
+            recipe: a text that distinguishes this run from others, such as a description of the loss.
 
         Raises:
-            ValueError: a batch that cannot be shared out, or too few rows for one.
+            ValueError: the threads cannot get equal numbers of rows, or there are too few rows for a batch.
         """
         if batch % threads or len(rows) < batch:
-            raise ValueError(f"batch is {batch}; expected a multiple of {threads} and at most the {len(rows)} rows")
+            raise ValueError(f"batch is {batch}; expected a multiple of {threads} threads, at most {len(rows)} rows")
         self.parameters, self.schedule, self.rows, self.batch, self.loss = parameters, schedule, rows, batch, loss
         self.optimizer = AdamW(schedule, parameters.matrices())
         self.losses: list[float] = []
@@ -86,16 +94,16 @@ class Trainer:
 
     @property
     def step_number(self) -> int:
-        """Steps taken."""
+        """Return the number of steps taken."""
         return self.optimizer.step
 
     def step(self) -> StepReport:
-        """Read one batch and improve the weights."""
+        """Read one batch and update the weights."""
         first = self.step_number * self.batch
         rows = self.rows[np.arange(first, first + self.batch) % len(self.rows)]  # [batch, time + 1]
         count = int((rows[:, 1:] != IGNORED).sum())
-        shares = np.split(rows, len(self._gradients))
-        losses = list(self._threads.map(self._share, shares, self._gradients, [count] * len(shares)))
+        by_thread = np.split(rows, len(self._gradients))
+        losses = list(self._threads.map(self._forward_backward, by_thread, self._gradients, [count] * len(by_thread)))
         total = self._gradients[0].vector
         for other in self._gradients[1:]:
             total += other.vector
@@ -103,7 +111,8 @@ class Trainer:
         self.losses.append(sum(losses))
         return StepReport(self.step_number, self.losses[-1], norm, rows.shape[0] * (rows.shape[1] - 1))
 
-    def _share(self, rows: Array, gradients: ParameterVector, count: int) -> float:
+    def _forward_backward(self, rows: Array, gradients: ParameterVector, count: int) -> float:
+        """Fill the gradients from one thread's rows, and return what these rows add to the loss."""
         inputs, targets = split_row(rows)
         logits, saved = self._network.forward(inputs)
         loss, d_logits = self.loss(logits, inputs, targets, count)
@@ -111,7 +120,7 @@ class Trainer:
         return loss
 
     def save(self, path: Path) -> None:
-        """Write everything that the next steps depend on, atomically."""
+        """Write all state on which the next steps depend, atomically."""
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             np.savez(
@@ -125,18 +134,20 @@ class Trainer:
         os.replace(partial, path)
 
     def resume(self, path: Path) -> None:
-        """Go on from a saved state.
+        """Continue from a saved state.
 
         Raises:
-            ValueError: it is damaged, or of another run: another recipe, model, start or data.
+            ValueError: the file is damaged, or belongs to a run with a different recipe, model, start or data.
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 state = {name: arrays[name] for name in ("run", "vector", "mean", "square", "losses")}
         except (ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            raise ValueError(f"{path}: damaged; remove it to start anew") from None
+            raise ValueError(f"{path}: damaged; remove it to start again") from None
         if str(state["run"]) != self._identity():
-            raise ValueError(f"{path}: is of a run with another recipe, model or data; remove it to start anew")
+            raise ValueError(
+                f"{path}: belongs to a run with a different recipe, model or data; remove it to start again"
+            )
         self.parameters.vector[...] = state["vector"]
         self.optimizer.mean[...], self.optimizer.square[...] = state["mean"], state["square"]
         self.losses = state["losses"].tolist()

@@ -1,4 +1,4 @@
-"""The `cupy` backend on a device that is none: what moves, how often it launches, and that mistakes are caught.
+"""The `cupy` backend on a stand-in for a device: what moves, how often it launches, and that mistakes are caught.
 
 That it computes what the others compute is shown by the properties, which run on it as on every backend.
 """
@@ -114,7 +114,7 @@ def test_what_cannot_be_captured_is_launched_and_a_warning_says_so(problem):
         assert device.capture(compute) is compute
 
 
-def test_a_shape_that_was_forgotten_is_launched_anew(monkeypatch):
+def test_a_shape_that_was_dropped_is_launched_again(monkeypatch):
     """The graphs of its time read a message that nobody writes any more."""
     monkeypatch.setattr("minillm.backends.cupy.STEPS_KEPT", 2)
     config = dataclasses.replace(ORDINARY, num_hidden_layers=1, sliding_windows=(None,))
@@ -139,7 +139,7 @@ def test_no_model_replays_what_another_launched():
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_prefill_copies_once_each_way_whatever_its_length():
+def test_prefill_copies_once_each_way_at_any_length():
     model = fake()
     prompt = PROMPT * 5
     assert len(prompt) > FEW_ROWS
@@ -226,7 +226,7 @@ def test_a_full_device_says_so_and_leaves_the_engine_usable():
     with pytest.raises(ValueError, match=r"^capacity is 10000: not enough memory: 30\.7 MB needed, 0\.0 MB free; "):
         minillm.KVCache(model, 10_000)
     with pytest.raises(
-        ValueError, match=r"^the device has no memory for 0\.0 MB more: 0\.0 MB are free; use a smaller"
+        ValueError, match=r"^not enough memory on the device: 0\.0 MB needed, 0\.0 MB free; use a smaller"
     ):
         minillm.decode_step(model, 3, cache)
     assert cache.length == len(PROMPT)
@@ -244,7 +244,7 @@ def test_weights_must_fit_into_the_device_not_the_host(monkeypatch, dtype, items
     device.memory = weights
     assert load("story", "cupy", dtype).head.itemsize == itemsize
     device.memory = weights - 1
-    expected = rf"^story: not enough memory for its weights, 0\.0 GB as {dtype}, 0\.0 GB are free; use a smaller"
+    expected = rf"^story: not enough memory for its weights: 0\.0 GB needed as {dtype}, 0\.0 GB free; use a smaller"
     with pytest.raises(ValueError, match=expected):
         load("story", "cupy", dtype)
 
@@ -264,7 +264,7 @@ def test_an_engine_goes_on_after_a_full_device():
 
 def test_heads_that_are_too_large_are_refused():
     config = dataclasses.replace(ORDINARY, head_dim=258, num_attention_heads=1, num_key_value_heads=1)
-    with pytest.raises(ValueError, match=r"^heads have 258 numbers; the cupy backend has room for 256$"):
+    with pytest.raises(ValueError, match=r"^head_dim is 258; the cupy backend supports at most 256$"):
         minillm.forward(fake(config), PROMPT)
 
 

@@ -40,10 +40,10 @@ def test_the_size_of_numbers_is_only_that_of_the_results(size):
     expected = EXACT.linear(x, EXACT.prepare(weight))
     np.testing.assert_array_equal(EXACT.linear(size * x, EXACT.prepare(weight)), size * expected)
     np.testing.assert_array_equal(EXACT.linear(x, EXACT.prepare(size * weight)), size * expected)
-    mixed, sized = (
+    output, sized = (
         EXACT.attention(*rows, [slice(0, 6)], [Keys()], 0, None) for rows in ((q, k, v), (size * q, k / size, size * v))
     )
-    np.testing.assert_array_equal(sized, size * mixed)
+    np.testing.assert_array_equal(sized, size * output)
 
 
 @given(seed=seeds, width=st.integers(2, 300))

@@ -1,4 +1,4 @@
-"""The exact backend's promise at the extremes: no sum leaves the whole numbers that float64 holds, so none rounds.
+"""The exact backend's promise at the extremes: no sum leaves the integers that float64 represents, so none rounds.
 
 What float64 makes of a sum is held against Python's fractions, which never round; and the sum of all magnitudes,
 which no part of the sum exceeds in any order, against 2**53 steps.
@@ -43,7 +43,7 @@ KINDS = ["just below a power of two", "one huge", "tiny", "denormal", "mixed", "
 
 @pytest.mark.parametrize("bits", [10, 25, 31])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_grid_has_whole_multiples_and_errs_by_half_a_step(kind, bits):
+def test_a_grid_has_integer_multiples_and_errs_by_half_a_step(kind, bits):
     x = rows(kind, 64)
     size = largest(x)
     step = 2.0 ** np.ceil(np.log2(1.01 * size[0]) - bits)
@@ -162,5 +162,5 @@ def test_the_longest_context_with_equal_scores():
 def test_a_matrix_product_that_rounds_is_noticed_at_load(monkeypatch):
     """Float32 stands in for a library that is not exact up to 2**53."""
     monkeypatch.setattr("minillm.backends.exact.float", np.float32, raising=False)
-    with pytest.raises(OSError, match="rounds whole numbers below"):
+    with pytest.raises(OSError, match="rounds integers below"):
         Exact()

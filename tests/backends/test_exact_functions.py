@@ -1,4 +1,4 @@
-"""exp and the rotations of RoPE for the exact backend: near to the real ones, and a row's own affair."""
+"""exp, and the cos and sin of RoPE, for the exact backend: near to the real ones, and a row's own affair."""
 
 import ast
 import decimal
@@ -13,7 +13,7 @@ from random_models import ropes
 
 from minillm import reference
 from minillm.backends import exact, exact_functions
-from minillm.backends.exact_functions import cos_sin, exp, first_rotation
+from minillm.backends.exact_functions import cos_sin, exp, first_cos_sin
 from minillm.config import RopeParameters
 
 
@@ -30,19 +30,19 @@ def test_exp_at_its_edges():
 
 
 @given(data=st.data())
-def test_rotations_are_the_specification_s(data):
+def test_cos_and_sin_are_the_specification_s(data):
     head_dim = data.draw(st.sampled_from([2, 4, 8, 64]))
     rope = data.draw(ropes(head_dim))
     positions = data.draw(st.lists(st.integers(0, 200_000), min_size=1, max_size=5))
     angles = [[m * reference.frequency(i, head_dim, rope) for i in range(head_dim // 2)] for m in positions]
     cosine, sine = cos_sin(np.array(positions), rope, head_dim)
-    # an angle that rounds by 2**-53 of itself, and as much for each of the turns that are put together
+    # an angle that rounds by 2**-53 of itself, and as much for each of the angles that are added
     error = 4 * (max(positions) + 1) * 2.0**-53 * max(1.0, np.max(angles[0]) / max(positions[0], 1))
     np.testing.assert_allclose(cosine[:, 0], np.cos(angles), rtol=0, atol=error)
     np.testing.assert_allclose(sine[:, 0], np.sin(angles), rtol=0, atol=error)
 
 
-def test_a_rotation_depends_on_its_position_alone():
+def test_cos_and_sin_depend_on_the_position_alone():
     positions, rope = np.array([5, 131_071, 0, 12, 4096]), RopeParameters()
     together = cos_sin(positions, rope, 64)
     for row, position in enumerate(positions):
@@ -50,17 +50,17 @@ def test_a_rotation_depends_on_its_position_alone():
             assert np.array_equal(part[row], alone[0])
 
 
-def test_first_rotations_do_not_depend_on_the_caller_s_decimals():
+def test_first_cos_and_sin_do_not_depend_on_the_caller_s_decimals():
     rope = RopeParameters(123_456.0)
-    before = first_rotation.__wrapped__(rope, 16)
+    before = first_cos_sin.__wrapped__(rope, 16)
     with decimal.localcontext(decimal.Context(prec=3, rounding=decimal.ROUND_UP)):
-        after = first_rotation.__wrapped__(rope, 16)
+        after = first_cos_sin.__wrapped__(rope, 16)
     assert np.array_equal(before, after)
 
 
 @pytest.mark.parametrize("factor", [5e-324, 1e-30, 1e29])
-def test_absurd_factors_give_some_rotation(factor):
-    cosine, sine = first_rotation(RopeParameters(rope_type="linear", factor=factor), 8)
+def test_absurd_factors_give_some_angle(factor):
+    cosine, sine = first_cos_sin(RopeParameters(rope_type="linear", factor=factor), 8)
     np.testing.assert_allclose(cosine**2 + sine**2, 1.0)
 
 

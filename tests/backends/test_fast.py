@@ -106,7 +106,7 @@ def test_what_is_hidden_counts_for_nothing_even_if_its_score_is_infinite():
     many_bytes=st.sampled_from([0, fast.MANY_BYTES]),
 )
 def test_attention_of_one_query_a_sequence(lengths, window, segments, scales, many_bytes):
-    """As in decode: every sequence has its own length; a paged cache has segments; threads may share them."""
+    """As in decode: every sequence has its own length; a paged cache has segments; threads may divide them."""
 
     class Cache:
         def __init__(self, seed, length):
@@ -126,21 +126,21 @@ def test_attention_of_one_query_a_sequence(lengths, window, segments, scales, ma
     q *= np.array(scales[:n])[:, None, None]  # whose exponentials overflow unless its own maximum is taken away
     spans = [slice(row, row + 1) for row in range(n)]
     with patch.object(fast, "MANY_BYTES", many_bytes), patch.object(fast, "thread_count", lambda: 3):
-        mixed = [
+        outputs = [
             backend.attention(q, k, v, spans, [Cache(*pair) for pair in enumerate(lengths)], 0, window)
             for backend in (FAST, PLAIN)
         ]
-    agree(*mixed)
+    agree(*outputs)
 
 
-@pytest.mark.parametrize("keys, shares", [(fast.MANY_BYTES // 48 - 1, 0), (fast.MANY_BYTES // 48, 3)])
-def test_threads_share_sequences_with_many_keys(keys, shares):
-    """Six sequences, each with so many keys of one number."""
+@pytest.mark.parametrize("keys, tasks", [(fast.MANY_BYTES // 48 - 1, 0), (fast.MANY_BYTES // 48, 3)])
+def test_threads_divide_sequences_with_many_keys(keys, tasks):
+    """Six sequences, each with `keys` keys of one number."""
     cache = np.zeros((1, keys, 1))
     counts = []
     with (
         patch.object(fast, "thread_count", lambda: 3),
-        patch.object(fast, "share", lambda work, count: counts.append(count) or [work(n) for n in range(count)]),
+        patch.object(fast, "run_tasks", lambda work, count: counts.append(count) or [work(n) for n in range(count)]),
     ):
         fast._attend_each(numbers(6, 1, 1), [[(cache, cache)]] * 6)
-    assert counts == ([shares] if shares else [])
+    assert counts == ([tasks] if tasks else [])

@@ -1,4 +1,4 @@
-"""kernels.cu itself, compiled for the processor at hand, beside its twins: what a GPU would compute, one by one."""
+"""kernels.cu itself, compiled for this processor, next to its twins: what a GPU would compute, one by one."""
 
 import ctypes
 import dataclasses
@@ -46,7 +46,7 @@ def compile_for_host(code, file):
 
 
 MARGIN, NEAR = 2**16, 2**10  # bytes on both sides of an array, and how many of them are looked at
-# What lies there, for numbers of so many bytes: a signalling NaN, which no sum or product leaves as it is.
+# What the margins hold, by bytes of a number: a signalling NaN, which no sum or product leaves as it is.
 MARKS = {8: 0x7FF4_0000_0000_0001, 4: 0x7FA0_0001, 2: 0x7F81, 1: 0xFF}
 
 
@@ -126,7 +126,7 @@ def test_a_model_of_real_kernels(libraries, config):
 
 @pytest.mark.parametrize("config", [NARROW, ALIGNED])
 def test_long_prompts_are_read_in_tiles(libraries, config):
-    """Tiles that are full and not, one key tile and several, windows, chunks, and decoding beside them."""
+    """Tiles that are full and not, one key tile and several, windows, chunks, and decoding next to them."""
     config = dataclasses.replace(config, max_position_embeddings=160)
     model, plain = compiled(libraries, config, "float64"), random_model(config, 0, "plain")[0]
     found, expected = [], []

@@ -1,4 +1,4 @@
-"""One hash for everybody: whatever the number of threads, the matrix library's kernels and NumPy's instructions.
+"""One hash everywhere: for any number of threads, any kernels of the matrix library and any instructions of NumPy.
 
 Each setting has a process of its own, since libraries read them when they start. ARM is in scripts/check_arm.sh.
 """

@@ -1,4 +1,4 @@
-"""A forward pass whose rows are shared out among threads: the same logits, for any lengths, caches and threads."""
+"""A forward pass whose rows are divided among threads: the same logits, for any lengths, caches and threads."""
 
 from functools import cache
 from threading import Barrier, Thread, current_thread, main_thread
@@ -15,14 +15,14 @@ import minillm
 from minillm.backends import side_by_side, threads
 from minillm.backends.exact import Exact
 from minillm.backends.fast import Fast
-from minillm.backends.side_by_side import Chunk, Written, divide
+from minillm.backends.side_by_side import ChunkCache, Written, divide
 from minillm.ragged_batch import ragged_batch
 from minillm.training.parameters import llama_config
 
 
 @pytest.fixture(params=[2, 3])
 def shared(monkeypatch, request):
-    """Every forward pass is shared among so many threads, however few rows it has."""
+    """Every forward pass runs on 2 or 3 threads, however few rows it has."""
     monkeypatch.setattr(side_by_side, "ROWS_EACH", 0)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", str(request.param))
     monkeypatch.setattr(threads, "_waiting_threads", cache(threads._waiting_threads.__wrapped__))
@@ -31,7 +31,7 @@ def shared(monkeypatch, request):
 
 @st.composite
 def batches(draw):
-    """A model, and for each sequence what its cache holds, its new tokens and of how many it wants logits."""
+    """A model, and for each sequence what its cache holds, its new tokens and how many of its rows get logits."""
     model = draw(models(("numpy", "exact")))
     tokens = st.lists(st.integers(0, model.config.vocab_size - 1), max_size=30)
     sequences = draw(st.lists(st.tuples(tokens, tokens.filter(bool)), min_size=1, max_size=5))
@@ -55,7 +55,7 @@ def outcome(engine, sequences, wanted):
     return np.concatenate([logits, after])
 
 
-def test_shared_rows_give_the_same_logits(shared, monkeypatch):
+def test_divided_rows_give_the_same_logits(shared, monkeypatch):
     @given(batches())
     def check(batch):
         found = outcome(*batch)
@@ -80,17 +80,20 @@ def one_batch(lengths):
 
 
 @given(lengths=st.lists(st.integers(1, 50), min_size=1, max_size=8), count=st.integers(1, 5))
-def test_every_row_is_in_one_share(lengths, count):
-    shares, _ = divide(one_batch(lengths)[1], count)
-    assert len(shares) <= count
-    assert sorted(np.concatenate([rows for rows, _ in shares])) == list(range(sum(lengths)))
+def test_every_row_is_in_one_thread_batch(lengths, count):
+    thread_batches, _ = divide(one_batch(lengths)[1], count)
+    assert len(thread_batches) <= count
+    assert sorted(np.concatenate([rows for rows, _ in thread_batches])) == list(range(sum(lengths)))
 
 
 @pytest.mark.parametrize("lengths", [[1200], [400, 300, 500], [1] * 120])
-def test_shares_are_about_equal(lengths):
+def test_thread_batches_are_about_equal(lengths):
     """In rows, and in keys that their queries see."""
-    shares, _ = divide(one_batch(lengths)[1], 3)
-    for work in ([len(rows) for rows, _ in shares], [int((part.positions + 1).sum()) for _, part in shares]):
+    thread_batches, _ = divide(one_batch(lengths)[1], 3)
+    for work in (
+        [len(rows) for rows, _ in thread_batches],
+        [int((part.positions + 1).sum()) for _, part in thread_batches],
+    ):
         assert max(work) <= 1.02 * min(work)
 
 
@@ -139,7 +142,7 @@ def test_ctrl_c_leaves_no_thread_waiting(count, monkeypatch):
 def test_keys_are_read_when_all_have_written_theirs():
     model, _ = random_model(CONFIG, 0)
     written, own = Written(2), minillm.KVCache(model, 8)
-    early, late = Chunk(own, 0, written), Chunk(own, 2, written)
+    early, late = ChunkCache(own, 0, written), ChunkCache(own, 2, written)
     keys, found = np.arange(8.0).reshape(2, 1, 4), []
     reader = Thread(target=lambda: found.append(late.segments(1, 4)[0][0][0, :2].copy()))
     late.write(1, keys + 100, keys)
@@ -153,11 +156,11 @@ def test_keys_are_read_when_all_have_written_theirs():
     assert own.length == 0
 
 
-def test_few_rows_or_one_thread_are_not_shared(monkeypatch):
+def test_few_rows_or_one_thread_are_not_divided(monkeypatch):
     _, many = one_batch([1000])
     _, few = one_batch([2 * side_by_side.ROWS_EACH])
     monkeypatch.setattr(side_by_side, "thread_count", lambda: 2)
-    assert side_by_side.worth_sharing(many)
-    assert not side_by_side.worth_sharing(few)
+    assert side_by_side.worth_dividing(many)
+    assert not side_by_side.worth_dividing(few)
     monkeypatch.setattr(side_by_side, "thread_count", lambda: 1)
-    assert not side_by_side.worth_sharing(many)
+    assert not side_by_side.worth_dividing(many)

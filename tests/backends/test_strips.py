@@ -40,7 +40,7 @@ sizes = []
 def test_a_matrix_row_by_row(rows, strips_of_inputs, out, threads):
     x, weight = numbers(rows, strips_of_inputs * INPUTS), numbers(strips_of_inputs * INPUTS, out, seed=1)
     assert fits_in_strips(rows, weight)
-    with patch.object(strips, "SHARED", 0), patch.object(strips, "thread_count", lambda: threads):
+    with patch.object(strips, "THREADED", 0), patch.object(strips, "thread_count", lambda: threads):
         np.testing.assert_allclose(multiply_in_strips(x, weight), x @ weight, atol=1e-11)
 
 
@@ -48,7 +48,7 @@ def test_a_matrix_row_by_row(rows, strips_of_inputs, out, threads):
 def test_a_matrix_in_the_order_of_files(rows, inner, strips_of_outputs, threads):
     x, weight = numbers(rows, inner), numbers(strips_of_outputs * OUTPUTS, inner, seed=1).T
     assert fits_in_strips(rows, weight)
-    with patch.object(strips, "SHARED", 0), patch.object(strips, "thread_count", lambda: threads):
+    with patch.object(strips, "THREADED", 0), patch.object(strips, "thread_count", lambda: threads):
         np.testing.assert_allclose(multiply_in_strips(x, weight), x @ weight, atol=1e-11)
 
 
@@ -65,19 +65,19 @@ def test_no_product_is_so_large_that_openblas_would_copy_the_matrix(rows, inner,
     np.testing.assert_allclose(product, np.broadcast_to(np.asarray(x).sum(1, keepdims=True), (rows, out)), rtol=1e-3)
 
 
-@pytest.mark.parametrize("out, blocks, threads", [(64, 1, 1), (4096, 2, 2)])
-def test_large_products_are_shared_and_small_ones_are_not(out, blocks, threads):
+@pytest.mark.parametrize("out, ranges, threads", [(64, 1, 1), (4096, 2, 2)])
+def test_large_products_are_split_over_threads_and_small_ones_are_not(out, ranges, threads):
     counts = []
 
-    def share(work, count):
+    def run_tasks(work, count):
         counts.append(count)
         for number in range(count):
             work(number)
 
-    with patch.object(strips, "thread_count", lambda: 2), patch.object(strips, "share", share):
+    with patch.object(strips, "thread_count", lambda: 2), patch.object(strips, "run_tasks", run_tasks):
         multiply_in_strips(numbers(8, 96), numbers(96, out))
         multiply_in_strips(numbers(8, 96), numbers(out, 96).T)
-    assert counts == [blocks * threads, threads]
+    assert counts == [ranges * threads, threads]
 
 
 def test_what_does_not_fit():
@@ -119,7 +119,7 @@ def test_which_processors_have_the_kernels(found, has_kernels, monkeypatch):
 
 
 def test_numpy_without_avx512_is_believed():
-    """If it is told to run without, the kernels are not counted on, whatever this processor is; nor are tiles."""
+    """If it is told to run without, neither kernels nor tiles are used, on any processor."""
     code = "import sys; from minillm.backends import strips, tiles; exit(strips.copies_nothing() + tiles.tiling_pays())"
     found = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
     without = {"NPY_DISABLE_CPU_FEATURES": " ".join(found)}

@@ -57,7 +57,7 @@ def test_threads_share_the_tiles(threads, monkeypatch):
             time.sleep(0.01)
         return matmul(*arguments, **keywords)
 
-    monkeypatch.setattr(tiles, "SHARED", 0)
+    monkeypatch.setattr(tiles, "THREADED", 0)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", threads)
     monkeypatch.setattr(shared, "_waiting_threads", cache(shared._waiting_threads.__wrapped__))
     monkeypatch.setattr(np, "matmul", slow_matmul)
@@ -78,7 +78,7 @@ def test_what_goes_wrong_in_another_thread_is_heard(monkeypatch):
         heard.wait(10)
         return matmul(*arguments, **keywords)
 
-    monkeypatch.setattr(tiles, "SHARED", 0)
+    monkeypatch.setattr(tiles, "THREADED", 0)
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
     monkeypatch.setattr(shared, "_waiting_threads", cache(shared._waiting_threads.__wrapped__))
     x, weight = numbers(5, 9), numbers(9, 40 * WIDTH, seed=1)
@@ -93,7 +93,7 @@ def test_threads_work_in_a_child_process_too():
     """A fork has none of its parent's threads."""
     code = (
         "import os; import numpy as np; from minillm.backends import tiles\n"
-        "tiles.SHARED = 0; weights = tiles.TiledWeight(np.ones((8, 256))); weights.multiply(np.ones((2, 8)))\n"
+        "tiles.THREADED = 0; weights = tiles.TiledWeight(np.ones((8, 256))); weights.multiply(np.ones((2, 8)))\n"
         "child = os.fork()\n"
         "if not child: os._exit(int(weights.multiply(np.ones((2, 8)))[0, 0]))\n"
         "print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))"

@@ -1,15 +1,18 @@
 """Engine: who runs when, what ends a request, and how one is refused."""
 
 import dataclasses
+import inspect
 
 import numpy as np
 import pytest
 from test_checks import BAD_TOKENS, CONFIG, MODEL
 from test_generation import TEXT_MODEL
+from tiny_tokenizer import llama2_tokenizer
 from unchecked import run_unchecked
 
 import minillm
-from minillm import Engine, Sampling
+from minillm import Engine, Sampling, StaticBatching
+from minillm.completion import DEFAULT_NEW_TOKENS
 
 ON = Sampling(ignore_eos=True)
 WARM = Sampling(temperature=1.0, seed=5, ignore_eos=True)
@@ -404,3 +407,51 @@ def test_logits_that_are_no_numbers_stop_nobody_else():
 def test_an_interrupted_step_loses_nothing():
     places = run_unchecked("batching/interrupted_engine.py")
     assert min(places["forward pass"], places["elsewhere"]) > 50
+
+
+@pytest.mark.parametrize("make", [Engine, lambda model: StaticBatching(model, 2)], ids=["engine", "static"])
+def test_submit_takes_text_messages_and_ids_exactly_as_generate_does(make):
+    """With a tokenizer that adds a BOS to raw text: `encode` leaves it out, so its ids give another answer."""
+    tokenizer = llama2_tokenizer()
+    tokenizer.chat_template = "{{ bos_token }}{{ messages[0].content }}"
+    model = dataclasses.replace(TEXT_MODEL, stored_tokenizer=tokenizer)
+    for prompt in ("é", [{"role": "user", "content": "é!"}], [1, *tokenizer.encode("é")], tokenizer.encode("é")):
+        batching = make(model)
+        request = batching.submit(prompt, 6, ON)
+        batching.run()
+        expected = minillm.generate(model, prompt, 6, ON)
+        assert (request.tokens, request.text) == (expected.tokens, expected.text)
+        assert request.completion.prompt_tokens == expected.prompt_tokens
+    engine = Engine(model)
+    assert engine.submit("é", 1).completion.sequence[0] == 1  # the BOS
+    assert engine.submit_samples("é", 2, 1)[1].completion.sequence[0] == 1
+
+
+def test_all_ways_to_generate_have_one_default_for_new_tokens():
+    functions = (
+        minillm.generate, minillm.stream, minillm.speculative_generate, minillm.Generation.__init__,
+        Engine.submit, Engine.submit_samples, StaticBatching.submit, minillm.Conversation.__init__,
+    )  # fmt: skip
+    assert {inspect.signature(each).parameters["max_new_tokens"].default for each in functions} == {DEFAULT_NEW_TOKENS}
+
+
+def test_a_request_is_waiting_running_and_finished_or_cancelled():
+    engine = Engine(MODEL, block_size=2, num_blocks=8)
+    first, second = engine.submit([1] * 12, 4, ON), engine.submit([2] * 12, 4, ON)
+    assert (first.status, second.status, first.finish_reason) == ("waiting", "waiting", "")
+    engine.step()
+    assert (first.status, second.status, first.finish_reason) == ("running", "waiting", "")
+    engine.cancel(second)
+    assert (second.status, second.finish_reason, second.finished) == ("cancelled", "cancelled", True)
+    engine.run()
+    assert (first.status, first.finish_reason, first.completion.finish_reason) == ("finished", "length", "length")
+
+
+def test_a_preempted_request_waits_again():
+    engine = Engine(MODEL, block_size=1, num_blocks=12)
+    first, second = engine.submit([1] * 4, 8, ON), engine.submit([2] * 4, 8, ON)
+    seen = set()
+    while engine.has_work:
+        engine.step()
+        seen.add((first.status, second.status))
+    assert engine.statistics.preemptions and ("running", "waiting") in seen

@@ -107,7 +107,7 @@ def test_a_round_must_fit_into_a_step():
         Engine(MODEL, max_batch_tokens=4, drafter=MODEL, k=4)
     with pytest.raises(ValueError, match="a round of 15 draft tokens"):
         Engine(MODEL, max_batch_tokens=15, drafter=MODEL)
-    with pytest.raises(ValueError, match="expected a whole number of at least 1, or 'auto'"):
+    with pytest.raises(ValueError, match="expected an integer of at least 1, or 'auto'"):
         Engine(MODEL, drafter=MODEL, k="most")
 
 

@@ -83,7 +83,7 @@ def small_loads(monkeypatch):
     monkeypatch.setattr(batching_record, "EngineProcess", Here)
     monkeypatch.setattr(batching, "QUEUED_REQUESTS", 10)
     monkeypatch.setattr(batching, "MIXED_REQUESTS", 12)
-    monkeypatch.setattr(batching, "PLACES", 3)
+    monkeypatch.setattr(batching, "STATIC_BATCH", 3)
 
 
 def test_a_record_of_known_seconds():
@@ -124,8 +124,8 @@ def test_bench_shows_batching(folder, capsys, small_loads):
         "loop, tokens/s",
         "step paged",
         "fragmented",
-        "in blocks that are all neighbours",
-        "times sooner with continuous",
+        "all blocks are neighbours",
+        "times as fast with continuous",
         "outside forward passes",
     ):
         assert part in out

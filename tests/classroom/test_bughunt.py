@@ -33,8 +33,8 @@ def test_answers():
     found, text = bughunt.answer(1, f"{function}:{line}")
     assert found
     assert bughunt.find_bug(1).right in text
-    assert bughunt.answer(1, f"{function}:{line + 1}") == (False, "The function is right, the line is another.")
-    assert bughunt.answer(1, "batch:3")[1].startswith("It is somewhere else")
+    assert bughunt.answer(1, f"{function}:{line + 1}") == (False, "Right function, wrong line.")
+    assert bughunt.answer(1, "batch:3")[1].startswith("Wrong function and wrong line.")
 
 
 def test_an_engine_that_was_written_stays_as_it_is(tmp_path):

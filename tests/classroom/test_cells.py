@@ -1,4 +1,4 @@
-"""A lesson's file is cut into cells; what is no lesson is refused."""
+"""A lesson's file is split into cells; a file that is not a lesson is refused."""
 
 import pytest
 

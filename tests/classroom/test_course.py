@@ -75,21 +75,21 @@ def spoiled(tmp_path, monkeypatch, file, old, new):
 SOLUTION, BEGIN = "exponentials.sum(axis=-1, keepdims=True)", "    # %% solution\n"
 WRONG_AXIS = "scores.max(axis=0, keepdims=True))\n    return exponentials / exponentials.sum(axis=0, keepdims=True)"
 ONE_SUM = "scores.max(axis=-1, keepdims=True))\n    return exponentials / exponentials.sum()"
-NOT_NORMALISED = '    """These are exponentials, not weights yet: divide them by the sum of their row."""\n'
+NOT_NORMALISED = f'    """{find_exercise("softmax").bugs["not_normalised"].__doc__}"""\n'
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "problem"),
     [
-        ("exercise.py", "the largest score of each row", "the largest of each row", ""),
+        ("exercise.py", "HINTS = (", "HINTS = (  # four", ""),
         ("exercise.py", '    "exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))",\n', "", "3 hints"),
         ("exercise.py", SOLUTION + "\n", "1\n", "the solution fails with seed 0"),
-        ("exercise.py", BEGIN, "    return scores\n" + BEGIN, "not told as not started"),
+        ("exercise.py", BEGIN, "    return scores\n" + BEGIN, "not reported as not started"),
         ("exercise.py", BEGIN, BEGIN + "    scores = scores + 0\n" * 20, "22 lines"),
         ("exercise.py", "[-2000.0, -2001.0]", "[-2.0, -1.0]", "bug one_maximum_for_all_rows passes"),
         ("bugs.py", "exponentials.sum()", SOLUTION, "bug one_sum_for_all_rows passes"),
         ("bugs.py", NOT_NORMALISED, "", "bug not_normalised has no docstring"),
-        ("bugs.py", WRONG_AXIS, ONE_SUM, "bug wrong_axis is told as"),
+        ("bugs.py", WRONG_AXIS, ONE_SUM, "bug wrong_axis gets"),
     ],
 )
 def test_what_is_wrong_with_an_exercise_is_found(tmp_path, monkeypatch, file, old, new, problem):
@@ -104,7 +104,7 @@ def test_a_lesson_that_fails_is_found(tmp_path):
     lesson.write_text("print('well')")
     assert course.check_lesson(lesson) == course.Part("lesson 01_one", ())
     lesson.write_text("1 / 0")
-    assert course.check_lesson(lesson).problems == ("it fails: ZeroDivisionError: division by zero",)
+    assert course.check_lesson(lesson).problems == ("the lesson failed: ZeroDivisionError: division by zero",)
 
 
 @pytest.mark.parametrize("failing", [0, 1])
@@ -125,10 +125,10 @@ def test_the_command_fails_where_something_is_wrong(monkeypatch, capsys, problem
     monkeypatch.setattr(course, "check_course", lambda report: [report(part) for part in parts] and parts)
     code, wrong = (1, 1) if problems else (0, 0)
     assert run(["course", "check"]) == code
-    first = [f"03_softmax: {problem}" for problem in problems or ("well",)]
+    first = [f"03_softmax: {problem}" for problem in problems or ("ok",)]
     *told, last = capsys.readouterr().out.splitlines()
-    assert told == [*first, "lesson 01_one: well"]
-    assert last.startswith(f"2 parts, {wrong} of them with problems, in ")
+    assert told == [*first, "lesson 01_one: ok"]
+    assert last.startswith(f"2 parts, {wrong} with problems, in ")
     assert run(["course", "check", "--json"]) == code
     found = json.loads(capsys.readouterr().out)
     assert (found["wrong"], found["parts"][0]["problems"]) == (wrong, list(problems))

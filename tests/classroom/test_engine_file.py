@@ -110,7 +110,7 @@ def prefill(tokens, cache): return minillm.prefill(model, tokens, cache)
         (OWN + "def batch(pairs): return 5", "batch returned no rows for 1"),
         (OWN + "def decode(token, cache): raise SystemExit(0)", "SystemExit: 0"),
         (OWN + "def decode(token, cache): return cache[99]", "IndexError: list index out of range"),
-        (OWN.replace("TABLE[cache]", "float('nan') * TABLE[cache]"), "at id 0 nan"),
+        (OWN.replace("TABLE[cache]", "float('nan') * TABLE[cache]"), "at id 0 got nan"),
     ],
 )
 def test_what_is_no_logits_is_told(tmp_path, text, told):
@@ -122,9 +122,9 @@ def test_what_is_no_logits_is_told(tmp_path, text, told):
     [
         ("import nothing_of_the_kind", "does not load: ModuleNotFoundError"),
         ("def (", "does not load: SyntaxError"),
-        ("x = 1", "expected make_engine(config, weights), or the functions themselves and a VOCAB_SIZE"),
-        ("VOCAB_SIZE = 3\ndef new_cache(): pass", "there is no prefill"),
-        ("def make_engine(config, weights): return 3", "there is no new_cache"),
+        ("x = 1", "expected make_engine(config, weights), or the functions and a VOCAB_SIZE"),
+        ("VOCAB_SIZE = 3\ndef new_cache(): pass", "prefill is missing"),
+        ("def make_engine(config, weights): return 3", "new_cache is missing"),
         ("def make_engine(config, weights): raise RuntimeError('no\\nway')", "does not load: RuntimeError: no way"),
         ("VOCAB_SIZE = 0\ndef new_cache(): pass\ndef prefill(tokens, cache): pass", "and a VOCAB_SIZE"),
     ],

@@ -76,12 +76,12 @@ def test_an_answer_is_kept_at_once(read):
 def test_only_what_was_right_at_the_first_try_is_counted_as_that(read, capsys):
     progress = read("12", "", "23", "24", "", "", "")
     assert progress == LessonProgress(0, True, {"0": 1, "1": 2, "2": 0})
-    assert "Of 3 questions you had 1 right at the first try." in capsys.readouterr().out
+    assert "1 of 3 right at the first attempt." in capsys.readouterr().out
 
 
 def test_the_list_tells_how_far_a_reader_is_and_how_many_were_right_at_once(tmp_path):
     lesson, tries = Lesson(tmp_path / "01_eggs" / "lesson.py", parse_cells(QUESTIONS, "lesson.py")), {"0": 1, "1": 2}
-    assert _state(lesson, LessonProgress()) == "not begun"
+    assert _state(lesson, LessonProgress()) == "not started"
     assert _state(lesson, LessonProgress(1, False, tries)) == "at 2 of 3"
-    assert _state(lesson, LessonProgress(1, True, tries)) == "at 2 of 3, done before"
-    assert _state(lesson, LessonProgress(0, True, tries | {"2": 0})) == "done, 1 of 3 right at once"
+    assert _state(lesson, LessonProgress(1, True, tries)) == "at 2 of 3, finished before"
+    assert _state(lesson, LessonProgress(0, True, tries | {"2": 0})) == "done, 1 of 3 right first time"

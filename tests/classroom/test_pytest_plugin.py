@@ -50,7 +50,7 @@ def test_passed_failed_and_not_started(run_pytest, folder):
     assert code == 1
     for line in ("03_softmax.py::softmax PASSED", "04_rope.py::rope FAILED", "05_causal_mask.py::causal_mask FAILED"):
         assert line in out
-    assert "04_rope: failed at case 1 of 6: the numbers are others" in out
+    assert "04_rope: failed at case 1 of 6: the values differ" in out
     assert "not started yet" in out
     assert "Traceback" not in out
 

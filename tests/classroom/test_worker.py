@@ -390,7 +390,7 @@ def test_syntax_errors_have_a_line(worker):
 
 def test_a_missing_name_is_told_with_what_there_is(worker):
     found = worker.load("def g(x): pass", "f")
-    assert (found.kind, found.message) == ("missing", "there is no function f; it defines g")
+    assert (found.kind, found.message) == ("missing", "expected a function f; found g")
 
 
 def test_the_whole_group_is_killed():

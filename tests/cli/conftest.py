@@ -43,7 +43,7 @@ def call(capsys):
 
 @pytest.fixture
 def spawn():
-    """Start `python -m minillm` with pipes; whatever still runs at the end of the test is killed."""
+    """Start `python -m minillm` with pipes; a child that still runs at the end of the test is killed."""
     children = []
 
     def start(*arguments, **options):

@@ -1,4 +1,4 @@
-"""`minillm batch`: a file of prompts in, a file of answers out, whatever comes between."""
+"""`minillm batch`: a file of prompts in, a file of answers out, through interrupts and invalid lines."""
 
 import json
 import signal
@@ -41,7 +41,7 @@ def answers(path):
 def test_each_answer_is_what_generate_gives(batch, call, model_folder, files):
     result = batch()
     assert (result.code, result.err) == (0, "")
-    assert result.out.startswith(f"5 answers written to {files[1]}; 0 were there before\n")
+    assert result.out.startswith(f"5 answers written to {files[1]}; 0 already there\n")
     found = answers(files[1])
     for number in (1, 2, 4):
         line = PROMPTS[number - 1]
@@ -135,7 +135,7 @@ def test_ctrl_c_leaves_whole_lines_and_says_how_to_go_on(long_batch):
     there = len(answers(out))
     assert out.read_bytes().endswith(b"\n") and 3 <= there < 30
     assert (code, said) == (130, b"")
-    assert complained.decode() == f"minillm: {there} of 30 answers are there; the same command goes on\n"
+    assert complained.decode() == f"minillm: {there} of 30 answers are written; run it again to resume\n"
 
 
 @pytest.mark.parametrize(
@@ -206,12 +206,12 @@ def test_of_very_many_bad_lines_the_first_are_told(batch, files):
     [
         (["p"], "expected --out FILE for the answers, or --compare"),
         (["p", "--out", "p"], "is the file of prompts; expected another"),
-        (["p", "--out", "o", "--compare"], "leave --out out"),
+        (["p", "--out", "o", "--compare"], "leave out --out"),
         (["p", "--out", "o", "--max-new-tokens", "0"], "--max-new-tokens is 0; expected"),
         (["p", "--compare", "--batch-size", "0"], "--batch-size is 0; expected"),
         (["p", "--out", "o", "--batch-size", "4"], "--batch-size belongs to --compare; leave it out"),
         (["nothing", "--out", "o"], "minillm: there is no file nothing\n"),
-        (["empty", "--out", "o"], "empty: no line; expected at least one prompt"),
+        (["empty", "--out", "o"], "empty has no lines; expected at least one prompt"),
         (["p", "--out", "nowhere/o"], "--out: there is no folder "),
         (["p", "--out", "o", "--top-p", "2"], "top_p is 2.0; expected"),
     ],
@@ -267,4 +267,4 @@ def test_what_it_tells_of_a_run_counts_tokens_and_not_answers(batch, files):
     assert (told["answered"], told["answered_before"], told["bad_lines"]) == (5, 0, [])
     assert told["new_tokens"] == sum(len(answer["tokens"]) for answer in answers(files[1]).values()) > 5
     assert told["tokens_per_s"] == pytest.approx(told["new_tokens"] / told["seconds"])
-    assert batch().out == f"0 answers written to {files[1]}; 5 were there before\n"
+    assert batch().out == f"0 answers written to {files[1]}; 5 already there\n"

@@ -66,7 +66,7 @@ def lines(capsys):
 def test_every_number_of_a_record_stands_in_its_place(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     print_record(RECORD)
-    assert [line for line in lines(capsys) if line and "per cent of" not in line] == [
+    assert [line for line in lines(capsys) if line and "percentage of" not in line] == [
         "m, float32, numpy backend, 3 threads",
         "CPU, 4 cores, 2026-01-02",
         "memory 8.00 [7.50..9.00] GB/s, matrices 150 [140..160] GFLOP/s",
@@ -78,7 +78,7 @@ def test_every_number_of_a_record_stands_in_its_place(capsys, monkeypatch):
         "minillm of the limit times peer",
         "decode @8 25% 4.00 [2.00..7.00]",
         "A decode step takes 12.0 [11.0..13.0] microseconds a layer beyond its matrix products.",
-        "All 6 greedy tokens are those of peer.",
+        "All 6 greedy tokens are the same as peer's.",
         "tokens seconds at the limits share",
         "1 2 1 50%",
         "2 5 4 80%",
@@ -87,10 +87,10 @@ def test_every_number_of_a_record_stands_in_its_place(capsys, monkeypatch):
         "1 3 4 75%",
         "decode, sequences loop, tokens/s engine step paged fragmented",
         "8 200 [100..300] 90% 110% 130%",
-        "64 requests, every eighth of which wants ten times as many tokens as the others, are done 2.00 [1.00..3.00] "
-        "times sooner with continuous batching (50 steps) than with static (99).",
+        "64 requests, of which every eighth asks for ten times as many tokens, finish 2.00 [1.00..3.00] "
+        "times as fast with continuous batching (50 steps) as with static batching (99).",
         "1,000 queued requests spend 12.3% of the time outside forward passes.",
-        "exactness takes 1.50 times as long at prefill, 2.50 at decode",
+        "the exact backend takes 1.50 times as long at prefill, 2.50 at decode",
     ]
 
 

@@ -44,8 +44,8 @@ def test_the_list_can_be_filtered(call):
     assert "✗ one-pct-table" in result.out and "amortised" not in result.out and "\n1 claim: " in result.out
 
 
-def test_what_is_timed_is_shown_beside_the_verdict_and_not_on_the_page(call):
-    assert "Timed on this machine, just now; the verdict does not rest on it" in call("claims", "prefill-8-vs-1").out
+def test_what_is_timed_is_shown_with_the_verdict_and_not_on_the_page(call):
+    assert "Timed on this machine, just now; the verdict does not depend on it" in call("claims", "prefill-8-vs-1").out
     assert "8 tokens" in json.loads(call("claims", "prefill-8-vs-1", "--json").out)["timed"][0]
     assert "timed here: story" in call("claims", "--section", "prefill", "--verdict", "true if").out
     assert "one pass: 1 token" not in call("claims", "prefill-8-vs-1", "--markdown").out
@@ -58,7 +58,7 @@ def test_times_that_fall_as_the_prompt_grows_give_no_line(call, monkeypatch):
 
 
 def test_what_was_mistaken_by_hand_says_so(call):
-    assert "By hand this was 387 tokens" in " ".join(call("claims", "seq-x-100").out.split())
+    assert "worked out by hand was 387 tokens" in " ".join(call("claims", "seq-x-100").out.split())
     assert "## Corrected" in call("claims", "seq-x-100", "--markdown").out
     assert "## Corrected" not in call("claims", "kv-token-7b", "--markdown").out
 
@@ -82,8 +82,8 @@ def test_nothing_is_wider_than_the_terminal(call, monkeypatch, columns):
         (["kv-token-7b", "--set", "layers"], "--set is 'layers'; expected INPUT=VALUE"),
         (["kv-token-7b", "--set", "=3"], "--set is '=3'; expected INPUT=VALUE"),
         (["kv-token-7b", "--set", "depth=3"], "has no input 'depth'"),
-        (["kv-token-7b", "--set", "layers=1e5"], "expected a whole number"),
-        (["kv-token-7b", "--verdict", "true"], "leave them out beside a claim's id"),
+        (["kv-token-7b", "--set", "layers=1e5"], "expected an integer"),
+        (["kv-token-7b", "--verdict", "true"], "leave them out when you name a claim"),
         (["--set", "layers=80"], "--set needs a claim"),
         (["--verdict", "maybe"], "--verdict is 'maybe'; expected one of false"),
         (["--section", "poetry"], "no section 'poetry'; known are Overview"),
@@ -95,7 +95,5 @@ def test_mistakes_are_one_line(call, arguments, expected):
 
 
 @pytest.mark.parametrize("chosen", [["--section", "cost"], ["--verdict", "true"], ["--section", "cost", "--json"]])
-def test_what_chooses_from_the_list_is_refused_beside_an_id(call, chosen):
-    assert_refused(
-        call("claims", "kv-token-7b", *chosen), "--verdict and --section choose from the list; leave them out"
-    )
+def test_filters_of_the_list_are_refused_with_an_id(call, chosen):
+    assert_refused(call("claims", "kv-token-7b", *chosen), "--verdict and --section filter the list; leave them out")

@@ -1,4 +1,4 @@
-"""`minillm estimate`: the figures that its options lead to, in JSON and in the tables beside it."""
+"""`minillm estimate`: the figures that its options lead to, in JSON and in the tables."""
 
 import json
 
@@ -100,7 +100,7 @@ def test_this_machine_computes_in_float32(record, measured):
     assert record(*this, "--dtype", "float16")["weights_bytes"] == 134_515_008 * 2
 
 
-def test_the_prediction_for_this_machine_beside_the_measurement(record, estimate, measured, model_folder):
+def test_the_prediction_for_this_machine_and_the_measurement(record, estimate, measured, model_folder):
     this = ("--gpu", "this-machine", "--model", model_folder, "--prompt", 8, "--output", 4)
     found = record(*this)
     assert (found["measured_tpot_s"], found["predicted_tpot_s"]) == (4.0, pytest.approx(2.0))
@@ -109,7 +109,7 @@ def test_the_prediction_for_this_machine_beside_the_measurement(record, estimate
 
 def test_gpus_without_a_link_cannot_share_a_model(call, measured):
     refused = call("estimate", "--gpu", "this-machine", "--model", "smollm2-135m", "--tp", 2)
-    assert_refused(refused, "--tp is 2, but this-machine has no link to others; expected 1")
+    assert_refused(refused, "--tp is 2, but this-machine has no link to other GPUs; expected 1")
 
 
 @pytest.mark.parametrize(

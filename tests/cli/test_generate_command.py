@@ -167,7 +167,7 @@ def test_models_lists_what_can_be_loaded(call, tmp_path, monkeypatch):
     assert list(folders) == ["story", "story-draft", "smollm2"]
     assert (Path(folders["story"]) / "config.json").is_file() and folders["smollm2"] == ""
     assert "ships with minillm" in call("models").out
-    assert "not on disk: fetched at first use" in call("models").out
+    assert "not on disk: downloaded once, at first use" in call("models").out
     (tmp_path / "models" / "smollm2").mkdir(parents=True)
     assert f"on disk: {tmp_path / 'models' / 'smollm2'}" in call("models").out
 

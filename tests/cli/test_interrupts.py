@@ -44,10 +44,10 @@ def test_while_numpy_is_imported(tmp_path):
 
 
 def test_during_loading(spawn, tmp_path):
-    """The model is not there, and this process holds the lock of whoever fetches it, so loading never ends."""
+    """The model is not there, and this process holds the lock for fetching it, so loading never ends."""
     lock = tmp_path / "models" / ".lock"
     lock.parent.mkdir()
-    lock.write_text("emptied by whoever asks for the lock")
+    lock.write_text("emptied by the process that asks for the lock")
     with lock.open("rb") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         child = spawn("generate", "x", "--model", "smollm2", env={"MINILLM_CACHE": str(tmp_path)})
@@ -98,7 +98,7 @@ class Terminal:
         self.shown, self.unread = b"", b""
 
     def wait_for(self, text: bytes) -> None:
-        """Read until this text is shown, behind what was waited for before."""
+        """Read until this text is shown, after what was waited for before."""
         while text not in self.unread:
             assert select.select([self.screen], [], [], 30)[0], f"{text} was not shown, but {self.unread[-200:]}"
             piece = os.read(self.screen, 65536)

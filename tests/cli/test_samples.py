@@ -55,13 +55,13 @@ def test_the_texts_are_shown_one_after_another(generate):
     blocks = out.split("--- ")[1:]
     for number, (block, text) in enumerate(zip(blocks, expected, strict=True)):
         assert block.startswith(f"{number + 1} of 3, seed {7 + number} ---\n{minillm.support.printable.safe(text)}\n")
-    assert "5 tokens; 7 were run for all answers, unshared it would be 15" in " ".join(out.split())
+    assert "5 tokens; 7 prefilled for all answers, 15 without sharing" in " ".join(out.split())
 
 
 def test_how_often_the_prompt_was_computed_is_not_glossed_over(generate):
     """The first answer ends with its first token, before another could share its blocks."""
     out = generate("--n", 3, "--raw", "--max-new-tokens", 1)
-    assert "5 tokens; 15 were run for all answers, unshared it would be 15" in " ".join(out.split())
+    assert "5 tokens; 15 prefilled for all answers, 15 without sharing" in " ".join(out.split())
 
 
 def test_a_piece_is_written_when_it_is_its_samples_turn(capsys):

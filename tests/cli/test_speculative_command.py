@@ -58,13 +58,13 @@ def test_colours_only_where_there_are_some(generate, model_folder, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--speculative", "--k", "0"), "--k is 0; expected a whole number of at least 1"),
+        (("--speculative", "--k", "0"), "--k is 0; expected an integer of at least 1"),
         (
             ("--speculative", "--k", "many"),
-            "--k is 'many'; expected a whole number of at least 1 and at most 9 digits, or auto",
+            "--k is 'many'; expected an integer of at least 1 and at most 9 digits, or auto",
         ),
-        (("--speculative", "--k", "9" * 5000), "9999'; expected a whole number of at least 1 and at most 9 digits"),
-        (("--speculative", "--k", "-1"), "--k is '-1'; expected a whole number"),
+        (("--speculative", "--k", "9" * 5000), "9999'; expected an integer of at least 1 and at most 9 digits"),
+        (("--speculative", "--k", "-1"), "--k is '-1'; expected an integer"),
         (("--speculative", "--k", "2.5"), "--k is '2.5'"),
         (("--draft", "lookup"), "--draft is an option of --speculative"),
         (("--k", "3"), "--k is an option of --speculative"),

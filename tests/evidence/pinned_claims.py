@@ -80,7 +80,7 @@ PINNED = {
     "h100-70b": ("false", "float16 140 GB (2 GPUs), int8 70 GB, int4 35 GB"),
     "h200-200b": ("false", "float16 400 GB (4 GPUs), int8 200 GB (2 GPUs), int4 100 GB"),
     "a100-hbm2": ("imprecise", "80 GB are HBM2e; 312 < 989 TFLOP/s"),
-    "l40s-7b-13b": ("true", "llama-2-13b 26 GB; the rest holds 20,957 tokens of KV cache"),
+    "l40s-7b-13b": ("true", "llama-2-13b 26 GB; what is left holds 20,957 tokens of KV cache"),
     "h100-3000": ("true if", "7B, 500 tokens: batch 16 on h100-sxm, batch 33 on h100-pcie"),
     "l40s-1000": ("true if", "7B, 500 tokens: batch 22 on l40s"),
     "l40s-latency": ("false", "l40s 15.3 ms, h100-sxm 3.94 ms"),

@@ -248,7 +248,7 @@ def test_the_documentation_says_what_is_checked():
             {"depth": "3"},
             "kv-token-7b has no input 'depth'; it has layers, kv_heads, head_dim, bytes_each",
         ),
-        ("kv-token-7b", {"layers": "many"}, "layers is 'many'; expected a whole number"),
+        ("kv-token-7b", {"layers": "many"}, "layers is 'many'; expected an integer"),
         ("kv-token-7b", {"layers": "-1"}, "layers is '-1'; expected a number from 0 to 1e+06"),
         ("weights-7b", {"parameters": "nan"}, "parameters is 'nan'; expected a number from 0"),
         ("no-cache-on", {"new_tokens": "9" * 30}, "expected a number from 0 to 1e+06"),

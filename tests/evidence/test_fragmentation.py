@@ -33,7 +33,7 @@ FIGURE_13A = {"max": 7.00, "pow2": 9.81, "oracle": 13.62, "paged": 30.42}  # the
 
 @pytest.fixture(scope="module")
 def usages():
-    return {name: np.array(usage) for name, usage in run_unchecked("estimate/figure_2.py").items()}
+    return {name: np.array(usage) for name, usage in run_unchecked("evidence/figure_2.py").items()}
 
 
 @pytest.mark.parametrize("name", FIGURE_2)
@@ -95,10 +95,10 @@ def test_the_latest_gives_way_and_keeps_its_tokens():
     middle.stored, latest.stored = 5, 8
     assert memory.grow(running) == [latest]
     assert running == [earliest, middle] and latest.stored == 7
-    assert [len(request.place) for request in running] == [1, 2]
+    assert [len(request.allocation) for request in running] == [1, 2]
     assert not memory.admit(latest)
     memory.release(middle)
-    assert memory.admit(latest) and len(latest.place) == 2
+    assert memory.admit(latest) and len(latest.allocation) == 2
 
 
 def test_who_gave_way_goes_on_before_anybody_new():

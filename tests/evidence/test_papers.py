@@ -60,7 +60,7 @@ CONTRADICTORY = {"lev-lenience", "chen-ratio"}  # the paper's own figures do not
 
 @pytest.fixture(scope="module")
 def computed():
-    return run_unchecked("estimate/all_papers.py")
+    return run_unchecked("evidence/all_papers.py")
 
 
 @pytest.mark.parametrize("id", OURS)
@@ -72,7 +72,7 @@ def test_all_agree_but_where_a_paper_contradicts_itself(computed):
     differ = {id for id, record in computed["figures"].items() if record["agrees"] is False}
     assert differ == CONTRADICTORY
     for id in CONTRADICTORY:
-        assert "does not agree with itself" in computed["figures"][id]["words"]
+        assert "contradicts itself" in computed["figures"][id]["words"]
 
 
 EXACT = set(

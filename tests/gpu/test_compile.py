@@ -8,7 +8,7 @@ import pytest
 from minillm.backends.kernels import COMPUTED_AND_STORED, source
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # CuPy's, of what is not installed beside it
+    warnings.simplefilter("ignore")  # CuPy's, about optional packages that are not installed
     from cupy_backends.cuda.libs import nvrtc
 
 ARCHITECTURES = ("sm_80", "sm_90")  # A100, H100

@@ -75,7 +75,7 @@ def test_names_that_check_gpu_uses():
     assert all(hasattr(cupy.cuda.Event, name) for name in ("record", "synchronize"))
 
 
-def test_whatever_cupy_allocates_says_what_was_needed_and_what_is_free(monkeypatch):
+def test_any_allocation_of_cupy_says_what_was_needed_and_what_is_free(monkeypatch):
     """Also what it makes by itself: a copy, the wanted rows."""
     monkeypatch.setattr(cupy.cuda.runtime, "getDeviceCount", lambda: 1)
     monkeypatch.setattr(cupy.cuda.runtime, "memGetInfo", lambda: (1_000_000, 2_000_000))
@@ -83,7 +83,7 @@ def test_whatever_cupy_allocates_says_what_was_needed_and_what_is_free(monkeypat
         device = CuPyDevice()
         device.pool = FullPool
         for make in (lambda: device.empty((2**20,), np.float32), lambda: cupy.ndarray((2**20,), np.float32)):
-            with pytest.raises(OutOfMemory, match=r"no memory for 4\.2 MB more: 1\.5 MB are free; use a smaller"):
+            with pytest.raises(OutOfMemory, match=r"on the device: 4\.2 MB needed, 1\.5 MB free; use a smaller"):
                 make()
     finally:
         cupy.cuda.set_allocator(cupy.get_default_memory_pool().malloc)

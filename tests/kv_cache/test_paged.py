@@ -312,7 +312,7 @@ def test_sizes_in_bytes():
 def test_truncate_refuses_what_it_does_not_hold(length):
     cache = PagedKVCache(BlockPool(MODEL, 6, 4))
     append(cache, [], [1, 2, 3])
-    with pytest.raises(ValueError, match="expected a whole number from 0 to 3"):
+    with pytest.raises(ValueError, match="expected an integer from 0 to 3"):
         cache.truncate(length)
     assert cache.length == 3
 
@@ -341,3 +341,20 @@ def test_a_failed_batch_keeps_what_another_cache_holds():
         minillm.forward_batch(MODEL, [([1, 2], first), ([1, 2, 3], second)])
     assert_holds(first, [1, 2, 3])
     assert_holds(second, [1, 2, 3])
+
+
+@pytest.mark.parametrize("scattered", [False, True])
+def test_many_short_segments_are_copied_together_and_few_are_views(scattered):
+    """Twenty blocks of one token, neighbours or every second block: the same keys and values."""
+    pool = BlockPool(MODEL, 60, 1)
+    taken = pool.allocate(60)
+    pool.free(taken[::2] if scattered else taken)
+    cache, tokens = PagedKVCache(pool), list(range(10)) * 2
+    append(cache, [], tokens)
+    assert (cache.table == list(range(20))) != scattered
+    segments = cache.segments(0, 20)
+    assert len(segments) == 1 and np.shares_memory(segments[0][0], pool.keys) != scattered
+    assert_holds(cache, tokens)
+    for end in (1, 9, 19):  # a part of the tokens
+        found = np.concatenate([k for k, _ in cache.segments(1, end)], axis=1)
+        assert np.array_equal(found, contents(tokens, 1)[:, :end])

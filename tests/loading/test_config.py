@@ -38,7 +38,7 @@ def wrong(changes: dict, *names: str) -> str:
 @pytest.mark.parametrize("value", ABSURD, ids=lambda v: str(v)[:12])
 @pytest.mark.parametrize("name", SIZES)
 def test_a_size_is_a_whole_number_in_a_range(name, value):
-    assert "expected a whole number from 1 to" in wrong({name: value}, f"{name} is")
+    assert "expected an integer from 1 to" in wrong({name: value}, f"{name} is")
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda v: str(v)[:12])
@@ -64,7 +64,7 @@ def test_a_token_id_is_in_the_vocabulary(name, value):
                                   "num_attention_heads"])  # fmt: skip
 def test_a_size_without_which_there_is_no_model_is_required(name):
     values = {field: value for field, value in CONFIG.items() if field != name}
-    with pytest.raises(ValueError, match=rf"^config\.json: {name} is None; expected a whole number"):
+    with pytest.raises(ValueError, match=rf"^config\.json: {name} is None; expected an integer"):
         read_config(values)
 
 
@@ -228,7 +228,7 @@ def test_a_huge_model_without_weights_costs_nothing(tmp_path):
     huge = {"num_hidden_layers": 10_000, "hidden_size": 2**20, "intermediate_size": 2**22, "vocab_size": 2**24}
     folder = write_folder(tmp_path)
     write_json(folder / "config.json", CONFIG | huge | {"num_attention_heads": 2**10, "num_key_value_heads": 2**10})
-    refused(folder, r"embed_tokens\.weight has shape \[261, 8\]; the config says \[16777216, 1048576\]")
+    refused(folder, r"embed_tokens\.weight has shape \[261, 8\]; the config requires \[16777216, 1048576\]")
 
 
 @pytest.mark.parametrize(

@@ -65,12 +65,12 @@ REFUSED = {
     "part of a head": ({"llama.attention.key_length": 4, "llama.rope.dimension_count": 2}, "dimension_count is 2"),
     "a head of no number": (
         {"llama.attention.key_length": float("nan")},
-        "head_dim is nan; expected a whole number",
+        "head_dim is nan; expected an integer",
     ),
-    "one part of several": ({"split.count": 3}, "is one of 3 parts; join them"),
+    "one part of several": ({"split.count": 3}, "is one of 3 split files; join them"),
     "heads by layer": ({"llama.attention.head_count": [2, 2]}, r"num_attention_heads is \[2, 2\]"),
     "an end outside the vocabulary": ({"tokenizer.ggml.eos_token_id": 261}, r"eos_token_id is \[261\]; expected"),
-    "a window nobody knows where": ({"qwen2.attention.sliding_window": 8}, "expected none: in a qwen2 file"),
+    "a window nobody knows where": ({"qwen2.attention.sliding_window": 8}, "expected none: a qwen2 file"),
 }
 
 
@@ -102,8 +102,16 @@ ODD_TENSORS = {
     "factors in a column": ("rope_freqs.weight", (2, 1), None),
     "too many factors": ("rope_freqs.weight", (3,), r"rope_freqs\.weight: expected 2 positive factors"),
     "factors below zero": ("rope_freqs.weight", (-2,), r"rope_freqs\.weight: expected 2 positive factors"),
-    "q, k and v in one": ("blk.0.attn_qkv.weight", (2, 2), r"blk\.0\.attn_qkv\.weight: expected q, k and v apart"),
-    "rows that no head has": ("blk.7.attn_q.weight", (2, 2), r"tensor 'blk\.7\.attn_q\.weight' has 2 rows; .* need 8"),
+    "q, k and v in one": (
+        "blk.0.attn_qkv.weight",
+        (2, 2),
+        r"blk\.0\.attn_qkv\.weight: expected q, k and v as separate",
+    ),
+    "rows that no head has": (
+        "blk.7.attn_q.weight",
+        (2, 2),
+        r"tensor 'blk\.7\.attn_q\.weight' has 2 rows; .* require 8",
+    ),
     "a name of two lines": ("a\nb.attn_q.weight", (2, 2), None),
 }
 

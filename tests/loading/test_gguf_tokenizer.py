@@ -171,7 +171,7 @@ def test_sentencepiece_takes_the_longest_pieces_of_real_vocabularies():
 
 def test_a_vocabulary_that_asks_for_millions_of_merges_is_refused(monkeypatch):
     monkeypatch.setattr("minillm.loading.gguf.sentencepiece.MOST_MERGES", 6)  # those of PLAIN are more
-    with pytest.raises(ValueError, match=r"^x\.gguf: tokenizer\.ggml\.tokens: expected at most 6 ways to join"):
+    with pytest.raises(ValueError, match=r"^x\.gguf: tokenizer\.ggml\.tokens: expected at most 6 merges of two tokens"):
         rebuilt(**SENTENCEPIECE)
 
 
@@ -183,13 +183,13 @@ def test_no_merges_lead_to_a_piece_of_hundreds_of_characters():
 
 
 BAD = {
-    "no tokens": ({"tokens": None}, "tokens is None; expected a list of texts"),
+    "no tokens": ({"tokens": None}, "tokens is None; expected a list of strings"),
     "tokens are numbers": ({"tokens": [1, 2]}, "tokens is"),
     "no token at all": ({"tokens": [], "token_type": []}, "tokens is"),
     "too few types": ({"token_type": [1]}, "token_type: expected a list of 262, one for each token"),
     "types are a number": ({"token_type": 3}, "token_type: expected a list"),
-    "no merges": ({"merges": None}, "merges: expected texts"),
-    "a merge of three": ({"merges": ["a b c"]}, "merges: expected texts, two tokens"),
+    "no merges": ({"merges": None}, "merges: expected strings"),
+    "a merge of three": ({"merges": ["a b c"]}, "merges: expected strings of two tokens"),
     "merges of nothing": ({"merges": ["no such"]}, "not usable as a tokenizer"),
     "no scores": (SENTENCEPIECE | {"scores": None}, "scores: expected a list of 277 numbers"),
     "too few scores": (SENTENCEPIECE | {"scores": [0.0]}, "scores: expected a list of 277 numbers"),

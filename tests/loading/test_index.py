@@ -27,7 +27,7 @@ def test_a_path_is_no_file_name(name, tmp_path):
     weight_map = write_shards(folder)
     save_file(weights(), tmp_path / "outside.safetensors")
     write_json(folder / INDEX, {"weight_map": weight_map | {NORM: name}})
-    refused(folder, r"index\.json: .* is no name of a file in this folder")
+    refused(folder, r"index\.json: .* is not a file name; expected the name of a file next to it")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_an_index_without_a_weight_map_is_refused(index, tmp_path):
 def test_a_file_name_is_a_text(file, tmp_path):
     weight_map = write_shards(tmp_path)
     write_json(tmp_path / INDEX, {"weight_map": weight_map | {NORM: file}})
-    refused(tmp_path, r"index\.json: .* is no name of a file")
+    refused(tmp_path, r"index\.json: .* is not a file name")
 
 
 @pytest.mark.parametrize("contents", [b"", b"{", b"\xff\xfe", b'{"weight_map": ' + b"[" * 100_000])

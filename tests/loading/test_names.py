@@ -44,12 +44,12 @@ def test_a_folder_around_a_gguf_file_names_the_file(tmp_path):
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"")
-    refused(tmp_path / "model.safetensors", "one file; expected the folder that holds config.json, or a .gguf file")
+    refused(tmp_path / "model.safetensors", "a single file; expected the folder with config.json, or a .gguf file")
 
 
 def test_the_ending_of_a_gguf_file_may_be_in_capitals(tmp_path):
     (tmp_path / "x.GGUF").write_bytes(b"")
-    refused(tmp_path / "x.GGUF", r"^x\.GGUF: cut short")
+    refused(tmp_path / "x.GGUF", r"^x\.GGUF: truncated")
 
 
 CACHES = {
@@ -81,7 +81,7 @@ def write_mostly_hole(folder, dtype: str, vocab: int, dim: int) -> None:
 
 def test_a_model_larger_than_the_machine_is_refused_before_it_is_read(tmp_path):
     write_mostly_hole(tmp_path, "F32", 2**24, 2**16)
-    refused(tmp_path, r"not enough memory for its weights, 4398\.0 GB as float32")
+    refused(tmp_path, r"not enough memory for its weights: 4398\.0 GB needed as float32")
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not hold a process to RLIMIT_AS")
@@ -91,5 +91,5 @@ def test_memory_that_ends_while_a_model_is_read_is_one_line(tmp_path):
     limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (4 * 10**9, 4 * 10**9))  # noqa: E731
     child = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True,
                            preexec_fn=limit, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})  # fmt: skip
-    assert re.search(r"\nValueError: .*: not enough memory for its weights, 4\.3 GB as float32", child.stderr)
+    assert re.search(r"\nValueError: .*: not enough memory for its weights: 4\.3 GB needed as float32", child.stderr)
     assert "MemoryError" not in child.stderr

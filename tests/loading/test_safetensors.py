@@ -28,20 +28,20 @@ def entry(dtype: object = "F32", shape: object = (2,), offsets: object = (0, 8))
 
 DATA = b"\0" * 8
 LIES = {
-    "empty file": (b"", "cut short"),
-    "seven bytes": (b"\1\0\0\0\0\0\0", "cut short"),
+    "empty file": (b"", "truncated"),
+    "seven bytes": (b"\1\0\0\0\0\0\0", "truncated"),
     "no header": (struct.pack("<Q", 0), "not valid JSON"),
-    "length past the end": (struct.pack("<Q", 1000) + b"{}", "cut short"),
-    "length that would be negative": (struct.pack("<q", -1) + b"{}", "cut short"),
-    "length of all memory": (struct.pack("<Q", 2**62) + b"{}", "cut short"),
+    "length past the end": (struct.pack("<Q", 1000) + b"{}", "truncated"),
+    "length that would be negative": (struct.pack("<q", -1) + b"{}", "truncated"),
+    "length of all memory": (struct.pack("<Q", 2**62) + b"{}", "truncated"),
     "not JSON": (raw(b"{dtype:"), "not valid JSON"),
     "not UTF-8": (raw(b'{"\xff": 1}'), "expected text in UTF-8"),
-    "a pickle": (b"\x80\x04\x95" + DATA + b"cos\nsystem\n(S'echo hacked'\ntR.", "cut short"),
-    "a list": (raw([1, 2]), "expected a header of named tensors"),
-    "a number": (raw(3), "expected a header of named tensors"),
-    "null": (raw(None), "expected a header of named tensors"),
+    "a pickle": (b"\x80\x04\x95" + DATA + b"cos\nsystem\n(S'echo hacked'\ntR.", "truncated"),
+    "a list": (raw([1, 2]), "the header is not a JSON object"),
+    "a number": (raw(3), "the header is not a JSON object"),
+    "null": (raw(None), "the header is not a JSON object"),
     "nested deep": (raw(b"[" * 100_000), "nested too deeply"),
-    "duplicated name": (raw(b'{"a": %b, "a": %b}' % ((json.dumps(entry()).encode(),) * 2), DATA), "twice"),
+    "duplicated name": (raw(b'{"a": %b, "a": %b}' % ((json.dumps(entry()).encode(),) * 2), DATA), "duplicate key"),
     "number of 5000 digits": (raw(b'{"a": ' + b"9" * 5000 + b"}"), "not valid JSON"),
     "entry is null": (raw({"a": None}), "'a': expected dtype, shape and data_offsets"),
     "entry is empty": (raw({"a": {}}), "'a': dtype"),
@@ -49,24 +49,24 @@ LIES = {
     "dtype is a number": (raw({"a": entry(4)}, DATA), "'a': dtype is 4"),
     "dtype is a list": (raw({"a": entry(["F32"])}, DATA), "'a': dtype"),
     "shape missing": (raw({"a": {"dtype": "F32", "data_offsets": [0, 8]}}, DATA), "'a': shape is None"),
-    "shape is a text": (raw({"a": entry(shape="2")}, DATA), "'a': shape is '2'; expected whole numbers"),
+    "shape is a text": (raw({"a": entry(shape="2")}, DATA), "'a': shape is '2'; expected a list of at most 8 integers"),
     "shape is a number": (raw({"a": entry(shape=2)}, DATA), "'a': shape"),
     "shape of fractions": (raw({"a": entry(shape=[2.0])}, DATA), "'a': shape"),
     "shape of booleans": (raw({"a": entry(shape=[True])}, DATA), "'a': shape"),
     "shape of texts": (raw({"a": entry(shape=["2"])}, DATA), "'a': shape"),
     "shape below zero": (raw({"a": entry(shape=[-1, -2])}, DATA), "'a': shape"),
     "shape beyond 64 bits": (raw({"a": entry(shape=[2**64 + 2])}, DATA), "'a': shape"),
-    "product beyond 64 bits": (raw({"a": entry(shape=[2**33, 2**31 + 1])}, DATA), "'a': holds 8 bytes"),
+    "product beyond 64 bits": (raw({"a": entry(shape=[2**33, 2**31 + 1])}, DATA), "'a': has 8 bytes"),
     "nine axes": (raw({"a": entry(shape=[1] * 8 + [2])}, DATA), "'a': shape"),
     "offsets missing": (raw({"a": {"dtype": "F32", "shape": [2]}}, DATA), "'a': data_offsets is None"),
     "one offset": (raw({"a": entry(offsets=[0])}, DATA), "'a': data_offsets"),
     "three offsets": (raw({"a": entry(offsets=[0, 4, 8])}, DATA), "'a': data_offsets"),
-    "offsets reversed": (raw({"a": entry(offsets=[8, 0])}, DATA), "'a': holds -8 bytes"),
+    "offsets reversed": (raw({"a": entry(offsets=[8, 0])}, DATA), "'a': has -8 bytes"),
     "offset below zero": (raw({"a": entry(offsets=[-8, 0])}, DATA), "'a': data_offsets"),
     "offsets are texts": (raw({"a": entry(offsets=["0", "8"])}, DATA), "'a': data_offsets"),
-    "too few bytes for the shape": (raw({"a": entry(offsets=[0, 4])}, DATA), "'a': holds 4 bytes.*takes 8"),
-    "out of the file": (raw({"a": entry(offsets=[8, 16])}, DATA), "'a': ends 8 bytes behind the file's end"),
-    "one byte short": (raw({"a": entry()}, DATA[1:]), "'a': ends 1 bytes behind the file's end"),
+    "too few bytes for the shape": (raw({"a": entry(offsets=[0, 4])}, DATA), "'a': has 4 bytes.*requires 8"),
+    "out of the file": (raw({"a": entry(offsets=[8, 16])}, DATA), "'a': ends 8 bytes after the file's end"),
+    "one byte short": (raw({"a": entry()}, DATA[1:]), "'a': ends 1 bytes after the file's end"),
     "far out of the file": (raw({"a": entry(shape=[2**40], offsets=[0, 2**42])}, DATA), "'a': ends"),
     "overlapping": (raw({"a": entry(), "b": entry(offsets=[4, 12])}, DATA + DATA), "'b' begins at"),
     "the same bytes twice": (raw({"a": entry(), "b": entry()}, DATA), "begins at"),
@@ -175,7 +175,7 @@ def test_a_shape_that_the_config_does_not_say_is_refused(change, tmp_path):
     name = "model.layers.1.mlp.down_proj.weight"
     tensors[name] = np.ascontiguousarray(SHAPE[change](tensors[name]))
     save_file(tensors, folder / "model.safetensors")
-    refused(folder, rf"tensor {name} has shape \[.*the config says \[8, 12\]")
+    refused(folder, rf"tensor {name} has shape \[.*the config requires \[8, 12\]")
 
 
 def test_a_missing_tensor_is_named(tmp_path):
@@ -195,5 +195,5 @@ def test_pickles_are_never_opened(tmp_path):
     (folder / "model.safetensors").unlink()
     refused(folder, "pickles such as .* are never opened")
     (folder / "model.safetensors").write_bytes(bomb)
-    refused(folder, "cut short, or no safetensors file")
+    refused(folder, "truncated, or not a safetensors file")
     assert not trace.exists()

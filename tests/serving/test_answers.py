@@ -88,7 +88,7 @@ def test_a_full_disk_is_told_with_the_name_of_the_file(path):
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
-        with pytest.raises(OSError, match=r"answers.jsonl: File too large; .* the same command goes on"):
+        with pytest.raises(OSError, match=r"answers.jsonl: File too large; .* run the same command again"):
             with AnswerFile(path) as file:
                 file.append(ANSWERS[0])
                 resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 5, limit[1]))

@@ -20,13 +20,13 @@ BAD = {
     "no messages": (b'{"messages": []}', "messages: expected a list of at least one"),
     "messages of another form": (b'{"messages": ["a"]}', "messages: expected role and content"),
     "a misspelt name": (b'{"prompt": "a", "max_tokens": 3}', "unknown name 'max_tokens'; expected some of prompt"),
-    "a name twice": (b'{"prompt": "a", "prompt": "b"}', "a name is there twice"),
+    "a name twice": (b'{"prompt": "a", "prompt": "b"}', "duplicate key"),
     "a wrong temperature": (b'{"prompt": "a", "temperature": -1}', "temperature is -1; expected a finite number"),
     "an endless temperature": (b'{"prompt": "a", "temperature": Infinity}', "temperature is inf; expected a finite"),
-    "no new tokens": (b'{"prompt": "a", "max_new_tokens": 0}', "max_new_tokens is 0; expected a whole number"),
-    "half a token": (b'{"prompt": "a", "max_new_tokens": 1.5}', "max_new_tokens is 1.5; expected a whole number"),
+    "no new tokens": (b'{"prompt": "a", "max_new_tokens": 0}', "max_new_tokens is 0; expected an integer"),
+    "half a token": (b'{"prompt": "a", "max_new_tokens": 1.5}', "max_new_tokens is 1.5; expected an integer"),
     "an empty stop": (b'{"prompt": "a", "stop": ""}', "none of them empty"),
-    "an id that is a list": (b'{"prompt": "a", "id": []}', "id: expected a text or a whole number"),
+    "an id that is a list": (b'{"prompt": "a", "id": []}', "id: expected a text or an integer"),
     "nested deep": (b"[" * 100_000, "nested too deeply"),
     "too long": (b'{"prompt": "a"' + b" " * 4_000_000 + b"}", "4000015 bytes; expected at most 4000000"),
 }
@@ -60,7 +60,7 @@ def test_no_more_lines_than_the_memory_can_take(tmp_path):
     (tmp_path / "p").write_bytes(b"\n" * 1_000_000 + b"a")
     assert read_lines(str(tmp_path / "p")) == [(1_000_001, b"a")]
     (tmp_path / "p").write_bytes(b"\n" * 1_000_001)
-    with pytest.raises(ValueError, match="p: more than 1000000 lines; expected at most that many, so split the input"):
+    with pytest.raises(ValueError, match="p: expected at most 1000000 lines, found more; split the input"):
         read_lines(str(tmp_path / "p"))
 
 

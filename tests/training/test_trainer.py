@@ -88,7 +88,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path, other):
     run = trainer()
     run.step()
     run.save(tmp_path / "state.npz")
-    with pytest.raises(ValueError, match="another recipe"):
+    with pytest.raises(ValueError, match="a different recipe"):
         trainer(**other).resume(tmp_path / "state.npz")
 
 
@@ -108,5 +108,5 @@ def test_a_batch_that_cannot_be_shared_is_refused():
 
 def test_architectures_without_a_backward_pass_are_refused():
     for change in ({"attention_bias": True}, {"qk_norm": True}, {"sliding_windows": (4, None)}):
-        with pytest.raises(ValueError, match="expected a plain Llama"):
+        with pytest.raises(ValueError, match="expected a Llama without them"):
             check_trainable(dataclasses.replace(CONFIG, **change))

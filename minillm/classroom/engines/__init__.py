@@ -1,1 +1,1 @@
-"""Engines of learners: a file with their own functions, held to the properties that hold minillm."""
+"""Engines of learners: test a file with their own functions against the properties of minillm's engine."""

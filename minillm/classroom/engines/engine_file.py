@@ -1,19 +1,24 @@
-"""Anybody's engine as a file: what `pytest --minillm-engine my_engine.py` asks of it.
+"""A learner's engine in one file: what `pytest --minillm-engine my_engine.py` requires of it.
 
-The file defines `make_engine(config, weights)`, which returns an object with these functions; `config` is a
-minillm.config.ModelConfig, `weights` float64 arrays `[out, in]` under their Hugging Face names. The models are random
-tiny Llamas, and everything is compared with reference.py.
+The file defines `make_engine(config, weights)`. It returns an object with the functions below. `config` is a
+minillm.config.ModelConfig. `weights` are float64 arrays `[out, in]` under their Hugging Face names. The models are
+random tiny Llamas. All logits are compared with reference.py.
 
-    new_cache()              an empty cache
-    prefill(tokens, cache)   append them; the logits [vocab] after the last
-    decode(token, cache)     append one; the logits [vocab] after it
-    truncate(cache, length)  forget all tokens from index `length` on
-    fork(cache)              an independent cache that holds the same tokens
-    batch([(tokens, cache), ...])    append to each; the logits [sequences, vocab] after the last of each
+    new_cache()              return an empty cache
+    prefill(tokens, cache)   append tokens, return the logits [vocab] after the last one
+    decode(token, cache)     append one token, return the logits [vocab] after it
+    truncate(cache, length)  drop all tokens from index `length` on
+    fork(cache)              return an independent cache with the same tokens
+    batch([(tokens, cache), ...])    append to each cache, return the logits [sequences, vocab] after each last token
 
-Or the file itself has the functions, with weights of its own, and says VOCAB_SIZE: then the engine is compared with
-itself, one prefill into a new cache; or MODEL, a name for `minillm.load`: then with reference.py on that model.
-All but the first two may be missing; what needs them is skipped. TOLERANCE (1e-4) is relative to the largest logit.
+Only new_cache and prefill are required. The properties that need a missing function are skipped.
+
+Instead of make_engine, the file itself can define the functions, with its own weights. Then it also defines one of:
+
+- VOCAB_SIZE: the engine is compared with itself, with one prefill into a new cache;
+- MODEL, a name for `minillm.load`: the engine is compared with reference.py on this model.
+
+TOLERANCE (default 1e-4) is relative to the largest logit.
 """
 
 import runpy
@@ -36,7 +41,7 @@ TOLERANCE = 1e-4
 
 
 class EngineUnderTest:
-    """The six functions of an engine, and a record of the calls, which is what a counterexample shows."""
+    """The six functions of an engine, with a record of the calls. A counterexample shows this record."""
 
     def __init__(
         self,
@@ -46,14 +51,14 @@ class EngineUnderTest:
         title: str,
         tolerance: float = TOLERANCE,
     ) -> None:
-        """No call yet.
+        """Wrap an engine.
 
         Args:
-            engine: has the functions.
-            vocab_size: token ids are below it.
-            expected: logits after the last of some tokens; None if the engine is compared with itself.
-            title: the model in words.
-            tolerance: relative to the largest logit.
+            engine: an object with the functions.
+            vocab_size: the size of the vocabulary.
+            expected: returns the logits after the last token; None if the engine is compared with itself.
+            title: a description of the model.
+            tolerance: the tolerance, relative to the largest logit.
         """
         self.engine, self.vocab_size, self.expected, self.tolerance = engine, vocab_size, expected, tolerance
         self.calls = [title]
@@ -61,18 +66,18 @@ class EngineUnderTest:
         self.tokens: Sequence[int] = ()
 
     def has(self, name: str) -> bool:
-        """Whether it has the function of this name."""
+        """Return whether the engine has the function."""
         return callable(getattr(self.engine, name, None))
 
     def naive(self, tokens: Sequence[int]) -> Array:
-        """Logits after the last token, from nothing: the reference's, or the engine's own without a filled cache."""
+        """Return the logits after the last token: the reference's, or the engine's own with an empty cache."""
         self.tokens = list(tokens)
         if self.expected is not None:
             return self.expected(tokens)
         return self._logits(self.engine.prefill(list(tokens), self.engine.new_cache()))
 
     def new_cache(self, capacity: int) -> Any:
-        """An empty cache; how large it can grow is the engine's affair."""
+        """Return an empty cache. The engine decides about its capacity."""
         return self._named(self._call(f"{self._next_name()} = new_cache()", self.engine.new_cache))
 
     def prefill(self, tokens: Sequence[int], cache: Any, chunk: int | None = None) -> Array:
@@ -87,46 +92,46 @@ class EngineUnderTest:
         return self._call(f"decode({token}, {self._name(cache)})", self.engine.decode, token, cache)
 
     def batch(self, batch: Sequence[tuple[Sequence[int], Any]]) -> Array:
-        """Append to several caches at once."""
+        """Append tokens to several caches at once."""
         shown = ", ".join(f"({list(tokens)}, {self._name(cache)})" for tokens, cache in batch)
         pairs = [(list(tokens), cache) for tokens, cache in batch]
         rows = self._call(f"batch([{shown}])", self.engine.batch, pairs)
         count = len(rows) if hasattr(rows, "__len__") else "no"
         if count != len(batch):
-            raise AssertionError(self._told(f"batch returned {count} rows for {len(batch)} sequences"))
+            raise AssertionError(self._report(f"batch returned {count} rows for {len(batch)} sequences"))
         return rows
 
     def truncate(self, cache: Any, length: int) -> None:
-        """Forget the last tokens."""
+        """Drop the tokens from index `length` on."""
         self._call(f"truncate({self._name(cache)}, {length})", self.engine.truncate, cache, length)
 
     def fork(self, cache: Any) -> Any:
-        """Copy a cache."""
+        """Return a fork of a cache."""
         return self._named(self._call(f"{self._next_name()} = fork({self._name(cache)})", self.engine.fork, cache))
 
     def assert_same(self, found: Any, expected: Array) -> None:
-        """The same logits, up to the tolerance."""
+        """Raise AssertionError if the logits differ by more than the tolerance."""
         logits = self._logits(found)
-        wrong = ~(np.abs(logits - expected) <= self.tolerance * np.abs(expected).max())  # nan is wrong too
+        wrong = ~(np.abs(logits - expected) <= self.tolerance * np.abs(expected).max())  # NaN is wrong, too
         if wrong.any():
-            place = int(wrong.argmax())
+            token = int(wrong.argmax())
             whose = "the reference's" if self.expected is not None else "one prefill's"
             text = f"the last logits are not {whose} for the tokens {list(self.tokens)}: "
-            pair = f"at id {place} {logits[place]:.6g}, expected {expected[place]:.6g}"
-            raise AssertionError(self._told(text + pair))
+            pair = f"at id {token} got {logits[token]:.6g}, expected {expected[token]:.6g}"
+            raise AssertionError(self._report(text + pair))
 
     def assert_length(self, cache: Any, length: int) -> None:
-        """Engines need not tell how long a cache is."""
+        """Do nothing: an engine has no function for the length of a cache."""
 
     def _logits(self, found: Any) -> Array:
-        """What the engine returned, if it is logits."""
+        """Return the result of the engine as an array. Raise AssertionError if its shape is wrong."""
         try:
             logits = np.asarray(found, np.float64)
         except (TypeError, ValueError):
-            raise AssertionError(self._told(f"returned {type(found).__name__}; expected logits [vocab]")) from None
+            raise AssertionError(self._report(f"returned {type(found).__name__}; expected logits [vocab]")) from None
         if logits.shape != (self.vocab_size,):
             shape = list(logits.shape)
-            raise AssertionError(self._told(f"returned logits of shape {shape}; expected [{self.vocab_size}]"))
+            raise AssertionError(self._report(f"returned logits of shape {shape}; expected [{self.vocab_size}]"))
         return logits
 
     def _call(self, shown: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -134,13 +139,13 @@ class EngineUnderTest:
         try:
             return function(*arguments)
         except (Exception, SystemExit) as problem:
-            raise AssertionError(self._told(f"{type(problem).__name__}: {problem}")) from problem
+            raise AssertionError(self._report(f"{type(problem).__name__}: {problem}")) from problem
 
-    def _told(self, what: str) -> str:
+    def _report(self, what: str) -> str:
         return "\n".join([*self.calls, what])
 
     def _named(self, cache: Any) -> Any:
-        self.caches.append(cache)  # kept, so that names stay unique
+        self.caches.append(cache)  # kept alive, so that the names stay unique
         return cache
 
     def _name(self, cache: Any) -> str:
@@ -151,27 +156,27 @@ class EngineUnderTest:
 
 
 def load_engine(file: Path) -> tuple[st.SearchStrategy[Engine], Callable[[str], bool]]:
-    """The engines that a file makes, and whether they have a function.
+    """Return a strategy for the engines of a file, and a function that says whether they have a function.
 
     Raises:
-        ValueError: it lacks what is needed, or does not load.
+        ValueError: if the file does not load, or a required function is missing.
     """
     try:
         found = SimpleNamespace(**runpy.run_path(str(file), run_name="engine"))
         tolerance = float(getattr(found, "TOLERANCE", TOLERANCE))
         made = hasattr(found, "make_engine")
         example = found.make_engine(CONFIGS[0], dict(random_weights(CONFIGS[0]))) if made else found
-    except (Exception, SystemExit) as problem:  # a file that ends pytest, with code 0, would look like a pass
+    except (Exception, SystemExit) as problem:  # SystemExit with code 0 would look like a pass
         raise ValueError(f"{file} does not load: {one_line(f'{type(problem).__name__}: {problem}')}") from problem
     engines = _made(found, tolerance) if made else _own(found, file, tolerance)
     for name in ("new_cache", "prefill"):
         if not callable(getattr(example, name, None)):
-            raise ValueError(f"{file}: there is no {name}; expected at least new_cache and prefill, or a make_engine")
+            raise ValueError(f"{file}: {name} is missing; expected new_cache and prefill, or make_engine")
     return engines, lambda name: callable(getattr(example, name, None))
 
 
 def _made(found: Any, tolerance: float) -> st.SearchStrategy[Engine]:
-    """An engine of its own for every example, on one of a few random models, the simplest first."""
+    """Return a strategy that makes a new engine for every example, with one of several random models."""
 
     def engine(config: ModelConfig) -> EngineUnderTest:
         title = (
@@ -186,12 +191,12 @@ def _made(found: Any, tolerance: float) -> st.SearchStrategy[Engine]:
 
 @cache
 def _known(config: ModelConfig, tokens: tuple[int, ...]) -> Array:
-    """What the reference says; shrinking asks the same again and again."""
+    """Return the reference's logits. They are cached, because shrinking repeats the same examples."""
     return reference.forward(config, random_weights(config), tokens)[-1]
 
 
 def _own(found: Any, file: Path, tolerance: float) -> st.SearchStrategy[Engine]:
-    """The file itself is the engine."""
+    """Return a strategy for a file that is itself the engine."""
     if hasattr(found, "MODEL"):
         from minillm.loading import open_checkpoint
         from minillm.loading.build import weights_by_name
@@ -204,12 +209,12 @@ def _own(found: Any, file: Path, tolerance: float) -> st.SearchStrategy[Engine]:
 
         return st.builds(lambda: EngineUnderTest(found, config.vocab_size, expected, f"{found.MODEL}:", tolerance))
     if type(size := getattr(found, "VOCAB_SIZE", None)) is not int or size < 1:
-        raise ValueError(f"{file}: expected make_engine(config, weights), or the functions themselves and a VOCAB_SIZE")
+        raise ValueError(f"{file}: expected make_engine(config, weights), or the functions and a VOCAB_SIZE")
     return st.builds(lambda: EngineUnderTest(found, found.VOCAB_SIZE, None, "compared with itself:", tolerance))
 
 
 def plain_config(layers: int, kv_heads: int, group: int, head_dim: int, vocab_size: int, tied: bool) -> ModelConfig:
-    """A Llama with nothing special about it."""
+    """Return the config of a plain Llama."""
     return ModelConfig(
         model_type="llama", vocab_size=vocab_size, hidden_size=12, intermediate_size=10, num_hidden_layers=layers,
         num_attention_heads=kv_heads * group, num_key_value_heads=kv_heads, head_dim=head_dim,
@@ -227,7 +232,7 @@ CONFIGS = [plain_config(*numbers) for numbers in (
 
 @cache
 def random_weights(config: ModelConfig) -> dict[str, Array]:
-    """Weights of a plain Llama under their Hugging Face names, large enough that every part changes the result."""
+    """Return weights of a plain Llama under their Hugging Face names, large enough that each one changes the result."""
     random = np.random.default_rng(0)
     dim, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
     q, kv = config.num_attention_heads * d, config.num_key_value_heads * d

@@ -1,7 +1,7 @@
-"""What is true of every engine with a KV cache: each schedule gives the logits of the naive path.
+"""Properties of every engine with a KV cache: each schedule gives the logits of the naive path.
 
-The properties ask an engine for no more than six functions, so they run on minillm's own (tests/properties) and on
-anybody's (`pytest --minillm-engine`). They need Hypothesis, which shrinks a counterexample to the smallest.
+The properties need only six functions of an engine. So they run on minillm's own engine (tests/properties) and on a
+learner's engine (`pytest --minillm-engine`). They need Hypothesis, which shrinks a counterexample to a small one.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,54 +13,54 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from minillm.arrays import Array
 
-CAPACITY = 150  # tokens a cache must hold
+CAPACITY = 150  # tokens that must fit into a cache
 SCHEDULE_TOKENS, MOST_CACHES = 40, 4
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """An engine under test. A cache is whatever the engine calls one."""
+    """An engine under test. A cache can be of any type."""
 
     vocab_size: int
 
     def has(self, name: str) -> bool:
-        """Whether it has the function of this name."""
+        """Return whether the engine has the function."""
 
     def naive(self, tokens: Sequence[int]) -> Array:
-        """Logits `[vocab]` after the last token, from nothing: what everything else is equal to."""
+        """Return the logits `[vocab]` after the last token, computed without a cache: the expected result."""
 
     def new_cache(self, capacity: int) -> Any:
-        """An empty cache for so many tokens."""
+        """Return an empty cache with room for `capacity` tokens."""
 
     def prefill(self, tokens: Sequence[int], cache: Any, chunk: int | None = None) -> Array:
-        """Append tokens, at most `chunk` in a pass; the logits `[vocab]` after the last."""
+        """Append tokens, at most `chunk` per pass. Return the logits `[vocab]` after the last one."""
 
     def decode(self, token: int, cache: Any) -> Array:
-        """Append one token; the logits `[vocab]` after it."""
+        """Append one token. Return the logits `[vocab]` after it."""
 
     def batch(self, batch: Sequence[tuple[Sequence[int], Any]]) -> Array:
-        """Append new tokens to several caches at once; the logits `[vocab]` after the last of each."""
+        """Append new tokens to several caches. Return the logits `[vocab]` after the last token of each."""
 
     def truncate(self, cache: Any, length: int) -> None:
-        """Forget all tokens from index `length` on."""
+        """Drop all tokens from index `length` on."""
 
     def fork(self, cache: Any) -> Any:
-        """An independent cache that holds the same tokens."""
+        """Return an independent cache with the same tokens."""
 
     def assert_same(self, found: Array, expected: Array) -> None:
-        """The same logits, as far as the engine's arithmetic lets them be."""
+        """Raise AssertionError if the logits differ by more than rounding."""
 
     def assert_length(self, cache: Any, length: int) -> None:
-        """The cache holds so many tokens, if it can tell."""
+        """Raise AssertionError if the cache does not have `length` tokens. Do nothing if its length is not known."""
 
 
 def token_lists(vocab_size: int, max_size: int, min_size: int = 1) -> st.SearchStrategy[list[int]]:
-    """Token ids."""
+    """Return a strategy for lists of token ids."""
     return st.lists(st.integers(0, vocab_size - 1), min_size=min_size, max_size=max_size)
 
 
 def prefill_is_naive(engine: Engine, data: st.DataObject) -> None:
-    """A prompt that is prefilled into an empty cache gives the reference's logits."""
+    """Prefill into an empty cache must give the reference's logits."""
     prompt = data.draw(token_lists(engine.vocab_size, 12))
     cache = engine.new_cache(CAPACITY)
     engine.assert_same(engine.prefill(prompt, cache), engine.naive(prompt))
@@ -68,7 +68,7 @@ def prefill_is_naive(engine: Engine, data: st.DataObject) -> None:
 
 
 def cached_decoding_is_naive_decoding(engine: Engine, data: st.DataObject) -> None:
-    """Decoding token by token over the cache is computing the whole sequence every time."""
+    """Decoding token by token with the cache must give the same as computing the whole sequence each time."""
     prompt = data.draw(token_lists(engine.vocab_size, 12))
     continuation = data.draw(token_lists(engine.vocab_size, 8))
     cache = engine.new_cache(CAPACITY)
@@ -78,7 +78,7 @@ def cached_decoding_is_naive_decoding(engine: Engine, data: st.DataObject) -> No
 
 
 def chunked_prefill_is_whole_prefill(engine: Engine, data: st.DataObject) -> None:
-    """A prompt in several passes gives what it gives in one."""
+    """Prefill in several passes must give the same as in one pass."""
     prompt = data.draw(token_lists(engine.vocab_size, 24))
     cache = engine.new_cache(CAPACITY)
     engine.assert_same(engine.prefill(prompt, cache, chunk=data.draw(st.integers(1, 25))), engine.naive(prompt))
@@ -86,7 +86,7 @@ def chunked_prefill_is_whole_prefill(engine: Engine, data: st.DataObject) -> Non
 
 
 def truncated_tokens_were_never_there(engine: Engine, data: st.DataObject) -> None:
-    """After truncate, the cache is as if the tokens had never been appended."""
+    """After truncate, the cache must behave as if the dropped tokens had never been appended."""
     kept, dropped, later = (data.draw(token_lists(engine.vocab_size, 8)) for _ in range(3))
     cache = engine.new_cache(CAPACITY)
     engine.prefill(kept + dropped, cache)
@@ -95,7 +95,7 @@ def truncated_tokens_were_never_there(engine: Engine, data: st.DataObject) -> No
 
 
 def forks_are_independent(engine: Engine, data: st.DataObject) -> None:
-    """What is appended to one of two forks changes nothing in the other."""
+    """Tokens that are appended to one fork must not change the other one."""
     shared, left, right = (data.draw(token_lists(engine.vocab_size, 8)) for _ in range(3))
     first = engine.new_cache(CAPACITY)
     engine.prefill(shared, first)
@@ -106,7 +106,7 @@ def forks_are_independent(engine: Engine, data: st.DataObject) -> None:
 
 
 def a_batch_is_its_sequences_one_by_one(engine: Engine, data: st.DataObject) -> None:
-    """Sequences that run together, each with another length, give what each gives alone."""
+    """A batch of sequences of different lengths must give the same as each sequence alone."""
     cached = data.draw(st.lists(token_lists(engine.vocab_size, 10, min_size=0), min_size=1, max_size=4))
     new = [data.draw(token_lists(engine.vocab_size, 6)) for _ in cached]
     caches = [engine.new_cache(CAPACITY) for _ in cached]
@@ -121,7 +121,7 @@ def a_batch_is_its_sequences_one_by_one(engine: Engine, data: st.DataObject) -> 
 
 
 Property = Callable[[Engine, st.DataObject], None]
-PROPERTIES: dict[Property, tuple[str, ...]] = {  # each with what it needs besides new_cache and prefill
+PROPERTIES: dict[Property, tuple[str, ...]] = {  # the functions that it needs besides new_cache and prefill
     prefill_is_naive: (),
     cached_decoding_is_naive_decoding: ("decode",),
     chunked_prefill_is_whole_prefill: (),
@@ -139,31 +139,31 @@ def _can(name: str) -> Callable[[Rule], Rule]:
 
 
 class CacheSchedules(RuleBasedStateMachine):
-    """Any sequence of prefill, decode, truncate, fork and batch leaves each cache holding just the tokens it should.
+    """Any sequence of prefill, decode, truncate, fork and batch must leave the expected tokens in each cache.
 
-    The plain model of a cache is the list of its tokens. Subclasses say which `engines`.
+    The model of a cache is the list of its tokens. Subclasses set `engines`.
     """
 
     engines: ClassVar[st.SearchStrategy[Engine]]
 
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
-        """One empty cache."""
+        """Begin with one empty cache."""
         self.engine = data.draw(self.engines)
         self.caches = [self.engine.new_cache(SCHEDULE_TOKENS)]
         self.tokens: list[list[int]] = [[]]
 
     def draw_cache(self, data: st.DataObject) -> int:
-        """The number of one of the caches."""
+        """Return the index of one of the caches."""
         return data.draw(st.integers(0, len(self.caches) - 1))
 
     def draw_tokens(self, data: st.DataObject, number: int) -> list[int]:
-        """New tokens for it, none if it is full."""
+        """Return new tokens for a cache, or an empty list if it is full."""
         room = min(8, SCHEDULE_TOKENS - len(self.tokens[number]))
         return data.draw(token_lists(self.engine.vocab_size, room, min_size=min(1, room)))
 
     def check(self, number: int, logits: Array) -> None:
-        """Its logits are the naive path's."""
+        """Compare the logits with the naive path."""
         self.engine.assert_same(logits, self.engine.naive(self.tokens[number]))
         self.engine.assert_length(self.caches[number], len(self.tokens[number]))
 
@@ -200,7 +200,7 @@ class CacheSchedules(RuleBasedStateMachine):
     @_can("truncate")
     @rule(data=st.data())
     def truncate(self, data: st.DataObject) -> None:
-        """Forget some of the last tokens."""
+        """Drop some of the last tokens."""
         number = self.draw_cache(data)
         length = data.draw(st.integers(0, len(self.tokens[number])))
         self.engine.truncate(self.caches[number], length)
@@ -210,14 +210,14 @@ class CacheSchedules(RuleBasedStateMachine):
     @precondition(lambda machine: len(machine.caches) < MOST_CACHES)
     @rule(data=st.data())
     def fork(self, data: st.DataObject) -> None:
-        """A copy, which goes on by itself."""
+        """Add a fork of a cache."""
         number = self.draw_cache(data)
         self.caches.append(self.engine.fork(self.caches[number]))
         self.tokens.append(list(self.tokens[number]))
 
 
 def run_property(holds: Property, engines: st.SearchStrategy[Engine], examples: int = 60) -> None:
-    """Look for a counterexample; the AssertionError of the smallest is raised. The same every time."""
+    """Search for a counterexample, and raise the AssertionError of the smallest one. The search is deterministic."""
 
     def look(data: st.DataObject) -> None:
         holds(data.draw(engines), data)
@@ -226,7 +226,7 @@ def run_property(holds: Property, engines: st.SearchStrategy[Engine], examples: 
 
 
 def run_schedules(drawn: st.SearchStrategy[Engine], examples: int = 30) -> None:
-    """The same for any sequence of calls."""
+    """Search for a counterexample among all sequences of calls."""
 
     class Schedules(CacheSchedules):
         engines = drawn

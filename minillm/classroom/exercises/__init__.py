@@ -1,1 +1,1 @@
-"""Exercises: stubs and solutions, checks and bug hunts, and the folder that a learner works in."""
+"""Exercises: stubs, solutions, checks and bug hunts, and the folder in which a learner works."""

@@ -1,8 +1,8 @@
-"""Bug hunt: an engine, or an estimate, with one planted bug. Find the function and the line.
+"""Bug hunt: find the function and the line of one planted bug, in an engine or in an estimate.
 
-The other way round from an exercise: all is written, and one thing is wrong. The engine is the small one in
-exercises/bughunt, which works with `pytest --minillm-engine engine.py`; the estimate beside it has the right figures in
-its docstring, for `python -m doctest estimates.py`. The bugs are those that are made in earnest.
+In an exercise the learner writes a function. Here all functions are written, and one line is wrong. The small engine in
+exercises/bughunt works with `pytest --minillm-engine engine.py`. The estimate in the same folder has the correct
+numbers in its docstring, for `python -m doctest estimates.py`. The bugs are mistakes that people really make.
 """
 
 import re
@@ -16,20 +16,20 @@ from minillm.support.shipped import shipped
 
 @dataclass(frozen=True)
 class Bug:
-    """One that can be planted: in what, in which function, the line as it is, as it will be, and what it does."""
+    """A bug that can be planted."""
 
-    kind: str  # "engine" or "estimates"
-    function: str
-    right: str
-    wrong: str
-    meaning: str
+    kind: str  # "engine" or "estimates": the file
+    function: str  # the function with the bug
+    right: str  # the correct code; it occurs once in the file
+    wrong: str  # the code that replaces it
+    meaning: str  # an explanation of the bug
 
 
-SHOWN_BY = {"engine": "pytest --minillm-engine", "estimates": "python -m doctest"}  # what shows that something is wrong
+SHOWN_BY = {"engine": "pytest --minillm-engine", "estimates": "python -m doctest"}  # the command that shows a failure
 
 
 def all_bugs() -> list[Bug]:
-    """The bugs, in order: the engine's, then those of the estimates."""
+    """Return all bugs in order: the engine's, then those of the estimates."""
     file = shipped("exercises") / "bughunt" / "bugs.py"
     entries = run_source(file.read_text(encoding="utf-8"), str(file))
     lists = {"engine": entries["BUGS"], "estimates": entries["ESTIMATE_BUGS"]}
@@ -37,22 +37,22 @@ def all_bugs() -> list[Bug]:
 
 
 def right_text(kind: str) -> str:
-    """The engine, or the estimates, without a bug."""
+    """Return the source of the engine or of the estimates, without a bug."""
     return (shipped("exercises") / "bughunt" / f"{kind}.py").read_text(encoding="utf-8")
 
 
 def planted(bug: Bug) -> str:
-    """The same with this bug."""
+    """Return the source with this bug."""
     text = right_text(bug.kind)
     assert text.count(bug.right) == 1, f"expected one line {bug.right!r}"
     return text.replace(bug.right, bug.wrong)
 
 
 def find_bug(number: int) -> Bug:
-    """The bug of this number, from 1.
+    """Return the bug with this number, counted from 1.
 
     Raises:
-        ValueError: there is none.
+        ValueError: if there is no such bug.
     """
     bugs = all_bugs()
     if not 1 <= number <= len(bugs):
@@ -61,11 +61,11 @@ def find_bug(number: int) -> Bug:
 
 
 def hunt_file(folder: Path, number: int) -> Path:
-    """Write the file with the bug of this number into a folder; one that is there already stays as it is.
+    """Write the file with this bug into a folder. An existing file is not changed.
 
     Raises:
-        ValueError: there is no such bug, or no such folder.
-        OSError: it cannot be written.
+        ValueError: if there is no such bug or no such folder.
+        OSError: if the file cannot be written.
     """
     text, file = planted(find_bug(number)), folder / f"hunt_{number}.py"
     if not folder.is_dir():
@@ -76,26 +76,26 @@ def hunt_file(folder: Path, number: int) -> Path:
 
 
 def place_of(bug: Bug) -> tuple[str, int]:
-    """The function of a planted bug, and its line."""
+    """Return the function of a planted bug, and its line number."""
     text = planted(bug)
     line = text[: text.index(bug.wrong)].count("\n") + 1
     return bug.function, line
 
 
-def answer(number: int, guess: str) -> tuple[bool, str]:
-    """Whether a guess, `function:line`, is right, and what to say about it.
+def answer(number: int, place: str) -> tuple[bool, str]:
+    """Return whether the answer `place`, as `function:line`, is correct, and the feedback to it.
 
     Raises:
-        ValueError: it is no guess.
+        ValueError: if `place` is not of the form `function:line`.
     """
-    parts = re.fullmatch(r"(\w+):(\d{1,6})", guess.strip())
+    parts = re.fullmatch(r"(\w+):(\d{1,6})", place.strip())
     if parts is None:
-        raise ValueError(f"{guess[:40]!r} is no answer; expected function:line, such as attend:35")
+        raise ValueError(f"{place[:40]!r} is not an answer; expected function:line, such as attend:35")
     bug = find_bug(number)
     function, line = place_of(bug)
-    if int(parts[2]) == line:  # whoever has the line has found it
-        lines = f"  as it is:      {bug.wrong}\n  as it must be: {bug.right}\n"
+    if int(parts[2]) == line:  # the line alone is enough
+        lines = f"  wrong:   {bug.wrong}\n  correct: {bug.right}\n"
         return True, f"Found: {function}, line {line}.\n{lines}{bug.meaning}"
     if parts[1] == function:
-        return False, "The function is right, the line is another."
-    return False, "It is somewhere else. What do the properties that fail have in common?"
+        return False, "Right function, wrong line."
+    return False, "Wrong function and wrong line. Hint: compare the checks that fail with those that pass."

@@ -1,9 +1,9 @@
-"""Checker: runs a learner's source in a worker and says what is wrong with it, the simplest thing first.
+"""Checker: run a learner's source in a worker, and report the first thing that is wrong.
 
-The order: does it load, is the function there, does it return something, of the right dtype and shape, the right
-numbers; then which property of the right answer is broken, with the inputs as its example (cases come ordered by size,
-so it is small); then what such a difference usually means. The last is known where one of the exercise's own wrong
-answers (`bugs.py`) gives the same result on the same inputs.
+The checks, in order: the source loads; the function exists; it returns a value; the dtype, the shape and the values are
+correct. For wrong values the report adds three things: a property that the result violates, the inputs (cases are
+ordered by size, so the first failing case is small), and the likely cause. The cause is known if one of the exercise's
+wrong answers (`bugs.py`) gives the same result for the same inputs.
 """
 
 from collections.abc import Callable
@@ -21,21 +21,21 @@ Run = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        exercise: its label.
-        passed: whether all is right.
+        exercise: the label of the exercise.
+        passed: whether all cases passed.
         stage: "" if it passed; "not started", "import", "name", "error", "time", "output", "ended", "forbidden",
-            "none", "type", "dtype", "shape", "value", "inputs" or "property".
+            "unreadable", "none", "type", "dtype", "shape", "value", "inputs" or "property".
         message: what is wrong, in one sentence.
-        rows: (place, yours, expected) of a small slice.
-        property_broken: a true sentence about every right answer that is not true of this one.
-        example: the inputs on which it fails, as text.
-        meaning: what that usually means.
-        line: of the learner's file, if it raised an exception there.
-        output: what it printed.
-        cases_passed, cases: how far it came.
+        rows: (index, yours, expected) of a small slice.
+        property_broken: what must be true of every correct result, and is not true of this one.
+        example: the inputs of the failing case, as text.
+        meaning: the likely cause.
+        line: the line of the learner's file that raised an exception.
+        output: what the code printed.
+        cases_passed, cases: the number of passed cases, and of all cases.
     """
 
     exercise: str
@@ -56,11 +56,11 @@ def check(exercise: Exercise, source: str, worker: Worker, seed: int = 0, functi
     """Check a source.
 
     Args:
-        exercise: which.
-        source: the learner's file.
-        worker: runs it; it may have run others before.
-        seed: of the inputs.
-        function: the name of the function, if it is not the exercise's.
+        exercise: the exercise.
+        source: the text of the learner's file.
+        worker: runs the source. It may have run other sources before.
+        seed: the seed of the inputs.
+        function: the name of the function; by default that of the exercise.
     """
     loaded = worker.load(source, function or exercise.name, exercise.harness)
     if isinstance(loaded, Failed):
@@ -70,7 +70,7 @@ def check(exercise: Exercise, source: str, worker: Worker, seed: int = 0, functi
 
 
 def check_apart(exercise: Exercise, source: str, worker: Worker) -> Verdict:
-    """Check one of several files: what it did to NumPy or to Python ends with its process, before the next begins."""
+    """Check one of several files, then end its process, so its changes to NumPy or Python do not reach the next one."""
     verdict = check(exercise, source, worker)
     if source != exercise.stub:
         worker.close()
@@ -90,13 +90,13 @@ def _check_cases(exercise: Exercise, worker: Worker, cases: list[Inputs]) -> Ver
     for inputs, result in zip(cases, results, strict=True):
         broken = _broken_property(exercise, worker, inputs, result)
         if broken:
-            text = "every result is right, but"
+            text = "all results are correct, but a property is violated"
             return _verdict(exercise, "property", text, property_broken=broken, example=example(inputs))
     return Verdict(exercise.label, True, cases_passed=len(cases), cases=len(cases))
 
 
 def _judge(exercise: Exercise, worker: Worker, inputs: Inputs, outcome: Outcome) -> Verdict | None:
-    """What is wrong with one result, or None."""
+    """Return the verdict on one result, or None if it is correct."""
     if isinstance(outcome, Failed):
         return replace(_failed(exercise, outcome, loading=False), example=example(inputs))
     difference = compare(outcome.value, exercise.expected(inputs))
@@ -105,7 +105,7 @@ def _judge(exercise: Exercise, worker: Worker, inputs: Inputs, outcome: Outcome)
         return _differs(exercise, difference, broken, inputs)
     if not exercise.in_place and not same(outcome.inputs, inputs):
         changed = [name for name in inputs if not same(outcome.inputs.get(name), inputs[name])]
-        text = f"the result is right, but {', '.join(changed)} was changed; the caller still needs it: make a copy"
+        text = f"the result is correct, but {', '.join(changed)} was changed; do not change the inputs, make a copy"
         return _verdict(exercise, "inputs", text, example=example(inputs))
     return None
 
@@ -127,7 +127,7 @@ def _verdict(exercise: Exercise, stage: str, message: str, **more: Any) -> Verdi
 
 
 def _failed(exercise: Exercise, failed: Failed, loading: bool) -> Verdict:
-    """No result: why."""
+    """Return the verdict on a source or a call that gave no result."""
     if failed.kind != "raised":
         stage = "name" if failed.kind == "missing" else failed.kind
         return _verdict(exercise, stage, failed.message)
@@ -136,16 +136,16 @@ def _failed(exercise: Exercise, failed: Failed, loading: bool) -> Verdict:
     text = f"{failed.error}: {failed.message}" if failed.message else failed.error
     meaning = ""
     if failed.error == "ModuleNotFoundError":
-        meaning = "Exercises need NumPy and the standard library alone; minillm, which has the answers, is not there."
+        meaning = "Only NumPy and the standard library can be imported. minillm cannot, because it has the solutions."
     return _verdict(exercise, "import" if loading else "error", text, line=failed.line, meaning=meaning)
 
 
 class _NoResultError(Exception):
-    """The learner's function gave no result when a property asked it."""
+    """Raised when the learner's function gives no result for the inputs of a property."""
 
 
 def _broken_property(exercise: Exercise, worker: Worker, inputs: Inputs, result: Any) -> str:
-    """The first property that is not true of this result, or nothing."""
+    """Return the first property that this result violates, or an empty string."""
 
     def run(**changed: Any) -> Any:
         outcome = worker.call({**inputs, **changed})
@@ -156,7 +156,7 @@ def _broken_property(exercise: Exercise, worker: Worker, inputs: Inputs, result:
     for holds in exercise.properties:
         try:
             true = holds(inputs, result, run)
-        except Exception:  # of a result that is nothing like what it should be, it cannot be said
+        except Exception:  # the property cannot be computed for this result
             continue
         if not true:
             return str(holds.__doc__)
@@ -164,10 +164,10 @@ def _broken_property(exercise: Exercise, worker: Worker, inputs: Inputs, result:
 
 
 def _known_meaning(exercise: Exercise, worker: Worker, cases: list[Inputs], failing: int, outcome: Outcome) -> str:
-    """What the wrong answer that fails just like this one says about itself.
+    """Return the docstring of the known bug that behaves like the learner's function, or an empty string.
 
-    It is right where this one was, and gives the same at the first case that fails. If several do, later cases tell
-    them apart.
+    Such a bug passes the same cases before the failing one and gives the same result in it. If several bugs do, the
+    later cases decide between them.
     """
     known = [bug for bug in exercise.bugs.values() if _same_outcome(_try(exercise, bug, cases[failing]), outcome)]
     known = [bug for bug in known if all(_is_right(exercise, bug, inputs) for inputs in cases[:failing])]
@@ -185,7 +185,7 @@ def _is_right(exercise: Exercise, bug: Callable[..., Any], inputs: Inputs) -> bo
 
 
 def _try(exercise: Exercise, bug: Callable[..., Any], inputs: Inputs) -> Outcome:
-    """What a wrong answer of ours does with these inputs; it runs here, since it is ours."""
+    """Return the outcome of a known bug. It runs in this process, because it is our own code."""
     try:
         return Returned(exercise.run(bug, inputs))
     except Exception as problem:
@@ -200,7 +200,7 @@ def _same_outcome(known: Outcome, outcome: Outcome) -> bool:
 
 
 def example(inputs: Inputs) -> str:
-    """Inputs as a person would type them."""
+    """Return the inputs as Python assignments."""
     return ", ".join(f"{name} = {_shown(value)}" for name, value in inputs.items())
 
 

@@ -1,7 +1,7 @@
-"""The course check: does every part of the course do what it is there for?
+"""The course check: test every exercise and every lesson.
 
-A check that nothing fails is worth nothing, so it is tried on wrong answers: every stub fails as not started, every
-solution passes, every bug fails with a message of its own, every hint says something. And every lesson runs.
+The checks of an exercise are tested with wrong answers: every stub is reported as not started, every solution passes,
+every bug fails with its own message, and every exercise has its hints. Every lesson must run.
 """
 
 import os
@@ -12,42 +12,42 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from minillm.classroom.exercises.checker import Verdict, check
+from minillm.classroom.exercises.checker import check
 from minillm.classroom.exercises.exercise import LEVELS, Exercise, all_exercises
 from minillm.classroom.worker.worker import Worker
 from minillm.support.shipped import PACKAGE, shipped
 
 FEWEST_BUGS = 4
-MOST_LINES = 20  # of a solution
+MOST_LINES = 20  # lines of a solution
 LESSON_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Part:
-    """One exercise or lesson, and what is wrong with it; nothing, if all is well."""
+    """One exercise or lesson, with its problems; the tuple is empty if there are none."""
 
     name: str
     problems: tuple[str, ...]
 
 
 def check_course(report: Callable[[Part], object], jobs: int | None = None) -> list[Part]:
-    """Check everything, several parts at a time; `report` is called with each as it is done."""
+    """Check all exercises and lessons in parallel. `report` is called with each part when it is finished."""
     parts = []
     with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
-        tasks = [pool.submit(check_lesson, lesson) for lesson in all_lessons()]  # they take longest
+        tasks = [pool.submit(check_lesson, lesson) for lesson in all_lessons()]  # they take the longest time
         tasks += [pool.submit(check_exercise, exercise) for exercise in all_exercises()]
         try:
             for task in as_completed(tasks):
                 parts.append(task.result())
                 report(parts[-1])
-        except BaseException:  # Ctrl-C: begin nothing more
+        except BaseException:  # Ctrl-C: start no further task
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return sorted(parts, key=lambda part: part.name)
 
 
 def check_exercise(exercise: Exercise) -> Part:
-    """Try its stub, its solution and its wrong answers, all in one worker."""
+    """Check the stub, the solution and the bugs of an exercise, all in one worker."""
     with Worker() as worker:
         problems = [*_form(exercise), *_stub_and_solution(exercise, worker), *_bugs(exercise, worker)]
     return Part(exercise.label, tuple(problems))
@@ -56,12 +56,12 @@ def check_exercise(exercise: Exercise) -> Part:
 def _form(exercise: Exercise) -> list[str]:
     problems = []
     if len(exercise.hints) != len(LEVELS) or not all(hint.strip() for hint in exercise.hints):
-        problems.append(f"there are {len(exercise.hints)} hints, or an empty one; expected {len(LEVELS)}")
+        problems.append(f"{len(exercise.hints)} hints, or an empty one; expected {len(LEVELS)} hints with text")
     lines = len(exercise.sections["solution"].strip().splitlines())
     if lines > MOST_LINES:
         problems.append(f"the solution has {lines} lines; expected at most {MOST_LINES}")
     if len(exercise.bugs) < FEWEST_BUGS:
-        problems.append(f"there are {len(exercise.bugs)} bugs; expected at least {FEWEST_BUGS}")
+        problems.append(f"the exercise has {len(exercise.bugs)} bugs; expected at least {FEWEST_BUGS}")
     return problems + [f"bug {name} has no docstring" for name, bug in exercise.bugs.items() if not bug.__doc__]
 
 
@@ -69,7 +69,7 @@ def _stub_and_solution(exercise: Exercise, worker: Worker) -> list[str]:
     problems = []
     stub = check(exercise, exercise.stub, worker)
     if stub.stage != "not started":
-        problems.append(f"the stub is not told as not started, but: {stub.stage or 'passed'} {stub.message}")
+        problems.append(f"the stub is not reported as not started, but as: {stub.stage or 'passed'} {stub.message}")
     for seed in (0, 1):
         verdict = check(exercise, exercise.solution, worker, seed)
         if not verdict.passed:
@@ -78,33 +78,29 @@ def _stub_and_solution(exercise: Exercise, worker: Worker) -> list[str]:
 
 
 def _bugs(exercise: Exercise, worker: Worker) -> list[str]:
-    """Every bug is caught, and what is said of it is said of no other."""
+    """Check that every bug fails, each with a different message."""
     problems: list[str] = []
-    said: dict[str, str] = {}
+    reported: dict[str, str] = {}
     for name, bug in exercise.bugs.items():
         verdict = check(exercise, exercise.bugs_text, worker, function=name)
-        text = _told(verdict)
+        text = verdict.meaning or verdict.message
         if verdict.passed:
             problems.append(f"bug {name} passes")
-        elif text in said:
-            problems.append(f"bug {name} is told as {said[text]} is: {text}")
+        elif text in reported:
+            problems.append(f"bug {name} gets the same message as bug {reported[text]}: {text}")
         elif verdict.stage != "inputs" and verdict.meaning != bug.__doc__:
-            problems.append(f"bug {name} is told as another: {verdict.meaning or verdict.message}")
-        said[text] = name
+            problems.append(f"bug {name} gets a message that is not its docstring: {text}")
+        reported[text] = name
     return problems
 
 
-def _told(verdict: Verdict) -> str:
-    return verdict.meaning or verdict.message
-
-
 def all_lessons() -> list[Path]:
-    """The lessons, in order, if there are any."""
+    """Return the paths of the lessons, in order."""
     return sorted(shipped("lessons").glob("[0-9][0-9]_*/lesson.py"))
 
 
 def check_lesson(lesson: Path) -> Part:
-    """Run it as a program of its own."""
+    """Run a lesson as a separate program."""
     name = f"lesson {lesson.parent.name}"
     above = str(PACKAGE.parent)
     path = os.pathsep.join(filter(None, [above, os.environ.get("PYTHONPATH")]))
@@ -115,8 +111,8 @@ def check_lesson(lesson: Path) -> Part:
             timeout=LESSON_SECONDS,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        return Part(name, (f"it takes more than {LESSON_SECONDS} seconds",))
+        return Part(name, (f"the lesson took more than {LESSON_SECONDS} seconds",))
     if done.returncode == 0:
         return Part(name, ())
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
-    return Part(name, (f"it fails: {lines[-1] if lines else f'exit code {done.returncode}'}",))
+    return Part(name, (f"the lesson failed: {lines[-1] if lines else f'exit code {done.returncode}'}",))

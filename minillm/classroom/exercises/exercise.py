@@ -1,17 +1,18 @@
-"""Exercise: one source file, from which the stub, the solution, the hints and the check are cut.
+"""Exercise: one source file with the stub, the solution, the hints and the check.
 
-`exercises/NN_name/exercise.py` is one Python file in sections, each begun by a comment of the form `# %% name`:
+`exercises/NN_name/exercise.py` is one Python file with sections. Each section begins with a comment `# %% name`:
 
-- before the first: a docstring, which says what the task is and where the engine does it;
-- `learner`: imports, perhaps something given, and the one function, typed and with the shapes in its docstring;
-- `solution`, inside that function: its body; a stub has a NotImplementedError in its place;
+- before the first section: a docstring with the task, and with the place where the engine does it;
+- `learner`: imports, sometimes given code, and one function, with types and with the shapes in its docstring;
+- `solution`, inside this function: its body. In the stub a NotImplementedError replaces it;
 - `hints`: HINTS, four levels: the idea, the shapes, the steps, one line of the solution;
-- `harness`, if a call is more than the function of its inputs: `call(function, **inputs)`;
-- `check`: LESSON, CONCEPTS, `cases(random)`, which yields inputs, and PROPERTIES, functions of (inputs, result, run)
-  whose docstring is a true sentence; perhaps ENGINE, the function of minillm that the solution can stand for.
+- `harness` (optional): `call(function, **inputs)`, if a call needs more than function(*inputs);
+- `check`: LESSON, CONCEPTS; `cases(random)`, which yields inputs; PROPERTIES, functions of (inputs, result, run) whose
+  docstring says what must be true of every correct result. ENGINE (optional) names the function of minillm that the
+  solution can replace. `plug(function)` (optional) returns {name in minillm: function} for `minillm generate --with`.
 
-Beside it lies `bugs.py`: plausible wrong answers under the same rules, each with a docstring that says to whom it
-happens what it means. The course check holds all of this together (`minillm course check`).
+The file `bugs.py` in the same folder has plausible wrong answers with the same signature. The docstring of each one is
+the message to a learner who makes this mistake. `minillm course check` tests all of this.
 """
 
 import re
@@ -36,9 +37,9 @@ class Exercise:
     """One exercise.
 
     Attributes:
-        number: from 1, in the order of the lessons.
-        name: of its function, and of its file in a workspace.
-        folder: where it is kept.
+        number: counted from 1, in the order of the lessons.
+        name: the name of its function and of its file in a workspace.
+        folder: the folder of its source files.
     """
 
     number: int
@@ -47,7 +48,7 @@ class Exercise:
 
     @property
     def label(self) -> str:
-        """How it is called: `03_softmax`."""
+        """Its number and name: `03_softmax`."""
         return f"{self.number:02}_{self.name}"
 
     @property
@@ -57,17 +58,17 @@ class Exercise:
 
     @cached_property
     def text(self) -> str:
-        """The source file."""
+        """The text of the source file."""
         return (self.folder / "exercise.py").read_text(encoding="utf-8")
 
     @cached_property
     def namespace(self) -> dict[str, Any]:
-        """What the source file defines. It is ours, and is run here."""
+        """The names that the source file defines. It is our own code, so it runs in this process."""
         return run_source(self.text, str(self.folder / "exercise.py"))
 
     @cached_property
     def sections(self) -> dict[str, str]:
-        """The text of every section; the docstring is under the empty name."""
+        """The text of every section by name. The docstring of the file has the empty name."""
         marks = list(MARKER.finditer(self.text))
         ends = [mark.start() for mark in marks[1:]] + [len(self.text)]
         cut = {mark["name"]: self.text[mark.end() : end] for mark, end in zip(marks, ends, strict=True)}
@@ -75,43 +76,43 @@ class Exercise:
 
     @property
     def stub(self) -> str:
-        """What a learner begins with."""
+        """The file with which a learner begins."""
         todo = f'    # TODO(you)\n    raise NotImplementedError("exercise {self.number}, {self.name}: {self.title}")\n'
         return self.sections[""] + self.sections["learner"].lstrip("\n") + todo
 
     @property
     def solution(self) -> str:
-        """The stub, solved."""
+        """The stub with the body of the function."""
         return self.sections[""] + self.sections["learner"].lstrip("\n") + self.sections["solution"].rstrip() + "\n"
 
     @property
     def harness(self) -> str:
-        """Source that calls the function, or nothing."""
+        """The source of the harness, or an empty string."""
         return self.sections.get("harness", "")
 
     @property
     def hints(self) -> tuple[str, ...]:
-        """One for each of LEVELS."""
+        """One hint for each of LEVELS."""
         return tuple(self.namespace["HINTS"])
 
     @property
     def lesson(self) -> int:
-        """The number of the lesson it belongs to."""
+        """The number of its lesson."""
         return int(self.namespace["LESSON"])
 
     @property
     def concepts(self) -> tuple[str, ...]:
-        """Words that pick it, besides its name."""
+        """Keywords that select it in pytest, besides its name."""
         return tuple(self.namespace["CONCEPTS"])
 
     @property
     def engine(self) -> str | None:
-        """The function of minillm that a solution can stand for, with its module."""
+        """The function of minillm that a solution can replace, with its module."""
         return self.namespace.get("ENGINE")
 
     @property
     def properties(self) -> tuple[Callable[..., bool], ...]:
-        """What is true of every right result."""
+        """Functions that test what must be true of every correct result."""
         return tuple(self.namespace.get("PROPERTIES", ()))
 
     @property
@@ -120,42 +121,42 @@ class Exercise:
         return bool(self.namespace.get("IN_PLACE", False))
 
     def cases(self, seed: int = 0) -> list[Inputs]:
-        """Inputs, the smallest first, so that the first that fails is small. Other seeds give other inputs."""
+        """Return the inputs of all cases, the smallest first, so that the first failing case is small."""
         return sorted(self.namespace["cases"](np.random.default_rng(seed)), key=size)
 
     def run(self, function: Callable[..., Any], inputs: Inputs) -> Any:
-        """Call a function of ours on a copy of the inputs."""
+        """Call one of our own functions with a copy of the inputs."""
         own = copied(inputs)
         if "call" in self.namespace:
             return self.namespace["call"](function, **own)
         return function(*own.values())
 
     def expected(self, inputs: Inputs) -> Any:
-        """What the solution returns."""
+        """Return the result of the solution."""
         return self.run(self.namespace[self.name], inputs)
 
     @cached_property
     def bugs_text(self) -> str:
-        """The source of the wrong answers."""
+        """The source of the bugs."""
         return (self.folder / "bugs.py").read_text(encoding="utf-8")
 
     @cached_property
     def bugs(self) -> dict[str, Callable[..., Any]]:
-        """The wrong answers by name, in order."""
+        """The bugs by name, in order."""
         namespace = run_source(self.bugs_text, str(self.folder / "bugs.py"))
         functions = {name: value for name, value in namespace.items() if isinstance(value, FunctionType)}
         return {name: value for name, value in functions.items() if name[0] != "_" and value.__module__ == "exercise"}
 
 
 def all_exercises() -> list[Exercise]:
-    """All exercises, in order.
+    """Return all exercises, in order.
 
     Raises:
-        FileNotFoundError: they are not there, though they ship with minillm.
+        FileNotFoundError: if the exercises are missing.
     """
     found = list(_find())
     if not found:
-        raise FileNotFoundError(f"{shipped('exercises')}: the exercises are missing; install minillm anew")
+        raise FileNotFoundError(f"{shipped('exercises')}: the exercises are missing; install minillm again")
     return found
 
 
@@ -167,10 +168,10 @@ def _find() -> Iterator[Exercise]:
 
 
 def find_exercise(which: str) -> Exercise:
-    """The exercise of this number or name.
+    """Return the exercise with this number or name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: if there is no such exercise.
     """
     exercises = all_exercises()
     for exercise in exercises:
@@ -180,14 +181,14 @@ def find_exercise(which: str) -> Exercise:
 
 
 def run_source(text: str, file_name: str) -> dict[str, Any]:
-    """Run a source of ours; what it defines."""
+    """Run one of our own sources. Return the names that it defines."""
     namespace: dict[str, Any] = {"__name__": "exercise"}
     exec(compile(text, file_name, "exec"), namespace)
     return namespace
 
 
 def copied(value: Any) -> Any:
-    """Values with arrays of their own."""
+    """Return a copy of a value, including its arrays."""
     if isinstance(value, np.ndarray):
         return value.copy()
     if isinstance(value, dict):
@@ -198,7 +199,7 @@ def copied(value: Any) -> Any:
 
 
 def size(value: Any) -> int:
-    """How many numbers there are in a value: what a person has to look at."""
+    """Return how many numbers a value has: what a learner must look at."""
     if isinstance(value, np.ndarray):
         return value.size
     if isinstance(value, dict):

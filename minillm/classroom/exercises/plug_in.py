@@ -1,7 +1,7 @@
-"""Plug in: the real engine with a learner's functions in the place of its own.
+"""Plug in: run the real engine with a learner's functions instead of its own.
 
-It runs their code in this very process, with all that this process may do, so it is for one's own code, and nothing is
-ever graded with it. A function that is wrong shows at once in the text.
+The learner's code runs in this process, without any restriction. So use it only with your own code; it is never used
+for grading. A wrong function shows at once in the generated text.
 """
 
 import importlib
@@ -17,10 +17,10 @@ from minillm.classroom.exercises.workspace import Workspace
 
 @contextmanager
 def plugged_in(folder: Path) -> Iterator[list[str]]:
-    """The functions that passed when they were last checked stand in for ours; yields their names.
+    """Replace functions of the engine by the learner's functions that passed their last check. Yield their names.
 
     Raises:
-        ValueError: no workspace, nothing passed that the engine can use, or a file that does not load.
+        ValueError: if the folder is not a workspace, no usable exercise has passed, or a file does not load.
     """
     workspace = Workspace(folder)
     usable = [exercise for exercise in all_exercises() if "plug" in exercise.namespace]
@@ -46,12 +46,12 @@ def _function(workspace: Workspace, exercise: Exercise) -> Callable[..., Any]:
     except (Exception, SystemExit) as problem:
         raise ValueError(f"{file} does not load: {type(problem).__name__}: {problem}") from problem
     if not callable(function):
-        raise ValueError(f"{file}: there is no function {exercise.name}")
+        raise ValueError(f"{file}: expected a function {exercise.name}; it is missing")
     return _with_its_name(function, file)
 
 
 def _with_its_name(function: Callable[..., Any], file: Path) -> Callable[..., Any]:
-    """Its exceptions say where they come from, in one line."""
+    """Wrap a function so that its exceptions name the file, in one line."""
 
     def call(*arguments: Any) -> Any:
         try:
@@ -63,7 +63,7 @@ def _with_its_name(function: Callable[..., Any], file: Path) -> Callable[..., An
 
 
 def _replace(name: str, function: Callable[..., Any]) -> list[tuple[Any, str, Any]]:
-    """Put a function in the place of ours, in every module of minillm that has it; returns what was there."""
+    """Replace a function in every module of minillm that uses it. Return the originals."""
     home, attribute = name.rsplit(".", 1)
     original = getattr(importlib.import_module(home), attribute)
     modules = [module for key, module in list(sys.modules.items()) if key.startswith("minillm.") and module]

@@ -1,6 +1,6 @@
-"""Reports: a verdict as a person reads it, on a terminal of 80 columns or in a file.
+"""Reports: show a verdict on a terminal of 80 columns or in a file.
 
-What the learner's code said or printed is shown with `safe`, since it may hold any character.
+Text from the learner's code is escaped with `safe`, because it may contain control characters.
 """
 
 from collections.abc import Iterator
@@ -15,27 +15,27 @@ from minillm.support.printable import safe
 
 HEADINGS = {
     "not started": "not started yet",
-    "import": "the file does not load",
+    "import": "the file cannot be loaded",
     "name": "the function is missing",
-    "error": "it raises an exception",
-    "time": "it takes too long",
-    "output": "it prints too much",
-    "ended": "it ends the process",
-    "forbidden": "it tries something that is not allowed here",
-    "unreadable": "its result cannot be read",
-    "none": "it returns nothing",
-    "type": "it returns another kind of thing",
-    "dtype": "the dtype is another",
-    "shape": "the shape is another",
-    "value": "the numbers are others",
-    "inputs": "it changes its inputs",
-    "property": "a property is broken",
+    "error": "an exception was raised",
+    "time": "it takes too much time",
+    "output": "it prints too many characters",
+    "ended": "the process ended",
+    "forbidden": "forbidden operation",
+    "unreadable": "the result cannot be read",
+    "none": "the function returns None",
+    "type": "wrong type",
+    "dtype": "wrong dtype",
+    "shape": "wrong shape",
+    "value": "the values differ",
+    "inputs": "the inputs were changed",
+    "property": "a property is violated",
 }
-LONGEST_OUTPUT = 400  # characters of what was printed that are shown
+LONGEST_OUTPUT = 400  # printed characters that are shown
 
 
 def verdict_lines(verdict: Verdict) -> Iterator[Any]:
-    """What `show` prints: a heading, and, if it failed, why."""
+    """Yield what `show` prints: a heading and, for a failure, the reasons."""
     yield heading(verdict)
     if verdict.passed or verdict.stage == "not started":
         return
@@ -44,17 +44,17 @@ def verdict_lines(verdict: Verdict) -> Iterator[Any]:
     if verdict.rows:
         yield Padding(_slice(verdict), (0, 0, 0, 4))
     if verdict.property_broken:
-        yield _indented(f"Not true any more: {verdict.property_broken}")
+        yield _indented(f"Property violated: {verdict.property_broken}")
     if verdict.example:
-        yield _indented(f"Smallest example: {verdict.example}")
+        yield _indented(f"Smallest failing input: {verdict.example}")
     if verdict.meaning:
-        yield _indented(f"What that usually means: {verdict.meaning}")
+        yield _indented(f"Likely cause: {verdict.meaning}")
     if verdict.output:
-        yield _indented(f"It printed: {verdict.output[:LONGEST_OUTPUT].rstrip()}")
+        yield _indented(f"Your code printed: {verdict.output[:LONGEST_OUTPUT].rstrip()}")
 
 
 def verdict_text(verdict: Verdict) -> str:
-    """The same as plain text, for pytest."""
+    """Return the same as plain text, for pytest."""
     from rich.console import Console
 
     console = Console(width=80, color_system=None, highlight=False, markup=False, force_terminal=False)
@@ -64,7 +64,7 @@ def verdict_text(verdict: Verdict) -> str:
 
 
 def heading(verdict: Verdict) -> Text:
-    """One line: which exercise, and how it went."""
+    """Return one line with the exercise and its result."""
     if verdict.passed:
         return Text.assemble((verdict.exercise, "bold"), ": ", ("passed", "green"), f", {verdict.cases} cases")
     if verdict.stage == "not started":

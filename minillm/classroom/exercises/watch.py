@@ -1,6 +1,7 @@
-"""Watch: check an exercise whenever its file is saved.
+"""Watch: yield an exercise each time its file is saved.
 
-Files are looked at twice a second instead of asking the system to tell: that works on network and shared folders too.
+The files are polled twice a second. Polling also works on network and shared folders, unlike notifications of the
+operating system.
 """
 
 import time
@@ -13,7 +14,7 @@ INTERVAL_S = 0.5
 
 
 def saved_exercises(workspace: Workspace) -> Iterator[Exercise]:
-    """Each exercise as soon as its file has changed after this call; it never ends."""
+    """Yield each exercise whose file changes after this call. The iterator never ends."""
     return _changes(workspace, {exercise.name: _stamp(workspace, exercise) for exercise in all_exercises()})
 
 
@@ -23,13 +24,13 @@ def _changes(workspace: Workspace, seen: dict[str, tuple[int, int] | None]) -> I
             stamp = _stamp(workspace, exercise)
             if stamp != seen[exercise.name]:
                 seen[exercise.name] = stamp
-                if stamp is not None:  # an editor may remove the file for a moment
+                if stamp is not None:  # an editor may remove the file for a short time
                     yield exercise
         time.sleep(INTERVAL_S)
 
 
 def _stamp(workspace: Workspace, exercise: Exercise) -> tuple[int, int] | None:
-    """When the file was written, and its size."""
+    """Return the modification time and the size of the file, or None."""
     try:
         status = workspace.file(exercise).stat()
     except OSError:

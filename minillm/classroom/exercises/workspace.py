@@ -1,7 +1,7 @@
-"""Workspace: a learner's folder, one file for each exercise, and what was passed in it.
+"""Workspace: a learner's folder with one file for each exercise, and the learner's progress.
 
-It is a folder of its own, never a part of minillm's source: nothing to fork, nothing to merge. What is known of the
-learner's progress is one small JSON file, written as a whole or not at all, with the one before it kept beside it.
+It is separate from minillm's source, so a learner needs no fork and no merge. The progress is one small JSON file. It
+is replaced atomically, and a backup of the version before is kept in the same folder.
 """
 
 import json
@@ -22,7 +22,7 @@ PYTEST_INI = "# Makes this folder a pytest project of its own: `pytest` here che
 
 @dataclass(frozen=True)
 class Progress:
-    """What is known of one exercise: whether it passed when it was last checked, and what it took."""
+    """The progress of one exercise: whether its last check passed, and the number of attempts and hints."""
 
     passed: bool = False
     attempts: int = 0
@@ -34,17 +34,17 @@ class Workspace:
     """A folder that `start` made.
 
     Attributes:
-        folder: where it is.
-        not_kept: why what is known of the learner could not be written; nothing, if it could.
+        folder: its path.
+        not_kept: why the progress could not be written; an empty string if it could.
     """
 
     not_kept = ""
 
     def __init__(self, folder: Path) -> None:
-        """An existing one.
+        """Open an existing workspace.
 
         Raises:
-            ValueError: this is none.
+            ValueError: if the folder is not a workspace.
         """
         if not (folder / STATE).is_file() and not (folder / STATE).with_suffix(".bak").is_file():
             raise ValueError(f"{folder}: no exercises here; begin with `minillm exercise start DIR`")
@@ -52,14 +52,14 @@ class Workspace:
 
     @classmethod
     def start(cls, folder: Path) -> "Workspace":
-        """Write a new one.
+        """Write a new workspace.
 
         Raises:
-            ValueError: there is something of this name.
-            OSError: it cannot be written.
+            ValueError: if the folder exists and is not empty, or its parent folder does not exist.
+            OSError: if the folder cannot be written.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"{folder} is there already; expected a new folder, or an empty one")
+            raise ValueError(f"{folder} exists already; expected a new or empty folder")
         parent = folder.absolute().parent
         if not parent.is_dir():
             raise ValueError(f"there is no folder {parent}")
@@ -68,27 +68,27 @@ class Workspace:
             tempfile.TemporaryDirectory(dir=parent, prefix=".exercises-", ignore_cleanup_errors=True) as made,
         ):
             _fill(Path(made) / "new")
-            (Path(made) / "new").replace(folder.absolute())  # all of it, or nothing
+            (Path(made) / "new").replace(folder.absolute())  # atomic
         return cls(folder)
 
     def file(self, exercise: Exercise) -> Path:
-        """Where the learner writes."""
+        """Return the path of the learner's file."""
         return self.folder / f"{exercise.label}.py"
 
     def source(self, exercise: Exercise) -> str:
-        """What the learner has written.
+        """Return the text of the learner's file.
 
         Raises:
-            ValueError: it is missing, too long, or no text.
-            OSError: it cannot be read.
+            ValueError: if the file is missing, too long or not text.
+            OSError: if the file cannot be read.
         """
         file = self.file(exercise)
         if not file.is_file():
-            raise ValueError(f"{file} is missing; `minillm exercise reset {exercise.number}` writes it anew")
+            raise ValueError(f"{file} is missing; `minillm exercise reset {exercise.number}` writes it again")
         return read_source(file)
 
     def reset(self, exercise: Exercise) -> Path | None:
-        """Put the stub back; returns where the old file is now, if there was one."""
+        """Write the stub again. Return the path of the backup of the old file, or None if there was no file."""
         file = self.file(exercise)
         number = 1
         while (backup := file.with_name(f"{file.name}.{number}.bak")).exists():
@@ -101,11 +101,11 @@ class Workspace:
         return backup if kept else None
 
     def progress(self, exercise: Exercise) -> Progress:
-        """What is known of it."""
+        """Return the progress of an exercise."""
         return self._all().get(exercise.name, Progress())
 
     def note(self, exercise: Exercise, **changes: Any) -> Progress:
-        """Change some of what is known of it. Where that cannot be written, it is in `not_kept`, and no error."""
+        """Change the progress of an exercise. If it cannot be written, set `not_kept` and raise no error."""
         known = self._all()
         known[exercise.name] = Progress(**{**asdict(known.get(exercise.name, Progress())), **changes})
         try:
@@ -120,22 +120,22 @@ class Workspace:
             if known is not None:
                 return known
         raise ValueError(
-            f"{self.folder / STATE}: damaged, and so is its copy; remove both, and put {{}} into the first: "
-            "your answers are not in them"
+            f"{self.folder / STATE} and its backup are damaged; remove both files and write {{}} into the first one "
+            "(your solutions are in other files)"
         )
 
 
 def read_source(file: Path) -> str:
-    """The text of a learner's file.
+    """Return the text of a learner's file.
 
     Raises:
-        ValueError: it is too long, or no text.
-        OSError: it cannot be read.
+        ValueError: if the file is too long or not text.
+        OSError: if the file cannot be read.
     """
     with file.open("rb") as stream:
         data = stream.read(LONGEST_FILE + 1)
     if len(data) > LONGEST_FILE:
-        raise ValueError(f"{file}: more than {LONGEST_FILE} bytes; expected an exercise")
+        raise ValueError(f"{file} has more than {LONGEST_FILE} bytes; expected an exercise")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -143,10 +143,10 @@ def read_source(file: Path) -> str:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write a file so that it is never seen half-written.
+    """Write a file atomically: other programs never see a half-written file.
 
     Raises:
-        OSError: it cannot be written; the error names this file.
+        OSError: if the file cannot be written. The error names this file, not the temporary one.
     """
     with _named(file):
         handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
@@ -162,7 +162,7 @@ def write_whole(file: Path, text: str) -> None:
 
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
-    """What cannot be written is told of this path: its reader has never heard of the temporary one beside it."""
+    """Let an OSError name this path, because the user does not know the temporary file."""
     try:
         yield
     except OSError as problem:
@@ -182,10 +182,10 @@ def _readme() -> str:
     rows = [f"| {e.lesson} | `{e.label}.py` | {e.title} |" for e in all_exercises()]
     return "\n".join(
         [
-            "# Exercises", "", "Open a file, read its docstring, write the function. Then, in this folder:", "",
-            "```sh", "minillm exercise check 3     # or `watch`: checks whenever you save",
-            "minillm exercise hint 3      # the idea; again: the shapes, the steps, one line",
-            "minillm exercise status", "pytest -k kv_cache           # the same checks, by concept", "```", "",
+            "# Exercises", "", "Open a file, read its docstring and write the function. Then run in this folder:", "",
+            "```sh", "minillm exercise check 3     # or `watch`: checks a file each time you save it",
+            "minillm exercise hint 3      # the next hint: the idea, the shapes, the steps, one line",
+            "minillm exercise status", "pytest -k kv_cache           # the same checks, selected by concept", "```", "",
             "| lesson | file | |", "| --- | --- | --- |", *rows, "",
         ]
     )  # fmt: skip
@@ -199,7 +199,7 @@ def _save(folder: Path, known: dict[str, Progress]) -> None:
 
 
 def _read_state(path: Path) -> dict[str, Progress] | None:
-    """The file's contents; None if it is missing or not what `_save` writes."""
+    """Return the contents of the file, or None if it is missing or invalid."""
     try:
         known = json.loads(path.read_text(encoding="utf-8"))
         return {str(name): _progress(values) for name, values in known.items()}
@@ -211,5 +211,5 @@ def _progress(values: dict[str, Any]) -> Progress:
     for field in fields(Progress):
         value = values.get(field.name, field.default)
         if type(value) is not type(field.default) or (type(value) is int and value < 0):
-            raise ValueError(f"{field.name} is of another type")
+            raise ValueError(f"{field.name} has a wrong type or value")
     return Progress(**{field.name: values[field.name] for field in fields(Progress) if field.name in values})

@@ -1,1 +1,1 @@
-"""The player of lessons: cells, questions, progress, notebooks."""
+"""The lesson player: cells, questions, progress, notebooks."""

@@ -1,4 +1,4 @@
-"""How cells look on a terminal: prose as it is written, with a little emphasis; code indented and coloured."""
+"""Display cells on a terminal: prose with a little emphasis, code indented and coloured."""
 
 import re
 from collections.abc import Iterator
@@ -15,28 +15,28 @@ EMPHASIS = (
     (re.compile(r"(?<![*\w])\*[^*\s][^*\n]*\*(?!\*)"), Style(italic=True)),
 )
 INDENT = 2
-KEPT = re.compile(r"\s|#|\||[-*] |\d+\. ")  # how lines begin that are no part of a paragraph
+KEPT = re.compile(r"\s|#|\||[-*] |\d+\. ")  # beginnings of lines that are not part of a paragraph
 
 
 class Prose:
-    """Markdown, as it is: a lesson's prose is written to be read in its file too.
+    """Markdown that is shown as it is written.
 
-    Where the terminal is narrower than the text, the lines of each paragraph are joined first, so that it is folded
-    once, and not each of its lines into a long and a short one.
+    On a terminal that is narrower than the text, the lines of each paragraph are joined first. Then the paragraph is
+    wrapped as a whole, and not line by line.
     """
 
     def __init__(self, source: str) -> None:
-        """The prose of a cell."""
+        """Take the prose of a cell."""
         self.source = source
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        """For rich: the text, with a little emphasis."""
+        """Yield the text with a little emphasis (rich calls this)."""
         fits = max(map(len, self.source.split("\n"))) <= options.max_width
         yield _emphasised(self.source if fits else joined(self.source))
 
 
 def joined(source: str) -> str:
-    """Markdown with each paragraph on one line; lists, tables, headings and what is indented keep their lines."""
+    """Put each paragraph on one line. Lists, tables, headings and indented lines keep their line breaks."""
     lines = [""]
     for line in source.split("\n"):
         if line and lines[-1] and not KEPT.match(line) and not KEPT.match(lines[-1]):
@@ -55,22 +55,22 @@ def _emphasised(source: str) -> Text:
 
 
 class Code:
-    """Python in the terminal's own colours, indented, so that it stands apart from output without any colour."""
+    """Python code in the terminal's own colours. It is indented, so it differs from output without colours, too."""
 
     def __init__(self, source: str) -> None:
-        """The code of a cell."""
+        """Take the code of a cell."""
         self.source = source
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
-        """For rich: its lines; one that is folded keeps its indentation."""
+        """Yield the lines. A wrapped line keeps its indentation (rich calls this)."""
         syntax = Syntax("", "python", theme="ansi_dark", background_color="default")
         for line in syntax.highlight(self.source).split("\n", allow_blank=True):
             yield from _folded(line, console, options.max_width)
 
 
 def _folded(line: Text, console: Console, width: int) -> Iterator[Text]:
-    """A line of code in as many as it takes, each as far in as the first."""
+    """Wrap a line of code, with the indentation of its first line."""
     spaces = len(line.plain) - len(line.plain.lstrip())
     start = min(INDENT + spaces, width // 2) if line.plain.strip() else 0
-    for piece in line[spaces:].wrap(console, width - start, overflow="fold"):
-        yield Text(" " * start) + piece
+    for wrapped in line[spaces:].wrap(console, width - start, overflow="fold"):
+        yield Text(" " * start) + wrapped

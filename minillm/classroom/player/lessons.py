@@ -1,8 +1,8 @@
-"""Lessons: files in py:percent format, cut into cells.
+"""Lessons: Python files in py:percent format, split into cells.
 
-A lesson is one plain Python file, `lessons/NN_name/lesson.py`. A line `# %% [markdown]` begins a cell of prose, whose
-lines are comments; a line `# %%` begins a cell of code. So the file runs with `python`, opens as a notebook in Jupyter
-and VS Code, and steps in the player. Format: jupytext's documentation, "The percent format".
+A lesson is one Python file, `lessons/NN_name/lesson.py`. A line `# %% [markdown]` begins a cell of prose; its lines are
+comments. A line `# %%` begins a cell of code. So the same file runs with `python`, opens as a notebook in Jupyter and
+VS Code, and runs cell by cell in the player. The format is described in jupytext's documentation, "The percent format".
 """
 
 import ast
@@ -22,8 +22,8 @@ class Cell:
 
     Attributes:
         kind: "prose" or "code".
-        source: markdown, or Python.
-        line: the line of the file on which the source begins, from 1.
+        source: markdown or Python.
+        line: the line of the file on which the source begins, counted from 1.
     """
 
     kind: str
@@ -32,12 +32,12 @@ class Cell:
 
     @property
     def asks(self) -> bool:
-        """Whether it is a question to the reader."""
+        """Whether the cell asks the reader a question."""
         return self._calls("predict")
 
     @property
     def speaks(self) -> bool:
-        """Whether it prints its own words: a question, whose code would give the answer away, or claims."""
+        """Whether only the output is shown: for a question, whose code contains the answer, and for claims."""
         return self.asks or self._calls("claim")
 
     def _calls(self, function: str) -> bool:
@@ -52,8 +52,8 @@ class Lesson:
     """One lesson.
 
     Attributes:
-        path: the file.
-        cells: in order.
+        path: the file of the lesson.
+        cells: the cells in order.
     """
 
     path: Path
@@ -66,7 +66,7 @@ class Lesson:
 
     @property
     def number(self) -> int:
-        """Its place in the course, from 1."""
+        """Its number in the course, from 1."""
         return int(self.name[:2])
 
     @property
@@ -76,49 +76,47 @@ class Lesson:
 
 
 def all_lessons() -> list[Lesson]:
-    """Every lesson, in order.
+    """Return all lessons, in order.
 
     Raises:
-        OSError: there are none where they should be.
+        FileNotFoundError: if the lessons are missing.
     """
     paths = sorted(shipped("lessons").glob("*/lesson.py"))
     found = [read_lesson(path) for path in paths if FOLDER.fullmatch(path.parent.name)]
     if not found:
-        raise FileNotFoundError(
-            f"{shipped('lessons')}: no lessons there, though they come with minillm; install it anew"
-        )
+        raise FileNotFoundError(f"{shipped('lessons')}: the lessons are missing; install minillm again")
     return found
 
 
-def find_lesson(wanted: str) -> Lesson:
-    """The lesson of this number ("3" or "03") or name ("attention").
+def find_lesson(which: str) -> Lesson:
+    """Return the lesson with this number ("3" or "03") or name ("attention").
 
     Raises:
-        ValueError: there is none.
+        ValueError: if there is no such lesson.
     """
     lessons = all_lessons()
     for lesson in lessons:
-        if wanted in (str(lesson.number), lesson.name[:2], lesson.name[3:], lesson.name):
+        if which in (str(lesson.number), lesson.name[:2], lesson.name[3:], lesson.name):
             return lesson
     known = ", ".join(f"{lesson.number} {lesson.name[3:]}" for lesson in lessons)
-    raise ValueError(f"there is no lesson {wanted[:40]!r}; expected one of {known}")
+    raise ValueError(f"there is no lesson {which[:40]!r}; expected one of {known}")
 
 
 def read_lesson(path: Path) -> Lesson:
     """Read a lesson from its file.
 
     Raises:
-        ValueError: it is not in py:percent format.
-        OSError: it cannot be read.
+        ValueError: if the file is not in py:percent format.
+        OSError: if the file cannot be read.
     """
     return Lesson(path, parse_cells(path.read_text(encoding="utf-8"), str(path)))
 
 
 def parse_cells(text: str, name: str) -> tuple[Cell, ...]:
-    """Cut a file into its cells.
+    """Split a file into its cells.
 
     Raises:
-        ValueError: there is something before the first marker, or a line of prose that is no comment.
+        ValueError: if there is text before the first marker, or a line of prose that is not a comment.
     """
     lines = text.splitlines()
     begins = [number for number, line in enumerate(lines) if MARKER.fullmatch(line)]
@@ -129,11 +127,11 @@ def parse_cells(text: str, name: str) -> tuple[Cell, ...]:
 
 
 def _cell(lines: list[str], line: int, name: str) -> Cell:
-    """A cell of these lines, the first of which is its marker and the line of that number."""
+    """Return the cell of these lines. The first one is the marker, on line `line` of the file."""
     marker, *body = lines
     if not marker.endswith("[markdown]"):
         return Cell("code", "\n".join(body).strip("\n"), line + 1)
     for offset, text in enumerate(body, 1):
         if text and text != "#" and not text.startswith("# "):
-            raise ValueError(f"{name}, line {line + offset}: expected prose, each line of which begins with '# '")
+            raise ValueError(f"{name}, line {line + offset}: expected prose: each line must begin with '# '")
     return Cell("prose", "\n".join(text[2:] for text in body).strip("\n"), line + 1)

@@ -1,4 +1,4 @@
-"""Notebooks: a lesson as .ipynb, converted by jupytext."""
+"""Notebooks: export a lesson as .ipynb with jupytext."""
 
 from pathlib import Path
 
@@ -10,24 +10,24 @@ def export_notebook(lesson: Lesson, path: Path) -> None:
     """Write a lesson as a notebook, without outputs.
 
     Raises:
-        ValueError: the name is not one of a notebook, something is there already, its folder is not, or jupytext is
-            not installed.
-        OSError: it cannot be written.
+        ValueError: if the name does not end in .ipynb, the file exists, its folder does not exist, or jupytext is not
+            installed.
+        OSError: if the file cannot be written.
     """
     if path.suffix != ".ipynb":
         raise ValueError(f"the notebook is {str(path)[:80]!r}; expected a name that ends in .ipynb")
     if path.exists():
-        raise ValueError(f"{path} is there already, perhaps with your notes; remove it or choose another name")
+        raise ValueError(f"{path} exists already, perhaps with your notes; remove it or choose another name")
     if not path.absolute().parent.is_dir():
         raise ValueError(f"there is no folder {path.absolute().parent}")
     write_whole(path, notebook_text(lesson))
 
 
 def notebook_text(lesson: Lesson) -> str:
-    """A lesson as the JSON of a notebook.
+    """Return a lesson as the JSON of a notebook.
 
     Raises:
-        ValueError: jupytext is not installed.
+        ValueError: if jupytext is not installed.
     """
     try:
         import jupytext

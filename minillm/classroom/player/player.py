@@ -1,7 +1,7 @@
-"""The player: a lesson on the terminal, a cell at a time.
+"""The player: show a lesson on the terminal, one cell at a time.
 
-It reads whole lines and only ever writes below what is there: no cursor is moved, so it works over ssh, in any
-terminal and with a screen reader, and what was read stays in the scroll-back.
+It reads whole lines and only appends output; it never moves the cursor. So it works over ssh, in any terminal and with
+a screen reader, and earlier output stays in the scroll-back.
 """
 
 import code
@@ -15,12 +15,12 @@ from minillm.classroom.player.progress import LessonProgress
 from minillm.classroom.player.run_cells import LessonRun
 from minillm.classroom.questions import Asker, Question, ask, reveal
 
-Show = Callable[..., None]  # puts what rich can draw on the terminal
+Show = Callable[..., None]  # prints objects of rich on the terminal
 KEYS = "Enter next, b back, r run again, c code, p Python, q quit"
 
 
 class Leave(Exception):
-    """The reader wants to go."""
+    """Raised when the reader leaves the lesson."""
 
 
 class Player:
@@ -28,34 +28,34 @@ class Player:
 
     Attributes:
         run: the cells that have run, and their variables.
-        progress: where the reader is; changed as the lesson goes on.
+        progress: the position of the reader. It changes during the lesson.
     """
 
     def __init__(self, lesson: Lesson, progress: LessonProgress, save: Callable[[], None], show: Show) -> None:
-        """Nothing is shown yet. `save` is called whenever `progress` has changed."""
+        """Prepare a lesson; `play` starts it. `save` is called after each change of `progress`."""
         self.lesson, self.progress, self.save, self.show = lesson, progress, save, show
         self.run = LessonRun(lesson)
 
     def play(self) -> None:
-        """Step through the lesson until its end, or until the reader leaves."""
+        """Step through the lesson until it ends or the reader leaves."""
         with contextlib.suppress(ImportError):
-            import readline  # noqa: F401  # makes input() a line editor with a history
+            import readline  # noqa: F401  # gives input() line editing and a history
         try:
             self._begin()
             while self.progress.cell < len(self.lesson.cells):
                 self._obey(input(f"\n[{self.progress.cell + 1}/{len(self.lesson.cells)}] {KEYS} > ").strip().lower())
         except (EOFError, Leave):
-            print(f"\nTo go on from here: minillm lesson {self.lesson.number}")
+            print(f"\nTo resume: minillm lesson {self.lesson.number}")
             return
         self.progress.cell, self.progress.finished = 0, True
         self.save()
-        print(f"\nThat was lesson {self.lesson.number}. {_score(self.progress)}")
+        print(f"\nLesson {self.lesson.number} is finished. {_score(self.progress)}")
 
     def _begin(self) -> None:
-        """Run again, unseen, what the reader had run before, and show where they are."""
+        """Run the earlier cells again without output, then show the current cell."""
         self.progress.cell = min(self.progress.cell, len(self.lesson.cells) - 1)
         if self.progress.cell:
-            print(f"Going on with cell {self.progress.cell + 1}; --restart begins anew.\n")
+            print(f"Resuming at cell {self.progress.cell + 1}; --restart begins at cell 1.\n")
         for number in range(self.progress.cell):
             if self.lesson.cells[number].kind == "code":
                 self.run.run_silently(number)
@@ -75,10 +75,10 @@ class Player:
         elif command in ("q", "quit", "exit"):
             raise Leave
         else:
-            print(f"There is no {command[:20]!r}. The keys, each followed by Enter: {KEYS}.")
+            print(f"Unknown key {command[:20]!r}. Keys (then Enter): {KEYS}.")
 
     def _arrive(self, number: int) -> None:
-        """Show a cell: a new one is run, an old one is shown as it was."""
+        """Show a cell. Run it if it has not run yet, else show its output again."""
         self.progress.cell = number
         if number < len(self.lesson.cells):
             print()
@@ -87,7 +87,7 @@ class Player:
         self.save()
 
     def _show_cell(self, number: int, run_cell: Callable[[int], None]) -> None:
-        """Prose; code, then what it prints; or, where a cell speaks for itself, only that: `c` shows its code."""
+        """Show prose, or code and its output. If `speaks` is true, show only the output: `c` shows the code."""
         if not self.lesson.cells[number].speaks:
             self._show_code(number)
         if self.lesson.cells[number].kind == "code":
@@ -100,35 +100,35 @@ class Player:
         print(self.run.outputs[number], end="")
 
     def _run_cell(self, number: int) -> None:
-        """Run it; a failure, after experiments at the Python prompt say, is one line, and the lesson goes on."""
+        """Run a cell. Print an exception as one line and continue: the reader may have changed variables."""
         try:
             self.run.run(number, self._asker(number))
         except EOFError:
             raise Leave from None
         except Exception as problem:
-            print(f"This cell failed: {describe(problem)}\nr runs it again; p lets you look at the variables.")
+            print(f"This cell failed: {describe(problem)}\nr runs it again; p opens a Python prompt.")
 
     def _asker(self, number: int) -> Asker:
-        def ask_and_note(question: Question) -> None:
-            self.progress.answers.setdefault(str(number), ask(question))  # the first time counts
+        def ask_and_store(question: Question) -> None:
+            self.progress.answers.setdefault(str(number), ask(question))  # only the first time counts
             self.save()
 
-        return ask_and_note
+        return ask_and_store
 
 
 def play_all(lesson: Lesson, show: Show) -> LessonRun:
-    """Show the whole lesson, prose, code and output, without asking anything.
+    """Show the whole lesson (prose, code and output) without asking questions.
 
     Raises:
-        ValueError: a cell failed.
-        OSError: the text could not be written.
+        ValueError: if a cell fails.
+        OSError: if the output cannot be written.
     """
     run = LessonRun(lesson)
 
     def run_cell(number: int) -> None:
         try:
             run.run(number, reveal)
-        except OSError:  # the reader of the pipe has left, the disk is full
+        except OSError:  # a closed pipe, a full disk
             raise
         except Exception as problem:
             raise ValueError(f"lesson {lesson.number}, cell {number + 1} failed: {describe(problem)}") from problem
@@ -142,21 +142,21 @@ def play_all(lesson: Lesson, show: Show) -> LessonRun:
 
 
 def show_source(cell: Cell, show: Show) -> None:
-    """Prose, or code and an empty line."""
+    """Show prose, or code and an empty line."""
     from minillm.classroom.player.display import Code, Prose
 
     show(Prose(cell.source) if cell.kind == "prose" else Code(cell.source + "\n"))
 
 
 def python_prompt(namespace: dict[str, Any]) -> None:
-    """A Python prompt with the lesson's variables; what is changed there stays changed."""
+    """Open a Python prompt with the lesson's variables. Changes to them remain."""
     names = sorted(name for name in namespace if not name.startswith("_"))
-    print("The lesson's names: " + ", ".join(names) + ".")
+    print("Variables of the lesson: " + ", ".join(names) + ".")
     console = code.InteractiveConsole(namespace)
     hidden = {name: namespace.get(name) for name in ("exit", "quit")}
-    namespace["exit"] = namespace["quit"] = _Exit()  # Python's own would close the input
+    namespace["exit"] = namespace["quit"] = _Exit()  # Python's own ones would close the input
     try:
-        console.interact(banner="Ctrl-D or exit() leads back to the lesson.", exitmsg="")
+        console.interact(banner="Ctrl-D or exit() returns to the lesson.", exitmsg="")
     except SystemExit:
         pass
     finally:
@@ -168,17 +168,17 @@ def python_prompt(namespace: dict[str, Any]) -> None:
 
 
 class _Exit:
-    """`exit` and `quit` at the prompt."""
+    """Replaces `exit` and `quit` at the prompt."""
 
     def __call__(self, *_: object) -> None:
         raise SystemExit
 
     def __repr__(self) -> str:
-        return "type exit() or press Ctrl-D to go back to the lesson"
+        return "type exit() or press Ctrl-D to return to the lesson"
 
 
 def describe(problem: Exception) -> str:
-    """An exception on one line, with the line of the lesson that it came from."""
+    """Return an exception as one line, with the line of the lesson that raised it."""
     last = traceback.extract_tb(problem.__traceback__)[-1]
     words = " ".join(str(problem).split())
     return f"{type(problem).__name__}{': ' + words if words else ''} ({last.filename.rsplit('/', 1)[-1]}:{last.lineno})"
@@ -187,5 +187,5 @@ def describe(problem: Exception) -> str:
 def _score(progress: LessonProgress) -> str:
     tries = progress.answers.values()
     if not tries:
-        return "Well read."
-    return f"Of {len(tries)} questions you had {sum(number == 1 for number in tries)} right at the first try."
+        return "It has no questions."
+    return f"{sum(number == 1 for number in tries)} of {len(tries)} right at the first attempt."

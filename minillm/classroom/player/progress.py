@@ -1,4 +1,4 @@
-"""Progress: how far the reader is in each lesson, in one small file that outlives the session."""
+"""Progress: store how far the reader is in each lesson, in one small JSON file."""
 
 import contextlib
 import json
@@ -14,12 +14,12 @@ from minillm.support.checks import check_integer
 
 @dataclass
 class LessonProgress:
-    """One lesson.
+    """The progress in one lesson.
 
     Attributes:
-        cell: the cell to go on with, from 0.
-        finished: whether its end has been reached.
-        answers: for each question, by the number of its cell: on which try it was right; 0, it was shown.
+        cell: the index of the current cell, from 0.
+        finished: whether the end of the lesson has been reached.
+        answers: the number of the correct attempt of each question, by the number of its cell; 0 if there was none.
     """
 
     cell: int = 0
@@ -28,12 +28,12 @@ class LessonProgress:
 
 
 def progress_file() -> Path:
-    """Where it is kept: in the folder that `MINILLM_CACHE` names, or in minillm's own."""
+    """Return the path of the file: in the folder `MINILLM_CACHE`, or in minillm's default folder."""
     return cache_folder() / "lessons.json"
 
 
 def load_progress() -> dict[str, LessonProgress]:
-    """By the name of the lesson. A file that is damaged counts as none: at worst a lesson begins anew."""
+    """Load the progress by name of the lesson. A damaged file counts as empty: then the lessons begin at cell 1."""
     try:
         stored = json.loads(progress_file().read_text(encoding="utf-8"))
         return {str(name): _checked(entry) for name, entry in stored.items()}
@@ -42,7 +42,7 @@ def load_progress() -> dict[str, LessonProgress]:
 
 
 def save_progress(progress: dict[str, LessonProgress]) -> None:
-    """Replace the file, atomically. Where it cannot be written, one line says so, and the lesson goes on."""
+    """Replace the file atomically. If it cannot be written, print one line and continue."""
     file = progress_file()
     partial = file.with_suffix(f".{os.getpid()}.partial")
     try:
@@ -50,13 +50,13 @@ def save_progress(progress: dict[str, LessonProgress]) -> None:
         partial.write_text(json.dumps({name: asdict(entry) for name, entry in progress.items()}), encoding="utf-8")
         os.replace(partial, file)
     except OSError as problem:
-        print(f"minillm: progress is not kept: {file}: {problem.strerror}", file=sys.stderr)
+        print(f"minillm: progress is not saved: {file}: {problem.strerror}", file=sys.stderr)
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
 
 
 def _checked(entry: Any) -> LessonProgress:
-    """An entry of the file, which anybody may have edited."""
+    """Return an entry of the file after a check, because the file may have been edited."""
     answers = {str(cell): check_integer("answer", tries, 0) for cell, tries in entry["answers"].items()}
     return LessonProgress(check_integer("cell", entry["cell"], 0), entry["finished"] is True, answers)

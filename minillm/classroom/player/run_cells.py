@@ -1,4 +1,4 @@
-"""Running a lesson's cells, one after the other, in one namespace, and keeping what each of them printed."""
+"""Run the cells of a lesson in one namespace, and store what each of them prints."""
 
 import io
 import sys
@@ -14,22 +14,22 @@ class LessonRun:
     """One run of one lesson.
 
     Attributes:
-        lesson: what is run.
+        lesson: the lesson.
         namespace: its variables.
-        outputs: what each cell printed when it last ran, by number; prose is not there.
+        outputs: what each code cell printed in its last run, by number of the cell.
     """
 
     def __init__(self, lesson: Lesson) -> None:
-        """Nothing has run yet."""
+        """Prepare a run of the lesson. No cell has run yet."""
         self.lesson = lesson
         self.namespace: dict[str, Any] = {"__name__": "__main__", "__file__": str(lesson.path)}
         self.outputs: dict[int, str] = {}
 
     def run(self, number: int, asker: Asker = reveal) -> None:
-        """Run a cell of code; what it prints is seen at once, and kept. Its questions go to `asker`.
+        """Run a cell of code. Its output is shown immediately and stored. Its questions go to `asker`.
 
         Raises:
-            Exception: whatever the cell raises; what it printed is kept all the same.
+            Exception: any exception of the cell. The output up to it is stored, too.
         """
         cell = self.lesson.cells[number]
         with _recorded(sys.stdout) as record:
@@ -40,18 +40,18 @@ class LessonRun:
                 self.outputs[number] = record.getvalue()
 
     def run_silently(self, number: int) -> None:
-        """Run a cell of code without showing anything; questions are answered by themselves."""
+        """Run a cell of code without showing its output. Questions are answered automatically."""
         with redirect_stdout(io.StringIO()):
             self.run(number)
 
 
 def _compiled(cell: Cell, path: str) -> Any:
-    """The cell's code; the empty lines before it make tracebacks name the right line of the file."""
+    """Compile the cell. Empty lines before it give tracebacks the line numbers of the file."""
     return compile("\n" * (cell.line - 1) + cell.source, path, "exec")
 
 
 class _Recorder(io.TextIOBase):
-    """Passes text on, and keeps it."""
+    """A stream that passes text on and stores it."""
 
     def __init__(self, stream: Any) -> None:
         self.stream, self.kept = stream, io.StringIO()

@@ -1,7 +1,7 @@
-"""What travels between the checker and its worker: values as JSON, arrays as raw bytes; never a pickle.
+"""Serialise values between the checker and its worker: JSON, with arrays as raw bytes. No pickle is used.
 
-The worker imports this file by itself, without the package, so it stands on NumPy alone. Only the exact base types
-travel: whatever else a learner's function returns arrives as the name of its type.
+The worker process imports this file without the package, so it uses only NumPy. Only exact base types are sent. For any
+other type, only the name of the type is sent.
 """
 
 import json
@@ -14,18 +14,18 @@ import numpy as np
 SIZES = {name: np.dtype(name).itemsize for name in "float64 float32 float16 int64 int32 int16 int8 uint8 bool".split()}
 SCALARS = {np.dtype(name).type for name in SIZES}
 LENGTH_BYTES = 8
-LONGEST_HEADER = 1 << 22  # bytes; read as JSON, three of them can become a list of sixty
+LONGEST_HEADER = 1 << 22  # bytes; in memory, JSON takes up to 20 times as much: 3 bytes can become a list of 60
 
 
 @dataclass(frozen=True)
 class Other:
-    """What did not travel: a value of this type."""
+    """Stands for a value of a type that cannot be sent."""
 
     type_name: str
 
 
 def pack(value: Any) -> bytes:
-    """A frame: its length, the length of the header, the header, and the bytes of all arrays in order."""
+    """Return a frame: its length, the length of the header, the header, then the bytes of all arrays in order."""
     arrays: list[bytes] = []
     header = json.dumps(_describe(value, arrays)).encode()
     body = b"".join([len(header).to_bytes(LENGTH_BYTES, "little"), header, *arrays])
@@ -43,16 +43,16 @@ def _describe(value: Any, arrays: list[bytes]) -> Any:
     if kind is dict and all(type(key) is str for key in value):
         return {"dict": [[key, _describe(item, arrays)] for key, item in value.items()]}
     if kind is np.ndarray and value.dtype.name in SIZES:
-        arrays.append(value.astype(value.dtype.name).tobytes())  # a subclass, or Python objects, do not come here
+        arrays.append(value.astype(value.dtype.name).tobytes())  # never a subclass or an array of objects
         return {"array": value.dtype.name, "shape": list(value.shape)}
     return {"other": kind.__name__ if kind is not np.ndarray else f"array of {value.dtype.name}"}
 
 
 def unpack(body: bytes) -> Any:
-    """The value in a frame, without the frame's own length. Trusts nothing in it.
+    """Return the value of a frame, given without the frame's length. The frame is not trusted.
 
     Raises:
-        ValueError: it is not what `pack` makes.
+        ValueError: if the frame is not valid.
     """
     reader = _Reader(body)
     length = int.from_bytes(reader.take(LENGTH_BYTES), "little")
@@ -62,21 +62,21 @@ def unpack(body: bytes) -> Any:
         value = reader.value(json.loads(reader.take(length)))
     except (KeyError, TypeError, AttributeError, RecursionError, OverflowError) as problem:
         raise ValueError(f"unreadable: {type(problem).__name__}") from None
-    if reader.place != len(body):
-        raise ValueError("unreadable: more bytes than its arrays have")
+    if reader.offset != len(body):
+        raise ValueError("unreadable: more bytes than the arrays have")
     return value
 
 
 class _Reader:
     def __init__(self, body: bytes) -> None:
-        self.body, self.place = body, 0
+        self.body, self.offset = body, 0
 
     def take(self, count: int) -> bytes:
-        piece = self.body[self.place : self.place + count]
-        if count < 0 or len(piece) != count:
-            raise ValueError("unreadable: cut short")
-        self.place += count
-        return piece
+        taken = self.body[self.offset : self.offset + count]
+        if count < 0 or len(taken) != count:
+            raise ValueError("unreadable: too few bytes")
+        self.offset += count
+        return taken
 
     def value(self, described: Any) -> Any:
         if not isinstance(described, dict):
@@ -84,7 +84,7 @@ class _Reader:
         if "array" in described:
             shape = tuple(int(size) for size in described["shape"])
             if any(size < 0 for size in shape) or len(shape) > 32:
-                raise ValueError("unreadable: no shape")
+                raise ValueError("unreadable: invalid shape")
             array = np.frombuffer(self.take(math.prod(shape) * SIZES[described["array"]]), described["array"])
             return (array.view(np.uint8) != 0 if array.dtype == bool else array.copy()).reshape(shape)
         if "dict" in described:

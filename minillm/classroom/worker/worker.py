@@ -1,10 +1,10 @@
-"""Worker: a process apart in which untrusted code computes. It returns values; whoever asked compares them.
+"""Worker: run a learner's untrusted code in a separate process. It returns values; the checker compares them here.
 
-Nothing that the code does can change a verdict, because the verdict is not made there: no expected result, seed or
-path is ever sent. Answers are numbered frames of JSON and raw bytes of which every field is checked; whatever else
-comes (nothing, garbage, an exit, silence, a flood) is a failure with a reason. The process has a session of its own,
-and the whole group is killed when it is closed, late, or talks too much. How it is locked up inside is told in
-`worker_process.py`. POSIX only, as its pipes and limits are.
+The code cannot change a verdict, because the verdict is made in this process. No expected result, seed or path is sent
+to the worker process. Its answers are numbered frames of JSON and raw bytes, and every field of them is checked. Any
+other behaviour (no answer, invalid bytes, an exit, too much output) is a failure with a message. The worker process has
+its own session. Its whole process group is killed when the worker is closed, exceeds a time limit or prints too much.
+`worker_process.py` describes the restrictions inside the process. This works on POSIX systems only.
 """
 
 import os
@@ -22,14 +22,14 @@ import numpy as np
 from minillm.classroom.worker import wire
 
 SCRIPT = Path(__file__).with_name("worker_process.py")
-SHOWN_OUTPUT = 2000  # bytes of what the code printed that are kept
-PIECE = 1 << 16
+SHOWN_OUTPUT = 2000  # bytes of the printed output that are stored
+CHUNK = 1 << 16  # bytes per read or write
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8", "LC_ALL": "C.UTF-8"}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the code may use: seconds until it is loaded, and for one call; bytes of memory, results and output."""
+    """Limits of the code: seconds for loading and for one call; bytes of memory, of a result and of output."""
 
     load_s: float = 20.0
     call_s: float = 5.0
@@ -40,7 +40,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Returned:
-    """What came back: the value, and the inputs as the code left them."""
+    """A returned value, and the inputs after the call."""
 
     value: Any
     inputs: Any = None
@@ -48,13 +48,13 @@ class Returned:
 
 @dataclass(frozen=True)
 class Failed:
-    """Why nothing came back.
+    """The reason why no value was returned.
 
     Attributes:
         kind: "raised", "missing", "time", "output", "ended", "forbidden" or "unreadable".
-        message: in words.
-        error: the type of the exception, if it raised one.
-        line: the line of the source in which it did.
+        message: the reason in words.
+        error: the type of the exception, if the code raised one.
+        line: the line of the source that raised it.
     """
 
     kind: str
@@ -68,7 +68,7 @@ Outcome: TypeAlias = Returned | Failed
 
 @dataclass
 class _Running:
-    """A started process and the ends of its pipes."""
+    """A running process and our ends of its pipes."""
 
     process: "subprocess.Popen[bytes]"
     requests: int
@@ -80,19 +80,19 @@ class _Running:
 
 
 class Worker:
-    """Runs one source at a time; use it in a `with` statement, which ends the process.
+    """Runs one source at a time. Use it in a `with` statement, which ends the process.
 
-    It starts when something is loaded, and starts anew after a failure that ended it.
+    `load` starts the process. After a failure that ended the process, the next `load` starts a new one.
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
-        """Nothing is started yet."""
+        """Make a worker. Its process starts at the first `load`."""
         self.limits = limits or Limits()
         self._running: _Running | None = None
         self._number = 0
 
     def __enter__(self) -> "Worker":
-        """Itself."""
+        """Return the worker."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,18 +101,18 @@ class Worker:
 
     @property
     def output(self) -> str:
-        """The beginning of what the code has printed since it was loaded. It may hold any character."""
-        return bytes(self._running.shown).decode("utf-8", "replace") if self._running else self._last_words
+        """The beginning of the output since the last `load`. It may contain any character."""
+        return bytes(self._running.shown).decode("utf-8", "replace") if self._running else self._last_output
 
-    _last_words = ""
+    _last_output = ""
 
     def load(self, source: str, name: str, harness: str = "") -> Outcome:
-        """Run a source, which defines a function of this name.
+        """Run a source that defines a function.
 
         Args:
-            source: the learner's.
-            name: the function that `call` will call.
-            harness: source of ours that defines `call(function, **inputs)`, if it is not called on the inputs as such.
+            source: the learner's source.
+            name: the name of the function that `call` calls.
+            harness: our source that defines `call(function, **inputs)`; by default function(*inputs) is called.
         """
         if self._running is None:
             self._start()
@@ -126,25 +126,25 @@ class Worker:
             return Returned(None)
         names = answer.get("found")
         found = ", ".join(key for key in names if isinstance(key, str)) if isinstance(names, list) else ""
-        return Failed("missing", f"there is no function {name}" + (f"; it defines {found[:200]}" if found else ""))
+        return Failed("missing", f"expected a function {name}; found {found[:200] or 'no function'}")
 
     def call(self, inputs: dict[str, Any]) -> Outcome:
-        """Call the function that was loaded."""
+        """Call the loaded function with these inputs."""
         if self._running is None:
-            return Failed("ended", "it has ended; load it again")
+            return Failed("ended", "the worker process has ended; load the source again")
         answer = self._ask("call", inputs, self.limits.call_s)
         if isinstance(answer, Failed):
             return answer
         if "result" not in answer or not isinstance(answer.get("inputs"), dict):
-            return self._give_up("unreadable", "it answered without a result")
+            return self._give_up("unreadable", "the answer of the worker process has no result")
         return Returned(answer["result"], answer["inputs"])
 
     def close(self) -> None:
-        """Kill the process and all that it started."""
+        """Kill the process and its process group."""
         if self._running is None:
             return
         running, self._running = self._running, None
-        self._last_words = bytes(running.shown).decode("utf-8", "replace")
+        self._last_output = bytes(running.shown).decode("utf-8", "replace")
         _kill_group(running.process)
         for pipe in (running.requests, running.answers, running.output):
             os.close(pipe)
@@ -154,7 +154,7 @@ class Worker:
         answers, their_answers = os.pipe()
         output, their_output = os.pipe()
         limits = self.limits
-        seconds = int(limits.load_s + 100 * limits.call_s)  # of processor time, for the case that we are gone
+        seconds = int(limits.load_s + 100 * limits.call_s)  # of processor time, in case that this process ends first
         arguments = [theirs, their_answers, limits.memory_bytes, seconds, Path(np.__file__).parents[1]]
         try:
             process = subprocess.Popen(
@@ -182,62 +182,62 @@ class Worker:
         try:
             answer = wire.unpack(body)
         except ValueError:
-            return self._give_up("unreadable", "it answered with something that is no result")
+            return self._give_up("unreadable", "the worker process sent an invalid answer")
         if isinstance(answer, dict) and "forbidden" in answer:
             return self._give_up("forbidden", _forbidden_text(answer))
         number = answer.get("number") if isinstance(answer, dict) else None
-        if type(number) is not int or number != self._number:  # an array compares to another array
-            return self._give_up("unreadable", "it answered something that was not asked")
+        if type(number) is not int or number != self._number:  # comparing an array gives an array
+            return self._give_up("unreadable", "the worker process sent an answer with a wrong number")
         if "error" in answer:
             return _raised(answer)
         return answer
 
     def _exchange(self, frame: bytes, until: float, seconds: float) -> bytes | Failed:
-        """Send a frame and receive one, reading what is printed meanwhile, so that neither side waits for ever."""
+        """Send a frame and receive one. Read the output at the same time, so that no pipe blocks for ever."""
         running, received, left = self._running, bytearray(), memoryview(frame)
         assert running is not None
         while not _is_whole(received):
             if _length(received) > self.limits.result_bytes:
-                return self._give_up("unreadable", f"its result is larger than {self.limits.result_bytes} bytes")
+                return self._give_up("unreadable", f"the result is larger than {self.limits.result_bytes} bytes")
             wait = until - monotonic()
             if wait <= 0:
-                return self._give_up("time", f"it took more than {seconds:g} seconds")
+                return self._give_up("time", f"the code took more than {seconds:g} seconds")
             listened = [running.answers, running.output] if running.output_open else [running.answers]
             readable, writable, _ = select.select(listened, [running.requests] if left else [], [], wait)
             try:
-                left = left[os.write(running.requests, left[:PIECE]) :] if writable else left
+                left = left[os.write(running.requests, left[:CHUNK]) :] if writable else left
             except BrokenPipeError:
                 return self._ended()
             if running.output in readable and not self._read_output(running):
-                return self._give_up("output", f"it printed more than {self.limits.output_bytes} bytes")
+                return self._give_up("output", f"the code printed more than {self.limits.output_bytes} bytes")
             if running.answers in readable:
-                piece = os.read(running.answers, PIECE)
-                if not piece:
+                chunk = os.read(running.answers, CHUNK)
+                if not chunk:
                     return self._ended()
-                received += piece
+                received += chunk
         while running.output_open and select.select([running.output], [], [], 0)[0]:
             self._read_output(running)
         return bytes(received[wire.LENGTH_BYTES :])
 
     def _read_output(self, running: _Running) -> bool:
-        """Take what was printed; whether it is still little enough."""
-        piece = os.read(running.output, PIECE)
-        running.output_open = bool(piece)  # the code may close its standard output
-        running.output_bytes += len(piece)
-        running.shown += piece[: SHOWN_OUTPUT - len(running.shown)]
+        """Read the printed output. Return whether it is still within the limit."""
+        chunk = os.read(running.output, CHUNK)
+        running.output_open = bool(chunk)  # the code may close its standard output
+        running.output_bytes += len(chunk)
+        running.shown += chunk[: SHOWN_OUTPUT - len(running.shown)]
         return running.output_bytes <= self.limits.output_bytes
 
     def _ended(self) -> Failed:
-        """The pipe is closed."""
+        """Return the failure after the pipe was closed."""
         assert self._running is not None
         try:
             code: int | None = self._running.process.wait(0.5)
         except subprocess.TimeoutExpired:
-            return self._give_up("ended", "it closed the pipe that its results go through")
+            return self._give_up("ended", "the code closed the pipe for its results")
         if code == -signal.SIGXCPU:
-            return self._give_up("time", "it used up its processor time")
+            return self._give_up("time", "the code exceeded its limit of processor time")
         how = f"with exit code {code}" if code is not None and code >= 0 else f"by signal {-(code or 0)}"
-        return self._give_up("ended", f"it ended the process {how} instead of returning")
+        return self._give_up("ended", f"the process ended {how}; expected a return value")
 
     def _give_up(self, kind: str, message: str) -> Failed:
         self.close()
@@ -247,7 +247,7 @@ class Worker:
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
     try:
         os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # gone already; macOS says the second of a zombie
+    except (ProcessLookupError, PermissionError):  # already ended; macOS raises PermissionError for a zombie
         process.kill()
     process.wait()
 
@@ -273,4 +273,4 @@ def _raised(answer: dict[str, Any]) -> Failed:
 def _forbidden_text(answer: dict[str, Any]) -> str:
     told = answer["forbidden"]  # text of a fixed length, as an array of bytes
     text = told.tobytes().decode("utf-8", "replace")[:300] if isinstance(told, np.ndarray) else ""
-    return f"it tried something that an exercise does not need: {' '.join(text.split())}"
+    return f"the code did something that an exercise does not need: {' '.join(text.split())}"

@@ -1,12 +1,19 @@
-"""The worker: runs a learner's functions on inputs that it is sent, and returns what they return. It judges nothing.
+"""The worker process: run a learner's functions on given inputs, and return their results. It makes no verdict.
 
-It runs by itself (`python -I -S worker_process.py`), with no path to any package but NumPy, so that minillm's solved
-functions cannot be imported. Before the first line of the learner's code it locks itself up with an audit hook
-(PEP 578), which nothing in Python can take off again: no file but the standard library's and NumPy's is opened, no
-process started or signalled, no socket, no ctypes. A forbidden act ends the process at once. PEP 578 itself says that
-a hook is no sandbox: it stops every ordinary way, and what must not leak (expected results, other people's work)
-is never in this process. What acts without an event is taken away before. The lock is for the worker alone, since it
-holds until the process ends.
+No reader of the engine needs this file: it is about security, not about inference.
+
+What it promises:
+
+- A learner's code cannot import or read minillm's solutions in the ordinary ways. The process runs without the package
+  (`python -I -S worker_process.py`), and only NumPy and the standard library can be imported.
+- Ordinary mistakes and simple tricks cause no harm. Before the learner's code runs, an audit hook (PEP 578) is
+  installed that Python code cannot remove. It forbids files other than those of NumPy and the standard library, new
+  processes, signals, sockets and ctypes. A forbidden operation ends the process immediately. Functions that raise no
+  audit event are deleted first.
+- Expected results and other learners' solutions are never in this process, so the code cannot read them.
+
+It is not a sandbox: PEP 578 says that an audit hook is none. To grade the code of other people, run the checks inside a
+container, too. The hook remains until the process ends, so it is used in this process only.
 """
 
 import _imp
@@ -21,15 +28,15 @@ from collections.abc import Callable
 from typing import Any
 
 FORBIDDEN_EXIT = 77
-TOLD_BYTES = 300  # of what was forbidden
+TOLD_BYTES = 300  # bytes of the message about a forbidden operation
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC  # flags of `open`
-FILE_NAME = "<exercise>"  # how tracebacks call the learner's source; Python looks for it to show a syntax error
-FORBIDDEN_MODULE = "_posixsubprocess"  # with it, processes start without an event
-NOT_HERE = (  # NumPy does without; with them, memory, files and other interpreters are reached without an event
+FILE_NAME = "<exercise>"  # name of the learner's source in tracebacks; Python opens it for a syntax error
+FORBIDDEN_MODULE = "_posixsubprocess"  # it starts processes without an event
+NOT_HERE = (  # NumPy does not need them; they reach memory, files and other interpreters without an event
     "ctypes", "_ctypes", "_ctypes_test", "_testcapi", "_testinternalcapi", "_tkinter", "readline", "_gdbm", "_dbm",
     "_posixshmem", "_multiprocessing", "_xxsubinterpreters", "_interpreters",
 )  # fmt: skip
-WITHOUT_AN_EVENT = (  # functions that reach other processes, write files, or (the last two) run code amid the hook
+WITHOUT_AN_EVENT = (  # they reach other processes, write files, or (the last two) run code during the hook
     "pidfd_open", "pidfd_send_signal", "setpriority", "sched_setaffinity", "sched_setscheduler", "sched_setparam",
     "mkfifo", "mknod", "setns", "unshare", "chroot", "activate_stack_trampoline", "signal", "enable",
 )  # fmt: skip
@@ -44,15 +51,15 @@ FORBIDDEN_EVENTS = (
 
 
 def limit_resources(memory_bytes: int, cpu_seconds: int) -> None:
-    """What the system enforces, where it can: memory, processor time (if the parent is gone), no files written."""
-    wanted = {
+    """Set the limits of the operating system: memory, processor time (in case the parent has ended), no file writes."""
+    limits = {
         "RLIMIT_AS": memory_bytes,
         "RLIMIT_CPU": cpu_seconds,
         "RLIMIT_FSIZE": 0,
         "RLIMIT_CORE": 0,
-        "RLIMIT_NPROC": 0,  # of the whole user; the superuser is exempt
+        "RLIMIT_NPROC": 0,  # counts all processes of the user; the superuser is exempt
     }
-    for name, value in wanted.items():
+    for name, value in limits.items():
         try:
             resource.setrlimit(getattr(resource, name), (value, value))
         except (AttributeError, ValueError, OSError):  # macOS lacks some
@@ -60,7 +67,7 @@ def limit_resources(memory_bytes: int, cpu_seconds: int) -> None:
 
 
 def disarm_subprocess() -> None:
-    """`numpy.testing` imports it, so it can be imported; but what it starts processes with is gone."""
+    """Make `subprocess` unable to start processes. It stays importable, because `numpy.testing` imports it."""
     import _posixsubprocess
     import subprocess
 
@@ -69,76 +76,76 @@ def disarm_subprocess() -> None:
 
 
 def take_away() -> None:
-    """What no event tells of: some modules, some functions, and the way to make those modules and functions anew."""
+    """Delete what raises no event: some modules, some functions, and the function that would create them again."""
     for name in NOT_HERE:
         sys.modules[name] = None  # type: ignore[assignment]
-    for name in sys.builtin_module_names:  # they are found here from now on; only a new one would have to be made
+    for name in sys.builtin_module_names:  # import all now: create_builtin is deleted below
         if name not in (*NOT_HERE, FORBIDDEN_MODULE):
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
     del _imp.create_builtin
-    gc.disable()  # what it calls would run in the middle of the hook; `serve` collects, between two requests
+    gc.disable()  # its callbacks would run during the hook; `serve` collects between two requests
     for module in (os, sys.modules["posix"], signal, sys.modules["_signal"], gc, sys):
         for name in WITHOUT_AN_EVENT:
             if hasattr(module, name):
                 delattr(module, name)
-    for name in SETS_OF_FUNCTIONS:  # they hold what was just deleted
+    for name in SETS_OF_FUNCTIONS:  # they contain the deleted functions
         getattr(os, name).clear()
 
 
 def make_hook(numpy_folder: str, standard_library: tuple[str, ...], answers: int, begin: bytes) -> Callable[..., None]:
-    """The audit hook, which decides what is forbidden, says so, and ends the process.
+    """Return the audit hook: it detects a forbidden operation, reports it, and ends the process.
 
-    Whoever gets hold of its frame (the traceback of a RecursionError has it) can read and change whatever the frame
-    leads to: globals, closures, and the insides of any Python function. So there are none. Everything the hook needs
-    is in one default argument, a tuple of text, numbers and functions written in C, and it calls nothing else: that
-    is why it is in one piece, and long.
+    Code that gets the frame of the hook (for example from the traceback of a RecursionError) can change everything that
+    the frame refers to: globals, closures and Python functions. So the hook uses none of them. All its data is in one
+    default argument: a tuple of text, numbers and functions written in C. For the same reason the hook is one long
+    function and calls no other Python function.
     """
     tools = (type, str, int, os.write, os._exit)
-    endings = tuple("." + name for name in (FORBIDDEN_MODULE, *NOT_HERE))  # a.b is what b makes
+    endings = tuple("." + name for name in (FORBIDDEN_MODULE, *NOT_HERE))  # the module a.b is created by b
     rules = (FORBIDDEN_EVENTS, FILE_NAME, WRITING, numpy_folder, standard_library, FORBIDDEN_MODULE, endings)
 
     def hook(
-        event: str, arguments: Any, held: Any = (tools, rules, begin, answers, TOLD_BYTES, FORBIDDEN_EXIT)
+        event: str, arguments: Any, data: Any = (tools, rules, begin, answers, TOLD_BYTES, FORBIDDEN_EXIT)
     ) -> None:
-        (exact, text, whole, write, leave), rules, begin, answers, told_bytes, code = held
+        (exact, text, integer, write, leave), rules, begin, answers, told_bytes, code = data
         events, source, writing, numpy_folder, standard_library, module, endings = rules
-        path, fine = source, not event.startswith(events)  # most events tell of no file
+        path, fine = source, not event.startswith(events)  # most events have no file
         if event == "open":
             path, mode, flags = arguments[0], arguments[1], arguments[2]
             reads = mode is None or (exact(mode) is text and not mode.strip("rbt"))
-            reads = reads and exact(flags) is whole and not flags & writing
-            fine = reads or exact(path) is whole  # a descriptor: open already
+            reads = reads and exact(flags) is integer and not flags & writing
+            fine = reads or exact(path) is integer  # a file descriptor is already open
         elif event == "import":
-            path = source if arguments[1] is None else arguments[1]  # what is written in C comes again, with its file
+            path = source if arguments[1] is None else arguments[1]  # C modules: their second event has it
             fine = exact(arguments[0]) is text and arguments[0] != module
             fine = fine and (arguments[1] is None or not ("." + arguments[0]).endswith(endings))
         if exact(path) is not text:
-            fine = fine and exact(path) is whole
-        elif path != source:  # Python looks for the source to show a syntax error; there is no such file
-            ours = path.startswith(standard_library) and "-packages" not in path
-            fine = fine and ".." not in path and (ours or path.startswith(numpy_folder))
+            fine = fine and exact(path) is integer
+        elif path != source:  # Python opens the source for a syntax error; no such file exists
+            standard = path.startswith(standard_library) and "-packages" not in path
+            fine = fine and ".." not in path and (standard or path.startswith(numpy_folder))
         if fine:
             return
         try:
-            of = arguments[0] if arguments and (exact(arguments[0]) is text or exact(arguments[0]) is whole) else ""
+            of = arguments[0] if arguments and (exact(arguments[0]) is text or exact(arguments[0]) is integer) else ""
             write(answers, begin + f"{event} {of}".encode("utf-8", "replace")[:told_bytes].ljust(told_bytes))
-        finally:  # even if the pipe is closed
+        finally:  # also if the pipe is closed
             leave(code)
 
     return hook
 
 
 class Exercise:
-    """The learner's source, run; and how its function is called."""
+    """The learner's function and how it is called."""
 
     def __init__(self) -> None:
-        """Nothing is loaded yet."""
+        """Make an exercise without a function; `load` sets it."""
         self.function: Any = None
         self.call: Any = None
 
     def load(self, source: str, name: str, harness: str) -> dict[str, Any]:
-        """Run the source from the top; find the function. The harness says how to call it, if not just so."""
+        """Run the source and find the function. The harness, if any, defines how it is called."""
         scope: dict[str, Any] = {"__name__": FILE_NAME}
         exec(compile(source, FILE_NAME, "exec"), scope)
         if not callable(scope.get(name)):
@@ -151,14 +158,14 @@ class Exercise:
         return {"loaded": name}
 
     def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        """What the function returns, and its inputs as it leaves them."""
+        """Return the result of the function, and its inputs after the call."""
         if self.call is not None:
             return {"result": self.call(self.function, **inputs), "inputs": inputs}
         return {"result": self.function(*inputs.values()), "inputs": inputs}
 
 
 def failure(problem: BaseException) -> dict[str, Any]:
-    """An exception: its type, its message, and the line of the learner's source in which it was raised."""
+    """Describe an exception: its type, its message, and the line of the learner's source that raised it."""
     line = getattr(problem, "lineno", None) if isinstance(problem, SyntaxError) else None
     trace = problem.__traceback__
     while trace is not None:
@@ -173,47 +180,47 @@ def failure(problem: BaseException) -> dict[str, Any]:
 
 
 def serve(requests: int, answers: int) -> None:
-    """Answer one request after the other, each with its number, until the parent closes the pipe."""
+    """Answer requests, each with its number, until the parent closes the pipe."""
     from wire import LENGTH_BYTES, pack, unpack  # type: ignore[import-not-found]
 
     exercise = Exercise()
     while length := read(requests, LENGTH_BYTES):
         request = unpack(read(requests, int.from_bytes(length, "little")))
         try:
-            gc.collect()  # by hand, since `take_away` turned it off
+            gc.collect()  # `take_away` disabled automatic collection
             load = request["do"] == "load"
             answer = exercise.load(**request["with"]) if load else exercise.run(request["with"])
             flush()
             frame = pack({"number": request["number"], **answer})
-        except BaseException as problem:  # sys.exit() too
+        except BaseException as problem:  # also SystemExit
             frame = pack({"number": request["number"], **failure(problem)})
         while frame:
             frame = frame[os.write(answers, frame) :]
 
 
 def flush() -> None:
-    """Let what was printed go out; the learner's code may have closed its output, or replaced it."""
+    """Flush the printed output. The learner's code may have closed or replaced sys.stdout."""
     with contextlib.suppress(Exception):
         sys.stdout.flush()
 
 
 def read(pipe: int, count: int) -> bytes:
-    """Exactly so many bytes, or none at the end."""
+    """Read exactly `count` bytes, or return b"" at the end of the pipe."""
     data = b""
     while len(data) < count:
-        piece = os.read(pipe, count - len(data))
-        if not piece:
+        chunk = os.read(pipe, count - len(data))
+        if not chunk:
             return b""
-        data += piece
+        data += chunk
     return data
 
 
 def main() -> None:
-    """Prepare, lock, serve."""
+    """Set the limits, install the audit hook, then answer requests."""
     requests, answers, memory_bytes, cpu_seconds = (int(argument) for argument in sys.argv[1:5])
     numpy_folder, own_folder = sys.argv[5], os.path.dirname(os.path.abspath(__file__))
     limit_resources(memory_bytes, cpu_seconds)
-    standard = [folder for folder in sys.path if os.path.isdir(folder)]  # the archive is rarely there
+    standard = [folder for folder in sys.path if os.path.isdir(folder)]  # the zip archive usually does not exist
     take_away()
     sys.path[:0] = [numpy_folder, own_folder]
     import numpy
@@ -223,8 +230,8 @@ def main() -> None:
     sys.path[:] = standard
     sys.argv[1:] = []
     libraries = tuple(folder.rstrip("/") + "/" for folder in (os.path.dirname(os.__file__), *standard))
-    gc.freeze()  # what is here now need not be looked through again
-    begin = wire.pack({"forbidden": numpy.zeros(TOLD_BYTES, "uint8")})[:-TOLD_BYTES]  # the text comes behind it
+    gc.freeze()  # existing objects need not be collected again
+    begin = wire.pack({"forbidden": numpy.zeros(TOLD_BYTES, "uint8")})[:-TOLD_BYTES]  # the text follows it
     sys.addaudithook(make_hook(os.path.dirname(numpy.__file__) + "/", libraries, answers, begin))
     serve(requests, answers)
 

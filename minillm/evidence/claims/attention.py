@@ -15,7 +15,7 @@ section = Section("Attention")
 
 @section.claim("attention-n2", "all pairs of tokens ... computing attention requires O(N²) comparisons")
 def attention_n2(tokens: int = 500) -> Finding:
-    """Pairs of a query and a key it may see: with the causal mask N(N+1)/2."""
+    """Count the pairs of a query and a key it may see: N(N+1)/2 with the causal mask."""
     pairs = visible_pairs(Tokens(tokens), None)
     share = pairs / tokens**2
     return finding(
@@ -28,7 +28,7 @@ def attention_n2(tokens: int = 500) -> Finding:
 
 @section.claim("attention-counts", "100² = 10,000 comparisons ... 500² = 250,000 comparisons")
 def attention_counts(short: int = 100, long: int = 500) -> Finding:
-    """The squares, and the causal counts."""
+    """Compute the squares, and the causal counts."""
     causal = [visible_pairs(Tokens(tokens), None) for tokens in (short, long)]
     return finding(
         Verdict.TRUE if (short**2, long**2) == (10_000, 250_000) else Verdict.FALSE,
@@ -39,7 +39,7 @@ def attention_counts(short: int = 100, long: int = 500) -> Finding:
 
 @section.claim("attention-25x", "A 5x longer sequence requires 25x more attention computation")
 def attention_25x(tokens: int = 100, times: int = 5, model: str = "llama-2-7b") -> Finding:
-    """Pairs, and the operations of the whole prefill, of the longer sequence over the shorter."""
+    """Divide pairs, and operations of the whole prefill, of the longer sequence by those of the shorter."""
     config = find_model(model)
     causal = visible_pairs(Tokens(times * tokens), None) / visible_pairs(Tokens(tokens), None)
     whole = prefill_work(config, times * tokens).flops / prefill_work(config, tokens).flops
@@ -55,7 +55,7 @@ def attention_25x(tokens: int = 100, times: int = 5, model: str = "llama-2-7b") 
 
 @section.claim("cache-saves-attention", "it avoids recomputing attention for old tokens during decode")
 def cache_saves_attention(context: int = 501, model: str = "llama-2-7b") -> Finding:
-    """Which operations a cached step saves over recomputing the whole sequence."""
+    """Compute which operations a cached step saves compared with recomputing the whole sequence."""
     config = find_model(model)
     linear = 2 * layers_parameters(config) * (context - 1)
     saved = prefill_work(config, context).flops - decode_work(config, context).flops
@@ -73,12 +73,12 @@ def cache_saves_attention(context: int = 501, model: str = "llama-2-7b") -> Find
     "The real bottleneck during decoding isn't attention computation itself; its memory bandwidth",
 )
 def decode_not_attention(tokens_in_flight: int = 500, model: str = "llama-2-7b") -> Finding:
-    """From how many tokens in flight the KV cache, which attention reads, is larger than the weights."""
+    """Find from how many tokens in flight the KV cache, which attention reads, is larger than the weights."""
     config = find_model(model)
     even = 2 * matrix_parameters(config) / cache_bytes_per_token(config)
     return finding(
         Verdict.TRUE_IF if tokens_in_flight < even else Verdict.FALSE,
-        f"fewer than {even:,.0f} tokens in flight; above, it is the reading of keys and values",
+        f"fewer than {even:,.0f} tokens in flight; above that, reading keys and values is the bottleneck",
         f"the cache passes the weights at batch · context = {even:,.0f}",
         f"{2 * matrix_parameters(config):,} B / {cache_bytes_per_token(config):,} B a token = {even:,.0f}",
     )
@@ -86,7 +86,7 @@ def decode_not_attention(tokens_in_flight: int = 500, model: str = "llama-2-7b")
 
 @section.claim("bandwidth-limits", "GPU memory bandwidth (not compute cores) limits inference throughput")
 def bandwidth_limits(batch: int = 1, prompt: int = 500, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
-    """Decode below the ridge is limited by bandwidth, a long prefill by arithmetic."""
+    """Show that bandwidth limits decode below the ridge, and that arithmetic limits a long prefill."""
     serving = Serving(find_model(model), find_gpu(gpu))
     ridge, meet = ridge_flops_per_byte(serving.machine), even_tokens(serving)
     decode = decode_work(serving.config, 1, max(1, batch)).intensity < ridge
@@ -107,7 +107,7 @@ CUDA_CORES = {"l40s": 18_176, "h100-sxm": 16_896}  # NVIDIA datasheets
     "h100-vs-cores", "An H100 with faster memory can decode faster than a GPU with more cores but slower memory"
 )
 def h100_vs_cores(fewer: str = "h100-sxm", more: str = "l40s") -> Finding:
-    """CUDA cores and bandwidth of an H100 SXM and an L40S."""
+    """Compare CUDA cores and bandwidth of an H100 SXM and an L40S."""
     fast, slow = find_gpu(fewer), find_gpu(more)
     ratio = fast.bandwidth_bytes_per_s / slow.bandwidth_bytes_per_s
     cores = {name: CUDA_CORES.get(name, 0) for name in (fast.name, slow.name)}

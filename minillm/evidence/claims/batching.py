@@ -14,7 +14,7 @@ MEASURED_7B = 104.9  # tokens/s, gpt-fast's README: A100 80 GB at 330 W, batch 1
 
 @section.claim("single-underuses", "A single request on a single GPU doesn't fully utilize hardware")
 def single_underuses(batch: int = 1) -> Finding:
-    """The share of peak arithmetic that decode can reach: its intensity is about the batch, the ridge far above."""
+    """Compute the fraction of peak arithmetic that decode can reach: about the batch size over the ridge."""
     shares = {name: min(1.0, batch / ridge_flops_per_byte(find_gpu(name))) for name in ("a100", "h100")}
     return finding(
         Verdict.TRUE if max(shares.values()) < 0.5 else Verdict.FALSE,
@@ -29,7 +29,7 @@ def single_underuses(batch: int = 1) -> Finding:
     "batch-more-cores", "the GPU distributes computation across more cores, improving utilization", runs=True
 )
 def batch_more_cores(batch: int = 8) -> Finding:
-    """Bytes of weights for a token, counted in a decode step of the engine: one read serves the whole batch."""
+    """Count the bytes of weights per token in a decode step of the engine: one read serves the whole batch."""
     from minillm.kv_cache.contiguous import KVCache
     from minillm.trace.counting import counted
     from minillm.transformer import forward_batch
@@ -41,14 +41,14 @@ def batch_more_cores(batch: int = 8) -> Finding:
         per_token.append(count.weight_bytes / sequences)
     return finding(
         Verdict.IMPRECISE if per_token[1] * max(1, batch) == per_token[0] else Verdict.TRUE,
-        "what is gained is memory traffic: one read of the weights serves all tokens of the batch",
+        "the gain is in memory traffic: one read of the weights serves all tokens of the batch",
         f"bytes of weights for a token: {per_token[0]:,.0f} alone, {per_token[1]:,.0f} in a batch of {batch}",
     )
 
 
 @section.claim("a100-100tps", "on an A100 GPU: ... Single sequence: 100 tokens per second")
 def a100_100tps(claimed: float = 100.0, model: str = "llama-2-7b") -> Finding:
-    """The bound, and gpt-fast's measurement."""
+    """Compute the bound, and compare with gpt-fast's measurement."""
     bound = 1 / decode_time(Serving(find_model(model), find_gpu("a100")), 1).seconds
     return finding(
         Verdict.TRUE if 0.4 * bound <= claimed <= bound else Verdict.FALSE,
@@ -60,7 +60,7 @@ def a100_100tps(claimed: float = 100.0, model: str = "llama-2-7b") -> Finding:
 
 @section.claim("a100-batch-10", "Batch of 10: 1,000 tokens per second total (100 per sequence, all in parallel)")
 def a100_batch_10(batch: int = 10, context: int = 500, claimed: float = 1000.0, model: str = "llama-2-7b") -> Finding:
-    """The bound of a batch, and its gain over one sequence at two contexts."""
+    """Compute the bound of a batch, and its gain over one sequence at two contexts."""
     serving = Serving(find_model(model), find_gpu("a100"))
     bound = decode_tokens_per_s(serving, context, batch)
     gain, short = batching_gain(serving, context, batch), batching_gain(serving, 50, batch)
@@ -76,7 +76,7 @@ def a100_batch_10(batch: int = 10, context: int = 500, claimed: float = 1000.0, 
 
 @section.claim("batch-hundreds", "A production LLM serving system batches hundreds of requests simultaneously")
 def batch_hundreds(context: int = 500, gpu: str = "a100") -> Finding:
-    """How many sequences fit beside the weights in 90% of the memory."""
+    """Compute how many sequences fit next to the weights in 90% of the memory."""
     fits = {
         name: most_sequences(Serving(find_model(name), find_gpu(gpu)), context) for name in ("llama-2-7b", "llama-3-8b")
     }
@@ -92,7 +92,7 @@ def batch_hundreds(context: int = 500, gpu: str = "a100") -> Finding:
 
 @section.claim("static-tail", "Request 2 latency: now 5 seconds (not 500ms) because it waits for Request 1", runs=True)
 def static_tail(long: int = 100, short: int = 10, ms_per_step: float = 50.0) -> Finding:
-    """The steps after which both are answered, by static batching and by the engine's continuous batching."""
+    """Count the steps until both are answered, by static batching and by the engine's continuous batching."""
     from minillm.batching import Engine, StaticBatching
     from minillm.sampling import Sampling
 
@@ -115,11 +115,11 @@ def static_tail(long: int = 100, short: int = 10, ms_per_step: float = 50.0) -> 
 
 @section.claim("longer-unaffected", "The longer sequence is unaffected")
 def longer_unaffected(context: int = 100, batch: int = 2, model: str = "llama-2-7b") -> Finding:
-    """A step of both together over a step alone."""
+    """Divide the time of a step of both together by that of a step of one."""
     ratio = batching_slowdown(Serving(find_model(model), find_gpu("a100")), context, batch)
     return finding(
         Verdict.TRUE_IF if ratio < 1.05 else Verdict.FALSE,
-        "batch · context small",
+        "batch · context is small",
         f"a step of {batch} takes {ratio:.3f} times as long at {context} tokens",
         f"(W + {batch}·{context}·kv) / (W + {context}·kv) = {digits(ratio)}",
     )

@@ -17,7 +17,7 @@ MEASURED_7B, MEASURED_70B = 104.9, 21.3
 
 
 def _passes(new_tokens: int) -> tuple[list[int], int]:
-    """The passes of a run of the engine, and how many tokens came of it."""
+    """Run the engine; return the tokens of each pass, and the number of new tokens."""
     from minillm.generation import generate
     from minillm.sampling import Sampling
 
@@ -28,7 +28,7 @@ def _passes(new_tokens: int) -> tuple[list[int], int]:
 
 @section.claim("pass-per-token", "each output token requires a full forward pass of the model", runs=True)
 def pass_per_token(new_tokens: int = 10) -> Finding:
-    """Forward passes counted in a run of the engine."""
+    """Count the forward passes of a run of the engine."""
     passes, tokens = _passes(max(1, new_tokens))
     return finding(
         Verdict.TRUE_IF if len(passes) == tokens else Verdict.FALSE,
@@ -40,7 +40,7 @@ def pass_per_token(new_tokens: int = 10) -> Finding:
 
 @section.claim("passes-100", "Generating a 100-token response requires 100 sequential forward passes", runs=True)
 def passes_100(new_tokens: int = 100) -> Finding:
-    """Prefill gives the first token, each step one more."""
+    """Count: prefill gives the first token, each step one more."""
     passes, tokens = _passes(min(max(1, new_tokens), 100))
     return finding(
         Verdict.TRUE_IF if len(passes) == tokens else Verdict.FALSE,
@@ -52,7 +52,7 @@ def passes_100(new_tokens: int = 100) -> Finding:
 
 @section.claim("no-parallelism", "There's no parallelization within a single sequence", runs=True)
 def no_parallelism(positions: int = 5) -> Finding:
-    """Several positions in one pass of the exact backend, and one after another: the same logits."""
+    """Run several positions in one pass of the exact backend, and one after another: the same logits."""
     import numpy as np
 
     from minillm.decode import decode_step
@@ -71,14 +71,15 @@ def no_parallelism(positions: int = 5) -> Finding:
     same = np.array_equal(together, alone)
     return finding(
         Verdict.IMPRECISE if same else Verdict.TRUE,
-        "only sampled tokens depend on each other; known or guessed ones run together, and so do the heads",
-        f"{positions} positions in one pass: " + ("the logits of one by one, to the bit" if same else "other logits"),
+        "only sampled tokens depend on each other; prompt tokens and draft tokens run together, and so do the heads",
+        f"{positions} positions in one pass: "
+        + ("the logits of one by one, to the bit" if same else "different logits"),
     )
 
 
 @section.claim("recompute-longer", "Recompute based on the new, longer sequence", runs=True)
 def recompute_longer(context: int = 500) -> Finding:
-    """The operations of one decode step, counted in the engine, and those of a 7B model."""
+    """Count the operations of one decode step in the engine, and compute those of a 7B model."""
     from minillm.decode import decode_step
     from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
@@ -96,7 +97,7 @@ def recompute_longer(context: int = 500) -> Finding:
         "only the new token is computed",
         f"a cached step at {context} tokens: {decode_work(seven, context).flops:.4g} FLOP, "
         f"{decode_work(seven, context).flops / decode_work(seven, 1).flops - 1:.1%} more than at 1",
-        f"counted in the engine, one step behind {cache.length - 1} tokens: {step:,} FLOP; 2·Pm + 4·L·d·n = "
+        f"counted in the engine, one step after {cache.length - 1} tokens: {step:,} FLOP; 2·Pm + 4·L·d·n = "
         f"{formula:,.0f}",
         f"Llama-2-7B: 2·{matrix_parameters(seven):,} + 4·32·4,096·{context} = {decode_work(seven, context).flops:.4g}",
     )
@@ -104,7 +105,7 @@ def recompute_longer(context: int = 500) -> Finding:
 
 @section.claim("decode-formula", "Time ≈ (output_length × model_size) / GPU_throughput")
 def decode_formula(tokens: int = 100, batch: int = 1, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
-    """The formula with bytes, and with operations."""
+    """Apply the formula to bytes, and to operations."""
     serving = Serving(find_model(model), find_gpu(gpu))
     time = decode_time(serving, 1, max(1, batch))
     return finding(
@@ -125,7 +126,7 @@ def decode_formula(tokens: int = 100, batch: int = 1, model: str = "llama-2-7b",
     corrects="34% to 69% of the bandwidth; 0.648 s over 2 s and 1 s is 32% to 65%",
 )
 def decode_7b(tokens: int = 100, low_s: float = 1.0, high_s: float = 2.0) -> Finding:
-    """The bound, and gpt-fast's measurement."""
+    """Compute the bound, and compare with gpt-fast's measurement."""
     bound = tokens * decode_time(Serving(find_model("llama-2-7b"), find_gpu("a100")), 1).seconds
     measured = tokens / MEASURED_7B
     fits = 0.9 * low_s <= measured <= high_s or (bound < low_s and 0.2 < bound / high_s)
@@ -140,7 +141,7 @@ def decode_7b(tokens: int = 100, low_s: float = 1.0, high_s: float = 2.0) -> Fin
 
 @section.claim("decode-70b", "The same on a 70B model takes 10-20 seconds")
 def decode_70b(tokens: int = 100, low_s: float = 10.0, high_s: float = 20.0) -> Finding:
-    """The bound on the GPUs that it takes, and gpt-fast's measurement."""
+    """Compute the bound on the GPUs that hold the model, and compare with gpt-fast's measurement."""
     one = Serving(find_model("llama-2-70b"), find_gpu("a100"))
     gpus = gpus_needed(one.weights_bytes, one.machine.memory_bytes)
     bound = tokens * decode_time(one, 1).seconds / gpus
@@ -158,10 +159,10 @@ def decode_70b(tokens: int = 100, low_s: float = 10.0, high_s: float = 20.0) -> 
 @section.claim(
     "decode-bw-bound",
     "Decode is memory-bandwidth bound",
-    corrects="0.98 FLOP/byte, which leaves out attention's own operations; with them it is 1.00",
+    corrects="0.98 FLOP/byte, without attention's own operations; with them it is 1.00",
 )
 def decode_bw_bound(batch: int = 1, context: int = 500, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
-    """Operations for each byte, beside the machine's ridge."""
+    """Compare the operations per byte with the machine's ridge."""
     work, ridge = decode_work(find_model(model), context, batch), ridge_flops_per_byte(find_gpu(gpu))
     return finding(
         Verdict.TRUE_IF if work.intensity < ridge else Verdict.FALSE,
@@ -179,7 +180,7 @@ def decode_bw_bound(batch: int = 1, context: int = 500, model: str = "llama-2-7b
     runs=True,
 )
 def small_fraction() -> Finding:
-    """Bytes of weights read in one step of the engine, beside all of its matrices."""
+    """Count the bytes of weights that one step of the engine reads, and compare with all of its matrices."""
     from minillm.decode import decode_step
     from minillm.kv_cache.contiguous import KVCache
     from minillm.trace.counting import counted
@@ -202,7 +203,7 @@ def small_fraction() -> Finding:
 
 @section.claim("bigger-slower", "Larger models (more weights) are slower at decoding")
 def bigger_slower(small: str = "llama-2-7b", large: str = "llama-2-70b") -> Finding:
-    """The bytes of a step, large over small."""
+    """Divide the bytes of a step: large over small."""
     ratio = decode_work(find_model(large), 1).weight_bytes / decode_work(find_model(small), 1).weight_bytes
     return finding(
         Verdict.TRUE if ratio > 1 else Verdict.FALSE,
@@ -213,12 +214,12 @@ def bigger_slower(small: str = "llama-2-7b", large: str = "llama-2-70b") -> Find
 
 @section.claim("breakdown-5s", "Decode: 4,900ms (model generates 100 tokens at ~50ms per token)")
 def breakdown_5s(tokens: int = 100, ms_per_token: float = 50.0, claimed_ms: float = 4900.0) -> Finding:
-    """Tokens times time."""
+    """Multiply tokens by time."""
     all_tokens, steps = tokens * ms_per_token, (tokens - 1) * ms_per_token
     return finding(
         Verdict.TRUE if abs(all_tokens - claimed_ms) < 1 else
         Verdict.IMPRECISE if abs(all_tokens - claimed_ms) < 0.05 * claimed_ms else Verdict.FALSE,
-        f"{steps:,.0f} ms for {tokens - 1} steps, since prefill gives the first token",
+        f"{steps:,.0f} ms for {tokens - 1} steps, because prefill gives the first token",
         f"{tokens} · {ms_per_token:g} = {all_tokens:,.0f} ms; with prefill {all_tokens + 100:,.0f} ms",
     )  # fmt: skip
 
@@ -229,7 +230,7 @@ def breakdown_5s(tokens: int = 100, ms_per_token: float = 50.0, claimed_ms: floa
     corrects="3.2% for 500/100 tokens; 21.0 ms of 677 ms is 3.1%",
 )
 def prefill_2pct(prompt: int = 500, new_tokens: int = 100, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
-    """The article's own times, and the bounds of this prompt and of long ones."""
+    """Compute prefill's share: of the article's own times, and of the bounds of this prompt and of long ones."""
     serving = Serving(find_model(model), find_gpu(gpu))
 
     def share(prompt: int, new_tokens: int) -> float:
@@ -248,7 +249,7 @@ def prefill_2pct(prompt: int = 500, new_tokens: int = 100, model: str = "llama-2
 
 @section.claim("decode-50ms", "~50ms per token")
 def decode_50ms(claimed_ms: float = 50.0, model: str = "llama-2-7b") -> Finding:
-    """The bytes of a step over each GPU's bandwidth."""
+    """Divide the bytes of a step by each GPU's bandwidth."""
     config, gpus = find_model(model), {name: find_gpu(name) for name in ("a100", "l40s", "t4")}
     bounds = {name: decode_time(Serving(config, gpu), 1).seconds for name, gpu in gpus.items()}
     measured = 1000 / MEASURED_7B

@@ -1,6 +1,6 @@
-"""What experiments of the ledger share: a small real model, and the passes that are made through it.
+"""A small real model for the ledger's experiments, and a way to watch the passes through it.
 
-The engine is imported by the functions that run it, so that estimates need none of it.
+Functions import the engine only when they run it, so that estimates need none of it.
 """
 
 from copy import copy
@@ -11,7 +11,7 @@ from typing import Any
 
 @cache
 def small_model(backend: str = "numpy") -> Any:
-    """`story-draft`, which comes with minillm and loads in no time."""
+    """Load `story-draft`, which is bundled with minillm and small."""
     from minillm.loading.load import load
 
     return load("story-draft", backend)
@@ -21,18 +21,19 @@ PROMPT = "Once upon a time there was a cat who lived by the sea."
 
 
 def prompt_ids() -> list[int]:
-    """The prompt of all experiments."""
+    """Return the token ids of PROMPT, the prompt of all experiments."""
     return list(small_model().tokenizer.encode(PROMPT))
 
 
 def watched_passes(model: Any) -> tuple[Any, list[int]]:
-    """The same model, and a list to which each forward pass adds how many tokens it ran."""
+    """Return a copy of the model, and a list to which each forward pass appends its number of tokens."""
     passes: list[int] = []
     ops = copy(model.ops)
 
-    def rotation(positions: Any, *others: Any) -> Any:  # asked for once in a pass, for the positions of all its tokens
+    def cos_sin(positions: Any, *others: Any) -> Any:  # a pass calls it once, with the positions of all its tokens
         passes.append(len(positions))
         return model.ops.cos_sin(positions, *others)
 
-    ops.cos_sin = rotation
+    ops.cos_sin = cos_sin
+
     return replace(model, ops=ops), passes

@@ -16,7 +16,7 @@ section = Section("FAQ and sources")
 
 @section.claim("faq-70b", "A 70B model generates tokens 5-10x slower than a 7B model")
 def faq_70b(low: float = 5.0, high: float = 10.0, context: int = 500) -> Finding:
-    """The ratio of bytes, in float16 and, on the same GPU, quantised, with the KV cache of a batch."""
+    """Compute the ratio of bytes: in float16, and quantised on the same GPU with the KV cache."""
     small, large, a100 = find_model("llama-2-7b"), find_model("llama-2-70b"), find_gpu("a100")
     bytes_ratio = decode_work(large, 1).weight_bytes / decode_work(small, 1).weight_bytes
     measured = 104.9 / 21.3  # tokens/s of gpt-fast's README: 7B on one A100, 70B on two
@@ -40,22 +40,22 @@ def faq_70b(low: float = 5.0, high: float = 10.0, context: int = 500) -> Finding
 
 @section.claim("faq-pricing", "Pricing reflects actual compute cost")
 def faq_pricing() -> Finding:
-    """What providers have published of their costs."""
-    return finding(Verdict.UNCHECKABLE, "private", "providers do not publish their costs")
+    """State what providers have published about their costs."""
+    return finding(Verdict.UNCHECKABLE, "not public", "providers do not publish their costs")
 
 
 @section.claim(
     "faq-cache", "rare cases (very short sequences where recomputation is faster than cache lookup)", runs=True
 )
 def faq_cache(longest: int = 24) -> Finding:
-    """Operations of a step with and without a cache, counted in the engine at every length."""
+    """Count the operations of a step with and without a cache, in the engine at every length."""
     from minillm.decode import decode_step
     from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
 
     model, count = counted(small_model())
-    longest, dearer = min(max(2, longest), 60), 0
+    longest, worse = min(max(2, longest), 60), 0
     for tokens in range(2, longest + 1):
         cache = KVCache(model, tokens)
         prefill(model, [5] * (tokens - 1), cache)
@@ -63,20 +63,20 @@ def faq_cache(longest: int = 24) -> Finding:
         decode_step(model, 5, cache)
         cached = count.flops - before
         prefill(model, [5] * tokens, KVCache(model, tokens))
-        dearer += cached > count.flops - before - cached
+        worse += cached > count.flops - before - cached
     meet = even_tokens(Serving(find_model("llama-2-7b"), find_gpu("a100")))
     return finding(
-        Verdict.TRUE_IF if not dearer else Verdict.FALSE,
-        f"equally fast on a GPU below {meet} tokens, where both read the weights once; never fewer operations",
-        f"the cached step has more operations at {dearer} of {longest - 1} lengths",
-        f"lengths 2 to {longest} in the engine: cached <= recomputed everywhere" if not dearer else "",
+        Verdict.TRUE_IF if not worse else Verdict.FALSE,
+        f"on a GPU below {meet} tokens both are equally fast and read the weights once; never fewer operations",
+        f"the cached step has more operations at {worse} of {longest - 1} lengths",
+        f"lengths 2 to {longest} in the engine: cached <= recomputed everywhere" if not worse else "",
         f"A100, 7B: below {meet} tokens a pass over all takes no longer than a step",
     )
 
 
 @section.claim("faq-cpu", "Llama 2 7B runs on modern CPUs in 5-10 seconds per token")
 def faq_cpu(bandwidth_gb_per_s: float = 51.2, low_s: float = 5.0) -> Finding:
-    """The bytes of a step over the bandwidth of two channels of DDR4, beside llama.cpp's measurements."""
+    """Divide the bytes of a step by the bandwidth of two DDR4 channels, and compare with llama.cpp's measurements."""
     weights = weights_bytes(find_model("llama-2-7b"))
     half, quantised = weights / 1e9 / bandwidth_gb_per_s, weights / 1e9 * 0.28125 / bandwidth_gb_per_s
     return finding(
@@ -89,7 +89,7 @@ def faq_cpu(bandwidth_gb_per_s: float = 51.2, low_s: float = 5.0) -> Finding:
 
 @section.claim("faq-gpus-necessary", "For production APIs, GPUs are necessary due to latency requirements")
 def faq_gpus_necessary(cpu_tokens_per_s: float = 11.0, reading_tokens_per_s: float = 5.0) -> Finding:
-    """What a desktop's processor generates, beside how fast people read."""
+    """Compare what a desktop's processor generates with how fast people read."""
     return finding(
         Verdict.IMPRECISE if cpu_tokens_per_s > reading_tokens_per_s else Verdict.TRUE,
         "TPUs serve too, and small models on CPUs",
@@ -100,7 +100,7 @@ def faq_gpus_necessary(cpu_tokens_per_s: float = 11.0, reading_tokens_per_s: flo
 
 @section.claim("faq-batch-cost", "Larger batches increase GPU utilization, so cost per token decreases")
 def faq_batch_cost(context: int = 500, dollars_per_hour: float = 1.19, model: str = "llama-2-7b") -> Finding:
-    """Dollars for a million tokens by batch, and the limit that the reading of the KV cache sets."""
+    """Compute dollars for a million tokens by batch, and the limit that reading the KV cache sets."""
     serving = Serving(find_model(model), find_gpu("a100"))
     costs = {
         b: dollars_per_million_tokens(dollars_per_hour, decode_tokens_per_s(serving, context, b)) for b in (1, 10, 100)
@@ -110,7 +110,7 @@ def faq_batch_cost(context: int = 500, dollars_per_hour: float = 1.19, model: st
     falling = costs[1] > costs[10] > costs[100] > limit
     return finding(
         Verdict.TRUE if falling else Verdict.FALSE,
-        "to the limit of the KV cache",
+        "down to the limit of the KV cache",
         "$ per million: " + ", ".join(f"batch {b} {cost:.3g}" for b, cost in costs.items()) + f"; limit {limit:.3f}",
         f"limit: {context} · {serving.cache_bytes_per_token:,} B a token / 2,039 GB/s = {1e3 / rate:.3f} ms",
         f"{most_sequences(serving, context)} sequences fit",
@@ -121,7 +121,7 @@ def faq_batch_cost(context: int = 500, dollars_per_hour: float = 1.19, model: st
     "faq-both", "Large batches: high throughput, high tail latency ... Rarely can both be optimized simultaneously"
 )
 def faq_both(batch: int = 8, context: int = 500, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
-    """Throughput and step time from batch 1 to this one: below the knee both are nearly had."""
+    """Compute throughput and step time from batch 1 to this one: below the knee both are nearly optimal."""
     serving = Serving(find_model(model), find_gpu(gpu))
     slower = batching_slowdown(serving, context, max(1, batch))
     total = batch / slower
@@ -136,7 +136,7 @@ def faq_both(batch: int = 8, context: int = 500, model: str = "llama-2-7b", gpu:
 
 @section.claim("source-title", "Efficient Attention in Transformers: https://arxiv.org/abs/2307.08691")
 def source_title(arxiv: str = "2307.08691", claimed: str = "Efficient Attention in Transformers") -> Finding:
-    """The titles of the article's three sources."""
+    """Look up the titles of the article's three sources."""
     titles = {
         "2309.06180": "Efficient Memory Management for LLM Serving with PagedAttention",
         "2211.17192": "Fast Inference from Transformers via Speculative Decoding",

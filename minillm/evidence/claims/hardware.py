@@ -16,7 +16,7 @@ section = Section("Hardware")
 
 @section.claim("weights-7b", "7B parameter model: ~14GB (in float16)")
 def weights_7b(parameters: float = 7e9, bytes_each: float = 2.0, claimed_gb: float = 14.0) -> Finding:
-    """Parameters times bytes."""
+    """Multiply parameters by bytes."""
     size = parameters * bytes_each / 1e9
     return finding(
         Verdict.TRUE if abs(size / claimed_gb - 1) < 0.05 else Verdict.FALSE,
@@ -28,7 +28,7 @@ def weights_7b(parameters: float = 7e9, bytes_each: float = 2.0, claimed_gb: flo
 
 @section.claim("weights-70b-200b", "70B parameter model: ~140GB ... 200B parameter model: ~400GB")
 def weights_70b_200b(bytes_each: float = 2.0) -> Finding:
-    """Parameters times bytes."""
+    """Multiply parameters by bytes."""
     sizes = [70e9 * bytes_each / 1e9, 200e9 * bytes_each / 1e9]
     return finding(
         Verdict.TRUE if abs(sizes[0] / 140 - 1) < 0.05 and abs(sizes[1] / 400 - 1) < 0.05 else Verdict.FALSE,
@@ -39,7 +39,7 @@ def weights_70b_200b(bytes_each: float = 2.0) -> Finding:
 
 
 def _fits(parameters: float, gpu: Machine) -> Finding:
-    """Weights in float16, the article's format, and smaller ones, beside the memory of one GPU."""
+    """Compare weights in float16, the article's format, and in smaller formats with the memory of one GPU."""
     sizes = {name: parameters * FORMATS[name].bytes_each for name in ("float16", "int8", "int4")}
     needed = {name: gpus_needed(size, gpu.memory_bytes) for name, size in sizes.items()}
     shown = ", ".join(f"{name} {gb(size)} ({needed[name]} GPUs)" if needed[name] > 1 else f"{name} {gb(size)}"
@@ -57,7 +57,7 @@ def _fits(parameters: float, gpu: Machine) -> Finding:
 
 @section.claim("h100-70b", "NVIDIA H100: 80GB HBM3 (fits up to 70B models comfortably)")
 def h100_70b(parameters: float = 70e9, gpu: str = "h100-sxm") -> Finding:
-    """Weights beside the memory, in the article's float16 and smaller."""
+    """Compare the weights with the memory, in the article's float16 and in smaller formats."""
     return _fits(parameters, find_gpu(gpu))
 
 
@@ -67,18 +67,18 @@ def h100_70b(parameters: float = 70e9, gpu: str = "h100-sxm") -> Finding:
     corrects="3 GPUs in float16, if all of their memory is usable; 4 with 90% of it, as elsewhere here",
 )
 def h200_200b(parameters: float = 200e9, gpu: str = "h200-sxm") -> Finding:
-    """Weights beside the memory, in the article's float16 and smaller."""
+    """Compare the weights with the memory, in the article's float16 and in smaller formats."""
     return _fits(parameters, find_gpu(gpu))
 
 
 @section.claim("a100-hbm2", "NVIDIA A100: 80GB HBM2 (older, less throughput than H100)")
 def a100_hbm2(claimed: str = "HBM2") -> Finding:
-    """The datasheet's memory, and the arithmetic of both."""
+    """Look up the datasheet's memory, and the arithmetic of both GPUs."""
     a100, h100 = find_gpu("a100"), find_gpu("h100")
     slower = a100.flops_per_s < h100.flops_per_s
     return finding(
         (Verdict.TRUE if a100.memory_kind == claimed else Verdict.IMPRECISE) if slower else Verdict.FALSE,
-        "HBM2e; the card of 40 GB has HBM2",
+        "HBM2e; the card with 40 GB has HBM2",
         f"{a100.memory_bytes / 1e9:.0f} GB are {a100.memory_kind}; {a100.flops_per_s / 1e12:.0f} < "
         f"{h100.flops_per_s / 1e12:.0f} TFLOP/s",
     )
@@ -86,20 +86,20 @@ def a100_hbm2(claimed: str = "HBM2") -> Finding:
 
 @section.claim("l40s-7b-13b", "NVIDIA L40S: 48GB GDDR6 (adequate for 7B-13B models)")
 def l40s_7b_13b(model: str = "llama-2-13b", gpu: str = "l40s") -> Finding:
-    """What is left beside the weights of a 13B model, in tokens of KV cache."""
+    """Compute what is left next to the weights of a 13B model, in tokens of KV cache."""
     serving = Serving(find_model(model), find_gpu(gpu))
     tokens = max(0, int(serving.free_bytes / serving.cache_bytes_per_token))
     return finding(
         Verdict.TRUE if tokens >= 4096 else Verdict.FALSE,
         "",
-        f"{model} {gb(serving.weights_bytes)}; the rest holds {tokens:,} tokens of KV cache",
+        f"{model} {gb(serving.weights_bytes)}; what is left holds {tokens:,} tokens of KV cache",
         f"({gb(serving.machine.memory_bytes * serving.usable)} usable - {gb(serving.weights_bytes)}) / "
         f"{serving.cache_bytes_per_token:,} B = {tokens:,} tokens",
     )
 
 
 def _batches_for(claimed: float, context: int, gpus: tuple[str, ...], condition: str) -> Finding:
-    """The batches at which a 7B model reaches so many tokens a second on each of the GPUs, and whether they fit."""
+    """Find the batch at which a 7B model reaches `claimed` tokens a second on each GPU, and whether it fits."""
     servings = {gpu: Serving(find_model("llama-2-7b"), find_gpu(gpu)) for gpu in gpus}
     batches = {gpu: smallest_batch(serving, context, claimed) for gpu, serving in servings.items()}
     fits = {gpu: most_sequences(serving, context) for gpu, serving in servings.items()}
@@ -119,19 +119,19 @@ def _batches_for(claimed: float, context: int, gpus: tuple[str, ...], condition:
 
 @section.claim("h100-3000", "H100: 3,000+ tokens/second, good for batch processing")
 def h100_3000(claimed: float = 3000.0, context: int = 500) -> Finding:
-    """The batches at which the bound reaches it."""
+    """Find the batches at which the bound reaches it."""
     return _batches_for(claimed, context, ("h100-sxm", "h100-pcie"), "batched")
 
 
 @section.claim("l40s-1000", "L40S: 1,000+ tokens/second")
 def l40s_1000(claimed: float = 1000.0, context: int = 500) -> Finding:
-    """The batch at which the bound reaches it."""
+    """Find the batch at which the bound reaches it."""
     return _batches_for(claimed, context, ("l40s",), "batched")
 
 
 @section.claim("l40s-latency", "L40S: ... faster per-token latency")
 def l40s_latency(gpu: str = "l40s", other: str = "h100-sxm", model: str = "llama-2-7b") -> Finding:
-    """A step of one sequence on both."""
+    """Compare a step of one sequence on both."""
     times = [decode_time(Serving(find_model(model), find_gpu(name)), 1).seconds for name in (gpu, other)]
     return finding(
         Verdict.TRUE if times[0] < times[1] else Verdict.FALSE,
@@ -143,7 +143,7 @@ def l40s_latency(gpu: str = "l40s", other: str = "h100-sxm", model: str = "llama
 
 @section.claim("t4-200", "T4: 200-300 tokens/second, cheapest but slowest")
 def t4_200(low: float = 200.0, high: float = 300.0, context: int = 500) -> Finding:
-    """What fits into a T4 in float16, and the batches that reach it in int8."""
+    """Compute what fits into a T4 in float16, and the batches that reach it in int8."""
     config, t4 = find_model("llama-2-7b"), find_gpu("t4")
     half, eighth = Serving(config, t4), Serving(config, t4, weights=FORMATS["int8"])
     fits = most_sequences(half, context)
@@ -152,7 +152,7 @@ def t4_200(low: float = 200.0, high: float = 300.0, context: int = 500) -> Findi
     holds = all(batch is not None and batch <= most_sequences(eighth, context) for batch in batches)
     return finding(
         Verdict.TRUE if rate >= low else Verdict.TRUE_IF if holds else Verdict.FALSE,
-        "a 7B model quantised",
+        "a 7B model is quantised",
         f"float16: {fits} sequences of {context} fit, {rate:.0f} tokens/s; int8: batch {batches[0] or 'none'} to "
         f"{batches[1] or 'none'}",
         f"float16: ({gb(t4.memory_bytes * half.usable)} - {gb(half.weights_bytes)}) / ({context} · "
@@ -164,13 +164,13 @@ def t4_200(low: float = 200.0, high: float = 300.0, context: int = 500) -> Findi
 
 @section.claim("l40s-per-dollar", "For interactive chat, L40S might offer better latency per dollar than H100")
 def l40s_per_dollar(l40s_dollars: float = 0.79, pcie_dollars: float = 1.99, sxm_dollars: float = 2.69) -> Finding:
-    """Bandwidth for a dollar an hour: what a step of one sequence is made of."""
+    """Divide bandwidth, which decides a step of one sequence, by dollars per hour."""
     prices = {"l40s": l40s_dollars, "h100-pcie": pcie_dollars, "h100-sxm": sxm_dollars}
     worth = {name: find_gpu(name).bandwidth_bytes_per_s / 1e9 / price for name, price in prices.items()}
     better = [name for name in ("h100-pcie", "h100-sxm") if worth["l40s"] > worth[name]]
     return finding(
         Verdict.TRUE if len(better) == 2 else Verdict.TRUE_IF if better else Verdict.FALSE,
-        "against " + (", ".join(better) or "none") + " only",
+        "compared with " + (", ".join(better) or "none") + " only",
         "GB/s for $1/h: " + ", ".join(f"{name} {value:,.0f}" for name, value in worth.items()),
         *(f"{name}: {find_gpu(name).bandwidth_bytes_per_s / 1e9:,.0f} GB/s / ${prices[name]} = {value:,.0f}"
           for name, value in worth.items()),
@@ -179,7 +179,7 @@ def l40s_per_dollar(l40s_dollars: float = 0.79, pcie_dollars: float = 1.99, sxm_
 
 @section.claim("runpod-prices", "RunPod offers A100 at $1.19/hour and H100 at $1.99/hour")
 def runpod_prices(a100: float = 1.19, h100: float = 1.99) -> Finding:
-    """Beside the same publisher's price table."""
+    """Compare with the same publisher's price table."""
     listed = [find_gpu(name).dollars_per_hour for name in ("a100-pcie", "h100-pcie")]
     return finding(
         Verdict.TRUE_IF if listed == [a100, h100] else Verdict.FALSE,
@@ -201,13 +201,13 @@ def _cost(dollars: float, tokens_per_s: float, claimed: float) -> Finding:
 
 @section.claim("a100-cost", "4,000 tokens/sec Cost: $1.19/hour = $0.00012 per 1,000 tokens")
 def a100_cost(dollars: float = 1.19, tokens_per_s: float = 4000.0, claimed: float = 0.00012) -> Finding:
-    """Dollars of a second over its tokens."""
+    """Divide the dollars of a second by its tokens."""
     return _cost(dollars, tokens_per_s, claimed)
 
 
 @section.claim("h100-cost", "10,000 tokens/sec Cost: $1.99/hour = $0.00008 per 1,000 tokens")
 def h100_cost(dollars: float = 1.99, tokens_per_s: float = 10_000.0, claimed: float = 0.00008) -> Finding:
-    """Dollars of a second over its tokens."""
+    """Divide the dollars of a second by its tokens."""
     return _cost(dollars, tokens_per_s, claimed)
 
 
@@ -217,7 +217,7 @@ def h100_cost(dollars: float = 1.99, tokens_per_s: float = 10_000.0, claimed: fl
     corrects="387 tokens on an H100 SXM, which gives 99.98 tokens/s; 386 is the longest context that gives 100",
 )
 def seq_x_100(context: int = 500, a100_batch: int = 40, h100_batch: int = 100, claimed: float = 100.0) -> Finding:
-    """Tokens a second of each sequence in these batches, and the contexts at which it is 100."""
+    """Compute the tokens per second of each sequence in these batches, and the contexts at which it is 100."""
     config = find_model("llama-2-7b")
     batches = {"a100": a100_batch, "h100-sxm": h100_batch, "h100-pcie": h100_batch}
     servings = [(Serving(config, find_gpu(name)), batch) for name, batch in batches.items()]
@@ -234,7 +234,7 @@ def seq_x_100(context: int = 500, a100_batch: int = 40, h100_batch: int = 100, c
 
 
 def _context_for(serving: Serving, batch: int, tokens_per_s: float) -> int:
-    """The longest context at which each sequence of the batch still gets so many tokens a second: by bytes."""
+    """Return the longest context at which each sequence of the batch still gets `tokens_per_s`, by bytes."""
     spare = serving.machine.bandwidth_bytes_per_s / tokens_per_s - 2 * matrix_parameters(serving.config)
     return math.floor(spare / (batch * cache_bytes_per_token(serving.config)))
 
@@ -243,14 +243,15 @@ def _context_for(serving: Serving, batch: int, tokens_per_s: float) -> int:
 def h100_cheaper(
     a100_rate: float = 4000.0, h100_rate: float = 10_000.0, a100: float = 1.19, h100: float = 1.99
 ) -> Finding:
-    """The article's throughputs, and what bandwidth alone would give the PCIe cards of those prices."""
+    """Compare the article's throughputs, and what bandwidth alone would give the PCIe cards of those prices."""
     cost = [dollars_per_million_tokens(price, rate) for price, rate in ((a100, a100_rate), (h100, h100_rate))]
     faster = find_gpu("h100-pcie").bandwidth_bytes_per_s / find_gpu("a100-pcie").bandwidth_bytes_per_s
-    dearer = h100 / a100 / faster
+    by_bandwidth = h100 / a100 / faster
     return finding(
-        (Verdict.TRUE if dearer < 1 else Verdict.TRUE_IF) if cost[1] < cost[0] else Verdict.FALSE,
-        f"{h100_rate / a100_rate:g}x the throughput, so compute bound; by bandwidth it is {dearer:.2f}x dearer",
+        (Verdict.TRUE if by_bandwidth < 1 else Verdict.TRUE_IF) if cost[1] < cost[0] else Verdict.FALSE,
+        f"{h100_rate / a100_rate:g}x the throughput, so compute bound; by bandwidth a token costs "
+        f"{by_bandwidth:.2f}x as much",
         f"${cost[1]:.4f} and ${cost[0]:.4f} per million at the article's throughputs",
-        f"by bandwidth (PCIe): {faster:.2f}x as fast at {h100 / a100:.2f}x the price: {digits(dearer)}x as dear a "
-        "token",
+        f"by bandwidth (PCIe): {faster:.2f}x as fast at {h100 / a100:.2f}x the price: a token costs "
+        f"{digits(by_bandwidth)}x as much",
     )

@@ -17,7 +17,7 @@ section = Section("KV cache")
 
 @section.claim("kv-what", "the model caches the key-value pairs from prefill and reuses them", runs=True)
 def kv_what(new_tokens: int = 6) -> Finding:
-    """Decoding from the cache that prefill left, and recomputing everything, on the exact backend."""
+    """Decode from the cache that prefill filled, and recompute everything, on the exact backend."""
     import numpy as np
 
     from minillm.decode import decode_step
@@ -43,7 +43,7 @@ def kv_what(new_tokens: int = 6) -> Finding:
 
 @section.claim("kv-from-embeddings", "projecting input embeddings into key and value spaces", runs=True)
 def kv_from_embeddings() -> Finding:
-    """The values in the cache of each layer, beside its projection of the embeddings."""
+    """Compare the values in each layer's cache with that layer's projection of the embeddings."""
     import numpy as np
 
     from minillm.kv_cache.contiguous import KVCache
@@ -52,23 +52,23 @@ def kv_from_embeddings() -> Finding:
     model, tokens = small_model("plain"), prompt_ids()
     cache, config = KVCache(model, len(prompt_ids())), model.config
     prefill(model, tokens, cache)
-    width = config.num_key_value_heads * config.head_dim
+    kv_size = config.num_key_value_heads * config.head_dim
     same = []
     for number, layer in enumerate(model.layers()):
         normed = model.ops.rms_norm(model.embedding[tokens], layer.attention_norm, config.rms_norm_eps)
-        values = (normed @ layer.qkv[:, -width:]).reshape(len(tokens), config.num_key_value_heads, config.head_dim)
+        values = (normed @ layer.qkv[:, -kv_size:]).reshape(len(tokens), config.num_key_value_heads, config.head_dim)
         same.append(bool(np.allclose(values.swapaxes(0, 1), cache.values[number], atol=1e-5)))
     return finding(
         Verdict.IMPRECISE if same[0] and not all(same) else Verdict.TRUE if all(same) else Verdict.FALSE,
         "embeddings only at layer 0; every other layer projects its own hidden state",
         f"values projected from the embeddings are those in the cache at {sum(same)} of {len(same)} layers",
-        *(f"layer {number}: {'the same' if equal else 'others'}" for number, equal in enumerate(same)),
+        *(f"layer {number}: {'the same' if equal else 'different'}" for number, equal in enumerate(same)),
     )
 
 
 @section.claim("kv-new-o1", "Computes KV for just the new token (fast, O(1) computation)", runs=True)
 def kv_new_o1(context: int = 10, longer: int = 40) -> Finding:
-    """The operations of a step of the engine at two contexts: the projections stay, attention grows."""
+    """Count the operations of a step of the engine at two contexts: projections stay the same, attention grows."""
     from minillm.decode import decode_step
     from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
@@ -87,16 +87,16 @@ def kv_new_o1(context: int = 10, longer: int = 40) -> Finding:
     heads = model.config.num_hidden_layers * model.config.num_attention_heads * model.config.head_dim
     return finding(
         Verdict.TRUE_IF if grown == 4 * heads * (longer - context) and min(steps) >= fixed else Verdict.FALSE,
-        "the projection; the step is O(n), since attention meets all keys",
+        "only the projection is meant; the whole step is O(n), because attention reads all keys",
         f"a step at {context} tokens {steps[0]:,} FLOP, at {longer} {steps[1]:,}: {grown:,} more, all in attention",
-        f"projections, MLP and head: 2·Pm = {fixed:,} FLOP, whatever the context",
+        f"projections, MLP and head: 2·Pm = {fixed:,} FLOP at any context",
         f"attention: 4·L·H·h = {4 * heads} FLOP for each token of context",
     )
 
 
 @section.claim("no-cache-on", "would require recomputing KV for the entire sequence (slow, O(n) computation ...)")
 def no_cache_on(context: int = 501, prompt: int = 500, new_tokens: int = 100, model: str = "llama-2-7b") -> Finding:
-    """Operations without a cache over those with one, for one token and for a whole answer."""
+    """Divide operations without a cache by those with one, for one token and for a whole answer."""
     config, new_tokens = find_model(model), min(new_tokens, 10_000)
     one = prefill_work(config, context).flops / decode_work(config, context).flops
     naive = sum(prefill_work(config, prompt + n).flops for n in range(new_tokens))
@@ -114,14 +114,14 @@ def no_cache_on(context: int = 501, prompt: int = 500, new_tokens: int = 100, mo
 
 @section.claim("no-cache-seconds", "With cache, each token takes ~50ms. Without cache, each token would take seconds")
 def no_cache_seconds(context: int = 500, mfu: float = 0.4, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
-    """A pass over the whole sequence, and the length at which it takes a second."""
+    """Compute the time of a pass over the whole sequence, and the length at which it takes a second."""
     serving = Serving(find_model(model), find_gpu(gpu))
     bound = prefill_time(serving, context).seconds
     real, lengths = Serving(serving.config, serving.machine, mfu=mfu), range(100, 10**6, 100)
     length = lengths[bisect_left(lengths, 1.0, key=lambda tokens: prefill_time(real, tokens).seconds)]
     return finding(
         Verdict.TRUE if prefill_time(real, context).seconds >= 1 else Verdict.FALSE,
-        f"until about {length / 1000:.0f},000 tokens",
+        f"below about {length / 1000:.0f},000 tokens it takes less than a second",
         f"recomputing {context} tokens {ms(bound)}; 1 s takes {length:,} tokens at MFU {mfu:g}",
         f"a pass over {context} tokens: {ms(bound)} (the article: 50-100 ms)",
         f"at MFU {mfu:g} a pass over {length:,} tokens takes {prefill_time(real, length).seconds:.2f} s",
@@ -130,7 +130,7 @@ def no_cache_seconds(context: int = 500, mfu: float = 0.4, model: str = "llama-2
 
 @section.claim("kv-formula", "Memory = batch_size × sequence_length × num_layers × hidden_dim × 2 (key and value)")
 def kv_formula(model: str = "llama-2-7b", other: str = "llama-2-70b", bytes_each: int = 2) -> Finding:
-    """The formula beside the real bytes, for a model with a KV head per head and for one with fewer."""
+    """Compare the formula with the real bytes, for a model with a KV head per head and for one with fewer."""
     ratios = []
     for name in (model, other):
         config = find_model(name)
@@ -138,17 +138,17 @@ def kv_formula(model: str = "llama-2-7b", other: str = "llama-2-70b", bytes_each
         ratios.append(formula / cache_bytes_per_token(config, bytes_each))
     return finding(
         Verdict.TRUE_IF if ratios[0] == 1 else Verdict.FALSE,
-        "a KV head for each head (MHA), and times the bytes of a number: the formula counts numbers",
+        "each head has a KV head (MHA), and the result, a count of numbers, is multiplied by the bytes of a number",
         f"times {bytes_each} bytes: {ratios[0]:g}x the real size for {model}, {ratios[1]:g}x for {other}",
         f"{model}: L·d·2·{bytes_each} B over 2·L·K·h·{bytes_each} B = {ratios[0]:g}",
-        f"{other}: {ratios[1]:g}, since {find_model(other).num_key_value_heads} KV heads serve "
+        f"{other}: {ratios[1]:g}, because {find_model(other).num_key_value_heads} KV heads serve "
         f"{find_model(other).num_attention_heads} heads",
     )
 
 
 @section.claim("kv-token-7b", "Per token, per batch: 32 × 4096 × 2 × 2 bytes = 524KB", runs=True)
 def kv_token_7b(layers: int = 32, kv_heads: int = 32, head_dim: int = 128, bytes_each: int = 2) -> Finding:
-    """Keys and values of one token, and what a cache of the engine takes beside the same formula."""
+    """Compute the bytes of one token's keys and values, and compare the formula with a real cache of the engine."""
     from minillm.kv_cache.contiguous import KVCache
 
     bytes_ = 2 * layers * kv_heads * head_dim * bytes_each
@@ -166,7 +166,7 @@ def kv_token_7b(layers: int = 32, kv_heads: int = 32, head_dim: int = 128, bytes
 
 @section.claim("kv-batch-10", "Total KV cache: 10 × 500 × 524KB = 2.6GB")
 def kv_batch_10(sequences: int = 10, tokens: int = 500, model: str = "llama-2-7b") -> Finding:
-    """All tokens of all sequences."""
+    """Add up all tokens of all sequences."""
     total = sequences * tokens * cache_bytes_per_token(find_model(model))
     return finding(
         Verdict.TRUE if round(total / 1e9, 1) == 2.6 else Verdict.FALSE,
@@ -180,7 +180,7 @@ def kv_batch_10(sequences: int = 10, tokens: int = 500, model: str = "llama-2-7b
     "kv-70b-larger", "Large models (70B parameters) require larger cache (more layers, larger hidden dimensions)"
 )
 def kv_70b_larger(small: str = "llama-2-7b", large: str = "llama-2-70b") -> Finding:
-    """Bytes for a token; grouped-query attention has fewer KV heads."""
+    """Compute the bytes of a token; grouped-query attention has fewer KV heads."""
     one, other = find_model(small), find_model(large)
     bytes_small, bytes_large = cache_bytes_per_token(one), cache_bytes_per_token(other)
     all_heads = bytes_large * other.num_attention_heads // other.num_key_value_heads
@@ -197,7 +197,7 @@ def kv_70b_larger(small: str = "llama-2-7b", large: str = "llama-2-70b") -> Find
 
 @section.claim("kv-20gb", "KV cache can consume 20GB+ of GPU memory in practical batching scenarios")
 def kv_20gb(gigabytes: float = 20.0, model: str = "llama-2-70b", sequences: int = 30) -> Finding:
-    """How many tokens that is."""
+    """Compute how many tokens that is."""
     tokens = gigabytes * 1e9 / cache_bytes_per_token(find_model(model))
     return finding(
         Verdict.TRUE_IF if 0 < tokens < 1e6 else Verdict.FALSE,
@@ -211,13 +211,13 @@ def kv_20gb(gigabytes: float = 20.0, model: str = "llama-2-70b", sequences: int 
     "batch-kv-slows", "larger batch sizes degrade inference latency: KV cache grows linearly with batch size"
 )
 def batch_kv_slows(context: int = 500, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
-    """How many times as long a step takes in a batch, and what the batch gains all the same."""
+    """Compute how much longer a step takes in a batch, and how much the throughput still gains."""
     serving = Serving(find_model(model), find_gpu(gpu))
     slower = {batch: batching_slowdown(serving, context, batch) for batch in (10, 32, 64)}
     even = 2 * matrix_parameters(serving.config) / serving.cache_bytes_per_token
     return finding(
         Verdict.TRUE_IF if slower[64] > 1.5 else Verdict.FALSE,
-        f"batch · context large; the throughput still rises ({64 / slower[64]:.0f}x at batch 64)",
+        f"batch · context is large; the throughput still rises ({64 / slower[64]:.0f}x at batch 64)",
         f"a step at {context} tokens takes " + ", ".join(f"{s:.2f}x at batch {b}" for b, s in slower.items()),
         f"batch 1: {ms(decode_time(serving, context).seconds)}, batch 64: "
         f"{ms(decode_time(serving, context, 64).seconds)}",

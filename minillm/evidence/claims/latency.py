@@ -28,7 +28,7 @@ section = Section("Latency")
 
 @section.claim("rtt-local", "Local API (same datacenter): 1-5ms")
 def rtt_local(measured_ms: float = 0.4, low_ms: float = 1.0, high_ms: float = 5.0) -> Finding:
-    """Beside pings inside a cloud provider's zone."""
+    """Compare with pings inside a cloud provider's zone."""
     return finding(
         Verdict.TRUE if low_ms <= measured_ms <= high_ms else Verdict.IMPRECISE,
         "below 1 ms",
@@ -39,7 +39,7 @@ def rtt_local(measured_ms: float = 0.4, low_ms: float = 1.0, high_ms: float = 5.
 
 @section.claim("rtt-regional", "Regional API (same region, different datacenter): 5-20ms")
 def rtt_regional(km: float = 100.0, low_ms: float = 5.0) -> Finding:
-    """Light in fibre there and back, between datacenters of one region."""
+    """Compute the round trip of light in fibre between datacenters of one region."""
     floor = network_floor_s(km)
     return finding(
         Verdict.TRUE if floor * 1000 >= low_ms else Verdict.IMPRECISE,
@@ -51,11 +51,11 @@ def rtt_regional(km: float = 100.0, low_ms: float = 5.0) -> Finding:
 
 @section.claim("rtt-cross", "Cross-region API: 50-200ms")
 def rtt_cross(low_ms: float = 50.0, high_ms: float = 200.0) -> Finding:
-    """The distances that take so long by light in fibre."""
+    """Compute the distances that take this long by light in fibre."""
     near, far = (milliseconds / 1000 * LIGHT_IN_FIBRE_KM_PER_S / 2 for milliseconds in (low_ms, high_ms))
     return finding(
         Verdict.TRUE_IF if near <= 20_000 else Verdict.FALSE,  # half around the Earth
-        "those distances",
+        "the regions are that far apart",
         f"{near:,.0f} to {far:,.0f} km",
         f"{low_ms:g} ms · 200,000 km/s / 2 = {near:,.0f} km; {high_ms:g} ms: {far:,.0f} km",
     )
@@ -63,7 +63,7 @@ def rtt_cross(low_ms: float = 50.0, high_ms: float = 200.0) -> Finding:
 
 @section.claim("rtt-sluggish", "A chatbot with 100ms network latency feels sluggish")
 def rtt_sluggish(rtt_ms: float = 100.0, total_s: float = 2.15) -> Finding:
-    """Beside the limit at which a response feels instantaneous, and the whole of the article's request."""
+    """Compare with the limit at which a response feels instantaneous, and with the article's whole request."""
     share = rtt_ms / 1000 / total_s
     return finding(
         Verdict.IMPRECISE if rtt_ms <= 100 else Verdict.TRUE,
@@ -79,7 +79,7 @@ def rtt_sluggish(rtt_ms: float = 100.0, total_s: float = 2.15) -> Finding:
     runs=True,
 )  # fmt: skip
 def queue_110(rate: float = 110.0, capacity: float = 100.0, seconds: int = 60) -> Finding:
-    """The backlog over time, by formula and on a virtual clock."""
+    """Compute the backlog over time, by formula and on a virtual clock."""
     seconds = min(max(1, seconds), 600)
     times = poisson_times_s(rate, max(1, int(min(rate, 10_000) * seconds)), np.random.default_rng(0))
     run = simulate_queue(times, np.full(len(times), 1 / capacity))
@@ -98,13 +98,13 @@ def queue_110(rate: float = 110.0, capacity: float = 100.0, seconds: int = 60) -
 
 @section.claim("queue-dominates", "Queue time dominates user-perceived latency more than computation time")
 def queue_dominates(rho: float = 0.4) -> Finding:
-    """From which utilisation one waits longer than one is served."""
+    """Find the utilisation from which a request waits longer than it is served."""
     grid = np.arange(0.01, 1, 0.001)
     exponential = float(next(r for r in grid if mm1_wait_s(float(r), 1) > 1))
     fixed = float(next(r for r in grid if md1_wait_s(float(r), 1) > 1))
     return finding(
         Verdict.TRUE if fixed < rho < 1 else Verdict.TRUE_IF,
-        'high load; "many production systems" cannot be checked',
+        'the load is high; "many production systems" cannot be checked',
         f"from utilisation {exponential:.2f} (M/M/1), {fixed:.2f} (M/D/1)",
         "M/M/1: Wq = S·rho/(1-rho) > S when rho > 1/2",
         "M/D/1: Wq = S·rho/(2·(1-rho)) > S when rho > 2/3",
@@ -113,30 +113,30 @@ def queue_dominates(rho: float = 0.4) -> Finding:
 
 @section.claim("autoscaling", "auto-scaling matters: additional GPUs reduce queue depth")
 def autoscaling(rate: float = 110.0, capacity: float = 100.0, gpus: int = 2) -> Finding:
-    """The overload of one server, shared by several."""
+    """Divide the overload of one server among several."""
     wait = mmc_wait_s(rate, 1 / capacity, gpus)
     return finding(
         Verdict.TRUE if wait < 1 else Verdict.FALSE,
         "",
         f"{rate:g}/s on {gpus} · {capacity:g}/s: mean wait {ms(wait)}",
-        f"M/M/{gpus}: Erlang C / ({gpus} · {capacity:g} - {rate:g}) = {ms(wait)}; with 1 it grows without end",
+        f"M/M/{gpus}: Erlang C / ({gpus} · {capacity:g} - {rate:g}) = {ms(wait)}; with 1 it grows without bound",
     )
 
 
 @section.claim("prefill-50-h100", "A user typing a 50-token query ... Prefill: ~50ms (on H100)")
 def prefill_50_h100(tokens: int = 50, claimed_ms: float = 50.0, gpu: str = "h100") -> Finding:
-    """Both times of the pass."""
+    """Compute both times of the pass."""
     time = prefill_time(Serving(find_model("llama-2-7b"), find_gpu(gpu)), tokens)
     return finding(
         Verdict.TRUE if 0.5 < time.seconds * 1000 / claimed_ms < 2 else Verdict.IMPRECISE,
-        f"{time.seconds * 1000:.0f} ms and overheads",
+        f"{time.seconds * 1000:.0f} ms plus overheads",
         f"{tokens} tokens: max({digits(time.compute_s * 1000)} compute, {digits(time.memory_s * 1000)} memory) ms",
     )
 
 
 @section.claim("decode-10ms", "Decode: ~2 seconds (200 tokens × 10ms/token)")
 def decode_10ms(tokens: int = 200, ms_per_token: float = 10.0, gpu: str = "h100") -> Finding:
-    """Tokens times time, and the bound."""
+    """Multiply tokens by time, and compute the bound."""
     bound = decode_time(Serving(find_model("llama-2-7b"), find_gpu(gpu)), 1).seconds * 1000
     share = bound / ms_per_token
     total = tokens * ms_per_token / 1000
@@ -150,7 +150,7 @@ def decode_10ms(tokens: int = 200, ms_per_token: float = 10.0, gpu: str = "h100"
 
 @section.claim("total-2150", "Total: ~2.15 seconds")
 def total_2150(prefill_ms: float = 50.0, decode_ms: float = 2000.0, network_ms: float = 100.0) -> Finding:
-    """The sum of its parts."""
+    """Add up the parts."""
     total = prefill_ms + decode_ms + network_ms
     return finding(
         Verdict.TRUE if abs(total - 2150) < 10 else Verdict.FALSE,
@@ -162,10 +162,10 @@ def total_2150(prefill_ms: float = 50.0, decode_ms: float = 2000.0, network_ms: 
 @section.claim(
     "decode-dominates",
     "The decode phase dominates",
-    corrects="17% for an 8,000-token prompt with 10 outputs, which is an A100's; on the article's H100 it is 28%",
+    corrects="17% for an 8,000-token prompt with 10 outputs, which holds for an A100; on the article's H100 it is 28%",
 )
 def decode_dominates(prompt: int = 50, new_tokens: int = 200, gpu: str = "h100") -> Finding:
-    """Decode's share: the article's times, and the bounds of this request and of a long prompt."""
+    """Compute decode's share: of the article's times, and of the bounds of this request and of a long prompt."""
     serving = Serving(find_model("llama-2-7b"), find_gpu(gpu))
 
     def share(prompt: int, new_tokens: int) -> float:
@@ -174,7 +174,7 @@ def decode_dominates(prompt: int = 50, new_tokens: int = 200, gpu: str = "h100")
 
     return finding(
         Verdict.TRUE_IF if share(prompt, new_tokens) > 0.5 else Verdict.FALSE,
-        "long outputs",
+        "outputs are long",
         f"2,000/2,150 = 93%; an 8,000-token prompt with 10 outputs {share(8000, 10):.0%} (A100 "
         f"{1 - _prefill_share_a100():.0%})",
         f"bound of {prompt} + {new_tokens} tokens: decode {share(prompt, new_tokens):.0%}",

@@ -1,4 +1,4 @@
-"""Claim, Finding, Verdict: what a claim says, what is found, and how the two compare."""
+"""Claim, Finding and Verdict: what a claim says, what is found, and how the two compare."""
 
 import inspect
 import math
@@ -11,24 +11,24 @@ from minillm.estimate.units import Number
 
 
 class Verdict(Enum):
-    """How a claim stands."""
+    """The result of checking a claim."""
 
     TRUE = "true"
-    TRUE_IF = "true if"  # under the condition that the note names
+    TRUE_IF = "true if"  # the note names the condition
     IMPRECISE = "imprecise"  # the note has the better value
-    FALSE = "false"  # the note has the right one
+    FALSE = "false"  # the note has the right value
     UNCHECKABLE = "not checkable"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a claim's function found.
+    """Result of a claim's function.
 
     Attributes:
-        verdict: how the claim stands with these inputs.
-        note: the condition, or the better or right value; perhaps empty.
-        figure: what was computed or run, on one line.
-        working: how, step by step, with the numbers put in.
+        verdict: of the claim with these inputs.
+        note: the condition, or the better or right value; may be empty.
+        figure: the result of the computation or run, on one line.
+        working: the steps of the computation, with the numbers put in.
     """
 
     verdict: Verdict
@@ -38,7 +38,7 @@ class Finding:
 
 
 def finding(verdict: Verdict, note: str, figure: str, *working: str) -> Finding:
-    """A Finding; a figure without steps is its own working."""
+    """Return a Finding; without working, the figure is the only step."""
     return Finding(verdict, note, figure, working or (figure,))
 
 
@@ -47,13 +47,13 @@ class Claim:
     """One claim.
 
     Attributes:
-        id: its name.
+        id: unique name.
         section: of the article.
-        quote: the claim itself.
-        function: computes or runs what it says, and judges it.
-        runs: whether the engine is run.
-        not_yet_run: what experiment the engine cannot make yet; empty if there is none.
-        corrects: what a calculation by hand had before, and why it is mistaken; empty if code agrees with it.
+        quote: the words of the article.
+        function: computes or runs what the claim says, and judges it.
+        runs: whether the function runs the engine.
+        not_yet_run: an experiment that the engine cannot run yet; empty if there is none.
+        corrects: the wrong result of an earlier calculation by hand, and the reason; empty if it agreed with code.
     """
 
     id: str
@@ -66,21 +66,22 @@ class Claim:
 
     @property
     def inputs(self) -> dict[str, Any]:
-        """What can be varied, each with the value that the claim implies."""
+        """Return the inputs that can be varied, each with the value that the claim implies."""
         return {name: p.default for name, p in inspect.signature(self.function).parameters.items()}
 
     @property
     def meaning(self) -> str:
-        """What is checked, in a sentence."""
+        """Return one sentence that says what the function checks: its docstring."""
         return " ".join((self.function.__doc__ or "").split())
 
     def judge(self, settings: Mapping[str, str] | None = None) -> Finding:
-        """Compute or run it, with some inputs set to other values.
+        """Compute or run the claim, with `settings` for some inputs.
 
-        The note explains the verdict on the claim as it stands; if other inputs give another, it says so.
+        The note explains the verdict on the claim as the article states it. If other inputs change the verdict, the
+        note says that.
 
         Raises:
-            ValueError: no such input, not a value of its kind, or one that allows no figure.
+            ValueError: an input does not exist, its value is invalid, or no figure can be computed from it.
         """
         changed = self.parsed(settings or {})
         found = self._found(changed)
@@ -90,10 +91,10 @@ class Claim:
         return replace(found, note=f"with these inputs; as the article has it, {as_it_stands}")
 
     def parsed(self, settings: Mapping[str, str]) -> dict[str, Any]:
-        """Inputs given as text, as values of their kinds.
+        """Convert inputs from text to the types of their defaults.
 
         Raises:
-            ValueError: no such input, or not a value of its kind.
+            ValueError: an input does not exist, or its value is invalid.
         """
         return {name: self._parsed(name, text) for name, text in settings.items()}
 
@@ -111,25 +112,24 @@ class Claim:
         try:
             value = kind(text)
         except ValueError:
-            expected = "a whole number" if kind is int else "a number"
+            expected = "an integer" if kind is int else "a number"
             raise ValueError(f"{self.id}: {name} is {text[:40]!r}; expected {expected}") from None
-        most = 1_000_000 if kind is int else 1e18  # whole numbers are counted through
+        most = 1_000_000 if kind is int else 1e18  # loops run over integers
         if kind is not str and (not math.isfinite(value) or not 0 <= value <= most):
             raise ValueError(f"{self.id}: {name} is {text[:40]!r}; expected a number from 0 to {most:g}")
         return value
 
 
 class Section:
-    """A section of the article, to which claims are added as they are defined."""
+    """One section of the article; collects its claims as they are defined."""
 
     def __init__(self, title: str) -> None:
-        """No claims yet."""
         self.title, self.claims = title, list[Claim]()
 
     def claim(
         self, id: str, quote: str, runs: bool = False, not_yet_run: str = "", corrects: str = ""
     ) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
-        """Make a function a claim of this section; see Claim."""
+        """Return a decorator that makes a function a claim of this section; for the arguments see Claim."""
 
         def add(function: Callable[..., Finding]) -> Callable[..., Finding]:
             self.claims.append(Claim(id, self.title, quote, function, runs, not_yet_run, corrects))
@@ -139,17 +139,17 @@ class Section:
 
 
 def ms(seconds: Number) -> str:
-    """Seconds as milliseconds with three digits: 0.00648 as '6.48 ms'."""
+    """Return seconds as milliseconds with three digits: 0.00648 as '6.48 ms'."""
     return f"{digits(seconds * 1000)} ms"
 
 
 def gb(bytes_: Number) -> str:
-    """Bytes as '13.5 GB'."""
+    """Return bytes as gigabytes: '13.5 GB'."""
     return f"{digits(bytes_ / 1e9)} GB"
 
 
 def digits(value: Number) -> str:
-    """Three significant digits, without an exponent up to a million: 0.0648, 6.48, 648, 6,480."""
+    """Return three significant digits, without an exponent below 1e15: 0.0648, 6.48, 648, 6,480."""
     if value == 0 or not math.isfinite(value):
         return f"{value:.0f}"
     if abs(value) >= 1e15:

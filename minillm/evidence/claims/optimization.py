@@ -14,13 +14,13 @@ section = Section("Optimization")
 
 @section.claim("quant-sizes", "from float32 (4 bytes per weight) to int8 (1 byte) or int4 (0.5 bytes)")
 def quant_sizes(parameters: float = 7e9, float32: float = 4.0, int8: float = 1.0, int4: float = 0.5) -> Finding:
-    """Bytes of a weight, as claimed and as stored, with and without scales."""
+    """Compare the bytes of a weight as claimed and as stored, with and without scales."""
     sizes = {name: FORMATS[name].bytes_each for name in ("float32", "float16", "int8", "int4", "q4_0")}
     return finding(
         Verdict.TRUE_IF
         if [sizes[name] for name in ("float32", "int8", "int4")] == [float32, int8, int4]
         else Verdict.FALSE,
-        "scales not counted; models are served from float16",
+        "scales are not counted; models are served in float16",
         f"float32 {gb(parameters * sizes['float32'])}, float16 {gb(parameters * sizes['float16'])}; "
         f"Q4_0 with scales {8 * sizes['q4_0']:g} bit = {sizes['q4_0']} B",
         *(f"{name}: {value:g} B a weight, {gb(parameters * value)}" for name, value in sizes.items()),
@@ -33,13 +33,13 @@ def quant_sizes(parameters: float = 7e9, float32: float = 4.0, int8: float = 1.0
     not_yet_run="bytes and operations of a step with quantised weights",
 )  # fmt: skip
 def quant_compute(model: str = "llama-2-7b", weight_bytes: float = 1.0, int8_arithmetic: int = 0) -> Finding:
-    """Weight-only quantisation: the same multiplications, of weights that are first made floats again."""
+    """Compare weight-only quantisation: the same multiplications, of weights that are converted back to floats."""
     weights, a100 = matrix_parameters(find_model(model)), find_gpu("a100")
     faster = a100.int8_ops_per_s / a100.flops_per_s if int8_arithmetic else 1.0
     smaller = 2 / weight_bytes
     return finding(
         Verdict.FALSE if smaller <= 1 else Verdict.TRUE if faster > 1 else Verdict.IMPRECISE,
-        "memory; compute only with int8 arithmetic",
+        "memory is reduced; compute only with int8 arithmetic",
         f"weight-only int8: {gb(weights * weight_bytes)} instead of {gb(2 * weights)} a step, the same "
         f"{2 * weights:.3g} FLOP",
         f"bytes: {weights:,} · {weight_bytes:g} instead of · 2; operations: 2 · {weights:,} either way, on an A100 "
@@ -50,14 +50,14 @@ def quant_compute(model: str = "llama-2-7b", weight_bytes: float = 1.0, int8_ari
 
 @section.claim("quant-2-4x", "2-4x faster inference")
 def quant_2_4x(low: float = 2.0, high: float = 4.0) -> Finding:
-    """The ratio of bytes, which bounds decode at small batches, beside measurements."""
+    """Compute the ratio of bytes, which bounds decode at small batches, and compare with measurements."""
     half = FORMATS["float16"].bytes_each
     bounds = {name: half / FORMATS[name].bytes_each for name in ("int8", "int4", "q4_0")}
     measured = {"int8": 1.48, "int4": 1.88}  # gpt-fast's README, Llama-2-7B, A100 80 GB, batch 1
     reached = low <= min(measured.values()) and max(measured.values()) <= high
     return finding(
         Verdict.TRUE if reached else Verdict.IMPRECISE,
-        "upper bounds, of decode at small batches",
+        "these are upper bounds, for decode at small batches",
         f"bound by bytes {bounds['int8']:.1f}, {bounds['int4']:.1f} ({bounds['q4_0']:.2f} with scales); "
         f"measured {measured['int8']}, {measured['int4']} (gpt-fast)",
         "2 / 1 = 2.0; 2 / 0.5 = 4.0; 2 / 0.5625 = 3.56; LLM.int8 can be slower than float16",
@@ -66,12 +66,12 @@ def quant_2_4x(low: float = 2.0, high: float = 4.0) -> Finding:
 
 @section.claim("quant-14-35", "Quantized 7B model: 14GB → 3.5GB VRAM, fits on L40S (48GB)")
 def quant_14_35(parameters: float = 7e9, bytes_each: float = 0.5) -> Finding:
-    """Parameters times bytes, with and without scales."""
+    """Multiply parameters by bytes, with and without scales."""
     size, scaled = parameters * bytes_each, parameters * FORMATS["q4_0"].bytes_each
     l40s = find_gpu("l40s").memory_bytes
     return finding(
         Verdict.TRUE_IF if abs(size / 3.5e9 - 1) < 0.03 and size < l40s else Verdict.FALSE,
-        "int4; float16 fits an L40S as well",
+        "in int4; float16 fits an L40S as well",
         f"{gb(size)}; {gb(scaled)} with scales; float16 {gb(2 * parameters)} of {gb(l40s)}",
         f"{parameters:.3g} · {bytes_each:g} B = {gb(size)}; · 0.5625 B = {gb(scaled)}",
     )
@@ -79,7 +79,7 @@ def quant_14_35(parameters: float = 7e9, bytes_each: float = 0.5) -> Finding:
 
 @section.claim("quant-loss", "Tradeoff: slight accuracy loss", not_yet_run="perplexity in int8 and int4")
 def quant_loss(bits: int = 8) -> Finding:
-    """The error of rounding to so many bits, for weights with a normal distribution and a scale for each 32."""
+    """Compute the error of rounding to `bits` bits, for normally distributed weights and a scale for each 32."""
     import numpy as np
 
     bits = min(max(2, bits), 16)
@@ -89,7 +89,7 @@ def quant_loss(bits: int = 8) -> Finding:
     decibels = float(10 * np.log10((weights**2).mean() / (error**2).mean()))
     return finding(
         Verdict.TRUE_IF if decibels > 10 else Verdict.FALSE,
-        "by method and group size",
+        "method and group size are good enough",
         f"signal to rounding error {decibels:.1f} dB at {bits} bits, a scale for 32 weights",
         f"s = max|w| / {2 ** (bits - 1) - 1}; error at most s/2; {decibels:.1f} dB",
         "not yet run: perplexity and KL divergence of a quantised model",
@@ -100,7 +100,7 @@ def quant_loss(bits: int = 8) -> Finding:
     "distill", "Train a smaller model (3B parameters) to mimic a larger model (7B) ... 3-5x faster inference"
 )
 def distill(large: float = 7e9, small: float = 3e9, low: float = 3.0, high: float = 5.0) -> Finding:
-    """The ratio of parameters: of bytes in decode, and of operations in prefill."""
+    """Compute the ratio of parameters: of bytes in decode, and of operations in prefill."""
     ratio = large / small
     return finding(
         Verdict.TRUE if low <= ratio <= high else Verdict.FALSE,
@@ -112,7 +112,7 @@ def distill(large: float = 7e9, small: float = 3e9, low: float = 3.0, high: floa
 
 @section.claim("short-prompts", "Shorter prompts ...: faster prefill, reduced token costs", runs=True)
 def short_prompts(long: int = 80, short: int = 20) -> Finding:
-    """Operations of two prompts, counted in the engine, and their times on an A100."""
+    """Count the operations of two prompts in the engine, and compute their times on an A100."""
     from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
@@ -126,7 +126,7 @@ def short_prompts(long: int = 80, short: int = 20) -> Finding:
     times = [prefill_time(serving, tokens).seconds for tokens in (1000, 500, 100, 50)]
     return finding(
         Verdict.TRUE_IF if flops[0] > flops[1] and times[0] > 1.5 * times[1] else Verdict.FALSE,
-        "time: prompts longer than the ridge; cost: always",
+        "for time, prompts are longer than the ridge; for cost, always",
         f"{flops[0] / flops[1]:.1f}x the operations at {long} tokens as at {short}; on an A100 1,000 tokens take "
         f"{times[0] / times[1]:.1f}x as long as 500, 100 {times[2] / times[3]:.1f}x as long as 50",
         f"counted in the engine: {flops[0]:,} and {flops[1]:,} FLOP",
@@ -135,7 +135,7 @@ def short_prompts(long: int = 80, short: int = 20) -> Finding:
 
 @section.claim("paged", "paged attention ... allows larger batch sizes without excessive memory overhead")
 def paged(reserved: int = 2048, tokens: int = 500, block: int = 16) -> Finding:
-    """What is wasted by reserving for the longest, and by blocks."""
+    """Compute what is wasted by reserving for the longest sequence, and by blocks."""
     slots = -(-tokens // block) * block
     waste, paged_waste = 1 - tokens / reserved, 1 - tokens / slots
     gain = reserved / slots
@@ -151,13 +151,13 @@ def paged(reserved: int = 2048, tokens: int = 500, block: int = 16) -> Finding:
 
 @section.claim("sharding", "Split large models across multiple GPUs (sharding) ...: higher latency")
 def sharding(gpus: int = 8, model: str = "llama-2-7b", measured_speedup: float = 3.1) -> Finding:
-    """What tensor parallelism sends for a token, beside the weights that each GPU no longer reads."""
+    """Compute what tensor parallelism sends for a token, and the weights that each GPU no longer reads."""
     config = find_model(model)
     sent = tensor_parallel_bytes_sent(config, 1, max(1, gpus))
     saved = 2 * matrix_parameters(config) * (1 - 1 / max(1, gpus))
     return finding(
         Verdict.IMPRECISE if measured_speedup > 1 else Verdict.TRUE,
-        "true of a pipeline, not of tensor parallelism",
+        "true for a pipeline, not for tensor parallelism",
         f"7B on {gpus} A100: {measured_speedup:g}x faster (gpt-fast)",
         f"each GPU sends {sent:,.0f} B a token and reads {gb(saved)} less of weights",
     )
@@ -168,7 +168,7 @@ def sharding(gpus: int = 8, model: str = "llama-2-7b", measured_speedup: float =
     not_yet_run="decoding with layers streamed from disk",
 )  # fmt: skip
 def lazy_loading(gigabytes: float = 140.0, link_gb_per_s: float = 31.5) -> Finding:
-    """All weights over the link, for every token."""
+    """Send all weights over the link, for every token."""
     seconds = gigabytes / link_gb_per_s
     return finding(
         Verdict.TRUE_IF if seconds > 0 else Verdict.FALSE,

@@ -12,7 +12,7 @@ section = Section("Overview")
     runs=True,
 )
 def three_steps(new_tokens: int = 5) -> Finding:
-    """A run of the engine shows the encoding, one pass over the prompt, then one over each new token."""
+    """Run the engine: it encodes the prompt, makes one pass over it, then one pass over each new token."""
     from minillm.generation import generate
 
     model, passes = watched_passes(small_model())
@@ -30,7 +30,7 @@ def three_steps(new_tokens: int = 5) -> Finding:
 
 @section.claim("stop-conditions", "end-of-sequence token, maximum length, or explicit stop", runs=True)
 def stop_conditions() -> Finding:
-    """One run of the engine for each way to end."""
+    """Run the engine once for each way to end."""
     from minillm.generation import generate
     from minillm.sampling import Sampling
 

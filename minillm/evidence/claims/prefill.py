@@ -19,7 +19,7 @@ section = Section("Prefill")
 
 @section.claim("prefill-together", "all prompt tokens are processed together", runs=True)
 def prefill_together(chunk: int = 4) -> Finding:
-    """One pass over the prompt, chunks of it, and one token at a time, on the exact backend: equal to the bit."""
+    """Run the prompt in one pass, in chunks, and token by token on the exact backend: equal to the bit."""
     import numpy as np
 
     from minillm.kv_cache.contiguous import KVCache
@@ -38,7 +38,7 @@ def prefill_together(chunk: int = 4) -> Finding:
 
 @section.claim("token-ids", "Tokenize: [101, 2054, 2003, 1996, 3007, 1997, 2605, 102] (8 tokens)")
 def token_ids(claimed: str = "101 2054 2003 1996 3007 1997 2605 102", question_mark: int = 1) -> Finding:
-    """The ids are BERT's WordPiece between [CLS] and [SEP], without the question mark; Llama 2 has others."""
+    """Show that the ids are BERT's WordPiece between [CLS] and [SEP], without the question mark; Llama 2 has others."""
     article = [int(number) for number in re.findall("[0-9]{1,9}", claimed)]
     bert = {"[CLS]": 101, "what": 2054, "is": 2003, "the": 1996, "capital": 3007, "of": 1997, "france": 2605}
     bert |= {"?": 1029} if question_mark else {}
@@ -55,7 +55,7 @@ def token_ids(claimed: str = "101 2054 2003 1996 3007 1997 2605 102", question_m
 
 @section.claim("dims-4096-32", "embeddings of dimension 4096 (typical) ... 32 layers")
 def dims_4096_32(hidden_size: int = 4096, layers: int = 32) -> Finding:
-    """Which models of the table have these sizes."""
+    """List which models of the table have these sizes."""
     names = ("llama-2-7b", "llama-3-8b", "mistral-7b", "qwen2.5-7b")
     sizes = {name: (find_model(name).hidden_size, find_model(name).num_hidden_layers) for name in names}
     alike = [name for name, size in sizes.items() if size == (hidden_size, layers)]
@@ -70,15 +70,15 @@ def dims_4096_32(hidden_size: int = 4096, layers: int = 32) -> Finding:
 
 @section.claim("prefill-output", "Output: a representation of the entire prompt", runs=True)
 def prefill_output() -> Finding:
-    """The shapes of what prefill leaves behind."""
+    """Show the shapes of what prefill returns and caches."""
     from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
 
     model, prompt = small_model(), prompt_ids()
     cache = KVCache(model, len(prompt))
     logits = prefill(model, prompt, cache)
-    config, width = model.config, model.config.num_key_value_heads * model.config.head_dim
-    all_tokens = cache.keys.size == config.num_hidden_layers * len(prompt) * width
+    config, kv_size = model.config, model.config.num_key_value_heads * model.config.head_dim
+    all_tokens = cache.keys.size == config.num_hidden_layers * len(prompt) * kv_size
     return finding(
         Verdict.IMPRECISE if all_tokens and logits.shape == (config.vocab_size,) else Verdict.FALSE,
         "a KV cache and the last position's logits",
@@ -90,13 +90,14 @@ def prefill_output() -> Finding:
 
 @section.claim("prefill-8-vs-1", "processing 8 tokens simultaneously is only slightly more expensive than processing 1")
 def prefill_8_vs_1(tokens: int = 8, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
-    """Both read all weights once; arithmetic only counts above the ridge."""
+    """Compare both passes: each reads all weights once; arithmetic only counts above the ridge."""
     serving = Serving(find_model(model), find_gpu(gpu))
     many, one = prefill_time(serving, tokens), prefill_time(serving, 1)
     ratio = many.seconds / one.seconds
     return finding(
         Verdict.TRUE_IF if ratio < 1.25 else Verdict.FALSE,
-        "fewer tokens than the ridge; not on a CPU, whose products of few rows cost more: minillm bench --scaling",
+        "fewer tokens than the ridge; not on a CPU, where each row of a small product costs more: minillm bench "
+        "--scaling",
         f"{ratio:.2f} times",
         f"{tokens} tokens: max({ms(many.compute_s)} compute, {ms(many.memory_s)} memory)",
         f"1 token: max({ms(one.compute_s)} compute, {ms(one.memory_s)} memory); {ratio:.2f} times",
@@ -106,7 +107,7 @@ def prefill_8_vs_1(tokens: int = 8, model: str = "llama-2-7b", gpu: str = "a100"
 
 @section.claim("prefill-formula", "Time ≈ (prompt_length × model_size) / GPU_throughput", runs=True)
 def prefill_formula(tokens: int = 48) -> Finding:
-    """The operations of a real prefill, counted, beside 2 for each parameter of the layers and token."""
+    """Count the operations of a real prefill, and compare with 2 per token and parameter of the layers."""
     from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
@@ -119,7 +120,7 @@ def prefill_formula(tokens: int = 48) -> Finding:
     share = 2 * layers_parameters(seven) * 500 / prefill_work(seven, 500).flops
     return finding(
         Verdict.TRUE_IF if 0.9 < share <= 1 else Verdict.FALSE,
-        "a factor of 2, more tokens than the ridge, and attention small",
+        "a factor of 2 is added, the prompt has more tokens than the ridge, and attention is small",
         f"2 · parameters of the layers · tokens is {share:.1%} of the operations (7B, 500 tokens)",
         f"counted in the engine, {tokens} tokens of {model.name}: {count.flops:,} FLOP, of which 2·Pl·n = {linear:,}",
         f"Llama-2-7B, 500 tokens: 2·Pl·n = {2 * layers_parameters(seven) * 500:.4g} "
@@ -128,7 +129,7 @@ def prefill_formula(tokens: int = 48) -> Finding:
 
 
 def _prefill_range(model: str, tokens: int, low: float, high: float, gpus: int = 1) -> Finding:
-    """A range of seconds as the model FLOPs utilisation that it takes."""
+    """Convert a range of seconds into the model FLOPs utilisation that it implies."""
     serving = Serving(find_model(model), find_gpu("a100"))
     bound = prefill_time(serving, tokens).seconds
     needed = gpus_needed(serving.weights_bytes, serving.machine.memory_bytes)
@@ -147,18 +148,18 @@ def _prefill_range(model: str, tokens: int, low: float, high: float, gpus: int =
 
 @section.claim("prefill-7b", "A 7B model processing a 500-token prompt on an A100 GPU takes roughly 50-100ms")
 def prefill_7b(tokens: int = 500, low_ms: float = 50.0, high_ms: float = 100.0) -> Finding:
-    """The bound, and the share of the peak that the claim implies."""
+    """Compute the bound, and the fraction of the peak that the claim implies."""
     return _prefill_range("llama-2-7b", tokens, low_ms / 1000, high_ms / 1000)
 
 
 @section.claim("prefill-70b", "A 70B model processing the same prompt takes 500ms-1s")
 def prefill_70b(tokens: int = 500, low_ms: float = 500.0, high_ms: float = 1000.0) -> Finding:
-    """The bound, the share of the peak that the claim implies, and the GPUs that hold the weights."""
+    """Compute the bound, the fraction of the peak that the claim implies, and the GPUs that hold the weights."""
     return _prefill_range("llama-2-70b", tokens, low_ms / 1000, high_ms / 1000)
 
 
 def even_tokens(serving: Serving) -> int:
-    """The shortest prompt whose arithmetic takes as long as reading weights and cache."""
+    """Return the shortest prompt whose arithmetic takes as long as reading weights and cache."""
     lengths = range(1, 2**20)
     return lengths[bisect_left(lengths, True, key=lambda tokens: prefill_time(serving, tokens).bound != "memory")]
 
@@ -166,10 +167,10 @@ def even_tokens(serving: Serving) -> int:
 @section.claim(
     "prefill-io-bound",
     "Prefill is mostly I/O bound (moving weights through memory) rather than compute bound",
-    corrects="156 (A100) and 301 tokens (H100), which leaves out the prompt's own keys and values; else 157 and 303",
+    corrects="156 (A100) and 301 tokens (H100), without the prompt's own keys and values; with them 157 and 303",
 )
 def prefill_io_bound(tokens: int = 500, model: str = "llama-2-7b") -> Finding:
-    """Both times of one pass, and the length at which they meet."""
+    """Compute both times of one pass, and the length at which they are equal."""
     a100, h100 = (Serving(find_model(model), find_gpu(gpu)) for gpu in ("a100", "h100"))
     time = prefill_time(a100, tokens)
     meet = [even_tokens(serving) for serving in (a100, h100)]
@@ -185,7 +186,7 @@ def prefill_io_bound(tokens: int = 500, model: str = "llama-2-7b") -> Finding:
 
 @section.claim("prefill-size-scaling", "larger models don't scale linearly")
 def prefill_size_scaling(tokens: int = 500) -> Finding:
-    """The ratio of times beside the ratio of parameters, 70B over 7B."""
+    """Compare the ratio of times with the ratio of parameters, 70B over 7B."""
     small, large = find_model("llama-2-7b"), find_model("llama-2-70b")
     time = prefill_work(large, tokens).flops / prefill_work(small, tokens).flops
     size = layers_parameters(large) / layers_parameters(small)
@@ -203,10 +204,10 @@ def prefill_size_scaling(tokens: int = 500) -> Finding:
 @section.claim(
     "prefill-doubling",
     "processing 2x longer prompts takes more than 2x time due to attention's quadratic scaling",
-    corrects="1.29 times the time from 100 to 200 tokens, which leaves out the keys and values read; with them 1.28",
+    corrects="1.29 times the time from 100 to 200 tokens, without the keys and values read; with them 1.28",
 )
 def prefill_doubling(tokens: int = 500, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
-    """Operations and time, doubled, and attention's share of them."""
+    """Double the prompt: operations, time, and attention's fraction of them."""
     config = find_model(model)
     serving = Serving(config, find_gpu(gpu))
 
@@ -234,7 +235,7 @@ def prefill_doubling(tokens: int = 500, model: str = "llama-2-7b", gpu: str = "a
 
 @section.claim("gpt41-price", "OpenAI charges $2/1M input tokens and $8/1M output tokens for GPT-4.1")
 def gpt41_price(dollars_in: float = 2.0, dollars_out: float = 8.0) -> Finding:
-    """Beside OpenAI's list price of April 2025."""
+    """Compare with OpenAI's list price of April 2025."""
     listed = (2.0, 8.0)
     return finding(
         Verdict.TRUE if (dollars_in, dollars_out) == listed else Verdict.FALSE,
@@ -245,13 +246,13 @@ def gpt41_price(dollars_in: float = 2.0, dollars_out: float = 8.0) -> Finding:
 
 @section.claim("input-cheaper", "input tokens cost less to compute than output tokens")
 def input_cheaper(prompt: int = 500, batch: int = 165, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
-    """GPU time of a token in prefill, and in decode alone and in a batch."""
+    """Compare the GPU time of a token in prefill, in decode alone, and in decode in a batch."""
     serving = Serving(find_model(model), find_gpu(gpu))
     token_in = prefill_time(serving, prompt).seconds / prompt
     alone, together = decode_time(serving, prompt).seconds, decode_time(serving, prompt, batch).seconds / batch
     return finding(
         Verdict.TRUE_IF if token_in < together else Verdict.FALSE,
-        f"time, not operations; a price 4 times as high is that of decode at batch {batch}",
+        f"by time, not by operations; a price 4 times as high fits decode at batch {batch}",
         f"prefill {ms(token_in)} a token; decode {ms(alone)} at batch 1 ({alone / token_in:.0f}x), "
         f"{ms(together)} at {batch} ({together / token_in:.1f}x)",
         f"operations of both: about 2P = {2 * matrix_parameters(serving.config):.3g} a token",

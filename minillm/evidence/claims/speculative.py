@@ -14,7 +14,7 @@ section = Section("Speculative decoding")
 
 @section.claim("spec-verify", "K tokens are speculative, verified in the same pass", runs=True)
 def spec_verify(k: int = 4) -> Finding:
-    """One forward pass of the engine over K + 1 tokens gives the logits after each."""
+    """Run one forward pass of the engine over K + 1 tokens: it gives the logits after each."""
     from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.transformer import forward_batch
@@ -34,22 +34,22 @@ def spec_verify(k: int = 4) -> Finding:
 
 @section.claim("spec-rule", "Accept tokens that match the full model; reject and re-sample if they don't", runs=True)
 def spec_rule(draws: int = 2000, seed: int = 0) -> Finding:
-    """The engine's rule for sampling, on random distributions: its tokens are distributed as the full model's."""
+    """Apply the engine's rule to random distributions: its tokens are distributed like the full model's."""
     from minillm.speculative.rounds import accept_or_correct
 
     generator = np.random.default_rng(seed)
     p, q = generator.dirichlet(np.ones(6), 2)
     draws = min(max(100, draws), 100_000)
-    guesses = generator.choice(6, draws, p=q)
-    tokens = np.array([accept_or_correct(int(guess), p, q, generator) for guess in guesses])
-    accepted = tokens == guesses
+    drafted = generator.choice(6, draws, p=q)
+    tokens = np.array([accept_or_correct(int(token), p, q, generator) for token in drafted])
+    accepted = tokens == drafted
     counts = np.bincount(tokens, minlength=6)
     chi_square = float(((counts - draws * p) ** 2 / (draws * p)).sum())
     return finding(
         Verdict.TRUE_IF if chi_square < 20.5 else Verdict.FALSE,
         "greedy decoding; to sample, accept with min(1, p/q), else draw from max(0, p - q) normalised",
         f"chi-square of {draws:,} tokens {chi_square:.1f}, below 20.5 (99.9% of 5 degrees of freedom)",
-        "greedy: accept while the guess is the full model's argmax",
+        "greedy: accept while the draft token is the full model's argmax",
         f"sampling: {accepted.mean():.1%} accepted; 1 - TV(p, q) = {np.minimum(p, q).sum():.1%}",
         f"counts {counts.tolist()}, expected {np.round(draws * p).astype(int).tolist()}",
     )
@@ -61,29 +61,29 @@ def spec_rule(draws: int = 2000, seed: int = 0) -> Finding:
     runs=True,
 )
 def spec_example(rejected: str = "is", correction: str = "beautiful") -> Finding:
-    """The engine's round of the article's guesses, for a full model that says Paris, then the correction."""
+    """Run the engine's round of the article's draft, for a full model that says Paris, then the correction."""
     from minillm.completion import Completion
     from minillm.sampling import Sampling
     from minillm.speculative.drafters import Draft
     from minillm.speculative.rounds import verify_draft
 
-    words, guesses = ["The capital of France is", "Paris", rejected, correction], ["Paris", rejected]
+    words, drafted = ["The capital of France is", "Paris", rejected, correction], ["Paris", rejected]
     full = np.eye(small_model().config.vocab_size)[[words.index(word) for word in ("Paris", correction, correction)]]
     answer = Completion(small_model(), [0], 3, Sampling(ignore_eos=True))
-    steps = verify_draft(answer, Draft([words.index(guess) for guess in guesses]), full)
+    steps = verify_draft(answer, Draft([words.index(word) for word in drafted]), full)
     text, article = [words[token] for token in answer.sequence], words
     return finding(
         Verdict.TRUE if text == article else Verdict.FALSE,
-        f"it keeps the rejected token: {' '.join(text)!r} is what follows",
+        f"it keeps the rejected token; {' '.join(text)!r} is correct",
         f"after rejecting {rejected!r}: {' '.join(text)!r}",
         f"the engine's round: {', '.join(f'{words[step.token]} {step.origin}' for step in steps)}",
-        "a guess that is rejected, and all behind it, leave the sequence; the full model's token takes its place",
+        "a rejected draft token and all after it are dropped; the full model's token replaces it",
     )
 
 
 @section.claim("spec-confidence", "Full model verification ...: low confidence (reject)")
 def spec_confidence(p: float = 0.05, q: float = 0.04, other_p: float = 0.4, other_q: float = 0.8) -> Finding:
-    """Two guesses: an improbable one that is accepted, and a more probable one that often is not."""
+    """Compare two draft tokens: an improbable one that is accepted, and a more probable one that often is not."""
     improbable, probable = min(1.0, p / q), min(1.0, other_p / other_q)
     confidence_decides = (p < other_p) == (improbable < probable)
     return finding(
@@ -98,7 +98,7 @@ def spec_confidence(p: float = 0.05, q: float = 0.04, other_p: float = 0.4, othe
     "spec-1-plus-k", "instead of computing 1 token per forward pass, compute 1 + K tokens per forward pass", runs=True
 )
 def spec_1_plus_k(k: int = 4, acceptance: float = 0.8, lower: float = 0.6, rounds: int = 1000) -> Finding:
-    """The tokens of a round by formula, by the engine's rule, and with story and its draft model."""
+    """Compute the tokens of a round by formula, by the engine's rule, and with story and its draft model."""
     rounds, k, acceptance = min(max(100, rounds), 20_000), min(max(1, k), 15), min(acceptance, 1.0)
     expected = tokens_per_round(acceptance, k)
     counted = sum(_round_tokens(acceptance, k, rounds)) / rounds
@@ -106,18 +106,19 @@ def spec_1_plus_k(k: int = 4, acceptance: float = 0.8, lower: float = 0.6, round
     return finding(
         Verdict.FALSE if abs(counted / expected - 1) > 0.1 else
         Verdict.TRUE if expected > k + 0.9 else Verdict.IMPRECISE,
-        "the best case, when all guesses are accepted",
+        "the best case, when all draft tokens are accepted",
         f"K={k}: {expected:.2f} tokens a round at acceptance {acceptance:g}, {tokens_per_round(lower, k):.2f} at "
         f"{lower:g}",
         f"(1 - {acceptance:g}^{k + 1}) / (1 - {acceptance:g}) = {expected:.2f}",
-        f"counted in {rounds:,} rounds of the engine's rule, each guess accepted with {acceptance:g}: {counted:.2f}",
+        f"counted in {rounds:,} rounds of the engine's rule, each draft token accepted with {acceptance:g}: "
+        f"{counted:.2f}",
         f"story with story-draft, greedy: {len(out.tokens)} tokens in {out.rounds} rounds and the prompt's pass; "
-        f"{out.accepted} of {out.proposed} guesses accepted",
+        f"{out.accepted} of {out.proposed} draft tokens accepted",
     )  # fmt: skip
 
 
 def _round_tokens(acceptance: float, k: int, rounds: int) -> Iterator[int]:
-    """Accepted guesses and one token more; the guess is certain of itself, the target gives it `acceptance`."""
+    """Yield each round's accepted draft tokens plus one: the draft has probability 1, the target `acceptance`."""
     from minillm.speculative.rounds import accept_or_correct
 
     p, q, generator = np.array([acceptance, 1 - acceptance]), np.array([1.0, 0.0]), np.random.default_rng(0)
@@ -139,12 +140,12 @@ def _speculate(k: int) -> Any:
 
 @section.claim("spec-20-40", "In practice, speculative decoding speeds up inference by 20-40%")
 def spec_20_40(k: int = 4, draft_cost: float = 0.1, many: int = 8) -> Finding:
-    """The speed-up by acceptance, where verifying K + 1 tokens takes as long as one step."""
+    """Compute the speed-up by acceptance, where verifying K + 1 tokens takes as long as one step."""
     ups = {acceptance: speedup(acceptance, k, draft_cost) for acceptance in (0.4, 0.5, 0.8)}
     loses = speedup(0.4, many, draft_cost)
     return finding(
         Verdict.TRUE if 1.2 <= min(ups.values()) and max(ups.values()) <= 1.4 else Verdict.IMPRECISE,
-        "0.9x to 3x, by acceptance",
+        "0.9x to 3x, depending on acceptance",
         ", ".join(f"acceptance {a:g} {up:.2f}x" for a, up in ups.items()) + f"; K={many} at 0.4 {loses:.2f}x",
         *(f"K={k}, draft cost {draft_cost:g}: {tokens_per_round(a, k):.2f} / {1 + k * draft_cost:g} = {up:.2f}"
           for a, up in ups.items()),
@@ -154,9 +155,9 @@ def spec_20_40(k: int = 4, draft_cost: float = 0.1, many: int = 8) -> Finding:
 
 @section.claim("spec-vendors", "Companies like Anthropic and OpenAI use speculative decoding in production APIs")
 def spec_vendors() -> Finding:
-    """What the companies have published about it."""
+    """State what the companies have published about it."""
     return finding(
         Verdict.UNCHECKABLE,
-        "private",
+        "not public",
         "no public account; OpenAI documents a relative, Predicted Outputs",
     )

@@ -1,8 +1,8 @@
-"""Experiments with a clock: the engine run on this machine, here and now, for claims that are about time.
+"""Experiments with a clock: for claims about time, the engine is timed on this machine, now.
 
-Times differ from machine to machine and from run to run, so no verdict rests on them and no page holds them: they
-are shown beside it. What is compared takes turns, and medians count, so that whatever else the machine does meets both
-sides alike.
+Times differ from machine to machine and from run to run. So no verdict rests on them and no page contains them: they
+are printed next to the verdict. Things that are compared take turns, and medians are reported, so that other load on
+the machine affects both sides alike.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +17,11 @@ ROUNDS = 5
 
 
 def medians_s(actions: Sequence[Callable[[], Any]]) -> list[float]:
-    """Seconds of each, the median of several rounds in which they take turns; the first round does not count."""
+    """Return the median seconds of each action over 5 rounds in which they take turns; one more round warms up."""
     from minillm.benchmark.timing import seconds
 
     times = [[seconds(action) for action in actions] for _ in range(ROUNDS + 1)]
-    return [median(row[place] for row in times[1:]) for place in range(len(actions))]
+    return [median(row[index] for row in times[1:]) for index in range(len(actions))]
 
 
 def _story() -> Any:
@@ -31,7 +31,7 @@ def _story() -> Any:
 
 
 def _prefill(model: Any, tokens: int) -> Callable[[], Any]:
-    """A prompt of so many tokens, from nothing."""
+    """Return a function that runs a prompt of `tokens` tokens with an empty cache."""
     from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
 
@@ -39,7 +39,7 @@ def _prefill(model: Any, tokens: int) -> Callable[[], Any]:
 
 
 def _step(model: Any, context: int, sequences: int = 1) -> Callable[[], Any]:
-    """A decode step of so many sequences at this context, which can be made again."""
+    """Return a function that runs a decode step of `sequences` sequences at this context, as often as it is called."""
     from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
     from minillm.transformer import forward_batch
@@ -57,14 +57,14 @@ def _step(model: Any, context: int, sequences: int = 1) -> Callable[[], Any]:
 
 
 def rows() -> list[str]:
-    """prefill-8-vs-1: a pass over 8 tokens beside one over 1."""
+    """Time prefill-8-vs-1: a pass over 8 tokens and one over 1."""
     model = _story()
     one, eight = medians_s([_prefill(model, 1), _prefill(model, 8)])
     return [f"{model.name}, one pass: 1 token {ms(one)}, 8 tokens {ms(eight)}: {eight / one:.1f} times"]
 
 
 def prefill_line() -> list[str]:
-    """prefill-formula: prefill times, and the line through them."""
+    """Time prefill-formula: prefills of four lengths, and the line through their times."""
     model, lengths = _story(), (64, 128, 192, 256)
     times = medians_s([_prefill(model, tokens) for tokens in lengths])
     shown = f"{model.name}, prefill of {', '.join(map(str, lengths))} tokens: {', '.join(map(ms, times))}"
@@ -72,7 +72,7 @@ def prefill_line() -> list[str]:
 
 
 def _line_through(lengths: Sequence[int], times: Sequence[float]) -> str:
-    """The line in words. Longer prompts take longer, so one that falls says only that something else took the time."""
+    """Describe the line. If it falls as prompts grow, the times were noise: say that instead."""
     slope, start = np.polyfit(lengths, times, 1)
     if slope <= 0:
         return "these times were too noisy for a line through them: something else kept this machine busy"
@@ -84,24 +84,24 @@ def _line_through(lengths: Sequence[int], times: Sequence[float]) -> str:
 
 
 def shorter() -> list[str]:
-    """short-prompts: a long prompt beside one of a quarter of it."""
+    """Time short-prompts: a long prompt and one of a quarter of its length."""
     model = _story()
     long, short = medians_s([_prefill(model, 240), _prefill(model, 60)])
     return [f"{model.name}, prefill: 240 tokens {ms(long)}, 60 tokens {ms(short)}: {long / short:.1f} times"]
 
 
 def crossover() -> list[str]:
-    """faq-cache: a step from the cache beside a pass over the whole sequence."""
+    """Time faq-cache: a step from the cache and a pass over the whole sequence."""
     model, lengths = _story(), (2, 8, 32, 128)
     found = []
     for tokens in lengths:
         cached, again = medians_s([_step(model, tokens), _prefill(model, tokens)])
         found.append(f"{tokens} tokens {again / cached:.1f}")
-    return [f"{model.name}, recomputing the sequence takes so many times as long as a step: {', '.join(found)}"]
+    return [f"{model.name}, time to recompute the sequence over the time of a step: {', '.join(found)}"]
 
 
 def batches() -> list[str]:
-    """faq-both: decode steps of batches; all their sequences wait for the whole of it."""
+    """Time faq-both: decode steps of batches of 1, 4 and 16."""
     from minillm.benchmark.timing import seconds
 
     model, found = _story(), []
@@ -125,5 +125,5 @@ EXPERIMENTS: dict[str, Callable[[], list[str]]] = {
 
 
 def timings(id: str) -> list[str]:
-    """What was timed just now for this claim, a line each; nothing for a claim that is not about time."""
+    """Time the experiment of this claim now; return a line for each result, or [] if the claim is not about time."""
     return EXPERIMENTS[id]() if id in EXPERIMENTS else []

@@ -15,7 +15,7 @@ LLAMA_2_7B_HOURS = 184_320.0  # A100-80GB hours, Llama 2 paper (2307.09288), tab
 
 @section.claim("training-tokens", "A typical 7B parameter model trains for 2-4 trillion tokens")
 def training_tokens(claimed_low: float = 2e12, claimed_high: float = 4e12) -> Finding:
-    """Beside the published numbers of tokens of models of this size."""
+    """Compare with the published numbers of training tokens of models of this size."""
     inside = [name for name, tokens in PUBLISHED_TOKENS.items() if claimed_low <= tokens <= claimed_high]
     low, high = min(PUBLISHED_TOKENS.values()), max(PUBLISHED_TOKENS.values())
     return finding(
@@ -29,7 +29,7 @@ def training_tokens(claimed_low: float = 2e12, claimed_high: float = 4e12) -> Fi
 
 @section.claim("training-epochs", "requiring many passes over data (epochs)")
 def training_epochs(tokens: float = 2e12, corpus_tokens: float = 2e12) -> Finding:
-    """Tokens trained on, over the tokens there were: Llama 2 saw its corpus about once."""
+    """Divide the tokens trained on by the tokens of the corpus: Llama 2 saw its corpus about once."""
     epochs = tokens / corpus_tokens
     return finding(
         Verdict.TRUE if epochs >= 3 else Verdict.FALSE,
@@ -47,7 +47,7 @@ def training_weeks(
     gpus: int = 512,
     more_gpus: int = 2000,
 ) -> Finding:
-    """6 operations for each parameter and token, at the utilisation that Llama 2's published hours imply."""
+    """Count 6 operations per parameter and token, at the utilisation that Llama 2's published hours imply."""
     flops = training_flops(parameters_, tokens)
     hours = gpu_hours(flops, find_gpu("a100").flops_per_s, mfu)
     few, many = hours / gpus / 24, hours / more_gpus / 24
@@ -67,7 +67,7 @@ def training_weeks(
 def training_cost(
     hours: float = LLAMA_2_7B_HOURS, dollars_per_hour: float = 1.19, tokens: float = 2e12, claimed: float = 100_000.0
 ) -> Finding:
-    """Llama 2's published GPU hours, at the article's price of an A100."""
+    """Multiply Llama 2's published GPU hours by the article's price of an A100."""
     dollars = hours * dollars_per_hour
     return finding(
         Verdict.TRUE if dollars >= claimed else Verdict.FALSE,
@@ -81,7 +81,7 @@ def training_cost(
 
 @section.claim("forward-only", "Forward pass only ... No weight updates", runs=True)
 def forward_only(new_tokens: int = 8) -> Finding:
-    """The hash of all weights before and after a run of the engine."""
+    """Hash all weights before and after a run of the engine."""
     import hashlib
 
     from minillm.generation import generate
@@ -101,7 +101,7 @@ def forward_only(new_tokens: int = 8) -> Finding:
     return finding(
         Verdict.TRUE if before == after else Verdict.FALSE,
         "",
-        f"the weights are {'the same' if before == after else 'others'} after {new_tokens} new tokens",
+        f"the weights are {'the same' if before == after else 'different'} after {new_tokens} new tokens",
         f"SHA-256 of weights before a run of {new_tokens} tokens: {before}",
         f"after it: {after}",
     )
@@ -111,7 +111,7 @@ def forward_only(new_tokens: int = 8) -> Finding:
 def cheaper_per_example(
     tokens: float = 2e12, hours: float = LLAMA_2_7B_HOURS, batch: int = 1, dramatic: float = 10.0
 ) -> Finding:
-    """Operations for a token, and GPU time for a token: trained in large batches, decoded in this one."""
+    """Compare operations per token, and GPU time per token: trained in large batches, decoded in this batch."""
     model, a100 = find_model("llama-2-7b"), find_gpu("a100")
     ratio = training_flops(1, 1) / inference_flops(1, 1)
     batch = max(1, batch)
@@ -119,7 +119,7 @@ def cheaper_per_example(
     cheaper = trained_s / decoded_s
     return finding(
         Verdict.TRUE if min(cheaper, ratio) >= dramatic else Verdict.IMPRECISE,
-        f"{digits(ratio)}x by operations; {digits(1 / cheaper)}x dearer in GPU time at batch {batch}",
+        f"{digits(ratio)}x by operations; {digits(1 / cheaper)}x more expensive in GPU time at batch {batch}",
         f"6P / 2P = {digits(ratio)}; a token takes {ms(trained_s)} of a GPU in training, {ms(decoded_s)} at batch "
         f"{batch}",
         f"operations: 6P / 2P = {digits(ratio)}",
@@ -132,7 +132,7 @@ def cheaper_per_example(
 
 @section.claim("forward-100", "A forward pass on 100 tokens costs milliseconds on a single GPU")
 def forward_100(tokens: int = 100, model: str = "llama-2-7b", gpu: str = "a100") -> Finding:
-    """One parallel pass, and the same tokens one after another."""
+    """Compare one parallel pass with passes over the same tokens one after another."""
     serving = Serving(find_model(model), find_gpu(gpu))
     together, one = prefill_time(serving, tokens), decode_time(serving, 1).seconds
     return finding(
@@ -147,7 +147,7 @@ def forward_100(tokens: int = 100, model: str = "llama-2-7b", gpu: str = "a100")
 
 @section.claim("inference-dwarfs", "The total inference cost across a platform dwarfs training cost")
 def inference_dwarfs(trained_tokens: float = 2e12, served_tokens: float = 6e12) -> Finding:
-    """Operations of all served tokens beside those of training."""
+    """Compare the operations of all served tokens with those of training."""
     training, served = training_flops(1, trained_tokens), inference_flops(1, served_tokens)
     equal = trained_tokens * training_flops(1, 1) / inference_flops(1, 1)
     return finding(
@@ -164,7 +164,7 @@ def inference_dwarfs(trained_tokens: float = 2e12, served_tokens: float = 6e12) 
 def chat_50_cents(
     prompt_tokens: int = 500, new_tokens: int = 500, dollars_in: float = 2.0, dollars_out: float = 8.0
 ) -> Finding:
-    """At GPT-4.1's prices for a million tokens."""
+    """Apply GPT-4.1's prices for a million tokens."""
     each = api_dollars(prompt_tokens, new_tokens, dollars_in, dollars_out)
     return finding(
         Verdict.TRUE_IF if abs(100 * each - 0.5) < 0.005 else Verdict.FALSE,
@@ -177,7 +177,7 @@ def chat_50_cents(
 
 @section.claim("chat-daily", "1,000 daily active users, 100 questions each: $50/day")
 def chat_daily(users: int = 1000, dollars_per_user: float = 0.5, claimed: float = 50.0) -> Finding:
-    """The article's own $0.50, times its users."""
+    """Multiply the article's own $0.50 by its users."""
     day = users * dollars_per_user
     return finding(
         Verdict.TRUE if abs(day - claimed) < 0.01 * claimed else Verdict.FALSE,
@@ -189,7 +189,7 @@ def chat_daily(users: int = 1000, dollars_per_user: float = 0.5, claimed: float 
 
 @section.claim("chat-yearly", "$50/day or $18,250/year")
 def chat_yearly(dollars_per_day: float = 50.0, claimed: float = 18_250.0) -> Finding:
-    """Times the days of a year."""
+    """Multiply by the days of a year."""
     year = 365 * dollars_per_day
     return finding(
         Verdict.TRUE if abs(year - claimed) < 1 else Verdict.FALSE,
@@ -201,7 +201,7 @@ def chat_yearly(dollars_per_day: float = 50.0, claimed: float = 18_250.0) -> Fin
 
 @section.claim("annual-exceeds", "After one year, the cumulative inference cost ($18,250) exceeds ... ($100,000)")
 def annual_exceeds(training: float = 100_000.0, dollars_per_day: float = 50.0, days: int = 365) -> Finding:
-    """On which day all inference so far has cost as much as the training."""
+    """Find the day on which all inference so far has cost as much as the training."""
     even, right = break_even_days(training, dollars_per_day), break_even_days(training, 10 * dollars_per_day)
     spent = days * dollars_per_day
     return finding(
@@ -215,7 +215,7 @@ def annual_exceeds(training: float = 100_000.0, dollars_per_day: float = 50.0, d
 
 @section.claim("five-years", "After 5 years, inference costs are $91,250:nearly as expensive as training the model")
 def five_years(dollars_per_day: float = 50.0, training: float = 100_000.0) -> Finding:
-    """Five years of the article's daily cost."""
+    """Add up five years of the article's daily cost."""
     total = 5 * 365 * dollars_per_day
     return finding(
         Verdict.TRUE if 0.85 <= total / training <= 1.15 else Verdict.FALSE,
@@ -227,7 +227,7 @@ def five_years(dollars_per_day: float = 50.0, training: float = 100_000.0) -> Fi
 
 @section.claim("margin-10", "A 10% reduction in inference cost translates directly to 10% additional profit margin")
 def margin_10(reduction: float = 0.1, cost_share_of_revenue: float = 0.5) -> Finding:
-    """Points of margin gained are the reduction times the share of revenue that inference costs."""
+    """Multiply the reduction by inference's share of the revenue: that many points of margin are gained."""
     points = 100 * reduction * cost_share_of_revenue
     return finding(
         Verdict.TRUE if abs(points - 100 * reduction) < 0.5 else Verdict.FALSE,

@@ -1,8 +1,8 @@
-"""The papers' figures: what the field's papers publish, beside what minillm computes, counts or simulates.
+"""The papers' figures: what papers of the field publish, next to what minillm computes, counts or simulates.
 
-A figure is *exact* (a closed form or a count: ours must round to it), a *trend* (a simulation reproduces range and
-ordering) or a *quote* (another machine's or model's: shown beside nothing). Where a paper does not agree with itself,
-that is what is shown.
+A figure is *exact* (a closed form or a count: ours must round to it), a *trend* (a simulation reproduces its range and
+ordering) or a *quote* (of another machine or model: there is no figure of ours). Where a paper contradicts itself, the
+contradiction is shown.
 """
 
 from importlib import import_module
@@ -16,15 +16,15 @@ TOPICS = "layers attention paging sharing batching speculation estimates quoted"
 
 
 def all_figures() -> list[Figure]:
-    """Every figure, by topic."""
+    """Return every figure, by topic."""
     modules = [import_module(f"minillm.evidence.papers.{name}") for name in TOPICS]
     return [figure for module in modules for figure in module.topic.figures]
 
 
 def find_figure(id: str) -> Figure:
-    """The figure of this id.
+    """Return the figure with this id.
 
     Raises:
-        ValueError: there is none; the message names the closest.
+        ValueError: the id does not exist; the message names the closest one.
     """
     return find_entry(id, all_figures(), "figure", "minillm papers")

@@ -25,12 +25,12 @@ INVARIANCE = "He et al., Defeating Nondeterminism in LLM Inference, 2025"
 
 @topic.figure("online-equals-offline", MILAKOV, "equal in exact arithmetic")
 def online_equals_offline() -> Ours:
-    """Maximum and normaliser of random scores in one pass over segments, beside two passes over all."""
+    """Compute maximum and normaliser of random scores in one pass over segments, and in two passes over all scores."""
     scores = np.random.default_rng(0).normal(0, 5, 4096)
     largest, total = -np.inf, 0.0
-    for piece in np.split(scores, 64):
-        new = max(largest, float(piece.max()))
-        total = total * float(np.exp(largest - new)) + float(np.exp(piece - new).sum())
+    for segment in np.split(scores, 64):
+        new = max(largest, float(segment.max()))
+        total = total * float(np.exp(largest - new)) + float(np.exp(segment - new).sum())
         largest = new
     offline = float(np.exp(scores - scores.max()).sum())
     error = abs(total / offline - 1)
@@ -39,13 +39,13 @@ def online_equals_offline() -> Ours:
 
 @topic.figure("fa-flops", FLASH, "4·N²·d·H forward, half of it when causal; backward 2.5 times that")
 def fa_flops() -> Ours:
-    """N = 4,096, d = 128, 16 heads, causal; a loop over T by T tiles does (T + 1) / T of it, and so does the engine."""
+    """Count N = 4,096, d = 128, 16 heads, causal: a loop over T by T tiles does (T + 1) / T, and so does the engine."""
     n, d, heads, tiles = 4096, 128, 16, 32
     causal = 4 * n**2 * d * heads / 2
     size = n // tiles
     looped = sum(4 * size * size * (row + 1) * d * heads for row in range(tiles))  # tiles up to the diagonal
     ratio, (engine_tiles, counted_ratio) = looped / causal, _tiles_and_share_of_causal()
-    backward = 5 / 2  # products of N by N and d: again the scores, and the gradients of P, Q, K and V
+    backward = 5 / 2  # products of N by N and d: the scores again, and the gradients of P, Q, K and V
     return Ours(
         f"{causal / 1e9:.1f} GFLOP; {tiles} tiles {ratio:.4f} of it, the engine's {engine_tiles:g} tiles "
         f"{counted_ratio:g}; backward 5 products for 2: {backward:g} times",
@@ -55,7 +55,7 @@ def fa_flops() -> Ours:
 
 
 def _tiles_and_share_of_causal() -> tuple[float, float]:
-    """Counted in the engine's fast backend: how many tiles of queries, and what attention does over 2·N²·d·H."""
+    """Count in the engine's fast backend: the number of query tiles, and attention's operations over 2·N²·d·H."""
     from minillm.backends.fast import QUERY_TILE
     from minillm.evidence.claims.experiments import small_model
     from minillm.kv_cache.contiguous import KVCache
@@ -72,13 +72,13 @@ def _tiles_and_share_of_causal() -> tuple[float, float]:
 
 @topic.figure("fa-io", FLASH, "standard attention moves Θ(N·d + N²) numbers, FlashAttention Θ(N²·d²/M)")
 def fa_io() -> Ours:
-    """Numbers moved between slow and fast memory: N = 1,024, d = 64, fast memory of 50,000 numbers."""
+    """Count numbers moved between slow and fast memory: N = 1,024, d = 64, a fast memory of 50,000 numbers."""
     n, d, fast = 1024, 64, 50_000
     keys = -(-fast // (4 * d))  # of a tile
     queries, flash = min(keys, d), 0
     for first_key in range(0, n, keys):
         flash += 2 * d * min(keys, n - first_key)  # keys and values once
-        for first in range(0, n, queries):  # query, output and two statistics are read, the latter three written
+        for first in range(0, n, queries):  # reads query, output and two statistics; writes the last three of them
             flash += min(queries, n - first) * (3 * d + 4)
     assert flash == 2 * n * d + -(-n // keys) * (3 * n * d + 4 * n)
     standard = 4 * n**2 + 4 * n * d
@@ -91,7 +91,7 @@ def fa_io() -> Ours:
 
 @topic.figure("mqa-intensity", MQA, "bytes per operation: MHA Θ(n/D + 1/B), MQA Θ(1/D + n/(D·H) + 1/B)")
 def mqa_intensity() -> Ours:
-    """Bytes of cache and of weights for each operation of a decode step's products, with all KV heads and with one."""
+    """Count bytes of cache and of weights per operation of a decode step's products, with all KV heads and with one."""
     many = find_model("llama-2-7b")
     one = replace(many, num_key_value_heads=1)
 
@@ -108,40 +108,41 @@ def mqa_intensity() -> Ours:
         f"cache: twice the context {doubled:.1f} times the bytes, one KV head 1/{fewer:.0f} of them; weights: twice "
         f"the batch {halved:.1f} times",
         (doubled, halved, fewer) == (2, 0.5, many.num_attention_heads) and same,
-        f"{COUNT}, but for 1/D, the activations, which estimates leave out",
+        f"{COUNT}, except for 1/D, the activations, which estimates leave out",
     )
 
 
 @topic.figure("gqa-cache", GQA, "the cache shrinks by heads / KV heads: Llama-2 70B 8 times")
 def gqa_cache() -> Ours:
-    """Bytes of a token in float16, as the model is and with a KV head for each head."""
+    """Count the bytes of a token in float16, for the model as it is and with one KV head for each head."""
     config = find_model("llama-2-70b")
     grouped = cache_bytes_per_token(config)
     full = cache_bytes_per_token(replace(config, num_key_value_heads=config.num_attention_heads))
     return Ours(f"{grouped:,} against {full:,} B, {full / grouped:g} times", full / grouped == 8, COUNT)
 
 
-@topic.figure("fa-memory", FLASH, "memory beside inputs and output grows with N, the textbook's with N²", Kind.TREND)
+@topic.figure(
+    "fa-memory", FLASH, "memory besides inputs and output grows with N, standard attention's with N²", Kind.TREND
+)
 def fa_memory() -> Ours:
-    """The most that attention takes, traced: the fast backend's tiles at 8,192 tokens over 2,048, the textbook at
-    2,048 over 512."""
+    """Trace the peak memory of attention: in tiles at 8,192 tokens over 2,048, naive at 2,048 over 512."""
     from minillm.attention import attend
     from minillm.backends import get_backend
 
     tiles = get_backend("numpy").attend
-    tiled, textbook = (
+    tiled, naive = (
         _peak_bytes(tiles, 8192) / _peak_bytes(tiles, 2048),
         _peak_bytes(attend, 2048) / _peak_bytes(attend, 512),
     )
     return Ours(
-        f"4 times the tokens: {tiled:.1f} times in tiles, {textbook:.1f} times by the textbook",
-        3.5 <= tiled <= 4.5 and textbook > 13,
+        f"4 times the tokens: {tiled:.1f} times the memory in tiles, {naive:.1f} times with naive attention",
+        3.5 <= tiled <= 4.5 and naive > 13,
         "range, of the engine's own attention",
     )
 
 
 def _peak_bytes(attend: Any, tokens: int) -> int:
-    """Beside its inputs, of two heads in float32."""
+    """Return the peak besides its inputs, which have two heads in float32."""
     import tracemalloc
 
     q, k, v = np.ones((3, 2, tokens, 32), np.float32)
@@ -154,7 +155,7 @@ def _peak_bytes(attend: Any, tokens: int) -> int:
 
 @topic.figure("gqa-shape", GQA, "a decode step: MQA is fastest, GQA close to it, MHA slowest", Kind.TREND)
 def gqa_shape() -> Ours:
-    """Steps of Llama-2 7B on an A100 with 32, 8 and 1 KV heads, by the roofline, at two contexts and batch 16."""
+    """Estimate steps of Llama-2 7B on an A100 with 32, 8 and 1 KV heads: roofline, at two contexts and batch 16."""
     steps = {}
     for kv_heads in (1, 8, 32):
         serving = Serving(replace(find_model("llama-2-7b"), num_key_value_heads=kv_heads), find_gpu("a100"))
@@ -169,17 +170,17 @@ def gqa_shape() -> Ours:
     )
 
 
-RUNS, FAST_RUNS = 1000, 200  # the fewer are enough to differ
+RUNS, FAST_RUNS = 1000, 200  # 200 are enough to show different rows
 
 
 @topic.figure("invariance-ours", INVARIANCE, "1 distinct completion of 1,000 with batch-invariant kernels, 80 without")
 def invariance_ours() -> Ours:
-    """One prompt in random chunks, beside 0 to 31 neighbours that come and go: distinct rows of logits, by backend."""
+    """Run one prompt in random chunks, with 0 to 31 sequences that come and go: distinct rows of logits by backend."""
     exact, fast = _distinct_rows("exact", RUNS), _distinct_rows("numpy", FAST_RUNS)
     return Ours(
         f"{exact} distinct of {RUNS:,} runs on the exact backend, {'more' if fast > 1 else fast} on the fast one",
         exact == 1 < fast,
-        "on our model, whose rows of logits are compared, to the bit",
+        "on our model; rows of logits are compared, to the bit",
         (f"numpy backend, on this machine: {fast} distinct of {FAST_RUNS:,}",),
     )
 

@@ -17,7 +17,7 @@ SARATHI, SERVE = "Agrawal et al., Sarathi, 2308.16369", "Agrawal et al., Sarathi
 
 @topic.figure("orca-steps", ORCA, "static: the batch waits for its longest; iteration-level: each leaves when finished")
 def orca_steps() -> Ours:
-    """Outputs of 100 and 10: steps of both, and idle places, with the schedulers of the engine."""
+    """Run outputs of 100 and 10 tokens with the engine's schedulers: steps of both, and idle slots of the batch."""
     from minillm.batching.virtual_engine import VirtualEngine, VirtualStaticBatching
 
     arrivals = [Arrival(0.0, 3, 100), Arrival(0.0, 3, 10)]
@@ -33,20 +33,20 @@ def orca_steps() -> Ours:
 
 @topic.figure("orca-ratio", ORCA, "iteration-level scheduling serves far more than static batches", Kind.TREND)
 def orca_ratio() -> Ours:
-    """Tokens a step of 120 requests of geometric lengths, 40 on average, in 16 places, by both schedulers."""
+    """Count tokens per step of 120 requests of geometric lengths, mean 40, in batches of 16, by both schedulers."""
     from minillm.batching.virtual_engine import VirtualEngine, VirtualStaticBatching
 
     lengths = np.minimum(np.random.default_rng(0).geometric(1 / 40, 120), 400)
     arrivals = [Arrival(0.0, 1, int(new_tokens)) for new_tokens in lengths]
     static, level = (simulate_serving([server], arrivals, lambda batch: 1.0).tokens_per_s
                      for server in (VirtualStaticBatching(16), VirtualEngine(1000, 16, 16)))  # fmt: skip
-    words = "direction, by the engine's scheduler; 36.9 times is theirs"
+    words = "direction, by the engine's scheduler; they measured 36.9 times"
     return Ours(f"{level / static:.1f} times as many tokens a step", level > 1.8 * static, words)
 
 
 @topic.figure("chunk-rereads", SARATHI, "N chunks load N·(N+1)/2 chunks of the cache: 4 -> 10, 8 -> 36")
 def chunk_rereads() -> Ours:
-    """Keys and values that the engine reads when it prefills in chunks, counted at the seam, over those of a chunk."""
+    """Count keys and values that the engine reads when it prefills in chunks, over those of one chunk."""
     from minillm.evidence.claims.experiments import small_model
     from minillm.kv_cache.contiguous import KVCache
     from minillm.prefill import prefill
@@ -64,15 +64,15 @@ def chunk_rereads() -> Ours:
     "piggyback-ratio", SARATHI, "batch 4: chunk 128 -> 42, chunk 256 -> 84 prefill tokens for each decode token"
 )
 def piggyback_ratio() -> Ours:
-    """C / (B - 1): all decodes of a batch of B ride along with chunks of C."""
+    """Compute C / (B - 1): all decodes of a batch of B ride along with chunks of C."""
     ratios = [chunk / (4 - 1) for chunk in (128, 256)]
     cut = int(ratios[0])
-    return Ours(listed(ratios, 1), (cut, 2 * cut) == (42, 84), f"{FORMULA}; 42 is cut off, and 84 twice that")
+    return Ours(listed(ratios, 1), (cut, 2 * cut) == (42, 84), f"{FORMULA}; 42 is rounded down, and 84 is twice that")
 
 
 @topic.figure("sarathi-batch", SARATHI, "largest batch: (GPU memory - weights) / (longest sequence · bytes of a token)")
 def sarathi_batch() -> Ours:
-    """Llama-2 7B on an A100 with sequences of 2,048 tokens, and the engine's own rule for how many fit."""
+    """Compute it for Llama-2 7B on an A100 with sequences of 2,048 tokens, and by the engine's own rule."""
     config, a100 = find_model("llama-2-7b"), find_gpu("a100")
     formula = int((a100.memory_bytes - weights_bytes(config)) // (2048 * cache_bytes_per_token(config)))
     fit = most_sequences(Serving(config, a100, usable=1.0), 2048)
@@ -83,7 +83,7 @@ def sarathi_batch() -> Ours:
 
 @topic.figure("tile-sawtooth", SARATHI, "from 128 to 256 tokens +27% time, 257 a further +32%", Kind.TREND)
 def tile_sawtooth() -> Ours:
-    """Columns that the fast backend's tiles multiply, by the columns of the matrix: 256, one more, and 320."""
+    """Count the columns that the fast backend's tiles multiply, for matrices of 192, 256, 257 and 320 columns."""
     from minillm.backends.tiles import TiledWeight
 
     computed = []
@@ -93,13 +93,13 @@ def tile_sawtooth() -> Ours:
     return Ours(
         "192, 256, 257, 320 columns: " + ", ".join(map(str, computed)) + " computed",
         computed == [192, 256, 320, 320],
-        "direction, counted: one column beyond a tile costs a whole one; the engine does not fill up rows",
+        "direction, counted: one column beyond a tile costs a whole tile; the engine does not pad rows",
     )
 
 
 @topic.figure("sarathi-stall", SERVE, "decodes never wait for a prefill", Kind.TREND)
 def sarathi_stall() -> Ours:
-    """The longest pause of a running answer when a prompt of 4,000 tokens arrives, whole and in chunks of 256."""
+    """Simulate the longest pause of a running answer when a prompt of 4,000 tokens arrives, whole or in chunks."""
     from minillm.batching.virtual_engine import VirtualEngine
 
     serving = Serving(find_model("llama-2-7b"), find_gpu("a100"))

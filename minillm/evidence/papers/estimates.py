@@ -22,7 +22,7 @@ QUEUES = "textbook: Little, Pollaczek-Khinchine, Erlang"
 
 @topic.figure("roofline-ridges", ROOFLINE, "peak / bandwidth: A100 153, H100 SXM 295 FLOP/byte (datasheets)")
 def roofline_ridges() -> Ours:
-    """The ridges, and the least time in which 6.738e9 parameters in float16 are read."""
+    """Compute the ridges, and the least time in which 6.738e9 parameters in float16 are read."""
     ridges = [round(ridge_flops_per_byte(find_gpu(name))) for name in ("a100", "h100")]
     times = [
         2000 * parameters(find_model("llama-2-7b")) / find_gpu(name).bandwidth_bytes_per_s for name in ("a100", "h100")
@@ -33,7 +33,7 @@ def roofline_ridges() -> Ours:
 
 @topic.figure("kaplan-flops", KAPLAN, "forward 2N + 2·L·n·D for each token")
 def kaplan_flops() -> Ours:
-    """The count of a real step has 4·L·n·D: Kaplan's leaves the product with the values out."""
+    """Count a real step: 4·L·n·D, because Kaplan leaves out the product with the values."""
     config, context = find_model("llama-2-7b"), 4096
     attention = decode_work(config, context).flops - 2 * matrix_parameters(config)
     kaplan = 2 * config.num_hidden_layers * context * config.hidden_size
@@ -41,7 +41,7 @@ def kaplan_flops() -> Ours:
         f"2N + {attention / kaplan:g} · 2·L·n·D; at {context:,} tokens {attention / 2 / layers_parameters(config):.0%} "
         f"of 2N, theirs {kaplan / 2 / layers_parameters(config):.0%}",
         attention == 2 * kaplan,
-        f"{FORMULA} but for the values",
+        f"{FORMULA}, except for the product with the values",
     )
 
 
@@ -49,7 +49,7 @@ def kaplan_flops() -> Ours:
     "pope-table1", POPE, "Table 1: 1,320 / 330, 660 / 165, 43,000 / 10,700 tokens of context; up to 32 times as long"
 )
 def pope_table1() -> Ours:
-    """The longest context if 30% of 64 chips of 32 GiB hold PaLM 540B's cache, at batch 128 and 512."""
+    """Compute the longest context if 30% of 64 chips of 32 GiB hold PaLM 540B's cache, at batch 128 and 512."""
     room, layers = 0.3 * 32 * GIB, 118
     each = {"multihead": 2 * 128 * layers * 2, "by heads": 2 * 256 * layers * 2, "by batch": 2 * 256 * layers * 2 / 64}
     ours = [room / (bytes_ * batch) for bytes_ in each.values() for batch in (128, 512)]
@@ -65,14 +65,14 @@ def pope_table1() -> Ours:
 
 @topic.figure("pope-3tb", POPE, "540B multihead, batch 512, context 2,048: 3 TB")
 def pope_3tb() -> Ours:
-    """2 · 48 heads · 128 · 118 layers · 2 bytes for each of 512 · 2,048 tokens."""
+    """Multiply 2 · 48 heads · 128 · 118 layers · 2 bytes for each of 512 · 2,048 tokens."""
     total = 2 * 48 * 128 * 118 * 2 * 512 * 2048
     return Ours(f"{total / 1e12:.2f} TB", round(total / 1e12) == 3, FORMULA)
 
 
 @topic.figure("gpipe-bubble", GPIPE, "(p - 1) / (m + p - 1); negligible for m >= 4p")
 def gpipe_bubble() -> Ours:
-    """Idle slots of 4 stages, counted, with 4 and 16 micro-batches."""
+    """Count the idle slots of 4 stages, with 4 and 16 micro-batches."""
     idle = []
     for micro in (4, 16):
         busy = {(stage + batch, stage) for stage in range(4) for batch in range(micro)}  # (time, stage)
@@ -84,14 +84,14 @@ def gpipe_bubble() -> Ours:
 
 @topic.figure("tp-bytes", MEGATRON, "2 all-reduces a layer, 2·(p - 1)/p of tokens·D·b by each rank")
 def tp_bytes() -> Ours:
-    """Llama-2 70B over 8 GPUs in float16, for a token."""
+    """Compute it for one token of Llama-2 70B over 8 GPUs in float16."""
     sent = tensor_parallel_bytes_sent(find_model("llama-2-70b"), 1, 8)
     return Ours(f"{sent:,.0f} B", sent == 4_587_520, FORMULA)
 
 
 @topic.figure("pk-half", QUEUES, "in service times at 0.5, 0.8, 0.9: M/D/1 0.5, 2, 4.5; M/M/1 1, 4, 9")
 def pk_half() -> Ours:
-    """The formulas, and a million simulated customers at 0.8, within 2%."""
+    """Compute the formulas, and simulate a million customers at 0.8, within 2%."""
     loads = (0.5, 0.8, 0.9)
     fixed, random = [md1_wait_s(rho, 1) for rho in loads], [mm1_wait_s(rho, 1) for rho in loads]
     generator = np.random.default_rng(0)
@@ -103,7 +103,7 @@ def pk_half() -> Ours:
 
 @topic.figure("little", QUEUES, "number in the system = rate · time in the system, in any stable system")
 def little() -> Ours:
-    """Counted and multiplied, for 10,000 simulated customers of three servers."""
+    """Count and multiply, for 10,000 simulated customers of three servers."""
     generator = np.random.default_rng(0)
     run = simulate_queue(poisson_times_s(2.4, 10_000, generator), generator.exponential(1.0, 10_000), servers=3)
     product = run.rate * float((run.finishes_s - run.arrivals_s).mean())
@@ -112,13 +112,13 @@ def little() -> Ours:
 
 @topic.figure("erlang-c", QUEUES, "2 servers at load 1.6: C = 0.7111, wait 1.778 service times")
 def erlang_c_figure() -> Ours:
-    """Erlang's formula."""
+    """Compute Erlang's formula."""
     ours = erlang_c(2, 1.6), mmc_wait_s(1.6, 1, 2)
     return Ours(f"{ours[0]:.4f}, {ours[1]:.3f}", (round(ours[0], 4), round(ours[1], 3)) == (0.7111, 1.778), FORMULA)
 
 
-@topic.figure("overload", QUEUES, "110/s into 100/s: backlog 10·t, wait 0.1·t; it never settles")
+@topic.figure("overload", QUEUES, "110/s into 100/s: backlog 10·t, wait 0.1·t; no steady state")
 def overload() -> Ours:
-    """The wait after 10 and 60 seconds."""
+    """Compute the wait after 10 and 60 seconds."""
     waits = [float(overload_wait_s(110, 100, after)) for after in (10, 60)]
     return Ours(f"{listed(waits, 0)} s", waits == [1, 6], FORMULA)

@@ -14,16 +14,16 @@ PROPERTY = "property of the engine's own function"
 
 @topic.figure("rope-relative", ROPE, "scores depend on how far query and key are apart, not on where they are")
 def rope_relative() -> Ours:
-    """A query and a key, turned for their positions and for both shifted by 1,000: the same product."""
+    """Rotate a query and a key to their positions and to both shifted by 1,000: the product stays the same."""
     from minillm.config import RopeParameters
     from minillm.layers import apply_rope, rope_cos_sin
 
     q, k = np.random.default_rng(0).normal(size=(2, 1, 1, 64))
 
     def score(query_at: int, key_at: int) -> float:
-        turned = [apply_rope(x, rope_cos_sin(np.array([at]), RopeParameters(), 64))
-                  for x, at in ((q, query_at), (k, key_at))]  # fmt: skip
-        return float((turned[0] * turned[1]).sum())
+        rotated = [apply_rope(x, rope_cos_sin(np.array([at]), RopeParameters(), 64))
+                   for x, at in ((q, query_at), (k, key_at))]  # fmt: skip
+        return float((rotated[0] * rotated[1]).sum())
 
     largest = max(abs(score(at, at - back) - score(at + 1000, at + 1000 - back))
                   for at in (20, 77) for back in (0, 1, 15))  # fmt: skip
@@ -32,25 +32,25 @@ def rope_relative() -> Ours:
 
 @topic.figure("rmsnorm-scale", RMS, "invariant under scaling of its input (eps = 0)")
 def rmsnorm_scale() -> Ours:
-    """A row and the same row times 1,024, a power of two, so that no bit is rounded away."""
+    """Normalise a row and 1,024 times that row; 1,024 is a power of two, so no bit is lost to rounding."""
     from minillm.layers import rms_norm
 
     x, weight = np.random.default_rng(0).normal(size=(2, 64))
     same = np.array_equal(rms_norm(x, weight, 0.0), rms_norm(1024 * x, weight, 0.0))
-    return Ours("the same to the bit" if same else "others", same, PROPERTY)
+    return Ours("the same to the bit" if same else "different", same, PROPERTY)
 
 
-@topic.figure("swiglu-width", GLU, "three matrices, so the hidden size is cut to 2/3; Llama-2 7B has 11,008")
+@topic.figure("swiglu-width", GLU, "three matrices, so the intermediate size is cut to 2/3; Llama-2 7B has 11,008")
 def swiglu_width() -> Ours:
-    """2/3 of 4 times the width, rounded up to a multiple of 256."""
-    width = 4 * 4096 * 2 / 3
-    rounded = -int(-width // 256) * 256
-    return Ours(f"{width:,.1f}, rounded up {rounded:,}", rounded == find_model("llama-2-7b").intermediate_size, COUNT)
+    """Take 2/3 of 4 times the hidden size, rounded up to a multiple of 256."""
+    size = 4 * 4096 * 2 / 3
+    rounded = -int(-size // 256) * 256
+    return Ours(f"{size:,.1f}, rounded up {rounded:,}", rounded == find_model("llama-2-7b").intermediate_size, COUNT)
 
 
 @topic.figure("top-p", TOP_P, "the smallest set of most probable tokens whose probability reaches p")
 def top_p() -> Ours:
-    """Random distributions: what is kept reaches p, and without its least probable token it does not."""
+    """Draw random distributions: the kept tokens reach p, and without the least probable of them they do not."""
     from minillm.sampling import Sampling, probabilities
 
     generator, holds = np.random.default_rng(0), 0
@@ -65,7 +65,7 @@ def top_p() -> Ours:
 
 @topic.figure("min-p", MIN_P, "tokens with at least min_p times the largest probability")
 def min_p() -> Ours:
-    """Random distributions: just these are kept."""
+    """Draw random distributions: exactly these tokens are kept."""
     from minillm.sampling import Sampling, probabilities
 
     generator, holds = np.random.default_rng(0), 0

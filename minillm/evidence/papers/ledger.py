@@ -1,4 +1,4 @@
-"""Figure: what a paper publishes, and what ours is beside it."""
+"""Figure: what a paper publishes, and what minillm gets for it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What it would mean to reproduce a figure."""
+    """How far a figure can be reproduced."""
 
     EXACT = "exact"
     TREND = "trend"
@@ -15,13 +15,13 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Ours:
-    """What was computed, counted or simulated.
+    """Result of a computation, a count or a simulation.
 
     Attributes:
         value: as the paper would print it.
-        agrees: whether it is what the paper publishes, within the figure's kind.
-        words: how far that goes, honestly.
-        working: how, step by step.
+        agrees: whether it agrees with the paper, as closely as the figure's kind demands.
+        words: how far the agreement goes.
+        working: the steps.
     """
 
     value: str
@@ -33,7 +33,7 @@ class Ours:
 FORMULA, COUNT = "formula reproduced", "count reproduced"
 SYNTHETIC = "range and ordering on synthetic lengths"
 QUOTED = "quoted"
-CONTRADICTION = "the paper does not agree with itself"
+CONTRADICTION = "the paper contradicts itself"
 
 
 @dataclass(frozen=True)
@@ -41,12 +41,12 @@ class Figure:
     """One published figure.
 
     Attributes:
-        id: its name.
-        paper: where it is from.
-        published: what it says.
+        id: unique name.
+        paper: its source.
+        published: what the paper says.
         kind: exact, trend or quote.
-        compute: ours; None for a quote.
-        beyond: of a quote, why it is beyond us.
+        compute: returns our result; None for a quote.
+        beyond: for a quote, the reason why it cannot be reproduced.
     """
 
     id: str
@@ -58,25 +58,24 @@ class Figure:
 
     @property
     def meaning(self) -> str:
-        """What is computed, in a sentence."""
+        """Return one sentence that says what is computed: the function's docstring."""
         return " ".join((self.compute.__doc__ or "").split()) if self.compute else ""
 
     def ours(self) -> Ours:
-        """Compute it."""
+        """Compute our result."""
         return self.compute() if self.compute else Ours("", True, f"{QUOTED}: {self.beyond}")
 
 
 class Topic:
-    """Papers on one subject, to which figures are added as they are defined."""
+    """Papers on one subject; collects their figures as they are defined."""
 
     def __init__(self) -> None:
-        """No figures yet."""
         self.figures: list[Figure] = []
 
     def figure(
         self, id: str, paper: str, published: str, kind: Kind = Kind.EXACT
     ) -> Callable[[Callable[[], Ours]], Callable[[], Ours]]:
-        """Make a function a figure of this topic; see Figure."""
+        """Return a decorator that makes a function a figure of this topic; for the arguments see Figure."""
 
         def add(compute: Callable[[], Ours]) -> Callable[[], Ours]:
             self.figures.append(Figure(id, paper, published, kind, compute))
@@ -85,10 +84,10 @@ class Topic:
         return add
 
     def quote(self, id: str, paper: str, published: str, beyond: str) -> None:
-        """A figure that cannot be reached, and why not."""
+        """Add a figure that cannot be reproduced; `beyond` says why."""
         self.figures.append(Figure(id, paper, published, Kind.QUOTE, beyond=beyond))
 
 
 def listed(values: list[float], places: int) -> str:
-    """Numbers as a table prints them."""
+    """Return numbers as a table prints them: "7.0, 10.3"."""
     return ", ".join(f"{value:.{places}f}" for value in values)

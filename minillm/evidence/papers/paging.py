@@ -25,19 +25,19 @@ from minillm.evidence.simulations.request_lengths import SHAREGPT, draw_lengths
 
 topic = Topic()
 VLLM = "Kwon et al., vLLM, 2309.06180"
-OPT = {"13B": (40, 5120), "66B": (64, 9216), "175B": (96, 12288)}  # layers, width; a KV head for each head
+OPT = {"13B": (40, 5120), "66B": (64, 9216), "175B": (96, 12288)}  # layers, hidden size; a KV head for each head
 SLOTS = 15_728  # of OPT-13B in 12 GiB
 
 
 def opt_token_bytes(size: str) -> int:
-    """Bytes of keys and values of one token, in float16."""
-    layers, width = OPT[size]
-    return 2 * width * layers * 2
+    """Return the bytes of one token's keys and values, in float16."""
+    layers, hidden_size = OPT[size]
+    return 2 * hidden_size * layers * 2
 
 
 @topic.figure("kv-size", "model configs", "Llama-2 7B 524,288, Llama-3 8B 131,072, Llama-2 and Llama-3 70B 327,680 B")
 def kv_size() -> Ours:
-    """Bytes of a token, 2·L·G·d·b in float16."""
+    """Compute the bytes of a token, 2·L·G·d·b in float16."""
     sizes = [cache_bytes_per_token(find_model(name)) for name in
              ("llama-2-7b", "llama-3-8b", "llama-2-70b", "llama-3-70b")]  # fmt: skip
     return Ours(", ".join(f"{size:,}" for size in sizes), sizes == [524_288, 131_072, 327_680, 327_680], FORMULA)
@@ -45,7 +45,7 @@ def kv_size() -> Ours:
 
 @topic.figure("vllm-kv-token", VLLM, "OPT-13B: 800 KB a token, 1.6 GB for 2,048 (KiB and GiB)")
 def vllm_kv_token() -> Ours:
-    """2·5120·40·2."""
+    """Compute 2·5120·40·2."""
     each = opt_token_bytes("13B")
     whole = 2048 * each / GIB
     return Ours(
@@ -55,19 +55,19 @@ def vllm_kv_token() -> Ours:
 
 @topic.figure("vllm-slots", VLLM, "Table 1: 13B 15.7K, 66B 9.7K, 175B 60.1K slots in 12, 21, 264 GB")
 def vllm_slots() -> Ours:
-    """Cache memory in GiB over bytes for a token."""
+    """Divide the cache memory in GiB by the bytes of a token."""
     slots = {size: gib * GIB // opt_token_bytes(size) for size, gib in (("13B", 12), ("66B", 21), ("175B", 264))}
     rounded = [round(slots[size] / 1000, 1) for size in ("13B", "175B")]
     return Ours(
         ", ".join(f"{size} {count:,.0f}" for size, count in slots.items()),
         rounded == [15.7, 60.1],
-        f"{FORMULA}; 66B prints 9.7K, so its 21 GB is rounded",
+        f"{FORMULA}; for 66B the paper prints 9.7K, so its 21 GB is rounded",
     )
 
 
 @topic.figure("vllm-fig3", VLLM, "A: 7 + 1 + 2 + 2,038 of 2,048; B: 3 + 1 + 1 + 507 of 512")
 def vllm_fig3() -> Ours:
-    """Stored, reserved and never used slots of the two requests of Figure 3, as the simulation of waste accounts."""
+    """Count stored, reserved and never used slots of the two requests of Figure 3, as the simulation of waste does."""
     parts = []
     for prompt, generated, to_come, slots in ((7, 1, 2, 2048), (3, 1, 1, 512)):
         memory = Reservation(slots, lambda prompt, output, slots=slots: slots)  # type: ignore[misc]
@@ -80,7 +80,7 @@ def vllm_fig3() -> Ours:
 
 @topic.figure("vllm-max-batch", VLLM, "Figures 13 and 2: 7.00 batched requests and 8.9% external waste for Max")
 def vllm_max_batch() -> Ours:
-    """How many reservations of 2,048 fit, and what is left over."""
+    """Count how many reservations of 2,048 fit, and what is left."""
     slots = 12 * GIB / opt_token_bytes("13B")
     batch = int(slots // 2048)
     rest = 100 * (1 - batch * 2048 / slots)
@@ -89,7 +89,7 @@ def vllm_max_batch() -> Ours:
 
 @topic.figure("vllm-max-split", VLLM, "Figure 2, Max: 20.4 / 13.3 / 57.3 / 8.9%")
 def vllm_max_split() -> Ours:
-    """With r = 299 tokens still to come, the one number that is fitted."""
+    """Assume r = 299 tokens still to come, the one number that is fitted."""
     prompt, r, slots = 161.31, 299, 15_728.6
     stored, reserved, external = 7 * (prompt + r) / slots, 7 * r / slots, 1 - 7 * 2048 / slots
     parts = [100 * part for part in (stored, reserved, 1 - stored - reserved - external, external)]
@@ -99,14 +99,14 @@ def vllm_max_split() -> Ours:
 
 @topic.figure("vllm-tail-waste", VLLM, "at most one block a sequence")
 def vllm_tail_waste() -> Ours:
-    """Empty slots of the last block of 16, averaged over all lengths: (B - 1) / 2."""
+    """Average the empty slots of the last block of 16 over all lengths: (B - 1) / 2."""
     waste = float((-np.arange(1, 16 * 64 + 1) % 16).mean())
     return Ours(f"{waste:g} slots", waste == 7.5, COUNT)
 
 
 @cache
 def usages() -> dict[str, Usage]:
-    """Mean shares of the memory under the four ways to hand it out; OPT-13B, ShareGPT's lengths."""
+    """Return the mean usage of the memory under the four ways to allocate it: OPT-13B, ShareGPT's lengths."""
     from minillm.kv_cache.blocks import BlockAllocator
 
     reservations = {"Max": max_reservation, "Pow2": pow2_reservation, "Oracle": oracle_reservation}
@@ -117,7 +117,7 @@ def usages() -> dict[str, Usage]:
 
 
 def _mean_usage(make: Callable[[], Memory], runs: int, steps: int) -> Usage:
-    """Over runs with other lengths."""
+    """Average over runs with different lengths."""
     usages = [astuple(simulate(make(), draw_lengths(SHAREGPT, 1500, seed), steps, 1500)) for seed in range(runs)]
     return Usage(*(float(np.mean(values)) for values in zip(*usages, strict=True)))
 
@@ -136,32 +136,32 @@ def _utilisation(name: str, published: tuple[float, ...], points: int) -> Ours:
     Kind.TREND,
 )
 def vllm_util_max() -> Ours:
-    """Simulated: every request reserves 2,048 slots."""
+    """Simulate: every request reserves 2,048 slots."""
     return _utilisation("Max", (20.4, 13.3, 57.3, 8.9), 3)
 
 
 @topic.figure("vllm-util-pow2", VLLM, "Figure 2, Pow2: 26.8 / 17.9 / 13.6 / 41.6%", Kind.TREND)
 def vllm_util_pow2() -> Ours:
-    """Simulated: outputs reserved to the next power of two."""
+    """Simulate: outputs are reserved up to the next power of two."""
     return _utilisation("Pow2", (26.8, 17.9, 13.6, 41.6), 7)
 
 
 @topic.figure("vllm-util-oracle", VLLM, "Figure 2, Oracle: 38.2 / 25.2 / 0 / 36.6%", Kind.TREND)
 def vllm_util_oracle() -> Ours:
-    """Simulated: outputs known beforehand."""
+    """Simulate: outputs are known beforehand."""
     return _utilisation("Oracle", (38.2, 25.2, 0.0, 36.6), 3)
 
 
 @topic.figure("vllm-util-paged", VLLM, "Figure 2, vLLM: 96.3% stored", Kind.TREND)
 def vllm_util_paged() -> Ours:
-    """Simulated with the engine's own block allocator: less than 4% is wasted."""
+    """Simulate with the engine's own block allocator: less than 4% is wasted."""
     stored = 100 * float(usages()["paged"].stored)
     return Ours(f"{stored:.1f}%", stored > 96, SYNTHETIC)
 
 
 @topic.figure("vllm-batch", VLLM, "Figure 13a: mean batch 7.00, 9.81, 13.62, 30.42", Kind.TREND)
 def vllm_batch() -> Ours:
-    """The mean batch of the same simulations, within 15%; the ordering is exact."""
+    """Take the mean batch of the same simulations: within 15%, and the ordering is exact."""
     batches = [float(usage.requests) for usage in usages().values()]
     close = all(abs(ours / theirs - 1) < 0.15 for ours, theirs in zip(batches, (7, 9.81, 13.62, 30.42), strict=True))
     return Ours(listed(batches, 1), close and batches == sorted(batches), SYNTHETIC)
@@ -171,19 +171,19 @@ def vllm_batch() -> Ours:
     "vllm-swap", VLLM, "section 7.3: swapping costs less in larger blocks; recomputing costs the same", Kind.TREND
 )
 def vllm_swap() -> Ours:
-    """The copies that swap a scattered sequence of 128 tokens out, and the operations that recompute it, counted."""
+    """Count the copies that swap out a scattered sequence of 128 tokens, and the operations that recompute it."""
     counts = {size: _copies_and_flops(size) for size in (1, 4, 16, 64)}
     copies, flops = zip(*counts.values(), strict=True)
     return Ours(
         f"blocks of 1, 4, 16, 64 tokens: {', '.join(map(str, copies))} copies; {flops[0] / 1e6:.1f} MFLOP in each",
         list(copies) == sorted(copies, reverse=True) and copies[0] > 50 * copies[-1] and len(set(flops)) == 1,
         "counted in the engine: each copy takes a fixed time besides its bytes; that both take equally long for "
-        "blocks of 16 to 64 is their GPU's",
+        "blocks of 16 to 64 was measured on their GPU",
     )
 
 
 def _copies_and_flops(block_size: int, tokens: int = 128) -> tuple[int, int]:
-    """Copies of keys and of values when no two of a sequence's blocks are neighbours; and its prefill's operations."""
+    """Count copies of keys and values if no two of a sequence's blocks are neighbours, and its prefill's operations."""
     from minillm.evidence.claims.experiments import small_model
     from minillm.kv_cache.paged import BlockPool, PagedKVCache, slot_ranges
     from minillm.prefill import prefill

@@ -1,9 +1,9 @@
-"""Figures of other machines and models: quoted, never reproduced, each with the reason."""
+"""Figures of other machines and models: quoted, not reproduced, each with the reason."""
 
 from minillm.evidence.papers.ledger import Topic
 
 topic = Topic()
-GPU, MODELS = "measured on their GPUs", "measured on their models, and their hardware"
+GPU, MODELS = "measured on their GPUs", "measured on their models and hardware"
 VLLM, LEVIATHAN = "Kwon et al., 2309.06180", "Leviathan et al., 2211.17192"
 for _id, _paper, _published, _beyond in (
     ("rmsnorm-time", "Zhang, Sennrich, 1910.07467", "7% to 64% less running time than LayerNorm", MODELS),
@@ -31,7 +31,7 @@ for _id, _paper, _published, _beyond in (
         "radix-throughput",
         "Zheng et al., 2312.07104",
         "up to 6.4 times the throughput; hit rates of 50 to 99%; live 52.4% and 74.1%",
-        "measured on their GPUs, and on traffic that is not published",
+        "measured on their GPUs, with traffic that is not published",
     ),
     (
         "orca-175b",
@@ -55,7 +55,7 @@ for _id, _paper, _published, _beyond in (
         "lev-measured",
         LEVIATHAN,
         "Table 4, measured: T5-XXL 1.4 to 3.4 times; acceptances of LaMDA's drafts 0.57, 0.71, 0.74",
-        "measured on their models; what the formula makes of its inputs is lev-table4",
+        "measured on their models; for the formula with the same inputs see lev-table4",
     ),
     (
         "chen-table",
@@ -67,13 +67,13 @@ for _id, _paper, _published, _beyond in (
         "prompt-lookup",
         "Saxena, 2023",
         "2 to 4 times on input-grounded tasks, Mistral-7B, A100",
-        "measured on their GPUs; the direction is lookup-copies",
+        "measured on their GPUs; for the direction see lookup-copies",
     ),
     (
         "distillspec",
         "Zhou et al., 2310.08461",
         "a draft distilled on its own samples is 10 to 45% faster",
-        "it takes a training; that acceptance rises is in the model card of story-draft",
+        "needs a training; the model card of story-draft shows that acceptance rises",
     ),
     (
         "draft-verify",

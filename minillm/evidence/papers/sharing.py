@@ -15,7 +15,7 @@ Tokens: TypeAlias = tuple[int, ...]
 
 @topic.figure("vllm-parallel", VLLM, "Figure 15: 6.09, 8.53, 9.79% (Alpaca); 16.2 to 30.5% (ShareGPT)", Kind.TREND)
 def vllm_parallel() -> Ours:
-    """Blocks that 2, 4 and 6 samples of a prompt save by sharing it; within 2 points, 4 for ShareGPT."""
+    """Count the blocks that 2, 4 and 6 samples of a prompt save by sharing it; within 2 points, 4 for ShareGPT."""
     saved = {name: _saved(trace) for name, trace in (("Alpaca", ALPACA_SAMPLES), ("ShareGPT", SHAREGPT_SAMPLES))}
     alpaca = np.abs(np.subtract(saved["Alpaca"], (6.09, 8.53, 9.79))).max() <= 2
     sharegpt = np.abs(np.subtract(saved["ShareGPT"], (16.2, saved["ShareGPT"][1], 30.5))).max() <= 4
@@ -34,7 +34,7 @@ def _saved(trace: Trace) -> list[float]:
     Kind.TREND,
 )
 def vllm_beam() -> Ours:
-    """Real beam search over a paged cache: more beams save more, and far more than samples do."""
+    """Run beam search over a paged cache: more beams save more, and more than twice what samples save."""
     from minillm.evidence.claims.experiments import prompt_ids, small_model
     from minillm.evidence.papers.beam_search import beams_saved
 
@@ -46,7 +46,7 @@ def vllm_beam() -> Ours:
 
 @topic.figure("radix-optimal", RADIX, "Theorem 3.1: longest prefix first computes every edge of the tree once")
 def radix_optimal() -> Ours:
-    """Random trees of requests, and a cache of the last: that order is the optimum, that of arrival never above it."""
+    """Draw random trees of requests, cache the last request: this order is optimal, order of arrival is not better."""
     generator, best, never_above = np.random.default_rng(0), 0, True
     for _ in range(20):
         requests = [tuple(generator.integers(0, 3, generator.integers(1, 12)).tolist()) for _ in range(30)]
@@ -56,9 +56,9 @@ def radix_optimal() -> Ours:
     return Ours(f"every edge once in {best} of 20 trees", best == 20 and never_above, COUNT)
 
 
-@topic.figure("radix-starves", RADIX, "longest prefix first can keep a request waiting for ever", Kind.TREND)
+@topic.figure("radix-starves", RADIX, "longest prefix first can keep a request waiting forever", Kind.TREND)
 def radix_starves() -> Ours:
-    """One request of another prefix, while each step a new one arrives that shares the cached prefix."""
+    """Queue one request with another prefix, while each step brings a new one that shares the cached prefix."""
     waited, odd = dict[str, int | None](), (9, 9, 9)
     for name in ("longest prefix first", "first come"):
         queue: list[Tokens] = [(1, 1, 1), (1, 1, 1), odd]
@@ -73,12 +73,12 @@ def radix_starves() -> Ours:
     return Ours(
         f"not served in 100 steps; first come, first served: after {waited['first come']} steps",
         (waited["longest prefix first"], waited["first come"]) == (None, 2),
-        "shown; the engine serves in order of arrival",
+        "shown in a simulation; the engine serves in order of arrival",
     )
 
 
 def _longest_prefix_first(requests: list[Tokens]) -> list[Tokens]:
-    """Each time the request that has most in common with the one before, which is what the cache holds."""
+    """Order requests: next is always the one with the longest prefix in common with the one before, which is cached."""
     waiting, order, before = list(requests), list[Tokens](), Tokens()
     while waiting:
         before = max(waiting, key=lambda request: _shared(request, before))
@@ -88,11 +88,11 @@ def _longest_prefix_first(requests: list[Tokens]) -> list[Tokens]:
 
 
 def _computed(requests: list[Tokens]) -> int:
-    """Tokens to compute when each request can reuse what it has in common with the one before."""
+    """Return the tokens to compute when each request reuses the prefix it has in common with the one before."""
     return sum(len(one) - _shared(one, before) for before, one in zip([(), *requests], requests, strict=False))
 
 
 def _shared(one: Tokens, other: Tokens) -> int:
-    """How many first tokens both have in common."""
+    """Return the length of the common prefix."""
     same = [a == b for a, b in zip(one, other, strict=False)]
     return same.index(False) if False in same else len(same)

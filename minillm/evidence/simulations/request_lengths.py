@@ -1,8 +1,8 @@
-"""Request lengths as the vLLM paper's two traces have them, drawn at random.
+"""Request lengths drawn at random, like those of the vLLM paper's two traces.
 
 Kwon et al., vLLM, 2309.06180, section 6.1 publishes only the means: ShareGPT 161.31 tokens in and 337.99 out, Alpaca
-19.31 and 58.45. How they spread is our choice, fitted to the first column of its Figure 2: lognormal, with the
-coefficients of variation below. So what is simulated with these lengths can reproduce ranges and orders, not digits.
+19.31 and 58.45. Their spread is our choice, fitted to the first column of its Figure 2: lognormal, with the
+coefficients of variation below. So simulations with these lengths can reproduce ranges and orderings, not digits.
 """
 
 import math
@@ -17,12 +17,12 @@ LONGEST = 2048  # tokens of OPT's context, prompt and output together
 
 @dataclass(frozen=True)
 class Trace:
-    """How the lengths of requests are distributed.
+    """Distribution of the lengths of requests.
 
     Attributes:
         prompt_mean, output_mean: tokens.
         prompt_cv, output_cv: standard deviation over mean.
-        longest_output: tokens; outputs are cut there.
+        longest_output: tokens; longer outputs are cut to this length.
     """
 
     prompt_mean: float
@@ -38,7 +38,7 @@ ALPACA_SAMPLES = Trace(19.31, 58.45, prompt_cv=0.6, output_cv=1.3)
 
 
 def draw_lengths(trace: Trace, requests: int, seed: int) -> Int[Array, "requests 2"]:
-    """Prompt and output tokens of so many requests, together at most `LONGEST` each."""
+    """Draw prompt and output tokens of `requests` requests, together at most `LONGEST` for each."""
     generator = np.random.default_rng(seed)
     outputs = _lognormal(generator, trace.output_mean, trace.output_cv, requests).clip(1, trace.longest_output)
     prompts = _lognormal(generator, trace.prompt_mean, trace.prompt_cv, requests)

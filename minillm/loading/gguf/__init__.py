@@ -1,1 +1,1 @@
-"""GGUF, the file format of llama.cpp: header, config, tokenizer and tensors, read as a Checkpoint."""
+"""GGUF, the file format of llama.cpp: read its header, config, tokenizer and tensors as a Checkpoint."""

@@ -1,12 +1,12 @@
-"""The metadata of a GGUF file as the fields of a config.json, under Hugging Face's names.
+"""Convert the metadata of a GGUF file to the fields of a config.json, with Hugging Face's names.
 
-A key of the architecture that is neither read here nor known to be without effect gets one warning, as an unknown field
-of a config.json does. Source: ggml's docs/gguf.md; llama.cpp's llama-model.cpp, for what a missing key means.
+One warning lists the architecture's keys that are neither read here nor known to have no effect, as for unknown fields
+of a config.json. Sources: ggml's docs/gguf.md; llama.cpp's llama-model.cpp, for the meaning of a missing key.
 """
 
 import warnings
 from collections.abc import Mapping
-from reprlib import repr as short  # never long, whatever the value's size and depth
+from reprlib import repr as short  # short for values of any size and depth
 from typing import Any
 
 from minillm.loading.read_config import DEFAULTS
@@ -24,19 +24,19 @@ WITHOUT_EFFECT = frozenset(
 
 
 def config_fields(metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], source: str) -> dict[str, Any]:
-    """The metadata as the fields of a config.json.
+    """Return the metadata as the fields of a config.json.
 
     Args:
-        metadata: all of it, by key.
-        shapes: of the tensors by their GGUF names, `(in, out)`.
+        metadata: all metadata, by key.
+        shapes: the shapes of the tensors, `(in, out)`, by their GGUF names.
         source: the file's name, for messages.
 
     Raises:
-        ValueError: something that would change the result is not supported.
+        ValueError: the file requires something unsupported that would change the result.
     """
     if metadata.get("split.count", 1) not in (0, 1):
-        parts = short(metadata["split.count"])
-        raise ValueError(f"{source}: is one of {parts} parts; join them with llama-gguf-split --merge")
+        files = short(metadata["split.count"])
+        raise ValueError(f"{source}: is one of {files} split files; join them with llama-gguf-split --merge")
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str) or architecture not in DEFAULTS:
         expected = ", ".join(sorted(DEFAULTS))
@@ -51,7 +51,7 @@ def config_fields(metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, .
 
 
 def _sizes(own: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """What is not there has the default of the architecture; only the norm's epsilon has none."""
+    """Return the sizes. A missing key has the default of the architecture, except the norm's epsilon: it has none."""
     heads = own.get("attention.head_count")
     fields = {
         "vocab_size": own.get("vocab_size", shapes.get("token_embd.weight", (None,))[-1]),
@@ -77,7 +77,7 @@ def _tokens(metadata: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _variant(architecture: str, own: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, Any]:
-    """What the tensors tell, and which layers have a window. llama.cpp calls a Mistral `llama`."""
+    """Return the model type, what the tensors show, and the window. llama.cpp calls a Mistral `llama`."""
     fields: dict[str, Any] = {"model_type": architecture, "tie_word_embeddings": "output.weight" not in shapes}
     window = own.get("attention.sliding_window") or None
     if architecture == "mistral" or (architecture == "llama" and window):
@@ -89,7 +89,7 @@ def _variant(architecture: str, own: Mapping[str, Any], shapes: Mapping[str, Any
 
 
 def _rope_scaling(own: Mapping[str, Any]) -> dict[str, Any]:
-    """A factor without a type is linear, and so is one under its older name."""
+    """Return the RoPE scaling. A factor without a type is linear, also under the older name `scale_linear`."""
     factor = own.get("rope.scaling.factor", own.get("rope.scale_linear"))
     kind = own.get("rope.scaling.type", "none" if factor in (None, 0.0) else "linear")
     return {} if kind == "none" else {"rope_scaling": {"rope_type": kind, "factor": factor}}
@@ -104,16 +104,18 @@ def _refuse_unsupported(
         "attention.causal": (own.get("attention.causal", True) is True, "true"),
         "rope.dimension_count": (
             head_dim is None or "rope.dimension_count" not in own or own["rope.dimension_count"] == head_dim,
-            f"attention.key_length, {short(head_dim)}: only whole heads are turned",
+            f"attention.key_length, {short(head_dim)}: RoPE on a part of a head is not supported",
         ),
         "rope.scaling.attn_factor": (own.get("rope.scaling.attn_factor", 1.0) == 1.0, "1.0, the only one supported"),
         "attention.sliding_window": (
             not own.get("attention.sliding_window") or architecture in ("llama", "mistral"),
-            f"none: in a {architecture} file it does not say which layers have one",
+            f"none: a {architecture} file does not say which layers have a window",
         ),
     }
     for name, (fine, expected) in fine_if_expected.items():
         if not fine:
             raise ValueError(f"{source}: {architecture}.{name} is {short(own[name])}; expected {expected}")
     if "blk.0.attn_qkv.weight" in shapes:
-        raise ValueError(f"{source}: blk.0.attn_qkv.weight: expected q, k and v apart; convert without --fuse-qkv")
+        raise ValueError(
+            f"{source}: blk.0.attn_qkv.weight: expected q, k and v as separate tensors; convert without --fuse-qkv"
+        )

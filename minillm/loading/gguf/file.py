@@ -1,7 +1,11 @@
-"""GGUF files: llama.cpp's format, read as a Checkpoint with Hugging Face names and shapes.
+"""Read GGUF files, llama.cpp's format, as a Checkpoint with Hugging Face names and shapes.
 
-llama.cpp lays out the rows of q and k so that RoPE turns neighbours (0, 1), (2, 3), ...; Hugging Face turns
-(i, i + half). `unpermute` puts the rows back. Only architecture `llama` is stored so; Qwen keeps its order.
+RoPE rotates pairs of a head's numbers. llama.cpp orders the rows of q and k so that the pairs are neighbours, (0, 1),
+(2, 3), ...; in Hugging Face files they are (i, i + half). `unpermute` restores the order of Hugging Face. Only files of
+architecture `llama` are permuted. Qwen files are not.
+
+    head_dim 4, rows in the file:       a0 b0 a1 b1     pairs (a0, b0) and (a1, b1)
+    after unpermute:                    a0 a1 b0 b1
 """
 
 import math
@@ -41,8 +45,10 @@ FLOATS = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
 
 @dataclass(frozen=True)
 class GgufTensor:
-    """One tensor of a checked file, `shape` in Hugging Face's order; `unpermute_heads` is the number of heads whose
-    rows to put back, or 0."""
+    """One tensor of a file whose header was checked.
+
+    `unpermute_heads` is the number of heads if the rows are permuted, else 0.
+    """
 
     path: Path
     place: TensorPlace
@@ -50,14 +56,14 @@ class GgufTensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """`[out, in]`: a GGUF names the axes the other way round."""
+        """Return the shape in Hugging Face's order, `[out, in]`. GGUF lists the axes in reverse."""
         return self.place.shape[::-1]
 
     def read(self) -> Array:
-        """The values as floats, dequantised.
+        """Return the values as floats, dequantised if necessary.
 
         Raises:
-            ValueError: a type that the gguf library cannot dequantise, or a file that has become shorter meanwhile.
+            ValueError: the gguf library cannot dequantise this type, or the file has become shorter.
         """
         from gguf import GGMLQuantizationType
         from gguf.quants import dequantize
@@ -72,24 +78,24 @@ class GgufTensor:
             try:
                 values = dequantize(stored.reshape(math.prod(place.shape[1:]), -1), kind)
             except NotImplementedError:
-                expected = "; expected a type that the gguf library can dequantise"
+                expected = "; expected a type that the gguf library can dequantise, such as Q4_0 or Q8_0"
                 raise ValueError(f"{self.path.name}: {place.name!r} is of type {kind.name}{expected}") from None
         values = values.reshape(self.shape)
         return unpermute(values, self.unpermute_heads) if self.unpermute_heads else values
 
 
 def unpermute(rows: Array, heads: int) -> Array:
-    """Rows of each head from llama.cpp's order (pairs side by side) to Hugging Face's (halves)."""
+    """Reorder the rows of each head: from llama.cpp's neighbouring pairs to Hugging Face's halves."""
     head_dim = len(rows) // heads
     return rows.reshape(heads, head_dim // 2, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
 def read_gguf(path: Path) -> Checkpoint:
-    """The checkpoint in this file.
+    """Return the checkpoint in this file.
 
     Raises:
-        ValueError: the file is damaged, or asks for something unsupported.
-        OSError: it cannot be read.
+        ValueError: the file is damaged, or requires something unsupported.
+        OSError: the file cannot be read.
     """
     header = read_header(path)
     places = {place.name: place for place in header.tensors}
@@ -101,31 +107,32 @@ def read_gguf(path: Path) -> Checkpoint:
     permuted = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
     tensors: dict[str, StoredTensor] = {}
     for name, place in places.items():
-        heads = permuted.get(part_of(name), 0) if header.metadata["general.architecture"] == "llama" else 0
+        heads = permuted.get(module_of(name), 0) if header.metadata["general.architecture"] == "llama" else 0
         if heads and place.shape[-1] != heads * config.head_dim:
             raise ValueError(
-                f"{path.name}: tensor {name!r} has {place.shape[-1]} rows; the heads need {heads * config.head_dim}"
+                f"{path.name}: tensor {name!r} has {place.shape[-1]} rows; its {heads} heads require "
+                f"{heads * config.head_dim}"
             )
         tensors[hugging_face_name(name)] = GgufTensor(path, place, heads)
     return Checkpoint(path.name, config, tensors, tokenizer_from_gguf(header.metadata, config.eos_token_ids, path.name))
 
 
 def _frequency_factors(tensor: GgufTensor, pairs: int) -> tuple[float, ...]:
-    """What divides the rotary frequencies one by one: how a GGUF tells Llama 3's rope scaling."""
+    """Return the divisor of each RoPE frequency. This is how a GGUF file stores the RoPE scaling of Llama 3."""
     factors = tuple(float(factor) for factor in tensor.read().ravel()) if math.prod(tensor.shape) == pairs else ()
     if not factors or not all(1e-9 < factor < 1e9 for factor in factors):
         raise ValueError(f"{tensor.path.name}: rope_freqs.weight: expected {pairs} positive factors")
     return factors
 
 
-def part_of(name: str) -> str:
-    """`attn_q` of `blk.3.attn_q.weight`; nothing of a name of another form."""
+def module_of(name: str) -> str:
+    """Return `attn_q` for `blk.3.attn_q.weight`, and "" for a name of a different form."""
     found = re.fullmatch(NAME, name)
     return found[2] if found else ""
 
 
 def hugging_face_name(name: str) -> str:
-    """`blk.3.attn_q.weight` as `model.layers.3.self_attn.q_proj.weight`; unknown names stay."""
+    """Return `model.layers.3.self_attn.q_proj.weight` for `blk.3.attn_q.weight`. Unknown names are unchanged."""
     found = re.fullmatch(NAME, name)
     if not found or found[2] not in NAMES:
         return name

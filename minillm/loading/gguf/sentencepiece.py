@@ -1,8 +1,9 @@
-"""SentencePiece's BPE from the metadata of a GGUF file, as a tokenizer.json: how Llama 2 and Mistral 7B cut text.
+"""Convert SentencePiece's BPE from the metadata of a GGUF file to a tokenizer.json. Llama 2 and Mistral 7B use it.
 
-SentencePiece holds no list of merges. Each token has a score, and of all neighbours whose join is a token, those with
-the best-scored join are merged first. That is BPE over merges sorted by the score of what they make. "▁" stands for a
-space; what no token covers becomes a token for each byte, `<0x0A>`. Source: Kudo and Richardson, 1808.06226.
+SentencePiece has no list of merges. Each token has a score. Of all pairs of neighbours that form a token together, the
+pair that forms the token with the highest score is merged first. That is BPE with the merges sorted by the score of the
+token that they form. "▁" represents a space. Text that no token covers becomes one token for each byte, such as
+`<0x0A>`. Source: Kudo and Richardson, 1808.06226.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,8 +11,9 @@ from itertools import islice
 from typing import Any
 
 NORMAL, UNKNOWN = 1, 2
-# Of a token that merges lead to, in characters. SentencePiece makes none above 16 unless it is told to: the longest of
-# Llama 2 and Mistral 7B is sixteen times "▁". A text of 64 has 63 halves, so a small file could ask for many merges.
+# The longest token that merges may form, in characters. SentencePiece forms none above 16 by default: the longest of
+# Llama 2 and Mistral 7B is sixteen times "▁". A text of 64 characters can be cut in two at 63 places, so a small file
+# could require very many merges.
 LONGEST = 64
 MOST_MERGES = 2_000_000  # Llama 2's 32,000 tokens have about 61,000; a merge takes hundreds of bytes
 
@@ -19,10 +21,10 @@ MOST_MERGES = 2_000_000  # Llama 2's 32,000 tokens have about 61,000; a merge ta
 def sentencepiece_definition(
     metadata: Mapping[str, Any], tokens: list[str], types: list[int], source: str
 ) -> dict[str, Any]:
-    """A tokenizer.json without its added tokens.
+    """Return a tokenizer.json without its added tokens.
 
     Raises:
-        ValueError: there is not one score for each token, or too many merges.
+        ValueError: the number of scores is not the number of tokens, or there are too many merges.
     """
     scores = metadata.get("tokenizer.ggml.scores")
     numbers = isinstance(scores, list) and all(type(score) in (int, float) for score in scores)
@@ -30,7 +32,9 @@ def sentencepiece_definition(
         raise ValueError(f"{source}: tokenizer.ggml.scores: expected a list of {len(tokens)} numbers")
     merges = list(islice(_merges(tokens, types, scores), MOST_MERGES + 1))
     if len(merges) > MOST_MERGES:
-        raise ValueError(f"{source}: tokenizer.ggml.tokens: expected at most {MOST_MERGES} ways to join two to a third")
+        raise ValueError(
+            f"{source}: tokenizer.ggml.tokens: expected at most {MOST_MERGES} merges of two tokens into a third"
+        )
     prefix = metadata.get("tokenizer.ggml.add_space_prefix", True) is True
     spaces = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
     before = [{"type": "Prepend", "prepend": "▁"}, spaces] if prefix else [spaces]
@@ -52,12 +56,12 @@ def sentencepiece_definition(
 
 
 def _merges(tokens: list[str], types: list[int], scores: list[int | float]) -> Iterator[tuple[str, str]]:
-    """Every way to join two plain tokens to a third, the best-scored join first. No merge makes a control token."""
+    """Yield each pair of plain tokens that forms a third one, highest score first. No merge forms a control token."""
     plain = {text: score for text, kind, score in zip(tokens, types, scores, strict=True) if kind == NORMAL}
     joins = sorted(plain, key=lambda text: -plain[text])
     return (pair for text in joins if len(text) <= LONGEST for pair in _halves(text) if plain.keys() >= set(pair))
 
 
 def _halves(text: str) -> Iterator[tuple[str, str]]:
-    """All ways to cut a text in two."""
+    """Return all ways to cut a text in two."""
     return ((text[:cut], text[cut:]) for cut in range(1, len(text)))

@@ -1,16 +1,18 @@
-"""Rebuild a tokenizer from the `tokenizer.*` metadata of a GGUF file, of either kind that models of the family have.
+"""Rebuild a tokenizer from the `tokenizer.*` metadata of a GGUF file. Two kinds are supported.
 
-`gpt2` is byte-level BPE, as in GPT-2 and its heirs. Such a file holds the vocabulary and the merges, and only *names*
-how text is cut before merging (`tokenizer.ggml.pre`). `llama` is SentencePiece's BPE, as in Llama 2 and Mistral 7B:
-`sentencepiece.py`. A tokenizer of another kind leaves a model that takes token ids. Source for the cuts, and for
-what a missing key means: llama.cpp's llama-vocab.cpp.
+- `gpt2` is byte-level BPE, as in GPT-2 and its successors. The file contains the vocabulary and the merges. Of the rule
+  that cuts text before merging it contains only a *name* (`tokenizer.ggml.pre`).
+- `llama` is SentencePiece's BPE, as in Llama 2 and Mistral 7B: see `sentencepiece.py`.
+
+A model with a tokenizer of a different kind takes token ids only. Source of the cuts, and of the meaning of a missing
+key: llama.cpp's llama-vocab.cpp.
 """
 
 import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from reprlib import repr as short  # never long, whatever the value's size and depth
+from reprlib import repr as short  # short for values of any size and depth
 from typing import Any, TypeGuard
 
 from minillm.loading.gguf.sentencepiece import sentencepiece_definition
@@ -32,10 +34,13 @@ UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4
 
 @dataclass(frozen=True)
 class Cuts:
-    """How text becomes the words that are merged.
+    """How text is cut into words before merging.
 
-    `digits` are cut off one by one first; then `pattern` finds the words. With `whole_words`, a word that is a token is
-    taken whole, whether or not merges lead to it. `add_bos` holds where the file does not say.
+    Attributes:
+        pattern: finds the words.
+        digits: whether digits are cut off one by one first.
+        whole_words: whether a word that is a token becomes that token even if no merges form it.
+        add_bos: whether a BOS token begins the sequence if the file does not say.
     """
 
     pattern: str
@@ -54,10 +59,12 @@ CUTS = {
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, Any], eos_ids: Sequence[int], source: str) -> Tokenizer | None:
-    """The tokenizer that this metadata describes; None if there is none, or, with a warning, none that is supported.
+    """Return the tokenizer that this metadata describes, or None if the file has no tokenizer.
+
+    If its kind is not supported, issue a warning and return None.
 
     Raises:
-        ValueError: lists that do not fit together.
+        ValueError: the lists of the metadata do not match.
     """
     kind, pre = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
     if kind in (None, "none", "no_vocab"):
@@ -90,10 +97,10 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any], eos_ids: Sequence[int], sou
 
 
 def _vocabulary(metadata: Mapping[str, Any], source: str) -> tuple[list[str], list[int]]:
-    """All tokens' texts, and their types: 1 for a plain one."""
+    """Return the text and the type of every token. The type of a plain token is 1."""
     tokens = metadata.get("tokenizer.ggml.tokens")
     if not is_texts(tokens) or not tokens:
-        raise ValueError(f"{source}: tokenizer.ggml.tokens is {short(tokens)}; expected a list of texts")
+        raise ValueError(f"{source}: tokenizer.ggml.tokens is {short(tokens)}; expected a list of strings")
     types = metadata.get("tokenizer.ggml.token_type", [1] * len(tokens))
     if not isinstance(types, list) or len(types) != len(tokens):
         raise ValueError(f"{source}: tokenizer.ggml.token_type: expected a list of {len(tokens)}, one for each token")
@@ -101,7 +108,7 @@ def _vocabulary(metadata: Mapping[str, Any], source: str) -> tuple[list[str], li
 
 
 def _added(tokens: list[str], types: list[int]) -> list[dict[str, Any]]:
-    """The tokens that are found in a text before it is cut; those that stand for no text are special."""
+    """Return the tokens that are found in a text before it is cut. Tokens that do not represent text are special."""
     return [
         {"id": i, "content": tokens[i], "special": types[i] != USER_DEFINED, "normalized": False, "single_word": False,
          "lstrip": False, "rstrip": False}
@@ -110,10 +117,10 @@ def _added(tokens: list[str], types: list[int]) -> list[dict[str, Any]]:
 
 
 def _byte_level_definition(metadata: Mapping[str, Any], tokens: list[str], cuts: Cuts, source: str) -> dict[str, Any]:
-    """A tokenizer.json without its added tokens."""
+    """Return a tokenizer.json without its added tokens."""
     merges = metadata.get("tokenizer.ggml.merges")
     if not is_texts(merges) or any(merge.count(" ") != 1 for merge in merges):
-        raise ValueError(f"{source}: tokenizer.ggml.merges: expected texts, two tokens and a space between in each")
+        raise ValueError(f"{source}: tokenizer.ggml.merges: expected strings of two tokens with a space between them")
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
     digits = [{"type": "Digits", "individual_digits": True}] if cuts.digits else []
     split = {"type": "Split", "pattern": {"Regex": cuts.pattern}, "behavior": "Isolated", "invert": False}
@@ -128,7 +135,7 @@ def _byte_level_definition(metadata: Mapping[str, Any], tokens: list[str], cuts:
 
 
 def is_texts(values: Any) -> TypeGuard[list[str]]:
-    """Whether this is a list of texts."""
+    """Return whether this is a list of strings."""
     return isinstance(values, list) and all(isinstance(text, str) for text in values)
 
 

@@ -1,1 +1,1 @@
-"""A file of prompts in, a file of answers out, a line each; whatever interrupts it, the next run goes on from there."""
+"""A file of prompts in, a file of answers out, one line each; an interrupted run can be resumed by the same command."""

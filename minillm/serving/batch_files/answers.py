@@ -1,9 +1,9 @@
-"""AnswerFile: one JSON object a line, written as soon as an answer is whole, so that a killed run can be resumed.
+"""AnswerFile: one JSON object per line, written as soon as an answer is complete, so that a killed run can be resumed.
 
 Every answer carries the number of its prompt's line and a fingerprint of what was asked: the model, the prompt and
-all settings. Whoever opens the file again learns which lines are answered. A line without its line end was being
-written when the run was killed: that answer is cut off and made again. Nothing else of the file is ever changed, and
-a file that holds anything else than answers is refused.
+all settings. Opening the file again tells which lines are answered. If the last line has no line end, the run was
+killed while writing it: that answer is cut off and generated again. Nothing else in the file is ever changed. A file
+that holds anything other than answers is refused.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from minillm.support.checks import check_integer
 from minillm.support.files import parse_json
 
 BEGINNING = b'{"line": '
-LONGEST = 20_000_000  # bytes of a line: the longest prompt, each character as an escape, and its answer
+LONGEST = 20_000_000  # bytes of a line: the longest prompt, every character escaped, and its answer
 Asked = tuple[Any, Any, Any]  # the fingerprint of a request, the name of its model, its prompt
 
 
@@ -26,16 +26,16 @@ class AnswerFile:
     """An open file of answers; use it in a `with` statement.
 
     Attributes:
-        path: its name.
-        answered: the numbers of the lines that are answered, and what was asked there.
+        path: of the file.
+        answered: for the number of each answered line, what was asked.
     """
 
     def __init__(self, path: Path) -> None:
-        """Open or create it; a torn last line is cut off.
+        """Open or create the file; an incomplete last line is cut off.
 
         Raises:
-            ValueError: it holds something else than answers, or another process is writing to it.
-            OSError: it cannot be read or written.
+            ValueError: the file holds something other than answers, or another process is writing to it.
+            OSError: the file cannot be read or written.
         """
         self.path = path
         if path.exists() and not path.is_file():
@@ -52,21 +52,19 @@ class AnswerFile:
             raise
 
     def __enter__(self) -> "AnswerFile":
-        """Itself."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, _: TracebackType | None
     ) -> None:
-        """Close it."""
         try:
             self._file.close()
         except OSError:
             if problem is None:
-                raise  # otherwise an answer could not be written, which is told already
+                raise  # otherwise the exception already reports that an answer could not be written
 
     def check_asked(self, asked: Mapping[int, Asked]) -> None:
-        """Raise ValueError if an answer here is not one to what is asked now."""
+        """Raise ValueError if some answer in the file does not belong to what is asked now."""
         for number, (request, model, prompt) in self.answered.items():
             if number not in asked:
                 raise ValueError(f"{self.path} answers line {number}, where no prompt is now; pass another --out")
@@ -76,16 +74,16 @@ class AnswerFile:
                 raise ValueError(f"{self.path} answers line {number} for another {other}; pass another --out")
 
     def append(self, answer: dict[str, Any]) -> None:
-        """Write one answer, which begins with its `line`, and hand it to the system at once.
+        """Write one answer, whose first key is `line`, and flush it to the system.
 
         Raises:
-            OSError: there is no room, say. What was written of it is cut off when the file is opened again.
+            OSError: the disk is full, for example. An incomplete line is cut off when the file is opened again.
         """
         try:
             self._file.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
             self._file.flush()
         except OSError as problem:
-            raise OSError(f"{self.path}: {problem.strerror}; when there is room, the same command goes on") from None
+            raise OSError(f"{self.path}: {problem.strerror}; free some space, run the same command again") from None
 
     def _lock(self) -> None:
         try:
@@ -94,7 +92,7 @@ class AnswerFile:
             raise ValueError(f"{self.path}: another minillm batch is writing to it") from None
 
     def _read_answers(self) -> int:
-        """Learn what is answered; returns where the last whole answer ends."""
+        """Read all answers; return the position where the last complete answer ends."""
         number = end = 0
         while line := self._file.readline(LONGEST + 1):
             number += 1
@@ -112,7 +110,7 @@ class AnswerFile:
         try:
             parse_json(line)
         except ValueError:
-            return  # torn indeed
+            return  # incomplete, as expected
         self._parse(number, line)
 
     def _parse(self, number: int, line: bytes) -> tuple[int, Asked]:

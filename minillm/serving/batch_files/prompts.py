@@ -1,7 +1,7 @@
-"""The prompts of a batch: one JSON object a line, `{"prompt": "...", "max_new_tokens": 20}`.
+"""The prompts of a batch: one JSON object per line, `{"prompt": "...", "max_new_tokens": 20}`.
 
-A line has `prompt`, a text, or `messages`, a conversation; `id`, which comes back with the answer, and any of
-`OPTIONS`, which hold for this line instead of what the whole batch has.
+A line has either `prompt`, a text, or `messages`, a conversation. It may have `id`, which is copied to the answer, and
+any of `OPTIONS`, which override the options of the whole batch for this line.
 """
 
 import codecs
@@ -16,7 +16,7 @@ from minillm.support.checks import check_integer
 from minillm.support.files import parse_json, read_ordinary_file
 from minillm.text.chat_template import check_messages
 
-# Parsed, a line can take thirty times the memory of its text, so a few large files would fill any machine.
+# A parsed line can take 30 times the memory of its text, so a few large files would fill any machine.
 LARGEST, MOST_LINES, LONGEST_LINE = 200_000_000, 1_000_000, 4_000_000  # bytes, lines, bytes
 OPTIONS = (
     "max_new_tokens",
@@ -38,9 +38,9 @@ class PromptLine:
 
     Attributes:
         number: of the line, from 1.
-        id: what the line calls itself, if it does.
+        id: of the line; None if it has none.
         prompt: a text, or a conversation.
-        max_new_tokens: the most tokens to add; None leaves it to the context and a default.
+        max_new_tokens: the most tokens to add; None means that the context and a default decide.
         sampling: how tokens are chosen.
     """
 
@@ -52,32 +52,32 @@ class PromptLine:
 
 
 def read_lines(source: str) -> list[tuple[int, bytes]]:
-    """The lines of a file, or of standard input if it is `-`, that are not blank, with their numbers from 1.
+    """Return all lines that are not blank, with their numbers from 1; the source `-` is standard input.
 
     Raises:
-        ValueError: there is no such file, it has more than 200 megabytes, or more than a million lines.
-        OSError: the file cannot be read, or is no ordinary file.
+        ValueError: the file does not exist, or it has more than 200 megabytes or more than a million lines.
+        OSError: the file cannot be read, or is not an ordinary file.
     """
     name = "standard input" if source == "-" else source
     if source == "-":
         data = sys.stdin.buffer.read(LARGEST + 1) if sys.stdin is not None else b""
         if len(data) > LARGEST:
-            raise ValueError(f"{name}: more than {LARGEST} bytes; expected at most that many, so split the input")
+            raise ValueError(f"{name}: expected at most {LARGEST} bytes, found more; split the input")
     else:
         if not Path(source).exists():
             raise ValueError(f"there is no file {source}")
         data = read_ordinary_file(Path(source), LARGEST)
     if data.count(b"\n") > MOST_LINES:
-        raise ValueError(f"{name}: more than {MOST_LINES} lines; expected at most that many, so split the input")
+        raise ValueError(f"{name}: expected at most {MOST_LINES} lines, found more; split the input")
     lines = data.removeprefix(codecs.BOM_UTF8).split(b"\n")
     return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def parse_line(number: int, line: bytes, max_new_tokens: int | None, sampling: Sampling) -> PromptLine:
-    """What one line asks for; the last two arguments hold where it says nothing.
+    """Parse one line; `max_new_tokens` and `sampling` are the defaults for what the line leaves out.
 
     Raises:
-        ValueError: it is no such object.
+        ValueError: the line is not a valid prompt.
     """
     if len(line) > LONGEST_LINE:
         raise ValueError(f"{len(line)} bytes; expected at most {LONGEST_LINE}")
@@ -103,7 +103,7 @@ def _prompt(values: dict[str, Any]) -> str | list[dict[str, str]]:
         raise ValueError('expected one of "prompt" and "messages"')
     if "prompt" in values:
         if not isinstance(values["prompt"], str) or not values["prompt"]:
-            raise ValueError("prompt: expected a text, and not an empty one")
+            raise ValueError("prompt: expected a text that is not empty")
         return values["prompt"]
     check_messages(values["messages"])
     return values["messages"]
@@ -111,5 +111,5 @@ def _prompt(values: dict[str, Any]) -> str | list[dict[str, str]]:
 
 def _checked_id(value: Any) -> str | int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
-        raise ValueError("id: expected a text or a whole number")
+        raise ValueError("id: expected a text or an integer")
     return value

@@ -1,4 +1,4 @@
-"""Answer the lines of a batch with one engine, and tell each answer as soon as it is whole."""
+"""Answer the lines of a batch with one engine, and yield each answer as soon as it is complete."""
 
 import dataclasses
 import hashlib
@@ -12,11 +12,11 @@ from minillm.batching import Engine, NewToken, Request
 from minillm.model import Model
 from minillm.serving.batch_files.prompts import PromptLine
 
-QUEUE = 64  # requests that wait in the engine; more would only take memory
+QUEUE = 64  # requests waiting in the engine; more would only take memory
 
 
 def model_fingerprint(model: Model) -> str:
-    """Tells versions of one name apart: by the config, the template, the final norm and some rows of the embedding."""
+    """Return a hash that tells versions of a model apart: of config, template, final norm, 64 rows of the embedding."""
     some_rows = model.ops.embed(model.embedding, np.arange(min(64, model.config.vocab_size)))
     weights = [np.asarray(model.ops.to_host(array), np.float32) for array in (model.final_norm, some_rows)]
     template = model.stored_tokenizer.chat_template if model.stored_tokenizer else None
@@ -24,10 +24,10 @@ def model_fingerprint(model: Model) -> str:
 
 
 def fingerprint(settings: Mapping[str, Any], line: PromptLine) -> str:
-    """What distinguishes a request from others: the settings of the run, the prompt and its options.
+    """Return a hash of everything that decides a request's answer: the run's settings, the prompt and its options.
 
     Args:
-        settings: whatever else changes answers: the model's name and fingerprint, the backend.
+        settings: the model's name and fingerprint, the backend.
         line: the request.
     """
     asked = [settings, line.prompt, line.max_new_tokens, dataclasses.asdict(line.sampling)]
@@ -44,13 +44,13 @@ def answer_lines(
     encode: Callable[[PromptLine], tuple[list[int], int]],
     on_bad_line: Callable[[int, ValueError], Any],
 ) -> Iterator[tuple[PromptLine, Request]]:
-    """Every line with its finished request, in the order in which they finish.
+    """Yield every line with its finished request, in the order in which they finish.
 
     Args:
-        engine: runs them; it should have nothing else to do.
-        lines: taken one after another as the engine gets on, so that there may be very many.
-        encode: the token ids of a line's prompt, and the most new tokens.
-        on_bad_line: is told the number of a line that cannot be run, and why; the others still are.
+        engine: runs the requests; it should have no others.
+        lines: read lazily as the engine proceeds, so there may be millions.
+        encode: returns the token ids of a line's prompt, and the most new tokens.
+        on_bad_line: called with the number of a line that cannot be run, and the reason; the other lines are run.
     """
     unfinished: dict[Request, PromptLine] = {}
     for line in lines:
