@@ -1,4 +1,4 @@
-"""The README's pictures are drawn from real runs."""
+"""The pictures of the README and of lessons/README.md are drawn from real runs."""
 
 import os
 import re
@@ -13,7 +13,8 @@ def test_pictures_show_code_and_output_of_a_run(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, ROOT / "scripts" / "lesson_pictures.py", "--out", tmp_path]
     subprocess.run(command, check=True, capture_output=True, env=environment, timeout=120)
-    named = set(re.findall(r"lessons/pictures/(\w+\.svg)", (ROOT / "README.md").read_text()))
+    pages = "".join((ROOT / page).read_text() for page in ("README.md", "lessons/README.md"))
+    named = set(re.findall(r"\bpictures/(\w+\.svg)", pages))
     assert named == {path.name for path in tmp_path.iterdir()} and named
     for path in tmp_path.iterdir():
         assert path.stat().st_size < 50_000
