@@ -84,6 +84,6 @@ check() {
 }
 
 check "the tests' golden model" "$(sed -n 's/^GOLDEN_HASH = "\(.*\)"$/\1/p' tests/golden_model.py)" tests/golden_model.py
-grep -oE '^\| `[a-z0-9-]+` \| `[0-9a-f]{64}`' README.md | tr -d '|`' | while read -r model hash; do
+grep -oE '^\| `[a-z0-9-]+` \| `[0-9a-f]{64}`' docs/exactness.md | tr -d '|`' | while read -r model hash; do
     [ ! -d "weights/$model" ] || check "$model" "$hash" -m minillm exactness --model "$model" --hash-only
 done

@@ -1,4 +1,4 @@
-"""Draw the pictures of the README: the output of lessons in a real run, as SVG files that rich exports.
+"""Draw the pictures of lessons/README.md: the output of lessons in a real run, as SVG files that rich exports.
 
 python scripts/lesson_pictures.py --out lessons/pictures
 """

@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from bundled import BUNDLED, README_HASHES, ROOT
+from bundled import BUNDLED, PUBLISHED_HASHES, ROOT
 from golden_model import GOLDEN_HASH
 
 from minillm.loading.registry import REGISTRY
@@ -21,7 +21,7 @@ KERNELS = ["Nehalem", "Sandybridge", "Haswell", "Zen"] + ["SkylakeX"] * bool({"X
 SETTINGS = [{"OPENBLAS_NUM_THREADS": "1"}, {"OPENBLAS_NUM_THREADS": "2"}]
 SETTINGS += [{"OPENBLAS_CORETYPE": kernel} for kernel in KERNELS]
 SETTINGS += [{"NPY_DISABLE_CPU_FEATURES": " ".join(FOUND[n:])} for n in range(len(FOUND))]
-HASHES = {"golden": GOLDEN_HASH, **{name: README_HASHES.get(name) for name in BUNDLED}}
+HASHES = {"golden": GOLDEN_HASH, **{name: PUBLISHED_HASHES.get(name) for name in BUNDLED}}
 
 
 def printed_hash(model, setting, *arguments):
@@ -46,6 +46,6 @@ def test_an_ordinary_backend_has_a_hash_for_each_kernel():
     assert len(hashes) > 1
 
 
-def test_every_bundled_model_can_be_loaded_by_name_and_has_its_hash_in_the_readme():
+def test_every_bundled_model_can_be_loaded_by_name_and_has_its_hash_published():
     assert set(BUNDLED) <= REGISTRY.keys()
-    assert set(BUNDLED) <= README_HASHES.keys()
+    assert set(BUNDLED) <= PUBLISHED_HASHES.keys()

@@ -1,7 +1,6 @@
 """The course check passes on the course, and fails on a course in which something is wrong."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -45,18 +44,19 @@ def test_there_are_enough_of_them_over_all_the_lessons():
 
 
 def test_the_readmes_count_right():
-    """The number of lessons and exercises, and the first bug hunt in the estimates; in one of the two pages."""
+    """How many lessons and exercises there are, each with a link to it; and where the bug hunt's estimates begin."""
     root = shipped("exercises").parent
-    lessons = (root / "lessons" / "README.md").read_text()
-    pages = " ".join(f"{(root / 'README.md').read_text()} {lessons}".split())
+    readme, lessons = ((root / name).read_text() for name in ("README.md", "lessons/README.md"))
     first = next(n for n, bug in enumerate(all_bugs(), start=1) if bug.kind == "estimates")
-    assert len(all_lessons()) == 12
-    for text in ("[Tt]welve lessons", f"{len(all_exercises())} functions", rf"[Ff]rom (number )?{first} on"):
-        assert re.search(text, pages), text
-    for lesson in all_lessons():  # with or without a link
-        assert re.search(rf"^\| {lesson.number} \| \[?{re.escape(lesson.title)}[ \]]", lessons, re.MULTILINE), (
-            lesson.title
-        )
+    assert f"{len(all_lessons())} lessons, {len(all_exercises())} exercises" in " ".join(readme.split())
+    assert len(all_lessons()) == 12 and "in twelve lessons" in lessons
+    assert f"{len(all_exercises())} functions" in lessons and f"From number {first} on" in lessons
+    for lesson in all_lessons():
+        where = lesson.path.relative_to(root)
+        exercises = (one for one in all_exercises() if one.lesson == lesson.number)
+        links = ", ".join(f"[{one.number} {one.name}](exercises/{one.folder.name})" for one in exercises)
+        assert f"| {lesson.number} | [{lesson.title}]({where}) | {links} |" in readme
+        assert f"| {lesson.number} | [{lesson.title}]({where.relative_to('lessons')}) |" in lessons
 
 
 def spoiled(tmp_path, monkeypatch, file, old, new):

@@ -42,10 +42,9 @@ def test_a_gpu_without_a_price_says_so_where_the_cost_would_be(call, monkeypatch
     assert "dollars_per_million_tokens" not in json.loads(call(*LLAMA, "--json").out)
 
 
-def test_the_command_in_the_readme_shows_a_cost(call):
-    command = re.search(
-        r"^minillm (estimate --model llama-2-7b .*?)  #", (ROOT / "README.md").read_text(), re.MULTILINE
-    )
+def test_the_command_of_the_page_shows_a_cost(call):
+    page = (ROOT / "docs" / "estimates.md").read_text()
+    command = re.search(r"^minillm (estimate --model llama-2-7b .*?)  #", page, re.MULTILINE)
     assert "at $1.19 an hour" in " ".join(call(*command[1].split()).out.split())
 
 

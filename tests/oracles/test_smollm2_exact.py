@@ -1,4 +1,4 @@
-"""The exact backend on the registry's real model: schedules, accuracy, greedy tokens, and its hash in the README."""
+"""The exact backend on the registry's real model: schedules, accuracy, greedy tokens, and its published hash."""
 
 import os
 import subprocess
@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from bundled import README_HASHES
+from bundled import PUBLISHED_HASHES
 from exact_schedules import assert_any_schedule_is_naive
 
 import minillm
@@ -59,4 +59,4 @@ def test_its_greedy_tokens_are_those_of_the_fast_backend(exact, numpy_model, tex
 def test_its_hash_is_the_readme_s(setting):
     command = [sys.executable, "-m", "minillm", "exactness", "--model", "smollm2", "--hash-only"]
     printed = subprocess.run(command, env={**os.environ, **setting}, check=True, capture_output=True, text=True).stdout
-    assert printed == README_HASHES["smollm2"] + "\n"
+    assert printed == PUBLISHED_HASHES["smollm2"] + "\n"

@@ -1,4 +1,4 @@
-"""The README's pictures are drawn from real runs."""
+"""The pictures of the pages are drawn from real runs."""
 
 import os
 import re
@@ -13,7 +13,7 @@ def test_pictures_show_code_and_output_of_a_run(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, ROOT / "scripts" / "lesson_pictures.py", "--out", tmp_path]
     subprocess.run(command, check=True, capture_output=True, env=environment, timeout=120)
-    named = set(re.findall(r"lessons/pictures/(\w+\.svg)", (ROOT / "README.md").read_text()))
+    named = set(re.findall(r"\(pictures/(\w+\.svg)\)", (ROOT / "lessons" / "README.md").read_text()))
     assert named == {path.name for path in tmp_path.iterdir()} and named
     for path in tmp_path.iterdir():
         assert path.stat().st_size < 50_000
