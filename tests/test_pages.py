@@ -84,6 +84,19 @@ def test_the_floors_are_those_of_the_import_contracts():
     assert [set(line) for line in lines] == [set(layer.split(" | ")) for layer in layers]
 
 
+def test_every_session_that_is_named_is_in_the_noxfile():
+    tree = ast.parse((ROOT / "noxfile.py").read_text())
+    sessions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
+    for name in ("CONTRIBUTING.md", ".ci/run", ".github/workflows/check.yml"):
+        named = re.findall(r"nox(?: --[\w-]+)* -s ([a-z ]+)", (ROOT / name).read_text())
+        assert named and {session for line in named for session in line.split()} <= sessions, name
+
+
+def test_the_quick_tests_of_the_readme_are_those_of_nox():
+    quick = re.search(r"^QUICK = \((.*)\)", (ROOT / "noxfile.py").read_text(), re.MULTILINE)[1]
+    assert f"pytest {quick.replace(',', '').replace(chr(34), '')} " in (ROOT / "README.md").read_text()
+
+
 def entries():
     """Each term of the glossary with its text."""
     page = (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8").split("\n## ")[0]
