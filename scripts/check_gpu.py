@@ -1,10 +1,13 @@
-"""All that needs a real GPU, in one command of a few minutes: python scripts/check_gpu.py [--out results.json]
+"""Run all checks that need a real GPU, in a few minutes: python scripts/check_gpu.py [--out results.json]
 
-Is the `cupy` backend right (properties, the specification in reference.py, transformers as an oracle, the same greedy
-text as on NumPy), and how near does it come to what the device can do? Times are medians between device events; shares
-are of the bandwidth of a copy and of the speed of a large product, measured on the same device in the same run. Needs
-minillm and CuPy. Without pytest, torch, transformers or the cached smollm2 it leaves their parts out and says so. What
-goes wrong in one part is written down, and the others follow; the JSON is written anew after each.
+First, is the `cupy` backend correct? It runs the property tests, and is compared with the specification in
+reference.py, with transformers as an oracle, and with the greedy text of the NumPy backend. Second, how close is it to
+the limits of the device? Times are medians between device events. Shares are fractions of the bandwidth of a copy and
+of the speed of a large product, measured on the same device in the same run.
+
+The script needs minillm and CuPy. Checks that need pytest, torch, transformers or the cached smollm2 are left out if
+these are missing, and the report says so. If a check fails, the failure is recorded and the next check runs. The JSON
+file is written again after each check.
 """
 
 import argparse
@@ -52,26 +55,26 @@ PROPERTIES = (
       for name in ("transformers_are_lossless", "a_model_accepts_its_own_guesses", "greedy_text_is_naive")),
 )  # fmt: skip
 ORACLE = "tests/oracles/test_transformers_oracle.py::test_logits_and_64_greedy_tokens"
-TEST_SECONDS = 120  # for each of these two
-LAST_START_S = 340  # nothing is begun later: all is to be done in eight minutes
-COPIED = 2**28  # numbers of a gigabyte
+TEST_SECONDS = 120  # time limit of each pytest run
+LAST_START_S = 340  # no check starts later, so that all end within eight minutes
+COPIED = 2**28  # float32 numbers: one gigabyte
 PRODUCT = 8192  # rows and columns of a large product
-KINDS = ("float32", "float16", "bfloat16")  # of weights
+KINDS = ("float32", "float16", "bfloat16")  # dtypes of weights
 Record = dict[str, Any]
 
 
 class LeftOut(Exception):
-    """Why a part cannot be done here."""
+    """The reason why a check cannot run here."""
 
 
 def need(*names: str) -> None:
-    """Leave this part out, unless all of these can be imported."""
+    """Raise LeftOut unless all of these can be imported."""
     if missing := [name for name in names if not importlib.util.find_spec(name)]:
         raise LeftOut(f"not installed: {', '.join(missing)}")
 
 
 def shape(layers: int, dim: int, inner: int, heads: int, kv_heads: int, vocab: int) -> ModelConfig:
-    """A Llama of these sizes, as smollm2 and Llama 3.2 are."""
+    """Return the config of a Llama of these sizes. smollm2 and Llama 3.2 are such models."""
     return ModelConfig(
         "llama", vocab, dim, inner, layers, heads, kv_heads, 64, 8192, 1e-5, True, RopeParameters(500_000.0),
         False, False, False, False, (None,) * layers, None, (0,),
@@ -82,7 +85,7 @@ SHAPES = {"smollm2": shape(30, 576, 1536, 9, 3, 49_152), "1B": shape(16, 2048, 8
 
 
 def random_weights(device: Any, *shape: int) -> Any:
-    """Small random numbers: a million are sent, and repeated on the device itself."""
+    """Return small random numbers: a million are sent to the device, and repeated there."""
     million = device.asarray(np.random.default_rng(0).standard_normal(2**20, np.float32) * np.float32(0.02))
     weights = device.empty((math.prod(shape),), np.float32)
     for first in range(0, len(weights), len(million)):
@@ -91,7 +94,7 @@ def random_weights(device: Any, *shape: int) -> Any:
 
 
 def random_model(name: str, dtype: str) -> Model:
-    """Random weights of this shape, made on the device."""
+    """Return a model of this shape with random weights, made on the device."""
     config, ops = SHAPES[name], get_backend("cupy")
     real, dim, inner, d = ops.choose_dtype(dtype), config.hidden_size, config.intermediate_size, config.head_dim
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
@@ -112,7 +115,7 @@ def random_model(name: str, dtype: str) -> Model:
 
 
 def milliseconds(work: Callable[[], Any], rounds: int = 20) -> float:
-    """The median of several runs between two events on the device, after two that do not count."""
+    """Return the median time of several runs between two events on the device, after two runs to warm up."""
     import cupy
 
     work(), work()
@@ -127,11 +130,11 @@ def milliseconds(work: Callable[[], Any], rounds: int = 20) -> float:
     return median(times)
 
 
-# What the device can do
+# The limits of the device
 
 
 def bytes_per_s() -> float:
-    """Of a copy of a gigabyte, read and written."""
+    """Measure the bandwidth of a copy of a gigabyte, counting bytes read and bytes written."""
     device = get_backend("cupy").device
     source, target = device.zeros((COPIED,), np.float32), device.empty((COPIED,), np.float32)
 
@@ -142,7 +145,7 @@ def bytes_per_s() -> float:
 
 
 def flops_per_s(dtype: str) -> float:
-    """Of a large square product."""
+    """Measure the speed of a large square product."""
     ops, size = get_backend("cupy"), PRODUCT
     ops.choose_dtype(dtype)
     if not ops.device.multiplies:
@@ -152,11 +155,11 @@ def flops_per_s(dtype: str) -> float:
     return 2 * size**3 / milliseconds(lambda: ops.device.multiply(x, x, out, False), 5) * 1e3
 
 
-# Is it right?
+# Is it correct?
 
 
 def against_the_specification() -> Record:
-    """story in float64 beside reference.py, which has neither cache nor backend."""
+    """Compare story in float64 with reference.py, which has neither cache nor backend."""
     need("tokenizers")
     checkpoint = open_checkpoint("story")
     model = minillm.load("story", backend="cupy", dtype="float64")
@@ -168,25 +171,25 @@ def against_the_specification() -> Record:
 
 
 def greedy_agreement(name: str) -> Record:
-    """The same greedy tokens as on NumPy: in float64, where no near tie is decided by rounding, and in float32."""
+    """Compare the greedy tokens with those of NumPy: in float64, where rounding decides no near tie, and in float32."""
     need("tokenizers")
     if not REGISTRY[name].folder():
-        raise LeftOut("it is not in the cache")
-    texts = {}
+        raise LeftOut(f"{name} is not in the cache")
+    sequences = {}
     for dtype in ("float64", "float32"):
         for backend in ("numpy", "cupy"):
             model = minillm.load(name, backend=backend, dtype=dtype)
             out = minillm.generate(model, model.tokenizer.encode(PROMPT), NEW_TOKENS, minillm.Sampling(ignore_eos=True))
-            texts[backend, dtype] = out.tokens
-    same = {dtype: texts["numpy", dtype] == texts["cupy", dtype] for dtype in ("float64", "float32")}
+            sequences[backend, dtype] = out.tokens
+    same = {dtype: sequences["numpy", dtype] == sequences["cupy", dtype] for dtype in ("float64", "float32")}
     return {"same_tokens": same, "tokens": NEW_TOKENS, "ok": same["float64"]}
 
 
 def run_tests(names: tuple[str, ...], *needed: str) -> Record:
-    """Tests with the real device in place of the one that is none."""
+    """Run tests on the real device instead of the stand-in."""
     need("pytest", "tokenizers", *needed)
-    # Without the options of the project's own runs, whose plugins may not be there: one process has the device. And
-    # without their rule that a warning is an error: CuPy warns of what is not installed beside it.
+    # Without the project's own pytest options: their plugins may be missing, and one process uses the device. Warnings
+    # are not errors here, because CuPy warns of optional packages that are not installed.
     options = ["-q", "-x", "-p", "no:cacheprovider", "-o", "addopts=", "-o", "filterwarnings="]
     with tempfile.TemporaryDirectory() as folder:
         path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])  # minillm need not be installed
@@ -197,7 +200,7 @@ def run_tests(names: tuple[str, ...], *needed: str) -> Record:
                 cwd=ROOT, env=environment, capture_output=True, text=True, timeout=TEST_SECONDS,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            return {"ok": False, "said": f"not done after {TEST_SECONDS} s"}
+            return {"ok": False, "said": f"not finished after {TEST_SECONDS} s"}
     lines = (done.stdout + done.stderr).strip().splitlines()
     return {"ok": done.returncode == 0, "said": lines[-1:] if done.returncode == 0 else lines[-30:]}
 
@@ -206,12 +209,12 @@ def run_tests(names: tuple[str, ...], *needed: str) -> Record:
 
 
 def share(done: Any, ms: float, limit: float | None) -> float | None:
-    """Of what could have been done in that time, if that is known."""
+    """Return the fraction of what the device could have done in that time, or None if the limit is not known."""
     return float(done) / ms * 1e3 / limit if limit else None
 
 
 def prefill_row(model: Model, limits: Record, stored: str) -> Record:
-    """A prompt of 2,048 tokens; its share of the matrix speed for these weights."""
+    """Time the prefill of 2,048 tokens, as a share of the speed of a large product with these weights."""
     cache, prompt = minillm.KVCache(model, PREFILL_TOKENS), [7] * PREFILL_TOKENS
 
     def work() -> None:
@@ -224,7 +227,7 @@ def prefill_row(model: Model, limits: Record, stored: str) -> Record:
 
 
 def filled_caches(model: Model, sequences: int, paged: bool) -> list[Any]:
-    """So many sequences of CONTEXT tokens, with room for what is timed."""
+    """Return caches of CONTEXT tokens each, with room for the tokens that are timed."""
     pool = minillm.BlockPool(model, -(-(CONTEXT + 40) // 16) * sequences, 16) if paged else None
     caches = [minillm.PagedKVCache(pool) if pool else minillm.KVCache(model, CONTEXT + 40) for _ in range(sequences)]
     for cache in caches:
@@ -234,7 +237,10 @@ def filled_caches(model: Model, sequences: int, paged: bool) -> list[Any]:
 
 
 def decode_row(model: Model, limits: Record, stored: str, sequences: int, paged: bool) -> Record:
-    """A step of so many sequences of about 512 tokens; its share of the bandwidth, weights and caches read once."""
+    """Time a decode step of `sequences` sequences of about 512 tokens, as a share of the bandwidth.
+
+    Weights and caches are counted as read once.
+    """
     caches = filled_caches(model, sequences, paged)
 
     def work() -> None:
@@ -248,7 +254,7 @@ def decode_row(model: Model, limits: Record, stored: str, sequences: int, paged:
 
 
 def attention_row(model: Model, limits: Record, sequences: int, paged: bool) -> Record:
-    """Attention alone, over contiguous or paged caches, for every layer in turn: the time and share of one layer."""
+    """Time attention alone over contiguous or paged caches, layer after layer. Return the figures of one layer."""
     config, device = model.config, model.ops.device
     caches = filled_caches(model, sequences, paged)
     batch = model.ops.send(ragged_batch([np.array([7])] * sequences, caches, [1] * sequences))
@@ -267,7 +273,7 @@ def attention_row(model: Model, limits: Record, sequences: int, paged: bool) -> 
 
 
 def speeds(name: str, stored: str, limits: Record) -> Iterator[Record]:
-    """Prefill, decode at batch 1, 8 and 32, and attention alone."""
+    """Time prefill, decode at batch sizes 1, 8 and 32, and attention alone."""
     model, common = random_model(name, stored), {"model": name, "weights": stored}
     yield common | prefill_row(model, limits, stored)
     for paged in (False, True):
@@ -277,13 +283,13 @@ def speeds(name: str, stored: str, limits: Record) -> Iterator[Record]:
 
 
 def transformers_row(name: str, stored: str) -> Iterator[Record]:
-    """transformers with sdpa on the same shape: one sequence, a step at a time."""
+    """Time decode steps of transformers with sdpa, for one sequence and the same shape."""
     need("torch", "transformers")
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     if not torch.cuda.is_available():
-        raise LeftOut("this torch finds no device")
+        raise LeftOut("torch finds no device")
     c = SHAPES[name]
     config = LlamaConfig(
         vocab_size=c.vocab_size, hidden_size=c.hidden_size, intermediate_size=c.intermediate_size,
@@ -309,7 +315,7 @@ def transformers_row(name: str, stored: str) -> Iterator[Record]:
 
 
 def describe() -> Record:
-    """The device and what drives it."""
+    """Return the name of the device and the versions of the software."""
     import cupy
 
     properties = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.Device().id)
@@ -331,13 +337,13 @@ LAST: dict[str, Callable[[], Record]] = {
 
 
 def check(save: Callable[[Record], None]) -> Record:
-    """Everything, and the list of what was left out; `save` gets what there is, time and again."""
+    """Run all checks and list those that were left out. `save` gets the record after each check."""
     record: Record = describe() | {"left_out": [], "checks": {}, "limits": {}, "speeds": [], "warnings": []}
     keep_check, keep_limit = record["checks"].__setitem__, record["limits"].__setitem__
 
     def keep_rows(_: str, rows: Iterator[Record]) -> None:
         for row in rows:
-            record["speeds"].append(row)  # one by one: if a later one fails, those before it stay
+            record["speeds"].append(row)  # one by one, so that earlier rows stay if a later one fails
 
     parts: list[tuple[str, Callable[[], Any], Callable[[str, Any], None]]] = [
         *((name, work, keep_check) for name, work in CHECKS.items()),
@@ -356,7 +362,7 @@ def check(save: Callable[[Record], None]) -> Record:
 def attempt(
     name: str, work: Callable[[], Any], keep: Callable[[str, Any], None], record: Record, seconds: float
 ) -> None:
-    """Do a part. If it cannot be done, say why; if it fails, that is what was found out."""
+    """Run one check. If it cannot run, record the reason. If it fails, record the failure."""
     with warnings.catch_warnings(record=True) as heard:
         warnings.simplefilter("default")
         try:
@@ -372,7 +378,7 @@ def attempt(
 
 
 def show(record: Record) -> None:
-    """One table."""
+    """Print the record."""
     print(f"{record['device']}, CuPy {record['cupy']}, Python {record['python']}")
     for name, result in record["checks"].items():
         print(f"{'ok    ' if result['ok'] else 'FAILED'} {name}: { ({k: v for k, v in result.items() if k != 'ok'}) }")
@@ -387,9 +393,9 @@ def show(record: Record) -> None:
 
 
 def main() -> int:
-    """Exit code 0 if everything that was checked is right, 1 if not, 2 if nothing can be checked."""
+    """Run the checks. Return exit code 0 if all that ran are correct, 1 if not, 2 if none can run."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, help="where the JSON goes")
+    parser.add_argument("--out", type=Path, help="the JSON file to write")
     out = parser.parse_args().out
 
     def save(record: Record) -> None:
@@ -399,7 +405,7 @@ def main() -> int:
     try:
         with warnings.catch_warnings(action="ignore"):
             get_backend("cupy")
-        save({})  # now, rather than find out in the end that it cannot be written
+        save({})  # fails now, rather than at the end, if the file cannot be written
     except OSError as problem:
         print(f"check_gpu: {problem}", file=sys.stderr)
         return 2

@@ -1,16 +1,16 @@
-"""Try a distilled draft for smollm2: docs/draft-for-smollm2.md has the outcome.
+"""Try a distilled draft model for smollm2. The results are in docs/draft-for-smollm2.md.
 
-    python scripts/draft_for_smollm2.py texts           # smollm2 answers questions; all it found likely is kept
-    python scripts/draft_for_smollm2.py train wide      # a draft learns from that
-    python scripts/draft_for_smollm2.py measure wide    # how often it is right, and what that gains
+    python scripts/draft_for_smollm2.py texts           # smollm2 answers questions; its most probable tokens are stored
+    python scripts/draft_for_smollm2.py train wide      # a draft model is trained on them
+    python scripts/draft_for_smollm2.py measure wide    # acceptance and speedup
 
-Ctrl-C stops each step, and the same command goes on: answers are kept in batches, training in checkpoints.
+Ctrl-C stops each step, and the same command resumes it: answers are saved in batches, training in checkpoints.
 """
 
 import sys
 
-if sys.argv[1:2] == ["train"]:  # one BLAS thread for each share of a batch; the other steps want all of them
-    import train_weights  # noqa: F401  before NumPy, which reads what it sets
+if sys.argv[1:2] == ["train"]:  # the trainer's threads use one BLAS thread each; the other steps use all
+    import train_weights  # noqa: F401  before NumPy, which reads the variables that it sets
 
 import argparse
 import json
@@ -38,16 +38,16 @@ from minillm.training.parameters import ParameterVector, initialise, llama_confi
 from minillm.training.trainer import Trainer
 
 TARGET = "smollm2"
-TEXTS, TOGETHER = 28, 32  # files, and answers in each, which one engine writes side by side
-ANSWER_TOKENS, TEMPERATURE, KEPT = 256, 0.8, 32  # KEPT: of the vocabulary, after each token
+TEXTS, TOGETHER = 28, 32  # number of files, and of answers in each file, which are one batch of the engine
+ANSWER_TOKENS, TEMPERATURE, KEPT = 256, 0.8, 32  # KEPT: the most probable tokens that are stored at each position
 TIME, BATCH, SEED, SAVE_EVERY = 256, 4, 1, 100
-TEACHER_TEMPERATURE = 0.5  # below 1, since what greedy decoding accepts is the favourite
+TEACHER_TEMPERATURE = 0.5  # below 1, because greedy decoding accepts the most probable token only
 MEASURED_TOKENS, JUDGED_TOKENS, ROUNDS = 256, 64, 1
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One draft: its shape, and how often it reads the texts."""
+    """One draft model: its shape, and the number of passes over the texts."""
 
     dim: int
     inner: int
@@ -62,8 +62,10 @@ RECIPES = {
 
 
 def main() -> int:
-    """Take one step; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Try a distilled draft for smollm2; Ctrl-C stops, and it goes on.")
+    """Run one step. Return the exit code."""
+    parser = argparse.ArgumentParser(
+        description="Try a distilled draft model for smollm2. Stop with Ctrl-C; the same command resumes."
+    )
     parser.add_argument("step", choices=("texts", "train", "measure"))
     parser.add_argument("draft", nargs="?", choices=RECIPES, default="wide", help="wide by default")
     parser.add_argument("--work", type=Path, default=Path("build/draft"), help="texts, checkpoints, drafts, records")
@@ -79,7 +81,7 @@ def main() -> int:
 
 
 def write_texts(model: Model, work: Path) -> None:
-    """Files of conversations end to end, each with what the model found likely after every token."""
+    """Write files of conversations, end to end, with the model's most probable next tokens at every position."""
     for number in range(TEXTS):
         file, partial = work / f"texts-{number:03}.npz", work / "partial.npz"
         if not file.exists():
@@ -90,7 +92,7 @@ def write_texts(model: Model, work: Path) -> None:
 
 
 def answers(model: Model, file: int) -> list[Request]:
-    """The answers of one file; they depend on its number only, so it does not matter when it is written."""
+    """Return the answers of one file. They depend only on its number, so files can be written in any order."""
     engine, requests = Engine(model), list[Request]()
     for seed in range(file * TOGETHER, (file + 1) * TOGETHER):
         sampling = Sampling(temperature=TEMPERATURE, seed=seed, logprobs=KEPT)
@@ -100,42 +102,43 @@ def answers(model: Model, file: int) -> list[Request]:
 
 
 def asked(model: Model, question: str) -> list[int]:
-    """The question as a prompt."""
+    """Return the question as a prompt."""
     return model.tokenizer.apply_chat_template([{"role": "user", "content": question}])
 
 
 def recorded(request: Request, model: Model) -> dict[str, np.ndarray]:
-    """One conversation: `tokens`, and after each the `likely` ones with their `logits`, [tokens, KEPT].
+    """Return one conversation: its `tokens`, and the `likely` next tokens with their `logits`, `[tokens, KEPT]` each.
 
-    The engine tells that of answers only. After a token of the prompt it is the prompt's next one, for certain.
+    The engine reports the most probable tokens for the answer only. For a token of the prompt, the next token of the
+    prompt gets probability 1.
     """
     tokens, first = np.array(request.completion.sequence, np.int32), request.completion.prompt_tokens
     certain = np.arange(KEPT) == 0
     likely = (np.append(tokens[1:], 0)[:, None] + np.arange(KEPT)) % model.config.vocab_size  # all different
     logits = np.tile(np.where(certain, 0, -np.inf), (len(tokens), 1))
-    for place, entry in enumerate(request.logprobs, first - 1):
-        likely[place], logits[place] = zip(*entry.best, strict=True)
+    for position, entry in enumerate(request.logprobs, first - 1):
+        likely[position], logits[position] = zip(*entry.best, strict=True)
     return {"tokens": tokens, "likely": likely.astype(np.int32), "logits": logits.astype(np.float32)}
 
 
 def training_rows(work: Path) -> tuple[np.ndarray, Favourites]:
-    """All texts end to end, cut into rows of TIME inputs and one target more, shuffled; and the teacher's answers.
+    """Return all texts end to end, cut into rows of TIME + 1 tokens and shuffled, and the teacher's results.
 
-    A draft is used in the middle of texts, so it does no harm that rows begin there.
+    Rows begin in the middle of texts. This is fine, because a draft model is used there too.
     """
     files = sorted(work.glob("texts-*.npz"))
     if not files:
-        raise SystemExit(f"there are no texts in {work}; make them with: python {sys.argv[0]} texts")
+        raise SystemExit(f"there are no texts in {work}; write them with: python {sys.argv[0]} texts")
     parts = [np.load(file, allow_pickle=False) for file in files]
     tokens, likely, logits = (np.concatenate([part[name] for part in parts]) for name in ("tokens", "likely", "logits"))
     order = np.random.default_rng(SEED).permutation((len(tokens) - 1) // TIME)
-    places = order[:, None] * TIME + np.arange(TIME + 1)  # [rows, TIME + 1]
-    inputs = places[:, :-1]
-    return tokens[places], Favourites(likely[inputs], logits[inputs])
+    positions = order[:, None] * TIME + np.arange(TIME + 1)  # [rows, TIME + 1]
+    inputs = positions[:, :-1]
+    return tokens[positions], Favourites(likely[inputs], logits[inputs])
 
 
 def untrained(recipe: Recipe, target: Checkpoint) -> ParameterVector:
-    """Where training begins; the vocabulary and the end of a text are the target's, and so is the embedding's sense."""
+    """Return the initial draft model, with the target's vocabulary and end tokens, and its embedding projected."""
     size, context = target.config.vocab_size, target.config.max_position_embeddings
     config = llama_config(size, recipe.dim, recipe.inner, recipe.layers, 4, 4, context)
     config = replace(config, bos_token_id=target.config.bos_token_id, eos_token_ids=target.config.eos_token_ids)
@@ -146,7 +149,7 @@ def untrained(recipe: Recipe, target: Checkpoint) -> ParameterVector:
 
 
 def train(name: str, work: Path) -> bool:
-    """Train a draft, from its checkpoint if there is one, and export it; False if stopped before the end."""
+    """Train a draft model, from its checkpoint if one exists, and export it. Return False if stopped before the end."""
     from train_weights import live_bar, stop_at_interrupt, write_curve
 
     recipe, checkpoint, target = RECIPES[name], work / f"{name}.npz", open_checkpoint(TARGET)
@@ -171,7 +174,7 @@ def train(name: str, work: Path) -> bool:
 
 
 def measure(target: Model, draft: Model, place: Path) -> None:
-    """Time both decoders on the tasks of `minillm bench`; then the acceptance elsewhere, and what it promises."""
+    """Time both decoders on the tasks of `minillm bench`. Then measure acceptance elsewhere, and its speedup."""
     with progress_on_stderr() as progress:
         bench = measure_speculation(target, [draft], MEASURED_TOKENS, ROUNDS, progress)
     keep(bench, place.with_suffix(".bench.json"))
@@ -184,14 +187,14 @@ def measure(target: Model, draft: Model, place: Path) -> None:
 
 
 def keep(record: dict[str, Any], file: Path) -> None:
-    """Write a record, and show it."""
+    """Write a record to a file, and print it."""
     text = json.dumps(record, indent=2) + "\n"
     file.write_text(text)
     print(text, end="", flush=True)
 
 
 def acceptances(target: Model, draft: Model, questions: list[str] = HELD_OUT) -> dict[str, float]:
-    """How often a guess is accepted, along the target's own greedy and sampled answers."""
+    """Return the acceptance rate of draft tokens along the target model's own greedy and sampled answers."""
     agreed, overlaps = [], []
     for seed, question in enumerate(questions):
         prompt = asked(target, question)

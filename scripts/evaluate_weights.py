@@ -1,11 +1,12 @@
-"""What the bundled models can do, measured on the files as they are stored: the figures of their model cards.
+"""Measure what the bundled models can do, on the stored files: the figures of their model cards.
 
     python scripts/make_corpus.py --out build/training       # the held-out split
     python scripts/evaluate_weights.py                        # prints everything; --cards also writes the model cards
 
-Abilities are greedy answers to probes that training never showed (or, for the capitals, in the two main phrasings that
-it did show), judged by their whole text. Acceptance is how often a draft's most probable token is the target's, along
-the target's own greedy stories: the share that greedy speculative decoding accepts.
+Abilities are greedy answers to probes. The probes were never in the training text; for the capitals, the two main
+phrasings were. An answer is correct if its whole text is. Acceptance is how often the draft model's most probable token
+is the target model's, along the target model's own greedy stories. It is the share of draft tokens that greedy
+speculative decoding accepts.
 """
 
 import argparse
@@ -32,7 +33,7 @@ CONSOLE = Console(stderr=True)
 
 
 def main() -> int:
-    """Measure, print, and with --cards put the output into the model cards."""
+    """Measure and print. With --cards, also write the output into the model cards."""
     parser = argparse.ArgumentParser(description="Measure the bundled models.")
     parser.add_argument("--work", type=Path, default=Path("build/training"), help="folder that holds heldout.jsonl")
     parser.add_argument("--cards", action="store_true", help="also write the output into weights/*/MODEL_CARD.md")
@@ -60,7 +61,7 @@ def main() -> int:
 
 
 def loss_curve(name: str) -> Iterator[str]:
-    """Some points of the loss curve of each training run."""
+    """Yield a table with some points of the loss curve of each training run."""
     lines = (ROOT / "weights" / name / "loss.csv").read_text(encoding="utf-8").splitlines()[1:]
     runs: dict[str, list[str]] = {}
     for line in lines:
@@ -74,7 +75,7 @@ def loss_curve(name: str) -> Iterator[str]:
 
 
 def heldout_documents(work: Path) -> list[dict[str, str]]:
-    """The held-out documents, each {"kind", "text"}."""
+    """Return the held-out documents, each {"kind", "text"}."""
     file = work / "heldout.jsonl"
     if not file.exists():
         raise SystemExit(f"{file} is missing; make it with: python scripts/make_corpus.py --out {work}")
@@ -82,7 +83,7 @@ def heldout_documents(work: Path) -> list[dict[str, str]]:
 
 
 def abilities(model: Model) -> Iterator[str]:
-    """A table of how many probes of each group are answered rightly."""
+    """Yield a table of how many probes of each group are answered correctly."""
     yield "| asked | right | of | share |\n|---|---|---|---|"
     for name, group in probes.all_probes().items():
         right = sum(correct(model, group, name))
@@ -91,17 +92,17 @@ def abilities(model: Model) -> Iterator[str]:
 
 
 def correct(model: Model, group: Sequence[probes.Probe], name: str = "") -> list[bool]:
-    """For each probe whether the greedy continuation begins with the whole answer."""
+    """Return for each probe whether the greedy continuation begins with the whole answer."""
     answers = []
     for first in track(range(0, len(group), TOGETHER), name, console=CONSOLE):
-        part = group[first : first + TOGETHER]
-        longest = max(len(model.tokenizer.encode(probe.answer)) for probe in part)
-        answers += greedy_texts(model, [probe.prompt for probe in part], longest)
+        batch = group[first : first + TOGETHER]
+        longest = max(len(model.tokenizer.encode(probe.answer)) for probe in batch)
+        answers += greedy_texts(model, [probe.prompt for probe in batch], longest)
     return [answer.startswith(probe.answer) for answer, probe in zip(answers, group, strict=True)]
 
 
 def greedy_texts(model: Model, prompts: Sequence[str], new_tokens: int) -> list[str]:
-    """The greedy continuations of prompts of any lengths, decoded side by side."""
+    """Return the greedy continuations of prompts of different lengths, decoded in one batch."""
     tokens = [model.tokenizer.encode(prompt) for prompt in prompts]
     caches = [KVCache(model, len(ids) + new_tokens) for ids in tokens]
     new: list[list[int]] = [[] for _ in tokens]
@@ -114,7 +115,7 @@ def greedy_texts(model: Model, prompts: Sequence[str], new_tokens: int) -> list[
 
 
 def perplexities(model: Model, heldout: Sequence[dict[str, str]]) -> Iterator[str]:
-    """exp of the mean cross-entropy a token, of held-out documents by kind; the end of text counts as a token."""
+    """Yield a table of perplexities of held-out documents by kind. The end of a text counts as a token."""
     yield "| held-out text | perplexity a token | tokens |\n|---|---|---|"
     for kind in sorted({document["kind"] for document in heldout}):
         texts = [document["text"] for document in heldout if document["kind"] == kind][:400]
@@ -124,7 +125,7 @@ def perplexities(model: Model, heldout: Sequence[dict[str, str]]) -> Iterator[st
 
 
 def token_losses(model: Model, text: str) -> np.ndarray:
-    """-log p of every token after the first, and of the end of text. [tokens]"""
+    """Return -log p of every token after the first, and of the end of the text: `[tokens]`."""
     ids = [*model.tokenizer.encode(text), *model.config.eos_token_ids]
     logits = forward(model, ids[:-1]).astype(np.float64)  # [tokens, vocab]
     logits -= logits.max(axis=-1, keepdims=True)
@@ -132,7 +133,7 @@ def token_losses(model: Model, text: str) -> np.ndarray:
 
 
 def acceptances(target: Model, draft: Model, undistilled: Model, heldout: Sequence[dict[str, str]]) -> Iterator[str]:
-    """A table: the greedy acceptance of both drafts on stories that begin as held-out ones do."""
+    """Yield a table of the greedy acceptance of both draft models, on stories with the openings of held-out stories."""
     texts = [document["text"] for document in heldout if document["kind"] == "story"][:ACCEPTANCE_STORIES]
     openings = [target.tokenizer.decode(target.tokenizer.encode(text)[:OPENING_TOKENS]) for text in texts]
     yield "| the same draft | greedy acceptance on stories |\n|---|---|"
@@ -142,7 +143,7 @@ def acceptances(target: Model, draft: Model, undistilled: Model, heldout: Sequen
 
 
 def acceptance(target: Model, draft: Model, openings: Sequence[str]) -> float:
-    """The share of the target's greedy tokens after these openings that are the draft's most probable ones too."""
+    """Return the share of the target's greedy tokens that are also the draft model's most probable tokens."""
     agreed = []
     for opening in track(openings, "acceptance", console=CONSOLE):
         prompt = target.tokenizer.encode(opening)
@@ -153,7 +154,7 @@ def acceptance(target: Model, draft: Model, openings: Sequence[str]) -> float:
 
 
 def sampled_stories(model: Model) -> Iterator[str]:
-    """How many stories at temperature 0.7 are free of slips, and the first of them, none left out."""
+    """Yield how many stories at temperature 0.7 have no slips, then the first SHOWN_STORIES, unselected."""
     opening, told = "Once upon a time", []
     for seed in track(range(1, STORIES + 1), "stories", console=CONSOLE):
         told.append(opening + minillm.generate(model, opening, STORY_TOKENS, Sampling(temperature=0.7, seed=seed)).text)
@@ -167,7 +168,7 @@ def sampled_stories(model: Model) -> Iterator[str]:
 
 
 def write_card(file: Path, section: str) -> None:
-    """Replace what stands between the card's two marks."""
+    """Replace the text between the two marks of the card."""
     head, _, rest = file.read_text(encoding="utf-8").partition(BEGIN)
     file.write_text(f"{head}{BEGIN}\n\n{section}\n{END}{rest.partition(END)[2]}", encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Draw the pictures of lessons/README.md: what lessons print in a real run, as SVG files that rich exports.
+"""Draw the pictures of lessons/README.md: the output of lessons in a real run, as SVG files that rich exports.
 
 python scripts/lesson_pictures.py --out lessons/pictures
 """
@@ -18,7 +18,7 @@ from minillm.classroom.player.display import Code
 from minillm.classroom.player.lessons import find_lesson
 from minillm.classroom.player.run_cells import LessonRun
 
-# The name of the file, the lesson, and a word of the cell that is shown.
+# The name of the file, the lesson, and a word in the cell that is shown.
 PICTURES = (
     ("attention", "attention", "copier"),
     ("batching", "batching", "has_work"),
@@ -27,7 +27,7 @@ PICTURES = (
 
 
 def picture(lesson_name: str, word: str) -> str:
-    """Run a lesson up to the first cell of code with this word, and draw that cell's code and output."""
+    """Run a lesson up to the first code cell that contains this word. Return that cell's code and output as SVG."""
     lesson = find_lesson(lesson_name)
     run = LessonRun(lesson)
     for number, cell in enumerate(lesson.cells):
@@ -42,7 +42,7 @@ def picture(lesson_name: str, word: str) -> str:
 
 
 def main() -> None:
-    """Draw all of them."""
+    """Draw all pictures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("lessons/pictures"))
     out = parser.parse_args().out

@@ -1,7 +1,7 @@
-"""Make the corpus that the story models are trained from: python scripts/make_corpus.py --out corpus
+"""Make the corpus on which the story models are trained: python scripts/make_corpus.py --out corpus
 
-Writes train.jsonl, finish.jsonl, new text in another mixture for the end of the training, and heldout.jsonl; an object
-a line: {"kind": ..., "text": ...}. The same seed gives the same bytes.
+Writes train.jsonl, heldout.jsonl, and finish.jsonl: new text in a different mixture, for the end of the training. Each
+line is an object {"kind": ..., "text": ...}. The same seed gives the same bytes.
 """
 
 import argparse
@@ -17,21 +17,21 @@ from rich.console import Console
 from rich.progress import track
 from tokenizers import Tokenizer
 
-# What share of the tokens each kind has.
+# Each kind's share of the tokens.
 MIXTURE = {
-    "story": 0.52,  # of all it is asked, keeping a story's names straight needs the most examples
+    "story": 0.52,  # of all abilities, keeping the names of a story straight needs the most examples
     "sum": 0.19,
     "capital": 0.04,
     "colour": 0.01,
     "opposite": 0.015,
     "sound": 0.01,
     "calendar": 0.01,
-    "counting": 0.115,  # the sequences, and with NEXT_NUMBER_SHARE what comes after a number
+    "counting": 0.115,  # sequences, and a share of NEXT_NUMBER_SHARE of questions for the next number
     "copy": 0.03,
     "repeat": 0.025,
     "reverse": 0.035,
 }
-# Above all to stop counting at the right number, which is the last to be learnt.
+# More counting: where to stop is the last thing that the model learns.
 FINISH_MIXTURE = {
     "story": 0.42,
     "sum": 0.10,
@@ -45,14 +45,14 @@ FINISH_MIXTURE = {
     "repeat": 0.015,
     "reverse": 0.03,
 }
-FINISH_SHARE = 0.145  # its tokens, of those of train.jsonl
-NEXT_NUMBER_SHARE = 0.1  # of the counting documents
-SAMPLE = 400  # documents of a kind from which its tokens a document are measured
+FINISH_SHARE = 0.145  # tokens of finish.jsonl over those of train.jsonl
+NEXT_NUMBER_SHARE = 0.1  # share of the counting documents
+SAMPLE = 400  # documents of each kind from which the mean number of tokens is measured
 TOKENIZER = Path(__file__).parents[1] / "weights/story/tokenizer.json"
 
 
 def documents(kind: str, seed: int | str) -> Iterator[str]:
-    """Training documents of a kind, without end; for stories the held-out ones as well."""
+    """Yield training documents of a kind without end. Stories include the held-out ones."""
     rng = Random(f"{seed} {kind}")
     if kind == "story":
         return stories.documents(rng)
@@ -66,12 +66,12 @@ def documents(kind: str, seed: int | str) -> Iterator[str]:
 def make_corpus(
     tokens: int, seed: int | str, tokenizer: Tokenizer, mixture: dict[str, float] = MIXTURE
 ) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """The (kind, text) of the training documents and of the held-out ones, each shuffled.
+    """Return (kind, text) of the training documents and of the held-out documents, each shuffled.
 
     Args:
-        tokens: about how many tokens the training documents have, end tokens counted.
-        seed: any number; the same gives the same corpus.
-        tokenizer: measures a sample of each kind.
+        tokens: the approximate number of tokens of the training documents, including end tokens.
+        seed: the same seed gives the same corpus.
+        tokenizer: counts the tokens of a sample of each kind.
         mixture: the share of each kind.
     """
     train, heldout = [], [(probe.kind, probe.prompt + probe.answer) for probe in _heldout_probes()]
@@ -80,16 +80,16 @@ def make_corpus(
         for text in islice(documents(kind, seed), count):
             (heldout if kind == "story" and stories.is_heldout(text) else train).append((kind, text))
     heldout = list(dict.fromkeys(heldout))
-    for part in (train, heldout):
-        Random(seed).shuffle(part)
+    for split in (train, heldout):
+        Random(seed).shuffle(split)
     return train, heldout
 
 
-def write_jsonl(path: Path, part: list[tuple[str, str]]) -> None:
-    """Write whole or not at all."""
+def write_jsonl(path: Path, split: list[tuple[str, str]]) -> None:
+    """Write the documents of a split, atomically."""
     unfinished = path.with_name(path.name + ".part")
     with unfinished.open("w", encoding="utf-8", newline="\n") as file:
-        file.writelines(json.dumps({"kind": kind, "text": text}) + "\n" for kind, text in part)
+        file.writelines(json.dumps({"kind": kind, "text": text}) + "\n" for kind, text in split)
     os.replace(unfinished, path)
 
 
@@ -110,14 +110,14 @@ def _tokens_a_document(kind: str, seed: int | str, tokenizer: Tokenizer) -> floa
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the files")
-    parser.add_argument("--tokens", type=int, default=21_700_000, help="about how many (default 21700000)")
+    parser.add_argument("--tokens", type=int, default=21_700_000, help="approximate number (default 21700000)")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     if options.tokens < 1:
-        parser.error(f"--tokens: expected a positive number, got {options.tokens}")
+        parser.error(f"--tokens is {options.tokens}; expected an integer of at least 1")
     if not TOKENIZER.exists():
         parser.error(f"{TOKENIZER} is missing; run scripts/train_tokenizer.py first")
     try:

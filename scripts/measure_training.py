@@ -1,11 +1,11 @@
-"""How near the training step comes to the machine's matrix speed: python scripts/measure_training.py
+"""Measure how close the training step is to the machine's matrix speed: python scripts/measure_training.py
 
-Both are measured in turn in one run, with as many Python threads as shares of a batch and one BLAS thread each.
+Both are measured in turn in one run, with the trainer's number of Python threads and one BLAS thread each.
 """
 
 import os
 
-# Before NumPy is imported: as in train_weights.py.
+# Before NumPy is imported, as in train_weights.py.
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ[variable] = "1"
 
@@ -24,9 +24,10 @@ THREADS, ROUNDS = 2, 9
 
 
 def training_flops(config: ModelConfig, batch: int, time: int) -> int:
-    """Multiplications and additions of one step: forward, and twice as many backward.
+    """Return the multiplications and additions of one step: forward, and twice as many backward.
 
-    Every matrix, the tied one as the output head, for every token; and attention over the keys each query sees.
+    Counted are every matrix for every token (the tied matrix once, as the output head), and attention over the keys
+    that each query attends to.
     """
     tensors = ParameterVector(config).tensors.values()
     matrices = sum(tensor.size for tensor in tensors if tensor.ndim == 2)
@@ -35,7 +36,7 @@ def training_flops(config: ModelConfig, batch: int, time: int) -> int:
 
 
 def matrix_flops_per_s(pool: ThreadPoolExecutor, size: int = 1536) -> float:
-    """One large float32 product in each thread at once."""
+    """Measure the speed of large float32 products, one in each thread at the same time."""
     matrices = [np.ones((size, size), np.float32) for _ in range(THREADS)]
     started = perf_counter()
     list(pool.map(lambda matrix: matrix @ matrix, matrices))

@@ -1,6 +1,6 @@
 """Train the story models' tokenizer, a byte-level BPE: python scripts/train_tokenizer.py
 
-Writes tokenizer.json and tokenizer_config.json. The same seed and library give the same bytes.
+Writes tokenizer.json and tokenizer_config.json. The same seed and the same library version give the same bytes.
 """
 
 import argparse
@@ -19,22 +19,22 @@ END = "<|endoftext|>"
 SEED = 1
 STORIES = 20_000
 FACTS = 3_000  # documents of each kind
-NAME_COPIES = 650  # of each of these words: one or two tokens each, and short stories still
+NAME_COPIES = 650  # of each word below, so that it becomes one or two tokens while stories still take few tokens
 
 
 def texts() -> Iterator[str]:
-    """What the merges are learnt from."""
+    """Yield the texts from which the merges are learnt."""
     yield from islice(stories.documents(Random(SEED)), STORIES)
     for kind in (*facts.PHRASINGS, "sum", *patterns.TASKS):
         yield from islice(documents(kind, SEED), FACTS)
     for word in (*fact_tables.CAPITALS, *fact_tables.CAPITALS.values(), *patterns.WORDS):
         yield NAME_COPIES * f" {word}"
     for name in (*story_words.GIRLS, *story_words.BOYS, *(adult["ma"] for adult in story_words.ADULTS)):
-        yield NAME_COPIES * f'"{name}'  # without a space: one token there too, so that it is easy to copy
+        yield NAME_COPIES * f'"{name}'  # without a space: one token too, so that the name is easy to copy
 
 
 def train() -> Tokenizer:
-    """Digits stand alone, so that numbers have a regular form; no BOS; the end token has id 0."""
+    """Train the tokenizer. Each digit is one token, so that numbers have a regular form. No BOS; the end token is 0."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -52,7 +52,7 @@ def train() -> Tokenizer:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     default = Path(__file__).parents[1] / "weights/story/tokenizer.json"
     parser.add_argument("--out", type=Path, default=default, help=f"default {default}")

@@ -1,15 +1,15 @@
-"""Train the bundled models: `story` in two runs, then two drafts, on the text alone and distilled from `story`.
+"""Train the bundled models: `story` in two runs, then two draft models: on the text alone, and distilled from `story`.
 
     python scripts/make_corpus.py --out build/training
-    python scripts/train_weights.py                       # all of it; Ctrl-C stops, the same command goes on
+    python scripts/train_weights.py                       # all runs; stop with Ctrl-C, and the same command resumes
 
-Everything in between lies under --work: the packed corpus, a checkpoint every few minutes, and a loss curve of each
-run. A run that was stopped and resumed gives the same weights, to the bit, as one that was not.
+All intermediate files are under --work: the packed corpus, a checkpoint every few minutes, and a loss curve of each
+run. A run that was stopped and resumed gives exactly the same weights as one that was not.
 """
 
 import os
 
-# Before NumPy is imported: the trainer runs a thread for each share of a batch, so each multiplies with one.
+# Before NumPy is imported: the trainer runs several threads itself, so each uses one BLAS thread.
 for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
     os.environ[variable] = "1"
 
@@ -49,9 +49,15 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 
 @dataclass(frozen=True)
 class Recipe:
-    """One run: the model, how it is trained, on which file, from which weights, distilled from which model.
+    """One training run.
 
-    `emphasis` weighs the choice among the names, and among the relatives, of a story.
+    Attributes:
+        config: the architecture.
+        schedule: the optimizer's recipe.
+        corpus: the name of the corpus file.
+        start: the run from whose weights this one starts, or None.
+        teacher: the run whose model is the teacher, or None.
+        emphasis: the weight of the choice among the names, and among the relatives, of a story.
     """
 
     config: ModelConfig
@@ -73,15 +79,17 @@ RECIPES = {
         start="story-base",
         emphasis=4,
     ),
-    "story-draft-text": Recipe(DRAFT, Schedule(steps=2000)),  # for comparison only
+    "story-draft-text": Recipe(DRAFT, Schedule(steps=2000)),  # only for comparison
     "story-draft": Recipe(DRAFT, Schedule(steps=2000), teacher="story"),
 }
 SHIPPED = ("story", "story-draft")
 
 
 def main() -> int:
-    """Train what is asked for; returns the exit code."""
-    parser = argparse.ArgumentParser(description="Train the bundled models; Ctrl-C stops, the same command goes on.")
+    """Train the models that the command line names. Return the exit code."""
+    parser = argparse.ArgumentParser(
+        description="Train the bundled models. Stop with Ctrl-C; the same command resumes."
+    )
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"of {', '.join(RECIPES)}; all by default")
     parser.add_argument("--work", type=Path, default=Path("build/training"), help="corpus, checkpoints, loss curves")
     options = parser.parse_args()
@@ -91,7 +99,7 @@ def main() -> int:
     for name in options.models or RECIPES:
         parameters = train(name, options.work)
         if parameters is None:
-            print(f"{name}: stopped and saved; run the same command to go on", file=sys.stderr)
+            print(f"{name}: stopped and saved; run the same command to resume", file=sys.stderr)
             return 130
         folder = (WEIGHTS if name in SHIPPED else options.work) / name
         export(parameters, folder)
@@ -103,7 +111,10 @@ def main() -> int:
 
 
 def packed_rows(corpus: Path) -> np.ndarray:
-    """A file of the corpus as rows of token ids, made anew if it or the tokenizer has changed: [rows, CONTEXT + 1]."""
+    """Return a corpus file as rows of token ids, `[rows, CONTEXT + 1]`.
+
+    The rows are saved, and made again if the file or the tokenizer has changed.
+    """
     file, partial = corpus.with_suffix(".npy"), corpus.with_suffix(".partial.npy")
     sources = corpus, WEIGHTS / "story" / "tokenizer.json"
     if not file.exists() or any(file.stat().st_mtime < source.stat().st_mtime for source in sources if source.exists()):
@@ -114,7 +125,7 @@ def packed_rows(corpus: Path) -> np.ndarray:
 
 
 def encoded(file: Path) -> Iterator[list[int]]:
-    """The token ids of each document of a corpus file."""
+    """Yield the token ids of each document of a corpus file."""
     if not file.exists():
         raise SystemExit(f"{file} is missing; make it with: python scripts/make_corpus.py --out {file.parent}")
     tokenizer = Tokenizer.from_folder(WEIGHTS / "story", None, (END_OF_TEXT,))
@@ -124,7 +135,7 @@ def encoded(file: Path) -> Iterator[list[int]]:
 
 
 def train(name: str, work: Path) -> ParameterVector | None:
-    """Train one model, from its checkpoint if there is one; None if stopped before the end."""
+    """Train one model, from its checkpoint if one exists. Return None if stopped before the end."""
     recipe, checkpoint = RECIPES[name], work / f"{name}.npz"
     parameters = trained(recipe.start, work) if recipe.start else initialise(recipe.config, SEED)
     rows, loss = packed_rows(work / f"{recipe.corpus}.jsonl"), loss_of(recipe, work)
@@ -142,20 +153,20 @@ def train(name: str, work: Path) -> ParameterVector | None:
 
 
 def identity(recipe: Recipe, work: Path) -> str:
-    """What a checkpoint belongs to: the recipe, and the teacher's weights."""
+    """Return a text that identifies the run of a checkpoint: the recipe, and a hash of the teacher's weights."""
     teacher = trained(recipe.teacher, work).vector.tobytes() if recipe.teacher else b""
     return f"{recipe} {hashlib.sha256(teacher).hexdigest()}"
 
 
 def loss_of(recipe: Recipe, work: Path) -> Loss:
-    """What a run minimises."""
+    """Return the loss that a run minimises."""
     if recipe.teacher:
         return distillation_loss(trained(recipe.teacher, work), 0.5)
     return emphasised_loss(cast(), recipe.emphasis, END_OF_TEXT) if recipe.emphasis else next_token_loss
 
 
 def cast() -> list[np.ndarray]:
-    """The tokens of the names and of the relatives: [words, forms], since each is one token in each of its forms."""
+    """Return the tokens of the names and of the relatives, `[words, forms]` each. Every form of a word is one token."""
     names = [(f" {name}", name) for name in story_words.GIRLS + story_words.BOYS]
     relatives = [(f" {adult['mom']}", f" {adult['ma']}", adult["ma"]) for adult in story_words.ADULTS]
     tokenizer = Tokenizer.from_folder(WEIGHTS / "story", None, (END_OF_TEXT,))
@@ -165,7 +176,7 @@ def cast() -> list[np.ndarray]:
 
 
 def trained(name: str, work: Path) -> ParameterVector:
-    """The weights of a finished run."""
+    """Return the weights of a finished run."""
     parameters = initialise(RECIPES[name].config, SEED)
     try:
         with np.load(work / f"{name}.npz", allow_pickle=False) as state:
@@ -180,7 +191,7 @@ def trained(name: str, work: Path) -> ParameterVector:
 
 @contextmanager
 def stop_at_interrupt() -> Iterator[Event]:
-    """Ctrl-C and a polite kill set the event; the step under way is finished, so the state is whole."""
+    """Set the event at Ctrl-C or SIGTERM. The current step is still finished, so the state is complete."""
     stop = Event()
     before = [(number, signal.signal(number, lambda *_: stop.set())) for number in (signal.SIGINT, signal.SIGTERM)]
     try:
@@ -192,7 +203,7 @@ def stop_at_interrupt() -> Iterator[Event]:
 
 @contextmanager
 def live_bar(name: str, trainer: Trainer) -> Iterator:
-    """A function that takes one step and shows it: a bar on a terminal, a line now and then elsewhere."""
+    """Yield a function that takes one step and shows it: as a bar on a terminal, else as a line every few steps."""
     console = Console(stderr=True)
     columns = (
         TextColumn(name),
@@ -218,16 +229,16 @@ def live_bar(name: str, trainer: Trainer) -> Iterator:
 
 
 def write_curve(file: Path, trainer: Trainer) -> None:
-    """The loss curve as CSV: the mean of every REPORT_EVERY steps, in nats a token."""
+    """Write the loss curve as CSV: the mean of every REPORT_EVERY steps, in nats per token."""
     lines = []
     for first in range(0, trainer.step_number, REPORT_EVERY):
-        part = trainer.losses[first : first + REPORT_EVERY]
-        lines.append(f"{file.stem},{first + len(part)},{np.mean(part):.4f}\n")
+        losses = trainer.losses[first : first + REPORT_EVERY]
+        lines.append(f"{file.stem},{first + len(losses)},{np.mean(losses):.4f}\n")
     file.write_text("".join(lines))
 
 
 def loss_curves(name: str, work: Path) -> str:
-    """The curves of this run and of those that it goes on from, first things first."""
+    """Return the curves of this run and of the runs that it started from, earliest first."""
     start = RECIPES[name].start
     before = loss_curves(start, work) if start else "run,step,loss\n"
     return before + (work / f"{name}.csv").read_text()

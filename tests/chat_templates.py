@@ -98,4 +98,12 @@ LISTING = (
     "{% set words %}{{ messages[0].content.replace('a', 'bb', 1) }}|{{ '-'.join(['x', 'y']) }}{% endset %}{{ words }}"
     "{{ messages[-1].content[1:3] | upper }}{{ 3 * 'ab' }}{{ 2 ** 3 % 5 }}{{ {'k': messages[0].role}.items() | list }}"
 )
-TEMPLATES = {"chatml": CHATML, "llama 3": LLAMA3, "mistral": MISTRAL, "qwen 3": QWEN3, "listing": LISTING}
+FILTERS = (  # that few templates use
+    "{{ '%s-%d' | format('a', 3) }}{{ '{:>5}'.format('x') }}{{ messages[0].content | indent(2) | wordcount }}"
+    "{% for n in [1, [2, [3]]] recursive %}{{ loop(n) if n is iterable else n }}{% endfor %}"
+    "{{ [1, 2, 3] | batch(2) | list }}{{ messages | groupby('role') | length }}"
+    "{{ messages | tojson(separators=(',', ':')) }}{{ messages | map(attribute='role') | unique | list }}"
+    "{% set c = cycler('a', 'b') %}{{ c.next() ~ c.next() ~ c.next() }}"
+)
+TEMPLATES = {"chatml": CHATML, "llama 3": LLAMA3, "mistral": MISTRAL, "qwen 3": QWEN3}
+TEMPLATES |= {"listing": LISTING, "filters": FILTERS}

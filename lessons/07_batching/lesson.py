@@ -49,7 +49,7 @@ assert np.allclose(logits, alone, atol=1e-3)
 
 
 def step_time(batch_size, repeats=8):
-    """Return the milliseconds of one decode step of `batch_size` sequences."""
+    """Return the milliseconds of a decode step with this batch size."""
     caches = [minillm.KVCache(model, 40) for _ in range(batch_size)]
     times = []
     for _ in range(repeats):

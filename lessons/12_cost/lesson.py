@@ -91,8 +91,8 @@ assert out[1] > 2 and out[batch] < 0.06  # the last batch is the largest
 # %%
 predict(
     f"With a batch of 40 a million tokens cost ${out[40]:.3f}, if the GPU is "
-    "busy 24 hours a day. Now it is busy only 6 hours a day, but 24 hours are "
-    "paid. What do a million tokens cost?",
+    "busy 24 hours a day. Now it is busy for 6 hours a day, but paid for 24. "
+    "What do a million tokens cost?",
     answer=out[40] * 24 / 6,
     within=0.02,
     mistakes={
@@ -385,7 +385,7 @@ claim(
 #
 # - Explain to another person: why the same GPU produces tokens at two dollars
 #   per million and at six cents. Explain also what would make yours cheaper.
-# - Read all of `minillm/estimate/cost.py`: six formulas. Then read
+# - Read `minillm/estimate/cost.py`: six formulas, all of them. Then read
 #   `minillm/evidence/claims/cost.py`: how code checks a claim.
 # - Try: `minillm claims one-pct-table --set dollars_per_call=0.001`
 # - Write it yourself: the exercises `cost_per_million`, `break_even_day`.

@@ -1,8 +1,8 @@
-"""Turn the fields of a `config.json` into a ModelConfig, and refuse by name what would change the result.
+"""Convert the fields of a `config.json` to a ModelConfig, and refuse by name what would change the result.
 
-A config comes from a stranger. Every value is checked for type and range before anything is allocated from it. Fields
-fall into three groups: those read here; those known not to change inference (`HARMLESS`), which are skipped; and the
-rest, which get one warning. Defaults are those of transformers' configuration classes.
+A config is untrusted. The type and range of every value are checked before anything is allocated from it. Fields fall
+into three groups: those read here; those known not to change inference (`HARMLESS`), which are skipped; and all others,
+for which there is one warning. Defaults are those of transformers' configuration classes.
 """
 
 import warnings
@@ -13,7 +13,7 @@ from minillm.config import ModelConfig, RopeParameters
 from minillm.loading.fields import Fields
 
 LLAMA_ENDS = {"bos_token_id": 1, "eos_token_id": 2}
-# What transformers assumes when a config.json of this model_type leaves a field out.
+# The values that transformers assumes if a config.json of this model_type omits a field.
 DEFAULTS: dict[str, dict[str, Any]] = {
     "llama": {"head_dim": None, "num_key_value_heads": None, "max_position_embeddings": 2048, **LLAMA_ENDS},
     "mistral": {"head_dim": None, "num_key_value_heads": 8, "max_position_embeddings": 131_072, **LLAMA_ENDS},
@@ -31,7 +31,7 @@ HARMLESS = frozenset(
     "use_cache _attn_implementation _attn_implementation_autoset attn_implementation output_attentions "
     "output_hidden_states return_dict return_dict_in_generate torchscript use_bfloat16 tf_legacy_loss output_scores "
     "chunk_size_feed_forward use_return_dict "
-    # ids and labels that this engine takes from elsewhere or does not use
+    # ids and labels that this engine reads elsewhere or does not use
     "pad_token_id sep_token_id unk_token_id decoder_start_token_id forced_bos_token_id forced_eos_token_id id2label "
     "label2id num_labels tokenizer_class prefix finetuning_task task_specific_params bad_words_ids "
     "suppress_tokens begin_suppress_tokens "
@@ -44,11 +44,11 @@ HARMLESS = frozenset(
 MUST_BE: dict[str, tuple[Any, ...]] = {
     "hidden_act": ("silu", "swish"),
     "quantization_config": (None,),
-    "quantization": (None,),  # as MLX calls it
+    "quantization": (None,),  # MLX's name of it
     "use_mrope": (False, None),
     "is_causal": (True, None),
     "partial_rotary_factor": (None, 1.0),
-    "original_max_position_embeddings": (None,),  # belongs into rope_scaling
+    "original_max_position_embeddings": (None,),  # belongs in rope_scaling
     "rope_interleaved": (None, False),
     "is_encoder_decoder": (None, False),
     "is_decoder": (None, False, True),
@@ -66,15 +66,15 @@ LARGEST = {"vocab_size": 2**24, "num_hidden_layers": 10_000, "max_position_embed
 
 
 def read_config(values: Any, source: str = "config.json", generation: Any = None) -> ModelConfig:
-    """The ModelConfig that these fields describe.
+    """Return the ModelConfig that these fields describe.
 
     Args:
         values: the parsed config.json.
         source: the file's name, for messages.
-        generation: the parsed generation_config.json, if there is one; its end-of-sequence ids are added.
+        generation: the parsed generation_config.json, or None; its end-of-sequence ids are added.
 
     Raises:
-        ValueError: a field is missing, has the wrong type, is out of range, or asks for something unsupported.
+        ValueError: a field is missing, has the wrong type, is out of range, or requires something unsupported.
     """
     if not isinstance(values, dict):
         raise ValueError(f"{source}: expected a JSON object of fields, found {type(values).__name__}")
@@ -124,7 +124,7 @@ def _architecture(fields: Fields, model_type: str, generation_eos: tuple[int, ..
 
 
 def _kv_heads(fields: Fields, default: int | None, heads: int) -> int:
-    """Left out, it is the model type's default; null, it is the number of query heads."""
+    """Return the number of key heads. An omitted field means the model type's default, null the number of heads."""
     if fields.get("num_key_value_heads", default) is None:
         return heads
     kv_heads = fields.integer("num_key_value_heads", default)
@@ -134,7 +134,7 @@ def _kv_heads(fields: Fields, default: int | None, heads: int) -> int:
 
 
 def _biases(fields: Fields, model_type: str) -> tuple[bool, bool]:
-    """Whether attention and the MLP have biases. Only Llama leaves both open; Qwen2's q, k and v always have one."""
+    """Return whether attention and the MLP have biases. Only Llama allows both; Qwen2's q, k and v always have one."""
     attention_bias, mlp_bias = fields.boolean("attention_bias"), fields.boolean("mlp_bias")
     if attention_bias and model_type == "mistral":
         raise fields.wrong("attention_bias", "false in a mistral model")
@@ -146,7 +146,7 @@ def _biases(fields: Fields, model_type: str) -> tuple[bool, bool]:
 def _begin_and_ends(
     fields: Fields, defaults: dict[str, Any], vocab_size: int, generation_eos: tuple[int, ...]
 ) -> tuple[int | None, tuple[int, ...]]:
-    """The token that begins a sequence, and those that end one, from both files."""
+    """Return the token that begins a sequence, and the tokens that end one, from both files."""
     bos, eos = (fields.token_ids(name, vocab_size) for name in ("bos_token_id", "eos_token_id"))
     if generation_eos and max(generation_eos) >= vocab_size:
         raise ValueError(f"generation_config.json: eos_token_id is {max(generation_eos)}; vocab_size is {vocab_size}")
@@ -162,15 +162,15 @@ def _head_dim(fields: Fields, default: int | None, hidden_size: int, heads: int)
         raise fields.wrong("hidden_size", f"a multiple of num_attention_heads {heads}, since head_dim is not given")
     head_dim = fields.integer("head_dim", default or hidden_size // heads)
     if head_dim % 2:
-        raise ValueError(f"{fields.source}: head_dim is {head_dim}; expected an even number, RoPE turns pairs")
+        raise ValueError(f"{fields.source}: head_dim is {head_dim}; expected an even number, since RoPE rotates pairs")
     return head_dim
 
 
 def _rope(fields: Fields, context: int) -> RopeParameters:
-    """`rope_theta` + `rope_scaling` (transformers 4) or `rope_parameters` (transformers 5)."""
+    """Read `rope_theta` and `rope_scaling` (transformers 4) or `rope_parameters` (transformers 5)."""
     old, new = fields.get("rope_scaling"), fields.get("rope_parameters")
     if old and new and old != new:
-        raise fields.wrong("rope_scaling", "nothing else than rope_parameters says, or only one of the two")
+        raise fields.wrong("rope_scaling", "the same as rope_parameters, or only one of the two")
     name = "rope_scaling" if old else "rope_parameters"
     given = old or new or {}
     if not isinstance(given, dict) or any(isinstance(value, dict) for value in given.values()):
@@ -194,17 +194,20 @@ def _rope_parameters(rope: Fields, theta: float, context: int) -> RopeParameters
         known["original_max_position_embeddings"] = rope.integer(
             "original_max_position_embeddings", context, high=LARGEST["max_position_embeddings"]
         )
-    without_effect = {"type", "factor", "original_max_position_embeddings"}  # some files state them for other types too
+    without_effect = {"type", "factor", "original_max_position_embeddings"}  # some files have them for all types
     _warn_of_unknown(rope, rope.values.keys() - without_effect)
     return RopeParameters(**known)
 
 
 def _sliding_windows(fields: Fields, model_type: str, layers: int) -> tuple[int | None, ...]:
-    """The window of each layer. Mistral: all or none. Qwen: those that `layer_types` or `max_window_layers` name."""
+    """Return the window of each layer. In Mistral, all layers have one, or none. In Qwen, some have one.
+
+    A Qwen config lists each layer's kind in `layer_types`, or `max_window_layers` is the first layer with a window.
+    """
     fields.used.update(("sliding_window", "use_sliding_window", "max_window_layers", "layer_types"))
     if model_type == "llama":
         if fields.values.get("sliding_window") is not None:
-            raise fields.wrong("sliding_window", "null: a model of type llama has none")
+            raise fields.wrong("sliding_window", "null: a model of type llama does not have one")
         types = ["full_attention"] * layers
     elif model_type == "mistral":
         full = fields.get("sliding_window", 4096) is None
@@ -217,7 +220,7 @@ def _sliding_windows(fields: Fields, model_type: str, layers: int) -> tuple[int 
     if given is not None and model_type in ("qwen2", "qwen3"):
         types = given
     elif given is not None and given != types:
-        raise fields.wrong("layer_types", f"nothing else than {types[0]} in a {model_type} model")
+        raise fields.wrong("layer_types", f"only {types[0]} in a {model_type} model")
     if not isinstance(types, list) or len(types) != layers:
         raise fields.wrong("layer_types", f"a list of {layers} entries, one for each layer")
     if not all(kind in ("full_attention", "sliding_attention") for kind in types):
@@ -244,7 +247,7 @@ def _refuse_unsupported(fields: Fields, model_type: str) -> None:
     for name, allowed in MUST_BE.items():
         if fields.get(name, allowed[0]) not in allowed:
             raise fields.wrong(name, f"{allowed[0]!r}, the only one supported")
-    expected = f"{model_type.capitalize()}ForCausalLM"  # predicts the next token; a classifier, say, has another head
+    expected = f"{model_type.capitalize()}ForCausalLM"  # predicts the next token; a classifier has a different head
     architectures = fields.values.get("architectures") or [expected]
     first = architectures[0] if isinstance(architectures, list) else None
     if not isinstance(first, str) or first.lower() != expected.lower():

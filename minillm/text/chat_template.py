@@ -94,14 +94,14 @@ def render(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> str:
     Raises:
         ValueError: there is no template, or it fails.
     """
-    from minillm.text.template_sandbox import MeteredEnvironment
+    from minillm.text.template_sandbox import SANDBOX
 
     if tokenizer.chat_template is None:
         raise ValueError("the model has no chat template: continue raw text instead")
     variables: dict[str, Any] = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token, "tools": None}
     variables |= {"documents": None, "messages": messages, "add_generation_prompt": True}
     try:
-        return MeteredEnvironment().render(tokenizer.chat_template, variables)
+        return SANDBOX.render(tokenizer.chat_template, variables)
     except Exception as problem:  # a stranger's program may fail in any way
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise ValueError(f"the chat template failed: {reason}") from None

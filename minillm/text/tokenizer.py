@@ -20,7 +20,7 @@ from minillm.text.tokenizer_check import check_definition
 
 LARGEST_TOKENIZER, LARGEST_TEMPLATE = 64_000_000, 1_000_000  # bytes of tokenizer.json, of chat_template.jinja
 Result = TypeVar("Result")
-SILENCE = threading.Lock()  # stderr is the whole process's
+SILENCE = threading.RLock()  # stderr belongs to the whole process
 
 
 class Tokenizer:
@@ -47,14 +47,14 @@ class Tokenizer:
             ValueError: the definition is not one that the library understands.
         """
         check_definition(parse_json(definition, source), source)
+        self.chat_template, self.bos_token, self.eos_token = chat_template or None, bos_token, eos_token
         with _quiet():
             self._with_special = _guard(lambda: _parse(definition, control_ids), source)
             self._as_text = _without_special(self._with_special)
-        added = self._with_special.get_added_tokens_decoder()
-        self.special_tokens = {token.content: number for number, token in added.items() if token.special}
-        self.chat_template, self.bos_token, self.eos_token = chat_template or None, bos_token, eos_token
-        self.vocab_size = int(self._with_special.get_vocab_size(with_added_tokens=True))
-        self._bos = self._leading_bos(add_bos, source)
+            added = self._with_special.get_added_tokens_decoder()
+            self.special_tokens = {token.content: number for number, token in added.items() if token.special}
+            self.vocab_size = int(self._with_special.get_vocab_size(with_added_tokens=True))
+            self._bos = self._leading_bos(add_bos, source)
 
     @classmethod
     def from_folder(cls, folder: Path, bos_id: int | None, eos_ids: Sequence[int]) -> "Tokenizer | None":
@@ -142,15 +142,13 @@ class Tokenizer:
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise ValueError("the text holds half a surrogate pair, which is no character; remove it") from None
-        with _quiet():
-            return list(_guard(lambda: tokenizer.encode(text, add_special_tokens=False), "tokenizer.json").ids)
+        return list(_guard(lambda: tokenizer.encode(text, add_special_tokens=False), "tokenizer.json").ids)
 
     def _leading_bos(self, add_bos: bool, source: str) -> list[int]:
         """What the tokenizer itself puts before a text; else one BOS, where the settings ask for it."""
         encode = self._with_special.encode
-        with _quiet():
-            text = _guard(lambda: encode("a", add_special_tokens=False), source).ids
-            whole = _guard(lambda: encode("a", add_special_tokens=True), source).ids
+        text = _guard(lambda: encode("a", add_special_tokens=False), source).ids
+        whole = _guard(lambda: encode("a", add_special_tokens=True), source).ids
         before = next((n for n in range(len(whole)) if whole[n : n + len(text)] == text), 0)
         asked = [self.special_tokens[self.bos_token]] if add_bos and self.bos_token in self.special_tokens else []
         return list(whole[:before]) or asked
@@ -195,14 +193,15 @@ def _guard(action: Callable[[], Result], source: str) -> Result:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Nothing reaches the process's stderr meanwhile: the library's panics print themselves there, past Python.
+    """Send the stderr of the whole process to /dev/null, only while a tokenizer is loaded.
 
-    One thread at a time: a second one would take the silence of the first for stderr, and leave it behind.
+    A panic of the library prints itself past Python, and a damaged tokenizer.json must be one line. One thread at a
+    time: a second one would save the first one's /dev/null and restore that. No fork meanwhile, for the same reason.
     """
     with SILENCE:
         try:
             kept = os.dup(2)
-        except OSError:  # closed already
+        except OSError:  # closed
             yield
             return
         try:
@@ -212,6 +211,9 @@ def _quiet() -> Iterator[None]:
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+
+
+os.register_at_fork(before=SILENCE.acquire, after_in_parent=SILENCE.release, after_in_child=SILENCE.release)
 
 
 def _token_text(value: Any) -> str:

@@ -25,7 +25,7 @@ def same_logits(
 ) -> None:
     """The GGUF's logits are those of the same numbers, as rounded by its type, in safetensors.
 
-    `config` becomes the GGUF's metadata, `metadata` is added to it; `says` is what a config.json has beside `config`.
+    `config` becomes the GGUF's metadata, `metadata` is added to it; `says` is what a config.json has besides `config`.
     """
     tensors = weights(config)
     write_gguf(folder / "model.gguf", config, tensors, kind, metadata)

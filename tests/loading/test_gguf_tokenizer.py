@@ -115,7 +115,7 @@ SENTENCEPIECE = {
 
 
 def sentencepiece(text: str) -> list[int]:
-    """Join the best-scored pair, the leftmost of equals, until none is left; bytes for what is no token."""
+    """Join the best-scored pair, the leftmost of equals, until none is left; bytes for text that is not a token."""
     scores = dict(zip(PLAIN, SCORES, strict=True))
     parts = list("▁" + text.replace(" ", "▁")) if text else []
     while True:

@@ -128,7 +128,7 @@ def test_the_wheel_becomes_a_folder_that_loads_and_gives_what_the_gguf_gives(cac
     assert model.tokenizer.encode("abc 12") == source.tokenizer.encode("abc 12")
     assert model.config == replace(source.config, rms_norm_eps=1e-5)  # a GGUF holds it as a float32: 9.9999997e-06
     assert left_behind(cache) == ["tiny"]
-    assert capfd.readouterr() == ("", "")  # no progress where stderr is no terminal
+    assert capfd.readouterr() == ("", "")  # no progress, because stderr is not a terminal
 
 
 def test_a_saved_model_keeps_its_beginning_and_every_end(tmp_path):

@@ -1,4 +1,4 @@
-"""Ctrl-C within a block is raised at its end, whatever handles it, and elsewhere than in the main thread not at all."""
+"""Ctrl-C within a `with` block is raised at its end for any handler, and only in the main thread."""
 
 import signal
 from threading import Thread

@@ -8,93 +8,57 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_tokenizer import SPECIAL, tiny_tokenizer
 
-from minillm.text import template_meter
+from minillm.text import template_sandbox
 from minillm.text.chat_template import check_messages
 
 HELLO = [{"role": "user", "content": "Hello"}]
-LONG = "{% set l = range(99999)|list %}{% set s = 'x'*10**6 %}{% set t = 'x'*10**6 %}{% for i in l %}"
-TWO = "{% set ns = namespace(x='ab', y='ab') %}{% for i in range(28) %}"
-NESTED = TWO + "{% set ns.x = [ns.x,ns.x] %}{% set ns.y = [ns.y,ns.y] %}{% endfor %}"
-TUPLES = TWO + "{% set ns.x = (ns.x,ns.x) %}{% endfor %}"
 NINETY_NINE_TIMES = "{% set ns = namespace(x='ab') %}{% for i in range(99) %}"
-HOSTILE = {
-    "loops in loops": LONG + "{% for b in l %}{% for c in l %}{% endfor %}{% endfor %}{% endfor %}",
+NESTED = (  # two lists of 2**28 entries, made of 28 lists of two
+    "{% set ns = namespace(x='ab', y='ab') %}{% for i in range(28) %}"
+    "{% set ns.x = [ns.x, ns.x] %}{% set ns.y = [ns.y, ns.y] %}{% endfor %}"
+)
+TOO_LONG = {
+    "loops in loops": "{% set l = range(99999)|list %}{% for a in l %}{% for b in l %}{% endfor %}{% endfor %}",
+    "a list of itself": NINETY_NINE_TIMES + "{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
+    "comparing nested lists": NESTED + "{{ ns.x == ns.y }}",
+    "stripping": "{{ ('a'*10**6).strip('b'*10**6 ~ 'a')|length }}",
+    "rounding a constant, while compiling": "{{ 5|round(-10000000) }}",
+    "a huge source": "{{ x }}" * 100_000,
+}
+TOO_LARGE = {
     "a repeated text": "{{ 'x' * 10**10 }}",
     "a repeated list": "{{ [0] * 10**10 }}",
-    "a long range": "{{ range(10**12)|list }}",
     "a wide number": "{{ '%999999999d' % 1 }}",
     "a wide format": "{{ '{:>999999999}'.format(1) }}",
-    "squares of squares": NINETY_NINE_TIMES.replace("'ab'", "9") + "{% set ns.x = ns.x*ns.x %}{% endfor %}",
-    "doubling with +": NINETY_NINE_TIMES + "{% set ns.x = ns.x+ns.x %}{% endfor %}",
-    "doubling with ~": NINETY_NINE_TIMES + "{% set ns.x = ns.x~ns.x %}{% endfor %}",
-    "doubling by replacing": NINETY_NINE_TIMES + "{% set ns.x = ns.x|replace('a','aa') %}{% endfor %}",
-    "a list of itself": NINETY_NINE_TIMES + "{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x }}",
-    "a list of itself as JSON": NINETY_NINE_TIMES + "{% set ns.x = [ns.x, ns.x] %}{% endfor %}{{ ns.x|tojson }}",
-    "doubling in a block": NINETY_NINE_TIMES
-    + "{% set x %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = x %}{% endfor %}",
-    "doubling by joining": NINETY_NINE_TIMES + "{% set ns.x = ns.x.join([ns.x,ns.x,ns.x]) %}{% endfor %}",
-    "doubling by the method replace": NINETY_NINE_TIMES + "{% set ns.x = ns.x.replace('a','aaa') %}{% endfor %}",
+    "a wide test": "{{ '%999999999d' is odd }}",
     "a wide text": "{{ 'x'.center(10**10) }}",
     "wide JSON": "{{ [1]|tojson(indent=10**10) }}",
-    "a number as bytes": "{{ (1).to_bytes(10**10, 'big') }}",
-    "endless recursion": "{% macro f(n) %}{{ f(n-1) }}{{ f(n-1) }}{% endmacro %}{{ f(60) }}",
-    "recursion that branches": "{% macro f(n) %}{% if n %}{{ f(n-1) }}{{ f(n-1) }}{% endif %}{% endmacro %}{{ f(60) }}",
-    "a recursive loop": "{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}",
-    "lorem ipsum": "{{ lipsum(n=10**9) }}",
-    "the class of a text": "{{ ''.__class__.__mro__ }}",
-    "all classes": "{{ ().__class__.__base__.__subclasses__() }}",
-    "a huge source": "{{ x }}" * 100_000,
-    "many outputs": "{{x}}" * 10_000,
-    "a chain of comparisons": "{{ a" + "<a" * 24_000 + " }}",
-    "many arguments": "{{ f(" + "a," * 24_000 + ") }}",
-    "loops around much": "{% for x in y %}" * 90 + "{{ x }}" * 3_000 + "{% endfor %}" * 90,
-    "deep brackets": "{{ " + "(" * 24_000 + "1" + ")" * 24_000 + " }}",
-    "deep blocks": "{% if 1 %}" * 2000 + "{% endif %}" * 2000,
-    "a long sum": "{{ " + "+".join(["1"] * 24_000) + " }}",
-    "many copies": LONG.replace("{% for", "{% set ns = namespace(l=[]) %}{% for")
-    + "{% set ns.l = ns.l + [s[1:]] %}{% endfor %}",
-    "many comparisons": LONG + "{% if s == t %}{% endif %}{% endfor %}",
-    "much text": "{% for i in range(99999) %}" + "y" * 40_000 + "{% endfor %}",
-    "another file": "{% include 'x' %}",
-    "many words": "{{ ('a '*10**6).split() |length}}",
-    "a changed message": "{{ messages.append(1) }}",
-    "a block in itself": "{% block a %}{{ self.a() }}{% endblock %}",
-    "joining numbers": "{{ range(99999)|map('join', 'x'*10**6)|list }}",
-    "a padded text": "{{ 'a'.ljust(99999999999) }}",
-    "comparing nested lists": NESTED + "{{ ns.x == ns.y }}",
-    "testing nested lists": NESTED + "{{ ns.x is eq ns.y }}",
-    "finding a nested list": NESTED + "{{ [ns.x].index(ns.y) }}",
-    "a change of nested lists": NESTED + "{% for a in [ns.x, ns.y] %}{{ loop.changed(a) }}{% endfor %}",
-    "refusing with a nested list": NESTED + "{{ raise_exception(ns.x) }}",
-    "a nested list in lower case": NESTED + "{{ ns.x|lower|length }}",
-    "a nested list with something replaced": NESTED + "{{ ns.x|replace('a', 'b')|length }}",
-    "a nested tuple as a key": TUPLES + "{{ {ns.x: 1}|length }}",
-    "looking up a nested tuple": TUPLES + "{{ {}[ns.x] }}",
-    "getting a nested tuple": TUPLES + "{{ {}.get(ns.x) }}",
-    "nested namespaces": TWO + "{% set ns.x = namespace(a=ns.x, b=ns.x) %}{% endfor %}{{ ns.x }}",
-    "nested values": TWO + "{% set ns.x = {'a': ns.x, 'b': ns.x}.values() %}{% endfor %}{{ ns.x }}",
-    "nested lists in a list as JSON": "{{ " + "[" * 60 + "[0]*60000" + "]" * 60 + "|tojson(indent=16) }}",
     "wide years": "{{ strftime_now('%255Y'*300000) }}",
-    "sorting long texts": "{{ (['A'*10**6]*3000)|sort|length }}",
-    "the smallest of long texts": "{{ (['A'*10**6]*20000)|min|length }}",
-    "rejecting long texts": "{% set a = 'a'*10**6 %}{{ ([a]*10000)|reject('eq', a[1:] ~ 'a')|first }}",
-    "stripping": "{{ ('a'*10**6).strip('b'*10**6 ~ 'a')|length }}",
-    "trimming": "{{ ('a'*10**6)|trim('b'*10**6 ~ 'a')|length }}",
-    "searching from the end": "{{ ('a'*300000).rfind('a'*60000 ~ 'b' ~ 'a'*60000) }}",
-    "a rest of large numbers": "{{ ('f'*10**6)|int(0,16) % ('f'*500000)|int(0,16) > 1 }}",
-    "dividing large numbers": "{{ ('f'*10**6)|int(0,16) // ('f'*500000)|int(0,16) > 1 }}",
-    "testing a division": "{{ ('f'*10**6)|int(0,16) is divisibleby(('f'*500000)|int(0,16)) }}",
-    "a test with a format": "{{ '%999999999d' is odd }}",
-    "rounding a number to millions": "{{ 5|round(-10**7) }}",
-    "rounding a constant to millions": "{{ 5|round(-10000000) }}",
-    "rounding up": "{{ 5|round(10**7,'ceil') }}",
-    "rounding a text": "{{ 'x'|round(9, 'ceil') }}",
+    "a number as bytes": "{{ (1).to_bytes(10**10, 'big') }}",
+    "doubling with +": NINETY_NINE_TIMES + "{% set ns.x = ns.x+ns.x %}{% endfor %}",
+    "doubling with ~": NINETY_NINE_TIMES + "{% set ns.x = ns.x~ns.x %}{% endfor %}",
+    "doubling by joining": NINETY_NINE_TIMES + "{% set ns.x = ns.x.join([ns.x,ns.x,ns.x]) %}{% endfor %}",
+    "doubling in a block": NINETY_NINE_TIMES
+    + "{% set x %}{{ ns.x }}{{ ns.x }}{% endset %}{% set ns.x = x %}{% endfor %}",
+    "many copies": "{% set ns = namespace(l=[]) %}{% set s = 'x'*10**6 %}{% for i in range(99999) %}"
+    "{% set ns.l = ns.l + [s[1:]] %}{% endfor %}",
     "a list of a text": "{{ ('\U0001f600'*24000000)|list|length }}",
-    "words of a text": "{% set ns = namespace(l=[]) %}{% set t = '\U0001f600 '*900000 %}{% for i in range(99) %}"
-    "{% set ns.l = ns.l + [t.split()] %}{% endfor %}",
-    "many empty lists": "{% set ns = namespace(x=0) %}{% for i in range(99999) %}{% set ns.x = [ns.x,"
-    + "[]," * 9000 + "] %}{% endfor %}",
-    "many signs": "{{ " + "-" * 48_000 + "1 }}",
+    "much text": "{% for i in range(99999) %}" + "y" * 40_000 + "{% endfor %}",
+    "three million characters": "{{ 'x' * 3 * 10**6 }}",
+}
+FORBIDDEN = {
+    "a long range": ("{{ range(10**12)|list }}", "Range too big"),
+    "the class of a text": ("{{ ''.__class__.__mro__ }}", "'__class__' of 'str' object is unsafe"),
+    "all classes": ("{{ ().__class__.__base__.__subclasses__() }}", "'__class__' of 'tuple' object is unsafe"),
+    "the class by a format": ("{{ '{0.__class__.__mro__}'.format('') }}", "'__class__' of 'str' object is unsafe"),
+    "a changed message": ("{{ messages.append(1) }}", "'append' of 'list' object is unsafe"),
+    "another file": ("{% include 'x' %}", "no loader"),
+    "endless recursion": ("{% macro f(n) %}{{ f(n-1) }}{{ f(n-1) }}{% endmacro %}{{ f(60) }}", "recursion depth"),
+    "a recursive loop": ("{% for a in [1] recursive %}{{ loop([1]) }}{% endfor %}", "recursion depth"),
+    "a block in itself": ("{% block a %}{{ self.a() }}{% endblock %}", "recursion depth"),
+    "deep brackets": ("{{ " + "(" * 24_000 + "1" + ")" * 24_000 + " }}", "recursion depth"),
+    "deep blocks": ("{% if 1 %}" * 2000 + "{% endif %}" * 2000, "recursion depth"),
+    "many signs": ("{{ " + "-" * 48_000 + "1 }}", "recursion depth"),
 }  # fmt: skip
 
 
@@ -105,10 +69,23 @@ def failure(template: str, messages: list = HELLO) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("case", HOSTILE)
-def test_a_hostile_template_is_refused(case, monkeypatch):
-    monkeypatch.setattr(template_meter, "SECONDS", 0.5)  # some are ended only by the clock
-    failure(HOSTILE[case])
+@pytest.mark.parametrize("case", TOO_LONG)
+def test_a_template_that_runs_long_is_ended(case, monkeypatch):
+    monkeypatch.setattr(template_sandbox, "CPU_SECONDS", 1)
+    assert failure(TOO_LONG[case]).endswith("it needs more than 1 seconds of processor time")
+
+
+@pytest.mark.parametrize("case", TOO_LARGE)
+def test_a_template_that_fills_the_memory_is_refused(case):
+    """macOS does not limit memory: there the time ends such a template, or its text is too long."""
+    reason = failure(TOO_LARGE[case]).removeprefix("the chat template failed: it ")
+    assert reason.startswith(("needs more than 512 MB", "makes ", "needs more than 2 seconds"))
+
+
+@pytest.mark.parametrize("case", FORBIDDEN)
+def test_what_a_template_may_not_do(case):
+    template, expected = FORBIDDEN[case]
+    assert expected in failure(template)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,12 @@ import base64
 import json
 import os
 import random
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Event
+from time import sleep
 
 import pytest
 import tokenizers
@@ -359,8 +364,67 @@ def test_a_saved_tokenizer_is_the_same_when_it_is_read(add_bos, tmp_path):
     assert (again.chat_template, again.bos_token, again.eos_token) == (CHATML, *SPECIAL)
 
 
-def test_threads_that_encode_at_once_leave_stderr_as_it_was():
-    tokenizer, before = tiny_tokenizer(), os.fstat(2)
+def test_threads_that_load_at_once_leave_stderr_as_it_was():
+    """While a tokenizer is loaded, stderr is /dev/null for the whole process; encoding leaves it alone."""
+    data, before = json.dumps(definition()).encode(), os.fstat(2)
     with ThreadPoolExecutor(8) as threads:
-        list(threads.map(lambda _: tokenizer.encode("abc " * 20), range(2000)))
+        list(threads.map(lambda _: Tokenizer(data), range(50)))
     assert os.path.samestat(os.fstat(2), before)
+
+
+def test_while_one_thread_encodes_all_that_others_write_to_stderr_arrives(capfd):
+    tokenizer, done, text = tiny_tokenizer(), Event(), "abc " * 200
+    lines = [f"line {number}" for number in range(400)]
+
+    def encode():
+        while not done.is_set():
+            assert tokenizer.decode(tokenizer.encode(text)) == text
+            assert tokenizer.decode(tokenizer.encode_with_special(text)) == text
+
+    with ThreadPoolExecutor(1) as threads:
+        encoding = threads.submit(encode)
+        for line in lines:
+            os.write(2, f"{line}\n".encode())
+            sleep(0.0005)
+        done.set()
+        encoding.result()
+    assert capfd.readouterr().err.splitlines() == lines
+
+
+def test_a_panic_of_the_library_while_it_encodes_is_one_line():
+    """This pattern tries 2**30 ways to cut 30 letters; then the library gives up, with a panic."""
+    split = SPLIT | {"pattern": {"Regex": "(?:(?:x|x)+)+y"}}
+    tokenizer = Tokenizer(json.dumps(definition() | pretokenizers(split)).encode())
+    assert tokenizer.encode("xxx")
+    with pytest.raises(ValueError, match=r"^tokenizer\.json: not usable as a tokenizer: ") as caught:
+        tokenizer.encode("x" * 30)
+    assert "\n" not in str(caught.value)
+
+
+FORKS = """
+import json, os, threading
+from tiny_tokenizer import definition, tiny_tokenizer
+from minillm.text.tokenizer import Tokenizer
+data, tokenizer, done = json.dumps(definition()).encode(), tiny_tokenizer(), threading.Event()
+def work():
+    while not done.is_set():
+        assert {work}
+thread, before = threading.Thread(target=work), os.fstat(2)
+thread.start()
+for _ in range(20):
+    child = os.fork()
+    if not child:
+        fine = {work} and os.path.samestat(os.fstat(2), before)
+        os._exit(0 if fine else 1)
+    assert os.waitpid(child, 0)[1] == 0
+done.set()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize("work", ["tokenizer.encode('abc ' * 99)", "Tokenizer(data).encode('abc')"])
+def test_a_fork_while_another_thread_encodes_or_loads_does_not_hang(work):
+    tests = Path(__file__).parents[1]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent), str(tests)])}
+    command = [sys.executable, "-W", "ignore", "-c", FORKS.format(work=work)]
+    assert subprocess.run(command, env=environment, timeout=60).returncode == 0

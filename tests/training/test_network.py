@@ -56,7 +56,7 @@ def test_gradients_equal_finite_differences(config, seed, tile):
 
 def loss_and_gradients(parameters: ParameterVector, rows: np.ndarray) -> tuple[float, ParameterVector]:
     network, gradients = Network(parameters, len(rows), rows.shape[1] - 1), parameters.like()
-    gradients.vector[...] = 123.0  # whatever was there before must not count
+    gradients.vector[...] = 123.0  # old contents must not count
     logits, saved = network.forward(np.maximum(rows[:, :-1], 0))
     targets = rows[:, 1:].ravel()
     loss, d_logits = cross_entropy(logits, targets, int((targets != IGNORED).sum()))

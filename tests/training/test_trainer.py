@@ -23,7 +23,7 @@ def trainer(steps=12, seed=0, threads=2, dtype=np.float32, recipe="") -> Trainer
 def test_the_loss_falls_to_that_of_a_learned_rule():
     run = trainer(steps=60)
     losses = [run.step().loss for _ in range(60)]
-    assert losses[0] == pytest.approx(np.log(16), abs=0.2)  # knows nothing yet
+    assert losses[0] == pytest.approx(np.log(16), abs=0.2)  # before training: uniform
     assert losses[-1] < 0.3
 
 

@@ -152,20 +152,21 @@ def _compare_sequences(result: Any, expected: Any, name: str) -> Difference | No
     for number, (yours, right) in enumerate(zip(result, expected, strict=False)):
         difference = compare(yours, right, f"{name}[{number}]")
         if difference is not None:
-            rows = difference.rows if arrays or difference.rows else _list_rows(result, expected, number)
+            rows = difference.rows if arrays or difference.rows else _list_rows(result, expected, number, name)
             return Difference(difference.stage, difference.message, rows, difference.meaning)
     if len(result) != len(expected):
         text = f"{name} has the length {len(result)}; expected the length {len(expected)}"
-        return Difference("value", text, _list_rows(result, expected, min(len(result), len(expected))))
+        return Difference("value", text, _list_rows(result, expected, min(len(result), len(expected)), name))
     return None
 
 
-def _list_rows(result: Any, expected: Any, first: int) -> tuple[tuple[str, str, str], ...]:
+def _list_rows(result: Any, expected: Any, first: int, name: str) -> tuple[tuple[str, str, str], ...]:
     end = min(first + SHOWN, max(len(result), len(expected)))
     yours, right = (
         [shown(side[n]) if n < len(side) else "(missing)" for n in range(end)] for side in (result, expected)
     )
-    return tuple((f"[{n}]", yours[n], right[n]) for n in range(first, end))
+    index = name.removeprefix("result")  # of a list in a list: [1] in [1][0]
+    return tuple((f"{index}[{n}]", yours[n], right[n]) for n in range(first, end))
 
 
 def _compare_dicts(result: Any, expected: dict[str, Any], name: str) -> Difference | None:

@@ -59,7 +59,7 @@ class Workspace:
             OSError: if the folder cannot be written.
         """
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise ValueError(f"{folder} exists already; expected a new or empty folder")
+            raise ValueError(f"{folder} exists already; expected a new folder, or an empty one")
         parent = folder.absolute().parent
         if not parent.is_dir():
             raise ValueError(f"there is no folder {parent}")
