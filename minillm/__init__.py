@@ -24,14 +24,22 @@ from minillm.completion import Step
 from minillm.config import ModelConfig
 from minillm.conversation import Conversation
 from minillm.decode import decode_step, naive_decode
-from minillm.generation import Generation, Output, Timings, generate, stream
+from minillm.generation import Generation, Output, Timings, generate
 from minillm.kv_cache import BlockPool, KVCache, PagedKVCache
 from minillm.loading.load import load
 from minillm.model import Model
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
 from minillm.score import Score, score
-from minillm.speculative import Draft, Drafter, PromptLookup, SpeculativeOutput, skip_layers, speculative_generate
+from minillm.speculative import (
+    Draft,
+    Drafter,
+    PromptLookup,
+    SpeculativeOutput,
+    skip_layers,
+    speculative_generate,
+    stream,
+)
 from minillm.transformer import attention_weights, forward, forward_batch
 
 __version__ = "0.1.0"

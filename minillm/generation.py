@@ -1,7 +1,8 @@
 """Generation: text in, text out. Tokenize the prompt, prefill, then decode and sample until the answer ends.
 
-`Generation` is one request: iterate over its steps, then read its `output`. `generate` and `stream` are two ways to do
-that. With `use_cache=False` the same loop recomputes the whole sequence for every token: the naive twin.
+`Generation` is one request: iterate over its steps, then read its `output`. `generate` does that, and so does `stream`,
+in `speculative/generation.py` because it takes a drafter too. With `use_cache=False` the same loop recomputes the whole
+sequence for every token: the naive twin.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -228,23 +229,3 @@ def generate(
             on_step(step)
     assert generation.output is not None
     return generation.output
-
-
-def stream(
-    model: Model,
-    prompt: Prompt,
-    max_new_tokens: int = DEFAULT_NEW_TOKENS,
-    sampling: Sampling | None = None,
-    use_cache: bool = True,
-) -> Iterator[str]:
-    """Yield the text of one request as it becomes certain: never half a character, and nothing of a stop string.
-
-    The arguments are those of `Generation`. They are checked at once; the model runs as the text is iterated over.
-
-    Example:
-        >>> model = minillm.load("story")
-        >>> list(minillm.stream(model, "The capital of France is", max_new_tokens=3))
-        [' P', 'aris', '.']
-    """
-    generation = Generation(model, prompt, max_new_tokens, sampling, use_cache)
-    return (step.text for step in generation if step.text)

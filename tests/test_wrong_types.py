@@ -115,6 +115,8 @@ CASES = {
     "minillm.forward_batch(model, [([1] * 9, minillm.PagedKVCache(minillm.BlockPool(model, 2, 4)))])": "more blocks",
     "minillm.speculative_generate(model, None, [1])": "drafter is of type NoneType; expected a minillm.Model, a Prompt",
     "minillm.speculative_generate(model, 'lookup', [1])": "drafter is of type str",
+    "minillm.stream(model, [1], use_cache=0, drafter=model)": "use_cache is 0; expected True or False",
+    "minillm.stream(model, [1], drafter=3)": "drafter is of type int; expected a minillm.Model, a PromptLookup, an ob",
     "minillm.speculative_generate(model, dict, [1])": "the function given as drafter returned a dict; expected an obj",
     "minillm.speculative_generate(None, model, [1])": "expected a minillm.Model",
     "minillm.speculative_generate(model, model, [1], k=0)": "k is 0; expected an integer of at least 1",

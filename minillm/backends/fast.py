@@ -31,6 +31,7 @@ MANY_BYTES = 12_000_000  # bytes of keys that take about 1 ms to read
 FEW_ROWS = range(2, 4)  # with more rows, one matrix product is faster than a matrix-vector product for each row
 STRIP_ROWS = range(4, 13)  # with more rows, copying the matrix takes less time than the product
 SOME_ROWS = range(4, 65)  # with more rows, the transposed product is not faster
+TILED_ROW_COSTS = {1: 1.0, 2: 1.02, 4: 1.12, 8: 1.53, 16: 2.3}  # see Plain.row_costs
 
 
 class Fast(Plain):
@@ -49,6 +50,7 @@ class Fast(Plain):
         axis up to 40% faster. Files store `[out, inner]`: if `inner` is the longer axis, the matrix is used as it is.
         """
         if weight.dtype == np.float32 and tiling_pays():
+            self.row_costs = TILED_ROW_COSTS
             return TiledWeight(weight)
         inner, out = weight.shape
         if inner > out or weight.flags.c_contiguous:

@@ -1,7 +1,7 @@
 """What speculative decoding gains: plain and speculative decoding of the same prompts, in turn, in one run.
 
-Beside each measurement stands what the formula says (`estimate/speculation.py`), fed with what was measured: how often
-guesses are accepted (a), what one costs (c), and what verifying n rows costs (v).
+Next to each measurement is the result of the formula (`estimate/speculation.py`) for what was measured: how often draft
+tokens are accepted (a), what one costs (c), and what a pass of n rows costs (v).
 """
 
 import statistics
@@ -17,14 +17,13 @@ from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
-from minillm.speculative.drafters import PromptLookup
-from minillm.speculative.generation import SpeculativeGeneration
+from minillm.speculative import PromptLookup, SpeculativeGeneration
 from minillm.support.checks import check_integer
 from minillm.support.progress import Report
 from minillm.transformer import forward_batch
 
 SAMPLING = Sampling(ignore_eos=True)
-WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 16)  # rows whose cost is measured
+ROWS = (1, 2, 3, 4, 5, 6, 7, 8, 16)  # the cost of a pass is measured for these numbers of rows
 CONTEXT = 128  # tokens before them
 
 LIST = "".join(f"{number}. Wash the {thing}.\n" for number, thing in enumerate(("cup", "plate", "spoon", "pan"), 1))
@@ -46,14 +45,14 @@ def volume(width, height, depth):
 
 @dataclass(frozen=True)
 class Task:
-    """A prompt: text to continue, or a question if the model can chat."""
+    """A prompt: text to continue, or a question if the model has a chat template."""
 
     title: str
     text: str
     chat: bool = False
 
     def prompt(self, model: Model) -> list[int]:
-        """Its token ids."""
+        """Return the token ids of the prompt."""
         if self.chat and model.tokenizer.chat_template is not None:
             return model.tokenizer.apply_chat_template([{"role": "user", "content": self.text}])
         return model.tokenizer.encode_prompt(self.text)
@@ -70,12 +69,12 @@ TASKS = (
 def measure_speculation(
     model: Model, drafts: Sequence[Model], new_tokens: int, rounds: int, report: Report
 ) -> dict[str, Any]:
-    """Every task with prompt lookup and with every draft.
+    """Measure every task with prompt lookup and with every draft model.
 
     Args:
-        model: the model.
+        model: the target model.
         drafts: smaller models with the same tokens.
-        new_tokens: of each answer; fewer, where the context ends.
+        new_tokens: tokens of each answer; fewer where the context ends.
         rounds: how often plain and speculative decoding are measured, in turn.
         report: called with the progress.
     """
@@ -92,8 +91,8 @@ def measure_speculation(
 
 
 def verify_costs(model: Model, rounds: int) -> dict[int, float]:
-    """v: seconds of one forward pass of so many rows over those of one row; medians of alternating rounds."""
-    cache = KVCache(model, CONTEXT + max(WIDTHS))
+    """Return v: seconds of a forward pass by its rows, over those of one row; medians of alternating rounds."""
+    cache = KVCache(model, CONTEXT + max(ROWS))
     prefill(model, [1] * CONTEXT, cache)
 
     def forward_s(rows: int) -> float:
@@ -102,12 +101,12 @@ def verify_costs(model: Model, rounds: int) -> dict[int, float]:
         return took
 
     forward_s(1)  # warms up
-    times = [[forward_s(rows) for rows in WIDTHS] for _ in range(max(5, rounds))]
-    return {rows: statistics.median(one[place] / one[0] for one in times) for place, rows in enumerate(WIDTHS)}
+    times = [[forward_s(rows) for rows in ROWS] for _ in range(max(5, rounds))]
+    return {rows: statistics.median(one[index] / one[0] for one in times) for index, rows in enumerate(ROWS)}
 
 
 def draft_cost(model: Model, draft: Model, rounds: int) -> float:
-    """c: seconds of a decode step of the draft over one of the model."""
+    """Return c: seconds of a decode step of the draft model over one of the target."""
     caches = {id(each): KVCache(each, CONTEXT + 1) for each in (model, draft)}
     for each in (model, draft):
         prefill(each, [1] * CONTEXT, caches[id(each)])
@@ -158,22 +157,22 @@ def _case(
         "acceptance": acceptance,
         "draft_cost": cost,
         "predicted_times_plain": predicted_speedup(counts.lengths, acceptance, cost, cost_of),
-        "best_fixed_k": best_k(acceptance, cost, max(WIDTHS) - 1, cost_of),
-        "best_fixed_times_plain": max(speedup(acceptance, k, cost, cost_of) for k in range(max(WIDTHS))),
+        "best_fixed_k": best_k(acceptance, cost, max(ROWS) - 1, cost_of),
+        "best_fixed_times_plain": max(speedup(acceptance, k, cost, cost_of) for k in range(max(ROWS))),
     }
 
 
 def predicted_speedup(
     lengths: dict[int, int], acceptance: float, cost: float, verify_cost: Callable[[int], float]
 ) -> float:
-    """The formula's speed-up over rounds of several lengths: their tokens over their cost, in plain steps."""
+    """Return the formula's speed-up over rounds of several lengths: their tokens over their cost in decode steps."""
     tokens = sum(count * tokens_per_round(acceptance, k) for k, count in lengths.items())
     steps = sum(count * (k * cost + verify_cost(k + 1)) for k, count in lengths.items())
     return tokens / steps if steps else 1.0
 
 
 def interpolated(verify: dict[int, float]) -> Callable[[int], float]:
-    """v for any number of rows up to the widest that was measured: on a straight line between its neighbours."""
+    """Return v for any number of rows up to the largest measured: on a straight line between its neighbours."""
 
     def cost(rows: int) -> float:
         below, above = max(n for n in verify if n <= rows), min(n for n in verify if n >= rows)

@@ -8,17 +8,17 @@ from minillm.cli.printing import print_json, show
 
 LEGEND = """\
 times plain: measured, how many times as fast as plain decoding; formula: the
-  same by the theory, from a, the costs of a guess and of a pass, and each k
-a: accepted guesses of those that were judged; per round: new tokens
+  same by the theory, from a, the costs of a draft token and a pass, and each k
+a: accepted draft tokens of those that were judged; per round: new tokens
 same: whether the text is that of plain decoding"""
-DRAFTS = {"story": ["story-draft"]}  # drafts that have the same tokens
+DRAFTS = {"story": ["story-draft"]}  # by model, draft models with the same tokens
 
 
 def run_speculation(options: argparse.Namespace) -> int:
-    """Measure and print."""
+    """Measure speculative decoding, and print the result."""
     from minillm.benchmark.speculation import measure_speculation
     from minillm.loading.load import load
-    from minillm.speculative.drafters import skip_layers
+    from minillm.speculative import skip_layers
     from minillm.support.progress import progress_on_stderr
 
     model = load(options.model, options.backend, options.dtype)
@@ -33,7 +33,7 @@ def run_speculation(options: argparse.Namespace) -> int:
 
 
 def print_speculation(record: Mapping[str, Any]) -> None:
-    """Two tables: what verifying costs, and what each draft gains on each task."""
+    """Print the cost of a pass by its rows, and a table for each drafter: what it gains on each task."""
     from rich.table import Table
 
     from minillm.cli.bench_tables import spread_text
@@ -58,5 +58,5 @@ def print_speculation(record: Mapping[str, Any]) -> None:
                 str(case["accepted"]),
                 "yes" if case["same_tokens"] else "no",
             )
-        show(f"draft: {drafter}, a guess costs {cases[0]['draft_cost']:.2f} steps", table, "")
+        show(f"draft: {drafter}, a draft token costs {cases[0]['draft_cost']:.2f} steps", table, "")
     show(LEGEND)

@@ -1,4 +1,4 @@
-"""`minillm generate --speculative`: which token was guessed, which corrected; and what the guesses were worth."""
+"""`minillm generate --speculative`: which tokens were drafted, which corrected, and what the draft gained."""
 
 import argparse
 import sys
@@ -8,26 +8,26 @@ from minillm.cli.printing import write
 from minillm.support.checks import check_integer
 from minillm.support.printable import safe
 
-ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin
+ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin; as in minillm.speculative, loaded later
 STYLES = {ACCEPTED: "green", CORRECTED: "bold yellow", BONUS: "cyan", "": ""}
-MARKS = {CORRECTED: "~", BONUS: "+", "": ""}  # before each token that is no accepted guess; those stand in [ ]
+MARKS = {CORRECTED: "~", BONUS: "+", "": ""}  # before a token; accepted draft tokens are in [ ] instead
 
 
 def add_speculative_options(parser: Any) -> None:
-    """--speculative, --draft, --k."""
+    """Add --speculative, --draft and --k."""
     add = parser.add_argument
-    add("--speculative", action="store_true", help="let a draft guess tokens, and verify several in one pass")
+    add("--speculative", action="store_true", help="draft tokens cheaply, and verify several in one pass")
     add(
         "--draft",
         metavar="NAME",
         help="with --speculative: a smaller model with the same tokens (a name or path as for --model), "
         "lookup (what followed the same words before; the default), or skip (the model without half its layers)",
     )
-    add("--k", metavar="N", help="with --speculative: guesses in a round, or auto (the default), which follows success")
+    add("--k", metavar="N", help="with --speculative: draft tokens in a round, or auto (the default)")
 
 
 def check_speculative_options(options: argparse.Namespace) -> None:
-    """Refuse combinations that mean nothing.
+    """Refuse options that do not go together.
 
     Raises:
         ValueError: an option of speculation without --speculative, or one that it cannot be combined with.
@@ -53,10 +53,9 @@ def _k_from(text: str | None) -> int | str:
 def speculative_generation(
     model: Any, prompt: list[int], new_tokens: int, sampling: Any, options: argparse.Namespace
 ) -> Any:
-    """The SpeculativeGeneration that the options describe."""
+    """Return the SpeculativeGeneration that the options describe."""
     from minillm.loading.load import load
-    from minillm.speculative.drafters import PromptLookup, skip_layers
-    from minillm.speculative.generation import SpeculativeGeneration
+    from minillm.speculative import PromptLookup, SpeculativeGeneration, skip_layers
 
     draft = options.draft
     if draft is None or draft == "lookup":
@@ -69,15 +68,14 @@ def speculative_generation(
 
 
 class StepWriter:
-    """Writes the text of each step so that accepted guesses stand apart: by marks, and by colour if there is one."""
+    """Writes the text of each step, and marks the origin of its token: with characters, and colours if possible."""
 
     def __init__(self) -> None:
-        """No token yet."""
         from rich.console import Console
 
         self.console = Console(highlight=False, markup=False)
         self.colours = self.console.is_terminal and not self.console.no_color
-        self.origin = ""  # of the token before
+        self.origin = ""  # of the previous token
 
     def __call__(self, step: Any) -> None:
         """Write one step."""
@@ -87,17 +85,17 @@ class StepWriter:
         self.origin = step.origin
 
     def finish(self) -> None:
-        """The end of the text, and what the marks mean."""
+        """End the text, and write what the marks mean."""
         self._end_run("")
         write("\n")
         for text, origin in (
-            ("[accepted guesses]", ACCEPTED),
+            ("[accepted draft tokens]", ACCEPTED),
             ("~the model's own token in place of a rejected one", CORRECTED),
-            ("+one more after a round in which all were accepted", BONUS),
+            ("+a bonus token after a round in which all were accepted", BONUS),
         ):
             self._write(text, origin)
             write("\n")
-        write("no mark: a round without a guess\n")
+        write("no mark: a round without a draft\n")
 
     def _end_run(self, origin: str) -> None:
         if self.origin == ACCEPTED != origin:
@@ -116,15 +114,15 @@ class StepWriter:
 
 
 def speculative_record(out: Any) -> dict[str, int]:
-    """More keys for --json."""
+    """Return the keys of --json that speculation adds."""
     return {"proposed": out.proposed, "accepted": out.accepted, "rounds": out.rounds}
 
 
 def speculative_rows(out: Any) -> list[tuple[str, str]]:
-    """More rows for the table."""
+    """Return the rows of the table that speculation adds."""
     share = f" ({out.accepted / out.proposed:.0%})" if out.proposed else ""
     mean = (len(out.tokens) - 1) / out.rounds if out.rounds else 0.0
     return [
         ("rounds", f"{out.rounds}, with {mean:.2f} tokens each"),
-        ("guesses", f"{out.proposed} proposed, {out.accepted} accepted{share}"),
+        ("draft tokens", f"{out.proposed} proposed, {out.accepted} accepted{share}"),
     ]

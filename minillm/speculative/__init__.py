@@ -1,7 +1,7 @@
 """Speculative decoding: several tokens from one pass. Read `rounds`, then `drafters`, `draft_length`, `speculator`."""
 
 from minillm.speculative.drafters import Draft, Drafter, PromptLookup, skip_layers
-from minillm.speculative.generation import SpeculativeGeneration, SpeculativeOutput, speculative_generate
+from minillm.speculative.generation import SpeculativeGeneration, SpeculativeOutput, speculative_generate, stream
 from minillm.speculative.rounds import ACCEPTED, BONUS, CORRECTED, Speculation
 from minillm.speculative.speculator import DrafterChoice, Speculator
 
@@ -19,4 +19,5 @@ __all__ = [
     "Speculator",
     "skip_layers",
     "speculative_generate",
+    "stream",
 ]

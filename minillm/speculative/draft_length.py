@@ -1,158 +1,151 @@
-"""How many tokens to draft: k as given, or an adaptive k that follows what is accepted and what that costs.
+"""How many tokens to draft in the next round: the same number k each time, or a k that follows what is accepted.
 
-An adaptive one knows how often guesses are accepted (a), what a guess costs (c) and what verifying k + 1 rows costs
-(v), the costs in decode steps of the target; and takes the k with the greatest speed-up by the formula in
-`estimate/speculation.py`, 0 included, which is plain decoding. Costs come from a table that is fixed when a request
-begins, or from the clock. With temperature above 0 the text depends on k, so there only counts and the table decide,
-and the same seed gives the same text.
+THE SIMPLE IDEA. If each draft token is accepted with probability a, a round with k of them gives on average
 
-A model's guesses cost time, so k is chosen before they are made (`AdaptiveLength`). Guesses that are looked up cost
-none, but are right quite differently often: k is chosen when it is known where they come from (`LookupLength`).
+    1 + a + a^2 + ... + a^k  =  (1 - a^(k+1)) / (1 - a)    tokens        (Leviathan et al., 2211.17192, equation 1)
+
+because draft token i counts only if all before it were accepted, and the target adds one token. A round costs k steps
+of the draft model and one pass of the target over k + 1 rows. So estimate a by counting, and take the best k:
+
+    accepted, judged = 3, 4                                    # begin optimistic, so that drafting is tried
+    while not finished:
+        a = accepted / judged
+        gain = lambda k: tokens_per_round(a, k) / (k * draft_cost + cost_of_rows(k + 1))
+        k = max(range(16), key=gain)                           # 0 is plain decoding
+        ...                                                    # draft k tokens and verify them
+        accepted += draft tokens that were accepted
+        judged += those, and the first rejected one            # the tokens after it were not judged
+
+For example, with a = 0.8, a draft for nothing, and the costs of a pass on a CPU (`Plain.cost_of_rows`):
+
+    k                 0      1      2      3      7      15
+    tokens            1      1.80   2.44   2.95   4.16   4.86
+    cost              1      1.53   1.83   2.13   2.52   2.97            decode steps of the target
+    tokens / cost     1      1.18   1.33   1.39   1.65   1.64
+
+WHAT IS ADDED. Texts change between easy and hard, so recent draft tokens count more (`CountedLength`). A draft model
+costs time also when its tokens are rejected. If it does not pay, drafting pauses and is tried again (`AdaptiveLength`).
+A free drafter needs no pause: it always proposes, and the draft is cut afterwards. Prompt lookup is right more often if
+several tokens matched than if one did, so these two cases are counted separately (`LookupLength`).
+
+The costs come from a table and not from the clock, so that the same seed gives the same text.
 """
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any
 
-from minillm.estimate.speculation import best_k
-from minillm.speculative.costs import Costs
-from minillm.speculative.drafters import LONGEST_MATCH, PREFILL_CHUNK, Draft, Drafter
+from minillm.estimate.speculation import tokens_per_round
+from minillm.speculative.drafters import PREFILL_CHUNK, Draft
 from minillm.support.checks import check_integer, shown
 
-LONGEST_DRAFT = 15  # 16 rows; beyond that verifying costs in proportion to the rows
-MAX_DRAFT_TOKENS = PREFILL_CHUNK - 1  # a round is a pass no longer than one of the prompt, whose memory is bounded
-FREE_MEMORY, MEMORY = 0.9, 0.95  # what an observation still counts after the next: the last 10 or 20 guesses decide
-MATCH_KINDS = LONGEST_MATCH.bit_length() + 1
-FRESH_START = (3.0, 4.0)  # accepted, observed: as if so many guesses had been accepted of so many
-TRY = 2  # rounds of one guess, also to see what a guess costs: in the first the draft has to catch up
-FIRST_PAUSE, LONGEST_PAUSE = 16, 256  # rounds without a draft, after one that did not pay
+LONGEST_DRAFT = 15  # for "auto": 16 rows; the cost of a longer pass grows in proportion to its rows
+MAX_DRAFT_TOKENS = PREFILL_CHUNK - 1  # a round is not longer than a chunk of a prompt, which bounds its memory
+MEMORY = 0.95  # weight of an observation after each later one: about the last 20 draft tokens decide
+PRIOR = 6.0, 8.0  # accepted and judged draft tokens of a draft model, before there are any
+PAUSE = 24  # rounds without a draft after drafting did not pay
 
 
-@runtime_checkable
-class DraftLength(Protocol):
-    """Decides the next k of one request."""
-
-    def choose(self) -> int:
-        """How many guesses to make in the next round."""
-
-    def keep(self, draft: Draft) -> int:
-        """How many of them to verify."""
-
-    def observe(self, draft: Draft, accepted: int) -> None:
-        """So many of the guesses turned out to be right, up to the first that did not."""
-
-
-class FixedLength:
-    """Always the same k."""
+class DraftLength:
+    """Decides how many tokens each round of one request drafts. This one: always `k`."""
 
     def __init__(self, k: int) -> None:
-        """At least 1; never more than MAX_DRAFT_TOKENS are made."""
         self.k = min(k, MAX_DRAFT_TOKENS)
 
     def choose(self) -> int:
-        """See DraftLength."""
+        """Return how many tokens to draft. Asking twice gives the same answer: an interrupted round asks again."""
         return self.k
 
     def keep(self, draft: Draft) -> int:
-        """All."""
+        """Return how many of the proposed tokens to verify."""
         return len(draft.tokens)
 
-    def observe(self, draft: Draft, accepted: int) -> None:
-        """Changes nothing."""
+    def observe(self, draft: Draft, tokens: Sequence[int]) -> None:
+        """Compare the proposed draft with the tokens that the round gave. Called once a round, also without a draft."""
 
 
-class AdaptiveLength:
-    """The k that promises most, and 0 when every other would lose.
+class CountedLength(DraftLength):
+    """The k with the most tokens for its cost, by the share of recent draft tokens that were right."""
 
-    When it drafts nothing, it has to find out when to begin again: it makes a fresh start after a pause, which doubles
-    each time.
-    """
+    def __init__(self, costs: Sequence[float], accepted: float, judged: float) -> None:
+        """Begin as if `accepted` of `judged` draft tokens had been accepted.
 
-    def __init__(self, costs: Costs) -> None:
-        """It begins as if most guesses were accepted, so that they are tried."""
+        Args:
+            costs: the cost of a round with k draft tokens, for k = 0, 1, ..., in decode steps of the target.
+            accepted: draft tokens.
+            judged: draft tokens.
+        """
         self.costs = costs
-        self.accepted, self.observed = FRESH_START  # guesses, the older the less
-        self.pause, self.next_pause, self.tried = 0, FIRST_PAUSE, 0
+        self.accepted = accepted
+        self.judged = judged
 
     def choose(self) -> int:
-        """See DraftLength."""
+        """Return the k that is best for the acceptance so far; 0 is plain decoding."""
+        acceptance = self.accepted / self.judged
+        return max(range(len(self.costs)), key=lambda k: tokens_per_round(acceptance, k) / self.costs[k])
+
+    def observe(self, draft: Draft, tokens: Sequence[int]) -> None:
+        """Count draft tokens up to the first that is wrong: in its place came the last token of the round."""
+        for draft_token, token in zip(draft.tokens, tokens, strict=False):
+            self.accepted = MEMORY * self.accepted + (draft_token == token)
+            self.judged = MEMORY * self.judged + 1
+
+
+class AdaptiveLength(CountedLength):
+    """For drafters that cost time: pauses for `PAUSE` rounds when no k pays, then begins again with fresh counts."""
+
+    def __init__(self, costs: Sequence[float]) -> None:
+        super().__init__(costs, *PRIOR)
+        self.pause = 0  # rounds left
+
+    def choose(self) -> int:
+        """Return 0 during a pause."""
+        return 0 if self.pause else super().choose()
+
+    def observe(self, draft: Draft, tokens: Sequence[int]) -> None:
+        """Count, and begin a pause when no k pays."""
         if self.pause:
             self.pause -= 1
-            return 0
-        k = best_k(self.accepted / self.observed, self.costs.draft(), LONGEST_DRAFT, self.costs.verify)
-        if k:
-            self.tried = 0
-            return k
-        worked_for_long = self.observed > 1.5 * FRESH_START[1]
-        if self.tried < TRY and not worked_for_long:
-            self.tried += 1
-            return 1
-        self.pause = FIRST_PAUSE if worked_for_long else self.next_pause
-        self.next_pause = min(2 * self.pause, LONGEST_PAUSE)
-        (self.accepted, self.observed), self.tried = FRESH_START, 0
-        return 0
-
-    def keep(self, draft: Draft) -> int:
-        """All: they have cost their time."""
-        return len(draft.tokens)
-
-    def observe(self, draft: Draft, accepted: int) -> None:
-        """Guesses behind the first that was rejected say nothing."""
-        for index in range(min(accepted + 1, len(draft.tokens))):
-            self.accepted = MEMORY * self.accepted + (index < accepted)
-            self.observed = MEMORY * self.observed + 1
+            return
+        super().observe(draft, tokens)
+        if super().choose() == 0:
+            self.accepted, self.judged = PRIOR
+            self.pause = PAUSE
 
 
-class LookupLength:
-    """Of guesses that cost nothing, as many as promise most by the length of the match that they come from.
+class LookupLength(DraftLength):
+    """For free drafters: cuts the draft after it is proposed, by two counts: a match of one token, and a longer match.
 
-    What followed one matching word is a poor guess, what followed eight is a quotation. So acceptance is counted for
-    matches of 1, 2 to 3, 4 to 7, 8 to 15 and 16 tokens apart; behind an accepted guess the match is longer by one. The
-    first guess is watched also where none is verified, so that it is noticed when guesses begin to come true.
+    A draft is compared with the text also where none of it is verified. So it is noticed when drafts become right.
     """
 
-    def __init__(self, costs: Costs) -> None:
-        """As if half were accepted, whatever the match."""
-        self.costs = costs
-        self.accepted, self.observed = [1.0] * MATCH_KINDS, [2.0] * MATCH_KINDS  # guesses, the older the less
+    def __init__(self, costs: Sequence[float]) -> None:
+        self.short_match = CountedLength(costs, accepted=1.0, judged=2.0)
+        self.long_match = CountedLength(costs, accepted=1.0, judged=2.0)
 
     def choose(self) -> int:
-        """See DraftLength."""
+        """Return the most: draft tokens cost nothing until they are verified."""
         return LONGEST_DRAFT
 
     def keep(self, draft: Draft) -> int:
-        """See DraftLength."""
-        kind = match_kind(draft.matched)
-        acceptance = self.accepted[kind] / self.observed[kind]
-        return best_k(acceptance, self.costs.draft(), len(draft.tokens), self.costs.verify)
+        """Return the k that is best after a match like that of this draft."""
+        return min(len(draft.tokens), self._counts(draft).choose())
 
-    def observe(self, draft: Draft, accepted: int) -> None:
-        """Guesses behind the first that was rejected say nothing."""
-        for index in range(min(accepted + 1, len(draft.tokens))):
-            kind = match_kind(draft.matched + index)
-            self.accepted[kind] = FREE_MEMORY * self.accepted[kind] + (index < accepted)
-            self.observed[kind] = FREE_MEMORY * self.observed[kind] + 1
+    def observe(self, draft: Draft, tokens: Sequence[int]) -> None:
+        """Count for matches like that of this draft."""
+        self._counts(draft).observe(draft, tokens)
 
-
-def match_kind(matched: int) -> int:
-    """Matches whose lengths have the same number of binary digits count together."""
-    return min(matched, LONGEST_MATCH).bit_length()
+    def _counts(self, draft: Draft) -> CountedLength:
+        return self.long_match if draft.matched > 1 else self.short_match
 
 
 def check_k(k: Any) -> int | str:
-    """k as the user gives it.
+    """Return the user's k.
 
     Raises:
-        ValueError: neither a whole number of at least 1 nor "auto".
+        ValueError: neither an integer of at least 1 nor "auto".
     """
     if isinstance(k, str):
         if k != "auto":
             raise ValueError(f"k is {shown(k)}; expected an integer of at least 1, or 'auto'")
         return k
     return check_integer("k", k, 1)
-
-
-def draft_length(k: int | str, drafter: Drafter, costs: Costs) -> DraftLength:
-    """The k that the user wants: a number, or "auto"."""
-    k = check_k(k)
-    if k != "auto":
-        return FixedLength(int(k))
-    return LookupLength(costs) if drafter.free else AdaptiveLength(costs)

@@ -1,9 +1,9 @@
-"""Drafters: what guesses the next tokens cheaply, for the model itself to verify (see `speculative/rounds.py`).
+"""Drafters: they propose draft tokens cheaply, and the target model verifies them (see `speculative/rounds.py`).
 
-Three kinds: another, smaller model; the model itself without some of its layers (Draft & Verify, 2309.08168), which
-is a `Model` as well; and no model at all but a look at what followed the same words earlier in the text. A drafter
-that keeps something belongs to one request. Beside its guesses a drafter must tell the distribution that it drew each
-of them from: without that, nothing can be corrected.
+There are three kinds: a smaller model; the model itself without some of its layers (Draft & Verify, 2309.08168), which
+is a `Model` too; and prompt lookup, which copies what followed the same tokens earlier. Any object with the methods of
+`Drafter` is one as well. With each draft token a drafter gives the distribution that it drew the token from. Rejections
+are corrected with it.
 """
 
 from collections.abc import Sequence
@@ -20,32 +20,36 @@ from minillm.prefill import prefill
 from minillm.sampling import Sampling, probabilities, sample_from
 from minillm.support.checks import shown
 
-PREFILL_CHUNK = 512  # the draft model reads a long prompt in passes of so many tokens
+PREFILL_CHUNK = 512  # tokens; a draft model reads a long prompt in passes of this length
 LONGEST_MATCH = 16  # tokens that prompt lookup compares
 
 
 @dataclass(frozen=True)
 class Draft:
-    """Guesses, and what they were drawn from.
+    """Draft tokens, and the distributions that they were drawn from.
 
     Attributes:
-        tokens: the guesses, in order.
-        probs: for each the distribution `[vocab]` it was drawn from, q in the papers; None if each was certain.
-        matched: of guesses that were looked up, how many tokens before them stand before their source, too.
-        read: tokens that a draft model read before its first guess: one or two, or more if it had to catch up.
+        tokens: the draft tokens, in order.
+        probs: for each draft token the distribution `[vocab]` that it was drawn from, q in the papers. None if each was
+            certain.
+        matched: in prompt lookup, how many tokens before the draft match the tokens before its source.
+
+    Example:
+        >>> draft = minillm.Draft([7, 3])
+        >>> draft.probs_of(1, vocab_size=8)
+        array([0., 0., 0., 1., 0., 0., 0., 0.])
     """
 
     tokens: list[int]
     probs: list[Array] | None = None
     matched: int = 0
-    read: int = 0
 
     def first(self, count: int) -> "Draft":
-        """Of the guesses only so many."""
+        """Return a draft of the first `count` tokens."""
         return replace(self, tokens=self.tokens[:count], probs=self.probs and self.probs[:count])
 
     def probs_of(self, index: int, vocab_size: int) -> Float[Array, "vocab"]:
-        """The distribution of one guess; one-hot if it was certain."""
+        """Return the distribution of token `index` of the draft; one-hot if it was certain."""
         if self.probs is not None:
             return self.probs[index]
         certain = np.zeros(vocab_size)
@@ -55,94 +59,129 @@ class Draft:
 
 @runtime_checkable
 class Drafter(Protocol):
-    """What a round of speculation asks of a drafter; there is one for each request.
+    """What a round of speculation needs of a drafter. A drafter that keeps state serves one request at a time.
 
     Attributes:
-        free: whether a guess costs next to nothing.
+        free: whether draft tokens cost next to nothing. Then the draft may be cut after it is proposed. If not, `k` is
+            chosen before, and drafting pauses when it does not pay.
+
+    Example:
+        >>> class Fives:
+        ...     free = True
+        ...     def propose(self, sequence, k, sampling, generator): return minillm.Draft([5] * k)
+        ...     def truncate(self, length): pass
+        >>> isinstance(Fives(), minillm.Drafter)
+        True
+        >>> out = minillm.speculative_generate(minillm.load("story"), Fives(), "The capital of France is", 3, k=2)
+        >>> out.text, out.proposed, out.accepted
+        (' Paris.', 1, 0)
     """
 
     free: bool
 
     def propose(self, sequence: Sequence[int], k: int, sampling: Sampling, generator: np.random.Generator) -> Draft:
-        """At most k tokens that may follow the sequence, drawn with the request's own penalty, temperature, filters."""
+        """Return at most `k` tokens that may follow `sequence`.
+
+        Args:
+            sequence: the prompt and the new tokens so far, all verified.
+            k: the most draft tokens, at least 1.
+            sampling: the request's settings. Drawing with its penalty, temperature and filters gets more accepted.
+            generator: the only source of random numbers.
+        """
 
     def truncate(self, length: int) -> None:
-        """Forget whatever stands behind the first `length` tokens: it was rejected."""
+        """Drop the state of all tokens from index `length` on: they were rejected, or drafting was interrupted."""
 
 
 class ModelDrafter:
-    """Guesses of a smaller model with the same tokens. Its cache holds a beginning of the verified sequence."""
+    """Drafts with a smaller model. Its cache holds the first tokens of the verified sequence."""
 
     free = False
 
     def __init__(self, model: Model, capacity: int) -> None:
-        """An empty cache for `capacity` tokens, or for the draft model's whole context if that is less."""
+        """Make a cache for `capacity` tokens, or for the draft model's whole context if that is less."""
         self.model = model
         self.cache = KVCache(model, min(capacity, model.config.max_position_embeddings))
 
     def propose(self, sequence: Sequence[int], k: int, sampling: Sampling, generator: np.random.Generator) -> Draft:
-        """Draw k tokens one after another; fewer where the draft model's context ends.
+        """Draw `k` tokens one after another; fewer where the draft model's context ends.
 
-        The first pass reads whatever the cache does not hold yet: at first the prompt, and after a round in which
-        everything was accepted two tokens, the last guess (which was never fed) and the bonus.
+        The first pass reads the tokens that the cache lacks: at first the prompt. After a round in which all draft
+        tokens were accepted these are two, the last draft token (which was not fed) and the bonus token.
         """
-        tokens, probs, text, read = list[int](), list[Array](), list(sequence), len(sequence) - self.cache.length
-        for _ in range(min(k, self.cache.capacity - len(sequence) + 1)):  # the last guess is not fed
+        tokens = list[int]()
+        probs = list[Array]()
+        text = list(sequence)
+        for _ in range(min(k, self.cache.capacity - len(sequence) + 1)):  # the last draft token is not fed
             logits = prefill(self.model, text[self.cache.length :], self.cache, PREFILL_CHUNK)
             probs.append(probabilities(self.model.ops.to_host(logits), sampling, text))
             tokens.append(sample_from(probs[-1], generator))
             text.append(tokens[-1])
-        return Draft(tokens, probs, read=read)
+        return Draft(tokens, probs)
 
     def truncate(self, length: int) -> None:
-        """Cut the cache back, if it holds more."""
+        """Truncate the cache to `length` tokens, if it has more."""
         self.cache.truncate(min(length, self.cache.length))
 
 
 class PromptLookup:
-    """Guesses that the text repeats itself: finds its last tokens earlier in it, and proposes what followed them there.
+    """Drafts without a model: looks for the last tokens earlier in the sequence and proposes what followed them there.
 
-    The longest match wins, of 16 tokens at most, and of equally long ones the latest. A match near the end goes on into
-    its own guesses, so a text with a period is continued for any k. It pays where an answer quotes the prompt or
-    itself: lists, code, summaries. It keeps nothing. Source: Saxena, Prompt Lookup Decoding, 2023.
+    The longest match wins, of at most 16 tokens. Among equally long matches the latest wins. A match near the end goes
+    on into its own draft tokens, so a sequence with a period is continued for any k. It pays where an answer quotes the
+    prompt or itself: lists, code, summaries. It keeps no state. Source: Saxena, Prompt Lookup Decoding, 2023.
+
+    Example:
+        >>> lookup = minillm.PromptLookup()
+        >>> lookup.propose([7, 8, 9, 4, 7, 8], 3, minillm.Sampling(), None)  # 7, 8 came before, and 9, 4, 7 followed
+        Draft(tokens=[9, 4, 7], probs=None, matched=2)
     """
 
     free = True
 
-    def propose(self, sequence: Sequence[int], k: int, sampling: Sampling, generator: np.random.Generator) -> Draft:
-        """The k tokens that followed, or none; certain of each."""
-        place, matched = _after_longest_match(np.asarray(sequence))
+    def propose(
+        self, sequence: Sequence[int], k: int, sampling: Sampling, generator: np.random.Generator | None
+    ) -> Draft:
+        """Return the `k` tokens that followed the longest match, all certain; an empty draft if nothing matches."""
+        source, matched = _after_longest_match(np.asarray(sequence))
         text = list(sequence)
         if matched:
-            for guess in range(place, place + k):
-                text.append(text[guess])
+            for index in range(source, source + k):
+                text.append(text[index])
         return Draft(text[len(sequence) :], matched=matched)
 
     def truncate(self, length: int) -> None:
-        """Nothing is kept."""
+        """Do nothing: there is no state."""
 
 
 def _after_longest_match(tokens: Int[Array, "tokens"]) -> tuple[int, int]:
-    """Where the token stands that followed the last tokens before, and how many of them match; (0, 0) if none does."""
-    matched, ends = 0, np.arange(len(tokens) - 1)  # where a match of so many tokens ends: at first anywhere before
+    """Return the index after the longest earlier match of the last tokens, and its length; (0, 0) without a match."""
+    matched = 0
+    ends = np.arange(len(tokens) - 1)  # the indices at which a match of `matched` tokens ends
     while matched < LONGEST_MATCH:
         longer = ends[ends >= matched]
         longer = longer[tokens[longer - matched] == tokens[len(tokens) - 1 - matched]]
         if not len(longer):
             break
-        matched, ends = matched + 1, longer
+        matched += 1
+        ends = longer
     return (int(ends[-1]) + 1, matched) if matched else (0, 0)
 
 
 def skip_layers(model: Model, kept: Sequence[int] | None = None) -> Model:
-    """The model without some of its layers, as a draft for itself. It shares the weights that it keeps.
+    """Return the model without some of its layers, as a draft model for itself. It shares the weights that it keeps.
 
     Args:
         model: the model.
-        kept: the numbers of the layers that stay; by default every second one from the first on, and the last.
+        kept: the numbers of the layers to keep; by default every second layer from the first on, and the last.
 
     Raises:
-        ValueError: no layer is kept, a number is not that of a layer, or they are not in order.
+        ValueError: no layer is kept, a number is not that of a layer, or the numbers are not in order.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> model.config.num_hidden_layers, minillm.skip_layers(model, [0, 1, 5]).config.num_hidden_layers
+        (6, 3)
     """
     check_model(model)
     layers = range(model.config.num_hidden_layers)

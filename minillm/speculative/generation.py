@@ -1,5 +1,9 @@
-"""Speculative generation: text in, text out, as `generation.py`, but with a draft that is verified in each pass."""
+"""Speculative generation: text in, text out, as in `generation.py`, with a draft that each pass verifies.
 
+`stream` is here and not in `generation.py`, because with a drafter it speculates.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
 from minillm.completion import DEFAULT_NEW_TOKENS, Step
@@ -7,17 +11,24 @@ from minillm.generation import Generation, Output, Prompt, Timings
 from minillm.model import Model
 from minillm.sampling import Sampling
 from minillm.speculative.speculator import DrafterChoice, Speculator
+from minillm.support.checks import check_bool
 from minillm.transformer import forward_batch
 
 
 @dataclass(frozen=True)
 class SpeculativeOutput(Output):
-    """What a request produced, and how.
+    """The result of one speculative request: that of `Output`, and three counts.
 
     Attributes:
-        proposed: guesses that were verified.
-        accepted: guesses that became tokens.
+        proposed: draft tokens that the model ran to verify them. Those after a rejection count as proposed, too.
+        accepted: draft tokens that became tokens.
         rounds: forward passes of the model after the prompt's.
+
+    Example:
+        >>> model, draft = minillm.load("story"), minillm.load("story-draft")
+        >>> out = minillm.speculative_generate(model, draft, "Once upon a time", max_new_tokens=20, k=4)
+        >>> out.proposed, out.accepted, out.rounds  # 20 tokens: 1 of prefill, 14 accepted, 5 more
+        (16, 14, 5)
     """
 
     proposed: int = 0
@@ -26,7 +37,7 @@ class SpeculativeOutput(Output):
 
 
 class SpeculativeGeneration(Generation):
-    """One request. Iterating runs it, a token at a time; `output` is there afterwards."""
+    """One speculative request. Iterate over it once to run it; then read `output`."""
 
     def __init__(
         self,
@@ -37,23 +48,23 @@ class SpeculativeGeneration(Generation):
         sampling: Sampling | None = None,
         k: int | str = "auto",
     ) -> None:
-        """Check everything and encode the prompt; nothing is computed yet. The arguments: see `speculative_generate`.
+        """Check the arguments, which are those of `speculative_generate`, and encode the prompt.
 
         Raises:
-            ValueError: a wrong argument, or a draft whose tokens are not the model's.
+            ValueError: a wrong argument, or a draft model whose tokens are not the model's.
         """
         super().__init__(model, prompt, max_new_tokens, sampling)
         self.speculation = Speculator(model, drafter, k).begin(self.completion)
 
     def _next_steps(self) -> list[Step]:
-        """One round."""
-        answer, cache = self.completion, self.cache
+        """Make one round: one forward pass, and at least one new token."""
+        completion, cache = self.completion, self.cache
         assert cache is not None
-        draft_tokens = self.speculation.propose(answer)
-        tokens = [*answer.sequence[cache.length :], *draft_tokens]
+        draft_tokens = self.speculation.propose(completion)
+        tokens = [*completion.sequence[cache.length :], *draft_tokens]
         logits = self.model.ops.to_host(forward_batch(self.model, [(tokens, cache)], [len(draft_tokens) + 1]))
-        steps = self.speculation.verify(answer, logits)
-        cache.truncate(len(answer.sequence) - 1)  # all but the last token, which the next round feeds
+        steps = self.speculation.verify(completion, logits)
+        cache.truncate(len(completion.sequence) - 1)  # all but the last token, which the next round feeds
         return steps
 
     def _output(self, timings: Timings) -> SpeculativeOutput:
@@ -70,23 +81,67 @@ def speculative_generate(
     sampling: Sampling | None = None,
     k: int | str = "auto",
 ) -> SpeculativeOutput:
-    """Run one request to its end, with guesses of a drafter: fewer passes of the model for the same output.
+    """Run one request to its end with the draft tokens of `drafter`: the same output from fewer passes of the model.
 
-    Greedy text is that of `generate`, to the bit on the exact backend. Sampled text has the same distribution, but for
-    one seed it is another text: more random numbers are drawn.
+    Greedy text is that of `generate`, to the bit on the exact backend. Sampled text has the same distribution, but with
+    the same seed the text differs, because more random numbers are drawn.
 
     Args:
-        model: the model whose output it is.
-        drafter: a smaller Model with the same tokens, `skip_layers(model)`, or `PromptLookup()`.
+        model: the target model, whose output it is.
+        drafter: a smaller Model with the same tokens, `skip_layers(model)`, `PromptLookup()`, another object that
+            satisfies `Drafter`, or a function that returns a new one.
         prompt, max_new_tokens, sampling: as in `generate`.
-        k: guesses in a round, of which 511 at most are made; "auto" follows what is accepted and what it costs, and
-            stops where it would lose.
+        k: draft tokens in a round, at most 511. "auto" follows what is accepted and what it costs, and stops drafting
+            where it would lose.
 
     Raises:
-        ValueError: a wrong argument, or a draft whose tokens are not the model's.
+        ValueError: a wrong argument, or a draft model whose tokens are not the model's.
+
+    Example:
+        >>> model, draft = minillm.load("story"), minillm.load("story-draft")
+        >>> out = minillm.speculative_generate(model, draft, "The capital of France is", max_new_tokens=3, k=2)
+        >>> out.text, out.tokens == minillm.generate(model, "The capital of France is", max_new_tokens=3).tokens
+        (' Paris.', True)
     """
     generation = SpeculativeGeneration(model, drafter, prompt, max_new_tokens, sampling, k)
     for _ in generation:
         pass
     assert isinstance(generation.output, SpeculativeOutput)
     return generation.output
+
+
+def stream(
+    model: Model,
+    prompt: Prompt,
+    max_new_tokens: int = DEFAULT_NEW_TOKENS,
+    sampling: Sampling | None = None,
+    use_cache: bool = True,
+    drafter: DrafterChoice | None = None,
+    k: int | str = "auto",
+) -> Iterator[str]:
+    """Yield the text of one request as it becomes certain: never half a character, and nothing of a stop string.
+
+    The arguments are checked at once; the model runs as the text is iterated over.
+
+    Args:
+        model, prompt, max_new_tokens, sampling, use_cache: as in `generate`.
+        drafter, k: as in `speculative_generate`; by default there is no speculation.
+
+    Raises:
+        ValueError: a wrong argument; or a drafter together with `use_cache=False`.
+
+    Example:
+        >>> model = minillm.load("story")
+        >>> list(minillm.stream(model, "The capital of France is", max_new_tokens=3))
+        [' P', 'aris', '.']
+        >>> "".join(minillm.stream(model, "The capital of France is", 3, drafter=minillm.PromptLookup()))
+        ' Paris.'
+    """
+    if drafter is None:
+        generation = Generation(model, prompt, max_new_tokens, sampling, use_cache)
+    else:
+        check_bool("use_cache", use_cache)
+        if not use_cache:
+            raise ValueError("use_cache is False, but a drafter needs a cache; leave one of them out")
+        generation = SpeculativeGeneration(model, drafter, prompt, max_new_tokens, sampling, k)
+    return (step.text for step in generation if step.text)

@@ -1,18 +1,29 @@
 """Speculative decoding: several tokens from one forward pass, with the distribution of one at a time.
 
-A round is *draft, verify, accept or reject, correct, truncate*:
+A round drafts k tokens, verifies them in one pass of the target model, corrects the first that is rejected, and
+truncates both caches. Here k = 4 and the third draft token is rejected:
 
-    guesses x_1 .. x_k, each drawn from the draft's distribution q_i            (speculative/drafters.py)
-    one forward of the target over the last token and x_1 .. x_k: p_1 .. p_(k+1)
-    accept x_i while  r < p_i(x_i) / q_i(x_i),  r uniform in [0, 1)
-    at the first rejection draw the token from  norm(max(0, p_i - q_i));  if there was none, a bonus from p_(k+1)
-    forget the keys and values of rejected guesses, in the target's cache and in the draft's
+    sequence      Once upon a time
+    draft tokens  there      was        --three--  --big--               x_1 .. x_4, drawn from q_1 .. q_4
+
+    the target's pass over 5 rows
+      row         time       there      was        three      big
+      gives       p_1        p_2        p_3        p_4        p_5
+      judges      there      was        three      big        (bonus)
+      verdict     accepted   accepted   rejected   unused     unused
+    correction                          a                                drawn from norm(max(0, p_3 - q_3))
+
+    sequence      Once upon a time there was a                           3 new tokens from one pass
+    both caches   Once upon a time there was   | three big               keys and values after the bar are truncated
+
+The rules: accept x_i while r < p_i(x_i) / q_i(x_i), with r uniform in [0, 1). At the first rejection draw the token
+from norm(max(0, p_i - q_i)). If all k are accepted, draw a bonus token from p_(k+1).
 
 Each token then has exactly the target's distribution: min(p, q) + (1 - sum(min(p, q))) norm(max(0, p - q)) = p. For
-that, p and q must both be what is really sampled from: after penalty, temperature and filters. Greedy decoding is the
-case in which p is one-hot: guesses are accepted while they are the target's own choice, and the text is the same as
-without speculation. With temperature above 0 it is the same in distribution, not in its tokens: random numbers are
-used for other things. Sources: Leviathan et al., 2211.17192, algorithm 1; Chen et al., 2302.01318.
+that, p and q must be what is sampled from: after penalty, temperature and filters. In greedy decoding p is one-hot:
+draft tokens are accepted while they are the target's own choice, and the text is the same as without speculation. With
+temperature above 0 the distribution is the same, but the tokens of one seed differ, because random numbers are used for
+other things. Sources: Leviathan et al., 2211.17192, algorithm 1; Chen et al., 2302.01318.
 """
 
 from collections import Counter
@@ -25,43 +36,46 @@ from minillm.completion import Completion, Step
 from minillm.sampling import probabilities, sample_from
 from minillm.speculative.draft_length import DraftLength
 from minillm.speculative.drafters import Draft, Drafter
-from minillm.support.interrupts import defer_interrupts
 
 ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin
 
 
 def residual(p: Float[Array, "vocab"], q: Float[Array, "vocab"]) -> Float[Array, "vocab"]:
-    """norm(max(0, p - q)): what the target gives more than the draft; drawn from after a rejection."""
+    """Return norm(max(0, p - q)), which a correction is drawn from.
+
+    >>> residual(np.array([0.5, 0.5]), np.array([0.75, 0.25]))
+    array([0., 1.])
+    """
     more = np.maximum(p - q, 0.0)
-    return more / more.sum() if more.any() else p  # none: p is q up to a rounding
+    return more / more.sum() if more.any() else p  # all zeros: p equals q up to rounding
 
 
 def accept_or_correct(
     token: int, p: Float[Array, "vocab"], q: Float[Array, "vocab"], generator: np.random.Generator
 ) -> int:
-    """The guess, with probability min(1, p / q) of it; else a token from the residual, which is never the guess."""
+    """Return the draft token with probability min(1, p / q), else a token from the residual, never the draft token."""
     if generator.random() * q[token] < p[token]:
         return token
     return sample_from(residual(p, q), generator)
 
 
 def verify_draft(completion: Completion, draft: Draft, logits: Float[Array, "rows vocab"]) -> list[Step]:
-    """Accept, reject and correct one draft; the completion grows by one token at least.
+    """Accept or correct the draft tokens in order, and append what comes of them: at least one token.
 
     Args:
         completion: the request; its own sampling and generator decide.
-        draft: guesses that follow its sequence.
-        logits: the target's, after the last token of the sequence and after each guess.
+        draft: k tokens that may follow its sequence.
+        logits: k + 1 rows of the target: after the last token of the sequence and after each draft token.
 
     Raises:
-        ValueError: a logit of the first row is not a number, or infinite; nothing has changed then. A later row of
-            that kind ends the round before it: what was accepted counts, and the next round begins there.
+        ValueError: a logit of the first row is not finite; nothing has changed then. If a later row has one, the round
+            ends before that row: what was accepted counts, and the next round raises.
     """
     steps = list[Step]()
     for index, draft_token in enumerate(draft.tokens):
         if steps and not np.isfinite(logits[index]).all():
             return steps
-        # The penalty looks at the tokens so far, accepted guesses among them.
+        # The repetition penalty sees the sequence so far, with the draft tokens that were accepted.
         p = probabilities(logits[index], completion.sampling, completion.sequence)
         token = accept_or_correct(draft_token, p, draft.probs_of(index, len(p)), completion.generator)
         steps.append(completion.append(token, logits[index], ACCEPTED if token == draft_token else CORRECTED))
@@ -74,14 +88,14 @@ def verify_draft(completion: Completion, draft: Draft, logits: Float[Array, "row
 
 @dataclass
 class SpeculationCounts:
-    """What speculation has done.
+    """What speculation has done in one request.
 
     Attributes:
         rounds: forward passes of the target after the prompt's.
-        proposed: guesses that were verified.
-        accepted: guesses that became tokens.
-        rejected: rounds in which a guess was rejected; what stood behind it was not judged.
-        lengths: how many rounds had so many guesses.
+        proposed: draft tokens that the target ran, also those after a rejection, which were not judged.
+        accepted: draft tokens that became tokens.
+        rejected: rounds in which a draft token was rejected.
+        lengths: for each number of draft tokens, how many rounds had it.
     """
 
     rounds: int = 0
@@ -91,7 +105,7 @@ class SpeculationCounts:
     lengths: Counter[int] = field(default_factory=Counter)
 
     def record(self, proposed: int, accepted: int, rejected: int) -> None:
-        """One round more."""
+        """Add one round."""
         self.rounds += 1
         self.proposed += proposed
         self.accepted += accepted
@@ -100,58 +114,50 @@ class SpeculationCounts:
 
 
 class Speculation:
-    """How one request speculates. `propose`, run the target over the last token and the guesses, `verify`.
+    """How one request speculates: `propose`, run the target over the last token and the draft tokens, `verify`.
 
     Attributes:
-        draft: guesses that have yet to be verified; None if there are none. They wait as long as it takes, so that
-            nothing is drawn twice when a request is interrupted.
-        counts: so far.
+        draft: the draft that has yet to be verified; None if there is none. It waits as long as it takes, so that
+            nothing is drawn twice when a pass is interrupted.
+        counts: what was done so far.
     """
 
     def __init__(self, drafter: Drafter, length: DraftLength) -> None:
-        """No round yet."""
-        self.drafter, self.length = drafter, length
+        self.drafter = drafter
+        self.length = length
         self.draft: Draft | None = None
         self.counts = SpeculationCounts()
-        self._watched: Draft | None = None  # in a round without a draft the first guess that was not worth verifying
-        self._k: int | None = None  # chosen for the round that has yet to be drafted
+        self._proposed = Draft([])  # the draft before it was cut to what is worth verifying
 
     def propose(self, completion: Completion) -> list[int]:
-        """The guesses to verify next; none, if it does not pay or only one token more is wanted."""
+        """Return the draft tokens to verify next: none if drafting does not pay, or if one token completes the answer.
+
+        An interruption leaves the generator and the drafter as they were.
+        """
         if self.draft is None:
-            if self._k is None:  # else drafting was interrupted; a second choice would count as a round more
-                with defer_interrupts():
-                    self._k = self.length.choose()
             left = completion.max_new_tokens - len(completion.tokens)
-            self._make_draft(completion, min(self._k, left - 1))  # a round gives up to k + 1 tokens
-        assert self.draft is not None
+            k = min(self.length.choose(), left - 1)  # a round gives up to k + 1 tokens
+            generator = completion.generator
+            state = generator.bit_generator.state
+            try:
+                args = completion.sequence, k, completion.sampling, generator
+                self._proposed = self.drafter.propose(*args).first(k) if k else Draft([])
+                self.draft = self._proposed.first(self.length.keep(self._proposed))
+            except BaseException:
+                if self.draft is None:
+                    generator.bit_generator.state = state
+                    self.drafter.truncate(len(completion.sequence) - 1)
+                raise
         return self.draft.tokens
 
     def verify(self, completion: Completion, logits: Float[Array, "rows vocab"]) -> list[Step]:
-        """Verify the draft; the drafter forgets what was rejected, as the caller's cache must, too."""
+        """Verify the draft and truncate the drafter; the caller truncates the target's cache to the same length."""
         draft = self.draft
         assert draft is not None, "there is nothing to verify"
         steps = verify_draft(completion, draft, logits)
         self.draft = None
-        self.drafter.truncate(len(completion.sequence) - 1)
+        self.drafter.truncate(len(completion.sequence) - 1)  # the last token was not fed yet
         accepted = sum(step.origin == ACCEPTED for step in steps)
         self.counts.record(len(draft.tokens), accepted, int(steps[-1].origin == CORRECTED))
-        self.length.observe(draft, accepted)
-        if self._watched:
-            self.length.observe(self._watched, int(self._watched.tokens == [steps[0].token]))
+        self.length.observe(self._proposed, [step.token for step in steps])
         return steps
-
-    def _make_draft(self, completion: Completion, k: int) -> None:
-        """Draft; an interruption leaves generator and drafter as they were."""
-        generator = completion.generator
-        state = generator.bit_generator.state
-        try:
-            draft = self.drafter.propose(completion.sequence, k, completion.sampling, generator) if k else Draft([])
-            kept = draft.first(self.length.keep(draft))
-            with defer_interrupts():
-                self.draft, self._watched, self._k = kept, None if kept.tokens else draft.first(1), None
-        except BaseException:
-            if self.draft is None:
-                generator.bit_generator.state = state
-                self.drafter.truncate(len(completion.sequence) - 1)
-            raise

@@ -10,9 +10,16 @@ from collections.abc import Callable
 from typing import Any
 
 from minillm.completion import Completion
+from minillm.estimate.speculation import cpu_draft_cost
 from minillm.model import Model, check_model
-from minillm.speculative.costs import TableCosts
-from minillm.speculative.draft_length import LONGEST_DRAFT, MAX_DRAFT_TOKENS, check_k, draft_length
+from minillm.speculative.draft_length import (
+    LONGEST_DRAFT,
+    MAX_DRAFT_TOKENS,
+    AdaptiveLength,
+    DraftLength,
+    LookupLength,
+    check_k,
+)
 from minillm.speculative.drafters import Drafter, ModelDrafter, PromptLookup
 from minillm.speculative.rounds import Speculation
 
@@ -30,22 +37,26 @@ class Speculator:
     def __init__(
         self, model: Model, drafter: DrafterChoice, k: int | str = "auto", many_requests: bool = False
     ) -> None:
-        """Check everything; nothing is computed.
+        """Check the arguments.
 
         Args:
             model: the target, which verifies.
             drafter: a draft Model with the same tokens, `PromptLookup()`, another object that satisfies `Drafter`, or a
                 function without arguments that returns a new one for each request.
             k: draft tokens in a round, or "auto".
-            many_requests: whether several requests speculate at a time. A Drafter object may keep state of one
-                request, so then it is refused, except for PromptLookup, which keeps none.
+            many_requests: whether several requests speculate at a time. An object that keeps the state of one request
+                cannot serve them, so of Drafter objects only PromptLookup is accepted then.
 
         Raises:
             ValueError: a wrong argument, or a draft model whose tokens are not the model's.
         """
         check_model(model)
         _check_drafter(model, drafter, many_requests)
-        self.model, self.drafter, self.k = model, drafter, check_k(k)
+        self.model = model
+        self.drafter = drafter
+        self.k = check_k(k)
+        draft_cost = cpu_draft_cost(drafter.config, model.config) if isinstance(drafter, Model) else 0.0
+        self._costs = [k * draft_cost + model.ops.cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
 
     @property
     def max_draft_tokens(self) -> int:
@@ -53,13 +64,15 @@ class Speculator:
         return LONGEST_DRAFT if self.k == "auto" else min(int(self.k), MAX_DRAFT_TOKENS)
 
     def begin(self, completion: Completion) -> Speculation:
-        """Return the Speculation of a new request, with its drafter and its draft length.
+        """Return the Speculation of a new request, with a drafter and a draft length of its own.
 
         Raises:
             ValueError: the function that was given as `drafter` did not return a Drafter.
         """
         drafter = self._new_drafter(completion.max_cached_tokens)
-        return Speculation(drafter, draft_length(self.k, drafter, TableCosts(self.model, drafter)))
+        if self.k != "auto":
+            return Speculation(drafter, DraftLength(int(self.k)))
+        return Speculation(drafter, LookupLength(self._costs) if drafter.free else AdaptiveLength(self._costs))
 
     def _new_drafter(self, capacity: int) -> Drafter:
         if isinstance(self.drafter, Model):
@@ -71,13 +84,13 @@ class Speculator:
         if not _is_drafter(drafter):
             raise ValueError(
                 f"the function given as drafter returned a {type(drafter).__name__}; expected an object with propose, "
-                "truncate and free, see minillm.speculative.Drafter"
+                "truncate and free (see minillm.Drafter)"
             )
         return drafter
 
 
 def _is_drafter(drafter: Any) -> bool:
-    """Whether it is an object with the methods of Drafter; a class has them too, but makes drafters."""
+    """Whether `drafter` is an object with the methods of Drafter. A class has them too, but it makes drafters."""
     return isinstance(drafter, Drafter) and not isinstance(drafter, type)
 
 
@@ -98,15 +111,12 @@ def _check_drafter(model: Model, drafter: Any, many_requests: bool) -> None:
 
 
 def _check_same_tokens(model: Model, draft: Model) -> None:
+    """Raise ValueError unless each id means the same text in both. Without a tokenizer only the sizes are compared."""
+    first, second = draft.stored_tokenizer, model.stored_tokenizer
+    same = first is None or second is None or first is second or first.vocabulary == second.vocabulary
     sizes = draft.config.vocab_size, model.config.vocab_size
-    if sizes[0] != sizes[1] or not _same_tokens(draft, model):
+    if sizes[0] != sizes[1] or not same:
         raise ValueError(
             f"{draft.name} cannot draft for {model.name}: their vocabularies, of {sizes[0]} and {sizes[1]} tokens, "
-            "are not the same; use a draft with the same tokenizer, or prompt lookup, which works with any model"
+            "are not the same; use a draft model with the same tokenizer, or prompt lookup, which works with any model"
         )
-
-
-def _same_tokens(one: Model, other: Model) -> bool:
-    """Whether each id means the same text in both; models without a tokenizer are taken at their word."""
-    first, second = one.stored_tokenizer, other.stored_tokenizer
-    return first is None or second is None or first is second or first.vocabulary == second.vocabulary

@@ -105,7 +105,7 @@ def test_every_number_of_speculation_stands_in_its_place(capsys, monkeypatch):
     assert lines(capsys)[:5] == [
         "m: a pass of n rows in decode steps: 1: 1.00 2: 1.50",
         "",
-        "draft: lookup, a guess costs 0.25 steps",
+        "draft: lookup, a draft token costs 0.25 steps",
         "task times plain formula a per round rounds proposed accepted same",
         "a story 2.00 [1.00..3.00] 1.75 0.60 2.40 11 13 12 yes",
     ]

@@ -1,4 +1,4 @@
-"""`minillm generate --speculative`: the same text, marks that say which tokens were guessed, and a summary."""
+"""`minillm generate --speculative`: the same text, marks that say which tokens were drafted, and a summary."""
 
 import json
 import re
@@ -31,15 +31,15 @@ def test_the_tokens_are_those_of_plain_decoding(generate, model_folder, draft, k
         assert found["accepted"] == found["proposed"] == 24 - 1 - found["rounds"]
 
 
-def test_marks_say_what_was_guessed(generate, model_folder):
+def test_marks_say_what_was_drafted(generate, model_folder):
     """Four accepted and a bonus in each round, after the token that the prompt's pass gives."""
     shown = generate("--speculative", "--draft", model_folder, "--k", 4, "--temperature", 1, "--seed", 3)
-    text, _, rest = shown.rpartition("\n[accepted guesses]\n")
+    text, _, rest = shown.rpartition("\n[accepted draft tokens]\n")
     assert text.count("[") == text.count("]+") == 5  # 23 tokens: four rounds of 5, one of 3
     assert "\x1b" not in shown
-    assert rest.startswith("~the model's own token in place of a rejected one\n+one more after a round")
+    assert rest.startswith("~the model's own token in place of a rejected one\n+a bonus token after a round")
     assert re.search(r"rounds +5, with 4\.60 tokens each", rest)
-    assert re.search(r"guesses +18 proposed, 18 accepted \(100%\)", rest)
+    assert re.search(r"draft tokens +18 proposed, 18 accepted \(100%\)", rest)
 
 
 def test_colours_only_where_there_are_some(generate, model_folder, monkeypatch):

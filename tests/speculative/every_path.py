@@ -1,10 +1,10 @@
 """Runs code on every outcome of its random numbers, and says how probable each is: exactly, without sampling.
 
-`EveryPath` is a generator whose `random()` gives no number but a `Uniform`: something that lies uniformly between 0
-and 1, nobody knows where. When the code compares it with a number, or looks up its place among cumulated
+`EveryPath` is a generator whose `random()` returns a `Uniform` and not a number: an unknown point, uniformly
+distributed between 0 and 1. When the code compares it with a number, or looks up its place among cumulated
 probabilities, the world splits, and the code is run again from the start for each answer. A Uniform that is asked
-twice remembers what it answered, as a number would. So the real code runs, whatever it does with its random numbers,
-and its own thresholds decide the probabilities.
+twice remembers what it answered, as a number would. So the real code runs, and its own thresholds decide the
+probabilities.
 """
 
 import numpy as np

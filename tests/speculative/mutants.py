@@ -1,7 +1,7 @@
 """Known mistakes, made in the real code on purpose: each must be caught by one of the two proofs.
 
-The source of a module is changed in one place and built anew, with what stands on it. Most of these mistakes are in
-well-known code or were once (see the comments); all of them give text that looks fine.
+The source of a module is changed in one place and built again, with the modules that import it. Most of these mistakes
+are or were in well-known code (see the comments). All of them give text that looks fine.
 """
 
 import dataclasses
@@ -31,15 +31,15 @@ MODULES = [
 MUTANTS = {
     "the whole sequence is fed again to a filled cache": (
         speculative_generation,
-        "tokens = [*answer.sequence[cache.length :], *draft_tokens]",
-        "tokens = [*answer.sequence, *draft_tokens]",
+        "tokens = [*completion.sequence[cache.length :], *draft_tokens]",
+        "tokens = [*completion.sequence, *draft_tokens]",
     ),
     "a new generator for every acceptance": (
         speculative,
         "draft.probs_of(index, len(p)), completion.generator)",
         "draft.probs_of(index, len(p)), completion.sampling.generator())",
     ),
-    "guesses at another temperature": (  # lossless still, but fewer are accepted
+    "draft tokens at another temperature": (  # lossless still, but fewer are accepted
         drafters,
         "probabilities(self.model.ops.to_host(logits), sampling, text)",
         "probabilities(self.model.ops.to_host(logits), replace(sampling, temperature=1.0), text)",
@@ -55,13 +55,13 @@ MUTANTS = {
         "            tokens.append(sample_from(probs[-1], generator))\n"
         "            probs[-1] = probabilities(self.model.ops.to_host(logits), Sampling(sampling.temperature), text)",
     ),
-    "q of the first guess at every place": (drafters, "certain[self.tokens[index]]", "certain[self.tokens[0]]"),
-    "rejected guesses stay in the target's cache": (
+    "q of the first draft token at every index": (drafters, "certain[self.tokens[index]]", "certain[self.tokens[0]]"),
+    "rejected draft tokens stay in the target's cache": (
         speculative_generation,
-        "cache.truncate(len(answer.sequence) - 1)",
-        "cache.truncate(min(cache.length, len(answer.sequence) + len(draft_tokens) - 1))",
+        "cache.truncate(len(completion.sequence) - 1)",
+        "cache.truncate(min(cache.length, len(completion.sequence) + len(draft_tokens) - 1))",
     ),
-    "rejected guesses stay in the draft's cache": (
+    "rejected draft tokens stay in the draft's cache": (
         drafters,
         "self.cache.truncate(min(length, self.cache.length))",
         "pass",
@@ -72,7 +72,7 @@ MUTANTS = {
         "sample_from(residual(p, q), generator)",
         "sample_from(p, generator)",
     ),
-    "the bonus is forgotten": (
+    "the bonus is left out": (
         speculative,
         "return [*steps, completion.add(logits[-1]",
         "return steps or [completion.add(logits[-1]",
@@ -95,7 +95,7 @@ MUTANTS = {
         "text[self.cache.length :], self.cache",
         "text[-1:] if self.cache.length else text, self.cache",
     ),
-    "the penalty sees the same tokens at every place": (
+    "the penalty sees the same tokens at every index": (
         speculative,
         "completion.sampling, completion.sequence)\n        token =",
         "completion.sampling, completion.sequence[: len(completion.sequence) - index])\n        token =",
@@ -105,13 +105,17 @@ MUTANTS = {
         "if token != draft_token or completion.finish_reason:",
         "if token != draft_token:",
     ),
-    "one guess too many at the end": (speculative, "min(self._k, left - 1)", "min(self._k, left)"),
+    "one draft token too many at the end": (
+        speculative,
+        "min(self.length.choose(), left - 1)",
+        "min(self.length.choose(), left)",
+    ),
 }
 
 
 @contextmanager
 def mutated(module, old, new):
-    """`speculative_generation` as it is when `old` is replaced by `new` in the source of `module`."""
+    """Yield `speculative_generation` as it is when `old` is replaced by `new` in the source of `module`."""
     originals = {each.__name__: each for each in MODULES}
     try:
         for each in MODULES:  # `from minillm.x import y` looks here first

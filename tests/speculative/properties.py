@@ -59,12 +59,12 @@ def bigrams_are_lossless(data, vocab_size, sampling, k):
     model = bigram_model(data.draw(logits(vocab_size)))
     draft = st.builds(bigram_model, logits(vocab_size)) | st.builds(minillm.PromptLookup)
     prompt = data.draw(st.lists(st.integers(1, vocab_size - 1), min_size=1, max_size=4))
-    most = {2: 5, 3: 4}[vocab_size]  # two of them are no guesses
+    most = {2: 5, 3: 4}[vocab_size]  # two of them are not draft tokens
     assert_lossless(model, data.draw(draft), prompt, data.draw(st.integers(1, most)), sampling, k)
 
 
 def rounds_of_every_length_are_lossless():
-    """Rounds of k guesses, of a draft that is sometimes right and of lookup, whose guesses differ from each other."""
+    """Rounds of k draft tokens, of a draft model that is sometimes right and of lookup, whose draft tokens differ."""
     rows = [[0.9, 1.0], [0.7, 0.0]], [[0.5, 0.0], [0.0, 0.3]]
     (model, draft), sampling = map(bigram_model, rows), Sampling(temperature=0.7, ignore_eos=True)
     for k in (1, 2, 3):
@@ -85,7 +85,7 @@ def transformers_are_lossless(data, config, sampling, k):
 @settings(max_examples=25)
 @given(config=architectures(), seed=st.integers(0, 99), sampling=samplings, k=st.integers(1, 5))
 def a_model_accepts_its_own_guesses(config, seed, sampling, k):
-    """All of them, since p and q are the same: penalty, temperature and filters see the same tokens at each place."""
+    """All of them, since p and q are the same: penalty, temperature and filters see the same tokens at each index."""
     model, _ = random_model(config, seed, BACKEND)
     sampling = dataclasses.replace(sampling, seed=seed, ignore_eos=True)
     out = minillm.speculative_generate(model, model, [1, 2, 1], 12, sampling, k)
@@ -119,7 +119,7 @@ def drafters(draw, model, seed):
 @settings(max_examples=40)
 @given(data=st.data(), config=architectures(), seed=st.integers(0, 2**32), k=st.integers(1, 6) | st.just("auto"))
 def greedy_text_is_naive(data, config, seed, k):
-    """With end-of-sequence tokens and maximum lengths inside a round; the penalty changes the choice at each place."""
+    """With end-of-sequence tokens and maximum lengths inside a round; the penalty changes the choice at each index."""
     config = dataclasses.replace(config, eos_token_ids=tuple(data.draw(st.sets(st.integers(0, 10), max_size=3))))
     model, _ = random_model(config, seed, BACKEND)
     sampling = Sampling(repetition_penalty=data.draw(st.sampled_from([1.0, 1.0, 1.3, 0.8])), logprobs=2)
@@ -137,7 +137,7 @@ def measured_rounds_are_as_the_theory_says():
     generation = SpeculativeGeneration(model, draft, [0], 40_000, sampling, k)
     generation.completion.append(0, rows[0])  # the first token, as if the prompt's pass had given it
     accepted = [sum(step.origin == "accepted" for step in generation._next_steps()) for _ in range(rounds)]
-    judged = sum(min(n + 1, k) for n in accepted)  # guesses behind a rejected one are not judged
+    judged = sum(min(n + 1, k) for n in accepted)  # draft tokens after a rejected one are not judged
     error = np.sqrt(acceptance * (1 - acceptance) / judged)
     assert abs(sum(accepted) / judged - acceptance) < 4 * error
     tokens = np.array(accepted) + 1

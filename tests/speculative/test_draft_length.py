@@ -1,4 +1,4 @@
-"""The adaptive k: follows acceptance and costs, stops where speculation would lose, and begins again."""
+"""The adaptive k: follows acceptance and costs, stops where speculation would lose, and tries again."""
 
 import itertools
 
@@ -8,18 +8,18 @@ from bigrams import bigram_model
 from test_checks import MODEL
 
 import minillm
-from minillm import PromptLookup, Sampling
-from minillm.speculative.costs import TableCosts
+from minillm import Draft, PromptLookup, Sampling
+from minillm.backends.plain import Plain
+from minillm.estimate.speculation import best_k
+from minillm.speculative import SpeculativeGeneration, Speculator
 from minillm.speculative.draft_length import (
     LONGEST_DRAFT,
-    LONGEST_PAUSE,
     MAX_DRAFT_TOKENS,
+    PAUSE,
     AdaptiveLength,
+    CountedLength,
     LookupLength,
-    match_kind,
 )
-from minillm.speculative.drafters import LONGEST_MATCH, Draft, ModelDrafter
-from minillm.speculative.generation import SpeculativeGeneration
 
 GENERATOR = np.random.default_rng(0)
 CYCLE = bigram_model([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0], [9.0, 0.0, 0.0]], max_position_embeddings=400)
@@ -27,48 +27,84 @@ LONG = bigram_model([[0.0, 9.0, 0.0], [0.0, 0.0, 9.0], [9.0, 0.0, 0.0]], max_pos
 WANDERING = bigram_model([[0.0] * 3] * 3, max_position_embeddings=400)
 
 
-class Costs:
-    """Costs as the papers have them: verifying any number of rows is one step."""
-
-    def __init__(self, draft):
-        self.of_a_guess = draft
-
-    def draft(self):
-        return self.of_a_guess
-
-    def verify(self, rows):
-        return 1.0
+def papers_costs(draft_cost):
+    """Costs of rounds as the papers have them: a pass of any number of rows costs one step."""
+    return [k * draft_cost + 1 for k in range(LONGEST_DRAFT + 1)]
 
 
-def test_free_guesses_are_watched_while_nothing_is_verified():
-    length, guesses = LookupLength(TableCosts(MODEL, PromptLookup())), Draft([1] * LONGEST_DRAFT, matched=9)
-    assert length.choose() == LONGEST_DRAFT and length.keep(guesses) == 0  # one of two: does not pay yet
+LOOKUP_COSTS = [Plain().cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
+
+
+def test_what_is_accepted_decides():
+    length = AdaptiveLength(papers_costs(0.1))
+    for rate, best in ((0.5, 2), (0.7, 4), (0.9, 10)):  # Leviathan et al.'s best for c = 0.1
+        length.accepted, length.judged = rate * 10, 10.0
+        assert length.choose() == best
+    for _ in range(60):
+        length.observe(Draft([1] * 9), [1, 1, 1, 1, 2])  # four accepted, one rejected, the others not judged
+    assert 0.7 < length.accepted / length.judged < 0.85
+    assert length.judged == pytest.approx(20, abs=0.1)
+
+
+@pytest.mark.parametrize("acceptance", [0.05, 0.3, 0.5, 0.7, 0.85, 0.99])
+@pytest.mark.parametrize("draft_cost", [0.0, 0.05, 0.3])
+def test_the_choice_is_that_of_the_theory(acceptance, draft_cost):
+    costs = [k * draft_cost + Plain().cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
+    expected = best_k(acceptance, draft_cost, LONGEST_DRAFT, Plain().cost_of_rows)
+    assert CountedLength(costs, acceptance, 1.0).choose() == expected
+
+
+def test_tokens_after_the_end_of_a_round_are_not_judged():
+    """A round may end inside a draft without a rejection: at an end-of-sequence token, for example."""
+    length = CountedLength(papers_costs(0.1), 0.0, 0.0)
+    length.observe(Draft([1, 2, 3]), [1, 2])
+    assert (length.accepted, length.judged) == (pytest.approx(1.95), pytest.approx(1.95))
+    length.observe(Draft([]), [5])
+    assert length.judged == pytest.approx(1.95)
+
+
+def test_a_draft_that_loses_is_tried_again_after_a_pause():
+    """At costs at which only a good draft pays, and never again at costs at which none does."""
+    length, chosen = AdaptiveLength(papers_costs(0.5)), []
+    for _ in range(10 * PAUSE):
+        chosen.append(length.choose())
+        assert length.choose() == chosen[-1]  # asking changes nothing: an interrupted round asks again
+        length.observe(Draft([1] * chosen[-1]), [0])
+    tries = [index for index, k in enumerate(chosen) if k]
+    gaps = {later - earlier for earlier, later in itertools.pairwise(tries)}
+    assert gaps == {1, PAUSE + 1} and len(tries) < 0.2 * len(chosen) and tries[0] == 0
+    length = AdaptiveLength(papers_costs(1.0))
+    for _ in range(3 * PAUSE):
+        assert length.choose() == 0
+        length.observe(Draft([]), [0])
+
+
+def test_a_text_that_becomes_easy_is_noticed():
+    length, chosen = AdaptiveLength(papers_costs(0.5)), []
+    for index in range(200):
+        chosen.append(length.choose())
+        length.observe(Draft([1] * chosen[-1]), [1] * (chosen[-1] + 1) if index > 50 else [0])
+    assert set(chosen[35:50]) == {0} and min(chosen[100:]) > 5
+
+
+def test_free_drafts_are_compared_while_nothing_is_verified():
+    length, draft = LookupLength(LOOKUP_COSTS), Draft([1] * LONGEST_DRAFT, matched=9)
+    assert length.choose() == LONGEST_DRAFT and length.keep(draft) == 0  # one of two: does not pay
     for _ in range(40):
-        length.observe(guesses.first(1), 1)
-    assert length.keep(guesses) == LONGEST_DRAFT and length.keep(guesses.first(4)) == 4 and length.keep(Draft([])) == 0
-    for _ in range(10):
-        length.observe(guesses, 0)
-    assert length.choose() == LONGEST_DRAFT and length.keep(guesses) == 0
-
-
-def test_matches_of_different_lengths_are_counted_apart():
-    length = LookupLength(Costs(0.0))
-    for _ in range(50):
-        length.observe(Draft([1] * 3, matched=1), 2)  # right after 1 and 2 matching tokens, wrong after 3
-        length.observe(Draft([1] * 9, matched=LONGEST_MATCH), 9)
-    rates = [accepted / observed for accepted, observed in zip(length.accepted, length.observed, strict=True)]
-    assert rates[:2] == [0.5, pytest.approx(1, abs=0.01)] and 0.4 < rates[2] < 0.6 and rates[3:5] == [0.5, 0.5]
-    assert rates[match_kind(LONGEST_MATCH + 100)] == rates[-1] == pytest.approx(1, abs=0.01)
-    assert [match_kind(matched) for matched in (0, 1, 2, 3, 4, 7, 8, 15, 16)] == [0, 1, 2, 2, 3, 3, 4, 4, 5]
+        length.observe(draft, [1])
+    assert length.keep(draft) > 8 and length.keep(draft.first(4)) == 4 and length.keep(Draft([])) == 0
+    for _ in range(20):
+        length.observe(draft, [2])
+    assert length.choose() == LONGEST_DRAFT and length.keep(draft) == 0
 
 
 def test_only_what_pays_is_verified():
-    """The text quotes itself after long matches, and goes on differently after short ones."""
+    """The text quotes itself after long matches, and goes on differently after matches of one token."""
     quote = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7]
-    length = LookupLength(TableCosts(MODEL, PromptLookup()))
+    length = LookupLength(LOOKUP_COSTS)
     for _ in range(10):
-        for matched, accepted in ((12, LONGEST_DRAFT), (1, 0)):
-            length.observe(Draft([1] * LONGEST_DRAFT, matched=matched), accepted)
+        length.observe(Draft([1] * LONGEST_DRAFT, matched=12), [1] * LONGEST_DRAFT)
+        length.observe(Draft([1] * LONGEST_DRAFT, matched=1), [2])
     drafts = [
         PromptLookup().propose(text, LONGEST_DRAFT, Sampling(), GENERATOR) for text in (2 * quote, [*quote, 0, 3])
     ]
@@ -76,45 +112,30 @@ def test_only_what_pays_is_verified():
     assert [length.keep(draft) for draft in drafts] == [LONGEST_DRAFT, 0]
 
 
-def test_what_is_accepted_decides():
-    length = AdaptiveLength(Costs(0.1))
-    for rate, best in ((0.5, 2), (0.7, 4), (0.9, 10)):  # Leviathan et al.'s best for c = 0.1
-        length.accepted, length.observed = rate * 10, 10.0
-        assert length.choose() == best
-    for _ in range(60):
-        length.observe(Draft([1] * 5), 4)  # four accepted, then a rejected one; what stands behind that is not counted
-    assert 0.7 < length.accepted / length.observed < 0.8
-    assert length.observed == pytest.approx(20, abs=0.01)
+def test_the_cost_of_rows_lies_on_lines_between_the_known_ones():
+    ops = Plain()
+    assert [ops.cost_of_rows(rows) for rows in (1, 2, 3, 4, 16)] == pytest.approx([1, 1.53, 1.83, 2.13, 2.97])
+    assert ops.cost_of_rows(64) == pytest.approx(4 * 2.97)  # in proportion
+    costs = [ops.cost_of_rows(rows) for rows in range(1, 40)]
+    assert costs == sorted(costs)
 
 
-def test_a_draft_that_loses_is_tried_again_after_ever_longer_pauses():
-    """Up to the longest, so that a long text that becomes easy is noticed."""
-    length, chosen = AdaptiveLength(Costs(0.9)), []
-    for _ in range(4 * LONGEST_PAUSE):
-        chosen.append(length.choose())
-        length.observe(Draft([1] * chosen[-1]), 0)
-    tries = [place for place, k in enumerate(chosen) if k]
-    assert tries[:2] == [0, 1] and set(chosen) == {0, 1}
-    assert [second - first for first, second in zip(tries[::2], tries[1::2], strict=False)] == [1] * (len(tries) // 2)
-    pauses = [later - earlier - 3 for earlier, later in itertools.pairwise(tries[::2])]
-    assert pauses == [16, 32, 64, 128, 256, 256]
-
-
-def test_tiles_make_verifying_cheaper(monkeypatch):
-    costs = []
+def test_weight_tiles_make_verifying_cheaper(monkeypatch):
+    models = []
     for paying in (False, True):
         monkeypatch.setattr("minillm.backends.fast.tiling_pays", lambda paying=paying: paying)
-        costs.append(TableCosts(minillm.load("story-draft"), PromptLookup()))
-    ordinary, tiled = costs
-    assert ordinary.verify(1) == tiled.verify(1) == 1
-    assert all(tiled.verify(rows) < ordinary.verify(rows) for rows in range(2, 17))
-    assert all(tiled.verify(rows) < tiled.verify(rows + 1) for rows in range(1, 16))
+        models.append(minillm.load("story-draft"))
+    ordinary, tiled = (model.ops.cost_of_rows for model in models)
+    assert ordinary(1) == tiled(1) == 1
+    assert all(tiled(rows) < ordinary(rows) for rows in range(2, 17))
 
 
-def test_a_smaller_draft_costs_less():
-    draft, target = (minillm.load(name) for name in ("story-draft", "story"))
-    assert 0.05 < TableCosts(target, ModelDrafter(draft, 8)).draft() < 0.5
-    assert TableCosts(target, PromptLookup()).draft() == 0
+def test_a_draft_model_costs_its_share_of_a_step():
+    target, draft = (minillm.load(name) for name in ("story", "story-draft"))
+    rounds, free_rounds = (Speculator(target, drafter)._costs for drafter in (draft, PromptLookup()))
+    assert free_rounds == [target.ops.cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
+    extra = [cost - free for cost, free in zip(rounds, free_rounds, strict=True)]
+    assert extra[0] == 0 and 0.05 < extra[1] < 0.5 and extra[10] == pytest.approx(10 * extra[1])
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
@@ -131,8 +152,8 @@ def test_text_that_does_not_is_left_alone():
 
 @pytest.mark.parametrize("right", [True, False])
 def test_a_draft_model_gets_as_much_as_it_earns(right, monkeypatch):
-    """One that is always right guesses as far as the table allows, and one that never is soon nothing."""
-    monkeypatch.setattr("minillm.speculative.costs.cpu_draft_cost", lambda draft, target: 0.05)
+    """One that is always right drafts as far as the table allows, and one that never is soon drafts nothing."""
+    monkeypatch.setattr("minillm.speculative.speculator.cpu_draft_cost", lambda draft, target: 0.05)
     draft = CYCLE if right else bigram_model([[0, 0, 9], [9, 0, 0], [0, 9, 0]], max_position_embeddings=400)
     generation = SpeculativeGeneration(CYCLE, draft, [0], 150, Sampling(0.1, seed=1, ignore_eos=True))
     for _ in generation:
@@ -149,3 +170,15 @@ def test_a_huge_k_is_one_pass_of_bounded_length():
     for _ in generation:
         pass
     assert set(generation.speculation.counts.lengths) == {MAX_DRAFT_TOKENS, 1199 - 2 * (MAX_DRAFT_TOKENS + 1) - 1}
+
+
+def test_a_seed_gives_the_same_text_at_any_speed():
+    """Only counts and the table decide."""
+    sampling = Sampling(1.3, seed=3, ignore_eos=True)
+    first, second = (minillm.speculative_generate(WANDERING, CYCLE, [1, 2], 50, sampling) for _ in range(2))
+    assert (first.tokens, first.proposed, first.rounds) == (second.tokens, second.proposed, second.rounds)
+
+
+@pytest.mark.parametrize(("k", "most"), [(3, 3), ("auto", LONGEST_DRAFT), (10**9, MAX_DRAFT_TOKENS)])
+def test_the_most_draft_tokens_of_a_round(k, most):
+    assert Speculator(MODEL, MODEL, k).max_draft_tokens == most

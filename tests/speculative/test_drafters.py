@@ -29,7 +29,7 @@ def looked_up(sequence, k):
         ([*range(20), 50, *range(9, 20), 60, *range(5, 20)], 2, [50, 9]),  # fifteen, though eleven are nearer
         ([5, 3, 6, 2, 3, 7, 9, 2, 3], 1, [7]),  # two, which is better than one
         ([3, 6, 3, 7, 9, 3], 2, [7, 9]),  # the latest of two
-        ([1, 2, 1], 5, [2, 1, 2, 1, 2]),  # on into its own guesses
+        ([1, 2, 1], 5, [2, 1, 2, 1, 2]),  # on into its own draft tokens
         ([4, 4], 3, [4, 4, 4]),
         ([1, 2, 3], 4, []),
         ([1], 4, []),
@@ -41,7 +41,7 @@ def test_prompt_lookup(sequence, k, expected):
 
 @given(sequence=st.lists(st.integers(0, 2), min_size=1, max_size=60))
 def test_the_longest_match_wins_and_of_those_the_latest(sequence):
-    """Against every place and length, tried one by one."""
+    """Against every index and length, tried one by one."""
     found, last = (0, 0), len(sequence)
     for matched in range(1, LONGEST_MATCH + 1):
         for end in range(matched, last):
@@ -60,7 +60,7 @@ def test_a_draft_model_runs_each_verified_token_once():
     """After a round in which everything was accepted it reads two tokens, otherwise one."""
     drafter, read = ModelDrafter(MODEL, 16), []
     assert drafter.propose([1, 2, 3], 2, Sampling(), GENERATOR).tokens == minillm.naive_decode(MODEL, [1, 2, 3], 2)
-    assert drafter.cache.length == 4  # the last guess was not fed
+    assert drafter.cache.length == 4  # the last draft token was not fed
     for sequence in ([1, 2, 3, 4], [1, 2, 3, 4, 5, 6]):
         drafter.truncate(3)
         read.append(len(sequence) - drafter.cache.length)

@@ -1,4 +1,4 @@
-"""Greedy speculative text is that of naive decoding, to the bit on the exact backend, whatever the draft."""
+"""Greedy speculative text is that of naive decoding, to the bit on the exact backend, with any draft."""
 
 import dataclasses
 
@@ -48,6 +48,6 @@ def test_steps_say_where_they_come_from():
     """The first token is the prompt's; then k accepted and a bonus, or accepted ones and a correction."""
     whole_round = [*["accepted"] * 3, "bonus"]
     assert origins(MODEL, 9) == ["", *whole_round, *whole_round]
-    assert origins(MODEL, 6) == ["", *whole_round, ""]  # with one token left, there is nothing to guess
+    assert origins(MODEL, 6) == ["", *whole_round, ""]  # with one token left, there is nothing to draft
     other, _ = random_model(dataclasses.replace(CONFIG, num_hidden_layers=1, sliding_windows=(None,)), 5)
     assert {"", "corrected"} <= set(origins(other, 9))

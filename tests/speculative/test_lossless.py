@@ -1,4 +1,4 @@
-"""Speculative decoding loses nothing: one guess, whole requests, and the proof itself."""
+"""Speculative decoding loses nothing: one draft token, whole requests, and the proof itself."""
 
 from pathlib import Path
 
@@ -19,14 +19,14 @@ from minillm.speculative.rounds import accept_or_correct
         lambda pairs: all(sum(one) for one in zip(*pairs, strict=True))
     )
 )
-def test_one_guess(weights):
-    """min(p, q) + (1 - sum(min(p, q))) norm(max(0, p - q)) = p, and the guess survives with sum(min(p, q))."""
+def test_one_draft_token(weights):
+    """min(p, q) + (1 - sum(min(p, q))) norm(max(0, p - q)) = p, and the draft token survives with sum(min(p, q))."""
     p, q = (np.array(one) / sum(one) for one in zip(*weights, strict=True))
 
     def outcome(path):
-        guess = sample_from(q, path)
-        token = accept_or_correct(guess, p, q, path)
-        return token, token == guess
+        draft_token = sample_from(q, path)
+        token = accept_or_correct(draft_token, p, q, path)
+        return token, token == draft_token
 
     found = distribution(outcome)
     tokens, survivals = {}, {}
@@ -38,7 +38,7 @@ def test_one_guess(weights):
 
 
 def test_a_uniform_remembers_its_answers():
-    """A number drawn once and used twice is one number: the proof would be worth nothing otherwise."""
+    """A number drawn once and used twice is one number. Without that the proof would prove nothing."""
 
     def outcome(path):
         number = path.random()
