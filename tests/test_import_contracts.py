@@ -16,7 +16,7 @@ BREAKS = {  # the contract, and an import that it forbids: where, and what
     "The specification shares nothing with the engine": ("reference.py", "from minillm.layers import rms_norm"),
     "Estimates are computed from a config alone": ("estimate/memory.py", "from minillm.support import checks"),
     "A backend knows no other backend": ("backends/exact.py", "from minillm.backends.fast import Fast"),
-    "The process that runs a learner's code imports nothing of minillm": (
+    "The processes for strangers' code import nothing of minillm": (
         "classroom/worker/worker_process.py",
         "from minillm.support import checks",
     ),

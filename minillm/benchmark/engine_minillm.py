@@ -7,6 +7,7 @@ import statistics
 from typing import Any
 
 from minillm.arrays import Array
+from minillm.backends.memory import keep_freed_memory
 from minillm.benchmark.engine_loop import Answer, answer_requests, generate
 from minillm.benchmark.this_machine import products
 from minillm.benchmark.timing import seconds
@@ -71,4 +72,5 @@ def load(name: str, backend: str, dtype: str) -> Answer:
 
 
 if __name__ == "__main__":
+    keep_freed_memory()  # as the command `minillm` does
     answer_requests(load)
