@@ -73,6 +73,10 @@ class Tokenizer:
             self.vocab_size = int(self._with_special.get_vocab_size(with_added_tokens=True))
             self._bos = self._leading_bos(add_bos, source)
 
+    def __repr__(self) -> str:
+        template = "no chat template" if self.chat_template is None else "a chat template"
+        return f"Tokenizer({self.vocab_size} tokens, {len(self.special_tokens)} of them special, {template})"
+
     @classmethod
     def from_folder(cls, folder: Path, bos_id: int | None, eos_ids: Sequence[int]) -> "Tokenizer | None":
         """Return the tokenizer of a folder in Hugging Face layout, or None if it has no tokenizer.json.
