@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import minillm
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     path.relative_to(ROOT).as_posix() for glob in ("*.md", "docs/**/*.md", "lessons/*.md") for path in ROOT.glob(glob)
@@ -82,6 +84,27 @@ def test_the_floors_are_those_of_the_import_contracts():
     figure = re.search(r"## The floors\n.*?```\n(.*?)```", ARCHITECTURE, re.DOTALL)[1]
     lines = [line[:60].split() for line in figure.splitlines() if "---" not in line]  # captions begin later
     assert [set(line) for line in lines] == [set(layer.split(" | ")) for layer in layers]
+
+
+def test_every_session_that_is_named_is_in_the_noxfile():
+    tree = ast.parse((ROOT / "noxfile.py").read_text())
+    sessions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
+    for name in ("CONTRIBUTING.md", ".ci/run", ".github/workflows/check.yml"):
+        named = re.findall(r"nox(?: --[\w-]+)* -s ([a-z ]+)", (ROOT / name).read_text())
+        assert named and {session for line in named for session in line.split()} <= sessions, name
+
+
+def test_the_quick_tests_of_the_readme_are_those_of_nox():
+    quick = re.search(r"^QUICK = \((.*)\)", (ROOT / "noxfile.py").read_text(), re.MULTILINE)[1]
+    assert f"pytest {quick.replace(',', '').replace(chr(34), '')} " in (ROOT / "README.md").read_text()
+
+
+def test_the_version_is_the_same_everywhere_and_each_release_speaks_of_hashes():
+    changelog = (ROOT / "CHANGELOG.md").read_text()
+    assert f"\nversion: {minillm.__version__}\n" in (ROOT / "CITATION.cff").read_text()
+    assert re.findall(r"^## (.*)$", changelog, re.MULTILINE)[:2] == ["Unreleased", minillm.__version__]
+    for release in changelog.split("\n## ")[1:]:
+        assert re.search(r"^Hashes: .+\.$", release, re.MULTILINE), release
 
 
 def entries():

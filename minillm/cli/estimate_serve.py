@@ -149,12 +149,12 @@ def _show(record: dict[str, Any], requests: int, options: argparse.Namespace) ->
     table.add_row("longest pause", *(seconds_text(run["longest_gap_s"]) for run in runs))
     table.add_row("tokens/s", *(f"{run['tokens_per_s']:,.0f}" for run in runs))
     table.add_row("busy", *(f"{run['utilisation']:.0%}" for run in runs))
-    table.add_row("requests in system", *(f"{run['mean_number']:.1f}" for run in runs))
+    table.add_row("requests inside", *(f"{run['mean_number']:.1f}" for run in runs))
     table.add_row("rate · latency", *(f"{run['rate_times_latency']:.1f}" for run in runs))
     source = options.trace or f"{options.rps:g} a second"
     where = f"{options.model} on {record['replicas']} x {record['gpu']}"
     show(f"{where}: {counted(requests, 'request')}, {source}", "", table, "",
-         "The mean number of requests in the system is rate times mean latency (Little's law).")  # fmt: skip
+         "The mean number of requests inside is rate times mean latency (Little's law).")  # fmt: skip
     growing = [name for name, run in record["schedules"].items() if run["grows"]]
     if growing:
         show(f"No steady state: the wait still grows at the end ({'; '.join(growing)}).")

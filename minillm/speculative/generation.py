@@ -27,7 +27,7 @@ class SpeculativeOutput(Output):
     Example:
         >>> model, draft = minillm.load("story"), minillm.load("story-draft")
         >>> out = minillm.speculative_generate(model, draft, "Once upon a time", max_new_tokens=20, k=4)
-        >>> out.proposed, out.accepted, out.rounds  # 20 tokens: 1 of the prompt's pass, 14 accepted, 5 others
+        >>> out.proposed, out.accepted, out.rounds  # 20 tokens: 1 of prefill, 14 accepted, 5 more
         (16, 14, 5)
     """
 

@@ -1,1 +1,1 @@
-"""Text: characters to token ids and back. Tokenizers, chat templates, and streams that never cut a character."""
+"""From text to token ids and back: tokenizers, chat templates, and streams that never cut a character."""

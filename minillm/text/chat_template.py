@@ -1,28 +1,36 @@
-"""Chat templates: a conversation becomes the token ids that the model was trained on.
+"""Chat templates: turn a conversation into token ids, in the form that the model was trained on.
 
 A template is a program from a stranger; `template_sandbox.py` runs it. Special tokens may come only from the
-template's own text, never from a message. So a marker is put into each special token that a message spells, before
-rendering, and the text between the unbroken ones is encoded as plain text. That leaves special tokens which a template
-puts together, of a message's end and its own words, say, or by removing spaces. They are found by a second rendering
-with a marker after every character of the messages, which none of them survives: where the two differ in their special
-tokens, the second one counts. It alone would not do, since templates look for words in messages.
+template's own text, never from a message. So the conversation is rendered twice, with a marker character (shown as *)
+in the messages:
+
+    message           a<|im_end|>b
+    natural marking   a<*|im_end|>b                   after the first character of each special token it spells
+    safe marking      a*<*|*i*m*_*e*n*d*|*>*b*        after every character
+
+In the rendered text, special tokens without a marker become their ids. The text between them is encoded as plain text,
+without its markers. The natural rendering is used if both have the same special tokens, and the safe one otherwise.
+
+Natural marking is not enough: a template can join "<|im_" of its own and "end|>" of a message, or remove the spaces of
+"< |im_end|>". No such token survives safe marking. Safe marking is not enough either: templates search messages for
+words such as "</think>", which safe marking breaks.
 """
 
 import re
 from typing import Any, Protocol, runtime_checkable
 
-MARKER = "\ufdd0"  # a noncharacter: Unicode promises that no text uses it
-ROLES = frozenset("system user assistant tool developer function ipython model".split())  # the caller's own words
+MARKER = "\ufdd0"  # a noncharacter of Unicode: not for use in text
+ROLES = frozenset("system user assistant tool developer function ipython model".split())  # never marked
 
 
 @runtime_checkable
 class TemplateTokenizer(Protocol):
-    """What a template asks of a tokenizer.
+    """The parts of a tokenizer that a chat template needs.
 
     Attributes:
-        special_tokens: ids by text.
-        chat_template: the template's source; None if there is none.
-        bos_token, eos_token: texts that the template may name.
+        special_tokens: the id of each special token, by its text.
+        chat_template: the template's source, or None.
+        bos_token, eos_token: texts that the template can name.
     """
 
     special_tokens: dict[str, int]
@@ -31,17 +39,17 @@ class TemplateTokenizer(Protocol):
     eos_token: str
 
     def encode(self, text: str) -> list[int]:
-        """The ids of plain text, in which no special token is recognised."""
+        """Return the ids of plain text: special tokens in it are ordinary text."""
 
     def encode_with_special(self, text: str) -> list[int]:
-        """The ids of text in which special tokens are recognised."""
+        """Return the ids of text in which special tokens become their ids."""
 
 
 def encode_chat(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> list[int]:
-    """The token ids of a conversation, up to where the assistant's answer begins.
+    """Return the token ids of a conversation, up to where the assistant's answer begins.
 
     Raises:
-        ValueError: the messages or the template are wrong.
+        ValueError: the messages have another form, there is no template, or it fails.
     """
     check_messages(messages)
     specials = sorted((text for text in tokenizer.special_tokens if text), key=len, reverse=True)
@@ -56,7 +64,7 @@ def encode_chat(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) ->
 
 
 def _marked(messages: list[dict[str, str]], pattern: re.Pattern[str]) -> list[dict[str, str]]:
-    """The messages with a marker after the first character of each match."""
+    """Return the messages with a marker after the first character of each match of `pattern`."""
 
     def mark(text: str) -> str:
         return pattern.sub(lambda found: found[0][0] + MARKER + found[0][1:], text.replace(MARKER, "\ufffd"))
@@ -68,28 +76,28 @@ def _marked(messages: list[dict[str, str]], pattern: re.Pattern[str]) -> list[di
 
 
 def _encode_rendered(tokenizer: TemplateTokenizer, rendered: str, spelled: re.Pattern[str]) -> list[int]:
-    """Unmarked special tokens as themselves, everything between as plain text."""
+    """Return the ids of special tokens without a marker, and of the text between them as plain text."""
     if MARKER not in rendered:
         return tokenizer.encode_with_special(rendered)
     ids: list[int] = []
-    for piece in re.split(f"((?:{spelled.pattern})(?!{MARKER}))", rendered):
-        special = tokenizer.special_tokens.get(piece)
-        ids += [special] if special is not None else tokenizer.encode(piece.replace(MARKER, ""))
+    for part in re.split(f"((?:{spelled.pattern})(?!{MARKER}))", rendered):
+        special = tokenizer.special_tokens.get(part)
+        ids += [special] if special is not None else tokenizer.encode(part.replace(MARKER, ""))
     return ids
 
 
 def check_messages(messages: Any) -> None:
-    """Raise ValueError unless this is a list of {"role": text, "content": text}, at least one."""
+    """Raise ValueError unless `messages` is a list of at least one {"role": text, "content": text}."""
     if not isinstance(messages, list) or not messages:
         raise ValueError("messages: expected a list of at least one {'role': ..., 'content': ...}")
     for message in messages:
         texts = isinstance(message, dict) and all(isinstance(t, str) for pair in message.items() for t in pair)
         if not texts or not {"role", "content"} <= message.keys():
-            raise ValueError(f"messages: expected role and content, both text; found {str(message)[:80]}")
+            raise ValueError(f"messages: expected role and content, both of type str; found {str(message)[:80]}")
 
 
 def render(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> str:
-    """The template's text for these messages.
+    """Return the text that the template makes of these messages.
 
     Raises:
         ValueError: there is no template, or it fails.
@@ -97,11 +105,11 @@ def render(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> str:
     from minillm.text.template_sandbox import SANDBOX
 
     if tokenizer.chat_template is None:
-        raise ValueError("the model has no chat template: continue raw text instead")
+        raise ValueError("the model has no chat template, which messages need; pass a text to continue instead")
     variables: dict[str, Any] = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token, "tools": None}
     variables |= {"documents": None, "messages": messages, "add_generation_prompt": True}
     try:
         return SANDBOX.render(tokenizer.chat_template, variables)
-    except Exception as problem:  # a stranger's program may fail in any way
+    except Exception as problem:  # a stranger's program can fail in any way
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise ValueError(f"the chat template failed: {reason}") from None

@@ -1,49 +1,64 @@
-"""TextStream: tokens become text, a piece at a time, and stop strings are found.
+"""TextStream: decode tokens as they come, and stop at stop strings.
 
-A token may be a part of a UTF-8 character, and a stop string may be split over tokens, so text is given out only when
-it is certain: decoded text that ends in the replacement character is held until the character is whole, and text that
-could be the beginning of a stop string is held until it is not. Each push decodes a window of a few tokens, not the
-whole sequence: from `window_start`, where a token before the unfinished ones begins (some decoders look at the token
-before), and what the window gave without the new token is cut off.
+A token can end in the middle of a UTF-8 character, and a stop string can be split over tokens. So `push` returns only
+text that can no longer change. With the stop string "END":
+
+    token           returned   pending text
+    "one E"         "one "     "E"           which can be the beginning of "END"
+    "n"             "En"       ""
+    bytes F0 9F     ""         ""            half of an emoji: decoded again with the next token
+    bytes 98 80     "😀"       ""
+
+Each push decodes a window of a few tokens, not the whole sequence:
+
+    ids   ... | decoded before, text `before` | new tokens |
+              ^ window_start                  ^ read
+
+The window begins before the new tokens, since some decoders drop the space of a text's first word. The new text is
+that of the whole window without `before`.
 """
 
 from collections.abc import Sequence
 
 from minillm.text.tokenizer import Tokenizer
 
-MAX_PENDING = 16  # tokens; a character has at most 4 bytes, so a longer hold means bytes that are no text
+MAX_PENDING = 16  # tokens without a complete character, which has at most 4 bytes: more are not valid UTF-8
 
 
 class TextStream:
-    """The text of one request.
+    """The text of one request, decoded token by token.
 
     Attributes:
-        text: everything given out so far.
-        stopped: whether a stop string was found; nothing comes after it.
+        text: all text returned so far.
+        stopped: whether a stop string was found. If so, no more text is returned.
     """
 
     def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = (), prompt: Sequence[int] = ()) -> None:
-        """No token yet.
+        """Begin with no token of the answer.
 
         Args:
-            tokenizer: turns tokens into text.
+            tokenizer: decodes the tokens.
             stop: texts that end the stream, none of them empty.
-            prompt: the tokens before, which are not given out; some decoders drop the space of a first word.
+            prompt: the tokens before the answer. Their text is not returned, but some decoders need them: they drop
+                the space of a first word.
         """
-        self.tokenizer, self.stop = tokenizer, tuple(stop)
+        self.tokenizer = tokenizer
+        self.stop = tuple(stop)
         self.ids = list(prompt)
-        self.window_start, self.read = 0, len(self.ids)  # ids[window_start:read] give text that was decoded before
-        self.pending = ""  # decoded, and perhaps the beginning of a stop string
-        self.text, self.stopped = "", False
+        self.window_start = 0
+        self.read = len(self.ids)  # ids[:read] are decoded already
+        self.pending = ""  # decoded, and possibly the beginning of a stop string
+        self.text = ""
+        self.stopped = False
 
     def push(self, token: int) -> str:
-        """Take one token; return the text that is now certain."""
+        """Add one token; return the text that can no longer change, which is often empty."""
         self.ids.append(token)
         decoded = self._decode(final=False)
         return self._release(decoded, final=False)
 
     def finish(self) -> str:
-        """No more tokens: return what was held."""
+        """Return the pending text: no more tokens come."""
         return self._release(self._decode(final=True), final=True)
 
     def _decode(self, final: bool) -> str:
@@ -59,17 +74,18 @@ class TextStream:
         if self.stopped:
             return ""
         self.pending += decoded
-        found = [place for place in (self.pending.find(stop) for stop in self.stop) if place >= 0]
+        found = [index for index in (self.pending.find(stop) for stop in self.stop) if index >= 0]
         if found:
-            self.stopped, certain, self.pending = True, self.pending[: min(found)], ""
+            self.stopped = True
+            certain, self.pending = self.pending[: min(found)], ""
         else:
-            keep = 0 if final else self._possible_stop()
-            certain, self.pending = self.pending[: len(self.pending) - keep], self.pending[len(self.pending) - keep :]
+            end = len(self.pending) - (0 if final else self._possible_stop())
+            certain, self.pending = self.pending[:end], self.pending[end:]
         self.text += certain
         return certain
 
     def _possible_stop(self) -> int:
-        """How many last characters held are the beginning of a stop string."""
+        """Return how many last characters of the pending text could begin a stop string."""
         longest = max((len(stop) for stop in self.stop), default=1) - 1
         for length in range(min(longest, len(self.pending)), 0, -1):
             if any(stop.startswith(self.pending[-length:]) for stop in self.stop):

@@ -1,7 +1,12 @@
-"""Tokenizer: text to token ids and back, with the `tokenizers` library underneath.
+"""Tokenizer: text to token ids and back, by the `tokenizers` library.
 
-`encode` treats text as text: a user who types `<|im_end|>` gets the tokens of those ten characters, never the special
-token. Special tokens come only from a chat template's own text (`chat_template.py`) and from the BOS of a raw prompt.
+`encode` treats special tokens as ordinary text: a user who types `<|im_end|>` gets the tokens of these ten characters,
+never the special token. Special tokens come only from a chat template's own text (`chat_template.py`) and from the BOS
+of a raw prompt.
+
+    >>> tokenizer = minillm.load("story").tokenizer
+    >>> tokenizer.decode(tokenizer.encode("The sky is"))
+    'The sky is'
 """
 
 import json
@@ -18,17 +23,20 @@ from minillm.support.checks import check_bool, check_integer
 from minillm.support.files import parse_json, read_json, read_ordinary_file
 from minillm.text.tokenizer_check import check_definition
 
-LARGEST_TOKENIZER, LARGEST_TEMPLATE = 64_000_000, 1_000_000  # bytes of tokenizer.json, of chat_template.jinja
+LARGEST_TOKENIZER = 64_000_000  # bytes of tokenizer.json
+LARGEST_TEMPLATE = 1_000_000  # bytes of chat_template.jinja
 Result = TypeVar("Result")
 SILENCE = threading.RLock()  # stderr belongs to the whole process
 
 
 class Tokenizer:
-    """A tokenizer.json with the settings that stand beside it.
+    """A tokenizer.json with the settings of its folder.
 
     Attributes:
-        chat_template: jinja2 source; None where there is none, or an empty one.
-        bos_token, eos_token: their texts, for templates; empty where there is none.
+        special_tokens: the id of each special token, by its text.
+        chat_template: jinja2 source; None if there is none or if it is empty.
+        bos_token, eos_token: their texts, for templates; empty if there is none.
+        vocab_size: the number of tokens, added tokens included.
     """
 
     def __init__(
@@ -41,10 +49,19 @@ class Tokenizer:
         add_bos: bool = False,
         source: str = "tokenizer.json",
     ) -> None:
-        """Build from the bytes of a tokenizer.json. Added tokens among `control_ids` count as special in any case.
+        """Build from the bytes of a tokenizer.json.
+
+        Args:
+            definition: the bytes.
+            control_ids: added tokens with these ids are special even if the file says otherwise.
+            chat_template: jinja2 source.
+            bos_token: text of the token that begins a sequence.
+            eos_token: text of the token that ends one.
+            add_bos: put `bos_token` before raw prompts, if the definition itself adds no token there.
+            source: name of the file, for messages.
 
         Raises:
-            ValueError: the definition is not one that the library understands.
+            ValueError: the library cannot read the definition, or the definition asks for too much memory.
         """
         check_definition(parse_json(definition, source), source)
         self.chat_template, self.bos_token, self.eos_token = chat_template or None, bos_token, eos_token
@@ -58,10 +75,10 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path, bos_id: int | None, eos_ids: Sequence[int]) -> "Tokenizer | None":
-        """The tokenizer of a folder in Hugging Face layout, or None if it has no tokenizer.json.
+        """Return the tokenizer of a folder in Hugging Face layout, or None if it has no tokenizer.json.
 
         Raises:
-            ValueError: a file does not hold what it should.
+            ValueError: a file is not in the format that its name says.
         """
         if not (folder / "tokenizer.json").exists():
             return None
@@ -80,30 +97,30 @@ class Tokenizer:
 
     @property
     def vocabulary(self) -> dict[str, int]:
-        """Every token, as the library writes it, and its id."""
+        """Return the id of every token, by its text as the library stores it ("Ġsky" for " sky")."""
         return dict(self._with_special.get_vocab())
 
     def encode(self, text: str) -> list[int]:
-        """The text's token ids; nothing is added, and special tokens in it are ordinary text.
+        """Return the token ids of `text`. No BOS is added, and special tokens in the text are ordinary text.
 
         Raises:
-            ValueError: it is no text, or holds half a surrogate pair, which no UTF-8 can express.
+            ValueError: `text` is not of type str, or contains half a surrogate pair, which UTF-8 cannot encode.
         """
         return self._encode(self._as_text, text)
 
     def encode_with_special(self, text: str) -> list[int]:
-        """As `encode`, but special tokens in the text are themselves: for text that a template wrote."""
+        """Return the token ids of text that a template wrote: special tokens in it become their ids."""
         return self._encode(self._with_special, text)
 
     def encode_prompt(self, text: str) -> list[int]:
-        """A raw prompt: the tokenizer's own BOS, if it has one, then the text."""
+        """Return the token ids of a raw prompt: the tokenizer's own BOS, if it has one, then the text."""
         return [*self._bos, *self.encode(text)]
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
-        """The text of these ids. An id without a token, as at the end of a padded vocabulary, has no text.
+        """Return the text of these ids. An id without a token has no text: vocabularies are often padded at the end.
 
         Raises:
-            ValueError: this is no list of whole numbers, or an id is negative or beyond 32 bits.
+            ValueError: `ids` is not a list of integers, or an id is outside 0 to 2**31 - 1.
         """
         check_bool("skip_special_tokens", skip_special_tokens)
         if not isinstance(ids, Sequence | np.ndarray):
@@ -113,11 +130,11 @@ class Tokenizer:
         return str(_guard(lambda: decode(checked, skip_special_tokens=skip_special_tokens), "tokenizer.json"))
 
     def token_text(self, token: int) -> str:
-        """One token as text, for displays."""
+        """Return the text of one token, for displays."""
         return self.decode([token])
 
     def apply_chat_template(self, messages: list[dict[str, str]]) -> list[int]:
-        """The token ids of a conversation, ready for the assistant's answer.
+        """Return the token ids of a conversation, up to where the assistant's answer begins.
 
         Raises:
             ValueError: there is no template, it fails, or the messages are not {"role": ..., "content": ...}.
@@ -127,7 +144,7 @@ class Tokenizer:
         return encode_chat(self, messages)
 
     def save(self, folder: Path) -> None:
-        """Write tokenizer.json and tokenizer_config.json, as transformers reads them too."""
+        """Write tokenizer.json and tokenizer_config.json, which transformers can read too."""
         settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": self.chat_template}
         settings |= {"bos_token": self.bos_token or None, "eos_token": self.eos_token or None}
         settings["add_bos_token"] = bool(self._bos) or None
@@ -141,11 +158,11 @@ class Tokenizer:
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
-            raise ValueError("the text holds half a surrogate pair, which is no character; remove it") from None
+            raise ValueError("the text contains half a surrogate pair, which UTF-8 cannot encode; remove it") from None
         return list(_guard(lambda: tokenizer.encode(text, add_special_tokens=False), "tokenizer.json").ids)
 
     def _leading_bos(self, add_bos: bool, source: str) -> list[int]:
-        """What the tokenizer itself puts before a text; else one BOS, where the settings ask for it."""
+        """Return the ids that the definition puts before a text, or one BOS if only the settings ask for it."""
         encode = self._with_special.encode
         text = _guard(lambda: encode("a", add_special_tokens=False), source).ids
         whole = _guard(lambda: encode("a", add_special_tokens=True), source).ids
@@ -155,7 +172,7 @@ class Tokenizer:
 
 
 def _parse(definition: bytes, control_ids: Sequence[int]) -> Any:
-    """The library's tokenizer, which never cuts nor pads, with these added tokens made special."""
+    """Return the library's tokenizer without truncation and padding, with `control_ids` made special."""
     import tokenizers
 
     library = tokenizers.Tokenizer.from_buffer(definition)
@@ -167,7 +184,7 @@ def _parse(definition: bytes, control_ids: Sequence[int]) -> Any:
 
 
 def _without_special(library: Any) -> Any:
-    """The same tokenizer, to which special tokens are text. It shares the vocabulary, which takes 15 MB and 0.1 s."""
+    """Return a tokenizer that treats special tokens as text. It shares the vocabulary: a copy takes 15 MB and 0.1 s."""
     import tokenizers
 
     view = tokenizers.Tokenizer(library.model)
@@ -182,7 +199,7 @@ def _without_special(library: Any) -> Any:
 
 
 def _guard(action: Callable[[], Result], source: str) -> Result:
-    """Run a call into the library; its errors, and its panics (which are no Exception), become one line."""
+    """Run a call into the library. Its errors, and its panics (BaseExceptions), become a ValueError of one line."""
     try:
         return action()
     except (KeyboardInterrupt, SystemExit):
@@ -195,8 +212,11 @@ def _guard(action: Callable[[], Result], source: str) -> Result:
 def _quiet() -> Iterator[None]:
     """Send the stderr of the whole process to /dev/null, only while a tokenizer is loaded.
 
-    A panic of the library prints itself past Python, and a damaged tokenizer.json must be one line. One thread at a
-    time: a second one would save the first one's /dev/null and restore that. No fork meanwhile, for the same reason.
+    A panic of the library prints itself without Python's help, but a damaged tokenizer.json must give one line only.
+    While encoding, such a panic is printed: silence would also swallow what other threads write.
+
+    Only one thread at a time is quiet: a second one would save /dev/null as stderr and restore that. A fork waits too,
+    so that the child gets the real stderr and a free lock.
     """
     with SILENCE:
         try:
@@ -217,13 +237,13 @@ os.register_at_fork(before=SILENCE.acquire, after_in_parent=SILENCE.release, aft
 
 
 def _token_text(value: Any) -> str:
-    """tokenizer_config.json spells a token as its text, or as an object with `content`."""
+    """Return the text of a token in tokenizer_config.json: a string, or an object with `content`."""
     text = value.get("content") if isinstance(value, dict) else value
     return text if isinstance(text, str) else ""
 
 
 def _find_template(folder: Path, template: Any) -> str | None:
-    """chat_template.jinja, or the one in tokenizer_config.json: a text, or a list of which "default" is taken."""
+    """Return chat_template.jinja, or else `template` of tokenizer_config.json: a text, or the "default" of a list."""
     file = folder / "chat_template.jinja"
     if file.exists():
         try:

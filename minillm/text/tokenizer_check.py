@@ -1,31 +1,34 @@
-"""What a tokenizer.json may ask of the tokenizers library, which takes it at its word.
+"""Limits on what a tokenizer.json can ask of the tokenizers library, which trusts the file.
 
-A few dozen steps that each double a text would make terabytes of one letter, and the table of a `Precompiled` step is
-allocated by the length that it claims. Memory that is asked for so is not an error there: the process ends.
+Forty steps that each double a text make 2**40 bytes, a terabyte, of one letter. The table of a `Precompiled` step is
+allocated with the length that it claims. If the memory is missing, the library ends the process instead of raising an
+error. So the growth of texts is bounded here, before the library reads the file.
 """
 
 import base64
 import math
 from typing import Any
 
-LARGEST_GROWTH, MOST_STEPS = 100, 100
-MOST_ADDED = 4_000_000  # characters of all added tokens, once grown; the library takes a hundred bytes for each
+LARGEST_GROWTH = 100  # times the length of the text
+MOST_STEPS = 100
+MOST_ADDED = 4_000_000  # characters of all added tokens, once grown; the library needs 100 bytes for each
 LONGEST_PATTERNS = 10_000  # characters of all regular expressions; `\p{L}` takes 20 kB, real files have a few hundred
 LARGEST_TABLE = 1_000_000  # bytes of a Precompiled step; SentencePiece's own have 240,000
-INNER = ("normalizers", "pretokenizers", "decoders", "processors")  # what a step of type Sequence holds
-# In characters, where the step's fields do not tell: a character has up to four bytes; a Chinese one gets two spaces;
-# a piece may begin with a new "▁"; and what replaces a suffix or delimiter that is empty stands between all others.
+INNER = ("normalizers", "pretokenizers", "decoders", "processors")  # fields of a Sequence that list its steps
+# Growth of the steps whose fields do not tell it. ByteLevel: a character has up to 4 bytes. BertNormalizer: 2 spaces
+# around a Chinese character. Metaspace: a new "▁" before a word. BPEDecoder and CTC: if the suffix or delimiter is
+# empty, its replacement comes between any two characters.
 GROWTH = {"ByteLevel": 4, "BertNormalizer": 3, "Metaspace": 2, "BPEDecoder": 2, "CTC": 2}
 
 
 def check_definition(definition: Any, source: str) -> None:
-    """Raise ValueError unless texts stay about as long as they are, on their way in and on their way out."""
+    """Raise ValueError if encoding or decoding could make a text more than LARGEST_GROWTH times as long."""
     if not isinstance(definition, dict):
         raise ValueError(f"{source}: not usable as a tokenizer: expected a JSON object")
     names = ("normalizer", "pre_tokenizer", "decoder", "post_processor")
     before, cut, out, around = (_steps(definition.get(name), source) for name in names)
     model = definition.get("model")
-    into = [*before, *cut, *([model] if isinstance(model, dict) else [])]  # a model can lengthen words too
+    into = [*before, *cut, *([model] if isinstance(model, dict) else [])]  # a model lengthens words by its affixes
     _check_sizes(into + out + around, source)
     growth = _check_growth(into, source)
     _check_growth(out, source)
@@ -34,7 +37,7 @@ def check_definition(definition: Any, source: str) -> None:
 
 
 def _steps(part: Any, source: str) -> list[dict[str, Any]]:
-    """This step and all inside it. The library also guesses what a list is, or an object without a type."""
+    """Return this step and all steps inside it. Each must name its type: otherwise the library guesses it."""
     found, waiting = [], [] if part is None else [part]
     while waiting:
         step = waiting.pop()
@@ -46,7 +49,7 @@ def _steps(part: Any, source: str) -> list[dict[str, Any]]:
 
 
 def _check_sizes(steps: list[dict[str, Any]], source: str) -> None:
-    """Raise ValueError unless all tables and regular expressions are sound and of ordinary size."""
+    """Raise ValueError unless all tables are sound and the regular expressions short enough."""
     if not all(_is_sound(step["precompiled_charsmap"]) for step in steps if "precompiled_charsmap" in step):
         raise ValueError(f"{source}: precompiled_charsmap: expected a table as long as it claims to be, at most 1 MB")
     patterns = [step["pattern"].get("Regex") for step in steps if isinstance(step.get("pattern"), dict)]
@@ -55,10 +58,10 @@ def _check_sizes(steps: list[dict[str, Any]], source: str) -> None:
 
 
 def _check_growth(steps: list[dict[str, Any]], source: str) -> int:
-    """How many times as long all these steps make a text at most."""
+    """Return the product of the growth of these steps, or raise ValueError if it is too large."""
     growth = math.prod(_growth(step) for step in steps[:MOST_STEPS])
     if len(steps) > MOST_STEPS or growth > LARGEST_GROWTH:
-        shown = min(growth, 10**9)  # a hundred long contents multiply to more than a float holds
+        shown = min(growth, 10**9)  # a product of 100 long contents is too large for a float
         raise ValueError(
             f"{source}: {len(steps)} steps that can make a text {shown:.3g} times as long; "
             f"expected at most {MOST_STEPS} steps, {LARGEST_GROWTH} times as long"
@@ -67,10 +70,13 @@ def _check_growth(steps: list[dict[str, Any]], source: str) -> int:
 
 
 def _growth(step: dict[str, Any]) -> int:
-    """How many times as long this step makes a text at most. Fields of all types count, whatever type it claims: the
-    library skips those that a type does not have, and goes by the fields alone for what comes last."""
+    """Return how many times as long this step makes a text at most.
+
+    Fields of all types count, not only those of the type that it names. The library ignores fields that a type does
+    not have, and for post-processors it can go by the fields alone.
+    """
     kind = step.get("type")
-    affixes = ("prepend", "continuing_subword_prefix", "end_of_word_suffix")  # a normalizer's, and those of BPE
+    affixes = ("prepend", "continuing_subword_prefix", "end_of_word_suffix")  # of a normalizer, and of a BPE model
     return max(
         GROWTH.get(kind, 1) if isinstance(kind, str) else 1,
         1 + sum(_length(step.get(name)) for name in affixes),
@@ -81,7 +87,7 @@ def _growth(step: dict[str, Any]) -> int:
 
 
 def _replacement_growth(pattern: Any, content: Any) -> int:
-    """A pattern that can match nothing matches between any two characters, which stay."""
+    """Return the growth of a replacement. A pattern that matches empty text inserts between any two characters."""
     fixed = pattern.get("String") if isinstance(pattern, dict) else pattern
     if not isinstance(fixed, str) or not fixed:
         return 1 + _length(content)
@@ -89,7 +95,7 @@ def _replacement_growth(pattern: Any, content: Any) -> int:
 
 
 def _template_growth(step: dict[str, Any]) -> int:
-    """A template names the text and special tokens, as often as it likes, and each of these stands for some ids."""
+    """Return the growth of a post-processor's template: entries, times the most ids of a special token."""
     special = step.get("special_tokens")
     parts = special.values() if isinstance(special, dict) else ()
     fields = [field for part in parts for field in (part.values() if isinstance(part, dict) else _list(part))]
@@ -98,21 +104,21 @@ def _template_growth(step: dict[str, Any]) -> int:
 
 
 def _table_growth(step: dict[str, Any]) -> int:
-    """The longest text that SentencePiece's table puts in the place of a character; a zero byte ends each."""
+    """Return the length of the longest replacement in SentencePiece's table, where a zero byte ends each."""
     table = base64.b64decode(step.get("precompiled_charsmap", ""))
     texts = table[4 + int.from_bytes(table[:4], "little") :].split(b"\0")
     return max(len(text.decode("utf-8", "replace")) for text in texts)
 
 
 def _check_added(added: Any, growth: int, source: str) -> None:
-    """Raise ValueError if the added tokens are too much text; the library looks for them in texts that have grown."""
+    """Raise ValueError if the added tokens have too many characters, once the steps have lengthened them."""
     contents = (token.get("content") for token in _list(added) if isinstance(token, dict))
     if sum(map(_length, contents)) * growth > MOST_ADDED:
         raise ValueError(f"{source}: added_tokens: expected at most {MOST_ADDED // growth} characters together")
 
 
 def _length(text: Any) -> int:
-    """0 for what is no text: there the library has an error of its own."""
+    """Return 0 for a value that is not text: the library refuses it with an error of its own."""
     return len(text) if isinstance(text, str) else 0
 
 
@@ -121,7 +127,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def _is_sound(table: Any) -> bool:
-    """SentencePiece's normalization table: four bytes with the length of a trie, and at least as many bytes."""
+    """Return whether this is SentencePiece's table: four bytes with the length of a trie, then at least the trie."""
     try:
         data = base64.b64decode(table)
     except (ValueError, TypeError):

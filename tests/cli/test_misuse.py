@@ -41,9 +41,9 @@ GENERATE = {
     "more logprobs than tokens": (["x", "--json", "--logprobs", "999"], "logprobs is 999; expected"),
     "phases in JSON": (["x", "--json", "--show-phases"], "--show-phases is a display"),
     "no answer": (["x", "--n", "0"], "from 1 to 1000"),
-    "several without a cache": (["x", "--n", "2", "--no-cache"], "leave --show-phases, --no-cache and --spec"),
-    "phases of several": (["x", "--n", "2", "--show-phases"], "leave --show-phases, --no-cache and --spec"),
-    "several guess": (["x", "--n", "2", "--speculative"], "leave --show-phases, --no-cache and --spec"),
+    "several without a cache": (["x", "--n", "2", "--no-cache"], "leave out --show-phases, --no-cache and --spec"),
+    "phases of several": (["x", "--n", "2", "--show-phases"], "leave out --show-phases, --no-cache and --spec"),
+    "several guess": (["x", "--n", "2", "--speculative"], "leave out --show-phases, --no-cache and --spec"),
     "an unknown backend": (["x", "--backend", "tpu"], "expected one of"),
     "an unknown dtype": (["x", "--dtype", "int4"], "dtype is 'int4'; expected one of"),
 }  # fmt: skip

@@ -117,8 +117,8 @@ def printed(section, folder):
 
 
 def plain(text):
-    """Without what may differ: times, and spaces at the ends of lines or between columns."""
-    lines = [re.sub(r" +", " ", line.rstrip()) for line in TIME.sub("#", text).splitlines()]
+    """Without what may differ: times, and the width of columns."""
+    lines = [" ".join(line.split()) for line in TIME.sub("#", text).splitlines()]
     return "".join(f"{line}\n" for line in lines)
 
 

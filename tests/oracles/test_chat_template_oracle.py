@@ -1,6 +1,6 @@
-"""Real models' chat templates give the ids that transformers' `apply_chat_template` gives.
+"""The chat templates of real models give the same ids as transformers' `apply_chat_template`.
 
-Messages that spell special tokens are another matter: transformers lets them pass, see tests/loading.
+Messages that spell special tokens are not compared: transformers makes special tokens of them (see tests/text).
 """
 
 import json
@@ -44,7 +44,7 @@ FRAGMENTS = [
     "{{ 1 }}",
     "<",
 ]
-CHARACTERS = st.characters(codec="utf-8", exclude_characters=MARKER)  # no text uses it, and ours replaces it
+CHARACTERS = st.characters(codec="utf-8", exclude_characters=MARKER)  # minillm replaces it
 TEXTS = st.lists(st.sampled_from(FRAGMENTS) | st.text(CHARACTERS, max_size=4), max_size=5).map("".join)
 MESSAGES = st.lists(
     st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": TEXTS}),

@@ -1,4 +1,4 @@
-"""Chat templates come from strangers: they end soon, whatever they ask for, and no message makes a special token."""
+"""Chat templates come from strangers: a hostile one is ended soon, and no message makes a special token."""
 
 import re
 
@@ -115,7 +115,7 @@ def test_without_a_template_there_is_no_chat():
         tiny_tokenizer(None).apply_chat_template(HELLO)
 
 
-def test_an_empty_template_is_none():
+def test_an_empty_template_counts_as_none():
     with pytest.raises(ValueError, match="no chat template"):
         tiny_tokenizer("").apply_chat_template(HELLO)
 

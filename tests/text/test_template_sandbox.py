@@ -1,4 +1,4 @@
-"""The process in which templates are rendered: one for all renderings, replaced when it ends, and never left behind."""
+"""The process in which templates are rendered: one for all, replaced if it ends, and ended with its parent."""
 
 import json
 import os
@@ -39,7 +39,7 @@ def test_one_process_serves_all_renderings_and_errors(sandbox):
         assert process_id(sandbox) == first
 
 
-def test_after_a_process_that_was_ended_comes_another(sandbox, monkeypatch):
+def test_a_process_that_was_ended_is_replaced(sandbox, monkeypatch):
     monkeypatch.setattr(template_sandbox, "CPU_SECONDS", 1)
     first = process_id(sandbox)
     with pytest.raises(ValueError, match="1 seconds of processor time"):
@@ -54,7 +54,7 @@ def test_a_process_that_something_else_killed_is_replaced(sandbox):
     assert process_id(sandbox) != first
 
 
-def test_the_clock_on_the_wall_counts_too(sandbox, monkeypatch):
+def test_waiting_has_a_limit_too(sandbox, monkeypatch):
     process_id(sandbox)
     monkeypatch.setattr(template_sandbox, "WALL_SECONDS", 0.1)
     with pytest.raises(ValueError, match=r"^it takes more than 0\.1 seconds"):
@@ -143,7 +143,7 @@ def run(code, **options):
 
 
 def test_after_a_fork_each_side_has_its_own_process():
-    """The fork may come while another thread renders."""
+    """The fork can happen while another thread renders."""
     assert run(AFTER_A_FORK).returncode == 0
 
 
@@ -159,7 +159,7 @@ for _ in range(2):
     assert text == "<|im_start|>user\\nHello<|im_end|>\\n<|im_start|>assistant\\n"
 assert "jinja2" not in sys.modules  # this process runs nothing of a template
 assert SANDBOX._channel.fileno() > 2
-os._exit(7)  # what was printed on closed streams is no matter
+os._exit(7)  # without flushing the closed streams
 """
 
 

@@ -1,4 +1,4 @@
-"""Streamed text is the decoded text, never shows half a character, and never shows any of a stop string."""
+"""Streamed text equals decoded text, and never contains half a character or a part of a stop string."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ ids_of_any_bytes = st.lists(st.integers(0, VOCAB_SIZE - 1), max_size=60)
 
 
 def run(ids, stop=(), tokenizer=TOKENIZER, prompt=()):
-    """The pieces, up to a stop, and the stream."""
+    """Return the texts that were pushed out, up to a stop, and the stream."""
     stream = TextStream(tokenizer, stop, prompt)
     pieces = []
     for token in ids:
@@ -33,7 +33,7 @@ def test_pieces_join_to_the_text(text):
 @pytest.mark.parametrize("tokenizer", [TOKENIZER, llama2_tokenizer()], ids=["bytes", "llama 2"])
 @given(prompt=WORDS, text=WORDS)
 def test_pieces_continue_the_prompt(tokenizer, prompt, text):
-    """The prompt's text and the pieces together are the text of all tokens: no space of a first word is lost."""
+    """The prompt and the pieces together are the text of all tokens: the space of a first word is not lost."""
     before, after = tokenizer.encode(prompt), tokenizer.encode(prompt + text)
     if after[: len(before)] == before:
         pieces, _ = run(after[len(before) :], tokenizer=tokenizer, prompt=before)
@@ -49,7 +49,7 @@ def test_no_piece_holds_half_a_character(text):
 
 @given(ids=ids_of_any_bytes)
 def test_any_tokens_at_all_give_what_decode_gives(ids):
-    """Bytes that are no text become replacement characters, the same ones as when all is decoded at once."""
+    """Invalid bytes become replacement characters, the same as when all tokens are decoded at once."""
     assert "".join(run(ids)[0]) == TOKENIZER.decode(ids, skip_special_tokens=True)
 
 
@@ -76,7 +76,7 @@ def test_a_stop_string_split_over_tokens_is_never_shown():
 
 
 @pytest.mark.parametrize("text", ["EN route", "the EN", "E", "ENEN"])
-def test_what_only_looked_like_a_stop_is_given_out(text):
+def test_text_that_only_began_like_a_stop_is_returned(text):
     pieces, stream = run(TOKENIZER.encode(text), ["END"])
     assert "".join(pieces) == text and not stream.stopped
 
@@ -85,7 +85,7 @@ def test_what_only_looked_like_a_stop_is_given_out(text):
     "text, stop, shown", [("xaaab", "aab", "xa"), ("ababac", "abac", "ab"), ("..x...", "...", "..x")]
 )
 def test_a_stop_string_that_begins_like_itself_is_found(text, stop, shown):
-    """Character by character: the longest beginning of the stop has to be held, not the shortest."""
+    """Character by character: the longest beginning of the stop must stay pending, not the shortest."""
     pieces, stream = run([t for c in text for t in TOKENIZER.encode(c)], [stop])
     assert "".join(pieces) == shown and stream.stopped
 
@@ -100,7 +100,7 @@ def test_special_tokens_are_not_text():
     assert "".join(run([0, *TOKENIZER.encode("hi"), 1])[0]) == "hi"
 
 
-def test_nothing_comes_after_a_stop():
+def test_no_text_is_returned_after_a_stop():
     stream = TextStream(TOKENIZER, ["."])
     for token in TOKENIZER.encode("a.b"):
         stream.push(token)
@@ -108,8 +108,8 @@ def test_nothing_comes_after_a_stop():
 
 
 @pytest.mark.parametrize("count", [1, 40])
-def test_endless_half_characters_are_let_go(count):
-    """A model that only ever writes the first byte of a character must not be held for ever."""
+def test_endless_half_characters_are_returned_in_the_end(count):
+    """The text of a model that writes only first bytes of characters must not be pending for ever."""
     first_byte = TOKENIZER.encode("é")[0]
     pieces, _ = run([first_byte] * count)
     assert "".join(pieces) == TOKENIZER.decode([first_byte] * count)

@@ -1,4 +1,4 @@
-"""Tokenizer: any Unicode comes back, special tokens in a text are text, and a damaged tokenizer.json is one line."""
+"""Tokenizer: decode inverts encode, special tokens in a text are text, and a damaged file is refused in one line."""
 
 import base64
 import json
@@ -60,7 +60,7 @@ def test_the_beginning_token_is_added_once_to_a_raw_prompt(setting, expected, tm
 
 
 def processor(*parts: str) -> dict:
-    """What a tokenizer.json says about special tokens around a text, "A"."""
+    """Return a post-processor that puts special tokens around the text "A"."""
     kinds = [{"Sequence" if part == "A" else "SpecialToken": {"id": part, "type_id": 0}} for part in parts]
     special = {text: {"id": text, "ids": [i], "tokens": [text]} for i, text in enumerate(SPECIAL)}
     pair = [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}]
@@ -75,7 +75,7 @@ def processor(*parts: str) -> dict:
     "settings", [{"bos_token": SPECIAL[0]}, {"bos_token": {"content": SPECIAL[0]}}, {"add_bos_token": False}, {}, None]
 )
 def test_what_tokenizer_json_puts_before_a_text_is_put_before_a_raw_prompt(parts, settings, expected, tmp_path):
-    """Whatever tokenizer_config.json says, if there is one at all: as transformers has it."""
+    """With every tokenizer_config.json, and with none: as transformers does it."""
     folder = write_folder(tmp_path)
     write_json(folder / "tokenizer.json", definition() | {"post_processor": processor(*parts)})
     if settings is not None:
@@ -115,7 +115,7 @@ def test_a_bad_tokenizer_is_refused(case, tmp_path):
 
 @pytest.mark.parametrize("depth", [500, 5_000, 100_000])
 def test_a_definition_that_is_nested_deep_is_refused_or_fine(depth):
-    """Readers of JSON give up at depths of their own, which differ between Pythons."""
+    """The depth at which a reader of JSON gives up differs between versions of Python."""
     text = json.dumps(definition())[:-1] + f', "unknown": {"[" * depth}{"]" * depth}}}'
     try:
         Tokenizer(text.encode())
@@ -159,12 +159,12 @@ def test_any_text_comes_back_in_the_llama_2_style(text):
 
 
 def with_more_tokens() -> dict:
-    """Added tokens behind the vocabulary: special, ordinary, and ordinary but named as an end of sequence."""
+    """Return added tokens after the vocabulary: special, ordinary, and ordinary but named as an end of sequence."""
     values = definition()
-    first, behind = values["added_tokens"][0], len(values["model"]["vocab"])
+    first, end = values["added_tokens"][0], len(values["model"]["vocab"])
     more = [("<think>", False), ("</s>", True), ("<eos>", False)]
     values["added_tokens"] += [
-        first | {"id": behind + i, "content": text, "special": special} for i, (text, special) in enumerate(more)
+        first | {"id": end + i, "content": text, "special": special} for i, (text, special) in enumerate(more)
     ]
     return values
 
@@ -176,7 +176,7 @@ TEXTS = st.lists(st.sampled_from([*SPECIAL, "<think>", "</s>", "<eos>", "<s>", "
 @pytest.mark.parametrize("make", [definition, llama2_style, with_more_tokens])
 @given(text=TEXTS)
 def test_text_and_templates_are_encoded_as_the_library_alone_does(make, text):
-    """Two views share one vocabulary here; the library is asked with a whole tokenizer of each kind."""
+    """minillm has two views of one vocabulary; the library has a complete tokenizer for each."""
     values = make()
     for token in values["added_tokens"]:
         token["special"] = token["special"] or token["id"] == END
@@ -190,7 +190,7 @@ def test_text_and_templates_are_encoded_as_the_library_alone_does(make, text):
         assert ours.decode(ids, skip) == library.decode(ids, skip)
 
 
-def test_an_end_of_sequence_token_is_special_whatever_the_file_says():
+def test_an_end_of_sequence_token_is_special_even_if_the_file_says_otherwise():
     tokenizer = Tokenizer(json.dumps(with_more_tokens()).encode(), control_ids=[END])
     assert tokenizer.special_tokens.keys() == {*SPECIAL, "</s>", "<eos>"}
     assert END not in tokenizer.encode("<eos>") and tokenizer.encode_with_special("<eos>") == [END]
@@ -220,7 +220,7 @@ def decoders(*steps: dict) -> dict:
 
 
 def template(*parts: str, ids: int = 1) -> dict:
-    """Around a text, special tokens that stand for so many ids."""
+    """Return a post-processor whose special token stands for `ids` ids."""
     special = {"id": SPECIAL[0], "ids": [0] * ids, "tokens": ["a"] * ids}
     return processor(*parts) | {"special_tokens": {SPECIAL[0]: special}}
 
@@ -241,7 +241,7 @@ GREEDY = {
     "by a table": {"normalizer": {"type": "Precompiled", "precompiled_charsmap": TABLE}},
     "bytes of bytes of bytes": pretokenizers(*[definition()["pre_tokenizer"]] * 40),
     "before each piece": pretokenizers(*[METASPACE, SPLIT] * 7),
-    "behind each word": with_model(end_of_word_suffix="x" * 30),
+    "after each word": with_model(end_of_word_suffix="x" * 30),
     "within each word": with_model(continuing_subword_prefix="x" * 30),
     "on the way out": decoders(*[GROWING] * 40),
     "between characters on the way out": decoders(*[{"type": "BPEDecoder", "suffix": ""}] * 7),
@@ -321,7 +321,7 @@ def test_what_real_tokenizers_ask_for_is_fine(changes):
 
 
 PANICS = {
-    "a special token that is not there": {"post_processor": processor("<nothing>", "A")},
+    "a special token that does not exist": {"post_processor": processor("<nothing>", "A")},
     "more texts than one": {
         "post_processor": processor("A", "A") | {"single": [{"Sequence": {"id": "B", "type_id": 0}}]}
     },
@@ -330,7 +330,7 @@ PANICS = {
 
 
 @pytest.mark.parametrize("case", PANICS)
-def test_the_library_panics_in_silence(case, tmp_path, capfd):
+def test_a_panic_of_the_library_at_load_prints_no_text(case, tmp_path, capfd):
     folder = write_folder(tmp_path)
     write_json(folder / "tokenizer.json", definition() | PANICS[case])
     refused(folder, r"^tokenizer\.json: not usable as a tokenizer: ")
@@ -345,8 +345,8 @@ LIMITS = {
 
 
 @pytest.mark.parametrize("limit", LIMITS)
-def test_a_text_is_neither_cut_nor_padded_whatever_the_file_says(limit):
-    """Such settings are left over from training."""
+def test_a_text_is_neither_truncated_nor_padded(limit):
+    """Files keep such settings from training."""
     definition_with_limit = definition() | {limit: LIMITS[limit]}
     tokenizer = Tokenizer(json.dumps(definition_with_limit).encode(), chat_template=CHATML)
     text, messages = "a long question", [{"role": "user", "content": "a long question"}]
