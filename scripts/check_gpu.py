@@ -52,7 +52,7 @@ PROPERTIES = (
     "tests/batching/test_engine_schedules.py", "tests/batching/test_static_batching.py",
     "tests/batching/test_speculative_engine.py::test_every_request_is_as_if_alone[cupy]",
     *(f"tests/speculative/test_lossless.py::test_random_models[{name}-cupy]"
-      for name in ("transformers_are_lossless", "a_model_accepts_its_own_guesses", "greedy_text_is_naive")),
+      for name in ("transformers_are_lossless", "a_model_accepts_its_own_draft", "greedy_text_is_naive")),
 )  # fmt: skip
 ORACLE = "tests/oracles/test_transformers_oracle.py::test_logits_and_64_greedy_tokens"
 TEST_SECONDS = 120  # time limit of each pytest run

@@ -10,7 +10,7 @@ of the draft model and one pass of the target over k + 1 rows. So estimate a by 
     accepted, judged = 3, 4                                    # begin optimistic, so that drafting is tried
     while not finished:
         a = accepted / judged
-        gain = lambda k: tokens_per_round(a, k) / (k * draft_cost + cost_of_rows(k + 1))
+        gain = lambda k: sum(a**i for i in range(k + 1)) / (k * draft_cost + cost_of_rows(k + 1))
         k = max(range(16), key=gain)                           # 0 is plain decoding
         ...                                                    # draft k tokens and verify them
         accepted += draft tokens that were accepted
@@ -25,16 +25,16 @@ For example, with a = 0.8, a draft for nothing, and the costs of a pass on a CPU
 
 WHAT IS ADDED. Texts change between easy and hard, so recent draft tokens count more (`CountedLength`). A draft model
 costs time also when its tokens are rejected. If it does not pay, drafting pauses and is tried again (`AdaptiveLength`).
-A free drafter needs no pause: it always proposes, and the draft is cut afterwards. Prompt lookup is right more often if
-several tokens matched than if one did, so these two cases are counted separately (`LookupLength`).
+A free drafter needs no pause: it always proposes, and the draft is cut afterwards. Prompt lookup is right more often
+after a long match than after a short one, so matches are counted by their length (`LookupLength`).
 
 The costs come from a table and not from the clock, so that the same seed gives the same text.
 """
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
-from minillm.estimate.speculation import tokens_per_round
 from minillm.speculative.drafters import PREFILL_CHUNK, Draft
 from minillm.support.checks import check_integer, shown
 
@@ -81,7 +81,9 @@ class CountedLength(DraftLength):
     def choose(self) -> int:
         """Return the k that is best for the acceptance so far; 0 is plain decoding."""
         acceptance = self.accepted / self.judged
-        return max(range(len(self.costs)), key=lambda k: tokens_per_round(acceptance, k) / self.costs[k])
+        tokens = accumulate(acceptance**k for k in range(len(self.costs)))  # of rounds with 0, 1, ... draft tokens
+        gains = [each / cost for each, cost in zip(tokens, self.costs, strict=True)]
+        return gains.index(max(gains))
 
     def observe(self, draft: Draft, tokens: Sequence[int]) -> None:
         """Count draft tokens up to the first that is wrong: in its place came the last token of the round."""
@@ -113,14 +115,13 @@ class AdaptiveLength(CountedLength):
 
 
 class LookupLength(DraftLength):
-    """For free drafters: cuts the draft after it is proposed, by two counts: a match of one token, and a longer match.
+    """For free drafters: cuts the draft after it is proposed, by what drafts after such a match were worth.
 
-    A draft is compared with the text also where none of it is verified. So it is noticed when drafts become right.
+    Each draft is compared with the text, also where none of it is verified. So it is noticed when drafts become right.
     """
 
     def __init__(self, costs: Sequence[float]) -> None:
-        self.short_match = CountedLength(costs, accepted=1.0, judged=2.0)
-        self.long_match = CountedLength(costs, accepted=1.0, judged=2.0)
+        self.by_match = [CountedLength(costs, accepted=1.0, judged=2.0) for _ in range(4)]  # 0, 1, 2 to 3, 4 or more
 
     def choose(self) -> int:
         """Return the most: draft tokens cost nothing until they are verified."""
@@ -135,7 +136,7 @@ class LookupLength(DraftLength):
         self._counts(draft).observe(draft, tokens)
 
     def _counts(self, draft: Draft) -> CountedLength:
-        return self.long_match if draft.matched > 1 else self.short_match
+        return self.by_match[min(draft.matched.bit_length(), 3)]
 
 
 def check_k(k: Any) -> int | str:

@@ -33,7 +33,8 @@ def test_every_request_is_as_if_alone(backend):
 
 @pytest.mark.parametrize(("k", "passes"), [(3, 0), (3, 1), (3, 2), ("auto", 0)])
 def test_an_interrupted_draft_is_drawn_again(k, passes, monkeypatch):
-    """With the same random numbers and as many guesses; and what it left in the draft's cache is gone."""
+    """With the same random numbers and draft length; and what it left in the draft model's cache is gone."""
+    monkeypatch.setattr("minillm.speculative.speculator.cpu_draft_cost", lambda draft, target: 0.05)  # so "auto" drafts
     sampling, left = Sampling(1.0, seed=2, ignore_eos=True), [passes]
     alone = minillm.speculative_generate(MODEL, MODEL, [1, 2, 3], 8, sampling, k)
     engine = Engine(MODEL, drafter=MODEL, k=k)
@@ -70,7 +71,7 @@ def test_each_request_accepts_its_own_number():
     assert (engine.statistics.draft_tokens, engine.statistics.accepted_tokens) == (7, 7)
 
 
-def test_guesses_that_were_rejected_are_never_published():
+def test_draft_tokens_that_were_rejected_are_never_published():
     """Blocks that another prompt may begin with hold verified tokens only."""
     engine = Engine(MODEL, block_size=1, drafter=PromptLookup(), k=5)
     first = engine.submit([1, 2, 1], 10, ON)

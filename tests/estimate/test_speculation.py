@@ -52,7 +52,7 @@ def test_the_best_k(cost, best):
     assert tuple(best_k(acceptance, cost, 40) for acceptance in (0.5, 0.6, 0.7, 0.8, 0.9)) == best
 
 
-def test_a_gain_is_possible_just_when_guesses_are_accepted_more_often_than_they_cost():
+def test_a_gain_is_possible_just_when_draft_tokens_are_accepted_more_often_than_they_cost():
     """Corollary 3.9, and then it is at least (1 + a) / (1 + c)."""
     for acceptance, cost in itertools.product((0.05, 0.3, 0.6, 0.95), (0.0, 0.1, 0.5, 0.9)):
         k = best_k(acceptance, cost, 40)

@@ -28,7 +28,7 @@ def draft_for(target, kind, seed):
 
 
 def rounds_of(steps):
-    """How many guesses were accepted in each round, from where the tokens came."""
+    """How many draft tokens were accepted in each round, from where the tokens came."""
     accepted = 0
     for step in steps:
         accepted += step.origin == ACCEPTED
@@ -43,11 +43,11 @@ def predicted(target, draft, prompt, new_tokens, k, rounds):
     work, drafted = prefill_work(target.config, prompt, size, size), Work(0, 0, 0)
     context, cached = prompt + 1, 0
     for accepted in rounds:
-        guesses = min(k, prompt + new_tokens - context - 1)
-        work += verify_work(target.config, context, guesses, size, size)
-        drafted += draft_work(draft.config, context, cached, guesses, draft_size, draft_size)
-        if guesses:
-            cached = min(context + accepted, context + guesses - 1)  # the last guess is never fed
+        proposed = min(k, prompt + new_tokens - context - 1)
+        work += verify_work(target.config, context, proposed, size, size)
+        drafted += draft_work(draft.config, context, cached, proposed, draft_size, draft_size)
+        if proposed:
+            cached = min(context + accepted, context + proposed - 1)  # the last draft token is never fed
         context += accepted + 1
     return work, drafted
 
@@ -66,7 +66,7 @@ def measured_and_predicted(target, draft, prompt, new_tokens, k, temperature, se
 @settings(max_examples=20)
 @given(data=st.data(), target=models())
 def test_any_rounds(data, target):
-    """Random configs and drafts, any k; greedy and sampled, so that any number of guesses is accepted."""
+    """Random configs and drafts, any k; greedy and sampled, so that any number of draft tokens is accepted."""
     draft = draft_for(target, data.draw(st.sampled_from(DRAFTS)), data.draw(st.integers(0, 9)))
     prompt = data.draw(token_lists(target.config.vocab_size, 8))
     new_tokens, k = data.draw(st.integers(1, 12)), data.draw(st.integers(1, 5))
@@ -77,7 +77,7 @@ def test_any_rounds(data, target):
 
 @pytest.mark.parametrize(("kind", "all_accepted"), [("itself", True), ("another", False)])
 def test_rounds_of_every_kind_are_met(kind, all_accepted):
-    """All guesses accepted, whose draft lags two tokens behind; and rejections, after which caches are cut back."""
+    """All draft tokens accepted, after which the draft lacks two tokens; and rejections, after which caches are cut."""
     target = minillm.load("story-draft")
     prompt = target.tokenizer.encode("Once upon a time there was a")
     found, expected, rounds = measured_and_predicted(target, draft_for(target, kind, 0), prompt, 24, 3, 0.0, 0)

@@ -1,4 +1,4 @@
-"""How many guesses are accepted is what the theory says: exactly, summed over every path.
+"""How many draft tokens are accepted is what the theory says: exactly, summed over every path.
 
 Measured with real random numbers: `properties.measured_rounds_are_as_the_theory_says`.
 """
@@ -22,7 +22,7 @@ ACCEPTANCE = acceptance_rate(P, Q)  # p and q are the same at every place
 
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_every_path_of_one_round(k):
-    """P(n guesses accepted) = a**n (1 - a) for n < k, and a**k: so the mean is the formula's."""
+    """P(n draft tokens accepted) = a**n (1 - a) for n < k, and a**k: so the mean is the formula's."""
 
     def outcome(path):
         generation = SpeculativeGeneration(MODEL, DRAFT, [0], 2 + k, SAMPLING, k)

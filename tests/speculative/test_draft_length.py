@@ -112,6 +112,16 @@ def test_only_what_pays_is_verified():
     assert [length.keep(draft) for draft in drafts] == [LONGEST_DRAFT, 0]
 
 
+def test_matches_are_counted_by_their_length():
+    length = LookupLength(LOOKUP_COSTS)
+    kinds = {id(length._counts(Draft([], matched=matched))): matched for matched in range(17)}
+    assert list(kinds.values()) == [0, 1, 3, 16]  # the longest of each
+    for _ in range(20):
+        length.observe(Draft([1] * 3, matched=2), [1, 1, 1, 1])
+    kept = [length.keep(Draft([1] * 3, matched=matched)) for matched in (1, 2, 3, 4)]
+    assert kept == [0, 3, 3, 0]
+
+
 def test_the_cost_of_rows_lies_on_lines_between_the_known_ones():
     ops = Plain()
     assert [ops.cost_of_rows(rows) for rows in (1, 2, 3, 4, 16)] == pytest.approx([1, 1.53, 1.83, 2.13, 2.97])
