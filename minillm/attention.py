@@ -1,7 +1,7 @@
 """Causal attention, twice: naive attention over a whole sequence, and attention over a cache.
 
 The cached form is the same formula with one change. The first new query is at position `start`, not 0, so the causal
-diagonal of the mask moves right by `start`. Three new tokens (queries, down) after four cached ones (keys, across):
+diagonal of the mask moves right by `start`. Three new tokens after four cached ones; queries are down, keys across:
 
     naive, 7 tokens            cached, start = 4
         0 1 2 3 4 5 6              0 1 2 3 4 5 6
@@ -24,6 +24,7 @@ import numpy as np
 
 from minillm.arrays import Array, Bool, Float
 
+# For each segment (keys, values).
 Segments = Sequence[tuple[Float[Array, "kv_heads _ head_dim"], Float[Array, "kv_heads _ head_dim"]]]
 
 
@@ -90,11 +91,12 @@ def attend(
     (queries, heads, head_dim), kv_heads = q.shape, len(segments[0][0])
     # Query heads that share a key head go side by side, so that the keys are not repeated.
     q = q.reshape(queries, kv_heads, heads // kv_heads, head_dim).transpose(1, 2, 0, 3)
+    # q [kv_heads, group, queries, head_dim] @ keys[:, None] [kv_heads, 1, keys, head_dim], transposed
     scores = np.concatenate([q @ keys[:, None].swapaxes(-1, -2) for keys, _ in segments], axis=-1)
     scores *= head_dim**-0.5  # [kv_heads, group, queries, keys]
     weights = softmax(np.where(causal_mask(queries, scores.shape[-1], start, window), scores, -np.inf))
-    ends = np.cumsum([keys.shape[1] for keys, _ in segments])[:-1]
+    splits = np.cumsum([keys.shape[1] for keys, _ in segments])[:-1]
     output = np.zeros_like(q)  # [kv_heads, group, queries, head_dim]
-    for segment_weights, (_, values) in zip(np.split(weights, ends, axis=-1), segments, strict=True):
+    for segment_weights, (_, values) in zip(np.split(weights, splits, axis=-1), segments, strict=True):
         output = output + segment_weights @ values[:, None]
     return output.transpose(2, 0, 1, 3).reshape(queries, heads * head_dim)

@@ -30,7 +30,7 @@ class TokenLogprobs:
 
 @dataclass(frozen=True)
 class Step:
-    """One new token.
+    """One new token. (A step of the engine is a forward pass; it may give several requests a new token each.)
 
     Attributes:
         token: its id.
@@ -105,7 +105,7 @@ class Completion:
         return self.prompt_tokens + self.max_new_tokens - 1
 
     def add(self, logits: Float[Array, "vocab"], origin: str = "") -> Step:
-        """Sample the next token from the logits after the sequence so far, and append it.
+        """Sample the next token from `logits`, which the model gave after the last token, and append it.
 
         Raises:
             ValueError: a logit is not finite; nothing has changed then.
@@ -113,19 +113,20 @@ class Completion:
         return self.append(sample(logits, self.sampling, self.sequence, self.generator), logits, origin)
 
     def append(self, token: int, logits: Float[Array, "vocab"], origin: str = "") -> Step:
-        """Append a token that was sampled already, as in speculative decoding, and the logits it was sampled from."""
+        """Append a token that is already chosen, as in speculative decoding. `logits` are those it was chosen from."""
         assert not self.finish_reason, "the answer is complete"
         self.sequence.append(token)
         if token in self.eos_token_ids:
             self.finish_reason = "eos"
         elif len(self.sequence) - self.prompt_tokens == self.max_new_tokens:
             self.finish_reason = "length"
-        text = self._text_of(token)
+        text = self._push_text(token)
         logprobs = self._logprobs_of(logits, token)
         self.logprobs += [logprobs] if logprobs else []
         return Step(token, text, logprobs, self.finish_reason, origin)
 
-    def _text_of(self, token: int) -> str:
+    def _push_text(self, token: int) -> str:
+        """Give the token to the text stream. A stop string found now is the finish reason, also after eos or length."""
         if self.text_stream is None:
             return ""
         text = self.text_stream.push(token)

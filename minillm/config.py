@@ -1,7 +1,8 @@
 """ModelConfig: the numbers that define the architecture of a model of the Llama family.
 
-The axes of every array in minillm are named after these numbers. Fields are spelled as in a Hugging Face `config.json`;
-`loading/read_config.py` checks such a file and returns a ModelConfig. Llama, Mistral, Qwen2, Qwen3 and SmolLM2 differ
+Fields are spelled as in a Hugging Face `config.json`; `loading/read_config.py` checks such a file and returns a
+ModelConfig. In shapes, dim is hidden_size, inner is intermediate_size, heads is num_attention_heads, kv_heads is
+num_key_value_heads, vocab is vocab_size. Llama, Mistral, Qwen2, Qwen3 and SmolLM2 differ
 only in these values, so one forward pass serves all of them.
 """
 

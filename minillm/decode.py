@@ -49,9 +49,8 @@ def naive_decode(model: Model, tokens: Tokens, max_new_tokens: int) -> list[int]
     """
     sequence = [int(token) for token in check_tokens(model, tokens)]
     prompt_tokens = len(sequence)
-    check_context(
-        model, prompt_tokens + check_integer("max_new_tokens", max_new_tokens, 0) - 1
-    )  # the last is not fed back
+    check_integer("max_new_tokens", max_new_tokens, 0)
+    check_context(model, prompt_tokens + max_new_tokens - 1)  # the last new token is not fed back
     for _ in range(max_new_tokens):
         logits = forward(model, sequence)[-1]  # [vocab]
         sequence.append(greedy(model.ops.to_host(logits)))

@@ -36,7 +36,7 @@ class Timings:
         ttft_s: time to first token: from the start of prefill until the first token is sampled.
         tpot_s: time per output token: mean over the tokens after the first; 0 if there is only one.
         prefill_s: the forward pass of the prompt.
-        decode_s: everything after the first token.
+        decode_s: everything after the first token; it includes what the caller does between two tokens.
 
     Example:
         >>> timings = minillm.generate(minillm.load("story"), "The capital of France is", max_new_tokens=3).timings
@@ -171,7 +171,7 @@ class Generation:
             prefill_s=prefilled - started,
             decode_s=ended - first_token,
         )
-        self.output = self._output(timings)
+        self.output = self._output(timings)  # before the last step, so that its receiver can read the output
         yield from steps
 
     def _output(self, timings: Timings) -> Output:

@@ -9,7 +9,10 @@ from minillm.config import RopeParameters
 def rms_norm(
     x: Float[Array, "*batch dim"], weight: Float[Array, "*heads dim"], eps: float
 ) -> Float[Array, "*batch dim"]:
-    """Divide each row by the root of its mean square, then scale it (Zhang and Sennrich, 1910.07467, equation 4)."""
+    """Divide each row by the root of its mean square, then scale it (Zhang and Sennrich, 1910.07467, equation 4).
+
+    `weight` is `[dim]`; for the norm of the heads (Qwen3), where dim is head_dim, it is `[heads, dim]`.
+    """
     mean_square = np.mean(x * x, axis=-1, keepdims=True)  # [*batch, 1]
     return x / np.sqrt(mean_square + eps) * weight
 
@@ -55,6 +58,6 @@ def apply_rope(
 def swiglu(gate: Float[Array, "tokens inner"], up: Float[Array, "tokens inner"]) -> Float[Array, "tokens inner"]:
     """Return silu(gate) * up (Shazeer, GLU Variants Improve Transformer, 2002.05202).
 
-    silu is written with tanh, because exp(-gate) overflows for a gate below about -88 in float32.
+    silu(x) = x / (1 + exp(-x)). It is written with tanh, because exp(-x) overflows for x below about -88 in float32.
     """
     return gate * (0.5 + 0.5 * np.tanh(0.5 * gate)) * up

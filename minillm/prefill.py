@@ -38,7 +38,7 @@ def prefill(model: Model, tokens: Tokens, cache: Cache, chunk: int | None = None
     tokens = check_tokens(model, tokens)
     check_room(model, cache, len(tokens))
     chunk = len(tokens) if chunk is None else check_integer("chunk", chunk, 1)
-    last_chunk = (len(tokens) - 1) // chunk * chunk  # where the last chunk begins
-    for first in range(0, last_chunk, chunk):
+    last_start = (len(tokens) - 1) // chunk * chunk  # where the last chunk begins
+    for first in range(0, last_start, chunk):
         forward_batch(model, [(tokens[first : first + chunk], cache)], logit_rows=[0])
-    return forward_batch(model, [(tokens[last_chunk:], cache)])[0]
+    return forward_batch(model, [(tokens[last_start:], cache)])[0]

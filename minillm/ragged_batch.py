@@ -5,9 +5,9 @@ two draft tokens after its 4th token:
 
     row            0    1    2    3    4    5    6    7
     sequence       A    A    A    A    B    C    C    C
-    token         The  cap  ital  of   is   in  the  sky
+    token         The  sky  is   blue  is   in  the  sea
     position       0    1    2    3    7    3    4    5      its index in its own sequence
-    spans         [A: 0 to 4         ] [B ] [C: 5 to 8  ]
+    spans         A: slice(0, 4)       B    C: slice(5, 8)
     logit_indices                 3    4    5    6    7      rows whose logits are computed
 
 All products of a layer take all rows at once. Only attention asks which row belongs to which sequence. Everything that
@@ -53,7 +53,7 @@ class LayerCache(Protocol):
         """Return keys and values of the first `end` tokens, in order."""
 
     def layout(self) -> CacheLayout:
-        """Return where the tokens are."""
+        """Return where the tokens are, for backends whose kernels read the cache themselves."""
 
 
 @dataclass(frozen=True)

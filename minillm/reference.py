@@ -37,7 +37,7 @@ def forward(
 
 def attention(config: ModelConfig, layer: Mapping[str, Array], x: Array, number: int) -> Array:
     """Let every token attend to itself and all tokens before it (Vaswani et al., 1706.03762; GQA: 2305.13245)."""
-    q, k, v = (project(layer, f"self_attn.{name}_proj", x) for name in "qkv")  # [tokens, heads * head_dim]
+    q, k, v = (project(layer, f"self_attn.{name}_proj", x) for name in "qkv")  # [tokens, heads or kv_heads * head_dim]
     d, heads = config.head_dim, []
     for head in range(config.num_attention_heads):
         shared = head // (config.num_attention_heads // config.num_key_value_heads)  # the key/value head of this head
@@ -46,9 +46,8 @@ def attention(config: ModelConfig, layer: Mapping[str, Array], x: Array, number:
             q_head = rms_norm(q_head, layer["self_attn.q_norm.weight"], config)
             k_head = rms_norm(k_head, layer["self_attn.k_norm.weight"], config)
         q_head, k_head = rope(q_head, config.rope), rope(k_head, config.rope)
-        output = np.zeros_like(q_head)
+        output, window = np.zeros_like(q_head), config.sliding_windows[number] or len(x)
         for i in range(len(x)):
-            window = config.sliding_windows[number] or len(x)
             seen = range(max(0, i - window + 1), i + 1)  # its own position and those before it, at most `window`
             scores = np.array([q_head[i] @ k_head[j] / math.sqrt(d) for j in seen])
             weights = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()

@@ -1,6 +1,6 @@
 """Sampling: from logits to the next token.
 
-The steps below run in the order of transformers. Another order would give another result.
+The steps below run in the order of the `transformers` library. Another order would give another result.
 
 1. Repetition penalty: change the logits of every token seen so far (Keskar et al., CTRL, 1909.05858, section 4.1).
 2. Temperature: 0 takes the largest logit and ends here; otherwise divide all logits by the temperature.
@@ -25,7 +25,7 @@ from minillm.arrays import Array, Bool, Float
 from minillm.support.checks import check_bool, check_integer, shown
 
 LARGEST, SMALLEST = sys.float_info.max, 5e-324  # the bounds of a finite positive number
-MOST_PENALTY = 1e9  # and at least 1 / 1e9, so that a float32 logit multiplied or divided by it stays finite
+MOST_PENALTY = 1e9  # the penalty is from 1e-9 to 1e9, so that a float32 logit times or over it stays finite
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def probabilities(logits: Float[Array, "vocab"], sampling: Sampling, seen: Seque
     probs = np.exp(scores)
     probs /= probs.sum()
     if not sampling.top_k and sampling.top_p == 1 and sampling.min_p == 0:
-        return probs  # sorting a large vocabulary takes longer than a token of a batched pass
+        return probs  # sorting a large vocabulary takes longer than computing a token in a batch
     ranked = np.argsort(-probs, kind="stable")  # most probable first, equal ones by id
     kept = ranked[_keep(probs[ranked], sampling)]
     filtered = np.zeros_like(probs)
@@ -152,7 +152,7 @@ def sample(
     logits: Float[Array, "vocab"], sampling: Sampling, seen: Sequence[int], generator: np.random.Generator
 ) -> int:
     """Return the next token of a request that has `seen` these tokens so far."""
-    if sampling.temperature == 0:  # no need to sort the vocabulary
+    if sampling.temperature == 0:  # the same token as from the one-hot distribution
         return greedy(penalise(logits, sampling.repetition_penalty, seen))
     return sample_from(probabilities(logits, sampling, seen), generator)
 

@@ -4,8 +4,12 @@ A *ragged batch* is a list of (new tokens, the cache they extend). The new token
 matrix, `[tokens, dim]`, without padding. Only attention asks which row belongs to which sequence (selective batching:
 Yu et al., Orca, OSDI 2022). Architecture: Touvron et al., LLaMA, 2302.13971.
 
-    embedding -> [ norm -> q, k, v -> RoPE -> attention -> + -> norm -> MLP -> + ] for each layer -> norm -> head
-                   residual stream --------------------------->  ------------->
+    embedding -+-> norm -> q, k, v -> RoPE -> attention -> output -> + -+-> norm -> MLP -> + -> next layer
+               |                                                     |  |                  |
+               +------------------ residual stream ------------------+  +------------------+
+    after the last layer: norm -> head -> logits
+
+`model.ops` is the backend. `Plain` in backends/plain.py shows what each of its methods means.
 """
 
 from collections.abc import Sequence
@@ -18,11 +22,11 @@ from minillm.kv_cache.contiguous import KVCache
 from minillm.model import LayerWeights, Model
 from minillm.ragged_batch import RaggedBatch, ragged_batch
 
-CosSin = tuple[Array, Array]  # of the angles by which RoPE rotates queries and keys
+CosSin = tuple[Array, Array]  # [tokens, 1, half] each, of the angles by which RoPE rotates queries and keys
 
 
 def forward(model: Model, tokens: Tokens) -> Float[Array, "tokens vocab"]:
-    """Return the logits after every token of one sequence, computed without a filled cache: the naive path.
+    """Return the logits after every token of one sequence, computed with an empty cache: the naive path.
 
     Raises:
         ValueError: no tokens, an id outside the vocabulary, or more tokens than the model's context.
@@ -90,12 +94,12 @@ def transformer_layer(
     ops, config = model.ops, model.config
     q, k, v = project_qkv(model, layer, x, cos_sin)
     # Writes k and v into each sequence's cache, then attends over it: `Plain.attention` in backends/plain.py.
-    attention_output = ops.attention(
-        q, k, v, batch.spans, batch.caches, number, config.sliding_windows[number]
-    )  # [tokens, heads*head_dim]
+    window = config.sliding_windows[number]
+    attention_output = ops.attention(q, k, v, batch.spans, batch.caches, number, window)  # [tokens, heads*head_dim]
     x = ops.add_linear(x, attention_output, layer.output, layer.output_bias)
     h = ops.rms_norm(x, layer.mlp_norm, config.rms_norm_eps)
-    gate_up, inner = ops.linear(h, layer.gate_up, layer.gate_up_bias), config.intermediate_size  # [tokens, 2 * inner]
+    gate_up = ops.linear(h, layer.gate_up, layer.gate_up_bias)  # [tokens, 2 * inner]
+    inner = config.intermediate_size
     return ops.add_linear(x, ops.swiglu(gate_up[:, :inner], gate_up[:, inner:]), layer.down, layer.down_bias)
 
 

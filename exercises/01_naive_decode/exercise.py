@@ -1,7 +1,8 @@
 """Naive decoding: generate one token at a time.
 
-Where the engine does it: `naive_decode` in minillm/decode.py. Inference is this loop: ask the model which token comes
-next, append it, ask again. Every faster way of decoding has to give the same tokens.
+Where the engine does it: `naive_decode` in minillm/decode.py, which does not stop at end-of-sequence
+tokens. Inference is this loop: ask the model which token comes next, append it, ask again.
+Every faster way of decoding has to give the same tokens.
 """
 
 # %% learner

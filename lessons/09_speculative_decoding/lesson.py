@@ -277,7 +277,7 @@ claim(
 #
 # - Explain to another person: why the output stays the same, and when
 #   speculation makes decoding slower.
-# - Read `minillm/speculative/rounds.py`: `accept_or_correct` and `verify`.
+# - Read `minillm/speculative/rounds.py`: `accept_or_correct` and `verify_draft`.
 #   Then read `minillm/speculative/drafters.py`: `PromptLookup` drafts tokens
 #   without a model.
 # - Write it yourself: the exercises `greedy_verification`,

@@ -21,7 +21,7 @@ class Plain:
 
     name = "plain"
     dtypes: tuple[str, ...] = ("float32", "float64")  # the values that `load(dtype=...)` accepts
-    # Seconds of a pass of as many rows over those of one row: smollm2 in float32 on two cores of an EPYC server.
+    # Time of a pass over n rows, divided by that over one row: smollm2 in float32 on two cores of an EPYC server.
     row_costs: Mapping[int, float] = {1: 1.0, 2: 1.53, 4: 2.13, 8: 2.52, 16: 2.97}
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
@@ -54,14 +54,16 @@ class Plain:
         return batch
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
-        """Return compute(model, batch). Between two decode steps only the numbers in `batch` differ."""
+        """Return compute(model, batch). Between two decode steps only the numbers in `batch`
+        differ, so a GPU backend can record one step and replay it."""
         return compute(model, batch)
 
     def cost_of_rows(self, rows: int) -> float:
-        """Return the cost of a forward pass of `rows` rows, in passes of one row: on lines between `row_costs`.
+        """Return the cost of a forward pass of `rows` rows, in passes of one row, interpolated linearly in `row_costs`.
 
         Speculation weighs with it how many draft tokens to verify: on a CPU three rows cost 1.83 passes, so two draft
-        tokens pay if they give 0.83 tokens. It is a table and not the clock, so that a seed gives the same text.
+        tokens pay if they give 0.83 tokens. It is a table and not the clock, so that a seed gives the same text on the
+        same backend and kind of processor.
         """
         most = max(self.row_costs)
         known = np.interp(min(rows, most), list(self.row_costs), list(self.row_costs.values()))
@@ -128,8 +130,9 @@ class Plain:
 
         `spans[i]` are the rows of sequence i in q, k and v, and `caches[i]` is its cache. The first loop writes the
         new keys and values of every sequence. The second loop lets the queries of each sequence attend over everything
-        in its cache: the older tokens and the new ones. There are two loops because two entries may be chunks of one
-        sequence, and the queries of the later chunk attend over the keys of the earlier one.
+        in its cache: the older tokens and the new ones. There are two loops because `backends/side_by_side.py`
+        divides a long prompt into chunks, which are entries of their own here: the queries of a later chunk attend over
+        the keys of an earlier one.
 
         Example: the prompt of sequence 0 has 3 tokens, and sequence 1 decodes its 8th. Then `spans` are rows 0 to 2 and
         row 3, the cache lengths are 0 and 7, and the second loop attends over 3 keys and over 8.

@@ -9,8 +9,9 @@ A step has six stages:
     publish    full blocks become known prefixes
     finish     requests that end give their blocks back
 
-Requests may be submitted and cancelled at any time between steps. The output of a request never depends on the others:
-it is the output of `generate` for it alone, to the bit on the exact backend. With a drafter it is the output of
+Requests may be submitted and cancelled at any time between steps. On the exact backend the tokens of a request never
+depend on the others: they are those of `generate` for it alone. On the other backends the last digits of logits depend
+on the batch, so a token can differ where two are almost equally probable. With a drafter the tokens are those of
 `speculative_generate`, and each request may accept a different number of draft tokens.
 """
 
@@ -32,7 +33,7 @@ from minillm.support.checks import check_integer, shown
 from minillm.support.interrupts import defer_interrupts
 from minillm.transformer import forward_batch
 
-POOL_TOKENS = 16_384  # by default; most systems do not back memory with pages until it is written
+POOL_TOKENS = 16_384  # by default; most systems do not back pages with memory until they are written
 BATCH_TOKENS = 512  # by default; about where larger chunks no longer make prefill faster
 PREEMPTION = ("recompute", "swap")
 
@@ -170,6 +171,9 @@ class Engine:
         """Make one forward pass, if there is anything to run. Return one event for each new token.
 
         If the step is interrupted (by Ctrl-C, for example), nothing is lost: the next step makes the pass again.
+
+        Raises:
+            ValueError: the logits of a request are not finite; the other requests have their tokens.
         """
         if self.has_work:
             self._advance()
@@ -190,7 +194,7 @@ class Engine:
             pass
 
     def _advance(self) -> None:
-        """Make one step. Ctrl-C is heard while drafting and in the forward pass; bookkeeping is done whole."""
+        """Make one step. Ctrl-C can interrupt drafting and the forward pass, but not the bookkeeping."""
         for request in self.scheduler.running:
             request.propose()
         with defer_interrupts():
@@ -204,14 +208,15 @@ class Engine:
             self._process_logits(plan, logits)
 
     def _forward(self, plan: Plan) -> Float[Array, "rows vocab"]:
-        """Run the forward pass of a step. The rest of a step is scheduling, sampling and text."""
+        """Run the forward pass of a step, and return the rows of logits that the plan asks for."""
         batch = [(entry.rows, entry.request.cache) for entry in plan]
         return self.model.ops.to_host(forward_batch(self.model, batch, [entry.logit_rows for entry in plan]))
 
     def _process_logits(self, plan: Plan, logits: Float[Array, "rows vocab"]) -> None:
         """Give each request its rows of the logits.
 
-        If one request's logits are not finite, only that request fails; the others continue first.
+        If one request's logits are not finite, the others get their tokens first, and then the ValueError is raised.
+        That request stays as it is. It raises again in every step until it is cancelled.
         """
         first, problems = 0, list[ValueError]()
         for entry in plan:
@@ -226,20 +231,20 @@ class Engine:
 
     def _add_tokens(self, entry: ScheduledTokens, logits: Float[Array, "rows vocab"]) -> None:
         """Add new tokens to a request: none before the end of its prompt, one, or several of a round of speculation."""
-        request, steps = entry.request, list[Step]()
+        request, new = entry.request, list[Step]()
         if request.speculation and request.speculation.draft and entry.logit_rows:
-            steps = request.speculation.verify(request.completion, logits)
+            new = request.speculation.verify(request.completion, logits)
             request.cache.truncate(len(request.sequence) - 1)
-            self.statistics.accepted_tokens += sum(step.origin == ACCEPTED for step in steps)
+            self.statistics.accepted_tokens += sum(step.origin == ACCEPTED for step in new)
         elif entry.logit_rows:
-            steps = [request.completion.add(logits[0])]
+            new = [request.completion.add(logits[0])]
         request.cache.publish(request.sequence)
-        if steps and request.first_token_step is None:
+        if new and request.first_token_step is None:
             request.first_token_step = self.statistics.steps
         if request.completion.finish_reason:
             self._end(request, "finished")
             self.statistics.finished += 1
-        self._events += [NewToken(request, step) for step in steps]
+        self._events += [NewToken(request, step) for step in new]
 
     def _end(self, request: Request, status: str) -> None:
         assert isinstance(request, PagedRequest)

@@ -121,7 +121,7 @@ class PagedRequest(Request):
         return self.cache.length >= self.completion.prompt_tokens
 
     def propose(self) -> None:
-        """Draft the tokens after its new ones, unless a draft waits to be verified already."""
+        """Draft the next tokens, unless a draft waits already. The first token comes from prefill, without a draft."""
         if self.speculation and self.tokens:
             self.speculation.propose(self.completion)
 
@@ -135,7 +135,8 @@ class PagedRequest(Request):
 
         The last token runs together with the draft tokens that follow it. Where the budget is too small for all of
         them, it does not run: the number of draft tokens must not depend on other requests, because with temperature
-        above 0 the text depends on it. A chunk therefore leaves the last token for a pass with its draft.
+        above 0 the text depends on it. So a chunk (of a preempted request that is recomputed) leaves the last
+        token for a pass with its draft.
 
             sequence of 10 tokens, 9 cached, 3 draft tokens:   budget 4 -> 1 token + 3 draft tokens;  budget 3 -> none
             sequence of 10 tokens, 2 cached:                   budget 5 -> tokens 2 to 6;             budget 8 -> 2 to 9

@@ -57,8 +57,7 @@ class Scheduler:
         budget = self.max_batch_tokens - sum(len(entry.rows) for entry in plan)
         if self.statistics.preemptions > preemptions:
             return plan  # blocks are short: admit no new request
-        # Every running request gets at least one token unless the budget is exhausted, so at most `max_batch_tokens`
-        # requests run.
+        # Requests join only while there is budget left, so at most `max_batch_tokens` requests run.
         while self.waiting and budget and self.admit(self.waiting[0]):
             entry = self.running[-1].next_tokens(budget)
             if entry.rows:
@@ -94,7 +93,8 @@ class Scheduler:
         if self.swap and request.cache.length:
             request.swapped = request.cache.swap_out()
             self.statistics.swapped_tokens += request.swapped.length
-        request.cache.free()
+        else:
+            request.cache.free()
         request.status = "waiting"
         self.running.remove(request)
         self.waiting.appendleft(request)
@@ -102,8 +102,8 @@ class Scheduler:
 
     def _continue_running(self) -> Plan:
         plan: Plan = []
-        for place, entry in enumerate(self._share_budget()):  # the earliest request first
-            if place == len(self.running) or not self._make_room(entry):
+        for entry in self._share_budget():  # the earliest request first
+            if entry.request.status != "running" or not self._make_room(entry):
                 break  # preempted, and so are all later requests
             if entry.rows:
                 plan.append(entry)
@@ -120,7 +120,10 @@ class Scheduler:
         return [chosen[request] for request in self.running]
 
     def _make_room(self, entry: ScheduledTokens) -> bool:
-        """Take blocks for these tokens, and preempt the latest requests for them. Return False if it was preempted."""
+        """Take blocks for these tokens, and preempt the latest requests for them.
+
+        Return False if the request itself was preempted.
+        """
         request, new_tokens = entry.request, len(entry.rows)
         while request.cache.blocks_needed(new_tokens) > self.pool.available:
             latest = self.running[-1]

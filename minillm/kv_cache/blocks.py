@@ -79,7 +79,7 @@ class BlockAllocator:
     def free(self, blocks: Sequence[int]) -> None:
         """Drop one reference to each of these blocks. A block without references becomes cached or free.
 
-        The last blocks are released first. A block is found only through its parent, so it should be evicted before it.
+        The last block is released first. So a child is evicted before its parent, through which alone it is found.
         """
         for block in reversed(blocks):
             assert self.reference_counts[block], f"block {block} is freed twice"

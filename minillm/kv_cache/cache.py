@@ -56,5 +56,5 @@ def reserve(caches: Sequence[Cache], new_tokens: Sequence[int]) -> None:
             cache.reserve(count)
     except ValueError:
         for cache in caches:
-            cache.truncate(cache.length)
+            cache.truncate(cache.length)  # gives back what was just reserved
         raise

@@ -3,11 +3,11 @@
 A contiguous cache reserves memory for the longest sequence that may come. A paged cache leaves at most one block
 partly empty. Token t of a sequence is in block `table[t // block_size]`, at slot `t % block_size` of that block:
 
-    pool     block 0      block 1      block 2      block 3
-             sky is ____  The capital  _ _ _ _      of France is
-                ^            ^                         ^
+    block_size 3
+    pool     block 0         block 1           block 2        block 3
+             Spain is ___    The capital of    ___ ___ ___    France is ___
     A.table  [1, 3]          The capital of France is
-    B.table  [1, 0]          The capital sky is              block 1 has two references
+    B.table  [1, 0]          The capital of Spain is          block 1 has two references
 
 Blocks can be shared. A fork shares all of them, and a new sequence begins with the blocks that another one computed
 for the same tokens. A shared block is never written: a sequence that has to write takes a copy first (copy-on-write).
@@ -28,8 +28,8 @@ from minillm.model import Model, check_model
 from minillm.ragged_batch import CacheLayout
 from minillm.support.checks import check_integer, shown
 
-MANY_SEGMENTS = 8  # fewer are read where they lie
-SHORT_SEGMENT = 64  # tokens: to multiply with a segment costs about as much again as to copy 64 tokens
+MANY_SEGMENTS = 8  # up to 8 segments are read in place
+SHORT_SEGMENT = 64  # tokens: one more segment costs about as much time as copying 64 tokens
 
 
 class BlockPool(BlockAllocator):
@@ -94,7 +94,8 @@ class PagedKVCache:
     Attributes:
         length: tokens in the cache.
         table: its block table, in the order of the sequence; the last blocks may be reserved for tokens to come.
-        prefix: the entries of the pool's prefix table that its first blocks were found by or published as.
+        prefix: for each of its first full blocks, its entry in the prefix table: found by `adopt_prefix` or added by
+            `publish`. An entry may name another block with the same tokens, which was published before.
 
     Example:
         >>> model = minillm.load("story")
@@ -118,7 +119,7 @@ class PagedKVCache:
         self.length = 0
         self.table: list[int] = []
         self.prefix: list[PrefixBlock] = []
-        self._known_ranges: dict[tuple[int, int], list[slice]] = {}
+        self._known_ranges: dict[tuple[int, int], list[slice]] = {}  # cleared when the table changes
 
     def __repr__(self) -> str:
         return f"PagedKVCache(length={self.length}, table={self.table}, block_size={self.pool.block_size})"
@@ -237,7 +238,7 @@ class PagedKVCache:
             self.prefix.append(self.pool.prefixes.add(parent, block_tokens, self.table[number]))
 
     def swap_out(self) -> SwappedCache:
-        """Copy at least one token's keys and values out of the pool, and give all blocks back."""
+        """Copy the keys and values of all tokens (at least one) out of the pool, and give all blocks back."""
         to_host, ranges = self.model.ops.to_host, self._slot_ranges(0, self.length)
         keys = np.concatenate([to_host(self.pool.keys[:, :, slots]) for slots in ranges], axis=2)
         values = np.concatenate([to_host(self.pool.values[:, :, slots]) for slots in ranges], axis=2)
@@ -267,7 +268,10 @@ class PagedKVCache:
         return number < len(self.table) and self.pool.reference_counts[self.table[number]] > 1
 
     def _make_writable(self) -> None:
-        """Copy the block of the next token if it is shared (copy-on-write). Later blocks are never shared."""
+        """Copy the block of the next token if it is shared (copy-on-write).
+
+        Later blocks are never shared, because `fork` shares only blocks with tokens.
+        """
         number = self.length // self.pool.block_size
         if self._next_is_shared():
             block = self.table[number]
@@ -279,7 +283,7 @@ class PagedKVCache:
                 raise
             self.table[number] = new
             self.pool.free([block])
-        elif number < len(self.table) and self.table[number] in self.pool.prefixes:
+        elif number < len(self.table) and self.table[number] in self.pool.prefixes:  # truncated into a published block
             self.pool.unpublish(self.table[number])
 
     def _slot_ranges(self, first: int, end: int) -> list[slice]:

@@ -3,9 +3,9 @@
 The keys and values of a token depend on every token before it. So a block is known by its own tokens *and* by its
 parent, the block before it: the pair (parent, tokens) is the key of a dictionary.
 
-The hash of a key is chained: `hash_i = H(hash_(i-1), tokens_i)` (Kwon et al., vLLM, 2309.06180; a flat form of the
-radix tree of Zheng et al., SGLang, 2312.07104). When hashes are equal, the dictionary compares tokens and parent
-themselves, so two prefixes with colliding hashes are never confused.
+The hash of a key is chained, as in vLLM: `hash_i = H(hash_(i-1), tokens_i)` (Kwon et al., 2309.06180; a flat form of
+the radix tree of Zheng et al., SGLang, 2312.07104). vLLM's key is the hash alone. Here the key holds the tokens and the
+parent object, and the dictionary compares them, so two prefixes with colliding hashes are never confused.
 """
 
 from collections.abc import Sequence

@@ -1,6 +1,6 @@
 """How many tokens to draft in the next round: the same number k each time, or a k that follows what is accepted.
 
-THE SIMPLE IDEA. If each draft token is accepted with probability a, a round with k of them gives on average
+The simple idea. If each draft token is accepted with probability a, a round with k of them gives on average
 
     1 + a + a^2 + ... + a^k  =  (1 - a^(k+1)) / (1 - a)    tokens        (Leviathan et al., 2211.17192, equation 1)
 
@@ -16,19 +16,20 @@ of the draft model and one pass of the target over k + 1 rows. So estimate a by 
         accepted += draft tokens that were accepted
         judged += those, and the first rejected one            # the tokens after it were not judged
 
-For example, with a = 0.8, a draft for nothing, and the costs of a pass on a CPU (`Plain.cost_of_rows`):
+For example, with a = 0.8, a draft for nothing, and the costs of a pass on the plain backend (`cost_of_rows`):
 
     k                 0      1      2      3      7      15
     tokens            1      1.80   2.44   2.95   4.16   4.86
     cost              1      1.53   1.83   2.13   2.52   2.97            decode steps of the target
     tokens / cost     1      1.18   1.33   1.39   1.65   1.64
 
-WHAT IS ADDED. Texts change between easy and hard, so recent draft tokens count more (`CountedLength`). A draft model
+What is added. Texts change between easy and hard, so recent draft tokens count more (`CountedLength`). A draft model
 costs time also when its tokens are rejected. If it does not pay, drafting pauses and is tried again (`AdaptiveLength`).
 A free drafter needs no pause: it always proposes, and the draft is cut afterwards. Prompt lookup is right more often
 after a long match than after a short one, so matches are counted by their length (`LookupLength`).
 
-The costs come from a table and not from the clock, so that the same seed gives the same text.
+The costs come from a table and not from the clock, so that the same seed gives the same text on the same
+backend and kind of processor.
 """
 
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ from minillm.support.checks import check_integer, shown
 
 LONGEST_DRAFT = 15  # for "auto": 16 rows; the cost of a longer pass grows in proportion to its rows
 MAX_DRAFT_TOKENS = PREFILL_CHUNK - 1  # a round is not longer than a chunk of a prompt, which bounds its memory
-MEMORY = 0.95  # weight of an observation after each later one: about the last 20 draft tokens decide
+MEMORY = 0.95  # each new observation multiplies the weight of all older ones by this: about the last 20 decide
 PRIOR = 6.0, 8.0  # accepted and judged draft tokens of a draft model, before there are any
 PAUSE = 24  # rounds without a draft after drafting did not pay
 
@@ -64,7 +65,7 @@ class DraftLength:
 
 
 class CountedLength(DraftLength):
-    """The k with the most tokens for its cost, by the share of recent draft tokens that were right."""
+    """The k with the most tokens for its cost, by the acceptance rate of recent draft tokens."""
 
     def __init__(self, costs: Sequence[float], accepted: float, judged: float) -> None:
         """Begin as if `accepted` of `judged` draft tokens had been accepted.

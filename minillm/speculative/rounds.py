@@ -14,16 +14,18 @@ truncates both caches. Here k = 4 and the third draft token is rejected:
     correction                          a                                drawn from norm(max(0, p_3 - q_3))
 
     sequence      Once upon a time there was a                           3 new tokens from one pass
-    both caches   Once upon a time there was   | three big               keys and values after the bar are truncated
+    target cache  Once upon a time there was   | three big               what is after the bar is truncated
+    draft cache   Once upon a time there was   | three                   the last draft token was not fed
 
-The rules: accept x_i while r < p_i(x_i) / q_i(x_i), with r uniform in [0, 1). At the first rejection draw the token
+The rules: accept x_i if r < p_i(x_i) / q_i(x_i), with r uniform in [0, 1). At the first rejection draw the token
 from norm(max(0, p_i - q_i)). If all k are accepted, draw a bonus token from p_(k+1).
 
-Each token then has exactly the target's distribution: min(p, q) + (1 - sum(min(p, q))) norm(max(0, p - q)) = p. For
+A token comes out in two ways: drafted and accepted, with probability min(p, q), or drawn after a rejection. So each
+token has exactly the target's distribution: min(p, q) + (1 - sum(min(p, q))) norm(max(0, p - q)) = p. For
 that, p and q must be what is sampled from: after penalty, temperature and filters. In greedy decoding p is one-hot:
 draft tokens are accepted while they are the target's own choice, and the text is the same as without speculation. With
-temperature above 0 the distribution is the same, but the tokens of one seed differ, because random numbers are used for
-other things. Sources: Leviathan et al., 2211.17192, algorithm 1; Chen et al., 2302.01318.
+temperature above 0 the distribution is the same, but the tokens of one seed differ, because more
+random numbers are drawn. Sources: Leviathan et al., 2211.17192, algorithm 1; Chen et al., 2302.01318.
 """
 
 from collections import Counter
@@ -144,7 +146,7 @@ class Speculation:
                 self._proposed = self.drafter.propose(*args).first(k) if k else Draft([])
                 self.draft = self._proposed.first(self.length.keep(self._proposed))
             except BaseException:
-                if self.draft is None:
+                if self.draft is None:  # undo: the next call draws the same numbers again
                     generator.bit_generator.state = state
                     self.drafter.truncate(len(completion.sequence) - 1)
                 raise

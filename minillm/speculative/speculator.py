@@ -1,4 +1,4 @@
-"""Speculator: the door of this folder. It checks model, drafter and k once, and begins a Speculation for each request.
+"""Speculator: the entry point of this folder. It checks model, drafter and k, and begins a Speculation per request.
 
 speculator = Speculator(model, drafter, k=4)
 speculation = speculator.begin(completion)
