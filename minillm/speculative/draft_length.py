@@ -72,8 +72,7 @@ class CountedLength(DraftLength):
 
         Args:
             costs: the cost of a round with k draft tokens, for k = 0, 1, ..., in decode steps of the target.
-            accepted: draft tokens.
-            judged: draft tokens.
+            accepted, judged: numbers of draft tokens.
         """
         self.costs = costs
         self.accepted = accepted
