@@ -277,9 +277,9 @@ claim(
 #
 # - Explain to another person: why the output stays the same, and when
 #   speculation makes decoding slower.
-# - Read `minillm/speculative/rounds.py`: `accept_or_correct` and `verify_draft`.
-#   Then read `minillm/speculative/drafters.py`: `PromptLookup` drafts tokens
-#   without a model.
+# - Read `accept_or_correct` and `verify_draft` in
+#   `minillm/speculative/rounds.py`. Then read `PromptLookup` in
+#   `minillm/speculative/drafters.py`: it drafts tokens without a model.
 # - Write it yourself: the exercises `greedy_verification`,
 #   `rejection_sampling`, `expected_tokens`.
 # - The lessons about the engine end here. You can now read all of
