@@ -37,7 +37,7 @@ class TemplateSandbox:
 
     def __init__(self) -> None:
         """Start no process; the first rendering does."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # if Ctrl-C strikes before its release, the thread can take it again
         self._process: subprocess.Popen[bytes] | None = None
         self._channel: socket.socket | None = None
 
@@ -75,11 +75,11 @@ class TemplateSandbox:
             self._channel.close()
         if self._process is not None:
             self._process.returncode = 0  # not a child of this process, so Popen must not wait for it
-        self._lock, self._channel, self._process = threading.Lock(), None, None
+        self._lock, self._channel, self._process = threading.RLock(), None, None
 
     def _exchange(self, request: bytes) -> bytes:
         """Send one line; return the line that comes back."""
-        if self._process is None or self._process.poll() is not None:
+        if self._channel is None or self._process is None or self._process.poll() is not None:
             self.close()
             self._start()
         assert self._channel is not None
