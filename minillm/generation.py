@@ -18,12 +18,10 @@ from minillm.completion import DEFAULT_NEW_TOKENS, Completion, Step, TokenLogpro
 from minillm.decode import decode_step
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
-from minillm.prefill import prefill
+from minillm.prefill import PREFILL_CHUNK, prefill
 from minillm.sampling import Sampling
 from minillm.support.checks import check_bool, check_integer, shown
 from minillm.transformer import forward
-
-PREFILL_CHUNK = 512  # bounds the memory of the scores for long prompts; the result is the same
 
 Prompt = str | Sequence[int] | Sequence[dict[str, str]] | Array
 

@@ -26,21 +26,21 @@ from minillm.text.tokenizer import Tokenizer
 class LayerWeights:
     """The weights of one transformer layer.
 
-    Matrices are what `ops.prepare` made of `[in, out]`. `qkv` has the columns of q, then k, then v; `gate_up` those of
-    gate, then up. `qk_norm` has a row for each query head, then one for each key head. A part that
+    A matrix is `[in, out]`, in the layout that `ops.prepare` chose. `qkv` has the columns of q, then k, then v, and
+    `gate_up` those of gate, then up. `qk_norm` has a row for each query head, then one for each key head. A part that
     the model does not have is None.
     """
 
-    attention_norm: Array
-    qkv: Any
+    attention_norm: Array  # [dim]
+    qkv: Any  # [dim, (heads + 2 * kv_heads) * head_dim]
     qkv_bias: Array | None
-    qk_norm: Array | None
-    output: Any
+    qk_norm: Array | None  # [heads + kv_heads, head_dim]
+    output: Any  # [heads * head_dim, dim]
     output_bias: Array | None
-    mlp_norm: Array
-    gate_up: Any
+    mlp_norm: Array  # [dim]
+    gate_up: Any  # [dim, 2 * inner]
     gate_up_bias: Array | None
-    down: Any
+    down: Any  # [inner, dim]
     down_bias: Array | None
 
 

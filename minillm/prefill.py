@@ -12,6 +12,8 @@ from minillm.model import Model
 from minillm.support.checks import check_integer
 from minillm.transformer import forward_batch
 
+PREFILL_CHUNK = 512  # tokens; bounds the memory of attention scores for long prompts, and the result is the same
+
 
 def prefill(model: Model, tokens: Tokens, cache: Cache, chunk: int | None = None) -> Float[Array, "vocab"]:
     """Append the prompt to the cache, and return the logits after its last token.

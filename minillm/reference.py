@@ -26,8 +26,8 @@ def forward(
     """Return the logits after every token. `weights` maps Hugging Face names to float64 arrays `[out, in]`."""
     x = weights["model.embed_tokens.weight"][np.asarray(tokens)]  # [tokens, dim]
     for number in range(config.num_hidden_layers):
-        layer = {name: w for name, w in weights.items() if name.startswith(f"model.layers.{number}.")}
-        layer = {name.removeprefix(f"model.layers.{number}."): w for name, w in layer.items()}
+        prefix = f"model.layers.{number}."
+        layer = {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
         x = x + attention(config, layer, rms_norm(x, layer["input_layernorm.weight"], config), number)
         x = x + mlp(layer, rms_norm(x, layer["post_attention_layernorm.weight"], config))
     x = rms_norm(x, weights["model.norm.weight"], config)
@@ -57,7 +57,7 @@ def attention(config: ModelConfig, layer: Mapping[str, Array], x: Array, number:
 
 
 def mlp(layer: Mapping[str, Array], x: Array) -> Array:
-    """Compute SwiGLU: silu(x gate) * (x up), then the down projection (Shazeer, 2002.05202)."""
+    """Compute SwiGLU: silu(x gate) * (x up), then the down projection; silu(x) = x / (1 + exp(-x)) (2002.05202)."""
     gate, up = project(layer, "mlp.gate_proj", x), project(layer, "mlp.up_proj", x)
     return project(layer, "mlp.down_proj", gate / (1 + np.exp(-gate)) * up)
 

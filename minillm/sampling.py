@@ -127,12 +127,12 @@ def penalise(logits: Float[Array, "vocab"], penalty: float, seen: Sequence[int])
 
 def _keep(probs: Float[Array, "vocab"], sampling: Sampling) -> Bool[Array, "vocab"]:
     """Return which of the probabilities, largest first, pass top-k, then top-p of those kept, then min-p."""
-    keep = np.arange(len(probs)) < (sampling.top_k or len(probs))
-    kept = probs * keep
-    before = np.cumsum(kept) - kept  # summed probability of the more probable tokens
+    passes = np.arange(len(probs)) < (sampling.top_k or len(probs))
+    top_k_probs = probs * passes
+    before = np.cumsum(top_k_probs) - top_k_probs  # summed probability of the more probable tokens
     if sampling.top_p < 1:
-        keep &= before < sampling.top_p * kept.sum()
-    return keep & (probs >= sampling.min_p * probs[0])
+        passes &= before < sampling.top_p * top_k_probs.sum()
+    return passes & (probs >= sampling.min_p * probs[0])
 
 
 def sample_from(probs: Float[Array, "vocab"], generator: np.random.Generator) -> int:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from minillm.arrays import Array, Float
-from minillm.generation import PREFILL_CHUNK, Prompt, encode_prompt
+from minillm.generation import Prompt, encode_prompt
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
+from minillm.prefill import PREFILL_CHUNK
 from minillm.sampling import log_probabilities
 from minillm.transformer import forward_batch
 

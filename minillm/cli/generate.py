@@ -180,7 +180,7 @@ def _show_phases(generation: Any) -> None:
     """Print the tokens, the prefill, and for each step its token and the three next best, with probabilities."""
     from rich.text import Text
 
-    from minillm.generation import PREFILL_CHUNK
+    from minillm.prefill import PREFILL_CHUNK
 
     count = len(generation.prompt)
     passes = math.ceil(count / PREFILL_CHUNK) if generation.cache else 1

@@ -18,10 +18,10 @@ of the draft model and one pass of the target over k + 1 rows. So estimate a by 
 
 For example, with a = 0.8, a draft for nothing, and the costs of a pass on the plain backend (`cost_of_rows`):
 
-    k                 0      1      2      3      7      15
-    tokens            1      1.80   2.44   2.95   4.16   4.86
-    cost              1      1.53   1.83   2.13   2.52   2.97            decode steps of the target
-    tokens / cost     1      1.18   1.33   1.39   1.65   1.64
+    k                 0      1      2      3      7      10     15
+    tokens            1      1.80   2.44   2.95   4.16   4.57   4.86
+    cost              1      1.53   1.83   2.13   2.52   2.69   2.97     decode steps of the target
+    tokens / cost     1      1.18   1.33   1.39   1.65   1.70   1.64     so k = 10
 
 What is added. Texts change between easy and hard, so recent draft tokens count more (`CountedLength`). A draft model
 costs time also when its tokens are rejected. If it does not pay, drafting pauses and is tried again (`AdaptiveLength`).
@@ -36,7 +36,8 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
-from minillm.speculative.drafters import PREFILL_CHUNK, Draft
+from minillm.prefill import PREFILL_CHUNK
+from minillm.speculative.drafters import Draft
 from minillm.support.checks import check_integer, shown
 
 LONGEST_DRAFT = 15  # for "auto": 16 rows; the cost of a longer pass grows in proportion to its rows

@@ -16,11 +16,10 @@ from minillm.arrays import Array, Float, Int
 from minillm.batch_checks import check_layer
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
-from minillm.prefill import prefill
+from minillm.prefill import PREFILL_CHUNK, prefill
 from minillm.sampling import Sampling, probabilities, sample_from
 from minillm.support.checks import shown
 
-PREFILL_CHUNK = 512  # tokens; a draft model reads a long prompt in passes of this length
 LONGEST_MATCH = 16  # tokens that prompt lookup compares
 
 
@@ -73,7 +72,7 @@ class Drafter(Protocol):
         >>> isinstance(Fives(), minillm.Drafter)
         True
         >>> out = minillm.speculative_generate(minillm.load("story"), Fives(), "The capital of France is", 3, k=2)
-        >>> out.text, out.proposed, out.accepted
+        >>> out.text, out.proposed, out.accepted  # of 3 tokens prefill gives one, so the first round drafts one
         (' Paris.', 1, 0)
     """
 
@@ -111,12 +110,12 @@ class ModelDrafter:
         """
         tokens = list[int]()
         probs = list[Array]()
-        text = list(sequence)
+        extended = list(sequence)
         for _ in range(min(k, self.cache.capacity - len(sequence) + 1)):  # the last draft token is not fed
-            logits = prefill(self.model, text[self.cache.length :], self.cache, PREFILL_CHUNK)
-            probs.append(probabilities(self.model.ops.to_host(logits), sampling, text))
+            logits = prefill(self.model, extended[self.cache.length :], self.cache, PREFILL_CHUNK)
+            probs.append(probabilities(self.model.ops.to_host(logits), sampling, extended))
             tokens.append(sample_from(probs[-1], generator))
-            text.append(tokens[-1])
+            extended.append(tokens[-1])
         return Draft(tokens, probs)
 
     def truncate(self, length: int) -> None:
@@ -144,11 +143,11 @@ class PromptLookup:
     ) -> Draft:
         """Return the `k` tokens that followed the longest match, all certain; an empty draft if nothing matches."""
         source, matched = _after_longest_match(np.asarray(sequence))
-        text = list(sequence)
+        extended = list(sequence)
         if matched:
             for index in range(source, source + k):
-                text.append(text[index])
-        return Draft(text[len(sequence) :], matched=matched)
+                extended.append(extended[index])
+        return Draft(extended[len(sequence) :], matched=matched)
 
     def truncate(self, length: int) -> None:
         """Do nothing: there is no state."""

@@ -126,7 +126,7 @@ class Speculation:
 
     def __init__(self, drafter: Drafter, length: DraftLength) -> None:
         self.drafter = drafter
-        self.length = length
+        self.draft_length = length
         self.draft: Draft | None = None
         self.counts = SpeculationCounts()
         self._proposed = Draft([])  # the draft before it was cut to what is worth verifying
@@ -138,13 +138,13 @@ class Speculation:
         """
         if self.draft is None:
             left = completion.max_new_tokens - len(completion.tokens)
-            k = min(self.length.choose(), left - 1)  # a round gives up to k + 1 tokens
+            k = min(self.draft_length.choose(), left - 1)  # a round gives up to k + 1 tokens
             generator = completion.generator
             state = generator.bit_generator.state
             try:
                 args = completion.sequence, k, completion.sampling, generator
                 self._proposed = self.drafter.propose(*args).first(k) if k else Draft([])
-                self.draft = self._proposed.first(self.length.keep(self._proposed))
+                self.draft = self._proposed.first(self.draft_length.keep(self._proposed))
             except BaseException:
                 if self.draft is None:  # undo: the next call draws the same numbers again
                     generator.bit_generator.state = state
@@ -161,5 +161,5 @@ class Speculation:
         self.drafter.truncate(len(completion.sequence) - 1)  # the last token was not fed yet
         accepted = sum(step.origin == ACCEPTED for step in steps)
         self.counts.record(len(draft.tokens), accepted, int(steps[-1].origin == CORRECTED))
-        self.length.observe(self._proposed, [step.token for step in steps])
+        self.draft_length.observe(self._proposed, [step.token for step in steps])
         return steps

@@ -12,7 +12,7 @@ text that can no longer change. With the stop string "END":
 Each push decodes a window of a few tokens, not the whole sequence:
 
     ids   ... | decoded before, text `before` | new tokens |
-              ^ window_start                  ^ read
+              ^ window_start                  ^ decoded_end
 
 The window begins before the new tokens, since some decoders drop the space of a text's first word. The new text is
 that of the whole window without `before`.
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 from minillm.text.tokenizer import Tokenizer
 
-MAX_PENDING = 16  # tokens without a complete character, which has at most 4 bytes: more are not valid UTF-8
+MAX_UNFINISHED = 16  # tokens without a complete character, which has at most 4 bytes: more are not valid UTF-8
 
 
 class TextStream:
@@ -46,7 +46,7 @@ class TextStream:
         self.stop = tuple(stop)
         self.ids = list(prompt)
         self.window_start = 0
-        self.read = len(self.ids)  # ids[:read] are decoded already
+        self.decoded_end = len(self.ids)  # ids[:decoded_end] are decoded already
         self.pending = ""  # decoded, and possibly the beginning of a stop string
         self.text = ""
         self.stopped = False
@@ -62,12 +62,12 @@ class TextStream:
         return self._release(self._decode(final=True), final=True)
 
     def _decode(self, final: bool) -> str:
-        before = self.tokenizer.decode(self.ids[self.window_start : self.read], skip_special_tokens=True)
+        before = self.tokenizer.decode(self.ids[self.window_start : self.decoded_end], skip_special_tokens=True)
         now = self.tokenizer.decode(self.ids[self.window_start :], skip_special_tokens=True)
-        unfinished = now.endswith("\ufffd") and len(self.ids) - self.read < MAX_PENDING
+        unfinished = now.endswith("\ufffd") and len(self.ids) - self.decoded_end < MAX_UNFINISHED
         if len(now) <= len(before) or (unfinished and not final):
             return ""
-        self.window_start, self.read = self.read, len(self.ids)
+        self.window_start, self.decoded_end = self.decoded_end, len(self.ids)
         return now[len(before) :]
 
     def _release(self, decoded: str, final: bool) -> str:

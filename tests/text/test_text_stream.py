@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_tokenizer import VOCAB_SIZE, llama2_tokenizer, tiny_tokenizer
 
-from minillm.text.text_stream import MAX_PENDING, TextStream
+from minillm.text.text_stream import MAX_UNFINISHED, TextStream
 
 TOKENIZER = tiny_tokenizer()
 PARTS = ["a", "b", "c", " ", "ab", "é", "漢", "😀", "\n", "👩\u200d🚀"]
@@ -113,4 +113,4 @@ def test_endless_half_characters_are_returned_in_the_end(count):
     first_byte = TOKENIZER.encode("é")[0]
     pieces, _ = run([first_byte] * count)
     assert "".join(pieces) == TOKENIZER.decode([first_byte] * count)
-    assert count < MAX_PENDING or any(pieces[: MAX_PENDING + 1])
+    assert count < MAX_UNFINISHED or any(pieces[: MAX_UNFINISHED + 1])
