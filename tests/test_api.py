@@ -1,6 +1,8 @@
 """The public Python API: the list of its names, and an example in the docstring of each that runs."""
 
 import doctest
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -32,14 +34,18 @@ def test_every_name_has_a_short_example_that_runs(name):
     assert result.failed == 0, "".join(report)
 
 
-def test_the_quick_start_runs(capsys):
+def run(program):
+    """In a process of its own: the test run checks shapes, which takes most of the time, and shows in help()."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    return done.stdout
+
+
+def test_the_quick_start_runs():
     lines = minillm.__doc__.splitlines()
     code = [line.removeprefix("    ") for line in lines if line.startswith("    ")]
     assert 10 <= len(code) <= 16
-    names = {}
-    exec("\n".join(code), names)
-    assert names["out"].text.startswith(" Paris") and names["requests"][0].finished
-    assert capsys.readouterr().out
+    out = run("\n".join([*code, "print()", "print(out.text, requests[0].finished)"]))
+    assert out.splitlines()[-1] == " Paris. True"
 
 
 def test_reprs_are_short():
@@ -53,12 +59,7 @@ def test_reprs_are_short():
 
 
 def test_help_shows_shapes():
-    """In a process of its own: the test run checks shapes, so there they are jaxtyping's."""
-    import subprocess
-    import sys
-
-    program = "import minillm; help(minillm.decode_step); help(minillm.forward_batch)"
-    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True).stdout
+    out = run("import minillm; help(minillm.decode_step); help(minillm.forward_batch)")
     assert '-> Float[Array, "vocab"]' in out and '-> Float[Array, "rows vocab"]' in out and "Any" not in out
 
 

@@ -128,9 +128,12 @@ def agrees(output, told):
     return re.fullmatch("".join(lines).replace(r"\.\.\.", ".*"), plain(output)) is not None
 
 
+QUICK = ("README.md: minillm", "README.md: Use it")  # seconds; the others are slow tests
+
+
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name.startswith("README.md") else pytest.mark.slow) for name in SECTIONS],
+    [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in SECTIONS],
 )
 def test_every_command_of_a_page_does_what_the_page_says(name, tmp_path):
     section = SECTIONS[name]
