@@ -277,8 +277,8 @@ claim(
 #
 # - Explain to another person: why the output stays the same, and when
 #   speculation makes decoding slower.
-# - Read `accept_or_correct` and `verify_draft` in
-#   `minillm/speculative/rounds.py`. Then read `PromptLookup` in
+# - Read `minillm/speculative/rounds.py`: `accept_or_correct` and
+#   `verify_draft`. Then read `PromptLookup` in
 #   `minillm/speculative/drafters.py`: it drafts tokens without a model.
 # - Write it yourself: the exercises `greedy_verification`,
 #   `rejection_sampling`, `expected_tokens`.

@@ -65,9 +65,13 @@ class BlockAllocator:
         Raises:
             ValueError: fewer are available; none was taken.
         """
+        self.check_available(count)
+        return [self._take(next(iter(self._unused))) for _ in range(count)]
+
+    def check_available(self, count: int) -> None:
+        """Raise ValueError if fewer than `count` blocks can be allocated."""
         if count > self.available:
             raise ValueError(f"{count} blocks were asked for, but {self.available} of {self.num_blocks} are available")
-        return [self._take() for _ in range(count)]
 
     def share(self, block: int) -> None:
         """Add a reference to a used or cached block: one more table has it."""
@@ -98,10 +102,13 @@ class BlockAllocator:
         assert self.reference_counts[block], f"block {block} is not in use"
         self.prefixes.remove(block)
 
-    def _take(self) -> int:
-        block, _ = self._unused.popitem(last=False)
+    def _take(self, block: int) -> int:
         if block in self.prefixes:
-            self.prefixes.remove(block)
-            self.evictions += 1
+            self._evict(block)
+        del self._unused[block]
         self.reference_counts[block] = 1
         return block
+
+    def _evict(self, block: int) -> None:
+        self.prefixes.remove(block)
+        self.evictions += 1

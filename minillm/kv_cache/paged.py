@@ -21,8 +21,8 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.attention import Segments
-from minillm.kv_cache.blocks import BlockAllocator
 from minillm.kv_cache.cache import take_memory
+from minillm.kv_cache.neighbours import NeighbourAllocator
 from minillm.kv_cache.prefix import PrefixBlock
 from minillm.model import Model, check_model
 from minillm.ragged_batch import CacheLayout
@@ -32,8 +32,8 @@ MANY_SEGMENTS = 8  # up to 8 segments are read in place
 SHORT_SEGMENT = 64  # tokens: one more segment costs about as much time as copying 64 tokens
 
 
-class BlockPool(BlockAllocator):
-    """The memory behind many caches: blocks of keys and values.
+class BlockPool(NeighbourAllocator):
+    """The memory behind many caches: blocks of keys and values, handed out as `BlockAllocator` says.
 
     Attributes:
         model: the model whose keys and values the pool holds.
@@ -160,7 +160,7 @@ class PagedKVCache:
             self._make_writable()
         missing = self.pool.blocks_for(self.length + new_tokens) - len(self.table)
         if missing > 0:
-            self.table += self.pool.allocate(missing)
+            self.table += self.pool.allocate(missing, self.table[-1] if self.table else None)
 
     def write(
         self, layer: int, k: Float[Array, "new kv_heads head_dim"], v: Float[Array, "new kv_heads head_dim"]
@@ -275,7 +275,7 @@ class PagedKVCache:
         number = self.length // self.pool.block_size
         if self._next_is_shared():
             block = self.table[number]
-            [new] = self.pool.allocate(1)
+            [new] = self.pool.allocate(1, self.table[number - 1] if number else None)
             try:
                 self.pool.copy_block(block, new)
             except BaseException:  # Ctrl-C, for example: the block is still shared

@@ -145,9 +145,14 @@ def test_allocated_blocks_are_distinct_whatever_is_free(data, num_blocks):
 class Allocator(RuleBasedStateMachine):
     """Pools of up to 200 blocks; small ones are driven with their contents in test_paged.py."""
 
+    allocator_class = BlockAllocator
+
     @initialize(num_blocks=st.integers(1, 200))
     def begin(self, num_blocks):
-        self.allocator, self.tables, self.serial = BlockAllocator(num_blocks, 1), [], 0
+        self.allocator, self.tables, self.serial = self.allocator_class(num_blocks, 1), [], 0
+
+    def take_after(self, count, after):
+        return self.allocator.allocate(count)
 
     def draw_table(self, data):
         return self.tables[data.draw(st.integers(0, len(self.tables) - 1))]
@@ -165,7 +170,7 @@ class Allocator(RuleBasedStateMachine):
     def grow(self, data, count):
         table = self.draw_table(data)
         if count <= self.allocator.available:
-            table += self.allocator.allocate(count)
+            table += self.take_after(count, table[-1])
 
     @precondition(lambda self: self.tables)
     @rule(data=st.data())

@@ -50,7 +50,7 @@ def test_one_json_and_one_table(small, monkeypatch, tmp_path, capsys):
         "properties",
         "transformers as an oracle",
     ]
-    assert "greedy text of smollm2: it is not in the cache" in record["left_out"]
+    assert "greedy text of smollm2: smollm2 is not in the cache" in record["left_out"]
     assert all(name in table for name in (*record["checks"], *record["left_out"]))
     assert sorted(record["limits"]) == ["bfloat16 flops_per_s", "bytes_per_s", "float16 flops_per_s",
                                         "float32 flops_per_s"]  # fmt: skip
