@@ -87,7 +87,7 @@ class Conversation:
     def stream(self, question: str) -> Iterator[str]:
         """Ask a question, and return the text of the answer in pieces, each as soon as it is certain.
 
-        The question is checked at once. The model runs while the pieces are asked for. If the iterator is closed early
+        The question is checked at once. The model runs as you iterate. If the iterator is closed early
         or an exception interrupts it, `messages` keeps the question and the answer so far; before the first piece it
         keeps neither. A later question or `reset` ends an iterator that is still open.
 

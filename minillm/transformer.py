@@ -130,17 +130,17 @@ def attention_weights(model: Model, tokens: Tokens, layer: int) -> Float[Array, 
         >>> minillm.attention_weights(model, [5, 6, 7], layer=0).shape
         (6, 3, 3)
     """
-    tokens, wanted = check_tokens(model, tokens), check_layer(model, layer)
+    tokens, last = check_tokens(model, tokens), check_layer(model, layer)
     cache, ops = KVCache(model, len(tokens)), model.ops
     batch = ops.send(ragged_batch([tokens], [cache], [0]))
     cos_sin = _cos_sin(model, batch.positions)
     x = ops.embed(model.embedding, batch.tokens)  # [tokens, dim]
     for number, weights in enumerate(model.layers()):
-        if number == wanted:
+        if number == last:
             break
         x = transformer_layer(model, weights, number, x, cos_sin, batch)
     q, k, _ = project_qkv(model, weights, x, cos_sin)
-    return naive_attention_weights(ops.to_host(q), ops.to_host(k), model.config.sliding_windows[wanted])
+    return naive_attention_weights(ops.to_host(q), ops.to_host(k), model.config.sliding_windows[last])
 
 
 def _cos_sin(model: Model, positions: Int[Array, "tokens"]) -> CosSin:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("importlinter", reason="needs the extra `lint`")
+grimp = pytest.importorskip("grimp")
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[1]
 BREAKS = {  # the contract, and an import that it forbids: where, and what
@@ -42,6 +43,23 @@ def test_all_contracts_are_kept(copy):
     code, out = lint(copy)
     assert code == 0, out
     assert f"Contracts: {len(BREAKS)} kept, 0 broken." in out
+
+
+def imports():
+    """For each module of the package, the modules that it imports at any place, for types alone too."""
+    graph = grimp.build_graph("minillm", cache_dir=None)
+    return {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+
+
+def test_no_module_imports_itself_at_any_distance():
+    """Also through the `__init__` of its own package, which the contract of siblings does not see."""
+    imported = imports()
+    for start in imported:
+        reached, new = set(), {start}
+        while new:
+            new = set().union(*(imported[module] for module in new)) - reached
+            assert start not in new, start
+            reached |= new
 
 
 @pytest.mark.parametrize("contract", BREAKS)

@@ -104,7 +104,7 @@ CASES = {
     "minillm.Engine(model).cancel(None)": "expected what submit returned",
     "minillm.StaticBatching(model, '2')": "batch_size",
     "minillm.StaticBatching(model, 2).submit(None)": "expected text, token ids or chat messages",
-    "minillm.load('story', backend=minillm.Model)": "expected one of numpy, plain, exact, cupy",
+    "minillm.load('story', backend=minillm.Model)": "exact, cupy, or an object derived from Plain",
     "minillm.Engine(model, num_blocks=10**15)": "num_blocks is 10+ and block_size is 16: not enough memory",
     "minillm.Engine(model, num_blocks=10**5000)": "num_blocks is of type int and too large to show and block_size",
     "minillm.Engine(model, block_size=10**30)": "num_blocks is 1 and block_size is 1000+: not enough memory: ",

@@ -26,4 +26,5 @@ def get_backend(name: str) -> Plain:
         from minillm.backends.cupy import CuPy
 
         return CuPy()
-    raise ValueError(f"backend is {name!r}; expected one of {', '.join((*NAMES, 'cupy'))}")
+    names = ", ".join((*NAMES, "cupy"))
+    raise ValueError(f"backend is {name!r}; expected one of {names}, or an object derived from Plain")

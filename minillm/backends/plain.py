@@ -61,9 +61,9 @@ class Plain:
     def cost_of_rows(self, rows: int) -> float:
         """Return the cost of a forward pass of `rows` rows, in passes of one row, interpolated linearly in `row_costs`.
 
-        Speculation weighs with it how many draft tokens to verify: on a CPU three rows cost 1.83 passes, so two draft
-        tokens pay if they give 0.83 tokens. It is a table and not the clock, so that a seed gives the same text on the
-        same backend and kind of processor.
+        Speculation uses it to decide how many draft tokens to verify: on a CPU three rows cost 1.83 passes, so two
+        draft tokens pay if they give 0.83 tokens. It is a table and not the clock, so that a seed gives the same text
+        on the same backend and kind of processor.
         """
         most = max(self.row_costs)
         known = np.interp(min(rows, most), list(self.row_costs), list(self.row_costs.values()))

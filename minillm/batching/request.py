@@ -37,7 +37,7 @@ class Request:
 
     def __repr__(self) -> str:
         prompt, new = self.completion.prompt_tokens, len(self.tokens)
-        return f"{type(self).__name__}(status={self.status!r}, prompt_tokens={prompt}, new_tokens={new})"
+        return f"Request(status={self.status!r}, prompt_tokens={prompt}, new_tokens={new})"
 
     @property
     def tokens(self) -> list[int]:

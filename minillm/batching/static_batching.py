@@ -1,6 +1,6 @@
 """Static batching: a batch of requests starts together, and all are answered when the longest one is done.
 
-The naive twin of the `Engine`. With answers of 100 and 10 tokens both wait 100 steps, and 45% of the slots in the batch
+The naive twin of the `Engine`. With answers of 100 and 10 tokens both wait 100 steps, and 45% of the batch slots
 are idle: in general 1 - sum(lengths) / (n * longest) (Yu et al., Orca, OSDI 2022, section 2).
 """
 
@@ -22,10 +22,10 @@ class StaticBatching:
 
     Attributes:
         steps: forward passes so far.
-        slot_steps: slots in the batches, summed over all steps.
+        slot_steps: batch slots, summed over all steps.
         idle_slot_steps: those whose request was finished and waited for the others. They are not computed here; where
             a batch is one padded array, they are.
-        reserved_slots, filled_slots: slots for a token in the caches, and tokens in them, summed over all steps.
+        reserved_slots, filled_slots: slots of the caches (one token each), and tokens in them, summed over all steps.
 
     Example:
         >>> batching = minillm.StaticBatching(minillm.load("story"), batch_size=2)

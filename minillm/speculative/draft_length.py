@@ -16,7 +16,7 @@ of the draft model and one pass of the target over k + 1 rows. So estimate a by 
         accepted += draft tokens that were accepted
         judged += those, and the first rejected one            # the tokens after it were not judged
 
-For example, with a = 0.8, a draft for nothing, and the costs of a pass on the plain backend (`cost_of_rows`):
+For example, with a = 0.8, free draft tokens, and the costs of a pass on the plain backend (`cost_of_rows`):
 
     k                 0      1      2      3      7      10     15
     tokens            1      1.80   2.44   2.95   4.16   4.57   4.86

@@ -8,7 +8,7 @@ are corrected with it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -90,6 +90,17 @@ class Drafter(Protocol):
 
     def truncate(self, length: int) -> None:
         """Drop the state of all tokens from index `length` on: they were rejected, or drafting was interrupted."""
+
+
+def check_draft(draft: Any) -> Draft:
+    """Return what a drafter proposed, if it is a Draft with a distribution for each token, or with none."""
+    if not isinstance(draft, Draft):
+        raise ValueError(f"the drafter proposed a value of type {type(draft).__name__}; expected a minillm.Draft")
+    if draft.probs is not None and len(draft.probs) != len(draft.tokens):
+        raise ValueError(
+            f"the drafter proposed {len(draft.tokens)} tokens with {len(draft.probs)} distributions; expected one each"
+        )
+    return draft
 
 
 class ModelDrafter:

@@ -10,6 +10,7 @@ from minillm.completion import DEFAULT_NEW_TOKENS, Step
 from minillm.generation import Generation, Output, Prompt, Timings
 from minillm.model import Model
 from minillm.sampling import Sampling
+from minillm.speculative.draft_length import check_k
 from minillm.speculative.speculator import DrafterChoice, Speculator
 from minillm.support.checks import check_bool
 from minillm.transformer import forward_batch
@@ -137,6 +138,7 @@ def stream(
         >>> "".join(minillm.stream(model, "The capital of France is", 3, drafter=minillm.PromptLookup()))
         ' Paris.'
     """
+    check_k(k)
     if drafter is None:
         generation = Generation(model, prompt, max_new_tokens, sampling, use_cache)
     else:

@@ -37,7 +37,7 @@ from minillm.arrays import Array, Float
 from minillm.completion import Completion, Step
 from minillm.sampling import probabilities, sample_from
 from minillm.speculative.draft_length import DraftLength
-from minillm.speculative.drafters import Draft, Drafter
+from minillm.speculative.drafters import Draft, Drafter, check_draft
 
 ACCEPTED, CORRECTED, BONUS = "accepted", "corrected", "bonus"  # Step.origin
 
@@ -142,8 +142,11 @@ class Speculation:
             generator = completion.generator
             state = generator.bit_generator.state
             try:
-                args = completion.sequence, k, completion.sampling, generator
-                self._proposed = self.drafter.propose(*args).first(k) if k else Draft([])
+                if k:
+                    proposed = self.drafter.propose(completion.sequence, k, completion.sampling, generator)
+                    self._proposed = check_draft(proposed).first(k)
+                else:
+                    self._proposed = Draft([])
                 self.draft = self._proposed.first(self.draft_length.keep(self._proposed))
             except BaseException:
                 if self.draft is None:  # undo: the next call draws the same numbers again

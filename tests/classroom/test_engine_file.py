@@ -45,7 +45,7 @@ def test_a_right_engine_passes(tmp_path):
 def test_every_planted_bug_is_found(tmp_path, number):
     name, told = broken_by(bughunt.planted(bughunt.find_bug(number)), tmp_path)
     assert name == FOUND_BY[number]
-    assert told.startswith("a model of ")
+    assert told.startswith("a model with ")
     assert "a = new_cache()" in told
     assert len(told.splitlines()) <= 7  # shrunk: the model, a few calls, what is wrong
 
@@ -53,7 +53,7 @@ def test_every_planted_bug_is_found(tmp_path, number):
 def test_the_smallest_schedule_is_shown(tmp_path):
     _, told = broken_by(bughunt.planted(bughunt.find_bug(8)), tmp_path)
     lines = told.splitlines()
-    assert lines[0] == "a model of 1 layers, 1 heads over 1 key/value heads of 4, vocabulary 11:"
+    assert lines[0] == "a model with num_hidden_layers=1, heads=1, kv_heads=1, head_dim=4, vocab_size=11:"
     assert lines[1:4] == ["    a = new_cache()", "    b = new_cache()", "    batch([([0], a), ([1], b)])"]
     assert lines[4].startswith("the last logits are not the reference's for the tokens [1]: at id ")
 

@@ -13,7 +13,7 @@ from tiny_tokenizer import llama2_tokenizer
 
 import minillm
 from minillm import PromptLookup, Sampling
-from minillm.speculative.drafters import LONGEST_MATCH, ModelDrafter
+from minillm.speculative.drafters import LONGEST_MATCH, Draft, ModelDrafter
 
 GENERATOR = np.random.default_rng(0)
 
@@ -99,3 +99,25 @@ def test_a_draft_with_another_vocabulary_is_refused():
         minillm.speculative_generate(TEXT_MODEL, other_words, [1])
     same_words = dataclasses.replace(TEXT_MODEL)
     assert minillm.speculative_generate(TEXT_MODEL, same_words, [1], 3).tokens
+
+
+@pytest.mark.parametrize(
+    ("proposed", "message"),
+    [
+        (None, "proposed a value of type NoneType; expected a minillm.Draft"),
+        (([5], None), "proposed a value of type tuple; expected a minillm.Draft"),
+        (Draft([5, 6], [np.ones(1)]), "proposed 2 tokens with 1 distributions; expected one each"),
+    ],
+)
+def test_a_drafter_that_proposes_something_else_is_told_so(proposed, message):
+    class Wrong:
+        free = True
+
+        def propose(self, sequence, k, sampling, generator):
+            return proposed
+
+        def truncate(self, length):
+            pass
+
+    with pytest.raises(ValueError, match=message):
+        minillm.speculative_generate(MODEL, Wrong(), [1, 2], 6, k=3)

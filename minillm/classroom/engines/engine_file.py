@@ -180,8 +180,8 @@ def _made(found: Any, tolerance: float) -> st.SearchStrategy[Engine]:
 
     def engine(config: ModelConfig) -> EngineUnderTest:
         title = (
-            f"a model of {config.num_hidden_layers} layers, {config.num_attention_heads} heads over "
-            f"{config.num_key_value_heads} key/value heads of {config.head_dim}, vocabulary {config.vocab_size}:"
+            f"a model with num_hidden_layers={config.num_hidden_layers}, heads={config.num_attention_heads}, "
+            f"kv_heads={config.num_key_value_heads}, head_dim={config.head_dim}, vocab_size={config.vocab_size}:"
         )
         made = found.make_engine(config, dict(random_weights(config)))
         return EngineUnderTest(made, config.vocab_size, lambda tokens: _known(config, tuple(tokens)), title, tolerance)
