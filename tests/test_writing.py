@@ -19,7 +19,8 @@ from minillm.evidence.claims import all_claims
 ROOT = Path(__file__).parents[1]
 PYTHON = ("minillm/**/*.py", "lessons/**/*.py", "exercises/**/*.py")
 PAGES = ("*.md", "docs/**/*.md", "lessons/*.md", "weights/*/*.md")
-SAYS_NOTHING = re.compile(r"\s*(Describe the command|See \S+)\.\s*")
+SAYS_NOTHING = re.compile(r"\s*(Describe the command|See \S+|All|Itself)\.\s*")
+NO_VERBS = frozenset("The A An How Of No Every Its One So What Where This Nothing As At In More These".split())
 GENERATED = re.compile(r"<!-- output of .*?<!-- end of output -->", re.DOTALL)
 
 
@@ -149,6 +150,24 @@ def test_the_page_and_the_test_agree():
     for phrase, _, fine in banned():
         assert phrase in {found for _, found in find(f"x {phrase.replace('(s)', '')} x")}
         assert all(phrase not in {found for _, found in find(f"x {one} x")} for one in fine)
+
+
+def first_words():
+    """Yield (place, first word) of the docstring of each function that is not a property."""
+    for path in sorted((ROOT / "minillm").rglob("*.py")):
+        if path.name == "engine_properties.py":  # its docstrings are sentences that must hold
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef) and (text := ast.get_docstring(node)):
+                decorators = {ast.unparse(one) for one in node.decorator_list}
+                if not decorators & {"property", "cached_property"}:
+                    yield f"{path.relative_to(ROOT)}:{node.lineno}", text.split()[0]
+
+
+def test_docstrings_of_functions_begin_with_a_verb():
+    found = dict(first_words())
+    assert len(found) > 1000
+    assert [f"{place}: {word}" for place, word in found.items() if word in NO_VERBS] == []
 
 
 if __name__ == "__main__":
