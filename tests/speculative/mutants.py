@@ -41,8 +41,8 @@ MUTANTS = {
     ),
     "draft tokens at another temperature": (  # lossless still, but fewer are accepted
         drafters,
-        "probabilities(self.model.ops.to_host(logits), sampling, text)",
-        "probabilities(self.model.ops.to_host(logits), replace(sampling, temperature=1.0), text)",
+        "probabilities(self.model.ops.to_host(logits), sampling, extended)",
+        "probabilities(self.model.ops.to_host(logits), replace(sampling, temperature=1.0), extended)",
     ),
     "p without the filters": (
         speculative,
@@ -53,7 +53,8 @@ MUTANTS = {
         drafters,
         "            tokens.append(sample_from(probs[-1], generator))",
         "            tokens.append(sample_from(probs[-1], generator))\n"
-        "            probs[-1] = probabilities(self.model.ops.to_host(logits), Sampling(sampling.temperature), text)",
+        "            only_warm = Sampling(sampling.temperature)\n"
+        "            probs[-1] = probabilities(self.model.ops.to_host(logits), only_warm, extended)",
     ),
     "q of the first draft token at every index": (drafters, "certain[self.tokens[index]]", "certain[self.tokens[0]]"),
     "rejected draft tokens stay in the target's cache": (
@@ -92,8 +93,8 @@ MUTANTS = {
     ),
     "the draft's cache is one token behind after full acceptance": (
         drafters,
-        "text[self.cache.length :], self.cache",
-        "text[-1:] if self.cache.length else text, self.cache",
+        "extended[self.cache.length :], self.cache",
+        "extended[-1:] if self.cache.length else extended, self.cache",
     ),
     "the penalty sees the same tokens at every index": (
         speculative,
@@ -107,8 +108,8 @@ MUTANTS = {
     ),
     "one draft token too many at the end": (
         speculative,
-        "min(self.length.choose(), left - 1)",
-        "min(self.length.choose(), left)",
+        "min(self.draft_length.choose(), left - 1)",
+        "min(self.draft_length.choose(), left)",
     ),
 }
 
