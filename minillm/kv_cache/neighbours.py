@@ -39,14 +39,16 @@ class NeighbourAllocator(BlockAllocator):
         """Return the next block to take: the neighbour, else one that begins an extent, else the first in the queue."""
         if after is not None and self._is_free(after + 1):
             return after + 1
-        free = np.all(self._by_extent([self._is_free(block) for block in range(self.num_blocks)]), axis=1)
-        if free.any():
-            return most_room(free, -(-left // self.extent)) * self.extent
+        first = next(iter(self._unused))
+        if self._is_free(first):  # else no block is free: free ones are at the front of the queue
+            free = np.all(self._by_extent([self._is_free(block) for block in range(self.num_blocks)]), axis=1)
+            if free.any():
+                return most_room(free, -(-left // self.extent)) * self.extent
         unused = np.all(self._by_extent([not references for references in self.reference_counts]), axis=1)
         for block in self._unused:  # the least recently used first
             if unused[block // self.extent]:
                 return self._emptied(block // self.extent)
-        return next(iter(self._unused))
+        return first
 
     def _is_free(self, block: int) -> bool:
         return block in self._unused and block not in self.prefixes
