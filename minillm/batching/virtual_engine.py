@@ -15,7 +15,7 @@ from minillm.batching.request import PagedRequest
 from minillm.batching.scheduler import Scheduler
 from minillm.batching.statistics import Statistics
 from minillm.completion import Completion
-from minillm.kv_cache.blocks import BlockAllocator
+from minillm.kv_cache.neighbours import NeighbourAllocator
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
 
 
@@ -39,7 +39,7 @@ class PretendedPool(BlockPool):
     """A pool whose blocks are counted, shared and evicted as usual, but hold no keys and values."""
 
     def __init__(self, num_blocks: int, block_size: int) -> None:
-        BlockAllocator.__init__(self, num_blocks, block_size)
+        NeighbourAllocator.__init__(self, num_blocks, block_size)
         self.model: Any = None
 
     @property

@@ -89,9 +89,7 @@ class BlockAllocator:
             assert self.reference_counts[block], f"block {block} is freed twice"
             self.reference_counts[block] -= 1
             if not self.reference_counts[block]:
-                self._unused[block] = None  # at the end: the most recently used
-                if block not in self.prefixes:
-                    self._unused.move_to_end(block, last=False)  # free: to the front
+                self._release(block)
 
     def find_prefix(self, tokens: Sequence[int]) -> list[PrefixBlock]:
         """Return the longest known prefix of these tokens. At least one token is left to run, for its logits."""
@@ -101,6 +99,11 @@ class BlockAllocator:
         """Drop a used block from the prefix table, because its contents are about to change."""
         assert self.reference_counts[block], f"block {block} is not in use"
         self.prefixes.remove(block)
+
+    def _release(self, block: int) -> None:
+        self._unused[block] = None  # at the end: the most recently used
+        if block not in self.prefixes:
+            self._unused.move_to_end(block, last=False)  # free: to the front
 
     def _take(self, block: int) -> int:
         if block in self.prefixes:

@@ -17,10 +17,12 @@ LONGEST_EXTENT = 16  # blocks: one more segment in 16 blocks costs attention alm
 class NeighbourAllocator(BlockAllocator):
     """Hands out blocks as `BlockAllocator` does, but chooses which ones."""
 
-    @property
-    def extent(self) -> int:
-        """Number of blocks in an extent; 1 in a small pool."""
-        return max(1, min(LONGEST_EXTENT, self.num_blocks // 32))
+    def __init__(self, num_blocks: int, block_size: int) -> None:
+        super().__init__(num_blocks, block_size)
+        self._extent = max(1, min(LONGEST_EXTENT, self.num_blocks // 32))  # small pools: single blocks
+        extents = -(-self.num_blocks // self._extent)
+        self._used_in = np.zeros(extents, int)  # used blocks of each extent
+        self._taken_in = np.zeros(extents, int)  # used and cached blocks of each extent
 
     def allocate(self, count: int, after: int | None = None) -> list[int]:
         """Take `count` blocks, all or none of them. `after` is the block that they follow in the table.
@@ -35,37 +37,49 @@ class NeighbourAllocator(BlockAllocator):
             taken.append(after)
         return taken
 
+    def share(self, block: int) -> None:
+        """Add a reference to a used or cached block."""
+        self._used_in[block // self._extent] += not self.reference_counts[block]
+        super().share(block)
+
     def _best(self, after: int | None, left: int) -> int:
         """Return the next block to take: the neighbour, else one that begins an extent, else the first in the queue."""
         if after is not None and self._is_free(after + 1):
             return after + 1
-        first = next(iter(self._unused))
-        if self._is_free(first):  # else no block is free: free ones are at the front of the queue
-            free = np.all(self._by_extent([self._is_free(block) for block in range(self.num_blocks)]), axis=1)
-            if free.any():
-                return most_room(free, -(-left // self.extent)) * self.extent
-        unused = np.all(self._by_extent([not references for references in self.reference_counts]), axis=1)
-        for block in self._unused:  # the least recently used first
-            if unused[block // self.extent]:
-                return self._emptied(block // self.extent)
-        return first
+        free = self._taken_in == 0
+        if free.any():
+            return most_room(free, -(-left // self._extent)) * self._extent
+        for block in self._unused if (self._used_in == 0).any() else ():  # the least recently used first
+            if not self._used_in[block // self._extent]:
+                return self._emptied(block // self._extent)
+        return next(iter(self._unused))
 
     def _is_free(self, block: int) -> bool:
         return block in self._unused and block not in self.prefixes
 
-    def _by_extent(self, states: list[bool]) -> Bool[Array, "extents extent"]:
-        """Return one row for each extent; the last row is filled up with its last state."""
-        missing = -len(states) % self.extent
-        return np.array(states + states[-1:] * missing).reshape(-1, self.extent)
-
     def _emptied(self, number: int) -> int:
         """Evict all cached blocks of an extent without used blocks, and return its first block."""
-        first = number * self.extent
-        for block in range(first, min(first + self.extent, self.num_blocks)):
+        first = number * self._extent
+        for block in range(first, min(first + self._extent, self.num_blocks)):
             if block in self.prefixes:
                 self._evict(block)
                 self._unused.move_to_end(block, last=False)
         return first
+
+    def _take(self, block: int) -> int:
+        super()._take(block)
+        self._used_in[block // self._extent] += 1
+        self._taken_in[block // self._extent] += 1
+        return block
+
+    def _release(self, block: int) -> None:
+        super()._release(block)
+        self._used_in[block // self._extent] -= 1
+        self._taken_in[block // self._extent] -= block not in self.prefixes
+
+    def _evict(self, block: int) -> None:
+        super()._evict(block)
+        self._taken_in[block // self._extent] -= 1
 
 
 def most_room(free: Bool[Array, "extents"], wanted: int) -> int:

@@ -1,8 +1,10 @@
 """NeighbourAllocator: sequences get neighbouring blocks, also when the pool has been full for a long time."""
 
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
+from hypothesis.stateful import invariant
 from test_blocks import Allocator, known_blocks, publish
 
 from minillm.kv_cache.neighbours import LONGEST_EXTENT, NeighbourAllocator
@@ -15,6 +17,16 @@ class Neighbours(Allocator):
 
     def take_after(self, count, after):
         return self.allocator.allocate(count, after)
+
+    @invariant()
+    def every_extent_knows_its_blocks(self):
+        if hasattr(self, "allocator"):
+            allocator, blocks = self.allocator, range(self.allocator.num_blocks)
+            used = Counter(b // allocator._extent for b in blocks if allocator.reference_counts[b])
+            taken = Counter(b // allocator._extent for b in blocks if not allocator._is_free(b))
+            extents = range(len(allocator._used_in))
+            assert allocator._used_in.tolist() == [used[extent] for extent in extents]
+            assert allocator._taken_in.tolist() == [taken[extent] for extent in extents]
 
 
 TestNeighbours = Neighbours.TestCase
