@@ -49,10 +49,10 @@ class NeighbourAllocator(BlockAllocator):
         free = self._taken_in == 0
         if free.any():
             return most_room(free, -(-left // self._extent)) * self._extent
-        for block in self._unused if (self._used_in == 0).any() else ():  # the least recently used first
-            if not self._used_in[block // self._extent]:
-                return self._emptied(block // self._extent)
-        return next(iter(self._unused))
+        if self._used_in.all():  # every extent has a used block
+            return next(iter(self._unused))
+        extents = (block // self._extent for block in self._unused)  # the least recently used first
+        return self._emptied(next(extent for extent in extents if not self._used_in[extent]))
 
     def _is_free(self, block: int) -> bool:
         return block in self._unused and block not in self.prefixes
