@@ -8,7 +8,8 @@ This module is outside the package and imports the package only when needed. pyt
 tools that instrument imports (coverage, shape checks) must be loaded before minillm.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 ENGINE_OPTION = "--minillm-engine"
 WORKER: pytest.StashKey[Any] = pytest.StashKey()
 ENGINE: pytest.StashKey[Any] = pytest.StashKey()
+PASSED: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,7 +43,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from minillm.classroom.engines.engine_file import load_engine
 
     try:
-        config.stash[ENGINE] = (file, *load_engine(file))
+        config.stash[ENGINE] = (file, load_engine(file))
     except (ValueError, OSError) as problem:
         raise pytest.UsageError(f"{ENGINE_OPTION}: {problem}") from None
     config.args = [str(file)]
@@ -137,28 +139,44 @@ class EngineFile(pytest.File):
         """Yield one test for each property, and one for all sequences of calls."""
         from minillm.classroom.engines.engine_properties import PROPERTIES, run_property, run_schedules
 
-        _, engines, has = self.config.stash[ENGINE]
-        for holds, needs in PROPERTIES.items():
-            missing = [name for name in needs if not has(name)]
-            yield EngineItem.from_parent(
-                self, name=holds.__name__, missing=missing, look=lambda holds=holds: run_property(holds, engines)
-            )
-        yield EngineItem.from_parent(self, name="any_schedule", missing=[], look=lambda: run_schedules(engines))
+        _, (engines, has, findings) = self.config.stash[ENGINE]
+        searches = {
+            holds.__name__: (needs, partial(run_property, holds, engines)) for holds, needs in PROPERTIES.items()
+        }
+        for name, (needs, search) in {**searches, "any_schedule": ((), partial(run_schedules, engines))}.items():
+            missing = [function for function in needs if not has(function)]
+            yield EngineItem.from_parent(self, name=name, missing=missing, search=search, findings=findings)
 
 
 class EngineItem(ReportedItem):
     """One property of an engine."""
 
-    def __init__(self, *, missing: list[str], look: Any, **more: Any) -> None:
-        """Make a test. If functions are `missing`, it is skipped. `look` searches for a counterexample."""
+    def __init__(self, *, missing: list[str], search: Callable[[], None], findings: Any, **more: Any) -> None:
+        """Make a test. If functions are `missing`, it is skipped. `search` looks for a counterexample."""
         super().__init__(**more)
-        self.missing, self.look = missing, look
+        self.missing, self.search, self.findings = missing, search, findings
 
     def runtest(self) -> None:
         """Search for the smallest counterexample."""
+        from hypothesis.errors import Flaky, Unsatisfiable
+
         if self.missing:
             pytest.skip(f"{self.path.name} has no {', '.join(self.missing)}")
+        self.findings.clear()
         try:
-            self.look()
+            self.search()
         except AssertionError as problem:
             raise Broken(f"Smallest failing example:\n{problem}") from None
+        except Flaky:  # the time for shrinking was over
+            raise Broken(f"Smallest failing example so far:\n{self.findings.smallest}") from None
+        except Unsatisfiable:
+            pytest.skip(f"{self.path.name} refused every example: {self.findings.refusal}")
+        self.config.stash.setdefault(PASSED, {})[self.name] = self.findings.summary()
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print how close each passing property was to its tolerance, and what the engine refused."""
+    if passed := config.stash.get(PASSED, {}):
+        terminalreporter.section("engine", "-")
+        for name, summary in passed.items():
+            terminalreporter.line(f"{name}: {summary}")

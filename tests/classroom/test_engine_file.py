@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from hypothesis.errors import Flaky
 
+from minillm.classroom.engines import findings as findings_module
 from minillm.classroom.engines.engine_file import load_engine
 from minillm.classroom.engines.engine_properties import PROPERTIES, run_property, run_schedules
 from minillm.classroom.exercises import bughunt
@@ -25,7 +27,7 @@ def engine_file(tmp_path: Path, text: str) -> Path:
 
 def broken_by(text, tmp_path, examples=15):
     """The first property that does not hold, and what is said of it."""
-    engines, has = load_engine(engine_file(tmp_path, text))
+    engines, has, _ = load_engine(engine_file(tmp_path, text))
     for holds, needs in PROPERTIES.items():
         try:
             if all(has(name) for name in needs):
@@ -37,7 +39,7 @@ def broken_by(text, tmp_path, examples=15):
 
 def test_a_right_engine_passes(tmp_path):
     assert broken_by(bughunt.right_text("engine"), tmp_path, examples=5) == ("", "")
-    engines, _ = load_engine(tmp_path / "engine.py")
+    engines, *_ = load_engine(tmp_path / "engine.py")
     run_schedules(engines, examples=4)
 
 
@@ -59,7 +61,7 @@ def test_the_smallest_schedule_is_shown(tmp_path):
 
 
 def test_any_schedule_finds_it_too(tmp_path):
-    engines, _ = load_engine(engine_file(tmp_path, bughunt.planted(bughunt.find_bug(6))))
+    engines, *_ = load_engine(engine_file(tmp_path, bughunt.planted(bughunt.find_bug(6))))
     with pytest.raises(AssertionError, match="truncate"):
         run_schedules(engines, examples=15)
 
@@ -92,11 +94,11 @@ model = minillm.load(MODEL)
 def new_cache(): return minillm.KVCache(model, 64)
 def prefill(tokens, cache): return minillm.prefill(model, tokens, cache)
 """
-    engines, _ = load_engine(engine_file(tmp_path, text))
+    engines, *_ = load_engine(engine_file(tmp_path, text))
     holds, _ = BY_NAME["prefill_is_naive"]
     run_property(holds, engines, 2)
     wrong = text + "    # an afterthought\n"
-    engines, _ = load_engine(engine_file(tmp_path, wrong.replace("cache)\n", "cache) * 1.01\n")))
+    engines, *_ = load_engine(engine_file(tmp_path, wrong.replace("cache)\n", "cache) * 1.01\n")))
     with pytest.raises(AssertionError, match=r"^story-draft:\n    a = new_cache\(\)\n    prefill\(\[0\], a\)"):
         run_property(holds, engines, 2)
 
@@ -133,3 +135,75 @@ def test_a_file_that_is_no_engine_is_one_line(tmp_path, text, message):
     with pytest.raises(ValueError) as problem:
         load_engine(engine_file(tmp_path, text))
     assert message in str(problem.value)
+
+
+@pytest.mark.parametrize(("text", "wrong"), [("REFERENCE = 5", "5"), ("REFERENCE = 'other'", "'other'")])
+def test_a_reference_that_does_not_exist_is_one_line(tmp_path, text, wrong):
+    with pytest.raises(ValueError, match=f"REFERENCE is {wrong}; expected 'self', or no REFERENCE"):
+        load_engine(engine_file(tmp_path, f"{OWN}\n{text}\n"))
+
+
+def test_an_adapter_may_call_its_own_model_model(tmp_path):
+    assert broken_by(OWN + "MODEL = TABLE\n", tmp_path, 3) == ("", "")
+
+
+def test_a_made_engine_can_be_compared_with_itself(tmp_path):
+    coarse = bughunt.right_text("engine") + "\nright = make_engine\n" + COARSE
+    assert broken_by(coarse, tmp_path, 3)[0] == "prefill_is_naive"  # far from the reference
+    assert broken_by(coarse + "REFERENCE = 'self'\n", tmp_path, 3) == ("", "")
+
+
+COARSE = """
+def make_engine(config, weights):
+    return right(config, {name: array.round(1) for name, array in weights.items()})
+"""
+
+
+def test_a_refused_call_is_counted_and_is_not_a_failure(tmp_path):
+    text = OWN + (
+        "def truncate(cache, length):\n"
+        "    if len(cache) > 2: raise NotImplementedError('the window is recorded')\n"
+        "    del cache[length:]\n"
+    )
+    engines, _, findings = load_engine(engine_file(tmp_path, text))
+    run_property(BY_NAME["truncated_tokens_were_never_there"][0], engines, 30)
+    run_schedules(engines, examples=5)
+    assert findings.refused > 5
+    assert findings.refusal.startswith("truncate(")
+    assert findings.refusal.endswith(": the window is recorded")
+    wrong = text.replace("del cache[length:]", "pass")
+    assert broken_by(wrong, tmp_path, 30)[0] == "truncated_tokens_were_never_there"
+
+
+def test_how_close_a_passing_engine_was_is_known(tmp_path):
+    near = OWN + (
+        "from itertools import count\n"
+        "calls = count()\n"
+        "def decode(token, cache): return prefill([token], cache) * (1 + 2e-5 * (next(calls) % 2))\n"
+    )
+    engines, _, findings = load_engine(engine_file(tmp_path, near))
+    run_property(BY_NAME["cached_decoding_is_naive_decoding"][0], engines, 5)
+    assert 1.9e-5 < findings.largest_difference < 2.1e-5
+    assert findings.summary() == "largest difference 2.0e-05 of 1e-04"
+
+
+def test_shrinking_ends_when_its_time_is_over(tmp_path, monkeypatch):
+    """The example found first is kept, though Hypothesis sees it no more."""
+    monkeypatch.setattr(findings_module, "SHRINK_SECONDS", 0.0)
+    engines, _, findings = load_engine(engine_file(tmp_path, OWN.replace("TABLE[cache]", "TABLE[tokens]")))
+    for search in (
+        lambda: run_property(BY_NAME["chunked_prefill_is_whole_prefill"][0], engines),
+        lambda: run_schedules(engines),
+    ):
+        findings.clear()
+        with pytest.raises((AssertionError, Flaky)):
+            search()
+        assert findings.smallest is not None
+        assert findings.smallest.startswith("compared with itself:\n")
+        assert "not one prefill's" in findings.smallest
+
+
+def test_an_exception_in_the_engines_own_reference_is_reported(tmp_path):
+    text = OWN.replace("    cache.extend", "    if len(tokens) > 3: raise KeyError('long')\n    cache.extend")
+    _, told = broken_by(text + "def decode(token, cache): return prefill([token], cache)\n", tmp_path)
+    assert "KeyError" in told

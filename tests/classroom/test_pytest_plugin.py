@@ -85,7 +85,25 @@ def test_an_engine(run_pytest, tmp_path):
     assert "1 failed, 1 passed, 1 skipped" in out
     assert "my_engine.py has no fork" in out
     assert "truncate(a, 1)" in out
+    assert "chunked_prefill_is_whole_prefill: largest difference " in out
     assert "Traceback" not in out
+
+
+REFUSING = """
+import numpy as np
+VOCAB_SIZE = 5
+def new_cache(): return []
+def prefill(tokens, cache): cache.extend(tokens); return np.arange(5.0) + len(cache)
+def truncate(cache, length): raise NotImplementedError("a recorded window")
+"""
+
+
+def test_an_engine_that_refuses_every_call_is_not_tested(run_pytest, tmp_path):
+    (tmp_path / "my_engine.py").write_text(REFUSING)
+    code, out = run_pytest(tmp_path, "--minillm-engine", "my_engine.py", "-rs", "-k", "truncated or prefill_is_naive")
+    assert code == 0
+    assert "1 passed, 1 skipped" in out
+    assert "my_engine.py refused every example: truncate(a, 1): a recorded window" in out
 
 
 @pytest.mark.parametrize(

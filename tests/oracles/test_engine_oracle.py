@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:
 ENGINE = Path(__file__).with_name("transformers_engine.py")
 
 
-ENGINES, HAS = load_engine(ENGINE)
+ENGINES, HAS, _ = load_engine(ENGINE)
 # It has no ragged batch.
 REACHED = [holds for holds, needed in PROPERTIES.items() if all(HAS(name) for name in needed)]
 
@@ -27,7 +27,7 @@ def test_a_cache_that_is_not_cropped_is_found(tmp_path):
     text = ENGINE.read_text()
     assert "cache.crop(length - cache.get_seq_length())" in text
     (tmp_path / "engine.py").write_text(text.replace("cache.crop(length - cache.get_seq_length())", "pass"))
-    engines, _ = load_engine(tmp_path / "engine.py")
+    engines, *_ = load_engine(tmp_path / "engine.py")
     [holds] = [holds for holds in PROPERTIES if holds.__name__ == "truncated_tokens_were_never_there"]
     with pytest.raises(AssertionError, match="truncate"):
         run_property(holds, engines, examples=5)
