@@ -103,7 +103,8 @@ def test_an_engine_that_refuses_every_call_is_not_tested(run_pytest, tmp_path):
     code, out = run_pytest(tmp_path, "--minillm-engine", "my_engine.py", "-rs", "-k", "truncated or prefill_is_naive")
     assert code == 0
     assert "1 passed, 1 skipped" in out
-    assert "my_engine.py refused every example: truncate(a, 1): a recorded window" in out
+    assert "my_engine.py refused every example: truncate(a, " in out
+    assert "): a recorded window" in out
 
 
 @pytest.mark.parametrize(
