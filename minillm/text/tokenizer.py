@@ -10,6 +10,7 @@ of a raw prompt.
 """
 
 import json
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,8 @@ from typing import Any
 import numpy as np
 
 from minillm.support.checks import check_bool, check_integer
-from minillm.support.files import read_json, read_ordinary_file
+from minillm.text.special_tokens import SpecialTokens
 from minillm.text.tokenizer_sandbox import SandboxedTokenizer
-
-LARGEST_TOKENIZER = 64_000_000  # bytes of tokenizer.json
-LARGEST_TEMPLATE = 1_000_000  # bytes of chat_template.jinja
 
 
 class Tokenizer:
@@ -30,7 +28,8 @@ class Tokenizer:
     Attributes:
         special_tokens: the id of each special token, by its text.
         chat_template: jinja2 source; None if there is none or if it is empty.
-        bos_token, eos_token: their texts, for templates; empty if there is none.
+        named_tokens: the text of each token with a name, such as "bos_token", for templates.
+        ends: the texts of the tokens that the tokenizer's own files name as ends of an answer.
         vocab_size: the number of tokens, added tokens included.
     """
 
@@ -39,8 +38,7 @@ class Tokenizer:
         definition: bytes,
         control_ids: Sequence[int] = (),
         chat_template: str | None = None,
-        bos_token: str = "",
-        eos_token: str = "",
+        tokens: SpecialTokens | None = None,
         add_bos: bool = False,
         source: str = "tokenizer.json",
     ) -> None:
@@ -50,51 +48,42 @@ class Tokenizer:
             definition: the bytes.
             control_ids: added tokens with these ids are special even if the file says otherwise.
             chat_template: jinja2 source.
-            bos_token: text of the token that begins a sequence.
-            eos_token: text of the token that ends one.
+            tokens: names and further tokens, from other files.
             add_bos: put `bos_token` before raw prompts, if the definition itself adds no token there.
             source: name of the file, for messages.
 
         Raises:
             ValueError: the library cannot read the definition, or the definition asks for too much memory.
         """
-        self.chat_template, self.bos_token, self.eos_token = chat_template or None, bos_token, eos_token
-        self._library = SandboxedTokenizer(definition, control_ids, source)
+        tokens = tokens or SpecialTokens()
+        self.chat_template, self.named_tokens, self.ends = chat_template or None, dict(tokens.named), tuple(tokens.ends)
+        self._library = SandboxedTokenizer(definition, tokens, control_ids, source)
         self.special_tokens = self._library.special
         self.vocab_size = len(self._library.vocabulary)
-        asked = [self.special_tokens[bos_token]] if add_bos and bos_token in self.special_tokens else []
-        self._bos = self._library.before or asked
+        bos = self.token_id(self.named_tokens.get("bos_token", ""))
+        self._bos = self._library.before or ([bos] if add_bos and bos is not None else [])
+        if after := self._library.after:
+            warnings.warn(
+                f"{source}: no {self.decode(after)!r} is put after a prompt, since it continues", stacklevel=6
+            )
 
     def __repr__(self) -> str:
         template = "no chat template" if self.chat_template is None else "a chat template"
         return f"Tokenizer({self.vocab_size} tokens, {len(self.special_tokens)} of them special, {template})"
 
-    @classmethod
-    def from_folder(cls, folder: Path, bos_id: int | None, eos_ids: Sequence[int]) -> "Tokenizer | None":
-        """Return the tokenizer of a folder in Hugging Face layout, or None if it has no tokenizer.json.
-
-        Raises:
-            ValueError: a file is not in the format that its name says.
-        """
-        if not (folder / "tokenizer.json").exists():
-            return None
-        settings_file = folder / "tokenizer_config.json"
-        settings = read_json(settings_file) if settings_file.exists() else {}
-        if not isinstance(settings, dict):
-            raise ValueError("tokenizer_config.json: expected a JSON object")
-        return cls(
-            read_ordinary_file(folder / "tokenizer.json", LARGEST_TOKENIZER),
-            [*eos_ids, *([] if bos_id is None else [bos_id])],
-            _find_template(folder, settings.get("chat_template")),
-            _token_text(settings.get("bos_token")),
-            _token_text(settings.get("eos_token")),
-            settings.get("add_bos_token") is True,
-        )
+    @property
+    def adds_space(self) -> bool:
+        """Whether a text gets a space before its first word, as the library stores spaces."""
+        return self._library.adds_space
 
     @property
     def vocabulary(self) -> dict[str, int]:
         """Return the id of every token, by its text as the library stores it ("Ġsky" for " sky")."""
         return dict(self._library.vocabulary)
+
+    def token_id(self, text: str) -> int | None:
+        """Return the id of the token that the library stores as this text, or None if it has none."""
+        return self._library.vocabulary.get(text)
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`. No BOS is added, and special tokens in the text are ordinary text.
@@ -141,7 +130,7 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which transformers can read too."""
         settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": self.chat_template}
-        settings |= {"bos_token": self.bos_token or None, "eos_token": self.eos_token or None}
+        settings |= self.named_tokens
         settings["add_bos_token"] = bool(self._bos) or None
         kept = {name: value for name, value in settings.items() if value is not None}
         (folder / "tokenizer.json").write_text(self._library.to_json(), encoding="utf-8")
@@ -155,23 +144,3 @@ class Tokenizer:
         except UnicodeEncodeError:
             raise ValueError("the text contains half a surrogate pair, which UTF-8 cannot encode; remove it") from None
         return self._library.encode(text, with_special)
-
-
-def _token_text(value: Any) -> str:
-    """Return the text of a token in tokenizer_config.json: a string, or an object with `content`."""
-    text = value.get("content") if isinstance(value, dict) else value
-    return text if isinstance(text, str) else ""
-
-
-def _find_template(folder: Path, template: Any) -> str | None:
-    """Return chat_template.jinja, or else `template` of tokenizer_config.json: a text, or the "default" of a list."""
-    file = folder / "chat_template.jinja"
-    if file.exists():
-        try:
-            return read_ordinary_file(file, LARGEST_TEMPLATE).decode("utf-8")
-        except UnicodeDecodeError:
-            raise ValueError("chat_template.jinja: expected UTF-8") from None
-    if isinstance(template, list):
-        named = [t.get("template") for t in template if isinstance(t, dict) and t.get("name") == "default"]
-        template = named[0] if named else None
-    return template if isinstance(template, str) else None

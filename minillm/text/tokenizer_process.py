@@ -4,7 +4,7 @@
 terabyte of one letter, and a pattern can try 2**22 ways to cut each of them. Every request names a tokenizer by its
 `key`. It is one of
 
-    {"key": "a1", "definition": "...", "control_ids": [0]}     read it: base64 of the file, tokens that are special
+    {"key": "a1", "definition": "...", "more": {...}}          read it: base64 of the file, and further tokens
     {"key": "a1", "text": "Hi", "with_special": false}         {"ids": [...]}
     {"key": "a1", "ids": [5, 6], "skip_special_tokens": true}  {"text": "..."}
     {"key": "a1"}                                              {"definition": "..."} as the library writes it
@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # threads are of no use for one text
 
 import tokenizers
+from tokenizers import AddedToken
 
 MOST_KEPT = 4  # tokenizers; the one read first makes room
 MOST_TOKENS = 2_000_000  # of a vocabulary; the largest that are published have 900,000
@@ -40,8 +41,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     Raises:
         any exception, panics of the library included: the file is a stranger's.
     """
-    if "control_ids" in request:
-        return read(request["key"], base64.b64decode(request["definition"]), request["control_ids"])
+    if "more" in request:
+        return read(request["key"], base64.b64decode(request["definition"]), request["more"])
     views = kept.get(request["key"])
     if views is None:
         return {"unknown": True}
@@ -53,20 +54,24 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     return {"definition": views.with_special.to_str()}
 
 
-def read(key: str, definition: bytes, control_ids: list[int]) -> dict[str, Any]:
-    """Read a tokenizer.json; return what the parent needs to know of it: `Facts` in tokenizer_sandbox.py."""
-    library = parse(definition, control_ids)
+def read(key: str, definition: bytes, more: dict[str, Any]) -> dict[str, Any]:
+    """Read a tokenizer.json, and return what the parent needs to know of it."""
+    library = parse(definition)
+    add_tokens(library, **more)
     vocabulary = library.get_vocab(with_added_tokens=True)
     if len(vocabulary) > MOST_TOKENS:
         raise ValueError(f"{len(vocabulary)} tokens; expected at most {MOST_TOKENS}")
     decoder = library.decoder
     added = library.get_added_tokens_decoder()
+    before, after = around_a_text(library)
     facts = {
         "vocabulary": vocabulary,
         "added": {number: token.content for number, token in added.items()},
         "special": {token.content: number for number, token in added.items() if token.special},
         "decoder": None if decoder is None else decoder.__getstate__().decode(),
-        "before": before_text(library),
+        "before": before,
+        "after": after,
+        "adds_space": adds_space(library),
     }
     kept.pop(key, None)
     while len(kept) >= MOST_KEPT:
@@ -75,14 +80,44 @@ def read(key: str, definition: bytes, control_ids: list[int]) -> dict[str, Any]:
     return facts
 
 
-def parse(definition: bytes, control_ids: list[int]) -> Any:
-    """Return the library's tokenizer without truncation and padding, with `control_ids` made special."""
+def parse(definition: bytes) -> Any:
+    """Return the library's tokenizer without truncation and padding."""
     library = tokenizers.Tokenizer.from_buffer(definition)
     library.no_truncation()
     library.no_padding()
-    added = library.get_added_tokens_decoder()
-    library.add_special_tokens([token for number, token in added.items() if number in control_ids])
     return library
+
+
+def add_tokens(
+    library: Any,
+    declared: list[dict[str, Any]],
+    wanted: list[dict[str, Any]],
+    ends: list[str],
+    control_ids: list[int],
+) -> None:
+    """Add tokens to the library's tokenizer. Those that it lacks get the next free ids, in this order.
+
+    A token is special if anything says so: tokenizer.json, `declared`, `wanted`, `ends`, or `control_ids`.
+
+    Args:
+        library: the tokenizer.
+        declared: added tokens, whose flags replace those in tokenizer.json.
+        wanted: added tokens, whose flags count only if nothing else lists them.
+        ends: texts that end an answer, and are special, if they are tokens at all.
+        control_ids: ids of added tokens that are special.
+    """
+    own, special_ids = library.get_added_tokens_decoder(), set(control_ids)
+    known = [text for text in ends if library.token_to_id(text) is not None]
+    wanted = [*wanted, *({"content": text, "special": True, "normalized": False} for text in known)]
+    tokens = {token.content: token for token in own.values()}
+    tokens |= {token["content"]: AddedToken(**token) for token in declared}
+    for token in wanted:
+        tokens.setdefault(token["content"], AddedToken(**token))
+    special = {token["content"] for token in [*declared, *wanted] if token.get("special")}
+    special |= {token.content for number, token in own.items() if token.special or number in special_ids}
+    for text, token in tokens.items():
+        token.special = text in special
+    library.add_tokens(list(tokens.values()))
 
 
 def without_special(library: Any) -> Any:
@@ -105,8 +140,15 @@ def encode(library: Any, text: str) -> list[int]:
     return list(library.encode_batch_fast([text], add_special_tokens=False)[0].ids)
 
 
-def before_text(library: Any) -> list[int]:
-    """Return the ids that the post-processor puts before a text."""
+def around_a_text(library: Any) -> tuple[list[int], list[int]]:
+    """Return the ids that the post-processor puts before a text and after it."""
     text = library.encode("a", add_special_tokens=False).ids
     whole = library.encode("a", add_special_tokens=True).ids
-    return list(whole[: next((n for n in range(len(whole)) if whole[n : n + len(text)] == text), 0)])
+    before = next((n for n in range(len(whole)) if whole[n : n + len(text)] == text), 0)
+    return list(whole[:before]), list(whole[before + len(text) :])
+
+
+def adds_space(library: Any) -> bool:
+    """Return whether a text gets a space before its first word, as the library stores spaces."""
+    tokens = library.encode("a", add_special_tokens=False).tokens
+    return bool(tokens) and tokens[0].startswith(("Ġ", "▁"))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.text.child_process import ChildProcess
+from minillm.text.special_tokens import SpecialTokens
 
 PROGRAM = Path(__file__).with_name("tokenizer_process.py")
 MEMORY_BYTES = 1_000_000_000  # for one request; a file of 33 MB takes 600 MB
@@ -35,14 +36,16 @@ class SandboxedTokenizer:
     Attributes:
         vocabulary: the id of every token, by its text as the library stores it.
         special: the id of each special token, by its text.
-        before: the ids that the definition puts before a raw prompt.
+        before, after: the ids that the definition puts before and after a text.
+        adds_space: a text gets a space before its first word.
     """
 
-    def __init__(self, definition: bytes, control_ids: Sequence[int], source: str) -> None:
+    def __init__(self, definition: bytes, tokens: SpecialTokens, control_ids: Sequence[int], source: str) -> None:
         """Read a definition.
 
         Args:
             definition: the bytes of a tokenizer.json.
+            tokens: further tokens, from other files.
             control_ids: added tokens with these ids are special even if the file says otherwise.
             source: name of the file, for messages.
 
@@ -50,12 +53,16 @@ class SandboxedTokenizer:
             ValueError: the library cannot read the definition, or would need too much time or memory.
         """
         self._definition, self._source = definition, source
-        self._control_ids = [int(number) for number in control_ids]
-        self._key = hashlib.sha256(definition + repr(self._control_ids).encode()).hexdigest()
+        more = {"declared": tokens.declared, "wanted": tokens.wanted, "ends": tokens.ends}
+        self._more = {name: list(values) for name, values in more.items()}
+        self._more["control_ids"] = [int(number) for number in control_ids]
+        self._key = hashlib.sha256(definition + json.dumps(self._more).encode()).hexdigest()
         facts = self._ask(self._reading())
         self.vocabulary: dict[str, int] = facts["vocabulary"]
         self.special: dict[str, int] = facts["special"]
         self.before: list[int] = facts["before"]
+        self.after: list[int] = facts["after"]
+        self.adds_space: bool = facts["adds_space"]
         self._tokens = {number: text for text, number in self.vocabulary.items()}
         self._tokens |= {int(number): text for number, text in facts["added"].items()}
         self._special_ids = frozenset(self.special.values())
@@ -81,7 +88,7 @@ class SandboxedTokenizer:
         return str(self._ask({})["definition"])
 
     def _reading(self) -> dict[str, Any]:
-        return {"definition": base64.b64encode(self._definition).decode(), "control_ids": self._control_ids}
+        return {"definition": base64.b64encode(self._definition).decode(), "more": self._more}
 
     def _ask(self, request: dict[str, Any]) -> Any:
         """Return the answer of the process. If it began again since, or had to make room, it reads the file again."""
