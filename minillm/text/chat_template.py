@@ -5,11 +5,12 @@ template's own text, never from a message. So the conversation is rendered twice
 in the messages:
 
     message           a<|im_end|>b
-    natural marking   a<*|im_end|>b                   after the first character of each special token it spells
+    natural marking   a<*|*i*m*_*e*n*d*|*>*b          after each character of the special tokens that it spells
     safe marking      a*<*|*i*m*_*e*n*d*|*>*b*        after every character
 
-In the rendered text, special tokens without a marker become their ids. The text between them is encoded as plain text,
-without its markers. The natural rendering is used if both have the same special tokens, and the safe one otherwise.
+Special tokens of the rendered text in which no character is marked belong to the template. The text without markers
+is encoded, and only those count. The natural rendering is used if both have the same special tokens, and the safe one
+otherwise.
 
 Natural marking is not enough: a template can join "<|im_" of its own and "end|>" of a message, or remove the spaces of
 "< |im_end|>". No such token survives safe marking. Safe marking is not enough either: templates search messages for
@@ -17,7 +18,11 @@ words such as "</think>", which safe marking breaks.
 """
 
 import re
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
+
+from minillm.text.encoder import Span
 
 MARKER = "\ufdd0"  # a noncharacter of Unicode: not for use in text
 ROLES = frozenset("system user assistant tool developer function ipython model".split())  # never marked
@@ -37,11 +42,14 @@ class TemplateTokenizer(Protocol):
     chat_template: str | None
     named_tokens: dict[str, str]
 
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of plain text: special tokens in it are ordinary text."""
+    def find_special(self, text: str) -> list[Span]:
+        """Return the special tokens that `text` spells: begin, end and the token."""
 
-    def encode_with_special(self, text: str) -> list[int]:
-        """Return the ids of text in which special tokens become their ids."""
+    def blank(self, text: str) -> str:
+        """Return a text of the same length, with the same letters, spaces and signs, but without special tokens."""
+
+    def encode_spans(self, text: str, spans: Sequence[Span]) -> list[int]:
+        """Return the ids of a text in which only these special tokens count."""
 
 
 def encode_chat(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> list[int]:
@@ -51,38 +59,44 @@ def encode_chat(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) ->
         ValueError: the messages have another form, there is no template, or it fails.
     """
     check_messages(messages)
-    specials = sorted((text for text in tokenizer.special_tokens if text), key=len, reverse=True)
-    spelled = re.compile("|".join(re.escape(text) for text in specials) or "(?!)")
-    natural, safe = (
-        _encode_rendered(tokenizer, render(tokenizer, _marked(messages, pattern)), spelled)
-        for pattern in (spelled, re.compile(".", re.DOTALL))
+    (text, spans), safe = (
+        _without_markers(tokenizer, render(tokenizer, _marked(messages, mark)))
+        for mark in (partial(_mark_special, tokenizer), _mark_all)
     )
-    control = set(tokenizer.special_tokens.values())
-    same = [token for token in natural if token in control] == [token for token in safe if token in control]
-    return natural if same else safe
+    if [token for *_, token in spans] != [token for *_, token in safe[1]]:
+        text, spans = safe
+    return tokenizer.encode_spans(text, spans)
 
 
-def _marked(messages: list[dict[str, str]], pattern: re.Pattern[str]) -> list[dict[str, str]]:
-    """Return the messages with a marker after the first character of each match of `pattern`."""
-
-    def mark(text: str) -> str:
-        return pattern.sub(lambda found: found[0][0] + MARKER + found[0][1:], text.replace(MARKER, "\ufffd"))
-
+def _marked(messages: list[dict[str, str]], mark: Callable[[str], str]) -> list[dict[str, str]]:
+    """Return the messages with markers."""
     return [
-        {name: text if name == "role" and text in ROLES else mark(text) for name, text in message.items()}
+        {
+            name: text if name == "role" and text in ROLES else mark(text.replace(MARKER, "\ufffd"))
+            for name, text in message.items()
+        }
         for message in messages
     ]
 
 
-def _encode_rendered(tokenizer: TemplateTokenizer, rendered: str, spelled: re.Pattern[str]) -> list[int]:
-    """Return the ids of special tokens without a marker, and of the text between them as plain text."""
-    if MARKER not in rendered:
-        return tokenizer.encode_with_special(rendered)
-    ids: list[int] = []
-    for part in re.split(f"((?:{spelled.pattern})(?!{MARKER}))", rendered):
-        special = tokenizer.special_tokens.get(part)
-        ids += [special] if special is not None else tokenizer.encode(part.replace(MARKER, ""))
-    return ids
+def _mark_all(text: str) -> str:
+    return re.sub("(.)", rf"\1{MARKER}", text, flags=re.DOTALL)
+
+
+def _mark_special(tokenizer: TemplateTokenizer, text: str) -> str:
+    """Mark special tokens, but not the spaces in them and around them: templates strip messages."""
+    parts, end = [], 0
+    for begin, after, token in tokenizer.find_special(text):
+        spelled = text[begin:after]
+        parts += [text[end:begin], re.sub(r"(\S)", rf"\1{MARKER}", spelled) if token.strip() else _mark_all(spelled)]
+        end = after
+    return "".join([*parts, text[end:]])
+
+
+def _without_markers(tokenizer: TemplateTokenizer, rendered: str) -> tuple[str, list[Span]]:
+    """Return the text, and the special tokens in it that contain no marked character: those of the template."""
+    blank = re.sub(f"(.){MARKER}", lambda found: tokenizer.blank(found[1]), rendered, flags=re.DOTALL)
+    return rendered.replace(MARKER, ""), tokenizer.find_special(blank.replace(MARKER, ""))
 
 
 def check_messages(messages: Any) -> None:

@@ -73,5 +73,5 @@ def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.path += sys.argv[2:]  # since -S leaves out site-packages
+    sys.path += [*sys.argv[2:], os.path.dirname(sys.argv[1])]  # -S leaves out site-packages
     serve(load(sys.argv[1]))

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minillm.support.checks import check_bool, check_integer
+from minillm.text.encoder import Span
 from minillm.text.special_tokens import SpecialTokens
 from minillm.text.tokenizer_sandbox import SandboxedTokenizer
 
@@ -91,11 +92,23 @@ class Tokenizer:
         Raises:
             ValueError: `text` is not of type str, or contains half a surrogate pair, which UTF-8 cannot encode.
         """
-        return self._encode(text, with_special=False)
+        return self.encode_spans(text, [])
 
     def encode_with_special(self, text: str) -> list[int]:
         """Return the token ids of text that a template wrote: special tokens in it become their ids."""
-        return self._encode(text, with_special=True)
+        return self.encode_spans(text, self.find_special(text))
+
+    def find_special(self, text: str) -> list[Span]:
+        """Return where `text` spells special tokens: begin, end and the token."""
+        return self._library.find(_checked(text))
+
+    def blank(self, text: str) -> str:
+        """Return a text of the same length, with the same letters, spaces and signs, but without special tokens."""
+        return text.translate(self._library.blanks)
+
+    def encode_spans(self, text: str, spans: Sequence[Span]) -> list[int]:
+        """Return the token ids of a text in which only these special tokens count; others in it are ordinary text."""
+        return self._library.encode(_checked(text), spans)
 
     def encode_prompt(self, text: str) -> list[int]:
         """Return the token ids of a raw prompt: the tokenizer's own BOS, if it has one, then the text."""
@@ -112,6 +125,15 @@ class Tokenizer:
             raise ValueError(f"ids is of type {type(ids).__name__}; expected a list of token ids")
         checked = [check_integer("a token id", token, 0, 2**31 - 1) for token in ids]
         return self._library.decode(checked, skip_special_tokens)
+
+    def has_text(self, token: int) -> bool:
+        """Return whether the decoder sees this token. It does not see special tokens, and ids without a token."""
+        return token not in self._library.special_ids and token in self._library.tokens
+
+    def is_byte(self, token: int) -> bool:
+        """Return whether this token stands for one byte, such as <0xC3>, which is decoded with its neighbours."""
+        text = self._library.tokens.get(token, "")
+        return len(text) == 6 and text.startswith("<0x") and self.decode([token]) != text
 
     def token_text(self, token: int) -> str:
         """Return the text of one token, for displays."""
@@ -136,11 +158,13 @@ class Tokenizer:
         (folder / "tokenizer.json").write_text(self._library.to_json(), encoding="utf-8")
         (folder / "tokenizer_config.json").write_text(json.dumps(kept, indent=2), encoding="utf-8")
 
-    def _encode(self, text: str, with_special: bool) -> list[int]:
-        if not isinstance(text, str):
-            raise ValueError(f"text is of type {type(text).__name__}; expected str")
-        try:
-            text.encode("utf-8")
-        except UnicodeEncodeError:
-            raise ValueError("the text contains half a surrogate pair, which UTF-8 cannot encode; remove it") from None
-        return self._library.encode(text, with_special)
+
+def _checked(text: str) -> str:
+    """Return `text`, or raise ValueError if it is not text that UTF-8 can encode."""
+    if not isinstance(text, str):
+        raise ValueError(f"text is of type {type(text).__name__}; expected str")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("the text contains half a surrogate pair, which UTF-8 cannot encode; remove it") from None
+    return text

@@ -5,8 +5,9 @@ terabyte of one letter, and a pattern can try 2**22 ways to cut each of them. Ev
 `key`. It is one of
 
     {"key": "a1", "definition": "...", "more": {...}}          read it: base64 of the file, and further tokens
-    {"key": "a1", "text": "Hi", "with_special": false}         {"ids": [...]}
-    {"key": "a1", "ids": [5, 6], "skip_special_tokens": true}  {"text": "..."}
+    {"key": "a1", "find": "Hi<s>"}                             {"spans": [[2, 5, "<s>"]]}: the special tokens in it
+    {"key": "a1", "text": "Hi<s>", "spans": []}                {"ids": [...]}, if only these special tokens count
+    {"key": "a1", "ids": [5, 6]}                               {"text": "..."}
     {"key": "a1"}                                              {"definition": "..."} as the library writes it
 
 and the answer to each is {"unknown": true} if the process has not read this tokenizer, or no longer has it.
@@ -14,25 +15,30 @@ and the answer to each is {"unknown": true} if the process has not read this tok
 
 import base64
 import os
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # threads are of no use for one text
 
 import tokenizers
 from tokenizers import AddedToken
 
+if TYPE_CHECKING:
+    from minillm.text.encoder import Encoder
+else:
+    from encoder import Encoder  # from the folder of this file; importing minillm would take longer than the answer
+
 MOST_KEPT = 4  # tokenizers; the one read first makes room
 MOST_TOKENS = 2_000_000  # of a vocabulary; the largest that are published have 900,000
 
 
-class Views(NamedTuple):
-    """Two tokenizers with one vocabulary: special tokens in a text become their ids, or are ordinary text."""
+class Kept(NamedTuple):
+    """A tokenizer that was read, and what encodes with it."""
 
-    with_special: Any
-    as_text: Any
+    library: Any
+    encoder: Encoder
 
 
-kept: dict[str, Views] = {}
+kept: dict[str, Kept] = {}
 
 
 def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -43,15 +49,16 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     """
     if "more" in request:
         return read(request["key"], base64.b64decode(request["definition"]), request["more"])
-    views = kept.get(request["key"])
-    if views is None:
+    if request["key"] not in kept:
         return {"unknown": True}
+    library, encoder = kept[request["key"]]
+    if "find" in request:
+        return {"spans": encoder.find(request["find"])}
     if "text" in request:
-        return {"ids": encode(views.with_special if request["with_special"] else views.as_text, request["text"])}
+        return {"ids": encoder.encode_spans(request["text"], [(*span,) for span in request["spans"]])}
     if "ids" in request:
-        skip = request["skip_special_tokens"]
-        return {"text": views.with_special.decode(request["ids"], skip_special_tokens=skip)}
-    return {"definition": views.with_special.to_str()}
+        return {"text": library.decode(request["ids"], skip_special_tokens=False)}
+    return {"definition": library.to_str()}
 
 
 def read(key: str, definition: bytes, more: dict[str, Any]) -> dict[str, Any]:
@@ -76,7 +83,7 @@ def read(key: str, definition: bytes, more: dict[str, Any]) -> dict[str, Any]:
     kept.pop(key, None)
     while len(kept) >= MOST_KEPT:
         del kept[next(iter(kept))]
-    kept[key] = Views(library, without_special(library))
+    kept[key] = Kept(library, Encoder(library))
     return facts
 
 
@@ -118,26 +125,6 @@ def add_tokens(
     for text, token in tokens.items():
         token.special = text in special
     library.add_tokens(list(tokens.values()))
-
-
-def without_special(library: Any) -> Any:
-    """Return a tokenizer that treats special tokens as text. It shares the vocabulary: a copy takes 15 MB and 0.1 s."""
-    view = tokenizers.Tokenizer(library.model)
-    if library.normalizer is not None:
-        view.normalizer = library.normalizer
-    if library.pre_tokenizer is not None:
-        view.pre_tokenizer = library.pre_tokenizer
-    added = library.get_added_tokens_decoder()
-    view.add_tokens([added[number] for number in sorted(added)])
-    view.encode_special_tokens = True
-    return view
-
-
-def encode(library: Any, text: str) -> list[int]:
-    """Return the ids of a text without what a post-processor adds. Offsets, which the fast variant leaves out, take
-    half of the time and memory.
-    """
-    return list(library.encode_batch_fast([text], add_special_tokens=False)[0].ids)
 
 
 def around_a_text(library: Any) -> tuple[list[int], list[int]]:

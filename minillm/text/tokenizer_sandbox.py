@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.text.child_process import ChildProcess
+from minillm.text.encoder import Blanks, Span
 from minillm.text.special_tokens import SpecialTokens
 
 PROGRAM = Path(__file__).with_name("tokenizer_process.py")
@@ -35,7 +36,9 @@ class SandboxedTokenizer:
 
     Attributes:
         vocabulary: the id of every token, by its text as the library stores it.
-        special: the id of each special token, by its text.
+        tokens: the text of every id.
+        special, special_ids: the id of each special token, by its text, and these ids.
+        blanks: see `encoder.py`.
         before, after: the ids that the definition puts before and after a text.
         adds_space: a text gets a space before its first word.
     """
@@ -63,25 +66,31 @@ class SandboxedTokenizer:
         self.before: list[int] = facts["before"]
         self.after: list[int] = facts["after"]
         self.adds_space: bool = facts["adds_space"]
-        self._tokens = {number: text for text, number in self.vocabulary.items()}
-        self._tokens |= {int(number): text for number, text in facts["added"].items()}
-        self._special_ids = frozenset(self.special.values())
+        self.tokens = {number: text for text, number in self.vocabulary.items()}
+        self.tokens |= {int(number): text for number, text in facts["added"].items()}
+        self.special_ids = frozenset(self.special.values())
+        self.blanks = Blanks("".join(facts["added"].values()))
         self._decoder = _plain_decoder(facts["decoder"])
 
-    def encode(self, text: str, with_special: bool) -> list[int]:
-        """Return the ids of a text. Special tokens in it become their ids, or are ordinary text."""
-        ids: list[int] = self._ask({"text": text, "with_special": with_special})["ids"]
+    def find(self, text: str) -> list[Span]:
+        """Return where a text spells special tokens."""
+        return [(begin, end, token) for begin, end, token in self._ask({"find": text})["spans"]]
+
+    def encode(self, text: str, spans: Sequence[Span]) -> list[int]:
+        """Return the ids of a text in which only these special tokens count; others in it are ordinary text."""
+        ids: list[int] = self._ask({"text": text, "spans": list(spans)})["ids"]
         return ids
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool) -> str:
         """Return the text of these ids. An id without a token has no text."""
-        skipped = self._special_ids if skip_special_tokens else ()
-        tokens = [self._tokens[number] for number in ids if number in self._tokens and number not in skipped]
+        skipped = self.special_ids if skip_special_tokens else ()
+        known = [number for number in ids if number in self.tokens and number not in skipped]
+        tokens = [self.tokens[number] for number in known]
         if sum(map(len, tokens)) > MOST_DECODED:
             raise ValueError(f"{len(ids)} ids: expected tokens of at most {MOST_DECODED} characters together")
         if self._decoder is not None:
             return str(self._decoder.decode(tokens))
-        return str(self._ask({"ids": list(ids), "skip_special_tokens": skip_special_tokens})["text"])
+        return str(self._ask({"ids": known})["text"])
 
     def to_json(self) -> str:
         """Return the definition as the library writes it."""
@@ -107,7 +116,7 @@ class SandboxedTokenizer:
         if "definition" in request:
             seconds = SECONDS + SECONDS_PER_MEGABYTE_READ * len(self._definition) // 10**6
         else:
-            size = 4 * len(request.get("text", "")) + 100 * len(request.get("ids", ()))  # bytes
+            size = 4 * len(request.get("text", request.get("find", ""))) + 100 * len(request.get("ids", ()))  # bytes
             seconds = SECONDS + SECONDS_PER_MEGABYTE * size // 10**6
         return PROCESS.ask(request | {"key": self._key}, seconds, MEMORY_BYTES)
 
