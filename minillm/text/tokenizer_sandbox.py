@@ -56,9 +56,12 @@ class SandboxedTokenizer:
             ValueError: the library cannot read the definition, or would need too much time or memory.
         """
         self._definition, self._source = definition, source
-        more = {"declared": tokens.declared, "wanted": tokens.wanted, "ends": tokens.ends}
-        self._more = {name: list(values) for name, values in more.items()}
-        self._more["control_ids"] = [int(number) for number in control_ids]
+        self._more = {
+            "declared": list(tokens.declared),
+            "wanted": list(tokens.wanted),
+            "ends": list(tokens.ends),
+            "control_ids": [int(number) for number in control_ids],
+        }
         self._key = hashlib.sha256(definition + json.dumps(self._more).encode()).hexdigest()
         facts = self._ask(self._reading())
         self.vocabulary: dict[str, int] = facts["vocabulary"]
