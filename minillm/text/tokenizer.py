@@ -64,9 +64,7 @@ class Tokenizer:
         bos = self.token_id(self.named_tokens.get("bos_token", ""))
         self._bos = self._library.before or ([bos] if add_bos and bos is not None else [])
         if after := self._library.after:
-            warnings.warn(
-                f"{source}: no {self.decode(after)!r} is put after a prompt, since it continues", stacklevel=6
-            )
+            warnings.warn(f"{source}: {self.decode(after)!r} is not put after a prompt: it continues", stacklevel=6)
 
     def __repr__(self) -> str:
         template = "no chat template" if self.chat_template is None else "a chat template"
@@ -83,8 +81,8 @@ class Tokenizer:
         return dict(self._library.vocabulary)
 
     def token_id(self, text: str) -> int | None:
-        """Return the id of the token that the library stores as this text, or None if it has none."""
-        return self._library.vocabulary.get(text)
+        """Return the id of the special token with this text, or of the token stored as it, or None."""
+        return self.special_tokens.get(text, self._library.vocabulary.get(text))
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`. No BOS is added, and special tokens in the text are ordinary text.

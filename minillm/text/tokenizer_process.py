@@ -113,14 +113,16 @@ def add_tokens(
         ends: texts that end an answer, and are special, if they are tokens at all.
         control_ids: ids of added tokens that are special.
     """
-    own, special_ids = library.get_added_tokens_decoder(), set(control_ids)
-    known = [text for text in ends if library.token_to_id(text) is not None]
-    wanted = [*wanted, *({"content": text, "special": True, "normalized": False} for text in known)]
+    own = library.get_added_tokens_decoder()
     tokens = {token.content: token for token in own.values()}
     tokens |= {token["content"]: AddedToken(**token) for token in declared}
     for token in wanted:
         tokens.setdefault(token["content"], AddedToken(**token))
-    special = {token["content"] for token in [*declared, *wanted] if token.get("special")}
+    known_ends = {text for text in ends if text in tokens or library.token_to_id(text) is not None}
+    for text in known_ends - tokens.keys():
+        tokens[text] = AddedToken(text, normalized=False)
+    special = known_ends | {token["content"] for token in [*declared, *wanted] if token["special"]}
+    special_ids = set(control_ids)
     special |= {token.content for number, token in own.items() if token.special or number in special_ids}
     for text, token in tokens.items():
         token.special = text in special
