@@ -10,8 +10,9 @@ from test_smollm2 import write_gguf as write_llama
 from tiny_tokenizer import CHATML, definition
 
 import minillm
+from minillm.loading.gguf.pre_tokenizers import CUTS
 from minillm.loading.gguf.sentencepiece import sentencepiece_definition
-from minillm.loading.gguf.tokenizer import CUTS, tokenizer_from_gguf
+from minillm.loading.gguf.tokenizer import tokenizer_from_gguf
 from minillm.text.tokenizer import Tokenizer
 
 BYTE_LEVEL = definition()["model"]
@@ -36,16 +37,21 @@ def pieces(tokenizer: Tokenizer, text: str) -> list[str]:
     return [tokenizer.token_text(token) for token in tokenizer.encode(text)]
 
 
-TEXT = "I'LL go1234 xY!/\n\n  ok"
+TEXT = "I'LL go1234 xY!/\n\n  ok (x)"
 WORDS = {  # of TEXT, and the names of all that cut it so
-    ("default", "gpt-2"): ["I", "'", "LL", " go", "1234", " xY", "!/", "\n\n ", " ok"],
+    ("default",): ["I", "'", "LL", " go", "123", "4", " xY", "!/", "\n\n ", " ok"],
+    ("gpt-2",): ["I", "'", "LL", " go", "1234", " xY", "!/", "\n\n ", " ok"],
     ("smollm", "refact", "starcoder"): ["I", "'", "LL", " go", *"1234", " xY", "!/", "\n\n ", " ok"],
     ("llama-bpe", "llama3", "llama-v3", "falcon3", "smaug-bpe"): [
         "I", "'LL", " go", "123", "4", " xY", "!/\n\n", " ", " ok"],
     ("qwen2", "deepseek-r1-qwen", "megrez"): ["I", "'LL", " go", *"1234", " xY", "!/\n\n", " ", " ok"],
     ("tekken",): ["I", "'LL", " go", *"1234", " x", "Y", "!/\n\n", " ", " ok"],
 }  # fmt: skip
-WORDS_BY_NAME = {name: words for names, words in WORDS.items() for name in names}
+WORDS_BY_NAME = {
+    name: [*words, *([" ", "(", "x", ")"] if name == "default" else [" (", "x", ")"])]
+    for names, words in WORDS.items()
+    for name in names
+}
 LIKE_LLAMA_3 = {"llama-bpe", "llama3", "llama-v3", "falcon3", "tekken"}
 
 
@@ -81,6 +87,21 @@ def test_a_token_that_its_maker_added_is_found_in_a_text_and_stays_in_it():
     assert ids == [*tokenizer.encode("a"), len(TOKENS), *tokenizer.encode("b")]
     assert tokenizer.decode(ids, skip_special_tokens=True) == "a<think>b"
     assert tokenizer.special_tokens.keys() == set(TOKENS[:2])
+
+
+def test_a_file_without_a_name_for_its_cuts_is_cut_as_llama_cpp_cuts_it():
+    with pytest.warns(UserWarning, match=r"^x\.gguf: tokenizer\.ggml\.pre is missing; text is cut into words as llama"):
+        cutter = rebuilt(pre=None)._with_special.pre_tokenizer
+    text = "1234 (x)  $+é<=>'s 12,345.6 \u0661\u0662\u0663\u0664 a\n\n"
+    words = ["123", "4", " ", "(", "x", ")", "  ", "$+", "é", "<=>'", "s", " ", "12", ",", "345", ".", "6"]
+    words += [" ", "\u0661\u0662\u0663\u0664", " a", "\n\n"]
+    assert [text[begin:end] for _, (begin, end) in cutter.pre_tokenize_str(text)] == words
+
+
+@pytest.mark.parametrize("pre", CUTS)
+def test_letters_with_accents_are_composed_where_the_original_does_it(pre):
+    composed, apart = rebuilt(pre=pre).encode("\u00e9"), rebuilt(pre=pre).encode("e\u0301")
+    assert (composed == apart) == (pre == "qwen2")
 
 
 def test_digits_are_cut_one_by_one_by_threes_or_not_at_all():

@@ -1,63 +1,26 @@
 """Rebuild a tokenizer from the `tokenizer.*` metadata of a GGUF file. Two kinds are supported.
 
 - `gpt2` is byte-level BPE, as in GPT-2 and its successors. The file contains the vocabulary and the merges. Of the rule
-  that cuts text before merging it contains only a *name* (`tokenizer.ggml.pre`).
+  that cuts text before merging it contains only a *name* (`tokenizer.ggml.pre`): see `pre_tokenizers.py`.
 - `llama` is SentencePiece's BPE, as in Llama 2 and Mistral 7B: see `sentencepiece.py`.
 
-A model with a tokenizer of a different kind takes token ids only. Source of the cuts, and of the meaning of a missing
-key: llama.cpp's llama-vocab.cpp.
+A model with a tokenizer of a different kind takes token ids only. Source of the meaning of a missing key: llama.cpp's
+llama-vocab.cpp.
 """
 
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from reprlib import repr as short  # short for values of any size and depth
 from typing import Any, TypeGuard
 
+from minillm.loading.gguf.pre_tokenizers import CUTS, Cuts
 from minillm.loading.gguf.sentencepiece import sentencepiece_definition
 from minillm.loading.gguf.special_ids import named_tokens
 from minillm.text.special_tokens import SpecialTokens
 from minillm.text.tokenizer import Tokenizer
 
-GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-LLAMA3 = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
-UPPER, LOWER = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
-TEKKEN = (
-    rf"[^\r\n\p{{L}}\p{{N}}]?[{UPPER}]*[{LOWER}]+|[^\r\n\p{{L}}\p{{N}}]?[{UPPER}]+[{LOWER}]*"
-    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """How text is cut into words before merging.
-
-    Attributes:
-        pattern: finds the words.
-        digits: whether digits are cut off one by one first.
-        whole_words: whether a word that is a token becomes that token even if no merges form it.
-        add_bos: whether a BOS token begins the sequence if the file does not say.
-    """
-
-    pattern: str
-    digits: bool = False
-    whole_words: bool = False
-    add_bos: bool = False
-
-
-LIKE_LLAMA3 = Cuts(LLAMA3, whole_words=True, add_bos=True)
-CUTS = {
-    "default": Cuts(GPT2), "gpt-2": Cuts(GPT2), "smollm": Cuts(GPT2, digits=True), "refact": Cuts(GPT2, digits=True),
-    "starcoder": Cuts(GPT2, digits=True), "llama-bpe": LIKE_LLAMA3, "llama3": LIKE_LLAMA3, "llama-v3": LIKE_LLAMA3,
-    "falcon3": LIKE_LLAMA3, "smaug-bpe": Cuts(LLAMA3), "qwen2": Cuts(QWEN2), "deepseek-r1-qwen": Cuts(QWEN2),
-    "megrez": Cuts(QWEN2), "tekken": Cuts(TEKKEN, whole_words=True, add_bos=True),
-}  # fmt: skip
 
 
 def tokenizer_from_gguf(metadata: Mapping[str, Any], eos_ids: Sequence[int], source: str) -> Tokenizer | None:
@@ -78,6 +41,11 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any], eos_ids: Sequence[int], sou
             stacklevel=5,
         )
         return None
+    if kind == "gpt2" and "tokenizer.ggml.pre" not in metadata:
+        warnings.warn(
+            f"{source}: tokenizer.ggml.pre is missing; text is cut into words as llama.cpp does it in this case",
+            stacklevel=5,
+        )
     tokens, types = _vocabulary(metadata, source)
     ends = set(eos_ids)  # which represent no text, whatever their type
     types = [CONTROL if i in ends else kind for i, kind in enumerate(types)]
@@ -126,11 +94,10 @@ def _byte_level_definition(metadata: Mapping[str, Any], tokens: list[str], cuts:
     if not is_texts(merges) or any(merge.count(" ") != 1 for merge in merges):
         raise ValueError(f"{source}: tokenizer.ggml.merges: expected strings of two tokens with a space between them")
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    digits = [{"type": "Digits", "individual_digits": True}] if cuts.digits else []
-    split = {"type": "Split", "pattern": {"Regex": cuts.pattern}, "behavior": "Isolated", "invert": False}
     return {
-        "truncation": None, "padding": None, "normalizer": None, "post_processor": None, "decoder": byte_level,
-        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*digits, split, byte_level]},
+        "truncation": None, "padding": None, "normalizer": cuts.normalizer, "post_processor": None,
+        "decoder": byte_level,
+        "pre_tokenizer": {"type": "Sequence", "pretokenizers": [*cuts.steps(), byte_level]},
         "model": {"type": "BPE", "dropout": None, "unk_token": None, "continuing_subword_prefix": None,
                   "end_of_word_suffix": None, "fuse_unk": False, "byte_fallback": False,
                   "ignore_merges": cuts.whole_words, "vocab": {text: i for i, text in enumerate(tokens)},
