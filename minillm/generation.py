@@ -23,7 +23,7 @@ from minillm.sampling import Sampling
 from minillm.support.checks import check_bool, check_integer, shown
 from minillm.transformer import forward
 
-Prompt = str | Sequence[int] | Sequence[dict[str, str]] | Array
+Prompt = str | Sequence[int] | Sequence[dict[str, Any]] | Array
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,21 @@ words such as "</think>", which safe marking breaks.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-MARKER = "\ufdd0"  # a noncharacter of Unicode: not for use in text
+from minillm.text.messages import (
+    END,
+    MARKER,
+    Message,
+    before_end,
+    for_template,
+    is_begun,
+    names_in,
+    warn_of_unread,
+    with_end,
+)
+
 ROLES = frozenset("system user assistant tool developer function ipython model".split())  # never marked
 
 
@@ -45,17 +57,21 @@ class TemplateTokenizer(Protocol):
         """Return the ids of text in which special tokens become their ids."""
 
 
-def encode_chat(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> list[int]:
-    """Return the token ids of a conversation, up to where the assistant's answer begins.
+def encode_chat(tokenizer: TemplateTokenizer, messages: Sequence[Any]) -> list[int]:
+    """Return the token ids of a conversation, up to where the assistant's answer begins, or goes on if it has begun.
 
     Raises:
         ValueError: the messages have another form, there is no template, or it fails.
     """
-    check_messages(messages)
+    template = tokenizer.chat_template
+    if template is None:
+        raise ValueError("the model has no chat template, which messages need; pass a text to continue instead")
+    chat, names = for_template(messages, template), names_in(template)
+    warn_of_unread(chat, lambda messages: render(tokenizer, messages))
     specials = sorted((text for text in tokenizer.special_tokens if text), key=len, reverse=True)
     spelled = re.compile("|".join(re.escape(text) for text in specials) or "(?!)")
     natural, safe = (
-        _encode_rendered(tokenizer, render(tokenizer, _marked(messages, pattern)), spelled)
+        _encode_rendered(tokenizer, render(tokenizer, _marked(chat, pattern, names)), spelled)
         for pattern in (spelled, re.compile(".", re.DOTALL))
     )
     control = set(tokenizer.special_tokens.values())
@@ -63,16 +79,24 @@ def encode_chat(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) ->
     return natural if same else safe
 
 
-def _marked(messages: list[dict[str, str]], pattern: re.Pattern[str]) -> list[dict[str, str]]:
-    """Return the messages with a marker after the first character of each match of `pattern`."""
+def _marked(messages: list[Message], pattern: re.Pattern[str], names: frozenset[str]) -> list[Message]:
+    """Return the messages with a marker after the first character of each match of `pattern`.
 
-    def mark(text: str) -> str:
-        return pattern.sub(lambda found: found[0][0] + MARKER + found[0][1:], text.replace(MARKER, "\ufffd"))
+    Names that the template reads are left, so that it finds them, and roles and types, so that it can compare them.
+    """
 
-    return [
-        {name: text if name == "role" and text in ROLES else mark(text) for name, text in message.items()}
-        for message in messages
-    ]
+    def mark(value: Any) -> Any:
+        if isinstance(value, str):
+            text = re.sub(f"[{MARKER}{END}]", "\ufffd", value)
+            return pattern.sub(lambda found: found[0][0] + MARKER + found[0][1:], text)
+        if isinstance(value, dict):
+            return {name if name in names else mark(name): mark_named(name, value[name]) for name in value}
+        return [mark(item) for item in value] if isinstance(value, list | tuple) else value
+
+    def mark_named(name: str, value: Any) -> Any:
+        return value if name in ("role", "type") and value in ROLES else mark(value)
+
+    return [mark(message) for message in messages]
 
 
 def _encode_rendered(tokenizer: TemplateTokenizer, rendered: str, spelled: re.Pattern[str]) -> list[int]:
@@ -86,30 +110,32 @@ def _encode_rendered(tokenizer: TemplateTokenizer, rendered: str, spelled: re.Pa
     return ids
 
 
-def check_messages(messages: Any) -> None:
-    """Raise ValueError unless `messages` is a list of at least one {"role": text, "content": text}."""
-    if not isinstance(messages, list) or not messages:
-        raise ValueError("messages: expected a list of at least one {'role': ..., 'content': ...}")
-    for message in messages:
-        texts = isinstance(message, dict) and all(isinstance(t, str) for pair in message.items() for t in pair)
-        if not texts or not {"role", "content"} <= message.keys():
-            raise ValueError(f"messages: expected role and content, both of type str; found {str(message)[:80]}")
-
-
-def render(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> str:
+def render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:
     """Return the text that the template makes of these messages.
 
+    A message without content is a tool call. A template that fails without content gets an empty one.
+
     Raises:
-        ValueError: there is no template, or it fails.
+        ValueError: the template fails.
     """
+    try:
+        return _render(tokenizer, messages)
+    except ValueError:
+        if all("content" in message for message in messages):
+            raise
+    return _render(tokenizer, [{"content": "", **message} for message in messages])
+
+
+def _render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:
     from minillm.text.template_sandbox import SANDBOX
 
-    if tokenizer.chat_template is None:
-        raise ValueError("the model has no chat template, which messages need; pass a text to continue instead")
+    begun = is_begun(messages)
     variables: dict[str, Any] = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token, "tools": None}
-    variables |= {"documents": None, "messages": messages, "add_generation_prompt": True}
+    variables |= {"documents": None, "messages": with_end(messages) if begun else messages}
+    variables |= {"add_generation_prompt": not begun}
     try:
-        return SANDBOX.render(tokenizer.chat_template, variables)
+        text = SANDBOX.render(tokenizer.chat_template or "", variables)
     except Exception as problem:  # a stranger's program can fail in any way
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise ValueError(f"the chat template failed: {reason}") from None
+    return before_end(text) if begun else text

@@ -7,7 +7,7 @@ import json
 
 import pytest
 from chat_templates import TEMPLATES
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from jinja2 import TemplateError
 from tiny_tokenizer import definition
@@ -55,11 +55,18 @@ MESSAGES = st.lists(
 @pytest.mark.parametrize("name", TEMPLATES)
 @given(messages=MESSAGES)
 def test_templates_give_the_ids_that_transformers_gives(name, messages):
+    """An answer that has begun goes on, as in transformers' pipeline. It shows lengths and JSON with a mark of its own."""
     ours = Tokenizer(with_special().encode(), (), TEMPLATES[name], "<s>", "</s>")
+    begun = messages[-1]["role"] == "assistant"
+    assume(not begun or name not in ("listing", "filters"))
     try:
         expected = THEIRS.apply_chat_template(
-            messages, chat_template=TEMPLATES[name], add_generation_prompt=True, return_dict=False
-        )
+            messages, chat_template=TEMPLATES[name], return_dict=False,
+            add_generation_prompt=not begun, continue_final_message=begun,
+        )  # fmt: skip
+    except ValueError as refusal:  # the template took a part of the answer away; what is left may go on here
+        assert "the final message does not appear in the chat" in str(refusal)
+        return
     except TemplateError as refusal:
         with pytest.raises(ValueError, match=r"^the chat template failed: ") as caught:
             ours.apply_chat_template(messages)

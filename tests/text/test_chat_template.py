@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_tokenizer import SPECIAL, tiny_tokenizer
 
 from minillm.text import template_sandbox
-from minillm.text.chat_template import check_messages
+from minillm.text.messages import normal_messages
 
 HELLO = [{"role": "user", "content": "Hello"}]
 NINETY_NINE_TIMES = "{% set ns = namespace(x='ab') %}{% for i in range(99) %}"
@@ -106,8 +106,8 @@ def test_a_template_that_fails_says_why(template, expected):
     ids=str,
 )  # fmt: skip
 def test_messages_are_checked(messages):
-    with pytest.raises(ValueError, match=r"^messages: expected"):
-        check_messages(messages)
+    with pytest.raises(ValueError, match=r"^messages: .*expected"):
+        normal_messages(messages)
 
 
 def test_without_a_template_there_is_no_chat():

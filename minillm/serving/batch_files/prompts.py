@@ -14,7 +14,7 @@ from typing import Any
 from minillm.sampling import Sampling
 from minillm.support.checks import check_integer
 from minillm.support.files import parse_json, read_ordinary_file
-from minillm.text.chat_template import check_messages
+from minillm.text.messages import Message, normal_messages
 
 # A parsed line can take 30 times the memory of its text, so a few large files would fill any machine.
 LARGEST, MOST_LINES, LONGEST_LINE = 200_000_000, 1_000_000, 4_000_000  # bytes, lines, bytes
@@ -46,7 +46,7 @@ class PromptLine:
 
     number: int
     id: str | int | None
-    prompt: str | list[dict[str, str]]
+    prompt: str | list[Message]
     max_new_tokens: int | None
     sampling: Sampling
 
@@ -98,15 +98,14 @@ def parse_line(number: int, line: bytes, max_new_tokens: int | None, sampling: S
     )
 
 
-def _prompt(values: dict[str, Any]) -> str | list[dict[str, str]]:
+def _prompt(values: dict[str, Any]) -> str | list[Message]:
     if ("prompt" in values) == ("messages" in values):
         raise ValueError('expected one of "prompt" and "messages"')
     if "prompt" in values:
         if not isinstance(values["prompt"], str) or not values["prompt"]:
             raise ValueError("prompt: expected a text that is not empty")
         return values["prompt"]
-    check_messages(values["messages"])
-    return values["messages"]
+    return normal_messages(values["messages"])
 
 
 def _checked_id(value: Any) -> str | int | None:
