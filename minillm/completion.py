@@ -84,7 +84,7 @@ class Completion:
         self.eos_token_ids = () if self.sampling.ignore_eos else model.config.eos_token_ids
         self.text_stream: TextStream | None = None  # a model without a tokenizer gives token ids alone
         if model.stored_tokenizer is not None or self.sampling.stop:
-            self.text_stream = TextStream(model.tokenizer, self.sampling.stop, self.sequence)
+            self.text_stream = TextStream(model.tokenizer, self.sampling.stop or (), self.sequence)
         self.generator = self.sampling.generator()
         self.logprobs: list[TokenLogprobs] = []
         self.finish_reason = ""

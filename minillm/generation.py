@@ -79,13 +79,15 @@ class Output:
 def encode_prompt(model: Model, prompt: Prompt) -> list[int]:
     """Return token ids. Text is encoded unchanged (plus BOS), messages go through the chat template, ids pass through.
 
+    An empty text is the BOS alone: the model begins a text of its own.
+
     Raises:
-        ValueError: the prompt is empty, or is not text, token ids or messages.
+        ValueError: there is not one token, or the prompt is not text, token ids or messages.
     """
     if isinstance(prompt, str):
         ids = model.tokenizer.encode_prompt(prompt)
-        if not prompt:
-            raise ValueError("the prompt is empty; expected some text")
+        if not ids:
+            raise ValueError("the prompt is empty, and the tokenizer has no BOS to begin with; expected some text")
     elif isinstance(prompt, list | tuple) and prompt and isinstance(prompt[0], dict):
         ids = model.tokenizer.apply_chat_template(list(prompt))
     elif isinstance(prompt, Sequence | np.ndarray) and not isinstance(prompt, bytes):

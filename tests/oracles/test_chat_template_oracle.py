@@ -14,7 +14,7 @@ from tiny_tokenizer import definition
 from tokenizers import Tokenizer as LibraryTokenizer
 from transformers import PreTrainedTokenizerFast
 
-from minillm.text.chat_template import MARKER
+from minillm.text.messages import END, MARKER
 from minillm.text.tokenizer import Tokenizer
 
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<s>", "</s>"]
@@ -44,7 +44,7 @@ FRAGMENTS = [
     "{{ 1 }}",
     "<",
 ]
-CHARACTERS = st.characters(codec="utf-8", exclude_characters=MARKER)  # minillm replaces it
+CHARACTERS = st.characters(codec="utf-8", exclude_characters=MARKER + END)  # minillm replaces them
 TEXTS = st.lists(st.sampled_from(FRAGMENTS) | st.text(CHARACTERS, max_size=4), max_size=5).map("".join)
 MESSAGES = st.lists(
     st.fixed_dictionaries({"role": st.sampled_from(["system", "user", "assistant", "tool"]), "content": TEXTS}),
@@ -55,7 +55,7 @@ MESSAGES = st.lists(
 @pytest.mark.parametrize("name", TEMPLATES)
 @given(messages=MESSAGES)
 def test_templates_give_the_ids_that_transformers_gives(name, messages):
-    """An answer that has begun goes on, as in transformers' pipeline. It shows lengths and JSON with a mark of its own."""
+    """An answer that has begun goes on. Lengths and JSON would show how transformers marks its end."""
     ours = Tokenizer(with_special().encode(), (), TEMPLATES[name], "<s>", "</s>")
     begun = messages[-1]["role"] == "assistant"
     assume(not begun or name not in ("listing", "filters"))
