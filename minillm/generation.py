@@ -5,6 +5,7 @@ in `speculative/generation.py` because it takes a drafter too. With `use_cache=F
 sequence for every token: the naive twin.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -145,16 +146,23 @@ class Generation:
             check_integer("cache.length", cache.length, 0, len(self.prompt) - 1)  # the last token gives logits
         self.cache = (cache or KVCache(model, self.completion.max_cached_tokens)) if use_cache else None
         self.output: Output | None = None
+        self._running = threading.Lock()
 
     def __iter__(self) -> Iterator[Step]:
         """Prefill, then decode. Yield every new token as soon as it is sampled.
 
         Raises:
-            ValueError: it was iterated before.
+            ValueError: it was iterated before, or another thread iterates over it.
         """
-        answer = self.completion
-        if answer.tokens:
+        if self.completion.tokens or not self._running.acquire(blocking=False):
             raise ValueError("this generation has begun already, and runs once; make a new one")
+        try:
+            yield from self._steps()
+        finally:
+            self._running.release()
+
+    def _steps(self) -> Iterator[Step]:
+        answer = self.completion
         started = perf_counter()
         logits = self._first_logits()
         prefilled = perf_counter()

@@ -64,6 +64,13 @@ def test_an_empty_text_is_the_bos_alone():
         minillm.generate(TEXT_MODEL, "", 5)
 
 
+def test_the_output_is_there_at_the_end_and_not_before():
+    generation = Generation(TEXT_MODEL, "ab", 3, ON)
+    seen = [generation.output] + [generation.output for _ in generation]
+    assert seen[:3] == [None] * 3 and seen[3] is generation.output
+    assert generation.output.tokens == minillm.generate(TEXT_MODEL, "ab", 3, ON).tokens
+
+
 def test_max_new_tokens_ends_it():
     out = minillm.generate(TEXT_MODEL, "ab", 5, ON)
     assert (len(out.tokens), out.finish_reason) == (5, "length")

@@ -33,8 +33,8 @@ class Parser(argparse.ArgumentParser):
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """Return the value of an option, also if it is `--`, which argparse would remove."""
         if action.option_strings and action.nargs is None and arg_strings == ["--"]:
-            return self._get_value(action, "--")  # type: ignore[attr-defined]
-        return super()._get_values(action, arg_strings)  # type: ignore[misc]
+            return self._get_value(action, "--")
+        return super()._get_values(action, arg_strings)
 
     def print_help(self, file: Any = None) -> None:
         """Print the help; unlike argparse, raise OSError if the disk is full or the pipe is closed."""

@@ -106,7 +106,8 @@ def check_draft(draft: Any) -> Draft:
 class ModelDrafter:
     """Drafts with a smaller model. Its cache holds the first tokens of the verified sequence.
 
-    Its vocabulary may be padded to another number of rows than the target's. An id that the target lacks is not drafted.
+    Its vocabulary may be padded to another number of rows than the target's. An id that the target lacks is never
+    drafted.
     After an id that the draft model lacks it drafts nothing more, since it cannot read the sequence.
     """
 

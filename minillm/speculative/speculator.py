@@ -6,6 +6,7 @@ draft_tokens = speculation.propose(completion)      # then run the model over th
 steps = speculation.verify(completion, logits)      # then truncate the model's cache
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -109,6 +110,22 @@ def _check_drafter(model: Model, drafter: Any, many_requests: bool) -> None:
             f"drafter is of type {type(drafter).__name__}; expected a minillm.Model, a PromptLookup, an object with "
             "propose, truncate and free, or a function that returns one"
         )
+    else:
+        _check_without_arguments(drafter)
+
+
+def _check_without_arguments(function: Callable[..., Any]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # of some functions in C it is not known
+        return
+    try:
+        signature.bind()
+    except TypeError as problem:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise ValueError(
+            f"the function given as drafter is {name[:40]}, which cannot be called without arguments: {problem}"
+        ) from None
 
 
 def _check_same_tokens(model: Model, draft: Model) -> None:

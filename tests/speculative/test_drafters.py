@@ -56,6 +56,16 @@ def test_prompt_lookup_is_certain():
     assert np.array_equal(draft.probs_of(0, 4), [0, 0, 1, 0])
 
 
+def test_sixteen_tokens_are_compared_and_not_one_more():
+    """Of two matches of at least 16 tokens the latest wins, also if the earlier is longer."""
+    assert LONGEST_MATCH == 16
+    recent = list(range(100, 116))
+    for longer, expected in ((15, 1), (16, 2), (17, 2)):  # tokens of the later match; the earlier has 17
+        sequence = [50, *recent, 1, *[50, *recent][17 - longer :], 2, 50, *recent]
+        draft = PromptLookup().propose(sequence, 1, Sampling(), None)
+        assert (draft.tokens, draft.matched) == ([expected], 16)
+
+
 def test_a_draft_model_runs_each_verified_token_once():
     """After a round in which everything was accepted it reads two tokens, otherwise one."""
     drafter, read = ModelDrafter(MODEL, 16, CONFIG.vocab_size), []
