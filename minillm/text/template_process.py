@@ -12,6 +12,7 @@ that needs more than `cpu_seconds` does not come to an answer: the system ends t
 import gc
 import json
 import math
+import re
 import resource
 import sys
 import time
@@ -22,10 +23,13 @@ from typing import Any, NoReturn
 if __name__ == "__main__":
     sys.path += sys.argv[1:]  # the folders of jinja2 and markupsafe, since -S leaves out site-packages
 
-from jinja2 import Template, nodes
+from jinja2 import Template, TemplateSyntaxError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+UNKNOWN = re.compile("No (filter|test) named|Encountered unknown tag")
+MISSING = "; the sandbox has what jinja2 and transformers offer (tojson, break, continue, generation), and nothing else"
 
 
 class Generation(Extension):
@@ -78,6 +82,9 @@ def answer(request: dict[str, Any]) -> dict[str, str]:
         compiled.cache_clear()
         gc.collect()
         return {"error": f"it needs more than {request['memory_bytes'] // 10**6} MB of memory"}
+    except TemplateSyntaxError as problem:
+        message = str(problem.message)[:500]
+        return {"error": message.removesuffix(".") + MISSING if UNKNOWN.match(message) else message}
     except Exception as problem:  # a stranger's program can fail in any way
         return {"error": str(problem)[:1000] or type(problem).__name__}
     if len(text) > request["characters"]:

@@ -1,4 +1,4 @@
-"""Settings of generation_config.json that would change an answer: one warning, which names them and what follows them."""
+"""Settings of generation_config.json that would change an answer: one warning names them and what follows them."""
 
 import warnings
 
@@ -65,6 +65,14 @@ def test_what_changes_nothing_is_not_said(generation):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         read_config(CONFIG, generation=generation)
+
+
+def test_old_files_have_them_in_config_json():
+    with pytest.warns(UserWarning, match=r"^config\.json: not used unless you ask for it: repetition_penalty 1\.5, do"):
+        read_config({**CONFIG, "repetition_penalty": 1.5, "do_sample": True, "top_k": 5})
+    with warnings.catch_warnings():  # generation_config.json takes their place
+        warnings.simplefilter("error")
+        read_config({**CONFIG, "repetition_penalty": 1.5}, generation={})
 
 
 def test_the_answer_is_greedy_all_the_same(tmp_path):

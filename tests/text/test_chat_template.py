@@ -92,7 +92,9 @@ def test_what_a_template_may_not_do(case):
     "template, expected",
     [("{{ raise_exception('no system role') }}", "no system role"), ("{% if %}", "Expected an expression"),
      ("{{ nothing.at.all }}", "undefined"), ("{{ 1 / 0 }}", "division by zero"), ("{{ [] | first + 1 }}", "No first"),
-     ("{{ 'a' | nosuch }}", "No filter named 'nosuch'"), ("{{ 'a' | int + 'b' }}", "unsupported operand"),
+     ("{{ 'a' | nosuch }}", "No filter named 'nosuch'; the sandbox has what jinja2 and transformers offer (tojson"),
+     ("{{ 'a' is nosuch }}", "No test named 'nosuch'; the sandbox has what"),
+     ("{% do x %}", "unknown tag 'do'; the sa"), ("{{ 'a' | int + 'b' }}", "unsupported operand"),
      ("{{ raise_exception('two\nlines') }}", "two lines")],
 )  # fmt: skip
 def test_a_template_that_fails_says_why(template, expected):
