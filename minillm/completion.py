@@ -6,6 +6,7 @@ all use it. Only here do tokens become text: the scheduler sees only token ids.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -52,6 +53,20 @@ class Step:
     origin: str = ""
 
 
+def check_sampling(model: Model, sampling: Any) -> Sampling:
+    """Return the sampling; greedy for None.
+
+    Raises:
+        ValueError: it is something else, or it asks for more log-probabilities than there are tokens.
+    """
+    checked = Sampling() if sampling is None else sampling
+    if not isinstance(checked, Sampling):
+        raise ValueError(f"sampling is of type {type(sampling).__name__}; expected a minillm.Sampling")
+    if checked.logprobs is not None:
+        check_integer("logprobs", checked.logprobs, 0, model.config.vocab_size)
+    return checked
+
+
 class Completion:
     """The growing answer to one prompt.
 
@@ -71,12 +86,8 @@ class Completion:
             ValueError: a wrong argument, an empty prompt, or one longer than the model's context.
         """
         check_model(model)
-        self.sampling = Sampling() if sampling is None else sampling
-        if not isinstance(self.sampling, Sampling):
-            raise ValueError(f"sampling is of type {type(sampling).__name__}; expected a minillm.Sampling")
+        self.sampling = check_sampling(model, sampling)
         check_integer("max_new_tokens", max_new_tokens, 1)
-        if self.sampling.logprobs is not None:
-            check_integer("logprobs", self.sampling.logprobs, 0, model.config.vocab_size)
         self.sequence = [int(token) for token in check_tokens(model, prompt)]
         self.prompt_tokens = len(self.sequence)
         room = model.config.max_position_embeddings - self.prompt_tokens + 1  # the last token is never fed back
@@ -84,7 +95,7 @@ class Completion:
         self.eos_token_ids = () if self.sampling.ignore_eos else model.config.eos_token_ids
         self.text_stream: TextStream | None = None  # a model without a tokenizer gives token ids alone
         if model.stored_tokenizer is not None or self.sampling.stop:
-            self.text_stream = TextStream(model.tokenizer, self.sampling.stop, self.sequence)
+            self.text_stream = TextStream(model.tokenizer, self.sampling.stop or (), self.sequence)
         self.generator = self.sampling.generator()
         self.logprobs: list[TokenLogprobs] = []
         self.finish_reason = ""

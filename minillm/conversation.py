@@ -15,14 +15,16 @@ the turn before, whose keys and values are still in the cache. Only the tokens a
 The last token of an answer was never fed back, so the next turn prefills it with the question.
 """
 
+import threading
 from collections.abc import Iterator
 
-from minillm.completion import DEFAULT_NEW_TOKENS
+from minillm.completion import DEFAULT_NEW_TOKENS, Step, check_sampling
 from minillm.generation import Generation, Output
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model
 from minillm.sampling import Sampling
-from minillm.support.checks import check_integer
+from minillm.support.checks import check_integer, shown
+from minillm.text.messages import Message
 
 
 class ConversationTooLong(ValueError):
@@ -30,7 +32,7 @@ class ConversationTooLong(ValueError):
 
 
 class Conversation:
-    """A chat with a model.
+    """A chat with a model. Threads may share it: `answer` takes turns, and `stream` ends an answer still streamed.
 
     Attributes:
         messages: `[{"role": ..., "content": ...}]`, the system message first if there is one. While an answer is
@@ -59,15 +61,19 @@ class Conversation:
         """Begin with the system message alone.
 
         Raises:
-            ValueError: the model has no tokenizer or no chat template, or `max_new_tokens` is not at least 1.
+            ValueError: the model has no tokenizer or no chat template, or an argument is wrong.
         """
         self.cache = KVCache(model, 1)
         if model.tokenizer.chat_template is None:
             raise ValueError(f"{model.name} has no chat template; continue text with minillm.generate instead")
         self.model = model
+        if system is not None and not isinstance(system, str):
+            raise ValueError(f"system is {shown(system)}; expected a text, or None")
+        check_sampling(model, sampling)
         self.system = system
         self.max_new_tokens = check_integer("max_new_tokens", max_new_tokens, 1)
         self.sampling = sampling
+        self._turn = threading.RLock()  # held by the thread that uses the cache
         self._computed: list[int] = []  # the sequence whose first `cache.length` tokens are in the cache
         self.reset()
 
@@ -81,8 +87,10 @@ class Conversation:
 
         The cache is kept: the next prompt has at least the tokens of the system message in common with it.
         """
-        self.messages = [{"role": "system", "content": self.system}] if self.system else []
-        self._current: Generation | None = None  # the last answer; no other may use the cache any more
+        with self._turn:
+            system = {"role": "system", "content": self.system}
+            self.messages: list[Message] = [system] if self.system else []
+            self._current: Generation | None = None  # the last answer; no other may use the cache any more
 
     def stream(self, question: str) -> Iterator[str]:
         """Ask a question, and return the text of the answer in pieces, each as soon as it is certain.
@@ -96,34 +104,42 @@ class Conversation:
             ValueError: the question is not text, the template refuses the messages, there is not enough memory for the
                 cache, or `sampling` is wrong; `messages` has not changed.
         """
-        messages = [*self.messages, {"role": "user", "content": question}]
-        prompt = self.model.tokenizer.apply_chat_template(messages)
-        new_tokens = min(self.max_new_tokens, self._room(prompt))
-        self._grow(len(prompt) + new_tokens - 1)  # the last new token is never fed back
-        self._current = None
-        self.cache.truncate(common_prefix(self.cached, prompt))
-        self._current = Generation(self.model, prompt, new_tokens, self.sampling, cache=self.cache)
-        self._computed = self._current.completion.sequence  # grows with the answer
-        return self._pieces(self._current, messages)
+        with self._turn:
+            messages: list[Message] = [*self.messages, {"role": "user", "content": question}]
+            prompt = self.model.tokenizer.apply_chat_template(messages)
+            new_tokens = min(self.max_new_tokens, self._room(prompt))
+            self._grow(len(prompt) + new_tokens - 1)  # the last new token is never fed back
+            self._current = None
+            self.cache.truncate(common_prefix(self.cached, prompt))
+            self._current = Generation(self.model, prompt, new_tokens, self.sampling, cache=self.cache)
+            self._computed = self._current.completion.sequence  # grows with the answer
+            return self._pieces(self._current, messages)
 
     def answer(self, question: str) -> Output:
         """Ask a question and return the whole answer. It raises what `stream` raises.
 
         `Output.prompt_tokens` counts the whole prompt, and `Output.timings` the time of the tokens that were computed.
         """
-        for _ in self.stream(question):
-            pass
-        assert self._current is not None and self._current.output is not None
-        return self._current.output
+        with self._turn:
+            for _ in self.stream(question):
+                pass
+            assert self._current is not None and self._current.output is not None
+            return self._current.output
 
-    def _pieces(self, generation: Generation, messages: list[dict[str, str]]) -> Iterator[str]:
+    def _pieces(self, generation: Generation, messages: list[Message]) -> Iterator[str]:
         """Run the model, and keep `messages` up to date before each piece is handed out."""
         steps = iter(generation)
-        while self._current is generation and (step := next(steps, None)):
-            if step.text or step.finish_reason:
-                self.messages = [*messages, {"role": "assistant", "content": generation.completion.text}]
+        while step := self._next_step(generation, steps, messages):
             if step.text:
                 yield step.text
+
+    def _next_step(self, generation: Generation, steps: Iterator[Step], messages: list[Message]) -> Step | None:
+        """Return the next token of the answer; None at its end, or if another question or `reset` has ended it."""
+        with self._turn:
+            step = next(steps, None) if self._current is generation else None
+            if step and (step.text or step.finish_reason):
+                self.messages = [*messages, {"role": "assistant", "content": generation.completion.text}]
+            return step
 
     def _room(self, prompt: list[int]) -> int:
         """Return how many tokens may follow the prompt; the last of them is never fed back."""

@@ -5,6 +5,7 @@ in `speculative/generation.py` because it takes a drafter too. With `use_cache=F
 sequence for every token: the naive twin.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -23,7 +24,7 @@ from minillm.sampling import Sampling
 from minillm.support.checks import check_bool, check_integer, shown
 from minillm.transformer import forward
 
-Prompt = str | Sequence[int] | Sequence[dict[str, str]] | Array
+Prompt = str | Sequence[int] | Sequence[dict[str, Any]] | Array
 
 
 @dataclass(frozen=True)
@@ -79,13 +80,15 @@ class Output:
 def encode_prompt(model: Model, prompt: Prompt) -> list[int]:
     """Return token ids. Text is encoded unchanged (plus BOS), messages go through the chat template, ids pass through.
 
+    An empty text is the BOS alone: the model begins a text of its own.
+
     Raises:
-        ValueError: the prompt is empty, or is not text, token ids or messages.
+        ValueError: there is not one token, or the prompt is not text, token ids or messages.
     """
     if isinstance(prompt, str):
         ids = model.tokenizer.encode_prompt(prompt)
-        if not prompt:
-            raise ValueError("the prompt is empty; expected some text")
+        if not ids:
+            raise ValueError("the prompt is empty, and the tokenizer has no BOS to begin with; expected some text")
     elif isinstance(prompt, list | tuple) and prompt and isinstance(prompt[0], dict):
         ids = model.tokenizer.apply_chat_template(list(prompt))
     elif isinstance(prompt, Sequence | np.ndarray) and not isinstance(prompt, bytes):
@@ -143,16 +146,23 @@ class Generation:
             check_integer("cache.length", cache.length, 0, len(self.prompt) - 1)  # the last token gives logits
         self.cache = (cache or KVCache(model, self.completion.max_cached_tokens)) if use_cache else None
         self.output: Output | None = None
+        self._running = threading.Lock()
 
     def __iter__(self) -> Iterator[Step]:
         """Prefill, then decode. Yield every new token as soon as it is sampled.
 
         Raises:
-            ValueError: it was iterated before.
+            ValueError: it was iterated before, or another thread iterates over it.
         """
-        answer = self.completion
-        if answer.tokens:
+        if self.completion.tokens or not self._running.acquire(blocking=False):
             raise ValueError("this generation has begun already, and runs once; make a new one")
+        try:
+            yield from self._steps()
+        finally:
+            self._running.release()
+
+    def _steps(self) -> Iterator[Step]:
+        answer = self.completion
         started = perf_counter()
         logits = self._first_logits()
         prefilled = perf_counter()

@@ -24,7 +24,7 @@ import numpy as np
 from minillm.arrays import Array, Bool, Float
 from minillm.support.checks import check_bool, check_integer, shown
 
-LARGEST, SMALLEST = sys.float_info.max, 5e-324  # the bounds of a finite positive number
+LARGEST = sys.float_info.max
 MOST_PENALTY = 1e9  # the penalty is from 1e-9 to 1e9, so that a float32 logit times or over it stays finite
 
 
@@ -34,12 +34,12 @@ class Sampling:
 
     Attributes:
         temperature: 0 is greedy; 1 leaves the model's distribution unchanged.
-        top_k: keep the `top_k` most probable tokens; None or 0 keeps all.
-        top_p: keep the most probable tokens with this sum of probabilities, in (0, 1].
+        top_k: keep the `top_k` most probable tokens; None, 0 or -1 keeps all.
+        top_p: keep the most probable tokens with this sum of probabilities, in [0, 1]; at least one is kept.
         min_p: keep tokens with at least this fraction of the largest probability, in [0, 1].
         repetition_penalty: above 1 makes tokens of the prompt and of the answer less probable.
         seed: of this request's random generator; None takes one from the system.
-        stop: one or several strings. The output ends before the first that occurs.
+        stop: one or several strings, or None. The output ends before the first that occurs.
         logprobs: also return each new token's log-probability and the `logprobs` most probable tokens, from raw logits.
         ignore_eos: continue after an end-of-sequence token.
 
@@ -57,7 +57,7 @@ class Sampling:
     min_p: int | float = 0.0
     repetition_penalty: int | float = 1.0
     seed: int | None = None
-    stop: Sequence[str] = ()
+    stop: Sequence[str] | None = ()
     logprobs: int | None = None
     ignore_eos: bool = False
 
@@ -68,21 +68,17 @@ class Sampling:
             ValueError: a value is out of its range.
         """
         _check_number("temperature", self.temperature, 0.0, LARGEST, "a finite number of at least 0")
-        _check_number("top_p", self.top_p, SMALLEST, 1.0, "a number above 0 and at most 1")
+        _check_number("top_p", self.top_p, 0.0, 1.0, "a number from 0 to 1")
         _check_number("min_p", self.min_p, 0.0, 1.0, "a number from 0 to 1")
         _check_number(
             "repetition_penalty", self.repetition_penalty, 1 / MOST_PENALTY, MOST_PENALTY, "a number from 1e-9 to 1e9"
         )
-        for name in ("top_k", "seed", "logprobs"):
-            if getattr(self, name) is not None:
-                object.__setattr__(
-                    self, name, check_integer(name, getattr(self, name), 0)
-                )  # a Python int: NumPy integers would overflow
+        for name, least in (("top_k", -1), ("seed", 0), ("logprobs", 0)):
+            if getattr(self, name) is not None:  # a Python int: NumPy integers would overflow
+                object.__setattr__(self, name, check_integer(name, getattr(self, name), least))
+        object.__setattr__(self, "top_k", None if self.top_k == -1 else self.top_k)
         check_bool("ignore_eos", self.ignore_eos)
-        stop = (self.stop,) if isinstance(self.stop, str) else self.stop
-        if not isinstance(stop, list | tuple) or not all(isinstance(text, str) and text for text in stop):
-            raise ValueError(f"stop is {shown(self.stop)}; expected a string or a list of strings, none of them empty")
-        object.__setattr__(self, "stop", tuple(stop))
+        object.__setattr__(self, "stop", _checked_stop(self.stop))
 
     def generator(self) -> np.random.Generator:
         """Return a new random generator for one request."""
@@ -131,7 +127,7 @@ def _keep(probs: Float[Array, "vocab"], sampling: Sampling) -> Bool[Array, "voca
     top_k_probs = probs * passes
     before = np.cumsum(top_k_probs) - top_k_probs  # summed probability of the more probable tokens
     if sampling.top_p < 1:
-        passes &= before < sampling.top_p * top_k_probs.sum()
+        passes[1:] &= before[1:] < sampling.top_p * top_k_probs.sum()  # the first passes for any top_p
     return passes & (probs >= sampling.min_p * probs[0])
 
 
@@ -172,6 +168,16 @@ def _finite(logits: Array) -> Array:
 def _check_finite(logits: Array) -> None:
     if not np.isfinite(logits).all():
         raise ValueError("the model's logits are not all finite numbers: its weights overflow, or are damaged")
+
+
+def _checked_stop(stop: Any) -> tuple[str, ...]:
+    """Return the stop strings as a tuple. Half a surrogate pair is not text: no answer could ever contain it."""
+    texts = () if stop is None else (stop,) if isinstance(stop, str) else stop
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) and text for text in texts):
+        raise ValueError(f"stop is {shown(stop)}; expected a string or a list of strings, none of them empty")
+    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
+        raise ValueError(f"stop is {shown(stop)}; expected text that UTF-8 can encode")
+    return tuple(texts)
 
 
 def _check_number(name: str, value: Any, low: float, high: float, expected: str) -> None:

@@ -100,6 +100,12 @@ def test_a_prompt_beyond_the_context_leaves_a_larger_cache_as_it_was(chunk):
     assert cache.length == 10 and np.array_equal(cache.keys, keys)
 
 
+def test_naive_decode_of_no_token_and_of_fewer():
+    assert minillm.naive_decode(MODEL, [1, 2], 0) == []
+    with pytest.raises(ValueError, match="max_new_tokens is -1; expected an integer of at least 0"):
+        minillm.naive_decode(MODEL, [1, 2], -1)
+
+
 def test_naive_decode_refuses_at_once_what_would_outgrow_the_context():
     assert len(minillm.naive_decode(MODEL, [1] * 10, 7)) == 7  # the last new token is never fed back
     for count in (8, 10**9):

@@ -50,6 +50,27 @@ def test_the_text_leaves_the_end_of_sequence_token_out():
     assert out.finish_reason == "eos"
 
 
+def test_an_empty_text_is_the_bos_alone():
+    tokenizer = llama2_tokenizer()
+    model = dataclasses.replace(text_model(), stored_tokenizer=tokenizer)
+    bos = tokenizer.special_tokens["<s>"]
+    expected = minillm.generate(model, [bos], 5, ON).tokens
+    assert minillm.generate(model, "", 5, ON).tokens == expected
+    engine = minillm.Engine(model)
+    request = engine.submit("", 5, ON)
+    engine.run()
+    assert (request.tokens, request.completion.sequence[0]) == (expected, bos)
+    with pytest.raises(ValueError, match="the prompt is empty, and the tokenizer has no BOS to begin with"):
+        minillm.generate(TEXT_MODEL, "", 5)
+
+
+def test_the_output_is_there_at_the_end_and_not_before():
+    generation = Generation(TEXT_MODEL, "ab", 3, ON)
+    seen = [generation.output] + [generation.output for _ in generation]
+    assert seen[:3] == [None] * 3 and seen[3] is generation.output
+    assert generation.output.tokens == minillm.generate(TEXT_MODEL, "ab", 3, ON).tokens
+
+
 def test_max_new_tokens_ends_it():
     out = minillm.generate(TEXT_MODEL, "ab", 5, ON)
     assert (len(out.tokens), out.finish_reason) == (5, "length")

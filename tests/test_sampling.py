@@ -195,11 +195,11 @@ def test_log_probabilities_are_of_the_raw_logits(logits):
 
 
 REFUSED = [
-    {"temperature": math.nan}, {"temperature": -0.1}, {"temperature": math.inf}, {"top_p": 0.0}, {"top_p": 1.1},
-    {"top_p": math.nan}, {"top_p": -1.0}, {"min_p": -0.1}, {"min_p": 1.1}, {"min_p": math.nan}, {"top_k": -1},
+    {"temperature": math.nan}, {"temperature": -0.1}, {"temperature": math.inf}, {"top_p": 1.1},
+    {"top_p": math.nan}, {"top_p": -1.0}, {"min_p": -0.1}, {"min_p": 1.1}, {"min_p": math.nan}, {"top_k": -2},
     {"repetition_penalty": 0.0}, {"repetition_penalty": -1.0}, {"repetition_penalty": math.nan}, {"seed": -1},
     {"repetition_penalty": math.inf}, {"repetition_penalty": 1.1e9}, {"repetition_penalty": 0.9e-9},
-    {"logprobs": -1}, {"stop": [""]}, {"stop": ""},
+    {"logprobs": -1}, {"stop": [""]}, {"stop": ""}, {"stop": ["\ud800"]},
 ]  # fmt: skip
 
 
@@ -216,6 +216,16 @@ def test_values_that_mean_nothing_are_refused_by_name(settings):
     with pytest.raises(ValueError, match=f"^{next(iter(settings))} is .*expected") as caught:
         Sampling(**settings)
     assert "\n" not in str(caught.value)
+
+
+def test_what_other_programs_write_for_all_tokens_and_for_one(monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    logits = np.array([1.0, 3.0, 2.0])
+    assert (probabilities(logits, Sampling(1.0, top_k=-1)) == probabilities(logits, Sampling(1.0))).all()
+    for top_p in (0, 0.0, 5e-324):
+        assert list(probabilities(logits, Sampling(1.0, top_p=top_p))) == [0, 1, 0]
+    assert list(probabilities(np.zeros(3), Sampling(1.0, top_p=0))) == [1, 0, 0]
+    assert Sampling(stop=None) == Sampling(stop=[]) == Sampling()
 
 
 def test_small_integers_of_numpy_do_not_overflow(monkeypatch):

@@ -94,6 +94,22 @@ CASES = {
     "minillm.Engine(model, num_blocks=1.5)": "num_blocks",
     "minillm.Engine(model, max_batch_tokens='8')": "max_batch_tokens",
     "minillm.Engine(model, preemption=None)": "expected one of recompute, swap",
+    "minillm.Engine(model, preemption='nonsense')": "preemption is 'nonsense'; expected one of recompute, swap",
+    "minillm.Engine(model, preemption=['swap'])": "expected one of recompute, swap",
+    "minillm.load('story', dtype='float31')": "dtype is 'float31'; expected one of float32, float64",
+    "minillm.load('story', backend='nonsense')": "backend is 'nonsense'; expected one of numpy, plain, exact, cupy",
+    "minillm.speculative_generate(model, lambda model: model, [1])": "is <lambda>, which cannot be called without arg",
+    "minillm.Engine(model, drafter=minillm.skip_layers)": "is skip_layers, which cannot be called without arguments",
+    "minillm.stream(model, [1], drafter=minillm.KVCache)": "is KVCache, which cannot be called without arguments: mis",
+    "minillm.Conversation(chat, sampling=3)": "sampling is of type int; expected a minillm.Sampling",
+    "minillm.Conversation(chat, sampling=minillm.Sampling(logprobs=999))": "logprobs is 999; expected an integer from",
+    "minillm.Conversation(chat, system=3)": "system is 3; expected a text, or None",
+    "minillm.Conversation(chat, max_new_tokens='3')": "max_new_tokens",
+    "minillm.Conversation(None)": "expected a minillm.Model",
+    "minillm.Conversation(chat).stream(3)": "expected content of type str, or a list of its parts; found 3",
+    "minillm.score(model, None)": "expected text, token ids or chat messages",
+    "minillm.BlockPool(model, 4, block_size='2')": "block_size",
+    "minillm.naive_decode(model, [1], -1)": "max_new_tokens is -1; expected an integer of at least 0",
     "minillm.Engine(model, drafter='lookup')": "drafter is of type str; expected a minillm.Model, a PromptLookup, an",
     "minillm.Engine(model, drafter=model, k=0)": "k is 0",
     "minillm.Engine(model).submit(7)": "expected text, token ids or chat messages",
@@ -153,6 +169,9 @@ CASES = {
     "minillm.Sampling(stop=[3])": "stop",
     "minillm.Sampling(stop=[''])": "stop",
     "minillm.Sampling(stop=b'x')": "stop",
+    "minillm.Sampling(stop='\\ud800')": "expected text that UTF-8 can encode",
+    "minillm.Sampling(stop={'a'})": "stop",
+    "minillm.Sampling(top_k=-2)": "top_k",
     "minillm.Sampling(logprobs=True)": "logprobs",
     "minillm.Sampling(ignore_eos=1)": "ignore_eos",
     "minillm.Sampling(repetition_penalty='2')": "repetition_penalty",
@@ -160,7 +179,8 @@ CASES = {
 PROGRAM = """
 import json, sys
 sys.path[:0] = ["tests", "tests/properties"]
-import numpy, minillm, os
+import dataclasses, numpy, minillm, os
+from model_folder import TEXT_CONFIG
 from test_checks import CONFIG
 from random_models import random_model
 from tiny_tokenizer import tiny_tokenizer
@@ -171,6 +191,7 @@ results = {}
 for case in json.load(sys.stdin):
     model, _ = random_model(CONFIG, 0)
     cache, tokenizer = minillm.KVCache(model, 8), tiny_tokenizer()
+    chat = dataclasses.replace(random_model(TEXT_CONFIG, 0)[0], stored_tokenizer=tokenizer)
     try:
         eval(case)
         results[case] = ["nothing", ""]

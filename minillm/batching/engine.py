@@ -15,6 +15,7 @@ on the batch, so a token can differ where two are almost equally probable. With 
 `speculative_generate`, and each request may accept a different number of draft tokens.
 """
 
+import threading
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -29,7 +30,7 @@ from minillm.kv_cache.paged import BlockPool, PagedKVCache
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling
 from minillm.speculative import ACCEPTED, DrafterChoice, Speculator
-from minillm.support.checks import check_integer, shown
+from minillm.support.checks import check_choice, check_integer
 from minillm.support.interrupts import defer_interrupts
 from minillm.transformer import forward_batch
 
@@ -55,6 +56,8 @@ class NewToken:
 
 class Engine:
     """Many requests to one model, in one batch.
+
+    Threads may share an engine: they take turns at its steps, and each event goes to one of those that ask for it.
 
     Attributes:
         model: the model.
@@ -100,8 +103,7 @@ class Engine:
         if num_blocks is None:
             num_blocks = -(-max(POOL_TOKENS, model.config.max_position_embeddings) // size)
         budget = BATCH_TOKENS if max_batch_tokens is None else check_integer("max_batch_tokens", max_batch_tokens, 1)
-        if not isinstance(preemption, str) or preemption not in PREEMPTION:
-            raise ValueError(f"preemption is {shown(preemption)}; expected one of {', '.join(PREEMPTION)}")
+        check_choice("preemption", preemption, PREEMPTION)
         self.speculator = None if drafter is None else Speculator(model, drafter, k, many_requests=True)
         most = self.speculator.max_draft_tokens if self.speculator else 0
         if most >= budget:
@@ -111,6 +113,7 @@ class Engine:
         self.statistics = Statistics()
         self.scheduler = Scheduler(self.pool, budget, preemption == "swap", self.statistics)
         self._events: deque[NewToken] = deque()
+        self._turn = threading.RLock()  # held by the thread that changes something
 
     def __repr__(self) -> str:
         running, waiting = len(self.scheduler.running), len(self.scheduler.waiting)
@@ -146,8 +149,11 @@ class Engine:
         """
         check_integer("n", n, 1)
         group, prompt_ids = object(), encode_prompt(self.model, prompt)
-        requests = [self._new_request(prompt_ids, max_new_tokens, _sampling_of(i, sampling), group) for i in range(n)]
-        self.scheduler.waiting.extend(requests)  # one call: Ctrl-C leaves all of them in the queue or none
+        with self._turn:
+            requests = [
+                self._new_request(prompt_ids, max_new_tokens, _sampling_of(i, sampling), group) for i in range(n)
+            ]
+            self.scheduler.waiting.extend(requests)  # one call: Ctrl-C leaves all of them in the queue or none
         return list(requests)
 
     @defer_interrupts()
@@ -159,13 +165,14 @@ class Engine:
         """
         if not isinstance(request, Request):
             raise ValueError(f"request is of type {type(request).__name__}; expected what submit returned")
-        if request.finished:
-            return
-        if request not in self.scheduler.running and request not in self.scheduler.waiting:
-            raise ValueError("the request to cancel was not submitted to this engine")
-        self._end(request, "cancelled")
-        self.statistics.cancelled += 1
-        self._events = deque(event for event in self._events if event.request is not request)
+        with self._turn:
+            if request.finished:
+                return
+            if request not in self.scheduler.running and request not in self.scheduler.waiting:
+                raise ValueError("the request to cancel was not submitted to this engine")
+            self._end(request, "cancelled")
+            self.statistics.cancelled += 1
+            self._events = deque(event for event in self._events if event.request is not request)
 
     def step(self) -> list[NewToken]:
         """Make one forward pass, if there is anything to run. Return one event for each new token.
@@ -175,18 +182,23 @@ class Engine:
         Raises:
             ValueError: the logits of a request are not finite; the other requests have their tokens.
         """
-        if self.has_work:
-            self._advance()
-        events, self._events = list(self._events), deque()
-        return events
+        with self._turn:
+            if self.has_work:
+                self._advance()
+            events, self._events = list(self._events), deque()
+            return events
 
     def events(self) -> Iterator[NewToken]:
         """Run until all requests are finished, and yield every new token. More may be submitted meanwhile."""
-        while self._events or self.has_work:
-            if self._events:
-                yield self._events.popleft()
-            else:
+        while event := self._next_event():
+            yield event
+
+    def _next_event(self) -> NewToken | None:
+        """Return the oldest event that nobody has seen, after as many steps as it takes; None at the end."""
+        with self._turn:
+            while not self._events and self.has_work:
                 self._advance()
+            return self._events.popleft() if self._events else None
 
     def run(self) -> None:
         """Run until all requests are finished."""

@@ -4,6 +4,7 @@ The naive twin of the `Engine`. With answers of 100 and 10 tokens both wait 100 
 are idle: in general 1 - sum(lengths) / (n * longest) (Yu et al., Orca, OSDI 2022, section 2).
 """
 
+import threading
 from collections import deque
 from itertools import islice
 
@@ -46,6 +47,7 @@ class StaticBatching:
         self.waiting: deque[Request] = deque()
         self.steps = self.slot_steps = self.idle_slot_steps = 0
         self.reserved_slots = self.filled_slots = 0
+        self._turn = threading.Lock()
 
     def submit(
         self, prompt: Prompt, max_new_tokens: int = DEFAULT_NEW_TOKENS, sampling: Sampling | None = None
@@ -61,12 +63,16 @@ class StaticBatching:
         return request
 
     def run(self) -> None:
-        """Run batch after batch until all requests are answered. After an interrupt it can be called again."""
-        while self.waiting:
-            batch = list(islice(self.waiting, self.batch_size))
-            self._run_batch(batch)
-            for _ in batch:
-                self.waiting.popleft()
+        """Run batch after batch until all requests are answered. After an interrupt it can be called again.
+
+        Threads take turns: a second one waits for the first.
+        """
+        with self._turn:
+            while self.waiting:
+                batch = list(islice(self.waiting, self.batch_size))
+                self._run_batch(batch)
+                for _ in batch:
+                    self.waiting.popleft()
 
     def _run_batch(self, requests: list[Request]) -> None:
         caches = {request: KVCache(self.model, request.completion.max_cached_tokens) for request in requests}

@@ -47,13 +47,14 @@ def launch_peers(names: Sequence[str], model: str, threads: int, report: Report)
         OSError: a file cannot be read or written.
     """
     for name in names:
-        _check_installed(name)
+        check_installed(name)
     with TemporaryDirectory(prefix="minillm-bench-") as folder:
         launches = {"transformers": _transformers, "llama.cpp": _llama_cpp}
         yield [launches[name](model, threads, Path(folder), report) for name in names]
 
 
-def _check_installed(name: str) -> None:
+def check_installed(name: str) -> None:
+    """Raise ValueError unless this is a peer, and its library is installed."""
     if name not in LIBRARIES:
         raise ValueError(f"no engine {name[:40]!r} to measure against; expected {', '.join(LIBRARIES)}")
     if importlib.util.find_spec(LIBRARIES[name]) is None:

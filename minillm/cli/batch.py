@@ -15,7 +15,7 @@ from minillm.cli.options import (
     encoded,
     sampling_from,
 )
-from minillm.cli.printing import counted, print_json, seconds_text
+from minillm.cli.printing import counted, logprob_records, print_json, seconds_text
 from minillm.support.checks import check_integer
 from minillm.support.printable import one_line, safe
 
@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     lines = list(_parsed(read_lines(options.prompts), problems, options))
     if not lines and not problems.found:
         raise ValueError(f"{problems.source} has no lines; expected at least one prompt")
+    _warn_of_other_models(lines, options.model)
     model = load(options.model, options.backend, options.dtype)
     code = compare(model, lines, problems, options) if options.compare else _answer(model, lines, problems, options)
     return code or (2 if problems.found else 0)
@@ -111,6 +112,13 @@ def _parsed(lines: Iterable[tuple[int, bytes]], problems: Problems, options: arg
             yield parse_line(number, line, options.max_new_tokens, sampling)
         except ValueError as problem:
             problems.note(number, problem)
+
+
+def _warn_of_other_models(lines: list[Any], model: str) -> None:
+    others = sorted({line.model for line in lines} - {None, model})
+    if others:
+        named = ", ".join(name[:40] for name in others[:4])
+        print(f"minillm: warning: {one_line(f'lines ask for {named}; all are answered by {model}')}", file=sys.stderr)
 
 
 def _answer(model: Any, lines: list[Any], problems: Problems, options: argparse.Namespace) -> int:
@@ -173,7 +181,7 @@ class Done:
 
 def _answer_record(line: Any, request: Any, fingerprint: str, model: str) -> dict[str, Any]:
     """Return the JSON record of one answer; it does not depend on time or on the other requests of the batch."""
-    return {
+    record = {
         "line": line.number,
         "id": line.id,
         "request": fingerprint,
@@ -184,6 +192,7 @@ def _answer_record(line: Any, request: Any, fingerprint: str, model: str) -> dic
         "text": request.text,
         "finish_reason": request.finish_reason,
     }
+    return record | ({"logprobs": logprob_records(request.logprobs)} if request.logprobs else {})
 
 
 def _tell(engine: Any, done: Done, problems: Problems, options: argparse.Namespace) -> None:

@@ -82,14 +82,21 @@ def _check_only_speculative(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> Any:
+    """Return what is to be measured. Wrong names are refused here, before any model is fetched."""
     from minillm.backends.threads import default_threads
+    from minillm.benchmark.engines import check_installed
     from minillm.benchmark.run import Plan
+    from minillm.loading.load import backend_and_dtype
 
+    against = list(dict.fromkeys(name.strip() for name in options.against.split(",") if name.strip()))
+    for name in against:
+        check_installed(name)
+    backend_and_dtype(options.backend, options.dtype)
     return Plan(
         model=options.model,
         backend=options.backend,
         dtype=options.dtype,
-        against=list(dict.fromkeys(name.strip() for name in options.against.split(",") if name.strip())),
+        against=against,
         threads=default_threads() if options.threads is None else check_integer("--threads", options.threads, 1, 4096),
         contexts=_numbers("--context", options.context, 1_000_000),
         batches=_numbers("--batch", options.batch, 1024),

@@ -68,8 +68,6 @@ def _run(options: argparse.Namespace) -> int:
     _check_combination(options)
     sampling = sampling_from(options, 4 if options.show_phases else options.logprobs)
     text = _read_stdin() if options.prompt == "-" else options.prompt
-    if not text:
-        raise ValueError("the prompt is empty; expected some text")
     check_utf8("the prompt", text)
     model = load(options.model, options.backend, options.dtype)
     prompt = prompt_ids(model, text, options.raw)

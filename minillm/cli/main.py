@@ -12,13 +12,29 @@ from typing import Any, NoReturn
 
 from minillm.support.printable import one_line
 
+DASH = "; put -- before a text that begins with a dash"
+
 
 class Parser(argparse.ArgumentParser):
-    """An argparse parser whose errors are one line instead of the whole usage."""
+    """An argparse parser whose errors are one line instead of the whole usage.
+
+    Attributes:
+        typed: the arguments of the command line, for hints.
+    """
+
+    typed: tuple[str, ...] = ()
 
     def error(self, message: str) -> NoReturn:
         """Print what is wrong and how to get help, and exit with status 2."""
+        if "are required" in message and any(argument.startswith("-") for argument in Parser.typed):
+            message += DASH
         self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
+
+    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
+        """Return the value of an option, also if it is `--`, which argparse would remove."""
+        if action.option_strings and action.nargs is None and arg_strings == ["--"]:
+            return self._get_value(action, "--")
+        return super()._get_values(action, arg_strings)
 
     def print_help(self, file: Any = None) -> None:
         """Print the help; unlike argparse, raise OSError if the disk is full or the pipe is closed."""
@@ -99,12 +115,16 @@ def run(arguments: list[str] | None = None) -> int:
 
 
 def _parse_and_run(arguments: list[str] | None) -> int:
+    from minillm.cli.arguments import hint, join_values
+
     parser = make_parser()
+    Parser.typed = tuple(sys.argv[1:] if arguments is None else arguments)
     try:
-        options, unknown = parser.parse_known_args(arguments)
+        options, unknown = parser.parse_known_args(join_values(parser, Parser.typed))
         if unknown:  # the message names the command, whose --help lists its options
             command = f"{parser.prog} {options.command or ''}".strip()
-            Parser(prog=command).error(f"unrecognized arguments: {' '.join(unknown)}")
+            meant = hint(parser, options.command, unknown)
+            Parser(prog=command).error(f"unrecognized arguments: {' '.join(unknown)}{meant}")
     except SystemExit as done:  # --help, --version or an error, already printed
         return int(done.code or 0)
     if options.command is None:

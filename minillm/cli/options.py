@@ -34,7 +34,7 @@ def add_sampling_options(parser: Any) -> None:
     add = parser.add_argument
     add("--max-new-tokens", type=int, metavar="N", help="stop after N tokens (default: 256, or what the context holds)")
     add("--temperature", type=float, default=0.0, metavar="T", help="0 takes the most probable token (default)")
-    add("--top-k", type=int, metavar="K", help="sample from the K most probable tokens")
+    add("--top-k", type=int, metavar="K", help="sample from the K most probable tokens (0 or -1: from all)")
     add("--top-p", type=float, default=1.0, metavar="P", help="sample from the fewest tokens that reach probability P")
     add("--min-p", type=float, default=0.0, metavar="P", help="drop tokens below P times the largest probability")
     add("--repetition-penalty", type=float, default=1.0, metavar="R", help="above 1: repeat less (default 1)")
@@ -91,6 +91,8 @@ def prompt_ids(model: Any, prompt: Any, raw: bool) -> list[int]:
     from minillm.generation import encode_prompt
 
     chat = isinstance(prompt, str) and not raw and model.tokenizer.chat_template is not None
+    if chat and not prompt:
+        raise ValueError("the prompt is empty; expected some text")
     return encode_prompt(model, [{"role": "user", "content": prompt}] if chat else prompt)
 
 

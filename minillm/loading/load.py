@@ -12,6 +12,7 @@ from minillm.backends.plain import Plain
 from minillm.loading import open_checkpoint
 from minillm.loading.build import build
 from minillm.model import Model
+from minillm.support.checks import check_choice
 
 
 def load(name: str | PathLike[str], backend: str | Plain = "numpy", dtype: str = "float32") -> Model:
@@ -58,9 +59,7 @@ def backend_and_dtype(backend: str | Plain, dtype: str) -> tuple[Plain, np.dtype
         ValueError: the backend or the dtype does not exist.
     """
     ops = backend if isinstance(backend, Plain) else get_backend(backend)
-    if not isinstance(dtype, str) or dtype not in ops.dtypes:
-        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(ops.dtypes)}")
-    return ops, ops.choose_dtype(dtype)
+    return ops, ops.choose_dtype(check_choice("dtype", dtype, ops.dtypes))
 
 
 def _memory() -> float:

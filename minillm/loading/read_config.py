@@ -11,6 +11,7 @@ from typing import Any
 
 from minillm.config import ModelConfig, RopeParameters
 from minillm.loading.fields import Fields
+from minillm.loading.generation_config import GENERATION_SETTINGS, warn_of_settings
 
 LLAMA_ENDS = {"bos_token_id": 1, "eos_token_id": 2}
 # The values that transformers assumes if a config.json of this model_type omits a field.
@@ -85,6 +86,11 @@ def read_config(values: Any, source: str = "config.json", generation: Any = None
     _refuse_unsupported(fields, model_type)
     config = _architecture(fields, model_type, _generation_eos(generation))
     _warn_of_unknown(fields, values)
+    if generation is not None:
+        warn_of_settings(generation, config.max_position_embeddings)
+    else:  # transformers reads them from config.json then
+        old = {name: value for name, value in values.items() if name in GENERATION_SETTINGS}
+        warn_of_settings(old, config.max_position_embeddings, source)
     return config
 
 

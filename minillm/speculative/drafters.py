@@ -104,13 +104,25 @@ def check_draft(draft: Any) -> Draft:
 
 
 class ModelDrafter:
-    """Drafts with a smaller model. Its cache holds the first tokens of the verified sequence."""
+    """Drafts with a smaller model. Its cache holds the first tokens of the verified sequence.
+
+    Its vocabulary may be padded to another number of rows than the target's. An id that the target lacks is never
+    drafted.
+    After an id that the draft model lacks it drafts nothing more, since it cannot read the sequence.
+    """
 
     free = False
 
-    def __init__(self, model: Model, capacity: int) -> None:
-        """Make a cache for `capacity` tokens, or for the draft model's whole context if that is less."""
+    def __init__(self, model: Model, capacity: int, vocab_size: int) -> None:
+        """Make a cache.
+
+        Args:
+            model: the draft model.
+            capacity: of the cache, in tokens; or the draft model's whole context if that is less.
+            vocab_size: the target's.
+        """
         self.model = model
+        self.vocab_size = vocab_size
         self.cache = KVCache(model, min(capacity, model.config.max_position_embeddings))
 
     def propose(self, sequence: Sequence[int], k: int, sampling: Sampling, generator: np.random.Generator) -> Draft:
@@ -122,12 +134,23 @@ class ModelDrafter:
         tokens = list[int]()
         probs = list[Array]()
         extended = list(sequence)
+        if max(sequence[self.cache.length :], default=0) >= self.model.config.vocab_size:
+            return Draft([])
         for _ in range(min(k, self.cache.capacity - len(sequence) + 1)):  # the last draft token is not fed
             logits = prefill(self.model, extended[self.cache.length :], self.cache, PREFILL_CHUNK)
-            probs.append(probabilities(self.model.ops.to_host(logits), sampling, extended))
+            probs.append(self._probabilities(self.model.ops.to_host(logits), sampling, extended))
             tokens.append(sample_from(probs[-1], generator))
             extended.append(tokens[-1])
         return Draft(tokens, probs)
+
+    def _probabilities(
+        self, logits: Float[Array, "draft_vocab"], sampling: Sampling, seen: Sequence[int]
+    ) -> Float[Array, "vocab"]:
+        """Return the distribution of the next draft token over the target's ids; 0 for those that one side lacks."""
+        probs = np.zeros(self.vocab_size)
+        shared = min(self.vocab_size, len(logits))
+        probs[:shared] = probabilities(logits[:shared], sampling, seen)
+        return probs
 
     def truncate(self, length: int) -> None:
         """Truncate the cache to `length` tokens, if it has more."""

@@ -6,6 +6,7 @@ draft_tokens = speculation.propose(completion)      # then run the model over th
 steps = speculation.verify(completion, logits)      # then truncate the model's cache
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ from minillm.speculative.draft_length import (
 )
 from minillm.speculative.drafters import Drafter, ModelDrafter, PromptLookup
 from minillm.speculative.rounds import Speculation
+from minillm.text.tokenizer import Tokenizer
 
 DrafterChoice = Model | Drafter | Callable[[], Drafter]  # what a user may pass as `drafter`
 
@@ -76,7 +78,7 @@ class Speculator:
 
     def _new_drafter(self, capacity: int) -> Drafter:
         if isinstance(self.drafter, Model):
-            return ModelDrafter(self.drafter, capacity)
+            return ModelDrafter(self.drafter, capacity, self.model.config.vocab_size)
         if _is_drafter(self.drafter):
             return self.drafter  # type: ignore[return-value]
         assert callable(self.drafter)
@@ -108,15 +110,44 @@ def _check_drafter(model: Model, drafter: Any, many_requests: bool) -> None:
             f"drafter is of type {type(drafter).__name__}; expected a minillm.Model, a PromptLookup, an object with "
             "propose, truncate and free, or a function that returns one"
         )
+    else:
+        _check_without_arguments(drafter)
+
+
+def _check_without_arguments(function: Callable[..., Any]) -> None:
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # of some functions in C it is not known
+        return
+    try:
+        signature.bind()
+    except TypeError as problem:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise ValueError(
+            f"the function given as drafter is {name[:40]}, which cannot be called without arguments: {problem}"
+        ) from None
 
 
 def _check_same_tokens(model: Model, draft: Model) -> None:
-    """Raise ValueError unless each id means the same text in both. Without a tokenizer only the sizes are compared."""
+    """Raise ValueError unless each id that both have means the same text in both.
+
+    One of them may have more ids: many files are padded to more rows. Without a tokenizer only the sizes are compared.
+    """
     first, second = draft.stored_tokenizer, model.stored_tokenizer
-    same = first is None or second is None or first is second or first.vocabulary == second.vocabulary
     sizes = draft.config.vocab_size, model.config.vocab_size
-    if sizes[0] != sizes[1] or not same:
+    same = sizes[0] == sizes[1] if first is None or second is None else first is second or _agree(first, second)
+    if not same:
         raise ValueError(
             f"{draft.name} cannot draft for {model.name}: their vocabularies, of {sizes[0]} and {sizes[1]} tokens, "
             "are not the same; use a draft model with the same tokenizer, or prompt lookup, which works with any model"
         )
+
+
+def _agree(first: Tokenizer, second: Tokenizer) -> bool:
+    """Whether the two have tokens in common, and no id with two texts."""
+    ids, other_ids = first.vocabulary, second.vocabulary
+    if ids == other_ids:
+        return True
+    texts = {token: text for text, token in ids.items()}
+    common = [(text, texts[token]) for text, token in other_ids.items() if token in texts]
+    return bool(common) and all(text == other for text, other in common)

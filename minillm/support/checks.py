@@ -1,5 +1,6 @@
 """Check plain values, away from the maths. Each check raises a one-line ValueError that says what was expected."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,13 @@ def check_integer(name: str, value: Any, low: int, high: int | None = None) -> i
         bounds = f"of at least {low}" if high is None else f"from {low} to {high}"
         raise ValueError(f"{name} is {shown(value)}; expected an integer {bounds}")
     return int(value)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> str:
+    """Return the value, or raise ValueError unless it is one of these texts."""
+    if not isinstance(value, str) or value not in choices:
+        raise ValueError(f"{name} is {shown(value)}; expected one of {', '.join(choices)}")
+    return value
 
 
 def check_bool(name: str, value: Any) -> None:

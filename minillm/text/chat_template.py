@@ -23,8 +23,18 @@ from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 from minillm.text.encoder import Span
+from minillm.text.messages import (
+    END,
+    MARKER,
+    Message,
+    before_end,
+    for_template,
+    is_begun,
+    names_in,
+    warn_of_unread,
+    with_end,
+)
 
-MARKER = "\ufdd0"  # a noncharacter of Unicode: not for use in text
 ROLES = frozenset("system user assistant tool developer function ipython model".split())  # never marked
 
 
@@ -52,15 +62,19 @@ class TemplateTokenizer(Protocol):
         """Return the ids of a text in which only these special tokens count."""
 
 
-def encode_chat(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> list[int]:
-    """Return the token ids of a conversation, up to where the assistant's answer begins.
+def encode_chat(tokenizer: TemplateTokenizer, messages: Sequence[Any]) -> list[int]:
+    """Return the token ids of a conversation, up to where the assistant's answer begins, or goes on if it has begun.
 
     Raises:
         ValueError: the messages have another form, there is no template, or it fails.
     """
-    check_messages(messages)
+    template = tokenizer.chat_template
+    if template is None:
+        raise ValueError("the model has no chat template, which messages need; pass a text to continue instead")
+    chat, names = for_template(messages, template), names_in(template)
+    warn_of_unread(chat, partial(render, tokenizer))
     (text, spans), safe = (
-        _without_markers(tokenizer, render(tokenizer, _marked(messages, mark)))
+        _without_markers(tokenizer, render(tokenizer, _marked(chat, mark, names)))
         for mark in (partial(_mark_special, tokenizer), _mark_all)
     )
     if [token for *_, token in spans] != [token for *_, token in safe[1]]:
@@ -68,15 +82,23 @@ def encode_chat(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) ->
     return tokenizer.encode_spans(text, spans)
 
 
-def _marked(messages: list[dict[str, str]], mark: Callable[[str], str]) -> list[dict[str, str]]:
-    """Return the messages with markers."""
-    return [
-        {
-            name: text if name == "role" and text in ROLES else mark(text.replace(MARKER, "\ufffd"))
-            for name, text in message.items()
-        }
-        for message in messages
-    ]
+def _marked(messages: list[Message], mark: Callable[[str], str], names: frozenset[str]) -> list[Message]:
+    """Return the messages with markers.
+
+    Names that the template reads are left, so that it finds them, and roles and types, so that it can compare them.
+    """
+
+    def marked(value: Any) -> Any:
+        if isinstance(value, str):
+            return mark(re.sub(f"[{MARKER}{END}]", "\ufffd", value))
+        if isinstance(value, dict):
+            return {name if name in names else marked(name): marked_field(name, value[name]) for name in value}
+        return [marked(item) for item in value] if isinstance(value, list | tuple) else value
+
+    def marked_field(name: str, value: Any) -> Any:
+        return value if name in ("role", "type") and value in ROLES else marked(value)
+
+    return [marked(message) for message in messages]
 
 
 def _mark_all(text: str) -> str:
@@ -99,30 +121,31 @@ def _without_markers(tokenizer: TemplateTokenizer, rendered: str) -> tuple[str, 
     return rendered.replace(MARKER, ""), tokenizer.find_special(blank.replace(MARKER, ""))
 
 
-def check_messages(messages: Any) -> None:
-    """Raise ValueError unless `messages` is a list of at least one {"role": text, "content": text}."""
-    if not isinstance(messages, list) or not messages:
-        raise ValueError("messages: expected a list of at least one {'role': ..., 'content': ...}")
-    for message in messages:
-        texts = isinstance(message, dict) and all(isinstance(t, str) for pair in message.items() for t in pair)
-        if not texts or not {"role", "content"} <= message.keys():
-            raise ValueError(f"messages: expected role and content, both of type str; found {str(message)[:80]}")
-
-
-def render(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> str:
+def render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:
     """Return the text that the template makes of these messages.
 
+    A message without content is a tool call. A template that fails without content gets an empty one.
+
     Raises:
-        ValueError: there is no template, or it fails.
+        ValueError: the template fails.
     """
+    try:
+        return _render(tokenizer, messages)
+    except ValueError:
+        if all("content" in message for message in messages):
+            raise
+    return _render(tokenizer, [{"content": "", **message} for message in messages])
+
+
+def _render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:
     from minillm.text.template_sandbox import SANDBOX
 
-    if tokenizer.chat_template is None:
-        raise ValueError("the model has no chat template, which messages need; pass a text to continue instead")
-    variables: dict[str, Any] = {**tokenizer.named_tokens, "messages": messages, "add_generation_prompt": True}
-    variables |= {"tools": None, "documents": None}
+    begun = is_begun(messages)
+    variables: dict[str, Any] = {**tokenizer.named_tokens, "tools": None, "documents": None}
+    variables |= {"messages": with_end(messages) if begun else messages, "add_generation_prompt": not begun}
     try:
-        return SANDBOX.render(tokenizer.chat_template, variables)
+        text = SANDBOX.render(tokenizer.chat_template or "", variables)
     except Exception as problem:  # a stranger's program can fail in any way
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise ValueError(f"the chat template failed: {reason}") from None
+    return before_end(text) if begun else text

@@ -8,14 +8,18 @@ and its answer {"text": "Hi!"}.
 """
 
 import json
+import re
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NoReturn
 
-from jinja2 import Template, nodes
+from jinja2 import Template, TemplateSyntaxError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+UNKNOWN = re.compile("No (filter|test) named|Encountered unknown tag")
+MISSING = "; the sandbox has what jinja2 and transformers offer (tojson, break, continue, generation), and nothing else"
 
 
 class Generation(Extension):
@@ -63,7 +67,11 @@ def answer(request: dict[str, Any]) -> dict[str, str]:
     Raises:
         any exception: the template is a stranger's program and can fail in any way.
     """
-    text = compiled(request["template"]).render(request["variables"])
+    try:
+        text = compiled(request["template"]).render(request["variables"])
+    except TemplateSyntaxError as problem:
+        message = str(problem.message)
+        raise ValueError(message.removesuffix(".") + MISSING if UNKNOWN.match(message) else message) from None
     if len(text) > request["characters"]:
         raise ValueError(f"it makes {len(text)} characters; expected at most {request['characters']}")
     return {"text": text}

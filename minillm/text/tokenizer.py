@@ -137,8 +137,8 @@ class Tokenizer:
         """Return the text of one token, for displays."""
         return self.decode([token])
 
-    def apply_chat_template(self, messages: list[dict[str, str]]) -> list[int]:
-        """Return the token ids of a conversation, up to where the assistant's answer begins.
+    def apply_chat_template(self, messages: Sequence[Any]) -> list[int]:
+        """Return the token ids of a conversation, up to where the assistant's answer begins, or goes on.
 
         Raises:
             ValueError: there is no template, it fails, or the messages are not {"role": ..., "content": ...}.

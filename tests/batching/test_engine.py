@@ -27,6 +27,8 @@ def test_a_request_leaves_as_soon_as_it_is_done():
     model = dataclasses.replace(MODEL, config=dataclasses.replace(CONFIG, max_position_embeddings=128))
     engine = Engine(model)
     long, short = engine.submit([1, 2], 100, ON), engine.submit([3], 10, ON)
+    engine.step()
+    assert (long.latency_steps, long.first_token_step, long.finished_step) == (None, 1, None)
     engine.run()
     assert (long.latency_steps, short.latency_steps) == (100, 10)
     assert (len(long.tokens), len(short.tokens)) == (100, 10)

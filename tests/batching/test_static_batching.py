@@ -21,6 +21,7 @@ def test_the_short_one_waits_for_the_long_one():
     model = dataclasses.replace(MODEL, config=dataclasses.replace(CONFIG, max_position_embeddings=128))
     batching = StaticBatching(model, batch_size=2)
     long, short = batching.submit([1, 2], 100, ON), batching.submit([3], 10, ON)
+    assert (long.latency_steps, long.first_token_step, long.finished_step) == (None, None, None)
     batching.run()
     assert (long.latency_steps, short.latency_steps, batching.steps) == (100, 100, 100)
     assert (long.first_token_step, short.first_token_step) == (1, 1)

@@ -57,6 +57,29 @@ def test_each_answer_is_what_generate_gives(batch, call, model_folder, files):
     assert found[5]["tokens"] == found[1]["tokens"]
 
 
+def test_lines_of_openai_are_answered_by_the_model_of_the_command(batch, call, model_folder, files):
+    """Content in parts, another model's name, null, log-probabilities; --raw texts by token ids."""
+    parts = [{"type": "text", "text": "hello"}]
+    body = {"model": "gpt-4o", "messages": [{"role": "user", "content": parts}], "max_tokens": 3, "temperature": None}
+    lines = [
+        {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body | {"logprobs": True}},
+        {"prompt": "hello", "max_tokens": 3, "logprobs": 2},
+        {"prompt": "", "max_tokens": 3},
+    ]
+    files[0].write_text("".join(json.dumps(line) + "\n" for line in lines))
+    result = batch()
+    assert result.err.splitlines() == [
+        f"minillm: warning: lines ask for gpt-4o; all are answered by {model_folder}",
+        f"minillm: {files[0]} line 3: the prompt is empty; expected some text",
+    ]
+    found = answers(files[1])
+    assert found[1]["id"] == "a" and found[1]["tokens"] == found[2]["tokens"]
+    assert [len(found[number]["logprobs"][0]["best"]) for number in (1, 2)] == [0, 2]
+    alone = call("generate", "hello", "--model", model_folder, "--json", "--max-new-tokens", 3, "--logprobs", 2)
+    assert found[2]["logprobs"] == json.loads(alone.out)["logprobs"]
+    assert batch().out.startswith("0 answers written")
+
+
 def test_raw_leaves_the_template_out(batch, files):
     batch("--raw")
     assert answers(files[1])[1]["prompt_tokens"] == len("hello")

@@ -32,15 +32,35 @@ def test_during_generate(spawn, endless_model_folder):
     assert b"KV cache" not in out  # it had not ended by itself
 
 
-def test_while_numpy_is_imported(tmp_path):
-    """A module of NumPy's that waits for the signal stands in for a slow disk."""
-    (tmp_path / "numpy.py").write_text("import time; print(flush=True); time.sleep(60)")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    command = [sys.executable, "-c", "from _minillm_command import main; main()", "models"]
+WAIT = "import time; print(flush=True); time.sleep(60)"
+SLOW_NUMPY = {  # stand in for a slow disk; modules in C catch the interrupt and report an ImportError
+    "plain": WAIT,
+    "in C": "try:\n    " + WAIT + "\nexcept BaseException: raise ImportError('failed to import') from None",
+}
+
+
+@pytest.mark.parametrize("numpy", SLOW_NUMPY.values(), ids=SLOW_NUMPY)
+def test_while_numpy_is_imported(tmp_path, numpy):
+    (tmp_path / "numpy.py").write_text(numpy)
+    assert interrupted_at_once("from _minillm_command import main; main()", tmp_path) == (130, b"", b"\n")
+
+
+def test_at_exit(tmp_path):
+    """A function that runs at exit takes long."""
+    slow = f"import atexit; atexit.register(lambda: exec({WAIT!r}))"
+    code, out, err = interrupted_at_once(f"{slow}; from _minillm_command import main; main()", tmp_path)
+    assert (code, err) == (130, b"\n") and is_quiet(out)
+
+
+def interrupted_at_once(program, folder):
+    """Run a command by this program, with this folder on the path, and interrupt it at its first empty line."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *sys.path])}
+    command = [sys.executable, "-c", program, "--version"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(command, env=environment, preexec_fn=hear_interrupts, **pipes) as child:
-        assert child.stdout.read(1)
-        assert interrupted(child) == (130, b"", b"\n")
+        while child.stdout.readline() != b"\n":
+            pass
+        return interrupted(child)
 
 
 def test_during_loading(spawn, tmp_path):

@@ -14,7 +14,9 @@ from minillm.cli.main import make_parser
 
 GENERATE = {
     "no prompt": ([], "the following arguments are required: prompt"),
-    "an empty prompt": ([""], "the prompt is empty"),
+    "an empty prompt": ([""], "the prompt is empty; expected some text"),
+    "an empty text without BOS": (["", "--raw"], "the prompt is empty, and the tokenizer has no BOS to begin with"),
+    "a prompt with a dash": (["---"], "are required: prompt; put -- before a text that begins with a dash"),
     "a prompt beyond the context": (["a" * 200], "more than the model's context of 128"),
     "bytes that are not UTF-8": (["\udcff"], "the prompt: expected text in UTF-8"),
     "an unknown option": (["x", "--speed", "9"], "unrecognized arguments: --speed 9"),
@@ -22,11 +24,11 @@ GENERATE = {
     "negative temperature": (["x", "--temperature", "-1"], "temperature is -1.0; expected a finite number"),
     "endless temperature": (["x", "--temperature", "inf"], "temperature is inf; expected a finite number"),
     "temperature in words": (["x", "--temperature", "hot"], "argument --temperature: invalid float value: 'hot'"),
-    "top-p 0": (["x", "--top-p", "0"], "top_p is 0.0; expected a number above 0 and at most 1"),
-    "top-p 1.5": (["x", "--top-p", "1.5"], "top_p is 1.5; expected a number above 0 and at most 1"),
+    "negative top-p": (["x", "--top-p", "-0.1"], "top_p is -0.1; expected a number from 0 to 1"),
+    "top-p 1.5": (["x", "--top-p", "1.5"], "top_p is 1.5; expected a number from 0 to 1"),
     "NaN top-p": (["x", "--top-p", "nan"], "top_p is nan; expected"),
     "min-p 2": (["x", "--min-p", "2"], "min_p is 2.0; expected"),
-    "negative top-k": (["x", "--top-k", "-1"], "top_k is -1; expected"),
+    "negative top-k": (["x", "--top-k", "-2"], "top_k is -2; expected"),
     "half a top-k": (["x", "--top-k", "1.5"], "argument --top-k: invalid int value"),
     "no penalty": (["x", "--repetition-penalty", "0"], "repetition_penalty is 0.0; expected"),
     "negative seed": (["x", "--seed", "-1"], "seed is -1; expected"),
@@ -36,6 +38,15 @@ GENERATE = {
     "more than fit": (["x", "--raw", "--max-new-tokens", "129"], "from 1 to 128"),
     "far more than fit": (["x", "--max-new-tokens", "9" * 60], "from 1 to"),
     "an empty stop": (["x", "--stop", ""], "expected a string or a list of strings, none of them empty"),
+    "a stop that is not text": (["x", "--stop", "\udcff"], "expected text that UTF-8 can encode"),
+    "a forgotten stop": (["x", "--stop", "--json"], "argument --stop: expected one argument"),
+    "OpenAI's name": (["x", "--max-tokens", "5"], "--max-tokens 5; did you mean --max-new-tokens? (see minillm gen"),
+    "llama.cpp's name": (["x", "-n", "5"], "-n 5; did you mean --max-new-tokens?"),
+    "Ollama's name": (["x", "--num_predict=5"], "--num_predict=5; did you mean --max-new-tokens?"),
+    "another name of the model": (["x", "-m", "y"], "did you mean --model?"),
+    "underscores": (["x", "--top_k", "5"], "--top_k 5; did you mean --top-k?"),
+    "a slip": (["x", "--temprature", "1"], "--temprature 1; did you mean --temperature?"),
+    "a prompt by option": (["-p", "x"], "unrecognized arguments: -p; -p is not needed, the prompt stands alone"),
     "logprobs for people": (["x", "--logprobs", "2"], "--logprobs is shown in JSON only"),
     "negative logprobs": (["x", "--json", "--logprobs", "-2"], "logprobs is -2; expected"),
     "more logprobs than tokens": (["x", "--json", "--logprobs", "999"], "logprobs is 999; expected"),
@@ -60,6 +71,8 @@ OTHERS = {
     "an argument of chat": (["chat", "hello"], "unrecognized arguments: hello (see minillm chat --help)"),
     "a prompt without quotes": (["generate", "a", "b"], "unrecognized arguments: b (see minillm generate --help)"),
     "an option of no command": (["--speed"], "unrecognized arguments: --speed (see minillm --help)"),
+    "no such peer": (["bench", "--against", "nosuch"], "no engine 'nosuch' to measure against; expected transformers,"),
+    "no such backend": (["bench", "--backend", "nosuch"], "expected one of"),
     "no rounds": (["bench", "--rounds", "0"], "--rounds is 0; expected"),
     "no context": (["bench", "--context", "-5"], "--context is '-5'; expected"),
 }
@@ -79,6 +92,20 @@ def test_generate_refuses(call, model_folder, arguments, expected):
     assert_refused(call("generate", "--model", model_folder, *arguments), expected)
 
 
+@pytest.mark.parametrize("text", ["---", "--", "-", "-END-", "--end", "-1"])
+def test_a_stop_may_begin_with_a_dash(call, model_folder, text, monkeypatch):
+    given = []
+    monkeypatch.setattr("minillm.cli.generate.sampling_from", lambda options, logprobs: given.extend(options.stop))
+    call("generate", "x", "--stop", text, "--model", model_folder, "--max-new-tokens", 1)
+    call("generate", "x", f"--stop={text}", "--model", model_folder, "--max-new-tokens", 1)
+    assert given == [text, text]
+
+
+def test_after_two_dashes_everything_is_text(call, model_folder):
+    record = json.loads(call("generate", "--json", "--model", model_folder, "--max-new-tokens", 1, "--", "--stop").out)
+    assert record["prompt"] == "--stop"
+
+
 @pytest.mark.parametrize(("name", "expected"), MODELS.values(), ids=MODELS)
 @pytest.mark.parametrize("command", [["generate", "x"], ["chat"], ["bench"], ["exactness"]], ids=lambda c: c[0])
 def test_every_command_refuses_a_model_that_is_not_there(call, command, name, expected):
@@ -86,7 +113,10 @@ def test_every_command_refuses_a_model_that_is_not_there(call, command, name, ex
 
 
 @pytest.mark.parametrize(("arguments", "expected"), OTHERS.values(), ids=OTHERS)
-def test_other_misuse(call, arguments, expected):
+def test_other_misuse(call, arguments, expected, monkeypatch):
+    """No model is fetched for it."""
+    monkeypatch.setattr("minillm.loading.registry.REGISTRY", {})
+    monkeypatch.setenv("MINILLM_CACHE", "/nowhere")
     assert_refused(call(*arguments), expected)
 
 

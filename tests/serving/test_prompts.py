@@ -1,9 +1,11 @@
 """The lines of a batch."""
 
+import dataclasses
+
 import pytest
 
 from minillm import Sampling
-from minillm.serving.batch_files.prompts import parse_line, read_lines
+from minillm.serving.batch_files.prompts import OPTIONS, parse_line, read_lines
 
 WARM = Sampling(temperature=0.5, seed=3)
 
@@ -15,11 +17,39 @@ BAD = {
     "a text": (b'"a"', "expected an object such as"),
     "no prompt": (b"{}", 'expected one of "prompt" and "messages"'),
     "both": (b'{"prompt": "a", "messages": []}', 'expected one of "prompt" and "messages"'),
-    "an empty prompt": (b'{"prompt": ""}', "prompt: expected a text"),
-    "a number": (b'{"prompt": 3}', "prompt: expected a text"),
+    "a number": (b'{"prompt": 3}', "prompt: expected a text, or a list of token ids"),
+    "texts": (b'{"prompt": ["a", "b"]}', "prompt: expected a text, or a list of token ids"),
+    "null alone": (b'{"prompt": null}', 'expected one of "prompt" and "messages"'),
+    "two names of one field": (
+        b'{"prompt": "a", "max_tokens": 3, "max_new_tokens": 4}',
+        "max_new_tokens is given twi",
+    ),
+    "several answers": (b'{"prompt": "a", "n": 2}', "n is 2, which minillm does not have; leave it out"),
+    "a stream": (b'{"prompt": "a", "stream": true}', "stream is True, which minillm does not have"),
+    "another penalty": (b'{"prompt": "a", "frequency_penalty": 0.5}', "frequency_penalty is 0.5, which minillm does"),
+    "tools": (b'{"prompt": "a", "tools": [{}]}', "tools is [{}], which minillm does not have"),
+    "JSON alone": (
+        b'{"prompt": "a", "response_format": {"type": "json_object"}}',
+        "response_format is {'type': 'js",
+    ),
+    "many logprobs": (b'{"prompt": "a", "logprobs": 21}', "logprobs is 21; expected an integer from 0 to 20"),
+    "a model by number": (b'{"prompt": "a", "model": 3}', "model: expected a name"),
+    "half a surrogate": (b'{"prompt": "a", "stop": "\\ud800"}', "expected text that UTF-8 can encode"),
+    "another address": (b'{"url": "/v1/embeddings", "body": {"input": "a"}}', "url is '/v1/embeddings'; expected /v1/"),
+    "another method": (b'{"method": "GET", "body": {"prompt": "a"}}', "method is 'GET'; expected 'POST'"),
+    "a body that is text": (b'{"body": "a"}', "body is 'a'; expected an object of fields"),
+    "a field next to the body": (
+        b'{"body": {"prompt": "a"}, "seed": 1}',
+        "unknown name 'seed'; expected only custom",
+    ),
     "no messages": (b'{"messages": []}', "messages: expected a list of at least one"),
     "messages of another form": (b'{"messages": ["a"]}', "messages: expected role and content"),
-    "a misspelt name": (b'{"prompt": "a", "max_tokens": 3}', "unknown name 'max_tokens'; expected some of prompt"),
+    "an image": (
+        b'{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
+        "content is type 'image_",
+    ),
+    "a misspelt name": (b'{"prompt": "a", "temprature": 3}', "'temprature'; did you mean temperature? (expected some"),
+    "an unknown name": (b'{"prompt": "a", "rate": 3}', "unknown name 'rate' (expected some of prompt, messages, id"),
     "a name twice": (b'{"prompt": "a", "prompt": "b"}', "duplicate key"),
     "a wrong temperature": (b'{"prompt": "a", "temperature": -1}', "temperature is -1; expected a finite number"),
     "an endless temperature": (b'{"prompt": "a", "temperature": Infinity}', "temperature is inf; expected a finite"),
@@ -49,6 +79,61 @@ def test_what_it_does_not_say_holds_for_the_batch():
     line = parse_line(4, b'{"messages": [{"role": "user", "content": "a"}]}', 7, WARM)
     assert (line.id, line.max_new_tokens, line.sampling) == (None, 7, WARM)
     assert line.prompt == [{"role": "user", "content": "a"}]
+
+
+def parsed(text):
+    return parse_line(1, text.encode(), 7, WARM)
+
+
+@pytest.mark.parametrize("name", [*OPTIONS, "id", "model", "n", "stream", "top_logprobs", "tools", "user", "speed"])
+def test_null_is_not_given(name):
+    assert parsed(f'{{"prompt": "a", "{name}": null}}') == parsed('{"prompt": "a"}')
+
+
+NEUTRAL = (
+    '"n": 1, "stream": false, "logprobs": false, "frequency_penalty": 0.0, "presence_penalty": 0, "logit_bias": {}, '
+    '"response_format": {"type": "text"}, "tools": [], "tool_choice": "auto", "user": "me", "best_of": 1, "echo": false'
+)
+
+
+def test_values_that_change_nothing():
+    assert parsed(f'{{"prompt": "a", {NEUTRAL}}}') == parsed('{"prompt": "a"}')
+
+
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n_predict", "num_predict"])
+def test_other_names(name):
+    assert parsed(f'{{"prompt": "a", "{name}": 5}}').max_new_tokens == 5
+    assert parsed(f'{{"prompt": "a", "{name}": 5, "max_new_tokens": 5}}').max_new_tokens == 5
+
+
+@pytest.mark.parametrize(
+    ("written", "sampling"),
+    [
+        ('"stop": "x"', {"stop": ["x"]}),
+        ('"stop": ["x", "y"]', {"stop": ["x", "y"]}),
+        ('"top_k": -1', {"top_k": None}),
+        ('"top_p": 0', {"top_p": 0}),
+        ('"top_p": 1', {"top_p": 1}),
+        ('"repeat_penalty": 1.5', {"repetition_penalty": 1.5}),
+        ('"logprobs": 3', {"logprobs": 3}),
+        ('"logprobs": true', {"logprobs": 0}),
+        ('"logprobs": true, "top_logprobs": 4', {"logprobs": 4}),
+        ('"top_logprobs": 4', {"logprobs": 4}),
+    ],
+)
+def test_settings_of_clients(written, sampling):
+    assert parsed(f'{{"prompt": "a", {written}}}').sampling == dataclasses.replace(WARM, **sampling)
+
+
+def test_a_line_of_openai():
+    body = '{"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "a"}], "max_tokens": 5}'
+    line = parsed(f'{{"custom_id": "r1", "method": "POST", "url": "/v1/chat/completions", "body": {body}}}')
+    assert (line.id, line.model, line.max_new_tokens) == ("r1", "gpt-4o-mini", 5)
+    assert line.prompt == [{"role": "user", "content": "a"}]
+
+
+def test_token_ids_are_a_prompt():
+    assert parsed('{"prompt": [3, 4]}').prompt == [3, 4]
 
 
 def test_blank_lines_are_passed_over_and_counted(tmp_path):

@@ -1,6 +1,8 @@
 """Models without layers: the next token depends on the last one alone, and how can be chosen freely."""
 
 import dataclasses
+import json
+from functools import cache
 
 import numpy as np
 from tensors import ArrayTensor
@@ -9,6 +11,24 @@ from test_checks import CONFIG
 from minillm.backends import get_backend
 from minillm.loading.build import build
 from minillm.loading.checkpoint import Checkpoint
+from minillm.text.tokenizer import Tokenizer
+
+
+@cache
+def letters(count):
+    """A tokenizer of this many tokens: a, b, c and so on."""
+    vocab = {chr(ord("a") + token): token for token in range(count)}
+    values = {
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "normalizer": None,
+        "pre_tokenizer": None, "post_processor": None, "decoder": None,
+        "model": {"type": "WordLevel", "vocab": vocab, "unk_token": "a"},
+    }  # fmt: skip
+    return Tokenizer(json.dumps(values).encode())
+
+
+def with_letters(model, count=2):
+    """The model with a tokenizer, so that a draft of another vocabulary size is known to have the same tokens."""
+    return dataclasses.replace(model, stored_tokenizer=letters(count))
 
 
 def bigram_model(logits, backend="numpy", **config):

@@ -12,7 +12,7 @@ import dataclasses
 import sys
 
 import numpy as np
-from bigrams import bigram_model
+from bigrams import bigram_model, with_letters
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lossless import assert_greedy_is_naive, assert_lossless
@@ -71,6 +71,33 @@ def rounds_of_every_length_are_lossless():
     for k in (1, 2, 3):
         assert_lossless(model, draft, [1, 0, 1], k + 2, sampling, k)
         assert_lossless(model, minillm.PromptLookup(), [1, 0, 1], k + 2, sampling, k)
+
+
+@settings(max_examples=25)
+@given(data=st.data(), sampling=samplings, k=st.integers(1, 3) | st.just("auto"))
+def padded_vocabularies_are_lossless(data, sampling, k):
+    """The tokens a and b, in 2 to 4 rows of the model and 2 to 4 of the draft: either may draw ids the other lacks."""
+    sizes = data.draw(st.sampled_from([(2, 3), (3, 2), (4, 2), (2, 4), (3, 4)]))
+    model, draft = (with_letters(bigram_model(data.draw(logits(size)))) for size in sizes)
+    prompt = data.draw(st.lists(st.integers(1, sizes[0] - 1), min_size=1, max_size=3))
+    assert_lossless(model, draft, prompt, data.draw(st.integers(1, 3)), sampling, k)
+
+
+@settings(max_examples=15)
+@given(data=st.data(), config=architectures(), seed=st.integers(0, 99), k=st.integers(1, 4))
+def greedy_text_with_padded_vocabularies_is_naive(data, config, seed, k):
+    """In a generation, a stream and an engine."""
+    sizes = data.draw(st.sampled_from([(8, 6), (6, 8)]))
+    configs = [dataclasses.replace(config, vocab_size=size) for size in sizes]
+    model, draft = (with_letters(random_model(each, seed, BACKEND)[0]) for each in configs)
+    sampling = Sampling(ignore_eos=True, repetition_penalty=data.draw(st.sampled_from([1.0, 1.3])))
+    prompt = data.draw(token_lists(sizes[0], 6))
+    naive = assert_greedy_is_naive(model, draft, prompt, 9, sampling, k).output
+    assert "".join(minillm.stream(model, prompt, 9, sampling, drafter=draft, k=k)) == naive.text
+    engine = minillm.Engine(model, block_size=4, drafter=draft, k=k)
+    request = engine.submit(prompt, 9, sampling)
+    engine.run()
+    assert (request.tokens, request.text) == (naive.tokens, naive.text)
 
 
 @settings(max_examples=15)
@@ -151,6 +178,8 @@ def measured_rounds_are_as_the_theory_says():
 PROPERTIES = [
     bigrams_are_lossless,
     rounds_of_every_length_are_lossless,
+    padded_vocabularies_are_lossless,
+    greedy_text_with_padded_vocabularies_is_naive,
     transformers_are_lossless,
     a_model_accepts_its_own_draft,
     greedy_text_is_naive,

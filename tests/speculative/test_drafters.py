@@ -56,9 +56,19 @@ def test_prompt_lookup_is_certain():
     assert np.array_equal(draft.probs_of(0, 4), [0, 0, 1, 0])
 
 
+def test_sixteen_tokens_are_compared_and_not_one_more():
+    """Of two matches of at least 16 tokens the latest wins, also if the earlier is longer."""
+    assert LONGEST_MATCH == 16
+    recent = list(range(100, 116))
+    for longer, expected in ((15, 1), (16, 2), (17, 2)):  # tokens of the later match; the earlier has 17
+        sequence = [50, *recent, 1, *[50, *recent][17 - longer :], 2, 50, *recent]
+        draft = PromptLookup().propose(sequence, 1, Sampling(), None)
+        assert (draft.tokens, draft.matched) == ([expected], 16)
+
+
 def test_a_draft_model_runs_each_verified_token_once():
     """After a round in which everything was accepted it reads two tokens, otherwise one."""
-    drafter, read = ModelDrafter(MODEL, 16), []
+    drafter, read = ModelDrafter(MODEL, 16, CONFIG.vocab_size), []
     assert drafter.propose([1, 2, 3], 2, Sampling(), GENERATOR).tokens == minillm.naive_decode(MODEL, [1, 2, 3], 2)
     assert drafter.cache.length == 4  # the last draft token was not fed
     for sequence in ([1, 2, 3, 4], [1, 2, 3, 4, 5, 6]):
@@ -69,9 +79,9 @@ def test_a_draft_model_runs_each_verified_token_once():
 
 
 def test_a_draft_model_stops_where_its_context_ends():
-    drafter = ModelDrafter(MODEL, 100)
+    drafter = ModelDrafter(MODEL, 100, CONFIG.vocab_size)
     assert len(drafter.propose([1] * 14, 9, Sampling(), GENERATOR).tokens) == 3  # 14, and two that are fed back
-    assert len(ModelDrafter(MODEL, 100).propose([1] * 17, 9, Sampling(), GENERATOR).tokens) == 0
+    assert len(ModelDrafter(MODEL, 100, CONFIG.vocab_size).propose([1] * 17, 9, Sampling(), GENERATOR).tokens) == 0
 
 
 def test_skipped_layers_share_the_others_weights():
@@ -94,6 +104,9 @@ def test_a_draft_with_another_vocabulary_is_refused():
     wider, _ = random_model(dataclasses.replace(CONFIG, vocab_size=14), 0)
     with pytest.raises(ValueError, match="vocabularies, of 14 and 13 tokens, are not the same; use"):
         minillm.speculative_generate(MODEL, wider, [1])
+    unknown = dataclasses.replace(TEXT_MODEL, config=dataclasses.replace(TEXT_MODEL.config, vocab_size=300))
+    with pytest.raises(ValueError, match="vocabularies, of 300 and 261 tokens"):  # the one has no tokenizer
+        minillm.speculative_generate(TEXT_MODEL, dataclasses.replace(unknown, stored_tokenizer=None), [1])
     other_words = dataclasses.replace(TEXT_MODEL, stored_tokenizer=llama2_tokenizer())
     with pytest.raises(ValueError, match="are not the same"):
         minillm.speculative_generate(TEXT_MODEL, other_words, [1])

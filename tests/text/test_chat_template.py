@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_tokenizer import SPECIAL, tiny_tokenizer
 
 from minillm.text import template_sandbox
-from minillm.text.chat_template import check_messages
+from minillm.text.messages import normal_messages
 
 HELLO = [{"role": "user", "content": "Hello"}]
 NINETY_NINE_TIMES = "{% set ns = namespace(x='ab') %}{% for i in range(99) %}"
@@ -92,7 +92,9 @@ def test_what_a_template_may_not_do(case):
     "template, expected",
     [("{{ raise_exception('no system role') }}", "no system role"), ("{% if %}", "Expected an expression"),
      ("{{ nothing.at.all }}", "undefined"), ("{{ 1 / 0 }}", "division by zero"), ("{{ [] | first + 1 }}", "No first"),
-     ("{{ 'a' | nosuch }}", "No filter named 'nosuch'"), ("{{ 'a' | int + 'b' }}", "unsupported operand"),
+     ("{{ 'a' | nosuch }}", "No filter named 'nosuch'; the sandbox has what jinja2 and transformers offer (tojson"),
+     ("{{ 'a' is nosuch }}", "No test named 'nosuch'; the sandbox has what"),
+     ("{% do x %}", "unknown tag 'do'; the sa"), ("{{ 'a' | int + 'b' }}", "unsupported operand"),
      ("{{ raise_exception('two\nlines') }}", "two lines")],
 )  # fmt: skip
 def test_a_template_that_fails_says_why(template, expected):
@@ -106,8 +108,8 @@ def test_a_template_that_fails_says_why(template, expected):
     ids=str,
 )  # fmt: skip
 def test_messages_are_checked(messages):
-    with pytest.raises(ValueError, match=r"^messages: expected"):
-        check_messages(messages)
+    with pytest.raises(ValueError, match=r"^messages: .*expected"):
+        normal_messages(messages)
 
 
 def test_without_a_template_there_is_no_chat():

@@ -1,7 +1,8 @@
 """The prompts of a batch: one JSON object per line, `{"prompt": "...", "max_new_tokens": 20}`.
 
-A line has either `prompt`, a text, or `messages`, a conversation. It may have `id`, which is copied to the answer, and
-any of `OPTIONS`, which override the options of the whole batch for this line.
+A line has either `prompt`, a text or token ids, or `messages`, a conversation. It may have `id`, which is copied to the
+answer, and any of `OPTIONS`, which override the options of the whole batch for this line. Names of other programs and
+lines of OpenAI's batch format are understood too (`serving/request_fields.py`).
 """
 
 import codecs
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from minillm.sampling import Sampling
+from minillm.serving.request_fields import normal_fields
 from minillm.support.checks import check_integer
 from minillm.support.files import parse_json, read_ordinary_file
-from minillm.text.chat_template import check_messages
+from minillm.text.messages import Message, normal_messages
 
 # A parsed line can take 30 times the memory of its text, so a few large files would fill any machine.
 LARGEST, MOST_LINES, LONGEST_LINE = 200_000_000, 1_000_000, 4_000_000  # bytes, lines, bytes
@@ -28,8 +30,9 @@ OPTIONS = (
     "seed",
     "stop",
     "ignore_eos",
+    "logprobs",
 )
-KNOWN = ("prompt", "messages", "id", *OPTIONS)
+KNOWN = ("prompt", "messages", "id", "model", *OPTIONS)
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,18 @@ class PromptLine:
     Attributes:
         number: of the line, from 1.
         id: of the line; None if it has none.
-        prompt: a text, or a conversation.
+        prompt: a text, token ids, or a conversation.
         max_new_tokens: the most tokens to add; None means that the context and a default decide.
         sampling: how tokens are chosen.
+        model: the model that the line names; None if it names none.
     """
 
     number: int
     id: str | int | None
-    prompt: str | list[dict[str, str]]
+    prompt: str | list[int] | list[Message]
     max_new_tokens: int | None
     sampling: Sampling
+    model: str | None = None
 
 
 def read_lines(source: str) -> list[tuple[int, bytes]]:
@@ -84,9 +89,7 @@ def parse_line(number: int, line: bytes, max_new_tokens: int | None, sampling: S
     values = parse_json(line)
     if not isinstance(values, dict):
         raise ValueError(f'expected an object such as {{"prompt": "Hello"}}, found {line.decode().strip()[:40]!r}')
-    unknown = sorted(values.keys() - set(KNOWN))
-    if unknown:
-        raise ValueError(f"unknown name {unknown[0][:40]!r}; expected some of {', '.join(KNOWN)}")
+    values = normal_fields(values, KNOWN)
     given = {name: values[name] for name in OPTIONS if name in values}
     new_tokens = given.pop("max_new_tokens", max_new_tokens)
     return PromptLine(
@@ -95,21 +98,30 @@ def parse_line(number: int, line: bytes, max_new_tokens: int | None, sampling: S
         prompt=_prompt(values),
         max_new_tokens=None if new_tokens is None else check_integer("max_new_tokens", new_tokens, 1),
         sampling=dataclasses.replace(sampling, **given),
+        model=_checked_model(values.get("model")),
     )
 
 
-def _prompt(values: dict[str, Any]) -> str | list[dict[str, str]]:
+def _prompt(values: dict[str, Any]) -> str | list[int] | list[Message]:
     if ("prompt" in values) == ("messages" in values):
         raise ValueError('expected one of "prompt" and "messages"')
-    if "prompt" in values:
-        if not isinstance(values["prompt"], str) or not values["prompt"]:
-            raise ValueError("prompt: expected a text that is not empty")
-        return values["prompt"]
-    check_messages(values["messages"])
-    return values["messages"]
+    if "messages" in values:
+        return normal_messages(values["messages"])
+    prompt = values["prompt"]
+    if isinstance(prompt, list) and prompt and all(type(token) is int for token in prompt):
+        return prompt
+    if not isinstance(prompt, str):
+        raise ValueError("prompt: expected a text, or a list of token ids")
+    return prompt
 
 
 def _checked_id(value: Any) -> str | int | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int)):
         raise ValueError("id: expected a text or an integer")
+    return value
+
+
+def _checked_model(value: Any) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise ValueError("model: expected a name")
     return value

@@ -1,0 +1,133 @@
+"""Messages: a conversation as clients write it, in one form for every chat template.
+
+    as a client may write it                                          as the template sees it
+    {"role": "user", "content": [{"type": "text", "text": "Hi"}]}     {"role": "user", "content": "Hi"}
+    {"role": "user", "content": "Hi", "name": null}                   {"role": "user", "content": "Hi"}
+    {"role": "developer", "content": "Be kind."}                      {"role": "system", "content": "Be kind."}
+    {"role": "assistant", "content": null, "tool_calls": [...]}       {"role": "assistant", "tool_calls": [...]}
+
+Null means "not given". Texts of one message are joined by line ends, as llama.cpp and vLLM join them. Other names, such
+as `tool_call_id`, reach the template unchanged; one that it never reads is passed over with a warning.
+
+If the last message is the assistant's, it is an answer that has begun. Then the model continues it: the rendered text
+ends where that message ends. `END` finds the place.
+"""
+
+import json
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+Message = dict[str, Any]
+END = "\ufdd1"  # a noncharacter of Unicode, after the answer that has begun
+MARKER = "\ufdd0"  # another, which chat_template.py puts into messages
+FORM = "messages: expected a list of at least one {'role': ..., 'content': ...}"
+
+
+def normal_messages(messages: Any) -> list[Message]:
+    """Return the messages without null values, their contents as text. A second call changes nothing.
+
+    Raises:
+        ValueError: a message has no role, neither text nor a tool call, or something other than text.
+    """
+    if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
+        raise ValueError(FORM)
+    return [_normal_message(message) for message in messages]
+
+
+def _normal_message(message: Any) -> Message:
+    found = f"found {str(message)[:80]}"
+    if not isinstance(message, Mapping) or not all(isinstance(name, str) for name in message):
+        raise ValueError(f"messages: expected role and content, both of type str; {found}")
+    given = {name: value for name, value in message.items() if value is not None}
+    if not isinstance(given.get("role"), str):
+        raise ValueError(f"messages: expected role and content, both of type str; {found}")
+    if "content" in given:
+        given["content"] = _text(given["content"])
+    elif not given.get("tool_calls") and not given.get("function_call"):
+        raise ValueError(f"messages: expected content, a text, or tool_calls; {found}")
+    try:
+        json.dumps(given, allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise ValueError(f"messages: expected values that JSON can express; {found}") from None
+    return given
+
+
+def _text(content: Any) -> str:
+    """Return the text of a content: a text, or a list of parts of type "text"."""
+    if isinstance(content, str):
+        return content
+    if not isinstance(content, list | tuple):
+        raise ValueError(f"messages: expected content of type str, or a list of its parts; found {str(content)[:80]}")
+    return "\n".join(_text_of_part(part) for part in content)
+
+
+def _text_of_part(part: Any) -> str:
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if kind != "text":
+        found = f"type {str(kind)[:40]!r}" if kind is not None else str(part)[:80]
+        raise ValueError(f"messages: a part of content is {found}; expected text, which is all that minillm reads")
+    if not isinstance(part.get("text"), str):
+        raise ValueError(f"messages: expected a text in each part of type 'text'; found {str(part)[:80]}")
+    return str(part["text"])
+
+
+def for_template(messages: Any, template: str) -> list[Message]:
+    """Return the messages in their normal form. A developer is the system where the template knows no developers.
+
+    Raises:
+        ValueError: a wrong message, or a tool call at the end, where an answer would have to continue it.
+    """
+    normal = normal_messages(messages)
+    if "developer" not in names_in(template):
+        normal = [m | {"role": "system"} if m["role"] == "developer" else m for m in normal]
+    if is_begun(normal) and "content" not in normal[-1]:
+        raise ValueError("messages: the last one is a tool call; expected its result after it")
+    return normal
+
+
+def warn_of_unread(messages: Sequence[Message], render: Callable[[list[Message]], str]) -> None:
+    """Warn of each name besides role and content that changes nothing in the text that `render` makes.
+
+    The id of a call is left out: alone it says nothing to a model.
+    """
+    names = dict.fromkeys(name for message in messages for name, value in message.items() if value not in ([], {}))
+    for name in names:
+        if name not in ("role", "content", "tool_call_id") and not _reads(name, messages, render):
+            warnings.warn(f"the chat template does not read {name[:40]!r} of the messages", stacklevel=5)
+
+
+def _reads(name: str, messages: Sequence[Message], render: Callable[[list[Message]], str]) -> bool:
+    without = [{other: value for other, value in message.items() if other != name} for message in messages]
+    try:
+        return render(list(messages)) != render(without)
+    except ValueError:  # a template that fails without it reads it; one that fails with it soon says so
+        return True
+
+
+def names_in(template: str) -> frozenset[str]:
+    """Return the words of a template: among them each name that it reads of a message. All read role and content."""
+    return frozenset(re.findall(r"\w+", template)) | {"role", "content"}
+
+
+def is_begun(messages: Sequence[Message]) -> bool:
+    """Whether the last message is an answer that the model is to continue."""
+    return bool(messages[-1]["role"] == "assistant")
+
+
+def with_end(messages: Sequence[Message]) -> list[Message]:
+    """Return the messages with `END` after the answer that has begun, and a space that shows whether it is trimmed."""
+    return [*messages[:-1], messages[-1] | {"content": messages[-1]["content"] + END + " "}]
+
+
+def before_end(rendered: str) -> str:
+    """Return the rendered text up to `END`. A template that trims messages has trimmed this one too.
+
+    Raises:
+        ValueError: the template left the message out.
+    """
+    before, end, after = rendered.rpartition(END)
+    if not end:
+        raise ValueError("the chat template leaves out the answer that the last message begins; end with a question")
+    return before if after.startswith(" ") else re.sub(f"(\\s{MARKER}?)+$", "", before)
