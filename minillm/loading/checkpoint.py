@@ -23,7 +23,7 @@ class StoredTensor(Protocol):
         ...
 
     def read(self) -> Array:
-        """Return the values as floats. The array may be a read-only view of the file, which stays open with it."""
+        """Return the values as floats. The array is a copy: the file may change afterwards."""
         ...
 
 
@@ -36,9 +36,11 @@ class Checkpoint:
         config: the architecture.
         tensors: by Hugging Face name; their values are still on disk.
         tokenizer: None if the files have none; the model then takes token ids only.
+        no_tokenizer: why there is none, and what to do.
     """
 
     name: str
     config: ModelConfig
     tensors: Mapping[str, StoredTensor]
     tokenizer: Tokenizer | None
+    no_tokenizer: str = ""

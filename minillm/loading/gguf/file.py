@@ -13,16 +13,17 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from minillm.arrays import Array
+from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.ends_of_answer import ends_of_answer, known_ends
 from minillm.loading.gguf.config import config_fields
-from minillm.loading.gguf.header import TensorPlace, read_header
+from minillm.loading.gguf.header import GgufHeader, TensorPlace, check_places, read_header
 from minillm.loading.gguf.tokenizer import is_texts, tokenizer_from_gguf
+from minillm.loading.model_file import read_range
 from minillm.loading.read_config import read_config
-from minillm.loading.safetensors_file import map_file, widen_bfloat16
+from minillm.loading.safetensors_file import widen_bfloat16
+from minillm.loading.settle import settle
 
 NAME = r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)"
 NAMES = {
@@ -41,6 +42,7 @@ NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+ROPE_FACTORS = "rope_freqs.weight"
 FLOATS = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
 
 
@@ -64,17 +66,17 @@ class GgufTensor:
         """Return the values as floats, dequantised if necessary.
 
         Raises:
-            ValueError: the gguf library cannot dequantise this type, or the file has become shorter.
+            ValueError: the gguf library cannot dequantise this type, or the file has changed.
         """
         from gguf import GGMLQuantizationType
         from gguf.quants import dequantize
 
         place, kind = self.place, GGMLQuantizationType(self.place.kind)
-        stored = map_file(self.path, "u1", place.offset, (place.size,))
+        stored = read_range(self.path, place.state, "u1", place.offset, (place.size,))
         if kind.name in FLOATS:
-            values = np.asarray(stored).view(FLOATS[kind.name])
+            values = stored.view(FLOATS[kind.name])
         elif kind.name == "BF16":
-            values = widen_bfloat16(np.asarray(stored).view("<u2"))
+            values = widen_bfloat16(stored.view("<u2"))
         else:
             try:
                 values = dequantize(stored.reshape(math.prod(place.shape[1:]), -1), kind)
@@ -99,35 +101,61 @@ def read_gguf(path: Path) -> Checkpoint:
         OSError: the file cannot be read.
     """
     header = read_header(path)
-    places = {place.name: place for place in header.tensors}
-    shapes = {name: place.shape for name, place in places.items()}
+    check_places(header, path)
+    config = _config(header, path)
+    if rope_freqs := next((place for place in header.tensors if place.name == ROPE_FACTORS), None):
+        factors = _frequency_factors(GgufTensor(path, rope_freqs, 0), config.head_dim // 2, config.rope.factor)
+        config = replace(config, rope=replace(config.rope, frequency_factors=factors))
+    config, tensors = settle(config, _tensors(header, path, config), "")
+    return Checkpoint(path.name, config, tensors, tokenizer_from_gguf(header.metadata, config.eos_token_ids, path.name))
+
+
+def read_gguf_config(path: Path) -> ModelConfig:
+    """Return the config alone; the file's data may be damaged or missing.
+
+    Raises:
+        ValueError: the header is damaged, or requires something unsupported.
+        OSError: the file cannot be read.
+    """
+    header = read_header(path)
+    config = _config(header, path)
+    return settle(config, _tensors(header, path, config), "")[0]
+
+
+def _config(header: GgufHeader, path: Path) -> ModelConfig:
+    shapes = {place.name: place.shape for place in header.tensors}
     config = read_config(config_fields(header.metadata, shapes, path.name), path.name)
     texts = header.metadata.get("tokenizer.ggml.tokens")
     positions = {text: i for i, text in enumerate(texts)} if is_texts(texts) else {}
     ends = ends_of_answer(config.eos_token_ids, known_ends(positions), positions.get, config.vocab_size)
-    config = replace(config, eos_token_ids=ends)
-    if rope_freqs := places.pop("rope_freqs.weight", None):
-        factors = _frequency_factors(GgufTensor(path, rope_freqs, 0), config.head_dim // 2)
-        config = replace(config, rope=replace(config.rope, frequency_factors=factors))
+    return replace(config, eos_token_ids=ends)
+
+
+def _tensors(header: GgufHeader, path: Path, config: ModelConfig) -> dict[str, StoredTensor]:
+    """Return all tensors but RoPE's factors, by their Hugging Face names."""
     permuted = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
     tensors: dict[str, StoredTensor] = {}
-    for name, place in places.items():
-        heads = permuted.get(module_of(name), 0) if header.metadata["general.architecture"] == "llama" else 0
+    for place in header.tensors:
+        heads = permuted.get(module_of(place.name), 0) if header.metadata["general.architecture"] == "llama" else 0
         if heads and place.shape[-1] != heads * config.head_dim:
             raise ValueError(
-                f"{path.name}: tensor {name!r} has {place.shape[-1]} rows; its {heads} heads require "
+                f"{path.name}: tensor {place.name!r} has {place.shape[-1]} rows; its {heads} heads require "
                 f"{heads * config.head_dim}"
             )
-        tensors[hugging_face_name(name)] = GgufTensor(path, place, heads)
-    return Checkpoint(path.name, config, tensors, tokenizer_from_gguf(header.metadata, config.eos_token_ids, path.name))
+        if place.name != ROPE_FACTORS:
+            tensors[hugging_face_name(place.name)] = GgufTensor(path, place, heads)
+    return tensors
 
 
-def _frequency_factors(tensor: GgufTensor, pairs: int) -> tuple[float, ...]:
-    """Return the divisor of each RoPE frequency. This is how a GGUF file stores the RoPE scaling of Llama 3."""
+def _frequency_factors(tensor: GgufTensor, pairs: int, linear: float) -> tuple[float, ...]:
+    """Return the divisor of each RoPE frequency: what is stored, times the linear factor, which is mostly 1.
+
+    This is how a GGUF file stores the RoPE scaling of Llama 3.
+    """
     factors = tuple(float(factor) for factor in tensor.read().ravel()) if math.prod(tensor.shape) == pairs else ()
     if not factors or not all(1e-9 < factor < 1e9 for factor in factors):
         raise ValueError(f"{tensor.path.name}: rope_freqs.weight: expected {pairs} positive factors")
-    return factors
+    return tuple(linear * factor for factor in factors)
 
 
 def module_of(name: str) -> str:
