@@ -102,10 +102,8 @@ def _times(serving: Serving, workload: Workload) -> tuple[Time, Time]:
 
 
 def _memory(serving: Serving, workload: Workload) -> tuple[list[Line], dict[str, Any]]:
-    memory, tokens = (
-        serving.machine.memory_bytes,
-        workload.prompt + workload.output - 1,
-    )  # the last token is never fed back
+    memory = serving.machine.memory_bytes
+    tokens = workload.prompt + workload.output - 1  # the last token is never fed back
     each, weights, share = serving.cache_bytes_per_token, serving.weights_bytes, serving.share
     cache, on_one = workload.batch * tokens * each, workload.batch * tokens * share.cache_bytes_per_token
     needed, most = fewest_gpus(serving, workload.batch, tokens), most_sequences(serving, tokens)

@@ -127,10 +127,10 @@ def test_gpus_beyond_the_kv_heads_hold_no_larger_cache(call):
 
 def test_a_batch_that_no_number_of_gpus_holds(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "120")
-    batch = ("--model", "qwen2.5-7b", "--batch", 100_000)
+    batch = ("--model", "qwen2.5-7b", "--prompt", 1_000_000, "--batch", 200)
     assert "does not fit: it takes more than 4,096, since KV heads" in " ".join(call("estimate", *batch).out.split())
     assert call("estimate", "compare", *batch).out.count("too large") == 8
-    assert "too large" in call("estimate", "sweep", *batch).out
+    assert "too large" in call("estimate", "sweep", *batch[:-1], "1..200").out
     assert json.loads(call("estimate", *batch, "--json").out)["gpus_needed"] is None
 
 
