@@ -1,11 +1,26 @@
-"""The type checker behind the shapes in signatures, for the test run only (see `addopts` in pyproject.toml)."""
+"""The type checker behind the shapes in signatures, for the test run only (see `addopts` in pyproject.toml).
+
+Checking the shapes of tiny arrays takes several times as long as computing with them. So of each test, and of each
+example of a property that is checked at all, the first calls are checked: enough for every function on its way.
+"""
 
 import random
 from functools import wraps
 from typing import get_args
 
+import jaxtyping
 from beartype import beartype
 from beartype.roar import BeartypeCallHintViolation
+
+MOST_CALLS = 1000  # about ten forward passes
+left = MOST_CALLS
+
+
+def check_shapes(check: bool = True) -> None:
+    """Check the next calls, or none."""
+    global left
+    left = MOST_CALLS
+    jaxtyping.config.update("jaxtyping_disable", not check)
 
 
 def checked(function):
@@ -16,6 +31,10 @@ def checked(function):
 
     @wraps(function)
     def call(*args, **kwargs):
+        global left
+        left -= 1
+        if left < 0:
+            jaxtyping.config.update("jaxtyping_disable", True)
         state = random.getstate() if picks else None
         try:
             return strict(*args, **kwargs)
