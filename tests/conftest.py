@@ -1,7 +1,10 @@
 """Settings of the whole test run: short shape errors, no deadline, since the machine may be busy, and one BLAS thread.
 
-Checking shapes takes several times as long as computing with tiny arrays. So a property's examples are not all checked:
-the first few are, of any other every fifth, and all from the first that fails on.
+Checking shapes takes several times as long as computing with tiny arrays. So only the first calls of a test are checked
+(shape_checker.py), and a property's examples are not all checked: the first few are, of any other every fifth, and all
+from the first that fails on.
+
+Every test has a time limit: pytest-timeout prints all stacks of one that hangs, and the run goes on with the next.
 
 Tests run in as many processes as there are cores, mostly on tiny models, where more threads would be in each other's
 way; those that are about threads say so themselves.
@@ -11,15 +14,33 @@ import os
 from functools import wraps
 
 import jaxtyping
+import pytest
 from hypothesis import settings
 from hypothesis.errors import UnsatisfiedAssumption
+from shape_checker import check_shapes
 from threadpoolctl import threadpool_limits
+
+LIMIT_S, LONG_LIMIT_S = 300, 3600  # tests take seconds, but a machine may be ten times busier than it should be
+LONG_FOLDERS = {"oracles", "notebooks", "gpu"}
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for child processes
 threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]))  # NumPy has been imported by a plugin
 jaxtyping.config.update("jaxtyping_remove_typechecker_stack", True)
 settings.register_profile("minillm", deadline=None, max_examples=25)
 settings.load_profile("minillm")
+
+
+def pytest_collection_modifyitems(items):
+    """Set the time limit of each test. An ini option would break the runs of those who lack the plugin."""
+    for item in items:
+        is_long = item.get_closest_marker("slow") or LONG_FOLDERS & set(item.path.parts)
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONG_LIMIT_S if is_long else LIMIT_S))
+
+
+def pytest_runtest_setup():
+    """Before each test: check its first calls."""
+    check_shapes()
 
 
 def pytest_itemcollected(item):
@@ -37,7 +58,7 @@ def checking_some(test):
     def run(*args, **kwargs):
         nonlocal count, failed
         count += 1
-        jaxtyping.config.update("jaxtyping_disable", not (count <= 5 or count % 5 == 0 or failed))
+        check_shapes(count <= 5 or count % 5 == 0 or failed)
         try:
             return test(*args, **kwargs)
         except UnsatisfiedAssumption:
@@ -46,7 +67,7 @@ def checking_some(test):
             failed = True
             raise
         finally:
-            jaxtyping.config.update("jaxtyping_disable", False)
+            check_shapes()
 
     run.checks_some = True
     return run

@@ -6,9 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from random_models import EVERY_BACKEND, models, random_model, token_lists
 
+import minillm
 from minillm import attention_weights
-from minillm.attention import attend, causal_mask, naive_attention, softmax
+from minillm.attention import attend, causal_mask, naive_attention, naive_attention_weights, softmax
 from minillm.backends import get_backend
+from minillm.ragged_batch import ragged_batch
+from minillm.transformer import _cos_sin, project_qkv, transformer_layer
 
 
 @st.composite
@@ -87,8 +90,6 @@ def test_attention_weights_are_causal_and_sum_to_one(data):
 @given(data=st.data())
 def test_attention_weights_are_those_that_forward_uses(data):
     """Weights times values, through the output projection and the rest of the layer, is what the layer computes."""
-    from minillm.transformer import _cos_sin, project_qkv
-
     model = data.draw(models())
     tokens = np.array(data.draw(token_lists(model.config.vocab_size)))
     layer = model.layer_weights[0]
@@ -96,6 +97,21 @@ def test_attention_weights_are_those_that_forward_uses(data):
     values = np.repeat(v.swapaxes(0, 1), q.shape[1] // v.shape[1], axis=0)  # [heads, tokens, head_dim]
     mixed = (attention_weights(model, tokens, 0) @ values).swapaxes(0, 1).reshape(len(tokens), -1)
     np.testing.assert_allclose(mixed, naive_attention(q, k, v, model.config.sliding_windows[0]), atol=1e-12)
+
+
+@given(data=st.data())
+def test_attention_weights_of_every_layer_are_those_that_forward_uses(data):
+    """Of layer n: those of the first layer of a model whose embedding is what layer n reads."""
+    model = data.draw(models())
+    tokens = np.array(data.draw(token_lists(model.config.vocab_size)))
+    number = data.draw(st.integers(0, model.config.num_hidden_layers - 1))
+    x, batch = model.embedding[tokens], ragged_batch([tokens], [minillm.KVCache(model, len(tokens))], [0])
+    cos_sin = _cos_sin(model, np.arange(len(tokens)))
+    for below in range(number):
+        x = transformer_layer(model, model.layer_weights[below], below, x, cos_sin, batch)
+    q, k, _ = project_qkv(model, model.layer_weights[number], x, cos_sin)
+    expected = naive_attention_weights(q, k, model.config.sliding_windows[number])
+    np.testing.assert_allclose(attention_weights(model, tokens, number), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("layer", [-1, 2, 2**70])

@@ -1,7 +1,9 @@
 """Generation: what stops it, what it reports, and that its parts agree with each other."""
 
 import dataclasses
+import inspect
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from test_checks import CONFIG, MODEL
 from tiny_tokenizer import VOCAB_SIZE, llama2_tokenizer, tiny_tokenizer
 
 import minillm
-from minillm import Sampling, completion
+from minillm import Sampling, completion, transformer
 from minillm.generation import Generation
 from minillm.loading.build import build
 from minillm.sampling import penalise
@@ -268,3 +270,57 @@ def test_a_generation_whose_prefill_was_interrupted_is_run_again(monkeypatch):
 
 def interrupted(*arguments):
     raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("way", ["generate", "stream", "Generation", "drafter"])
+def test_with_a_cache_every_token_is_computed_once(way, use_cache, monkeypatch):
+    """Rows of all forward passes: the prompt and each fed token once, or the whole sequence for every token."""
+    if way == "drafter" and not use_cache:
+        pytest.skip("a drafter needs a cache")
+    rows, batched = [], transformer.forward_batch
+
+    def counted(model, batch, logit_rows=None):
+        rows.extend(len(tokens) for tokens, _ in batch)
+        return batched(model, batch, logit_rows)
+
+    for module in ("prefill", "decode", "transformer", "speculative.generation"):
+        monkeypatch.setattr(sys.modules[f"minillm.{module}"], "forward_batch", counted)
+    ways = {
+        "generate": lambda: minillm.generate(TEXT_MODEL, [3, 4, 5, 6, 7], 6, ON, use_cache=use_cache),
+        "stream": lambda: list(minillm.stream(TEXT_MODEL, [3, 4, 5, 6, 7], 6, ON, use_cache)),
+        "Generation": lambda: list(Generation(TEXT_MODEL, [3, 4, 5, 6, 7], 6, ON, use_cache)),
+        "drafter": lambda: list(minillm.stream(TEXT_MODEL, [3, 4, 5, 6, 7], 6, ON, drafter=NoDraft(), k=1)),
+    }
+    ways[way]()
+    assert rows == ([5, 1, 1, 1, 1, 1] if use_cache else [5, 6, 7, 8, 9, 10])
+
+
+class NoDraft(minillm.PromptLookup):
+    """Never finds anything."""
+
+    def propose(self, sequence, k, sampling, generator):
+        return minillm.Draft([])
+
+
+def test_by_default_there_is_a_cache():
+    for function in (minillm.generate, minillm.stream, Generation):
+        assert inspect.signature(function).parameters["use_cache"].default is True
+
+
+def test_a_prompt_that_changes_later_changes_nothing():
+    """A list that the caller passes is copied, everywhere."""
+    prompt, messages = [3, 4, 5], [{"role": "user", "content": "a"}]
+    expected = minillm.generate(MODEL, [3, 4, 5], 5, ON).tokens
+    engine, generation = minillm.Engine(MODEL), Generation(MODEL, prompt, 5, ON)
+    request, completed = engine.submit(prompt, 5, ON), minillm.completion.Completion(MODEL, prompt, 5, ON)
+    chat = text_model("{{ messages[0]['content'] }}")
+    answer = Generation(chat, messages, 3, ON)
+    prompt[:], messages[0]["content"] = [9, 9, 9, 9], "zzz"
+    engine.run()
+    list(generation)
+    assert request.tokens == generation.output.tokens == expected
+    assert completed.sequence == [3, 4, 5]
+    assert answer.prompt == Generation(chat, [{"role": "user", "content": "a"}], 3, ON).prompt
+    generation.output.tokens.append(0)
+    assert generation.completion.tokens == expected

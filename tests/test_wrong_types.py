@@ -110,6 +110,8 @@ CASES = {
     "minillm.score(model, None)": "expected text, token ids or chat messages",
     "minillm.BlockPool(model, 4, block_size='2')": "block_size",
     "minillm.naive_decode(model, [1], -1)": "max_new_tokens is -1; expected an integer of at least 0",
+    "minillm.Engine(model, preemption='')": "preemption is ''; expected one of recompute, swap",
+    "minillm.Engine(model, preemption='Swap')": "preemption is 'Swap'; expected one of recompute, swap",
     "minillm.Engine(model, drafter='lookup')": "drafter is of type str; expected a minillm.Model, a PromptLookup, an",
     "minillm.Engine(model, drafter=model, k=0)": "k is 0",
     "minillm.Engine(model).submit(7)": "expected text, token ids or chat messages",

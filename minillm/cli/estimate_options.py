@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minillm.cli.printing import counted
 from minillm.support.checks import check_integer
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from minillm.estimate.report import Workload
     from minillm.estimate.serving import Serving
 
-MOST_TOKENS, MOST_BATCH, MOST_GPUS = 10_000_000, 100_000, 4096
+MOST_TOKENS, MOST_BATCH = 10_000_000, 100_000
 
 
 def serving_from(options: argparse.Namespace, machine: "Machine", config: "ModelConfig") -> "Serving":
@@ -24,7 +25,7 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
         ValueError: an option is out of range.
     """
     from minillm.estimate.memory import find_format
-    from minillm.estimate.serving import Serving
+    from minillm.estimate.serving import MOST_GPUS, Serving
 
     dtype = dtype_from(options, machine.name)
     gpus = check_integer("--tp", options.tp, 1, MOST_GPUS)
@@ -67,12 +68,22 @@ def workload_from(options: argparse.Namespace, batch: int) -> "Workload":
 
 
 def doubts(options: argparse.Namespace, config: "ModelConfig", tokens: int) -> list[str]:
-    """Return a line for each limit of the model that the workload exceeds; the figures ignore these limits."""
-    context, heads, lines = config.max_position_embeddings, config.num_attention_heads, []
+    """Return a line for each way in which the workload and the GPUs do not suit the model."""
+    from minillm.estimate.sharding import share_of
+
+    context, gpus, lines = config.max_position_embeddings, options.tp, []
+    heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
     if tokens > context:
         lines.append(f"{tokens:,} tokens are more than the context of {options.model}, {context:,}.")
-    if heads % options.tp:
-        lines.append(f"{heads} heads cannot be shared evenly by {options.tp} GPUs.")
+    if heads % gpus:
+        lines.append(f"{counted(heads, 'head')} cannot be shared evenly by {gpus} GPUs. "
+                     f"The figures are of the largest share: {counted(share_of(heads, gpus), 'head')}.")  # fmt: skip
+    if kv_heads % gpus:
+        share = share_of(kv_heads, gpus)
+        lines.append(
+            f"{counted(kv_heads, 'KV head')} cannot be shared evenly by {gpus} GPUs. "
+            f"Each holds up to {share}: the cache takes {share * gpus / kv_heads:.3g} times its size."
+        )
     return lines
 
 

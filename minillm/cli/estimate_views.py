@@ -157,8 +157,12 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> Table:
             row["gpu"], seconds_text(row["ttft_s"]), seconds_text(row["tpot_s"]), seconds_text(row["total_s"]),
             f"{row['tokens_per_s']:,.0f}", "" if cost is None else f"{cost:.3g}",
         ]  # fmt: skip
-        table.add_row(*cells, *([] if row["fits"] else [f"needs {row['gpus_needed']}"]))
+        table.add_row(*cells, *([] if row["fits"] else [_needs(row["gpus_needed"])]))
     return table
+
+
+def _needs(gpus: int | None, unit: str = "") -> str:
+    return f"needs {gpus}{unit}" if gpus else "too large"
 
 
 def sweep(options: argparse.Namespace) -> None:
@@ -179,7 +183,7 @@ def sweep(options: argparse.Namespace) -> None:
         table.add_column(heading, justify="right" if heading else "left", overflow="fold")
     for row in rows:
         bar = "█" * max(1, round(longest * row["decode_tokens_per_s"] / most))
-        note = "" if row["fits"] else f"needs {counted(row['gpus_needed'], 'GPU')}"
+        note = "" if row["fits"] else _needs(row["gpus_needed"], " GPUs")
         table.add_row(str(row["batch"]), f"{row['decode_tokens_per_s']:,.0f}", seconds_text(row["tpot_s"]), bar, note)
     found = f"The knee is at batch {bend}" if bend else f"There is no knee up to batch {batches[-1]}"
     less = "from there on" if bend else "it is where"

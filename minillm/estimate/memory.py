@@ -62,7 +62,7 @@ def cache_bytes(config: ModelConfig, sequences: int, tokens: Number, bytes_each:
 
 
 def gpus_needed(bytes_: Number, memory_bytes: Number, usable: Number = USABLE) -> int:
-    """Return how many GPUs of this memory hold `bytes_`."""
+    """Return how many GPUs of this memory hold `bytes_`, if these can be divided anywhere (see `fewest_gpus`)."""
     return math.ceil(bytes_ / (memory_bytes * usable))
 
 

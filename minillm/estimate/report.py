@@ -1,7 +1,8 @@
 """Report: every estimate of one workload, each figure with its formula and the numbers put in.
 
 A workload is `batch` equal requests that arrive together: one pass prefills their prompts, then all decode in step.
-Times are those of `serving`: lower bounds, unless it has an MFU and an MBU below 1.
+Times are those of `serving`: lower bounds, unless it has an MFU and an MBU below 1. With several GPUs, memory, time and
+work are those of the GPU with the largest share, and the work of all GPUs is counted as if each had that share.
 """
 
 from collections.abc import Sequence
@@ -9,11 +10,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from minillm.estimate.cost import dollars_per_million_tokens
-from minillm.estimate.memory import gpus_needed
 from minillm.estimate.parameters import layers_parameters, matrix_parameters, parameters
 from minillm.estimate.queueing import mmc_wait_s, utilisation
 from minillm.estimate.roofline import Time, ridge_flops_per_byte
-from minillm.estimate.serving import Serving, decode_all_s, decode_time, most_sequences, prefill_time
+from minillm.estimate.serving import (
+    MOST_GPUS,
+    Serving,
+    decode_all_s,
+    decode_time,
+    fewest_gpus,
+    most_sequences,
+    prefill_time,
+)
 from minillm.estimate.units import GB, GIB, Number
 from minillm.estimate.work import Tokens, Work, decode_work, forward_work
 
@@ -94,26 +102,35 @@ def _times(serving: Serving, workload: Workload) -> tuple[Time, Time]:
 
 
 def _memory(serving: Serving, workload: Workload) -> tuple[list[Line], dict[str, Any]]:
-    machine, tokens = serving.machine, workload.prompt + workload.output - 1  # the last token is never fed back
-    each, weights = serving.cache_bytes_per_token, serving.weights_bytes
-    cache = workload.batch * tokens * each
-    total, room = weights + cache, serving.gpus * machine.memory_bytes * serving.usable
-    needed, most = gpus_needed(total, machine.memory_bytes, serving.usable), most_sequences(serving, tokens)
+    memory = serving.machine.memory_bytes
+    tokens = workload.prompt + workload.output - 1  # the last token is never fed back
+    each, weights, share = serving.cache_bytes_per_token, serving.weights_bytes, serving.share
+    cache, on_one = workload.batch * tokens * each, workload.batch * tokens * share.cache_bytes_per_token
+    needed, most = fewest_gpus(serving, workload.batch, tokens), most_sequences(serving, tokens)
     sequences = f"{most:,} sequence{'s' * (most != 1)} of {_tokens(tokens)}"
-    fits = "fits" if total <= room else f"does not fit: it takes {needed}"
+    of_one = " of one GPU" if serving.gpus > 1 else ""
     lines = [
         Line("memory", "weights", _bytes(weights), "parameters · bytes each",
              f"{parameters(serving.config):,} · {serving.weights.bytes_each:g} B"),
         Line("memory", "KV cache", _bytes(cache), "batch · tokens · 2 · layers · KV heads · head_dim · bytes",
              f"{workload.batch} · {tokens} · {each:,.0f} B"),
-        Line("memory", f"on {serving.gpus} {machine.name}", fits, "(weights + cache) / (GPU memory · usable share)",
-             f"{total / GB:.2f} GB / ({machine.memory_bytes / GB:.0f} GB · {serving.usable:g})"),
-        Line("memory", "largest batch", sequences, "(usable memory - weights) / (tokens · B)",
-             f"({room / GB:.1f} - {weights / GB:.2f}) GB / ({tokens} · {each:,.0f} B)"),
+        Line("memory", f"on {serving.gpus} {serving.machine.name}", _fits(most >= workload.batch, needed),
+             f"(weights + cache){of_one} / (GPU memory · usable share)",
+             f"{(share.weights_bytes + on_one) / GB:.2f} GB / ({memory / GB:.0f} GB · {serving.usable:g})"),
+        Line("memory", "largest batch", sequences, f"(usable memory - weights) / (tokens · B){of_one}",
+             f"({memory * serving.usable / GB:.1f} - {share.weights_bytes / GB:.2f}) GB / "
+             f"({tokens} · {share.cache_bytes_per_token:,.0f} B)"),
     ]  # fmt: skip
     record = {"weights_bytes": weights, "kv_cache_bytes": cache, "kv_cache_bytes_per_token": each,
-              "fits": total <= room, "gpus_needed": needed, "largest_batch": most}  # fmt: skip
+              "gpu_weights_bytes": share.weights_bytes, "gpu_kv_cache_bytes": on_one,
+              "fits": most >= workload.batch, "gpus_needed": needed, "largest_batch": most}  # fmt: skip
     return lines, record
+
+
+def _fits(fits: bool, needed: int | None) -> str:
+    if fits:
+        return "fits"
+    return f"does not fit: it takes {needed or f'more than {MOST_GPUS:,}, since KV heads are not divided'}"
 
 
 def _phases(serving: Serving, load: Workload, prefill: Time, decode: Time) -> tuple[list[Line], dict[str, Any]]:
@@ -146,10 +163,11 @@ def _phases(serving: Serving, load: Workload, prefill: Time, decode: Time) -> tu
 
 
 def works(serving: Serving, workload: Workload) -> tuple[Work, Work]:
-    """Return the work of the prefill of all prompts, and of one mean decode step."""
-    weights, cache = serving.weights.bytes_each, serving.cache_bytes
-    prompts = forward_work(serving.config, [Tokens(workload.prompt)] * workload.batch, weights, cache)
-    return prompts, decode_work(serving.config, mean_context(workload), workload.batch, weights, cache)
+    """Return the work of the prefill of all prompts, and of one mean decode step: of all GPUs together."""
+    config, weights, cache = serving.share.config, serving.weights.bytes_each, serving.cache_bytes
+    prompts = forward_work(config, [Tokens(workload.prompt)] * workload.batch, weights, cache)
+    step = decode_work(config, mean_context(workload), workload.batch, weights, cache)
+    return prompts * serving.gpus, step * serving.gpus
 
 
 def _cost(record: dict[str, Any], price: Number, gpus: int) -> Line:

@@ -1,18 +1,21 @@
 """Serving: a model on one GPU or several, and how long its forward passes and a whole request take."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from minillm.config import ModelConfig
 from minillm.estimate.hardware import Machine
 from minillm.estimate.memory import USABLE, NumberFormat, cache_bytes_per_token, max_sequences, weights_bytes
 from minillm.estimate.roofline import Time, roofline_time
-from minillm.estimate.sharding import tensor_parallel_bytes_sent
+from minillm.estimate.sharding import largest_share, tensor_parallel_bytes_sent
 from minillm.estimate.units import Number
 from minillm.estimate.work import Tokens, forward_work
 
 FLOAT16 = NumberFormat(16)
+MOST_GPUS = 4096  # that share a model
 LIGHT_IN_FIBRE_KM_PER_S = 200_000  # two thirds of its speed in vacuum
 
 
@@ -49,24 +52,29 @@ class Serving:
         """Return the bytes of one token's keys and values."""
         return cache_bytes_per_token(self.config, self.cache_bytes)
 
+    @cached_property
+    def share(self) -> "Serving":
+        """Return the GPU with the largest share of the model, as if it ran a smaller model alone."""
+        return replace(self, config=largest_share(self.config, self.gpus), gpus=1)
+
     @property
     def free_bytes(self) -> Number:
-        """Return the memory that is left for the KV cache; negative if the weights do not fit."""
-        return self.gpus * self.machine.memory_bytes * self.usable - self.weights_bytes
+        """Return the memory that one GPU has left for its share of the KV cache; negative if the weights do not fit."""
+        return self.machine.memory_bytes * self.usable - self.share.weights_bytes
 
 
 def forward_time(serving: Serving, batch: Sequence[Tokens]) -> Time:
     """Return the time of one forward pass.
 
-    With tensor parallelism the GPUs divide all of its work, then wait for each other's sums.
+    With tensor parallelism it takes as long as the largest share, then the GPUs wait for each other's sums.
     """
     config, machine = serving.config, serving.machine
-    work = forward_work(config, batch, serving.weights.bytes_each, serving.cache_bytes)
+    work = forward_work(serving.share.config, batch, serving.weights.bytes_each, serving.cache_bytes)
     alone = roofline_time(work, machine, serving.mfu, serving.mbu)
     sent = tensor_parallel_bytes_sent(config, sum(tokens.new for tokens in batch), serving.gpus)
     return Time(
-        alone.compute_s / serving.gpus,
-        alone.memory_s / serving.gpus,
+        alone.compute_s,
+        alone.memory_s,
         machine.overhead_s_per_layer * config.num_hidden_layers + machine.overhead_s_per_step,
         sent / machine.link_bytes_per_s if sent else 0.0,
     )
@@ -108,7 +116,21 @@ def _sum_of_lines(value: Callable[[int], Number], first: int, last: int) -> Numb
 
 def most_sequences(serving: Serving, tokens: Number) -> int:
     """Return how many sequences of `tokens` fit into the memory at once; 0 if not even the weights fit."""
-    return max_sequences(serving.free_bytes, tokens, serving.cache_bytes_per_token)
+    return max_sequences(serving.free_bytes, tokens, serving.share.cache_bytes_per_token)
+
+
+def fewest_gpus(serving: Serving, sequences: int, tokens: Number) -> int | None:
+    """Return how many GPUs hold `sequences` of `tokens` by tensor parallelism; None if no number up to 4,096 does.
+
+    A KV head is not divided. So GPUs beyond the number of KV heads take weights off each other, but no more cache.
+    """
+
+    def hold(gpus: int) -> bool:
+        return most_sequences(replace(serving, gpus=gpus), tokens) >= sequences
+
+    numbers = range(1, MOST_GPUS + 1)  # shares never grow with the number of GPUs
+    index = bisect_left(numbers, True, key=hold)
+    return numbers[index] if index < MOST_GPUS else None
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,36 @@
-"""Several GPUs for one model: what they must send to each other, and how long a pipeline idles.
+"""Several GPUs for one model: the share of each, what they must send to each other, and how long a pipeline idles.
 
 *Tensor parallelism* (Shoeybi et al., Megatron-LM, 1909.08053) splits attention by heads and the MLP by columns. Every
 GPU reads its part of the weights at the same time. One all-reduce after attention and one after the MLP add up the
 partial sums. *Pipeline parallelism* (Huang et al., GPipe, 1811.06965) gives each GPU some of the layers.
 """
 
+from dataclasses import replace
+
 from minillm.config import ModelConfig
 from minillm.estimate.units import Number
+
+
+def largest_share(config: ModelConfig, gpus: int) -> ModelConfig:
+    """Return the largest part of the model that one of `gpus` GPUs holds, as the config of a smaller model.
+
+    Heads, columns of the MLP and tokens of the vocabulary are never divided, so each count is rounded up. With more
+    GPUs than KV heads, several GPUs hold copies of one. Every GPU holds the norms of all layers.
+
+        16 query heads, 2 KV heads, 8 GPUs:   a share of 2 query heads and 1 KV head
+    """
+    return replace(
+        config,
+        num_attention_heads=share_of(config.num_attention_heads, gpus),
+        num_key_value_heads=share_of(config.num_key_value_heads, gpus),
+        intermediate_size=share_of(config.intermediate_size, gpus),
+        vocab_size=share_of(config.vocab_size, gpus),
+    )
+
+
+def share_of(units: int, gpus: int) -> int:
+    """Return how many of `units` indivisible parts the GPU with the most of them holds: of 32 heads on 3 GPUs, 11."""
+    return -(-units // gpus)
 
 
 def all_reduce_bytes_sent(payload_bytes: Number, gpus: int) -> Number:
@@ -20,9 +44,11 @@ def tensor_parallel_bytes_sent(config: ModelConfig, tokens: int, gpus: int, byte
     return 2 * config.num_hidden_layers * all_reduce_bytes_sent(payload, gpus)
 
 
-def pipeline_bubble(stages: int, micro_batches: int) -> Number:
-    """Return the fraction of time that a pipeline's GPUs idle while it fills and drains.
+def pipeline_bubble(stages: int, micro_batches: int, layers: int | None = None) -> Number:
+    """Return the fraction of time that a pipeline's GPUs idle.
 
-    One decoding sequence is one micro-batch.
+    They idle while it fills and drains. One decoding sequence is one micro-batch. By default all stages are equal. If
+    `layers` are given that the stages cannot share evenly, the others also wait for the stage with the most layers.
     """
-    return (stages - 1) / (micro_batches + stages - 1)
+    longest = 1 if layers is None else stages * share_of(layers, stages) / layers  # in stages of equal length
+    return 1 - micro_batches / (longest * (micro_batches + stages - 1))

@@ -57,6 +57,9 @@ class Work:
         """Return the arithmetic intensity: floating-point operations per byte."""
         return self.flops / self.bytes
 
+    def __mul__(self, times: int) -> "Work":
+        return Work(self.flops * times, self.weight_bytes * times, self.cache_bytes * times)
+
     def __add__(self, other: "Work") -> "Work":
         return Work(
             self.flops + other.flops, self.weight_bytes + other.weight_bytes, self.cache_bytes + other.cache_bytes

@@ -119,3 +119,25 @@ def test_samples_of_one_prompt_speculate_each_with_its_seed():
     for i, sample in enumerate(samples):
         sampling = Sampling(1.0, seed=5 + i, ignore_eos=True)
         assert sample.tokens == minillm.speculative_generate(MODEL, MODEL, [1, 2, 3], 8, sampling, 2).tokens
+
+
+@pytest.mark.parametrize("preemption", ["recompute", "swap"])
+@pytest.mark.parametrize("num_blocks", [12, 14, 15])
+def test_requests_that_one_step_preempts_get_no_blocks_in_it(num_blocks, preemption):
+    """A round takes four blocks, and the later requests hold few: one step takes all blocks of two or three of them."""
+    engine = Engine(MODEL, block_size=1, num_blocks=num_blocks, preemption=preemption, drafter=MODEL, k=3)
+    prompts = [[1, 2, 3, 4], [5], [6], [7]]
+    requests, most, before = [engine.submit(prompts[0], 9, ON)], 0, 0
+    engine.step()
+    requests += [engine.submit(prompt, 9, ON) for prompt in prompts[1:]]
+    while engine.has_work:
+        engine.step()
+        running, preemptions = engine.scheduler.running, engine.statistics.preemptions
+        most, before = max(most, preemptions - before), preemptions
+        for request in requests:
+            assert (request.status == "running") == (request in running)
+            assert request in running or not request.cache.table
+        assert running == sorted(running, key=requests.index)
+    assert most > 1
+    for request, prompt in zip(requests, prompts, strict=True):
+        assert request.tokens == minillm.naive_decode(MODEL, prompt, 9)

@@ -107,6 +107,33 @@ def test_what_the_model_cannot_do_is_estimated_and_said(call, monkeypatch, form)
     assert "more than the context" not in out and "evenly" not in out
 
 
+@pytest.mark.parametrize("form", [[], ["compare"], ["sweep"], ["serve", "--rps", 1, "--requests", 1]])
+def test_kv_heads_that_cannot_be_divided_are_said(call, monkeypatch, form):
+    monkeypatch.setenv("COLUMNS", "120")
+    said = "4 KV heads cannot be shared evenly by 7 GPUs. Each holds up to 1: the cache takes 1.75 times its size."
+    out = call("estimate", *form, "--model", "qwen2.5-7b", "--output", 2, "--tp", 7).out
+    assert said in out and "28 heads" not in out
+    assert "evenly" not in call("estimate", *form, "--model", "qwen2.5-7b", "--output", 2, "--tp", 4).out
+
+
+def test_gpus_beyond_the_kv_heads_hold_no_larger_cache(call):
+    """The free memory of 28 GPUs is 28 times as large, but each holds one of the 4 KV heads."""
+    few, many = (
+        json.loads(call("estimate", "--model", "qwen2.5-7b", "--tp", gpus, "--json").out)["largest_batch"]
+        for gpus in (4, 28)
+    )
+    assert few < many < 1.1 * few
+
+
+def test_a_batch_that_no_number_of_gpus_holds(call, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "120")
+    batch = ("--model", "qwen2.5-7b", "--prompt", 1_000_000, "--batch", 200)
+    assert "does not fit: it takes more than 4,096, since KV heads" in " ".join(call("estimate", *batch).out.split())
+    assert call("estimate", "compare", *batch).out.count("too large") == 8
+    assert "too large" in call("estimate", "sweep", *batch[:-1], "1..200").out
+    assert json.loads(call("estimate", *batch, "--json").out)["gpus_needed"] is None
+
+
 def test_sweep_shows_the_knee(call, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     out = call("estimate", "sweep", "--batch", "1..256").out

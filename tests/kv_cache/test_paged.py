@@ -358,3 +358,49 @@ def test_many_short_segments_are_copied_together_and_few_are_views(scattered):
     for end in (1, 9, 19):  # a part of the tokens
         found = np.concatenate([k for k, _ in cache.segments(1, end)], axis=1)
         assert np.array_equal(found, contents(tokens, 1)[:, :end])
+
+
+def test_a_fork_keeps_a_list_of_known_blocks_of_its_own():
+    """Both grow apart and both publish: what is found for the tokens of each is what each computed."""
+    pool = BlockPool(MODEL, 20, 1)
+    first = PagedKVCache(pool)
+    append(first, [], [1, 2])
+    first.publish([1, 2])
+    second = first.fork()
+    append(first, [1, 2], [3])
+    first.publish([1, 2, 3])
+    append(second, [1, 2], [4, 5])
+    second.publish([1, 2, 4, 5])
+    for tokens in ([1, 2, 3], [1, 2, 4, 5]):
+        found = PagedKVCache(pool)
+        assert found.adopt_prefix([*tokens, 0]) == len(tokens)
+        assert_holds(found, tokens)
+    assert len(pool.find_prefix([1, 2, 3, 5, 0])) == 3  # nobody computed 5 after 3
+
+
+def test_sequences_that_grow_in_turn_lie_in_neighbouring_blocks():
+    """Two grow by a token at a time, and a fork of the first, which copies the block that both would write."""
+    pool = BlockPool(MODEL, 128, 2)
+    caches = [PagedKVCache(pool), PagedKVCache(pool)]
+    for _ in range(9):
+        for cache in caches:
+            append(cache, [0] * cache.length, [0])
+    assert [len(cache.segments(0, 9)) for cache in caches] == [1, 1]
+    fork = caches[0].fork()
+    caches[0].free()
+    for _ in range(4):
+        append(fork, [0] * fork.length, [0])
+    assert len(fork.segments(0, 13)) == 1
+
+
+def test_a_swapped_cache_is_a_copy():
+    """Its blocks are written by others while it is away."""
+    pool = BlockPool(MODEL, 2, 2)
+    cache = PagedKVCache(pool)
+    append(cache, [], [1, 2, 3])
+    saved = cache.swap_out()
+    other = PagedKVCache(pool)
+    append(other, [], [7, 8, 9])
+    other.free()
+    cache.swap_in(saved)
+    assert_holds(cache, [1, 2, 3])

@@ -3,10 +3,12 @@
 import json
 import math
 import warnings
+from dataclasses import asdict
 
 import pytest
 from tiny_folder import CONFIG, refused, write_folder, write_json
 
+from minillm.config import RopeParameters
 from minillm.loading.read_config import read_config
 
 LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
@@ -15,6 +17,7 @@ SIZES = ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", 
          "num_key_value_heads", "max_position_embeddings", "head_dim"]  # fmt: skip
 ABSURD = [0, -1, True, False, 8.0, "8", [8], {"a": 8}, math.nan, math.inf, 10**400, 2**63, DEEP]
 NO_NUMBERS = [0, -1.0, True, "1e-5", [1e-5], math.nan, math.inf, -math.inf, 10**400, 1e300, 5e-324, DEEP]
+FULL, SLIDING = "full_attention", "sliding_attention"
 NO_BOOLEANS = [0, 1, "true", None, [], {}, math.nan]
 
 
@@ -162,9 +165,83 @@ def test_rope_is_spelled_three_ways():
     assert read(rope_scaling={"type": "linear", "factor": 2}).rope.rope_type == "linear"
 
 
+UNUSUAL = {  # each value unlike every default, and unlike every other, so that no field can pass for another
+    "vocab_size": 301, "hidden_size": 84, "intermediate_size": 52, "num_hidden_layers": 3, "num_attention_heads": 10,
+    "num_key_value_heads": 5, "head_dim": 22, "max_position_embeddings": 977, "rms_norm_eps": 3.25e-4,
+    "tie_word_embeddings": True, "bos_token_id": 11, "eos_token_id": [13, 17], "rope_theta": 123.5,
+    "rope_scaling": {"rope_type": "llama3", "factor": 6.5, "low_freq_factor": 2.5, "high_freq_factor": 7.25,
+                     "original_max_position_embeddings": 613},
+}  # fmt: skip
+ROPE = RopeParameters(123.5, "llama3", 6.5, 2.5, 7.25, 613)
+UNUSUAL_OF = {  # what only this model_type can say, and which fields of the ModelConfig that are not of UNUSUAL follow
+    "llama": ({"attention_bias": True, "mlp_bias": True},
+              {"attention_bias": True, "attention_output_bias": True, "mlp_bias": True}),
+    "mistral": ({"sliding_window": 29}, {"sliding_windows": (29,) * 3}),
+    "qwen2": ({"sliding_window": 29, "use_sliding_window": True, "max_window_layers": 2},
+              {"sliding_windows": (None, None, 29), "attention_bias": True}),
+    "qwen3": ({"sliding_window": 29, "use_sliding_window": True, "layer_types": [SLIDING, FULL, SLIDING],
+               "attention_bias": True},
+              {"sliding_windows": (29, None, 29), "attention_bias": True, "attention_output_bias": True,
+               "qk_norm": True}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model_type", UNUSUAL_OF)
+def test_every_field_arrives(model_type):
+    more, expected = UNUSUAL_OF[model_type]
+    usual = {"attention_bias": False, "attention_output_bias": False, "mlp_bias": False, "qk_norm": False,
+             "sliding_windows": (None,) * 3}  # fmt: skip
+    said = {name: UNUSUAL[name] for name in UNUSUAL if name not in ("rope_theta", "rope_scaling", "eos_token_id")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = read_config(UNUSUAL | more | {"model_type": model_type})
+    assert asdict(found) == said | usual | expected | {
+        "model_type": model_type, "eos_token_ids": (13, 17), "rope": asdict(ROPE),
+    }  # fmt: skip
+
+
+def test_every_field_of_the_rope_arrives_however_it_is_spelled():
+    """All fields of `RopeParameters` but those of a GGUF file, for each type that has them, from both names."""
+    scaling = UNUSUAL["rope_scaling"]
+    assert read(rope_parameters=scaling | {"rope_theta": 123.5}, rope_theta=None).rope == ROPE
+    assert read(rope_theta=123.5, rope_scaling=scaling).rope == ROPE
+    old_name = {"type" if name == "rope_type" else name: value for name, value in scaling.items()}
+    assert read(rope_theta=123.5, rope_scaling=old_name).rope == ROPE
+    linear = RopeParameters(123.5, "linear", 6.5)
+    assert read(rope_theta=123.5, rope_scaling={"type": "linear", "factor": 6.5}).rope == linear
+    assert read(rope_parameters={"rope_type": "linear", "factor": 6.5, "rope_theta": 123.5}).rope == linear
+    assert read(rope_parameters={"rope_theta": 123.5}).rope == RopeParameters(123.5)
+
+
+DEFAULTS_OF = {  # from transformers' configuration classes: what a file that omits all that it may omit means
+    "llama": {"num_key_value_heads": 32, "head_dim": 2, "max_position_embeddings": 2048, "bos_token_id": 1,
+              "eos_token_ids": (2,)},
+    "mistral": {"num_key_value_heads": 8, "head_dim": 2, "max_position_embeddings": 131_072, "bos_token_id": 1,
+                "eos_token_ids": (2,), "sliding_windows": (4096,) * 30},
+    "qwen2": {"num_key_value_heads": 32, "head_dim": 2, "max_position_embeddings": 32_768, "attention_bias": True},
+    "qwen3": {"num_key_value_heads": 32, "head_dim": 128, "max_position_embeddings": 32_768, "qk_norm": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("model_type", DEFAULTS_OF)
+def test_every_omitted_field_has_the_default_of_transformers(model_type):
+    sizes = {"vocab_size": 301, "hidden_size": 64, "intermediate_size": 52, "num_hidden_layers": 30,
+             "num_attention_heads": 32}  # fmt: skip
+    usual = {"rms_norm_eps": 1e-6, "tie_word_embeddings": False, "rope": asdict(RopeParameters(10_000.0)),
+             "attention_bias": False, "attention_output_bias": False, "mlp_bias": False, "qk_norm": False,
+             "sliding_windows": (None,) * 30, "bos_token_id": None, "eos_token_ids": ()}  # fmt: skip
+    expected = sizes | usual | {"model_type": model_type} | DEFAULTS_OF[model_type]
+    assert asdict(read_config(sizes | {"model_type": model_type})) == expected
+
+
+@pytest.mark.parametrize("model_type", ["qwen2", "qwen3"])
+def test_the_windows_of_qwen_begin_by_default_at_the_29th_layer(model_type):
+    changes = {"model_type": model_type, "architectures": None, "num_hidden_layers": 30, "use_sliding_window": True}
+    assert read(**changes).sliding_windows == (None,) * 28 + (4096,) * 2
+
+
 QWEN = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "sliding_window": 8}
 ON = QWEN | {"use_sliding_window": True}
-FULL, SLIDING = "full_attention", "sliding_attention"
 WINDOWS = {
     "a llama has none": ({}, (None, None)),
     "a mistral has 4096": ({"model_type": "mistral", "architectures": []}, (4096, 4096)),

@@ -51,6 +51,16 @@ def test_the_longest_match_wins_and_of_those_the_latest(sequence):
     assert (draft.tokens, draft.matched) == ([sequence[found[0]]] if found[1] else [], found[1])
 
 
+@pytest.mark.parametrize("common", [15, 16, 17, 20])
+def test_sixteen_tokens_are_compared_and_no_more(common):
+    """The earlier match has `common` tokens, the later 16. From 16 on they are equally long, and the later wins."""
+    text = list(range(100, 140))
+    end = text[-20:]
+    sequence = [0, *end[-common:], 1, 0, *end[-16:], 2, 0, *end]
+    draft = minillm.PromptLookup().propose(sequence, 1, minillm.Sampling(), None)
+    assert (draft.tokens, draft.matched) == ([2], 16)
+
+
 def test_prompt_lookup_is_certain():
     draft = PromptLookup().propose([1, 2, 1], 2, Sampling(temperature=1.0), GENERATOR)
     assert np.array_equal(draft.probs_of(0, 4), [0, 0, 1, 0])
