@@ -15,10 +15,13 @@ multiply the same input are joined:
     model.norm.weight                                     Model.final_norm
     lm_head.weight (embed_tokens if they are tied)        Model.head
 
-A bias has its matrix's name with `bias` instead of `weight`. Biases are joined as their matrices are.
+A bias has its matrix's name with `bias` instead of `weight`. Biases are joined as their matrices are, with zeros for
+one that the file does not have. `settle.py` has decided which optional tensors there are.
 """
 
+import re
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -28,7 +31,10 @@ from minillm.backends.layout import copy_in_blocks
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
+from minillm.loading.settle import group_of, reason
 from minillm.model import LayerWeights, Model
+
+MOST_COMPARED = 500  # names; a file may have 100,000
 
 
 def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
@@ -37,7 +43,6 @@ def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
     read = TensorReader(checkpoint, ops, dtype)
     embedding = read("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
     if config.tie_word_embeddings:
-        read.used.add("lm_head.weight")  # some files store the tied matrix twice
         embedding, head = ops.tie(embedding)  # before the layers: copying this largest matrix takes twice its memory
     else:
         head = ops.prepare(read("lm_head.weight", config.vocab_size, config.hidden_size).T)
@@ -82,7 +87,9 @@ class TensorReader:
     """Reads tensors by name, checks each shape against the config, and records the names that were read."""
 
     def __init__(self, checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> None:
-        self.name, self.tensors, self.ops, self.dtype = checkpoint.name, checkpoint.tensors, ops, dtype
+        self.name, self.config, self.tensors = checkpoint.name, checkpoint.config, checkpoint.tensors
+        self.ops, self.dtype = ops, dtype
+        self.parts = {part_of(name) for name in self.tensors}
         self.used: set[str] = set()
 
     def stored(self, name: str, *shape: int) -> StoredTensor:
@@ -92,7 +99,7 @@ class TensorReader:
             ValueError: the tensor is missing, or has the wrong shape.
         """
         if name not in self.tensors:
-            raise ValueError(f"{self.name}: tensor {name} is missing, but the config requires it")
+            raise self.missing(name)
         tensor = self.tensors[name]
         if tuple(tensor.shape) != shape:
             raise ValueError(
@@ -117,24 +124,61 @@ class TensorReader:
         return self.ops.prepare(self.ops.array(joined))
 
     def bias(self, projections: list[tuple[str, int]], present: bool) -> Array | None:
-        """Read the biases of these projections as one row, or return None if the model has none."""
-        if not present:
+        """Read the biases of these projections as one row, zeros for one that is missing; None if all are.
+
+        Raises:
+            ValueError: the config says that there are biases, but the file has none that go together with these.
+        """
+        names = [f"{name}.bias" for name, _ in projections]
+        if present and self.parts.isdisjoint(group_of(part_of(names[0]))):
+            raise self.missing(names[0])
+        if not present or self.tensors.keys().isdisjoint(names):
             return None
-        return self.ops.array(np.concatenate([self(f"{name}.bias", out) for name, out in projections]))
+        row = np.zeros(sum(out for _, out in projections), self.dtype)
+        ends = np.cumsum([out for _, out in projections])
+        for name, values in zip(names, np.split(row, ends[:-1]), strict=True):
+            if name in self.tensors:
+                values[:] = self.stored(name, len(values)).read()
+        return self.ops.array(row)
 
     def head_norms(self, name: str, config: ModelConfig) -> Array:
         """Read the norm's weights: one row for each query head (all equal), then one for each key head (all equal)."""
         q, k = (self.stored(f"{name}.{letter}_norm.weight", config.head_dim).read() for letter in "qk")
         return self.ops.array([q] * config.num_attention_heads + [k] * config.num_key_value_heads, self.dtype)
 
+    def missing(self, name: str) -> ValueError:
+        """Return the error for a missing tensor: what asks for it, and names in the file that look like it."""
+        layer = name[: -len(part_of(name))]
+        why = reason(self.config, part_of(name))
+        if not any(other.startswith(layer) for other in self.tensors):
+            why = f"num_hidden_layers is {self.config.num_hidden_layers}"
+        strange = [other for other in self.tensors if other.startswith(layer) and not is_usual(other)]
+        close = [repr(other)[:100] for other in get_close_matches(name, strange[:MOST_COMPARED], 3)]
+        return ValueError(
+            f"{self.name}: tensor {name} is missing, but the config requires it{f' ({why})' if why else ''}"
+            f"{'; similar: ' if close else ''}{', '.join(close)}"
+        )
+
     def warn_of_unused(self) -> None:
         """Issue one warning that names the tensors which the forward pass never uses."""
-        unused = sorted(n for n in self.tensors.keys() - self.used if not n.endswith("rotary_emb.inv_freq"))
+        unused = sorted(self.tensors.keys() - self.used)
         if unused:
             import warnings
 
             shown = ", ".join(repr(name)[:80] for name in unused[:4])
             warnings.warn(f"{self.name}: {len(unused)} tensors are not used: {shown}", stacklevel=4)
+
+
+def part_of(name: str) -> str:
+    """Return `mlp.up_proj.weight` for `model.layers.3.mlp.up_proj.weight`; a name outside a layer is unchanged."""
+    return re.sub(r"^model\.layers\.\d+\.", "", name)
+
+
+def is_usual(name: str) -> bool:
+    """Return whether models of the Llama family have tensors of this name."""
+    from minillm.loading.gguf.file import NAMES
+
+    return part_of(name).rpartition(".")[0] in NAMES.values()
 
 
 def weights_by_name(checkpoint: Checkpoint) -> Mapping[str, Array]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from minillm.loading.checkpoint import Checkpoint
 from minillm.loading.read_config import read_config
 from minillm.loading.safetensors_file import read_folder_tensors
+from minillm.loading.settle import settle
 from minillm.support.files import read_json
 from minillm.text.tokenizer import Tokenizer
 
@@ -24,4 +25,5 @@ def read_folder(folder: Path, name: str) -> Checkpoint:
     generation = read_json(generation_file) if generation_file.exists() else None
     config = read_config(read_json(folder / "config.json"), "config.json", generation)
     tokenizer = Tokenizer.from_folder(folder, config.bos_token_id, config.eos_token_ids)
-    return Checkpoint(name, config, read_folder_tensors(folder), tokenizer)
+    config, tensors = settle(config, read_folder_tensors(folder), "config.json")
+    return Checkpoint(name, config, tensors, tokenizer)

@@ -82,9 +82,6 @@ def _variant(architecture: str, own: Mapping[str, Any], shapes: Mapping[str, Any
     window = own.get("attention.sliding_window") or None
     if architecture == "mistral" or (architecture == "llama" and window):
         fields |= {"model_type": "mistral", "sliding_window": window}
-    elif architecture == "llama":
-        fields["attention_bias"] = "blk.0.attn_q.bias" in shapes
-        fields["mlp_bias"] = "blk.0.ffn_gate.bias" in shapes
     return fields
 
 

@@ -22,6 +22,7 @@ from minillm.loading.gguf.header import TensorPlace, read_header
 from minillm.loading.gguf.tokenizer import tokenizer_from_gguf
 from minillm.loading.read_config import read_config
 from minillm.loading.safetensors_file import map_file, widen_bfloat16
+from minillm.loading.settle import settle
 
 NAME = r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)"
 NAMES = {
@@ -102,7 +103,7 @@ def read_gguf(path: Path) -> Checkpoint:
     shapes = {name: place.shape for name, place in places.items()}
     config = read_config(config_fields(header.metadata, shapes, path.name), path.name)
     if rope_freqs := places.pop("rope_freqs.weight", None):
-        factors = _frequency_factors(GgufTensor(path, rope_freqs, 0), config.head_dim // 2)
+        factors = _frequency_factors(GgufTensor(path, rope_freqs, 0), config.head_dim // 2, config.rope.factor)
         config = replace(config, rope=replace(config.rope, frequency_factors=factors))
     permuted = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
     tensors: dict[str, StoredTensor] = {}
@@ -114,15 +115,19 @@ def read_gguf(path: Path) -> Checkpoint:
                 f"{heads * config.head_dim}"
             )
         tensors[hugging_face_name(name)] = GgufTensor(path, place, heads)
+    config, tensors = settle(config, tensors, "")
     return Checkpoint(path.name, config, tensors, tokenizer_from_gguf(header.metadata, config.eos_token_ids, path.name))
 
 
-def _frequency_factors(tensor: GgufTensor, pairs: int) -> tuple[float, ...]:
-    """Return the divisor of each RoPE frequency. This is how a GGUF file stores the RoPE scaling of Llama 3."""
+def _frequency_factors(tensor: GgufTensor, pairs: int, linear: float) -> tuple[float, ...]:
+    """Return the divisor of each RoPE frequency: what is stored, times the linear factor, which is mostly 1.
+
+    This is how a GGUF file stores the RoPE scaling of Llama 3.
+    """
     factors = tuple(float(factor) for factor in tensor.read().ravel()) if math.prod(tensor.shape) == pairs else ()
     if not factors or not all(1e-9 < factor < 1e9 for factor in factors):
         raise ValueError(f"{tensor.path.name}: rope_freqs.weight: expected {pairs} positive factors")
-    return factors
+    return tuple(linear * factor for factor in factors)
 
 
 def module_of(name: str) -> str:
