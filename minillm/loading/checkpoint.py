@@ -23,7 +23,7 @@ class StoredTensor(Protocol):
         ...
 
     def read(self) -> Array:
-        """Return the values as floats. The array may be a read-only view of the file, which stays open with it."""
+        """Return the values as floats. The array is a copy: the file may change afterwards."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Read safetensors files: check the header against the file's size, then map each tensor when it is read.
+"""Read safetensors files: check the header against the file's size, then read each tensor when it is asked for.
 
 Format: 8 bytes with the header's length (little endian), a JSON object {name: {dtype, shape, data_offsets}}, the data.
 Offsets count from the end of the header. Tensors follow each other without gaps or overlaps. The header is untrusted:
@@ -17,6 +17,8 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from minillm.arrays import Array
+from minillm.loading.model_file import FileState, read_range, state_of
+from minillm.support.file_kinds import LONGEST_KIND, seems
 from minillm.support.files import parse_json, read_json
 
 LONGEST_HEADER = LARGEST_INDEX = 25_000_000  # bytes: room for 200,000 tensors
@@ -26,36 +28,27 @@ SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "U64": 8, "I32": 4, 
 
 
 @dataclass(frozen=True)
-class MappedTensor:
-    """One tensor of a file whose header was checked."""
+class SafetensorsTensor:
+    """One tensor of a file whose header was checked when the file had this state."""
 
     path: Path
+    state: FileState
     name: str
     dtype: str
     shape: tuple[int, ...]
     offset: int
 
     def read(self) -> Array:
-        """Return a read-only view of the file in the stored float type; for bfloat16, a float32 array.
+        """Return the values in the stored float type; for bfloat16, in float32.
 
         Raises:
-            ValueError: the tensor does not contain floats, or the file has become shorter since it was checked.
+            ValueError: the tensor does not contain floats, or the file has changed since it was checked.
         """
         if self.dtype not in DTYPES:
             expected = ", ".join(DTYPES)
             raise ValueError(f"{self.path.name}: tensor {self.name!r} is of type {self.dtype}; expected {expected}")
-        if math.prod(self.shape) == 0:
-            return np.zeros(self.shape, np.float32)
-        mapped = map_file(self.path, DTYPES[self.dtype], self.offset, self.shape)
-        return widen_bfloat16(mapped) if self.dtype == "BF16" else np.asarray(mapped)
-
-
-def map_file(path: Path, dtype: str, offset: int, shape: tuple[int, ...]) -> Array:
-    """Return a read-only view of a range of the file, which was inside the file when its header was checked."""
-    try:
-        return np.memmap(str(path), dtype, "r", offset, shape)  # a Path would be resolved again for every tensor
-    except ValueError:
-        raise ValueError(f"{path.name}: became shorter while it was read; do not change it during loading") from None
+        values = read_range(self.path, self.state, DTYPES[self.dtype], self.offset, self.shape)
+        return widen_bfloat16(values) if self.dtype == "BF16" else values
 
 
 def widen_bfloat16(bits: Array) -> Array:
@@ -63,30 +56,33 @@ def widen_bfloat16(bits: Array) -> Array:
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
-def read_safetensors(path: Path) -> dict[str, MappedTensor]:
+def read_safetensors(path: Path) -> dict[str, SafetensorsTensor]:
     """Return the tensors of one file by name.
 
     Raises:
         ValueError: the header does not match this file.
         OSError: the file is missing or cannot be read.
     """
-    size = path.stat().st_size
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, LONGEST_HEADER):
+        state = state_of(file)
+        start = file.read(LONGEST_KIND)
+        length, room = int.from_bytes(start[:8], "little"), state.size - 8
+        if room < 0 or length > min(room, LONGEST_HEADER):
             raise ValueError(
-                f"{path.name}: truncated, or not a safetensors file: it has {size} bytes, its header {length}"
+                f"{path.name}: truncated, or not a safetensors file: it has {state.size} bytes, its header "
+                f"{length}{seems(start, 'a safetensors file')}"
             )
-        header = parse_json(file.read(length), path.name)
+        file.seek(8)
+        header = parse_json(file.read(length), path.name, start)
     if not isinstance(header, dict):
         raise ValueError(f"{path.name}: the header is not a JSON object; expected tensors by name")
     header.pop("__metadata__", None)
-    tensors = {name: _tensor(path, name, entry, 8 + length, size) for name, entry in header.items()}
-    _check_no_overlap(path, tensors.values(), 8 + length, size)
+    tensors = {name: _tensor(path, state, name, entry, 8 + length) for name, entry in header.items()}
+    _check_no_overlap(path, tensors.values(), 8 + length, state.size)
     return tensors
 
 
-def _tensor(path: Path, name: str, entry: Any, data_start: int, size: int) -> MappedTensor:
+def _tensor(path: Path, state: FileState, name: str, entry: Any, data_start: int) -> SafetensorsTensor:
     where = f"{path.name}: tensor {name[:80]!r}"
     if not isinstance(entry, dict):
         raise ValueError(f"{where}: expected dtype, shape and data_offsets")
@@ -101,16 +97,17 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int, size: int) -> Ma
     expected = math.prod(shape) * SIZES[dtype]
     if end - begin != expected:
         raise ValueError(f"{where}: has {end - begin} bytes; its shape {shape} of {dtype} requires {expected}")
-    if data_start + end > size:
-        raise ValueError(f"{where}: ends {data_start + end - size} bytes after the file's end; is the file truncated?")
-    return MappedTensor(path, name, dtype, tuple(shape), data_start + begin)
+    if data_start + end > state.size:
+        over = data_start + end - state.size
+        raise ValueError(f"{where}: ends {over} bytes after the file's end; is the file truncated?")
+    return SafetensorsTensor(path, state, name, dtype, tuple(shape), data_start + begin)
 
 
 def _are_sizes(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(n) is int and 0 <= n < 2**62 for n in values)
 
 
-def _check_no_overlap(path: Path, tensors: Iterable[MappedTensor], start: int, size: int) -> None:
+def _check_no_overlap(path: Path, tensors: Iterable[SafetensorsTensor], start: int, size: int) -> None:
     for tensor in sorted(tensors, key=lambda t: (t.offset, math.prod(t.shape))):
         if tensor.offset != start:
             raise ValueError(f"{path.name}: tensor {tensor.name[:80]!r} begins at {tensor.offset}; expected {start}")
@@ -119,7 +116,7 @@ def _check_no_overlap(path: Path, tensors: Iterable[MappedTensor], start: int, s
         raise ValueError(f"{path.name}: {size - start} bytes belong to no tensor")
 
 
-def read_folder_tensors(folder: Path) -> dict[str, MappedTensor]:
+def read_folder_tensors(folder: Path) -> dict[str, SafetensorsTensor]:
     """Return the tensors of `model.safetensors`, or of the shards that `model.safetensors.index.json` lists.
 
     Symbolic links are followed, because the owner of the folder made them: the Hugging Face cache consists of links.

@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 from tiny_folder import CONFIG, INDEX, refused, weights, write_folder
@@ -76,3 +78,35 @@ def test_a_file_that_is_cut_while_it_is_read_is_named(name, tmp_path):
     os.truncate(folder / name, 100)
     with pytest.raises(ValueError, match=rf"^{re.escape(name)}: became shorter while it was read; do not change"):
         checkpoint.tensors["model.embed_tokens.weight"].read()
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "x.gguf"])
+@pytest.mark.parametrize("change", ["saved again", "another file in its place"])
+def test_a_file_that_changes_while_it_is_read_is_named(name, change, tmp_path):
+    """The values of two models would be mixed."""
+    folder = write_folder(tmp_path)
+    write_gguf(folder / "x.gguf", CONFIG, weights())
+    checkpoint = open_checkpoint(folder / name if name == "x.gguf" else folder)
+    checkpoint.tensors["model.norm.weight"].read()
+    other = folder / ("other" if change == "another file in its place" else name)
+    other.write_bytes((folder / name).read_bytes())
+    os.utime(other, ns=(10**18, 10**18))
+    other.rename(folder / name)
+    with pytest.raises(ValueError, match=rf"^{re.escape(name)}: changed while it was read; do not change it during"):
+        checkpoint.tensors["model.norm.weight"].read()
+
+
+WIDE = CONFIG | {"hidden_size": 128, "intermediate_size": 256, "vocab_size": 4000}  # matrices of many pages
+
+
+@pytest.mark.parametrize("backend", ["plain", "numpy"])
+def test_a_loaded_model_does_not_need_its_file_any_more(backend, tmp_path):
+    """A page of a mapped file that no longer exists ends the process by SIGBUS."""
+    folder = write_folder(tmp_path, WIDE)
+    program = (
+        "import minillm, os, sys; folder, backend = sys.argv[1:]; model = minillm.load(folder, backend)\n"
+        "before = minillm.forward(model, [1, 2, 3]).tolist(); os.truncate(folder + '/model.safetensors', 100)\n"
+        "assert minillm.forward(model, [1, 2, 3]).tolist() == before"
+    )
+    child = subprocess.run([sys.executable, "-c", program, str(folder), backend], capture_output=True, text=True)
+    assert (child.returncode, child.stderr) == (0, "")

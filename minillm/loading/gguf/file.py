@@ -13,15 +13,14 @@ import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from minillm.arrays import Array
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.gguf.config import config_fields
 from minillm.loading.gguf.header import TensorPlace, read_header
 from minillm.loading.gguf.tokenizer import tokenizer_from_gguf
+from minillm.loading.model_file import read_range
 from minillm.loading.read_config import read_config
-from minillm.loading.safetensors_file import map_file, widen_bfloat16
+from minillm.loading.safetensors_file import widen_bfloat16
 from minillm.loading.settle import settle
 
 NAME = r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)"
@@ -64,17 +63,17 @@ class GgufTensor:
         """Return the values as floats, dequantised if necessary.
 
         Raises:
-            ValueError: the gguf library cannot dequantise this type, or the file has become shorter.
+            ValueError: the gguf library cannot dequantise this type, or the file has changed.
         """
         from gguf import GGMLQuantizationType
         from gguf.quants import dequantize
 
         place, kind = self.place, GGMLQuantizationType(self.place.kind)
-        stored = map_file(self.path, "u1", place.offset, (place.size,))
+        stored = read_range(self.path, place.state, "u1", place.offset, (place.size,))
         if kind.name in FLOATS:
-            values = np.asarray(stored).view(FLOATS[kind.name])
+            values = stored.view(FLOATS[kind.name])
         elif kind.name == "BF16":
-            values = widen_bfloat16(np.asarray(stored).view("<u2"))
+            values = widen_bfloat16(stored.view("<u2"))
         else:
             try:
                 values = dequantize(stored.reshape(math.prod(place.shape[1:]), -1), kind)

@@ -6,11 +6,13 @@ compared with the number of bytes left in the file, and a list is read at once. 
 """
 
 import math
-import mmap
 import struct
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from minillm.loading.model_file import FileState, changed, state_of
+from minillm.support.file_kinds import LONGEST_KIND, seems
 
 STRING, ARRAY = 8, 9
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}  # as struct
@@ -19,13 +21,17 @@ MOST_VALUES = 4_000_000  # metadata, list entries and tensors; a large vocabular
 
 @dataclass(frozen=True)
 class TensorPlace:
-    """The position of a tensor in the file. `shape` has the fastest axis first, as in the file: `[in, out]`."""
+    """The position of a tensor in a file that had this state.
+
+    `shape` has the fastest axis first, as in the file: `[in, out]`.
+    """
 
     name: str
     shape: tuple[int, ...]
     kind: int
     offset: int
     size: int
+    state: FileState
 
 
 @dataclass(frozen=True)
@@ -39,25 +45,29 @@ class GgufHeader:
 class Walker:
     """Reads values at a position in the file that only moves forward, and never past the end."""
 
-    def __init__(self, data: mmap.mmap, name: str) -> None:
-        self.data, self.name, self.place, self.values = data, name, 0, 0
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self.file, self.name, self.state = file, name, state_of(file)
+        self.place, self.values = 0, 0
 
     def wrong(self, what: str) -> ValueError:
         """Return a one-line error that names the file."""
         return ValueError(f"{self.name}: {what}")
 
-    def skip(self, count: int) -> int:
-        """Move `count` bytes forward, and return the position before."""
-        if count > len(self.data) - self.place:
-            raise self.wrong(f"truncated: {count} bytes are needed at {self.place}, the file has {len(self.data)}")
+    def take(self, count: int) -> bytes:
+        """Return the next `count` bytes."""
+        if count > self.state.size - self.place:
+            raise self.wrong(f"truncated: {count} bytes are needed at {self.place}, the file has {self.state.size}")
+        data = self.file.read(count)
+        if len(data) < count:
+            raise changed(self.name, "became shorter")
         self.place += count
-        return self.place - count
+        return data
 
     def count(self) -> int:
         """Read the number of entries that follow. Each entry takes at least one byte."""
         count = self.number("Q")
         self.values += count
-        most = min(MOST_VALUES, len(self.data))
+        most = min(MOST_VALUES, self.state.size)
         if self.values > most:
             raise self.wrong(f"{count} entries at {self.place}; expected at most {most} in the whole file")
         return count
@@ -70,23 +80,29 @@ class Walker:
     def numbers(self, form: str, count: int) -> tuple[Any, ...]:
         """Read `count` numbers."""
         form = f"<{count}{form}"
-        return struct.unpack_from(form, self.data, self.skip(struct.calcsize(form)))
+        return struct.unpack(form, self.take(struct.calcsize(form)))
 
-    def string(self) -> str:
-        """Read a string: a length in bytes, then the bytes in UTF-8."""
-        length = self.number("Q")
-        begin = self.skip(length)
+    def text(self) -> str | bytes:
+        """Read a text: a length in bytes, then the bytes. What is not UTF-8 stays bytes, for whoever needs it."""
+        data = self.take(self.number("Q"))
         try:
-            return self.data[begin : begin + length].decode("utf-8")
+            return data.decode("utf-8")
         except UnicodeDecodeError:
-            raise self.wrong(f"the text at {begin} is not UTF-8") from None
+            return data
+
+    def key(self) -> str:
+        """Read the name of a value or of a tensor, which is UTF-8."""
+        begin, name = self.place, self.text()
+        if isinstance(name, bytes):
+            raise self.wrong(f"the name at {begin} is not UTF-8")
+        return name
 
     def value(self, kind: int) -> Any:
         """Read one metadata value: a number, a string, or a list of either."""
         if kind in SCALARS:
             return self.numbers(SCALARS[kind], 1)[0]
         if kind == STRING:
-            return self.string()
+            return self.text()
         if kind != ARRAY:
             raise self.wrong(f"metadata type {kind} is unknown")
         element, count = self.number("I"), self.count()
@@ -94,7 +110,7 @@ class Walker:
             return list(self.numbers(SCALARS[element], count))
         if element != STRING:
             raise self.wrong(f"the list at {self.place} has type {element}; expected numbers or strings")
-        return [self.string() for _ in range(count)]
+        return [self.text() for _ in range(count)]
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -105,22 +121,25 @@ def read_header(path: Path) -> GgufHeader:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file:
-        if path.stat().st_size < 24:
-            raise ValueError(f"{path.name}: truncated, or not a GGUF file: {path.stat().st_size} bytes")
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _read(Walker(data, path.name))
+        start = file.read(LONGEST_KIND)
+        file.seek(0)
+        walker = Walker(file, path.name)
+        if walker.state.size < 24:
+            raise walker.wrong(f"truncated, or not a GGUF file: {walker.state.size} bytes{seems(start, 'a GGUF file')}")
+        if walker.take(4) != b"GGUF":
+            raise walker.wrong(f"not a GGUF file: it does not begin with GGUF{seems(start)}")
+        version = walker.number("I")
+        if version not in (2, 3):
+            raise walker.wrong(f"GGUF version {version}; expected 2 or 3{seems(start)}")
+        return _read(walker)
 
 
 def _read(walker: Walker) -> GgufHeader:
-    if walker.data[walker.skip(4) : walker.place] != b"GGUF":
-        raise walker.wrong("not a GGUF file: it does not begin with GGUF")
-    version = walker.number("I")
-    if version not in (2, 3):
-        raise walker.wrong(f"GGUF version {version}; expected 2 or 3")
+    """Read what follows the version."""
     tensors, entries = walker.count(), walker.count()
     metadata: dict[str, Any] = {}
     for _ in range(entries):
-        key, kind = walker.string(), walker.number("I")
+        key, kind = walker.key(), walker.number("I")
         if key in metadata:
             raise walker.wrong(f"duplicate metadata key {key[:60]!r}")
         metadata[key] = walker.value(kind)
@@ -137,7 +156,7 @@ def _read(walker: Walker) -> GgufHeader:
 def _tensor(walker: Walker) -> TensorPlace:
     from gguf import GGML_QUANT_SIZES, GGMLQuantizationType
 
-    name, dimensions = walker.string(), walker.number("I")
+    name, dimensions = walker.key(), walker.number("I")
     if not 1 <= dimensions <= 4:
         raise walker.wrong(f"tensor {name[:60]!r} has {dimensions} dimensions; expected 1 to 4")
     shape = walker.numbers("Q", dimensions)
@@ -147,7 +166,7 @@ def _tensor(walker: Walker) -> TensorPlace:
     block, block_bytes = GGML_QUANT_SIZES[GGMLQuantizationType(kind)]
     if min(shape) < 1 or shape[0] % block or math.prod(shape) >= 2**62:
         raise walker.wrong(f"tensor {name[:60]!r} has shape {list(shape)}; expected a row length divisible by {block}")
-    return TensorPlace(name, shape, kind, offset, math.prod(shape) // block * block_bytes)
+    return TensorPlace(name, shape, kind, offset, math.prod(shape) // block * block_bytes, walker.state)
 
 
 def _check_places(walker: Walker, places: list[TensorPlace], alignment: int) -> None:
@@ -156,7 +175,7 @@ def _check_places(walker: Walker, places: list[TensorPlace], alignment: int) -> 
         raise walker.wrong("two tensors have the same name")
     free = 0
     for tensor in sorted(places, key=lambda tensor: tensor.offset):
-        if tensor.offset % alignment or tensor.offset + tensor.size > len(walker.data):
+        if tensor.offset % alignment or tensor.offset + tensor.size > walker.state.size:
             raise walker.wrong(f"tensor {tensor.name[:60]!r} is outside the file; is the file truncated?")
         if tensor.offset < free:
             raise walker.wrong(f"tensor {tensor.name[:60]!r} overlaps the one before it")
