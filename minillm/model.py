@@ -58,6 +58,7 @@ class Model:
         final_norm: `[dim]`.
         head: what `ops.prepare` made of `[dim, vocab]`.
         stored_tokenizer: None if the files have no tokenizer.
+        no_tokenizer: why they have none, and what to do.
 
     Example:
         >>> model = minillm.load("story")
@@ -74,6 +75,7 @@ class Model:
     final_norm: Array
     head: Any
     stored_tokenizer: Tokenizer | None
+    no_tokenizer: str = ""
 
     def __repr__(self) -> str:
         config = self.config
@@ -93,8 +95,9 @@ class Model:
             ValueError: the model's files have no tokenizer.
         """
         if self.stored_tokenizer is None:
+            why = f"; {self.no_tokenizer}" if self.no_tokenizer else ""
             raise ValueError(
-                f"{self.name} has no tokenizer.json, or none of a kind that is supported: pass token ids, not text"
+                f"{self.name} has no tokenizer.json, or none of a kind that is supported: pass token ids, not text{why}"
             )
         return self.stored_tokenizer
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,19 +122,25 @@ def config_from(name: str) -> "ModelConfig":
         OSError: a file cannot be read.
     """
     from minillm.estimate.models import model_table
+    from minillm.loading import open_config
+    from minillm.loading.registry import REGISTRY
 
+    if name in REGISTRY and REGISTRY[name].folder() is None:
+        name = REGISTRY[name].in_table or name
     if name in model_table():
         return model_table()[name]
-    if Path(name).suffix == ".json" and Path(name).is_file():
-        from minillm.loading.read_config import read_config
-        from minillm.support.files import read_json
-
-        return read_config(read_json(Path(name)), Path(name).name)
-    from minillm.loading import open_checkpoint
-
     try:
-        return open_checkpoint(name).config
+        return open_config(name)
     except ValueError as problem:
         if "no model" not in str(problem):
             raise
         raise ValueError(f"{problem}; the table has {', '.join(model_table())}") from None
+
+
+def weights_on_disk(name: str) -> bool:
+    """Return whether this model can be measured without a download."""
+    from minillm.loading import is_gguf
+    from minillm.loading.registry import REGISTRY
+
+    path = REGISTRY[name].folder() if name in REGISTRY else Path(os.path.expanduser(name))
+    return path is not None and (any(path.glob("*.safetensors")) if path.is_dir() else path.is_file() and is_gguf(path))

@@ -16,6 +16,7 @@ from minillm.cli.estimate_options import (
     doubts,
     price_from,
     serving_from,
+    weights_on_disk,
     workload_from,
 )
 from minillm.cli.printing import counted, print_json, seconds_text, show, terminal_width
@@ -69,12 +70,11 @@ def _show_doubts(options: argparse.Namespace, config: ModelConfig, workload: Wor
 
 
 def _measured(name: str, serving: Serving, workload: Workload) -> dict[str, float]:
-    """Return the measured and the predicted time of a decode step; nothing for a model that has only a config."""
+    """Return the measured and the predicted time of a decode step; nothing for a model without weights on disk."""
     from minillm.benchmark.this_machine import measure_decode
-    from minillm.estimate.models import model_table
     from minillm.loading.load import load
 
-    if name in model_table() or name.endswith(".json"):
+    if not weights_on_disk(name):
         return {}
     context = round(mean_context(workload))
     measured = measure_decode(load(name), min(context, serving.config.max_position_embeddings))

@@ -31,6 +31,7 @@ from minillm.backends.layout import copy_in_blocks
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
+from minillm.loading.model_kinds import tensors_seem
 from minillm.loading.settle import group_of, reason
 from minillm.model import LayerWeights, Model
 
@@ -59,6 +60,7 @@ def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
         final_norm,
         head,
         checkpoint.tokenizer,
+        checkpoint.no_tokenizer,
     )
 
 
@@ -104,6 +106,7 @@ class TensorReader:
         if tuple(tensor.shape) != shape:
             raise ValueError(
                 f"{self.name}: tensor {name} has shape {list(tensor.shape)}; the config requires {list(shape)}"
+                f"{tensors_seem(self.tensors)}"
             )
         self.used.add(name)
         return tensor
@@ -156,7 +159,7 @@ class TensorReader:
         close = [repr(other)[:100] for other in get_close_matches(name, strange[:MOST_COMPARED], 3)]
         return ValueError(
             f"{self.name}: tensor {name} is missing, but the config requires it{f' ({why})' if why else ''}"
-            f"{'; similar: ' if close else ''}{', '.join(close)}"
+            f"{'; similar: ' if close else ''}{', '.join(close)}{tensors_seem(self.tensors)}"
         )
 
     def warn_of_unused(self) -> None:

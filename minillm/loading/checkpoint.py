@@ -36,9 +36,11 @@ class Checkpoint:
         config: the architecture.
         tensors: by Hugging Face name; their values are still on disk.
         tokenizer: None if the files have none; the model then takes token ids only.
+        no_tokenizer: why there is none, and what to do.
     """
 
     name: str
     config: ModelConfig
     tensors: Mapping[str, StoredTensor]
     tokenizer: Tokenizer | None
+    no_tokenizer: str = ""

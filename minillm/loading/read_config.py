@@ -11,6 +11,7 @@ from typing import Any
 
 from minillm.config import ModelConfig, RopeParameters
 from minillm.loading.fields import Fields
+from minillm.loading.model_kinds import config_seems, quantisation_seems
 
 LLAMA_ENDS = {"bos_token_id": 1, "eos_token_id": 2}
 # The values that transformers assumes if a config.json of this model_type omits a field.
@@ -81,7 +82,8 @@ def read_config(values: Any, source: str = "config.json", generation: Any = None
     fields = Fields(values, source)
     model_type = values.get("model_type")
     if not isinstance(model_type, str) or model_type not in DEFAULTS:
-        raise fields.wrong("model_type", f"one of {', '.join(sorted(DEFAULTS))}")
+        known = sorted(DEFAULTS)
+        raise fields.wrong("model_type", f"one of {', '.join(known)}{config_seems(values, known)}")
     _refuse_unsupported(fields, model_type)
     config = _architecture(fields, model_type, _generation_eos(generation))
     _warn_of_unknown(fields, values)
@@ -246,12 +248,13 @@ def _generation_eos(generation: Any) -> tuple[int, ...]:
 def _refuse_unsupported(fields: Fields, model_type: str) -> None:
     for name, allowed in MUST_BE.items():
         if fields.get(name, allowed[0]) not in allowed:
-            raise fields.wrong(name, f"{allowed[0]!r}, the only one supported")
+            kind = quantisation_seems(fields.values[name]) if name.startswith("quantization") else ""
+            raise fields.wrong(name, f"{allowed[0]!r}, the only one supported{kind}")
     expected = f"{model_type.capitalize()}ForCausalLM"  # predicts the next token; a classifier has a different head
     architectures = fields.values.get("architectures") or [expected]
     first = architectures[0] if isinstance(architectures, list) else None
     if not isinstance(first, str) or first.lower() != expected.lower():
-        raise fields.wrong("architectures", f"[{expected!r}]")
+        raise fields.wrong("architectures", f"[{expected!r}]{config_seems(fields.values, [model_type])}")
 
 
 def _warn_of_unknown(fields: Fields, names: Iterable[str]) -> None:

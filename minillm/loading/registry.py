@@ -15,6 +15,7 @@ class RegisteredModel:
 
     Attributes:
         make: downloads the model into a folder of the user's cache; None for a model that ships with minillm.
+        in_table: its name in the table of estimates, for estimates before the download.
     """
 
     name: str
@@ -22,6 +23,7 @@ class RegisteredModel:
     parameters: int
     license: str
     make: Callable[[Path], None] | None = None
+    in_table: str | None = None
 
     @property
     def place(self) -> Path:
@@ -71,6 +73,6 @@ REGISTRY = {
     "story": RegisteredModel("story", "short stories, capitals, sums and patterns; the default", 2_755_008, "MIT"),
     "story-draft": RegisteredModel("story-draft", "a draft for story, distilled from it", 229_696, "MIT"),
     "smollm2": RegisteredModel(
-        "smollm2", "SmolLM2-135M-Instruct, a small chat model", 134_515_008, "Apache-2.0", _smollm2
+        "smollm2", "SmolLM2-135M-Instruct, a small chat model", 134_515_008, "Apache-2.0", _smollm2, "smollm2-135m"
     ),
 }

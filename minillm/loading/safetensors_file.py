@@ -17,7 +17,9 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from minillm.arrays import Array
+from minillm.loading.folder_kinds import looks_like, names_in
 from minillm.loading.model_file import FileState, read_range, state_of
+from minillm.loading.model_kinds import UNQUANTISED
 from minillm.support.file_kinds import LONGEST_KIND, seems
 from minillm.support.files import parse_json, read_json
 
@@ -46,7 +48,9 @@ class SafetensorsTensor:
         """
         if self.dtype not in DTYPES:
             expected = ", ".join(DTYPES)
-            raise ValueError(f"{self.path.name}: tensor {self.name!r} is of type {self.dtype}; expected {expected}")
+            kind = f"other types are of quantised weights: {UNQUANTISED}"
+            where = f"{self.path.name}: tensor {self.name!r}"
+            raise ValueError(f"{where} is of type {self.dtype}; expected {expected}; {kind}")
         values = read_range(self.path, self.state, DTYPES[self.dtype], self.offset, self.shape)
         return widen_bfloat16(values) if self.dtype == "BF16" else values
 
@@ -145,7 +149,5 @@ def read_folder_tensors(folder: Path) -> dict[str, SafetensorsTensor]:
 
 def _required(path: Path) -> Path:
     if not path.is_file():
-        pickles = list(path.parent.glob("*.bin")) or list(path.parent.glob("*.pt"))
-        hint = "; pickles such as *.bin are never opened: convert them to safetensors" if pickles else ""
-        raise FileNotFoundError(f"{path.parent}: {path.name} is missing{hint}")
+        raise FileNotFoundError(f"{path.parent}: {path.name} is missing{looks_like(names_in(path.parent))}")
     return path

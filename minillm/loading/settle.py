@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -47,11 +48,17 @@ def settle(config: ModelConfig, stored: Mapping[str, StoredTensor], source: str)
         layers = {part: _layers_with(part, tensors, config) for part in group}
         doubts += _doubts(config, layers, source)
         if any(layers.values()):
-            has = {field: any(layers[part] for part in group if group[part] == field) for field in group.values()}
-            config = replace(config, **has)
+            config = _with_what_is_stored(config, group, layers)
     if doubts:
         warnings.warn(f"{source or 'tensors'}: {'; '.join(doubts)}: what is stored is used", stacklevel=5)
     return config, {name: tensor for name, tensor in tensors.items() if not _follows_from(config, name, tensor)}
+
+
+def _with_what_is_stored(config: ModelConfig, group: Mapping[str, str], layers: Mapping[str, int]) -> ModelConfig:
+    """Return the config with the fields of this group as the file has it."""
+    fields: dict[str, Any] = dict.fromkeys(group.values(), False)
+    fields |= {field: True for part, field in group.items() if layers[part]}
+    return replace(config, **fields)
 
 
 def _tied(tensors: Tensors) -> bool:

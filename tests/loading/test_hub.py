@@ -141,3 +141,49 @@ def test_names_of_another_form_are_refused(name):
     with pytest.raises(ValueError, match="expected hf:org/name") as caught:
         fetch_from_hub(name)
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def estimate(tmp_path):
+    """`minillm estimate` in a new process."""
+
+    def run(model, **environment):
+        command = [sys.executable, "-m", "minillm", "estimate", "--model", model]
+        settings = {**os.environ, "HF_HOME": str(tmp_path / "hf"), "HF_ENDPOINT": NOWHERE, **environment}
+        settings.pop("HF_TOKEN", None)
+        return subprocess.run(command, env=settings, capture_output=True, text=True, timeout=60)
+
+    return run
+
+
+def test_an_estimate_fetches_the_config_alone(hub, estimate, generate):
+    online = estimate("hf:org/name", HF_ENDPOINT=f"http://127.0.0.1:{hub.server_port}")
+    assert (online.returncode, online.stderr, hub.fetched) == (0, "", {"config.json"})
+    assert estimate("hf:org/name").returncode == 0
+    offline = generate("hf:org/name", HF_HUB_OFFLINE="1")
+    assert (offline.returncode, offline.stderr.count("\n")) == (2, 1)
+    assert "model.safetensors is missing; the hub cannot be reached" in offline.stderr
+    assert generate("hf:org/name", HF_ENDPOINT=f"http://127.0.0.1:{hub.server_port}").returncode == 0
+
+
+REPOSITORIES = {
+    "GGUF alone": (["name-Q4_K_M.gguf", "name-Q8_0.gguf", "README.md"], "config.json is missing; found 'name-Q4_K_M.gguf', "
+                   "a GGUF file: pass the path of that file"),
+    "GGUF with a config": (["config.json", "name.gguf"], "model.safetensors is missing; found 'name.gguf', a GGUF file"),
+    "pickles": (["config.json", "pytorch_model.bin"], "found 'pytorch_model.bin', a pickle: pickles such as *.bin are never"),
+    "LoRA": (["adapter_config.json", "adapter_model.safetensors"], "a LoRA adapter: merge it"),
+    "Diffusers": (["model_index.json", "unet/config.json"], "a Diffusers pipeline"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REPOSITORIES)
+def test_a_repository_of_another_kind_is_told_by_its_files(hub, generate, case):
+    names, message = REPOSITORIES[case]
+    shutil.rmtree(hub.folder)
+    for name in names:
+        (hub.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (hub.folder / name).write_text("{}")
+    result = generate("hf:org/name", HF_ENDPOINT=f"http://127.0.0.1:{hub.server_port}")
+    assert (result.returncode, result.stdout, result.stderr.count("\n")) == (2, "", 1)
+    assert message in result.stderr, result.stderr
+    assert not any(name.endswith((".gguf", ".bin")) for name in hub.fetched)

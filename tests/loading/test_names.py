@@ -7,11 +7,14 @@ import resource
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from tiny_folder import CONFIG, refused, write_folder, write_json
 
 import minillm
+from minillm.cli.main import run
+from minillm.loading import open_checkpoint, open_config
 from minillm.support.cache_folder import cache_folder
 
 
@@ -52,7 +55,64 @@ def test_the_ending_of_a_gguf_file_may_be_in_capitals(tmp_path):
     refused(tmp_path / "x.GGUF", r"^x\.GGUF: truncated")
 
 
+@pytest.mark.parametrize("name", ["~/m", "~/m/", "~/./m", Path("~/m")])
+def test_a_tilde_is_the_home_folder_at_every_door(name, tmp_path, monkeypatch, capsys):
+    """Shells leave it as it is in `--model=~/m`, in quotes and in batch files."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    write_folder(tmp_path / "m")
+    assert minillm.load(name).config == open_config(name) == open_checkpoint(name).config
+    for arguments in (
+        ["generate", "a", "--raw", "--max-new-tokens", "1", f"--model={name}"],
+        ["generate", "a", "--max-new-tokens", "2", f"--model={name}", "--speculative", f"--draft={name}"],
+        ["estimate", f"--model={name}"],
+        ["estimate", f"--model={name}/config.json"],
+    ):
+        assert run(arguments) == 0, capsys.readouterr().err
+
+
+def test_a_tilde_without_a_home_is_part_of_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused("~nobody-of-this-name/m", "no model '~nobody-of-this-name/m'")
+
+
+class Elsewhere:
+    """A path as a library other than pathlib makes it."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return self.path
+
+
+def test_any_path_like_object_is_a_path(tmp_path):
+    folder = write_folder(tmp_path)
+    assert minillm.load(Elsewhere(str(folder))).config == open_config(Elsewhere(str(folder)))
+    with pytest.raises(ValueError, match="model is .*; expected a name, a folder, a .gguf file or hf:org/name"):
+        minillm.load(Elsewhere(bytes(folder)))
+
+
+@pytest.mark.parametrize(("name", "meant"), [
+    ("hf:a/b@main", "a/b"), ("hf:a/b@0123abc", "a/b"), ("hf:https://huggingface.co/a/b", "a/b"), ("hf:a/b:Q4_K_M", "a/b"),
+    ("hf:https://huggingface.co/a/b.c-1/tree/main", "a/b.c-1"), ("hf:a/b/model.gguf", "a/b"), ("hf:a/b?x=1", "a/b"),
+    ("hf:hf.co/a/b", "a/b"),
+])  # fmt: skip
+def test_more_than_the_name_of_a_repository_is_answered_with_the_name(name, meant):
+    with pytest.raises(
+        ValueError, match=rf"expected hf:org/name; did you mean hf:{re.escape(meant)}\? .* a local copy"
+    ):
+        minillm.load(name)
+    with pytest.raises(ValueError, match=rf"expected hf:org/name; did you mean hf:{re.escape(meant)}\?"):
+        open_config(name)
+
+
+@pytest.mark.parametrize("name", ["models--org--name", "hub/models--org--name", "https://huggingface.co/org/name"])
+def test_other_ways_to_name_a_repository_are_answered_with_its_name(name):
+    refused(name, r"^no model .*; did you mean hf:org/name\?$")
+
+
 CACHES = {
+    "with a tilde": ({"MINILLM_CACHE": "~/mine", "HOME": "/home/me"}, "/home/me/mine"),
     "its own": ({"MINILLM_CACHE": "/mine", "XDG_CACHE_HOME": "/all", "HOME": "/home/me"}, "/mine"),
     "that of all programs": ({"XDG_CACHE_HOME": "/all", "HOME": "/home/me"}, "/all/minillm"),
     "at home": ({"XDG_CACHE_HOME": "", "HOME": "/home/me"}, "/home/me/.cache/minillm"),

@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minillm.arrays import Array
+from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.gguf.config import config_fields
-from minillm.loading.gguf.header import TensorPlace, read_header
+from minillm.loading.gguf.header import GgufHeader, TensorPlace, check_places, read_header
 from minillm.loading.gguf.tokenizer import tokenizer_from_gguf
 from minillm.loading.model_file import read_range
 from minillm.loading.read_config import read_config
@@ -40,6 +41,7 @@ NAMES = {
     "ffn_up": "mlp.up_proj",
     "ffn_down": "mlp.down_proj",
 }
+ROPE_FACTORS = "rope_freqs.weight"
 FLOATS = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
 
 
@@ -98,24 +100,46 @@ def read_gguf(path: Path) -> Checkpoint:
         OSError: the file cannot be read.
     """
     header = read_header(path)
-    places = {place.name: place for place in header.tensors}
-    shapes = {name: place.shape for name, place in places.items()}
-    config = read_config(config_fields(header.metadata, shapes, path.name), path.name)
-    if rope_freqs := places.pop("rope_freqs.weight", None):
+    check_places(header, path)
+    config = _config(header, path)
+    if rope_freqs := next((place for place in header.tensors if place.name == ROPE_FACTORS), None):
         factors = _frequency_factors(GgufTensor(path, rope_freqs, 0), config.head_dim // 2, config.rope.factor)
         config = replace(config, rope=replace(config.rope, frequency_factors=factors))
+    config, tensors = settle(config, _tensors(header, path, config), "")
+    return Checkpoint(path.name, config, tensors, tokenizer_from_gguf(header.metadata, config.eos_token_ids, path.name))
+
+
+def read_gguf_config(path: Path) -> ModelConfig:
+    """Return the config alone; the file's data may be damaged or missing.
+
+    Raises:
+        ValueError: the header is damaged, or requires something unsupported.
+        OSError: the file cannot be read.
+    """
+    header = read_header(path)
+    config = _config(header, path)
+    return settle(config, _tensors(header, path, config), "")[0]
+
+
+def _config(header: GgufHeader, path: Path) -> ModelConfig:
+    shapes = {place.name: place.shape for place in header.tensors}
+    return read_config(config_fields(header.metadata, shapes, path.name), path.name)
+
+
+def _tensors(header: GgufHeader, path: Path, config: ModelConfig) -> dict[str, StoredTensor]:
+    """Return all tensors but RoPE's factors, by their Hugging Face names."""
     permuted = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}
     tensors: dict[str, StoredTensor] = {}
-    for name, place in places.items():
-        heads = permuted.get(module_of(name), 0) if header.metadata["general.architecture"] == "llama" else 0
+    for place in header.tensors:
+        heads = permuted.get(module_of(place.name), 0) if header.metadata["general.architecture"] == "llama" else 0
         if heads and place.shape[-1] != heads * config.head_dim:
             raise ValueError(
-                f"{path.name}: tensor {name!r} has {place.shape[-1]} rows; its {heads} heads require "
+                f"{path.name}: tensor {place.name!r} has {place.shape[-1]} rows; its {heads} heads require "
                 f"{heads * config.head_dim}"
             )
-        tensors[hugging_face_name(name)] = GgufTensor(path, place, heads)
-    config, tensors = settle(config, tensors, "")
-    return Checkpoint(path.name, config, tensors, tokenizer_from_gguf(header.metadata, config.eos_token_ids, path.name))
+        if place.name != ROPE_FACTORS:
+            tensors[hugging_face_name(place.name)] = GgufTensor(path, place, heads)
+    return tensors
 
 
 def _frequency_factors(tensor: GgufTensor, pairs: int, linear: float) -> tuple[float, ...]:

@@ -149,7 +149,6 @@ def _read(walker: Walker) -> GgufHeader:
     found = [_tensor(walker) for _ in range(tensors)]
     start = -(-walker.place // alignment) * alignment  # where the data begins: offsets count from here
     places = [replace(tensor, offset=start + tensor.offset) for tensor in found]
-    _check_places(walker, places, alignment)
     return GgufHeader(metadata, places)
 
 
@@ -169,14 +168,19 @@ def _tensor(walker: Walker) -> TensorPlace:
     return TensorPlace(name, shape, kind, offset, math.prod(shape) // block * block_bytes, walker.state)
 
 
-def _check_places(walker: Walker, places: list[TensorPlace], alignment: int) -> None:
+def check_places(header: GgufHeader, path: Path) -> None:
     """Raise ValueError unless all tensors are inside the file and no two overlap."""
-    if len({tensor.name for tensor in places}) < len(places):
-        raise walker.wrong("two tensors have the same name")
-    free = 0
-    for tensor in sorted(places, key=lambda tensor: tensor.offset):
-        if tensor.offset % alignment or tensor.offset + tensor.size > walker.state.size:
-            raise walker.wrong(f"tensor {tensor.name[:60]!r} is outside the file; is the file truncated?")
+
+    def wrong(tensor: TensorPlace, what: str) -> ValueError:
+        return ValueError(f"{path.name}: tensor {tensor.name[:60]!r} {what}")
+
+    alignment, free, names = header.metadata.get("general.alignment", 32), 0, set()
+    for tensor in sorted(header.tensors, key=lambda tensor: tensor.offset):
+        if tensor.name in names:
+            raise wrong(tensor, "has the same name as another one")
+        if tensor.offset % alignment or tensor.offset + tensor.size > tensor.state.size:
+            raise wrong(tensor, "is outside the file; is the file truncated?")
         if tensor.offset < free:
-            raise walker.wrong(f"tensor {tensor.name[:60]!r} overlaps the one before it")
+            raise wrong(tensor, "overlaps the one before it")
         free = tensor.offset + tensor.size
+        names.add(tensor.name)
