@@ -33,7 +33,7 @@ KINDS = (  # the first that matches
     FolderKind(r".+\.(incomplete|part|partial|aria2|crdownload|download|tmp)", "a download that did not finish",
                UNFINISHED),
     FolderKind(r"refs|refs/main", "a model in the hub's cache without its files", UNFINISHED),
-    FolderKind(r".+\.gguf", "a GGUF file", "pass the path of that file"),
+    FolderKind(r".+\.gguf", "a GGUF file", "pass its path, after `hf download` if it is on the hub"),
     FolderKind(r".+-\d{5}-of-\d{5}\.safetensors", "one of several shards",
                "download their index too: model.safetensors.index.json"),
     FolderKind(r"consolidated.*|params\.json", "a model in the format of its makers",

@@ -20,6 +20,8 @@ REASONS = {
     "RepositoryNotFoundError": "there is no such model, or it is private: check the name, or set HF_TOKEN",
     "LocalEntryNotFoundError": "the hub cannot be reached, and no copy is in the local cache: check the connection "
     "and HF_HUB_OFFLINE, or download it elsewhere (`hf download {0}`) and pass its folder",
+    "IncompleteSnapshotError": "the local copy is incomplete, and the hub cannot be reached: check the connection and "
+    "HF_HUB_OFFLINE",
 }
 
 
@@ -32,8 +34,10 @@ def fetch_from_hub(name: str, wanted: Sequence[str] = WANTED) -> Path:
     """
     repository = _checked(name)
     import huggingface_hub
+    from huggingface_hub.utils.logging import set_verbosity_error
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
+    set_verbosity_error()  # it warns when no file has a wanted name; the message below says more
     if not (sys.stderr and sys.stderr.isatty()):
         disable_progress_bars()
     try:

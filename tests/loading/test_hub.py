@@ -162,15 +162,16 @@ def test_an_estimate_fetches_the_config_alone(hub, estimate, generate):
     assert estimate("hf:org/name").returncode == 0
     offline = generate("hf:org/name", HF_HUB_OFFLINE="1")
     assert (offline.returncode, offline.stderr.count("\n")) == (2, 1)
-    assert "model.safetensors is missing; the hub cannot be reached" in offline.stderr
+    assert "the local copy is incomplete" in offline.stderr
     assert generate("hf:org/name", HF_ENDPOINT=f"http://127.0.0.1:{hub.server_port}").returncode == 0
 
 
 REPOSITORIES = {
-    "GGUF alone": (["name-Q4_K_M.gguf", "name-Q8_0.gguf", "README.md"], "config.json is missing; found 'name-Q4_K_M.gguf', "
-                   "a GGUF file: pass the path of that file"),
-    "GGUF with a config": (["config.json", "name.gguf"], "model.safetensors is missing; found 'name.gguf', a GGUF file"),
-    "pickles": (["config.json", "pytorch_model.bin"], "found 'pytorch_model.bin', a pickle: pickles such as *.bin are never"),
+    "GGUF alone": (["name-Q4_K_M.gguf", "name-Q8_0.gguf", "README.md"],
+                   "config.json is missing; found 'name-Q4_K_M.gguf', a GGUF file: pass its path"),
+    "GGUF with a config": (["config.json", "name.gguf"],
+                           "model.safetensors is missing; found 'name.gguf', a GGUF file"),
+    "pickles": (["config.json", "pytorch_model.bin"], "found 'pytorch_model.bin', a pickle: pickles such as *.bin are"),
     "LoRA": (["adapter_config.json", "adapter_model.safetensors"], "a LoRA adapter: merge it"),
     "Diffusers": (["model_index.json", "unet/config.json"], "a Diffusers pipeline"),
 }  # fmt: skip

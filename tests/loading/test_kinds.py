@@ -140,7 +140,7 @@ FOLDERS = {  # the files instead of the weights, and what the message says
     "a download": (["model.safetensors.incomplete"], "a download that did not finish: .*hf download"),
     "a download of hf": ([".cache/huggingface/download/abc.incomplete"], "a download that did not finish"),
     "a download of a browser": (["model.safetensors.crdownload"], "a download that did not finish"),
-    "GGUF": (["model-q4.gguf"], r"'model-q4\.gguf', a GGUF file: pass the path of that file"),
+    "GGUF": (["model-q4.gguf"], r"'model-q4\.gguf', a GGUF file: pass its path"),
     "LoRA": (["adapter_config.json", "adapter_model.safetensors"], "a LoRA adapter: merge it into its base"),
 }  # fmt: skip
 NO_MODEL = {  # the files instead of config.json

@@ -88,15 +88,18 @@ class Elsewhere:
 def test_any_path_like_object_is_a_path(tmp_path):
     folder = write_folder(tmp_path)
     assert minillm.load(Elsewhere(str(folder))).config == open_config(Elsewhere(str(folder)))
-    with pytest.raises(ValueError, match="model is .*; expected a name, a folder, a .gguf file or hf:org/name"):
+    with pytest.raises(ValueError, match=r"model is .*; expected a name, a folder, a \.gguf file or"):
         minillm.load(Elsewhere(bytes(folder)))
 
 
-@pytest.mark.parametrize(("name", "meant"), [
-    ("hf:a/b@main", "a/b"), ("hf:a/b@0123abc", "a/b"), ("hf:https://huggingface.co/a/b", "a/b"), ("hf:a/b:Q4_K_M", "a/b"),
+LONGER = [
+    ("hf:a/b@main", "a/b"), ("hf:a/b@0123", "a/b"), ("hf:https://huggingface.co/a/b", "a/b"), ("hf:hf.co/a/b", "a/b"),
     ("hf:https://huggingface.co/a/b.c-1/tree/main", "a/b.c-1"), ("hf:a/b/model.gguf", "a/b"), ("hf:a/b?x=1", "a/b"),
-    ("hf:hf.co/a/b", "a/b"),
-])  # fmt: skip
+    ("hf:a/b:Q4_K_M", "a/b"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "meant"), LONGER)
 def test_more_than_the_name_of_a_repository_is_answered_with_the_name(name, meant):
     with pytest.raises(
         ValueError, match=rf"expected hf:org/name; did you mean hf:{re.escape(meant)}\? .* a local copy"
@@ -146,10 +149,10 @@ def test_a_model_larger_than_the_machine_is_refused_before_it_is_read(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not hold a process to RLIMIT_AS")
 def test_memory_that_ends_while_a_model_is_read_is_one_line(tmp_path):
-    write_mostly_hole(tmp_path, "F16", 2**20, 2**10)  # 2 GB, 4 GB as float32
+    write_mostly_hole(tmp_path, "F16", 2**19, 2**10)  # 1 GB, 2 GB as float32
     program = "import minillm, sys; minillm.load(sys.argv[1])"
-    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (4 * 10**9, 4 * 10**9))  # noqa: E731
+    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (2_500_000_000, 2_500_000_000))  # noqa: E731
     child = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True,
                            preexec_fn=limit, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})  # fmt: skip
-    assert re.search(r"\nValueError: .*: not enough memory for its weights: 4\.3 GB needed as float32", child.stderr)
+    assert re.search(r"\nValueError: .*: not enough memory for its weights: 2\.1 GB needed as float32", child.stderr)
     assert "MemoryError" not in child.stderr
