@@ -1,6 +1,6 @@
 """Loading: open a registry name, a folder, a GGUF file or a model of the Hugging Face hub as a Checkpoint.
 
-`open_config` reads the config alone, for whoever needs no weights and no tokenizer.
+`open_config` reads the config alone, without weights and tokenizer.
 """
 
 import os

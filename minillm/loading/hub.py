@@ -37,7 +37,7 @@ def fetch_from_hub(name: str, wanted: Sequence[str] = WANTED) -> Path:
     from huggingface_hub.utils.logging import set_verbosity_error
     from huggingface_hub.utils.tqdm import disable_progress_bars
 
-    set_verbosity_error()  # it warns when no file has a wanted name; the message below says more
+    set_verbosity_error()  # type: ignore[no-untyped-call]  # else it warns when no file is wanted; the line below says more
     if not (sys.stderr and sys.stderr.isatty()):
         disable_progress_bars()
     try:

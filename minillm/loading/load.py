@@ -18,7 +18,7 @@ def load(name: str | PathLike[str], backend: str | Plain = "numpy", dtype: str =
     """Load a model from a name, a folder or a file.
 
     Args:
-        name: a registry name such as "smollm2", a folder in Hugging Face layout, a .gguf file, or "hf:org/name".
+        name: a registry name such as "smollm2", a folder in Hugging Face layout, a GGUF file, or "hf:org/name".
         backend: "numpy" (fast), "plain" (readable), "exact" (the same bits in every schedule) or "cupy" (GPU);
             or a backend of your own, an object whose class is derived from `minillm.backends.plain.Plain`.
         dtype: "float32" or "float64"; "exact" is always float64; on "cupy" weights may be "float16" or "bfloat16".

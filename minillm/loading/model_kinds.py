@@ -33,7 +33,9 @@ def config_seems(values: Mapping[str, Any], known: Iterable[str]) -> str:
         return "; it is the error message of a server: download the file again"
     architectures = values.get("architectures")
     first = architectures[0] if isinstance(architectures, list) and architectures else None
-    for end, what in HEADS.items() if isinstance(first, str) else ():
+    if not isinstance(first, str):
+        return ""
+    for end, what in HEADS.items():
         if re.search(rf"(?:{end})$", first[-100:]):
             return f"; {first[:60]!r} is {what.format(known=' or '.join(known))}"
     return ""

@@ -41,7 +41,7 @@ def parse_json(data: bytes, source: str = "", first: bytes | None = None) -> Any
 
     Args:
         data: the text.
-        source: the file's name, with which messages begin; empty if the text is no file.
+        source: the file's name, with which messages begin; empty if the text is not from a file.
         first: what the file begins with, if it is not the text.
     """
     prefix = f"{source}: " if source else ""
