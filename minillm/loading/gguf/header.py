@@ -83,7 +83,7 @@ class Walker:
         return struct.unpack(form, self.take(struct.calcsize(form)))
 
     def text(self) -> str | bytes:
-        """Read a text: a length in bytes, then the bytes. What is not UTF-8 stays bytes, and is refused where it is used."""
+        """Read a text: a length in bytes, then the bytes. What is not UTF-8 stays bytes, refused where it is used."""
         data = self.take(self.number("Q"))
         try:
             return data.decode("utf-8")
