@@ -10,7 +10,6 @@ of a raw prompt.
 """
 
 import json
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ class Tokenizer:
         chat_template: jinja2 source; None if there is none or if it is empty.
         named_tokens: the text of each token with a name, such as "bos_token", for templates.
         ends: the texts of the tokens that the tokenizer's own files name as ends of an answer.
+        not_appended: the ids that the definition puts after a text, and that are left out: a prompt continues.
         vocab_size: the number of tokens, added tokens included.
     """
 
@@ -63,8 +63,7 @@ class Tokenizer:
         self.vocab_size = len(self._library.vocabulary)
         bos = self.token_id(self.named_tokens.get("bos_token", ""))
         self._bos = self._library.before or ([bos] if add_bos and bos is not None else [])
-        if after := self._library.after:
-            warnings.warn(f"{source}: {self.decode(after)!r} is not put after a prompt: it continues", stacklevel=6)
+        self.not_appended = self._library.after
 
     def __repr__(self) -> str:
         template = "no chat template" if self.chat_template is None else "a chat template"

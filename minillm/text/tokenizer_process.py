@@ -114,8 +114,8 @@ def add_tokens(
         control_ids: ids of added tokens that are special.
     """
     own = library.get_added_tokens_decoder()
-    tokens = {token.content: token for token in own.values()}
-    tokens |= {token["content"]: AddedToken(**token) for token in declared}
+    known = {token.content: token for token in own.values()}
+    tokens = known | {token["content"]: AddedToken(**token) for token in declared}
     for token in wanted:
         tokens.setdefault(token["content"], AddedToken(**token))
     known_ends = {text for text in ends if text in tokens or library.token_to_id(text) is not None}
@@ -124,9 +124,11 @@ def add_tokens(
     special = known_ends | {token["content"] for token in [*declared, *wanted] if token["special"]}
     special_ids = set(control_ids)
     special |= {token.content for number, token in own.items() if token.special or number in special_ids}
-    for text, token in tokens.items():
-        token.special = text in special
-    library.add_tokens(list(tokens.values()))
+    # The library takes seconds for 60,000 tokens, so only those that change are added.
+    changed = [t for text, t in tokens.items() if t is not known.get(text) or t.special != (text in special)]
+    for token in changed:
+        token.special = token.content in special
+    library.add_tokens(changed)
 
 
 def around_a_text(library: Any) -> tuple[list[int], list[int]]:
