@@ -6,6 +6,7 @@ sequence for every token: the naive twin.
 """
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from time import perf_counter
@@ -87,6 +88,7 @@ def encode_prompt(model: Model, prompt: Prompt) -> list[int]:
     """
     if isinstance(prompt, str):
         ids = model.tokenizer.encode_prompt(prompt)
+        _warn_of_special(model, prompt)
         if not ids:
             raise ValueError("the prompt is empty, and the tokenizer has no BOS to begin with; expected some text")
     elif isinstance(prompt, list | tuple) and prompt and isinstance(prompt[0], dict):
@@ -96,6 +98,12 @@ def encode_prompt(model: Model, prompt: Prompt) -> list[int]:
     else:
         raise ValueError(f"prompt is of type {type(prompt).__name__}; expected text, token ids or chat messages")
     return [int(token) for token in check_tokens(model, ids)]
+
+
+def _warn_of_special(model: Model, prompt: str) -> None:
+    """Issue a warning if the prompt spells a special token: it becomes the tokens of its letters."""
+    for _, _, special in model.tokenizer.find_special(prompt)[:1]:
+        warnings.warn(f"{special} in the prompt is taken as text; to use special tokens, pass messages", stacklevel=4)
 
 
 class Generation:

@@ -1,14 +1,17 @@
 """Completion: what one request chooses from given logits. That all who use it agree is the properties' business."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
 from test_checks import CONFIG, MODEL
-from tiny_tokenizer import tiny_tokenizer
+from tiny_tokenizer import SPECIAL, tiny_tokenizer
 
+import minillm
 from minillm import Sampling
 from minillm.completion import Completion
+from minillm.generation import encode_prompt
 
 VOCAB = CONFIG.vocab_size
 
@@ -63,6 +66,49 @@ def test_a_stop_string_that_the_last_token_completes_comes_before_length(room, r
     steps = [answer.append(token, logits()) for token in tiny_tokenizer().encode("so END")[:room]]
     assert [step.finish_reason for step in steps] == reasons
     assert (answer.finish_reason, answer.text) == (reasons[-1], "so " if room == 6 else "so EN")
+
+
+@pytest.mark.parametrize("room", [4, 9])
+def test_a_stop_that_is_a_special_token_ends_at_that_token(room):
+    """Also if it is the last token that fits. It is not an end-of-sequence token."""
+    model = dataclasses.replace(MODEL, stored_tokenizer=tiny_tokenizer())
+    answer = Completion(model, [1], room, Sampling(stop=["no", SPECIAL[1]]))
+    steps = [answer.append(token, logits()) for token in [*tiny_tokenizer().encode("so "), 1]]
+    assert [step.finish_reason for step in steps] == ["", "", "", "stop"]
+    assert (answer.finish_reason, answer.text, len(answer.tokens)) == ("stop", "so ", 4)
+
+
+@pytest.mark.parametrize("ignore_eos", [True, False])
+def test_a_stop_that_is_the_end_of_sequence_token_comes_before_it(ignore_eos):
+    model = dataclasses.replace(MODEL, stored_tokenizer=tiny_tokenizer())
+    answer = Completion(model, [1], 9, Sampling(stop=SPECIAL[0], ignore_eos=ignore_eos))
+    assert answer.append(0, logits()).finish_reason == "stop"
+
+
+def test_a_stop_that_holds_a_special_token_is_refused_before_the_answer_begins():
+    model = dataclasses.replace(MODEL, stored_tokenizer=tiny_tokenizer())
+    with pytest.raises(ValueError, match=r"^stop is .*expected text without the special token"):
+        Completion(model, [1], 9, Sampling(stop=f"{SPECIAL[1]}\n"))
+
+
+@pytest.mark.parametrize("stop", ["é", "漢b", "😀", "b漢😀"])
+def test_a_stop_of_several_bytes_ends_at_the_token_that_completes_it(stop):
+    tokenizer = tiny_tokenizer()
+    answer = Completion(dataclasses.replace(MODEL, stored_tokenizer=tokenizer), [1], 90, Sampling(stop=stop))
+    before, inside = (tokenizer.encode(text) for text in ("aé"[: 1 + (stop != "é")], stop))
+    steps = [answer.append(token, logits()) for token in [*before, *inside]]
+    assert [step.finish_reason for step in steps] == [""] * (len(steps) - 1) + ["stop"]
+    assert answer.text == tokenizer.decode(before)
+
+
+def test_a_raw_prompt_that_spells_a_special_token_is_text_and_says_so():
+    model = minillm.load("story")
+    special = next(iter(model.tokenizer.special_tokens))
+    with pytest.warns(
+        UserWarning, match=rf"^{re.escape(special)} in the prompt is taken as text; to use special tokens"
+    ):
+        ids = encode_prompt(model, f"a {special}b")
+    assert model.tokenizer.special_tokens[special] not in ids and model.tokenizer.decode(ids) == f"a {special}b"
 
 
 def test_damaged_logits_change_nothing():

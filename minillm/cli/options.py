@@ -39,7 +39,8 @@ def add_sampling_options(parser: Any) -> None:
     add("--min-p", type=float, default=0.0, metavar="P", help="drop tokens below P times the largest probability")
     add("--repetition-penalty", type=float, default=1.0, metavar="R", help="above 1: repeat less (default 1)")
     add("--seed", type=int, metavar="S", help="make sampling repeatable")
-    add("--stop", action="append", default=[], metavar="TEXT", help="end the output before this text; may be repeated")
+    stop_help = r"end the output before this text, taken literally ($'\n' is a line end in bash); may be repeated"
+    add("--stop", action="append", default=[], metavar="TEXT", help=stop_help)
     add("--ignore-eos", action="store_true", help="continue after an end-of-sequence token")
 
 

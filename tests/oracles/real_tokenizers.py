@@ -39,8 +39,9 @@ PARTS = [
 
 
 ROLES = [
-    ["user"], ["system", "user"], ["user", "assistant", "user"], ["system", "user", "assistant", "user"],
-    ["user", "user"], ["user", "assistant"] * 2, ["assistant", "user"], ["system"], ["user", "tool"], ["user", "assistant", "tool"] * 2,
+    ["user"], ["system"], ["system", "user"], ["user", "user"], ["user", "assistant"], ["assistant", "user"],
+    ["user", "tool"], ["user", "assistant", "user"], ["system", "user", "assistant", "user"],
+    ["user", "assistant", "tool"] * 2,
 ]  # fmt: skip
 Chat = list[dict[str, str]]
 
@@ -78,9 +79,8 @@ class Comparison:
         self.counts[what] += 1
         if ours != theirs:
             self.counts["different"] += 1
-            print(
-                f"  {what} of {str(given)[:150]!r}:\n    minillm      {str(ours)[:300]}\n    transformers {str(theirs)[:300]}"
-            )
+            print(f"  {what} of {str(given)[:150]!r}:")
+            print(f"    minillm      {str(ours)[:300]}\n    transformers {str(theirs)[:300]}")
 
     def check_text(self, text: str, chance: random.Random) -> None:
         ours, theirs = self.ours, self.theirs
