@@ -55,9 +55,7 @@ class NewToken:
 
 
 class Engine:
-    """Many requests to one model, in one batch.
-
-    Threads may share an engine: they take turns at its steps, and each event goes to one of those that ask for it.
+    """Many requests to one model, in one batch. Threads may share it: they take turns at its steps.
 
     Attributes:
         model: the model.
@@ -148,11 +146,9 @@ class Engine:
         Sample i is what a request of its own would give. If `sampling` has a seed, sample i has the seed `seed + i`.
         """
         check_integer("n", n, 1)
-        group, prompt_ids = object(), encode_prompt(self.model, prompt)
+        group, ids = object(), encode_prompt(self.model, prompt)
         with self._turn:
-            requests = [
-                self._new_request(prompt_ids, max_new_tokens, _sampling_of(i, sampling), group) for i in range(n)
-            ]
+            requests = [self._new_request(ids, max_new_tokens, _sampling_of(i, sampling), group) for i in range(n)]
             self.scheduler.waiting.extend(requests)  # one call: Ctrl-C leaves all of them in the queue or none
         return list(requests)
 
@@ -189,7 +185,7 @@ class Engine:
             return events
 
     def events(self) -> Iterator[NewToken]:
-        """Run until all requests are finished, and yield every new token. More may be submitted meanwhile."""
+        """Run until all requests are finished, and yield every new token once. More may be submitted meanwhile."""
         while event := self._next_event():
             yield event
 
