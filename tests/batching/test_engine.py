@@ -376,6 +376,13 @@ def test_nothing_to_do_is_no_step():
     assert engine.statistics.steps == 0
 
 
+def test_the_defaults_are_those_of_the_docstring():
+    engine = Engine(MODEL)
+    assert (engine.pool.block_size, engine.pool.num_blocks) == (16, 16_384 // 16)
+    assert (engine.scheduler.max_batch_tokens, engine.scheduler.swap, engine.speculator) == (512, False, None)
+    assert minillm.BlockPool(MODEL, 2).block_size == 16
+
+
 def test_by_default_the_pool_holds_a_whole_context():
     config = dataclasses.replace(CONFIG, max_position_embeddings=100_000)
     assert Engine(dataclasses.replace(MODEL, config=config), block_size=16).pool.num_blocks == 6250

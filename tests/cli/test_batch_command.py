@@ -136,10 +136,11 @@ def long_batch(spawn, endless_model_folder, tmp_path):
     return command, out, stop
 
 
-def test_killed_twice_it_loses_and_repeats_nothing(long_batch, finish):
+@pytest.mark.parametrize("sent", [(signal.SIGKILL, signal.SIGTERM), (signal.SIGHUP, signal.SIGINT)])
+def test_killed_twice_it_loses_and_repeats_nothing(long_batch, finish, sent):
     command, out, stop = long_batch
-    for count in (2, 6):
-        assert stop(signal.SIGKILL, count)[0] == -signal.SIGKILL
+    for count, each in zip((2, 6), sent, strict=True):
+        assert stop(each, count)[0] in (-each, 128 + each)
     before = [line for line in out.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
     assert 6 <= len(before) < 30
     assert finish(*command).code == 0

@@ -4,10 +4,11 @@ from collections import Counter
 from itertools import pairwise
 
 import numpy as np
+import pytest
 from hypothesis.stateful import invariant
 from test_blocks import Allocator, known_blocks, publish
 
-from minillm.kv_cache.neighbours import LONGEST_EXTENT, NeighbourAllocator
+from minillm.kv_cache.neighbours import LONGEST_EXTENT, NeighbourAllocator, most_room
 
 
 class Neighbours(Allocator):
@@ -104,3 +105,25 @@ def test_growing_does_not_take_what_another_left_behind_it():
         allocator.share(block)
     allocator.allocate(5, first[9])
     assert len(known_blocks(allocator, [1000 + place for place in range(21)])) == 20
+
+
+def test_a_shared_block_is_counted_once():
+    """The first reference to a cached block makes it used. Further references to a used block change no count."""
+    allocator = NeighbourAllocator(4, 1)
+    publish_and_free(allocator, allocator.allocate(2), 1)
+    assert (allocator._used_in.tolist(), allocator._taken_in.tolist()) == ([0, 0, 0, 0], [1, 1, 0, 0])
+    for _ in range(3):
+        allocator.share(0)
+        assert (allocator._used_in.tolist(), allocator._taken_in.tolist()) == ([1, 0, 0, 0], [1, 1, 0, 0])
+    for expected in (1, 1, 0):
+        allocator.free([0])
+        assert allocator._used_in.tolist() == [expected, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("free", "wanted", "expected"),
+    [("111111", 3, 0), ("0111111", 3, 4), ("0111111", 4, 1), ("0110111", 1, 5), ("0110111", 3, 4), ("0111011", 2, 2)],
+)
+def test_where_most_room_is(free, wanted, expected):
+    """In the middle of the longest run, at its beginning if the wanted extents do not fit behind its middle."""
+    assert most_room(np.array([letter == "1" for letter in free]), wanted) == expected
