@@ -25,6 +25,7 @@ from minillm.model import Model
 from minillm.sampling import Sampling
 from minillm.support.checks import check_integer, shown
 from minillm.text.messages import Message
+from minillm.text.tokenizer import TextTooLong
 
 
 class ConversationTooLong(ValueError):
@@ -106,7 +107,7 @@ class Conversation:
         """
         with self._turn:
             messages: list[Message] = [*self.messages, {"role": "user", "content": question}]
-            prompt = self.model.tokenizer.apply_chat_template(messages)
+            prompt = self._encoded(messages)
             new_tokens = min(self.max_new_tokens, self._room(prompt))
             self._grow(len(prompt) + new_tokens - 1)  # the last new token is never fed back
             self._current = None
@@ -114,6 +115,12 @@ class Conversation:
             self._current = Generation(self.model, prompt, new_tokens, self.sampling, cache=self.cache)
             self._computed = self._current.completion.sequence  # grows with the answer
             return self._pieces(self._current, messages)
+
+    def _encoded(self, messages: list[Message]) -> list[int]:
+        try:
+            return self.model.tokenizer.apply_chat_template(messages, self.model.config.max_position_embeddings)
+        except TextTooLong as problem:
+            raise ConversationTooLong(str(problem)) from None
 
     def answer(self, question: str) -> Output:
         """Ask a question and return the whole answer. It raises what `stream` raises.

@@ -87,12 +87,12 @@ def encode_prompt(model: Model, prompt: Prompt) -> list[int]:
         ValueError: there is not one token, or the prompt is not text, token ids or messages.
     """
     if isinstance(prompt, str):
-        ids = model.tokenizer.encode_prompt(prompt)
+        ids = model.tokenizer.encode_prompt(prompt, model.config.max_position_embeddings)
         _warn_of_special(model, prompt)
         if not ids:
             raise ValueError("the prompt is empty, and the tokenizer has no BOS to begin with; expected some text")
     elif isinstance(prompt, list | tuple) and prompt and isinstance(prompt[0], dict):
-        ids = model.tokenizer.apply_chat_template(list(prompt))
+        ids = model.tokenizer.apply_chat_template(list(prompt), model.config.max_position_embeddings)
     elif isinstance(prompt, Sequence | np.ndarray) and not isinstance(prompt, bytes):
         ids = prompt  # type: ignore[assignment]
     else:

@@ -62,8 +62,15 @@ class TemplateTokenizer(Protocol):
         """Return the ids of a text in which only these special tokens count."""
 
 
-def encode_chat(tokenizer: TemplateTokenizer, messages: Sequence[Any]) -> list[int]:
+def encode_chat(
+    tokenizer: TemplateTokenizer, messages: Sequence[Any], check: Callable[[str], Any] = lambda text: None
+) -> list[int]:
     """Return the token ids of a conversation, up to where the assistant's answer begins, or goes on if it has begun.
+
+    Args:
+        tokenizer: encodes, and has the template.
+        messages: the conversation.
+        check: called with each rendered text before it is encoded.
 
     Raises:
         ValueError: the messages have another form, there is no template, or it fails.
@@ -74,7 +81,7 @@ def encode_chat(tokenizer: TemplateTokenizer, messages: Sequence[Any]) -> list[i
     chat, names = for_template(messages, template), names_in(template)
     warn_of_unread(chat, partial(render, tokenizer))
     (text, spans), safe = (
-        _without_markers(tokenizer, render(tokenizer, _marked(chat, mark, names)))
+        _without_markers(tokenizer, render(tokenizer, _marked(chat, mark, names)), check)
         for mark in (partial(_mark_special, tokenizer), _mark_all)
     )
     if [token for *_, token in spans] != [token for *_, token in safe[1]]:
@@ -115,10 +122,14 @@ def _mark_special(tokenizer: TemplateTokenizer, text: str) -> str:
     return "".join([*parts, text[end:]])
 
 
-def _without_markers(tokenizer: TemplateTokenizer, rendered: str) -> tuple[str, list[Span]]:
+def _without_markers(
+    tokenizer: TemplateTokenizer, rendered: str, check: Callable[[str], Any]
+) -> tuple[str, list[Span]]:
     """Return the text, and the special tokens in it that contain no marked character: those of the template."""
+    text = rendered.replace(MARKER, "")
+    check(text)
     blank = re.sub(f"(.){MARKER}", lambda found: tokenizer.blank(found[1]), rendered, flags=re.DOTALL)
-    return rendered.replace(MARKER, ""), tokenizer.find_special(blank.replace(MARKER, ""))
+    return text, tokenizer.find_special(blank.replace(MARKER, ""))
 
 
 def render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:

@@ -11,6 +11,7 @@ of a raw prompt.
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,10 @@ from minillm.support.checks import check_bool, check_integer
 from minillm.text.encoder import Span
 from minillm.text.special_tokens import SpecialTokens
 from minillm.text.tokenizer_sandbox import SandboxedTokenizer
+
+
+class TextTooLong(ValueError):
+    """A text has more tokens than the model's context."""
 
 
 class Tokenizer:
@@ -107,8 +112,13 @@ class Tokenizer:
         """Return the token ids of a text in which only these special tokens count; others in it are ordinary text."""
         return self._library.encode(_checked(text), spans)
 
-    def encode_prompt(self, text: str) -> list[int]:
-        """Return the token ids of a raw prompt: the tokenizer's own BOS, if it has one, then the text."""
+    def encode_prompt(self, text: str, most_tokens: int | None = None) -> list[int]:
+        """Return the token ids of a raw prompt: the tokenizer's own BOS, if it has one, then the text.
+
+        Raises:
+            TextTooLong: the text certainly has more than `most_tokens` tokens. It is not encoded then.
+        """
+        self.check_length(text, most_tokens)
         return [*self._bos, *self.encode(text)]
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
@@ -136,15 +146,23 @@ class Tokenizer:
         """Return the text of one token, for displays."""
         return self.decode([token])
 
-    def apply_chat_template(self, messages: Sequence[Any]) -> list[int]:
+    def check_length(self, text: str, most_tokens: int | None) -> None:
+        """Raise TextTooLong if the text certainly has more than `most_tokens` tokens. It is not encoded."""
+        if most_tokens is not None and isinstance(text, str) and not self._library.bound.allows(text, most_tokens):
+            raise TextTooLong(
+                f"a text of {len(text)} characters has more tokens than the model's context of {most_tokens}"
+            )
+
+    def apply_chat_template(self, messages: Sequence[Any], most_tokens: int | None = None) -> list[int]:
         """Return the token ids of a conversation, up to where the assistant's answer begins, or goes on.
 
         Raises:
+            TextTooLong: what the template makes certainly has more than `most_tokens` tokens. It is not encoded then.
             ValueError: there is no template, it fails, or the messages are not {"role": ..., "content": ...}.
         """
         from minillm.text.chat_template import encode_chat
 
-        return encode_chat(self, messages)
+        return encode_chat(self, messages, partial(self.check_length, most_tokens=most_tokens))
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which transformers can read too."""

@@ -16,6 +16,7 @@ from typing import Any
 from minillm.text.child_process import ChildProcess
 from minillm.text.encoder import Blanks, Span
 from minillm.text.special_tokens import SpecialTokens
+from minillm.text.text_bound import text_bound
 
 PROGRAM = Path(__file__).with_name("tokenizer_process.py")
 MEMORY_BYTES = 1_000_000_000  # for one request; a file of 33 MB takes 600 MB
@@ -41,6 +42,7 @@ class SandboxedTokenizer:
         blanks: see `encoder.py`.
         before, after: the ids that the definition puts before and after a text.
         adds_space: a text gets a space before its first word.
+        bound: on the length of a text.
     """
 
     def __init__(self, definition: bytes, tokens: SpecialTokens, control_ids: Sequence[int], source: str) -> None:
@@ -69,6 +71,7 @@ class SandboxedTokenizer:
         self.before: list[int] = facts["before"]
         self.after: list[int] = facts["after"]
         self.adds_space: bool = facts["adds_space"]
+        self.bound = text_bound(facts)
         self.tokens = {number: text for text, number in self.vocabulary.items()}
         self.tokens |= {int(number): text for number, text in facts["added"].items()}
         self.special_ids = frozenset(self.special.values())
@@ -124,7 +127,7 @@ class SandboxedTokenizer:
         return PROCESS.ask(request | {"key": self._key}, seconds, MEMORY_BYTES)
 
 
-def _plain_decoder(definition: str | None) -> Any:
+def _plain_decoder(decoder: dict[str, Any] | None) -> Any:
     """Return the library's decoder if it takes little time and memory, else None.
 
     Its steps make a text not much longer and have no patterns. All decoders of byte-level BPE and of SentencePiece's
@@ -132,11 +135,10 @@ def _plain_decoder(definition: str | None) -> Any:
     """
     import tokenizers
 
-    if definition is None or not _is_plain(json.loads(definition)):
+    if decoder is None or not _is_plain(decoder):
         return None
-    empty = {"type": "BPE", "vocab": {}, "merges": []}
-    whole = tokenizers.Tokenizer.from_str(f'{{"model": {json.dumps(empty)}, "decoder": {definition}}}')
-    return whole.decoder
+    model = {"type": "BPE", "vocab": {}, "merges": []}
+    return tokenizers.Tokenizer.from_str(json.dumps({"model": model, "decoder": decoder})).decoder
 
 
 def _is_plain(decoder: dict[str, Any]) -> bool:
