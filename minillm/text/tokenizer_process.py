@@ -141,7 +141,7 @@ def add_tokens(
     """
     own = library.get_added_tokens_decoder()
     known = {token.content: token for token in own.values()}
-    tokens: dict[str, Any] = known | {token["content"]: AddedToken(**token) for token in declared}
+    tokens = known | {token["content"]: AddedToken(**token) for token in declared}
     for token in wanted:
         tokens.setdefault(token["content"], AddedToken(**token))
     known_ends = {text for text in ends if text in tokens or library.token_to_id(text) is not None}
@@ -151,7 +151,8 @@ def add_tokens(
     special_ids = set(control_ids)
     special |= {token.content for number, token in own.items() if token.special or number in special_ids}
     # The library takes seconds for 60,000 tokens, so only those that change are added.
-    changed = [t for text, t in tokens.items() if t is not known.get(text) or t.special != (text in special)]
+    same = {text for text, token in known.items() if token is tokens[text] and token.special == (text in special)}
+    changed = [token for text, token in tokens.items() if text not in same]
     for token in changed:
         token.special = token.content in special
     library.add_tokens(changed)
