@@ -50,7 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the worker."""
+    """End the worker, and unload the engine."""
+    if ENGINE in config.stash:
+        config.stash[ENGINE][1].close()
     if WORKER in config.stash:
         config.stash[WORKER].close()
 

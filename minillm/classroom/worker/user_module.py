@@ -11,14 +11,14 @@ from types import ModuleType
 
 
 @contextmanager
-def user_module(source: str, name: str, file: str, folder: str = "") -> Iterator[ModuleType]:
+def user_module(source: str | bytes, name: str, file: str, folder: str = "") -> Iterator[ModuleType]:
     """Run a source as a module, as an import would, and yield the module.
 
     It is in sys.modules, as dataclasses, typing and pickle need it, and has `__file__`. Its folder is the first on the
     import path. At the end all of this is removed again, with what was imported from the folder.
 
     Args:
-        source: the source.
+        source: the source, or the bytes of a file, which may name their encoding.
         name: the name of the module. If another module has it already, the new one gets `_` before its name.
         file: its path, for `__file__` and tracebacks.
         folder: the folder from which it may import its neighbours; "" for none.
