@@ -78,16 +78,16 @@ def check(exercise: Exercise, source: str, worker: Worker, seed: int | None = No
         return replace(_check_cases(exercise, worker, seed), output=worker.output)
 
 
-def check_apart(exercise: Exercise, source: str, worker: Worker) -> Verdict:
+def check_apart(exercise: Exercise, source: str, worker: Worker, seed: int | None = None) -> Verdict:
     """Check one of several files, then end its process, so its changes to NumPy or Python do not reach the next one."""
-    verdict = check(exercise, source, worker)
+    verdict = check(exercise, source, worker, seed)
     if source != exercise.stub:
         worker.close()
     return verdict
 
 
 def all_cases(exercise: Exercise, seed: int) -> list[tuple[Inputs, int | None]]:
-    """Return the cases of seed 0, and those of this seed that are others; the smallest first, each with its seed."""
+    """Return the cases of seed 0 and the different ones of this seed: the smallest first, each with its seed."""
     fixed = exercise.cases()
     known = {wire.pack(inputs) for inputs in fixed}
     fresh = [inputs for inputs in exercise.cases(seed) if wire.pack(inputs) not in known]

@@ -1,7 +1,7 @@
 """Diagnosis: why a wrong result is wrong. Nothing here decides whether it is wrong: the checker has done that.
 
 A result of a learner is wrong here in an unknown way. So a property sees it only if it has the structure of the
-expected result, for a limited time, and whatever it raises means that it has nothing to say.
+expected result, and for a limited time. A property that raises an exception has nothing to say.
 """
 
 import sys

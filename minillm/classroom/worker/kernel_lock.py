@@ -1,4 +1,4 @@
-"""The kernel's lock of the worker process, on Linux: what no code in it can take off, whatever memory it writes.
+"""The kernel's lock of the worker process, on Linux: what no code in it can take off.
 
 The audit hook of `worker_process.py` is Python's own, so code that writes into the memory of the process (NumPy can do
 that) can remove it. The two locks of this file are the kernel's. They need no rights, and they last until the process

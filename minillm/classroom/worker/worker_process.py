@@ -10,7 +10,7 @@ Three walls stand around a learner's code, and each holds less than the next one
    sockets and ctypes. A forbidden operation ends the process immediately, and its name is reported. Functions that
    raise no audit event are deleted first. The hook stops mistakes and simple tricks. It does not stop code that writes
    into the memory of the process: `__array_interface__` of NumPy is enough for that, and such code can remove the hook.
-3. On Linux the kernel's lock (`kernel_lock.py`) forbids the same things, whatever the code does to its own process.
+3. On Linux the kernel's lock (`kernel_lock.py`) forbids the same things, also to code that changes its own process.
    The first answer of the process says which locks are in force. Without one (macOS, an old kernel, some containers)
    only 1, 2 and the limits of the system hold.
 
