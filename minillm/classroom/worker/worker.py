@@ -158,7 +158,8 @@ class Worker:
             if not isinstance(ready, Failed):
                 self.locks = tuple(ready["locks"])  # no code of a learner has run yet
                 return None
-        return ready
+            failed = ready
+        return failed
 
     def _ask(self, do: str, what: dict[str, Any], seconds: float, too_slow: str) -> dict[str, Any] | Failed:
         self._number += 1
