@@ -144,11 +144,12 @@ def _judge_property(exercise: Exercise, worker: Worker, inputs: Inputs, holds: C
         return exercise.expected(own)
 
     try:
-        holds(inputs, exercise.expected(inputs), run)
+        if holds(inputs, exercise.expected(inputs), run):
+            return None
     except _WrongError as wrong:
         verdict = wrong.verdict
-    else:
-        return None
+    else:  # the solution itself violates it: a mistake of the exercise, which the course check finds
+        verdict = _verdict(exercise, "value", "the expected result violates it", example=example(inputs))
     text = f"all cases are correct, but not this input of a property: {verdict.message}"
     if verdict.stage != "value":
         return replace(verdict, message=text)
