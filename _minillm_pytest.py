@@ -28,6 +28,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """In an exercise folder, load no conftest.py: pytest would run it in this process, where it can change verdicts."""
+    if _is_workspace(early_config.rootpath):
+        early_config.known_args_namespace.noconftest = True
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Say that a conftest.py is passed over."""
+    if _is_workspace(config.rootpath) and (config.rootpath / "conftest.py").exists():
+        return "minillm: conftest.py of an exercise folder is not loaded"
+    return None
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """With the option, collect only the file of the engine."""
     name = config.getoption(ENGINE_OPTION)
@@ -50,7 +64,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the worker."""
+    """End the worker, and unload the engine."""
+    if ENGINE in config.stash:
+        config.stash[ENGINE][1].close()
     if WORKER in config.stash:
         config.stash[WORKER].close()
 
@@ -70,8 +86,12 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return ExerciseFile.from_parent(parent, path=module_path) if _is_exercise(module_path) else None
 
 
+def _is_workspace(folder: Path) -> bool:
+    return (folder / ".minillm" / "exercises.json").is_file()
+
+
 def _is_exercise(file: Path) -> bool:
-    if file.suffix != ".py" or not (file.parent / ".minillm" / "exercises.json").is_file():
+    if file.suffix != ".py" or not _is_workspace(file.parent):
         return False
     from minillm.classroom.exercises.exercise import all_exercises
 

@@ -45,6 +45,7 @@ CONCEPTS = ("training",)
 
 def cases(random):
     yield {"logits": np.array([[0.0, 1.0]]), "targets": np.array([0])}
+    yield {"logits": np.array([[1000.0, 1001.0]]), "targets": np.array([0])}  # exp(1000) overflows
     for tokens, vocab in ((2, 3), (4, 5), (7, 4)):
         yield {"logits": random.normal(size=(tokens, vocab)), "targets": random.integers(0, vocab, tokens)}
 

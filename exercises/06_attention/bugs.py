@@ -52,3 +52,13 @@ def hidden_after_softmax(q, k, v, start):
     weights /= weights.sum(axis=-1, keepdims=True)
     visible = np.arange(len(k)) <= start + np.arange(queries)[:, None]
     return (weights * visible @ values).swapaxes(0, 1)
+
+
+def exp_of_large_scores(q, k, v, start):
+    """The exp of a large score overflows: subtract the maximum of each row before exp. The weights stay the same."""
+    queries, heads, head_dim = q.shape
+    keys, values = (np.repeat(x, heads // k.shape[1], axis=1).swapaxes(0, 1) for x in (k, v))
+    scores = q.swapaxes(0, 1) @ keys.swapaxes(1, 2) / np.sqrt(head_dim)
+    visible = np.arange(len(k)) <= start + np.arange(queries)[:, None]
+    weights = np.exp(np.where(visible, scores, -np.inf))
+    return (weights / weights.sum(axis=-1, keepdims=True) @ values).swapaxes(0, 1)

@@ -51,6 +51,8 @@ def cases(random):
         q = random.normal(size=(queries, heads, head_dim))
         k, v = random.normal(size=(2, start + queries, kv_heads, head_dim))
         yield {"q": q, "k": k, "v": v, "start": start}
+    large = np.full((2, 1, 2), 40.0)  # the exp of the scores overflows
+    yield {"q": large, "k": large, "v": np.array([[[1.0, 2.0]], [[3.0, 4.0]]]), "start": 0}
 
 
 def later_tokens_change_nothing(inputs, result, run):

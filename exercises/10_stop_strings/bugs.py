@@ -73,3 +73,21 @@ def stop_shown(pieces, stop):
         shown.append(held[:cut])
         held = "" if stopped else held[cut:]
     return [*shown, held]
+
+
+def first_of_the_list(pieces, stop):
+    """The first stop string of the list was taken: if several are found, the one that begins first counts."""
+    held, shown, stopped = "", [], False
+    for piece in pieces:
+        held += "" if stopped else piece
+        found = [held.find(text) for text in stop if text in held]
+        cut = found[0] if found else len(held) - _longest(held, stop)
+        stopped = stopped or bool(found)
+        shown.append(held[:cut])
+        held = "" if stopped else held[cut:]
+    return [*shown, held]
+
+
+def held_for_the_longest_stop_only(pieces, stop):
+    """Text was held for the longest stop string only: an ending may be the beginning of any of them."""
+    return _stream(pieces, stop, lambda held, stop: _longest(held, [max(stop, key=len)]))

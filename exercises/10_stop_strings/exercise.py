@@ -60,6 +60,9 @@ def cases(random):
         (["a\n", "\nQ", ": b"], ["\n\nQ:", "###"]),
         (["x#", "#", "y##", "#z"], ["###", "z"]),
         (["ab", "ab", "ac"], ["abac"]),
+        (["aXbY"], ["Y", "X"]),  # both are found: X begins first
+        (["aE", "ND"], ["LONGER", "END"]),  # the text ends with the beginning of the shorter one
+        (["aB", "c"], ["Bd", "longest"]),
     ]
     for pieces, stop in texts:
         yield {"pieces": pieces, "stop": stop}

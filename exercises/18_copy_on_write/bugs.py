@@ -64,3 +64,12 @@ def table_not_changed(pool, counts, table, length, row, free):
 def last_token_overwritten(pool, counts, table, length, row, free):
     """The last token was overwritten. The new token has the position `length`, after the existing ones."""
     _write(pool, counts, table, max(0, length - 1), row, free)
+
+
+def two_holders_not_shared(pool, counts, table, length, row, free):
+    """A block in two tables counts as shared: copy it if its count is above 1."""
+    index = length // pool.shape[1]
+    if index < len(table) and counts[table[index]] == 2:
+        pool[table[index], length % pool.shape[1]] = row
+    else:
+        _write(pool, counts, table, length, row, free)

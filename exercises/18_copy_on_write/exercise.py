@@ -63,11 +63,12 @@ IN_PLACE = True
 
 
 def cases(random):
-    for block_size, table, length, shared in (
-        (1, [], 0, ()), (2, [0], 1, ()), (2, [0], 1, (0,)), (2, [0], 2, ()), (2, [0], 2, (0,)), (2, [2, 0], 3, (0, 2)),
-        (3, [1, 3], 4, (3,)), (3, [1, 3], 4, (1,)), (4, [3, 0], 7, (0, 3)),
+    for block_size, table, length, shared, others in (
+        (1, [], 0, (), 0), (2, [0], 1, (), 0), (2, [0], 1, (0,), 1), (2, [0], 1, (0,), 2), (2, [0], 2, (), 0),
+        (2, [0], 2, (0,), 1), (2, [2, 0], 3, (0, 2), 2), (3, [1, 3], 4, (3,), 1), (3, [1, 3], 4, (1,), 2),
+        (4, [3, 0], 7, (0, 3), 2),
     ):  # fmt: skip
-        counts = np.array([(block in table) + 2 * (block in shared) for block in range(6)])
+        counts = np.array([(block in table) + others * (block in shared) for block in range(6)])
         yield {
             "pool": random.normal(size=(6, block_size, 2)), "counts": counts, "table": table, "length": length,
             "row": random.normal(size=2), "free": [block for block in (5, 1, 4) if not counts[block]],

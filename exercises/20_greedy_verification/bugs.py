@@ -46,3 +46,11 @@ def rows_shifted(logits, draft):
 def all_choices(logits, draft):
     """All rows were used. The rows after the first rejected token are wrong, because they follow a wrong token."""
     return logits.argmax(axis=-1).tolist()
+
+
+def any_maximum_accepted(logits, draft):
+    """A draft token was accepted because its logit equals the largest one. Of equal logits only the first is chosen."""
+    accepted = 0
+    while accepted < len(draft) and logits[accepted, draft[accepted]] == logits[accepted].max():
+        accepted += 1
+    return [*draft[:accepted], int(logits[accepted].argmax())]

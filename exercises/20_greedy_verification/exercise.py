@@ -12,7 +12,8 @@ import numpy as np
 def greedy_verification(logits: np.ndarray, draft: list[int]) -> list[int]:
     """Return the new tokens of this round.
 
-    logits: [len(draft) + 1, vocab], of the target model. Row i is computed after i draft tokens.
+    logits: [len(draft) + 1, vocab], of the target model. Row i is computed after i draft tokens. The target model
+        chooses the token with the largest logit; of several equal ones the first, as argmax does.
     draft: the draft tokens.
     returns: the accepted draft tokens, then one token of the target model. If a draft token was rejected, this is the
         corrected token, which replaces the first rejected one. If all were accepted, it is the bonus token after them.
@@ -50,6 +51,8 @@ def cases(random):
         ([2, 1, 0, 2], [0, 1, 0]), ([2, 1, 0, 2], [2, 0, 0]),
     ):  # fmt: skip
         yield {"logits": np.eye(3)[choices], "draft": draft}
+    for draft in ([0], [1]):  # two equal maxima: the first one counts, as in argmax
+        yield {"logits": np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), "draft": draft}
     for length in (3, 4, 5, 6):
         logits = random.normal(size=(length + 1, 4))
         draft = logits.argmax(axis=-1)[:-1].tolist()

@@ -42,6 +42,8 @@ def add_parser(commands: Any) -> None:
         action.add_argument("--dir", default=".", metavar="DIR", help="the exercise folder (default: this folder)")
         if name != "watch":
             action.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+        if name == "check":
+            action.add_argument("--seed", type=int, metavar="SEED", help="repeat the random cases of this seed")
         if name == "solution":
             action.add_argument("--give-up", action="store_true", help="show it although you have not passed")
         action.set_defaults(run=run)
@@ -89,25 +91,30 @@ def _start(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     from minillm.classroom.exercises.exercise import all_exercises
     from minillm.classroom.worker.worker import Worker
+    from minillm.support.checks import check_integer
 
+    if options.seed is not None:
+        check_integer("--seed", options.seed, 0)
     workspace, verdicts = _open(options), []
     with Worker() as worker:
         for exercise in [_find(options)] if options.which else all_exercises():
-            verdicts.append(_check_one(workspace, exercise, worker))
+            verdicts.append(_check_one(workspace, exercise, worker, options.seed))
             if not options.json:
                 _show_verdict(verdicts, one=bool(options.which))
     if options.json:
-        print_json({"exercises": [asdict(verdict) for verdict in verdicts]})
+        print_json({"exercises": [asdict(verdict) for verdict in verdicts], "locks": list(worker.locks)})
     elif not options.which:
         write(f"{sum(verdict.passed for verdict in verdicts)} of {len(verdicts)} passed\n")
+        if len(worker.locks) < 2:
+            sys.stderr.write("minillm: this system's kernel cannot lock the code in; check only files that you trust\n")
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 
 
-def _check_one(workspace: Any, exercise: Any, worker: Any) -> Any:
+def _check_one(workspace: Any, exercise: Any, worker: Any, seed: int | None = None) -> Any:
     """Check one exercise and note the result; one that is not started does not count as an attempt."""
     from minillm.classroom.exercises.checker import check_apart
 
-    verdict = check_apart(exercise, workspace.source(exercise), worker)
+    verdict = check_apart(exercise, workspace.source(exercise), worker, seed)
     attempts = workspace.progress(exercise).attempts + (verdict.stage != "not started")
     _note(workspace, exercise, passed=verdict.passed, attempts=attempts)
     return verdict

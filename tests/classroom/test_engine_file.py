@@ -20,6 +20,16 @@ FOUND_BY = {  # the first property that each planted bug breaks, in the order of
 }  # fmt: skip
 
 
+@pytest.fixture(autouse=True)
+def closed(monkeypatch):
+    """Every engine is unloaded after its test."""
+    loaded, load = [], load_engine
+    monkeypatch.setitem(globals(), "load_engine", lambda file: loaded.append(load(file)) or loaded[-1])
+    yield
+    for one in loaded:
+        one.close()
+
+
 def engine_file(tmp_path: Path, text: str) -> Path:
     (tmp_path / "engine.py").write_text(text)
     return tmp_path / "engine.py"
@@ -27,7 +37,7 @@ def engine_file(tmp_path: Path, text: str) -> Path:
 
 def broken_by(text, tmp_path, examples=15):
     """The first property that does not hold, and what is said of it."""
-    engines, has, _ = load_engine(engine_file(tmp_path, text))
+    engines, has, *_ = load_engine(engine_file(tmp_path, text))
     for holds, needs in PROPERTIES.items():
         try:
             if all(has(name) for name in needs):
@@ -165,7 +175,7 @@ def test_a_refused_call_is_counted_and_is_not_a_failure(tmp_path):
         "    if len(cache) > 2: raise NotImplementedError('the window is recorded')\n"
         "    del cache[length:]\n"
     )
-    engines, _, findings = load_engine(engine_file(tmp_path, text))
+    engines, _, findings, _ = load_engine(engine_file(tmp_path, text))
     run_property(BY_NAME["truncated_tokens_were_never_there"][0], engines, 30)
     run_schedules(engines, examples=5)
     assert findings.refused > 5
@@ -181,7 +191,7 @@ def test_how_close_a_passing_engine_was_is_known(tmp_path):
         "calls = count()\n"
         "def decode(token, cache): return prefill([token], cache) * (1 + 2e-5 * (next(calls) % 2))\n"
     )
-    engines, _, findings = load_engine(engine_file(tmp_path, near))
+    engines, _, findings, _ = load_engine(engine_file(tmp_path, near))
     run_property(BY_NAME["cached_decoding_is_naive_decoding"][0], engines, 5)
     assert 1.9e-5 < findings.largest_difference < 2.1e-5
     assert findings.summary() == "largest difference 2.0e-05 of 1e-04"
@@ -190,7 +200,7 @@ def test_how_close_a_passing_engine_was_is_known(tmp_path):
 def test_shrinking_ends_when_its_time_is_over(tmp_path, monkeypatch):
     """The example found first is kept, though Hypothesis sees it no more."""
     monkeypatch.setattr(findings_module, "SHRINK_SECONDS", 0.0)
-    engines, _, findings = load_engine(engine_file(tmp_path, OWN.replace("TABLE[cache]", "TABLE[tokens]")))
+    engines, _, findings, _ = load_engine(engine_file(tmp_path, OWN.replace("TABLE[cache]", "TABLE[tokens]")))
     for search in (
         lambda: run_property(BY_NAME["chunked_prefill_is_whole_prefill"][0], engines),
         lambda: run_schedules(engines),

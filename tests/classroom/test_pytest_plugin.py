@@ -71,6 +71,32 @@ def test_a_file_that_is_named_is_checked_and_never_run_here(run_pytest, folder, 
     assert "1 failed" in out
 
 
+CHEAT = """
+import pathlib
+pathlib.Path(__file__).with_name("was-here").touch()
+def pytest_runtest_makereport(item, call):
+    import pytest
+    return pytest.TestReport.from_item_and_call(item, type(call).from_call(lambda: None, call.when))
+"""
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_conftest_of_the_learner_is_not_loaded(run_pytest, folder, inside):
+    """It would run in this process, and could let everything pass."""
+    write_body(folder, "softmax", "return scores")
+    (folder / "conftest.py").write_text(CHEAT)
+    where, arguments = (folder, []) if inside else (folder.parent, [folder.name])
+    code, out = run_pytest(where, *arguments, "-k", "softmax", "-v")
+    assert (code, (folder / "was-here").exists()) == (1, False), out
+    assert "minillm: conftest.py of an exercise folder is not loaded" in out
+
+
+def test_a_conftest_elsewhere_is_loaded(run_pytest, tmp_path):
+    (tmp_path / "conftest.py").write_text("import pytest\n@pytest.fixture\ndef own(): return 1\n")
+    (tmp_path / "test_own.py").write_text("def test(own): assert own == 1\n")
+    assert run_pytest(tmp_path, "-q")[0] == 0
+
+
 def test_exercises_elsewhere_are_no_tests(run_pytest, tmp_path):
     (tmp_path / "03_softmax.py").write_text("1 / 0")
     assert run_pytest(tmp_path, "-q")[0] == 5  # nothing collected

@@ -31,13 +31,13 @@ def test_the_way_through(call, folder):
     write_body(folder, "softmax", BROKEN)
     result = call("exercise", "check", "softmax", *at)
     assert (result.code, result.err) == (1, "")
-    order = ["failed at case 2 of 7", "first differs at [0]: got nan", "yours", "Property violated: Each row",
+    order = ["failed at case 2 of 9", "first differs at [0]: got nan", "yours", "Property violated: Each row",
              "scores = [ 1000.", "Likely cause: exp of a large score overflows", "exercise hint 3"]  # fmt: skip
     places = [" ".join(result.out.split()).index(text) for text in order]
     assert places == sorted(places)
     assert call("exercise", "solution", 3, *at).code == 2
     solve(folder, "softmax")
-    assert call("exercise", "check", 3, *at).out.startswith("03_softmax: passed, 7 cases\n")
+    assert call("exercise", "check", 3, *at).out.startswith("03_softmax: passed, 9 cases\n")
     assert call("exercise", "solution", 3, *at).out == find_exercise("softmax").solution
     status = json.loads(call("exercise", "status", *at, "--json").out)
     assert status["passed"] == 1
@@ -69,7 +69,7 @@ def test_what_one_file_does_to_numpy_or_python_does_not_reach_the_next(call, fol
     file = folder / "01_naive_decode.py"
     file.write_text(f"{file.read_text()}\n{harm}\n")
     solve(folder, "softmax")
-    assert "03_softmax: passed, 7 cases\n" in call("exercise", "check", "--dir", folder).out
+    assert "03_softmax: passed, 9 cases\n" in call("exercise", "check", "--dir", folder).out
 
 
 def test_hints_come_one_by_one(call, folder):
@@ -202,7 +202,7 @@ def test_watch_checks_what_is_saved_and_ends_quietly(spawn, folder):
     child = spawn("exercise", "watch", "--dir", folder)
     assert f"[0/{ALL}] next: 01_naive_decode.py" in read_until(child, "next")
     write_body(folder, "softmax", BROKEN)
-    assert "failed at case 2 of 7" in read_until(child, "next")
+    assert "failed at case 2 of 9" in read_until(child, "next")
     solve(folder, "softmax")
     assert "03_softmax: passed" in read_until(child, f"[1/{ALL}]")
     (folder / "03_softmax.py").write_bytes(b"\xff")

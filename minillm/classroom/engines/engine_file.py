@@ -25,11 +25,10 @@ A function that cannot do what is asked raises NotImplementedError. Such a call 
 of its example is left out. Every other exception is a failure.
 """
 
-import runpy
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import cache, partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,6 +39,7 @@ from minillm.arrays import Array
 from minillm.classroom.engines.engine_properties import Engine
 from minillm.classroom.engines.engine_under_test import EngineUnderTest
 from minillm.classroom.engines.findings import Findings
+from minillm.classroom.worker.user_module import user_module
 from minillm.config import ModelConfig, RopeParameters
 from minillm.support.printable import one_line
 
@@ -53,21 +53,30 @@ class LoadedEngine(NamedTuple):
         engines: a strategy for its engines.
         has: returns whether they have a function.
         findings: the results of the search that runs.
+        close: removes the file from the modules of this process, and its folder from the import path.
     """
 
     engines: st.SearchStrategy[Engine]
     has: Callable[[str], bool]
     findings: Findings
+    close: Callable[[], None]
 
 
 def load_engine(file: Path) -> LoadedEngine:
-    """Load a file that defines an engine.
+    """Load a file that defines an engine. It is a module, which may import its neighbours, until it is closed.
 
     Raises:
         ValueError: if the file does not load, or a required function is missing.
     """
+    with ExitStack() as stack:
+        loaded = _loaded(file, stack)
+        return loaded._replace(close=stack.pop_all().close)
+
+
+def _loaded(file: Path, stack: ExitStack) -> LoadedEngine:
     try:
-        found = SimpleNamespace(**runpy.run_path(str(file), run_name="engine"))
+        where = file.absolute()
+        found = stack.enter_context(user_module(file.read_bytes(), file.stem, str(where), str(where.parent)))
         findings = Findings(float(getattr(found, "TOLERANCE", TOLERANCE)))
         made = hasattr(found, "make_engine")
         example = found.make_engine(CONFIGS[0], dict(random_weights(CONFIGS[0]))) if made else found
@@ -79,7 +88,7 @@ def load_engine(file: Path) -> LoadedEngine:
     for name in ("new_cache", "prefill"):
         if not callable(getattr(example, name, None)):
             raise ValueError(f"{file}: {name} is missing; expected new_cache and prefill, or make_engine")
-    return LoadedEngine(engines, lambda name: callable(getattr(example, name, None)), findings)
+    return LoadedEngine(engines, lambda name: callable(getattr(example, name, None)), findings, stack.close)
 
 
 def _made(found: Any, findings: Findings) -> st.SearchStrategy[Engine]:

@@ -1,11 +1,15 @@
 """Checker: run a learner's source in a worker, and report the first thing that is wrong.
 
-The checks, in order: the source loads; the function exists; it returns a value; the dtype, the shape and the values are
-correct. For wrong values the report adds three things: a property that the result violates, the inputs (cases are
-ordered by size, so the first failing case is small), and the likely cause. The cause is known if one of the exercise's
-wrong answers (`bugs.py`) gives the same result for the same inputs.
+The checks, in order: the source loads; the function exists; for every case it returns a value, whose type, dtype, shape
+and values are correct; and it is correct for all other inputs, too, on which the properties of the exercise call it. A
+call that fails anywhere is a failure of the check. Besides the fixed cases there are cases of a fresh seed, which
+nobody can know before.
+
+For wrong values the report adds three things: a property that the result violates, the inputs (cases are ordered by
+size, so the first failing case is small), and the likely cause (`diagnosis.py`).
 """
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,10 +17,12 @@ from typing import Any
 import numpy as np
 
 from minillm.classroom.exercises.compare import Difference, compare, same
-from minillm.classroom.exercises.exercise import Exercise, Inputs
+from minillm.classroom.exercises.diagnosis import broken_property, known_meaning
+from minillm.classroom.exercises.exercise import Exercise, Inputs, size
+from minillm.classroom.worker import wire
 from minillm.classroom.worker.worker import Failed, Outcome, Returned, Worker
 
-Run = Callable[..., Any]
+SEEDS = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -29,20 +35,21 @@ class Verdict:
         stage: "" if it passed; "not started", "import", "name", "error", "time", "output", "ended", "forbidden",
             "unreadable", "none", "type", "dtype", "shape", "value", "inputs" or "property".
         message: what is wrong, in one sentence.
-        rows: (index, yours, expected) of a small slice.
+        rows: (index, yours, expected, "differs" or "") of a small slice.
         property_broken: what must be true of every correct result, and is not true of this one.
         example: the inputs of the failing case, as text.
         meaning: the likely cause.
         line: the line of the learner's file that raised an exception.
         output: what the code printed.
         cases_passed, cases: the number of passed cases, and of all cases.
+        seed: the seed of the failing case, if it is a random one. The same seed repeats it.
     """
 
     exercise: str
     passed: bool
     stage: str = ""
     message: str = ""
-    rows: tuple[tuple[str, str, str], ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
     property_broken: str = ""
     example: str = ""
     meaning: str = ""
@@ -50,59 +57,112 @@ class Verdict:
     output: str = ""
     cases_passed: int = 0
     cases: int = 0
+    seed: int | None = None
 
 
-def check(exercise: Exercise, source: str, worker: Worker, seed: int = 0, function: str = "") -> Verdict:
+def check(exercise: Exercise, source: str, worker: Worker, seed: int | None = None, function: str = "") -> Verdict:
     """Check a source.
 
     Args:
         exercise: the exercise.
         source: the text of the learner's file.
         worker: runs the source. It may have run other sources before.
-        seed: the seed of the inputs.
+        seed: the seed of the cases that are added to those of seed 0; by default a fresh one.
         function: the name of the function; by default that of the exercise.
     """
     loaded = worker.load(source, function or exercise.name, exercise.harness)
     if isinstance(loaded, Failed):
         return replace(_failed(exercise, loaded, loading=True), output=worker.output)
+    seed = secrets.randbelow(SEEDS) if seed is None else seed
     with np.errstate(all="ignore"):
-        return replace(_check_cases(exercise, worker, exercise.cases(seed)), output=worker.output)
+        return replace(_check_cases(exercise, worker, seed), output=worker.output)
 
 
-def check_apart(exercise: Exercise, source: str, worker: Worker) -> Verdict:
+def check_apart(exercise: Exercise, source: str, worker: Worker, seed: int | None = None) -> Verdict:
     """Check one of several files, then end its process, so its changes to NumPy or Python do not reach the next one."""
-    verdict = check(exercise, source, worker)
+    verdict = check(exercise, source, worker, seed)
     if source != exercise.stub:
         worker.close()
     return verdict
 
 
-def _check_cases(exercise: Exercise, worker: Worker, cases: list[Inputs]) -> Verdict:
-    results = []
-    for number, inputs in enumerate(cases):
+def all_cases(exercise: Exercise, seed: int) -> list[tuple[Inputs, int | None]]:
+    """Return the cases of seed 0 and the different ones of this seed: the smallest first, each with its seed."""
+    fixed = exercise.cases()
+    known = {wire.pack(inputs) for inputs in fixed}
+    fresh = [inputs for inputs in exercise.cases(seed) if wire.pack(inputs) not in known]
+    pairs = [(inputs, None) for inputs in fixed] + [(inputs, seed) for inputs in fresh]
+    return sorted(pairs, key=lambda pair: size(pair[0]))
+
+
+def _check_cases(exercise: Exercise, worker: Worker, seed: int) -> Verdict:
+    pairs = all_cases(exercise, seed)
+    cases = [inputs for inputs, _ in pairs]
+    for number, (inputs, of_seed) in enumerate(pairs):
         outcome = worker.call(inputs)
-        verdict = _judge(exercise, worker, inputs, outcome)
+        verdict = _judge(exercise, inputs, outcome)
         if verdict is not None:
-            known = "" if verdict.stage == "inputs" else _known_meaning(exercise, worker, cases, number, outcome)
-            meaning = known or verdict.meaning
-            return replace(verdict, meaning=meaning, cases_passed=number, cases=len(cases))
-        results.append(outcome.value if isinstance(outcome, Returned) else None)
-    for inputs, result in zip(cases, results, strict=True):
-        broken = _broken_property(exercise, worker, inputs, result)
-        if broken:
-            text = "all results are correct, but a property is violated"
-            return _verdict(exercise, "property", text, property_broken=broken, example=example(inputs))
+            verdict = _explained(exercise, worker, cases, number, outcome, verdict)
+            return replace(verdict, cases_passed=number, cases=len(cases), seed=of_seed)
+    for inputs, of_seed in pairs:
+        for holds in exercise.properties:
+            verdict = _judge_property(exercise, worker, inputs, holds)
+            if verdict is not None:
+                return replace(verdict, seed=of_seed)
     return Verdict(exercise.label, True, cases_passed=len(cases), cases=len(cases))
 
 
-def _judge(exercise: Exercise, worker: Worker, inputs: Inputs, outcome: Outcome) -> Verdict | None:
+def _explained(
+    exercise: Exercise, worker: Worker, cases: list[Inputs], number: int, outcome: Outcome, verdict: Verdict
+) -> Verdict:
+    """Add to a verdict the property that the result violates, and the likely cause."""
+    broken = ""
+    if verdict.stage == "value" and isinstance(outcome, Returned):
+        broken = broken_property(exercise, worker, cases[number], outcome.value)
+    known = "" if verdict.stage == "inputs" else known_meaning(exercise, worker, cases, number, outcome)
+    return replace(verdict, property_broken=broken, meaning=known or verdict.meaning)
+
+
+class _WrongError(Exception):
+    """Raised where a property calls the learner's function and the result is wrong."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+
+
+def _judge_property(exercise: Exercise, worker: Worker, inputs: Inputs, holds: Callable[..., bool]) -> Verdict | None:
+    """Return the verdict on the function for the inputs on which a property calls it, or None if it is correct there.
+
+    The property itself gets only expected results. So nothing of the learner's reaches it.
+    """
+
+    def run(**changed: Any) -> Any:
+        own = {**inputs, **changed}
+        verdict = _judge(exercise, own, worker.call(own))
+        if verdict is not None:
+            raise _WrongError(verdict)
+        return exercise.expected(own)
+
+    try:
+        if holds(inputs, exercise.expected(inputs), run):
+            return None
+    except _WrongError as wrong:
+        verdict = wrong.verdict
+    else:  # the solution itself violates it: a mistake of the exercise, which the course check finds
+        verdict = _verdict(exercise, "value", "the expected result violates it", example=example(inputs))
+    text = f"all cases are correct, but not this input of a property: {verdict.message}"
+    if verdict.stage != "value":
+        return replace(verdict, message=text)
+    return replace(verdict, message=text, stage="property", property_broken=str(holds.__doc__))
+
+
+def _judge(exercise: Exercise, inputs: Inputs, outcome: Outcome) -> Verdict | None:
     """Return the verdict on one result, or None if it is correct."""
     if isinstance(outcome, Failed):
         return replace(_failed(exercise, outcome, loading=False), example=example(inputs))
     difference = compare(outcome.value, exercise.expected(inputs))
     if difference is not None:
-        broken = _broken_property(exercise, worker, inputs, outcome.value) if difference.stage == "value" else ""
-        return _differs(exercise, difference, broken, inputs)
+        return _differs(exercise, difference, inputs)
     if not exercise.in_place and not same(outcome.inputs, inputs):
         changed = [name for name in inputs if not same(outcome.inputs.get(name), inputs[name])]
         text = f"the result is correct, but {', '.join(changed)} was changed; do not change the inputs, make a copy"
@@ -110,13 +170,12 @@ def _judge(exercise: Exercise, worker: Worker, inputs: Inputs, outcome: Outcome)
     return None
 
 
-def _differs(exercise: Exercise, difference: Difference, broken: str, inputs: Inputs) -> Verdict:
+def _differs(exercise: Exercise, difference: Difference, inputs: Inputs) -> Verdict:
     return _verdict(
         exercise,
         difference.stage,
         difference.message,
         rows=difference.rows,
-        property_broken=broken,
         example=example(inputs),
         meaning=difference.meaning,
     )
@@ -138,65 +197,6 @@ def _failed(exercise: Exercise, failed: Failed, loading: bool) -> Verdict:
     if failed.error == "ModuleNotFoundError":
         meaning = "Only NumPy and the standard library can be imported. minillm cannot, because it has the solutions."
     return _verdict(exercise, "import" if loading else "error", text, line=failed.line, meaning=meaning)
-
-
-class _NoResultError(Exception):
-    """Raised when the learner's function gives no result for the inputs of a property."""
-
-
-def _broken_property(exercise: Exercise, worker: Worker, inputs: Inputs, result: Any) -> str:
-    """Return the first property that this result violates, or an empty string."""
-
-    def run(**changed: Any) -> Any:
-        outcome = worker.call({**inputs, **changed})
-        if isinstance(outcome, Failed):
-            raise _NoResultError(outcome.message)
-        return outcome.value
-
-    for holds in exercise.properties:
-        try:
-            true = holds(inputs, result, run)
-        except Exception:  # the property cannot be computed for this result
-            continue
-        if not true:
-            return str(holds.__doc__)
-    return ""
-
-
-def _known_meaning(exercise: Exercise, worker: Worker, cases: list[Inputs], failing: int, outcome: Outcome) -> str:
-    """Return the docstring of the known bug that behaves like the learner's function, or an empty string.
-
-    Such a bug passes the same cases before the failing one and gives the same result in it. If several bugs do, the
-    later cases decide between them.
-    """
-    known = [bug for bug in exercise.bugs.values() if _same_outcome(_try(exercise, bug, cases[failing]), outcome)]
-    known = [bug for bug in known if all(_is_right(exercise, bug, inputs) for inputs in cases[:failing])]
-    for inputs in cases[failing + 1 :]:
-        if len(known) < 2:
-            break
-        later = worker.call(inputs)
-        known = [bug for bug in known if _same_outcome(_try(exercise, bug, inputs), later)] or known[:1]
-    return str(known[0].__doc__) if known else ""
-
-
-def _is_right(exercise: Exercise, bug: Callable[..., Any], inputs: Inputs) -> bool:
-    tried = _try(exercise, bug, inputs)
-    return isinstance(tried, Returned) and same(tried.value, exercise.expected(inputs))
-
-
-def _try(exercise: Exercise, bug: Callable[..., Any], inputs: Inputs) -> Outcome:
-    """Return the outcome of a known bug. It runs in this process, because it is our own code."""
-    try:
-        return Returned(exercise.run(bug, inputs))
-    except Exception as problem:
-        return Failed("raised", str(problem), type(problem).__name__)
-
-
-def _same_outcome(known: Outcome, outcome: Outcome) -> bool:
-    if isinstance(known, Failed) or isinstance(outcome, Failed):
-        both = isinstance(known, Failed) and isinstance(outcome, Failed)
-        return both and known.error == outcome.error  # type: ignore[union-attr]
-    return same(outcome.value, known.value)
 
 
 def example(inputs: Inputs) -> str:

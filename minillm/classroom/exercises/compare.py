@@ -5,7 +5,7 @@ The values of two arrays can only be compared if their shapes are equal. So the 
 
 import itertools
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from minillm.classroom.worker.wire import Other
 from minillm.support.checks import shown
 
 RELATIVE, ABSOLUTE = 1e-9, 1e-12  # all floats are float64, so correct results differ only by rounding
+Row: TypeAlias = tuple[str, str, str, str]
 SHOWN = 4  # values of the slice that begins at the first difference
 
 
@@ -24,13 +25,13 @@ class Difference:
     Attributes:
         stage: "none", "type", "dtype", "shape" or "value".
         message: the difference in one sentence.
-        rows: (index, yours, expected), beginning at the first index that differs.
+        rows: (index, yours, expected, "differs" or ""), beginning at the first index that differs.
         meaning: the likely cause, if it can be recognised.
     """
 
     stage: str
     message: str
-    rows: tuple[tuple[str, str, str], ...] = ()
+    rows: tuple[Row, ...] = ()
     meaning: str = ""
 
 
@@ -106,24 +107,39 @@ def _shape_hint(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
 
 
 def _numbers(result: Any, expected: Any) -> tuple[str, str]:
-    """Return both values as text, with enough digits to see the difference."""
-    yours, right = (f"{value:.6g}" if isinstance(value, float) else shown(value) for value in (result, expected))
-    if yours == right:
-        yours, right = (f"{value:.17g}" if isinstance(value, float) else repr(value) for value in (result, expected))
-    return yours, right
+    """Return both values as text, with enough digits to see the difference, if there is one."""
+    if not isinstance(result, float) or not isinstance(expected, float):
+        return _shown(result), _shown(expected)
+    most = 6 if _close_floats(result, expected) else 17
+    pairs = ((f"{result:.{digits}g}", f"{expected:.{digits}g}") for digits in range(6, most + 1))
+    return next((pair for pair in pairs if pair[0] != pair[1]), (f"{result:.{most}g}", f"{expected:.{most}g}"))
 
 
-def _rows(result: Array, expected: Array, first: tuple[int, ...]) -> tuple[tuple[str, str, str], ...]:
+def _shown(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else shown(value)
+
+
+def _rows(result: Array, expected: Array, first: tuple[int, ...]) -> tuple[Row, ...]:
     """Return a slice along the last axis that begins at the first difference."""
     if not first:
         return ()
-    indices = [(*first[:-1], last) for last in range(first[-1], min(first[-1] + SHOWN, expected.shape[-1]))]
-    return tuple((str(list(index)), *_numbers(result[index].item(), expected[index].item())) for index in indices)
+    rows: list[Row] = []
+    for last in range(first[-1], min(first[-1] + SHOWN, expected.shape[-1])):
+        index = (*first[:-1], last)
+        numbers = _numbers(result[index].item(), expected[index].item())
+        rows.append((str(list(index)), *numbers, _mark(bool(_close(result[index], expected[index])))))
+    return tuple(rows)
+
+
+def _mark(right: bool) -> str:
+    return "" if right else "differs"
 
 
 def _array_meaning(result: Array, expected: Array) -> str:
     if result.dtype.kind == "f" and np.isnan(result).any() and not np.isnan(expected).any():
         return "Some values are NaN: an exp overflowed, inf was subtracted from inf, or 0 was divided by 0."
+    if expected.dtype == bool and expected.size > 1 and (result != expected).all():
+        return "Every value is inverted: True and False are swapped."
     for axis, size in enumerate(expected.shape):
         if size > 1 and _close(np.flip(result, axis), expected).all():
             return f"The values are correct, but in reverse order along axis {axis}."
@@ -160,13 +176,15 @@ def _compare_sequences(result: Any, expected: Any, name: str) -> Difference | No
     return None
 
 
-def _list_rows(result: Any, expected: Any, first: int, name: str) -> tuple[tuple[str, str, str], ...]:
+def _list_rows(result: Any, expected: Any, first: int, name: str) -> tuple[Row, ...]:
     end = min(first + SHOWN, max(len(result), len(expected)))
-    yours, right = (
-        [shown(side[n]) if n < len(side) else "(missing)" for n in range(end)] for side in (result, expected)
-    )
     index = name.removeprefix("result")  # of a list in a list: [1] in [1][0]
-    return tuple((f"{index}[{n}]", yours[n], right[n]) for n in range(first, end))
+    rows: list[Row] = []
+    for n in range(first, end):
+        yours, right = (shown(side[n]) if n < len(side) else "(missing)" for side in (result, expected))
+        both = n < min(len(result), len(expected))
+        rows.append((f"{index}[{n}]", yours, right, _mark(both and same(result[n], expected[n]))))
+    return tuple(rows)
 
 
 def _compare_dicts(result: Any, expected: dict[str, Any], name: str) -> Difference | None:
@@ -198,6 +216,6 @@ def _compare_values(result: Any, expected: Any, name: str) -> Difference | None:
 
 def _close_floats(result: int | float, expected: float) -> bool:
     try:
-        return bool(np.isclose(float(result), expected, RELATIVE, ABSOLUTE))
+        return bool(np.isclose(float(result), expected, RELATIVE, ABSOLUTE, equal_nan=True))
     except OverflowError:  # an integer that is larger than any float
         return False

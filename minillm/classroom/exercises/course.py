@@ -67,7 +67,7 @@ def _form(exercise: Exercise) -> list[str]:
 
 def _stub_and_solution(exercise: Exercise, worker: Worker) -> list[str]:
     problems = []
-    stub = check(exercise, exercise.stub, worker)
+    stub = check(exercise, exercise.stub, worker, 0)
     if stub.stage != "not started":
         problems.append(f"the stub is not reported as not started, but as: {stub.stage or 'passed'} {stub.message}")
     for seed in (0, 1):
@@ -82,7 +82,7 @@ def _bugs(exercise: Exercise, worker: Worker) -> list[str]:
     problems: list[str] = []
     reported: dict[str, str] = {}
     for name, bug in exercise.bugs.items():
-        verdict = check(exercise, exercise.bugs_text, worker, function=name)
+        verdict = check(exercise, exercise.bugs_text, worker, 0, function=name)
         text = verdict.meaning or verdict.message
         if verdict.passed:
             problems.append(f"bug {name} passes")

@@ -7,12 +7,13 @@ for grading. A wrong function shows at once in the generated text.
 import importlib
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from minillm.classroom.exercises.exercise import Exercise, all_exercises, run_source
+from minillm.classroom.exercises.exercise import Exercise, all_exercises
 from minillm.classroom.exercises.workspace import Workspace
+from minillm.classroom.worker.user_module import user_module
 
 
 @contextmanager
@@ -29,20 +30,25 @@ def plugged_in(folder: Path) -> Iterator[list[str]]:
         names = ", ".join(exercise.name for exercise in usable)
         raise ValueError(f"{folder}: nothing to plug in; pass at least one of the exercises {names}")
     replaced: list[tuple[Any, str, Any]] = []
-    try:
-        for exercise in passed:
-            for name, function in exercise.namespace["plug"](_function(workspace, exercise)).items():
-                replaced += _replace(name, function)
-        yield [exercise.name for exercise in passed]
-    finally:
-        for module, name, original in replaced:
-            setattr(module, name, original)
+    with ExitStack() as modules:
+        try:
+            for exercise in passed:
+                function = _function(workspace, exercise, modules)
+                for name, replacement in exercise.namespace["plug"](function).items():
+                    replaced += _replace(name, replacement)
+            yield [exercise.name for exercise in passed]
+        finally:
+            for module, name, original in replaced:
+                setattr(module, name, original)
 
 
-def _function(workspace: Workspace, exercise: Exercise) -> Callable[..., Any]:
-    file = workspace.file(exercise)
+def _function(workspace: Workspace, exercise: Exercise, modules: ExitStack) -> Callable[..., Any]:
+    """Return the learner's function. Its file is a module as long as `modules` is open."""
+    file = workspace.file(exercise).absolute()
     try:
-        function = run_source(workspace.source(exercise), str(file)).get(exercise.name)
+        source = workspace.source(exercise)
+        module = modules.enter_context(user_module(source, file.stem, str(file), str(file.parent)))
+        function = getattr(module, exercise.name, None)
     except (Exception, SystemExit) as problem:
         raise ValueError(f"{file} does not load: {type(problem).__name__}: {problem}") from problem
     if not callable(function):

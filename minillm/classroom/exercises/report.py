@@ -49,6 +49,9 @@ def verdict_lines(verdict: Verdict) -> Iterator[Any]:
         yield _indented(f"Smallest failing input: {verdict.example}")
     if verdict.meaning:
         yield _indented(f"Likely cause: {verdict.meaning}")
+    if verdict.seed is not None:
+        again = f"minillm exercise check {int(verdict.exercise[:2])} --seed {verdict.seed}"
+        yield _indented(f"This is a random case. To repeat it: {again}")
     if verdict.output:
         yield _indented(f"Your code printed: {verdict.output[:LONGEST_OUTPUT].rstrip()}")
 
@@ -79,8 +82,8 @@ def _indented(text: str) -> Padding:
 
 def _slice(verdict: Verdict) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for name in ("at", "yours", "expected"):
-        table.add_column(name, overflow="fold", justify="left" if name == "at" else "right")
+    for name in ("at", "yours", "expected", ""):
+        table.add_column(name, overflow="fold", justify="right" if name in ("yours", "expected") else "left")
     for row in verdict.rows:
         table.add_row(*(Text(safe(cell)) for cell in row))
     return table

@@ -4,35 +4,34 @@ The code cannot change a verdict, because the verdict is made in this process. N
 to the worker process. Its answers are numbered frames of JSON and raw bytes, and every field of them is checked. Any
 other behaviour (no answer, invalid bytes, an exit, too much output) is a failure with a message. The worker process has
 its own session. Its whole process group is killed when the worker is closed, exceeds a time limit or prints too much.
-`worker_process.py` describes the restrictions inside the process. This works on POSIX systems only.
+It also ends when this process ends. `worker_process.py` describes the restrictions inside the process. This works on
+POSIX systems only.
 """
 
 import os
 import select
 import signal
 import subprocess
-import sys
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from time import monotonic
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from minillm.classroom.worker import wire
+from minillm.classroom.worker.start import Running, start_process
 
-SCRIPT = Path(__file__).with_name("worker_process.py")
 SHOWN_OUTPUT = 2000  # bytes of the printed output that are stored
 CHUNK = 1 << 16  # bytes per read or write
-ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8", "LC_ALL": "C.UTF-8"}
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of the code: seconds for loading and for one call; bytes of memory, of a result and of output."""
+    """Limits of the code: seconds to load, for one call, and for all calls; bytes of memory, a result and output."""
 
     load_s: float = 20.0
     call_s: float = 5.0
+    check_s: float = 30.0
     memory_bytes: int = 1 << 30
     result_bytes: int = 64 << 20
     output_bytes: int = 1 << 20
@@ -66,30 +65,24 @@ class Failed:
 Outcome: TypeAlias = Returned | Failed
 
 
-@dataclass
-class _Running:
-    """A running process and our ends of its pipes."""
-
-    process: "subprocess.Popen[bytes]"
-    requests: int
-    answers: int
-    output: int
-    output_open: bool = True
-    output_bytes: int = 0
-    shown: bytearray = field(default_factory=bytearray)
-
-
 class Worker:
     """Runs one source at a time. Use it in a `with` statement, which ends the process.
 
-    `load` starts the process. After a failure that ended the process, the next `load` starts a new one.
+    `load` starts the process. After a failure that ended the process, the next `load` starts a new one. On Linux the
+    kernel ends the process with the thread that called `load`, even if this process is killed.
+
+    Attributes:
+        limits: the limits of the code.
+        locks: the kernel's locks in force in the last process: "landlock", "seccomp", both or none (kernel_lock.py).
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
         """Make a worker. Its process starts at the first `load`."""
+        self.locks: tuple[str, ...] = ()
         self.limits = limits or Limits()
-        self._running: _Running | None = None
+        self._running: Running | None = None
         self._number = 0
+        self._until = 0.0
 
     def __enter__(self) -> "Worker":
         """Return the worker."""
@@ -114,12 +107,15 @@ class Worker:
             name: the name of the function that `call` calls.
             harness: our source that defines `call(function, **inputs)`; by default function(*inputs) is called.
         """
-        if self._running is None:
-            self._start()
+        failed = self._start() if self._running is None else None
+        if failed is not None:
+            return failed
         assert self._running is not None
         self._running.shown.clear()
         self._running.output_bytes = 0
-        answer = self._ask("load", {"source": source, "name": name, "harness": harness}, self.limits.load_s)
+        what, seconds = {"source": source, "name": name, "harness": harness}, self.limits.load_s
+        answer = self._ask("load", what, seconds, f"the code took more than {seconds:g} seconds")
+        self._until = monotonic() + self.limits.check_s
         if isinstance(answer, Failed):
             return answer
         if _text(answer, "loaded") == name:
@@ -129,10 +125,14 @@ class Worker:
         return Failed("missing", f"expected a function {name}; found {found[:200] or 'no function'}")
 
     def call(self, inputs: dict[str, Any]) -> Outcome:
-        """Call the loaded function with these inputs."""
+        """Call the loaded function with these inputs. The time of all calls since `load` is limited, too."""
         if self._running is None:
             return Failed("ended", "the worker process has ended; load the source again")
-        answer = self._ask("call", inputs, self.limits.call_s)
+        left, of_one, of_all = self._until - monotonic(), self.limits.call_s, self.limits.check_s
+        too_slow = f"the code took more than {of_one:g} seconds"
+        if left < of_one:
+            too_slow = f"all calls took more than {of_all:g} seconds"
+        answer = self._ask("call", inputs, min(left, of_one), too_slow)
         if isinstance(answer, Failed):
             return answer
         if "result" not in answer or not isinstance(answer.get("inputs"), dict):
@@ -149,34 +149,25 @@ class Worker:
         for pipe in (running.requests, running.answers, running.output):
             os.close(pipe)
 
-    def _start(self) -> None:
-        theirs, requests = os.pipe()
-        answers, their_answers = os.pipe()
-        output, their_output = os.pipe()
-        limits = self.limits
-        seconds = int(limits.load_s + 100 * limits.call_s)  # of processor time, in case that this process ends first
-        arguments = [theirs, their_answers, limits.memory_bytes, seconds, Path(np.__file__).parents[1]]
-        try:
-            process = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-B", str(SCRIPT), *(str(argument) for argument in arguments)],
-                stdin=subprocess.DEVNULL, stdout=their_output, stderr=their_output, cwd="/",
-                pass_fds=(theirs, their_answers), start_new_session=True,
-                env=ENVIRONMENT,
-            )  # fmt: skip
-        except BaseException:
-            for pipe in (requests, answers, output):
-                os.close(pipe)
-            raise
-        finally:
-            for pipe in (theirs, their_answers, their_output):
-                os.close(pipe)
-        os.set_blocking(requests, False)
-        self._running = _Running(process, requests, answers, output)
+    def _start(self) -> Failed | None:
+        """Start the process, and wait until it is locked. If it does not start with the lock, start it without."""
+        seconds = int(self.limits.load_s + 100 * self.limits.call_s)  # of processor time, a last resort
+        for locked in (True, False):
+            self._running, self._number = start_process(self.limits.memory_bytes, seconds, locked), 0
+            ready = self._answer(b"", self.limits.load_s, "the worker process did not start in time")
+            if not isinstance(ready, Failed):
+                self.locks = tuple(ready["locks"])  # no code of a learner has run yet
+                return None
+            failed = ready
+        return failed
 
-    def _ask(self, do: str, what: dict[str, Any], seconds: float) -> dict[str, Any] | Failed:
+    def _ask(self, do: str, what: dict[str, Any], seconds: float, too_slow: str) -> dict[str, Any] | Failed:
         self._number += 1
-        frame = wire.pack({"number": self._number, "do": do, "with": what})
-        body = self._exchange(frame, monotonic() + seconds, seconds)
+        return self._answer(wire.pack({"number": self._number, "do": do, "with": what}), seconds, too_slow)
+
+    def _answer(self, frame: bytes, seconds: float, too_slow: str) -> dict[str, Any] | Failed:
+        """Send a frame, and return the answer with its number. After `seconds` give up and say `too_slow`."""
+        body = self._exchange(frame, monotonic() + seconds, too_slow)
         if isinstance(body, Failed):
             return body
         try:
@@ -192,7 +183,7 @@ class Worker:
             return _raised(answer)
         return answer
 
-    def _exchange(self, frame: bytes, until: float, seconds: float) -> bytes | Failed:
+    def _exchange(self, frame: bytes, until: float, too_slow: str) -> bytes | Failed:
         """Send a frame and receive one. Read the output at the same time, so that no pipe blocks for ever."""
         running, received, left = self._running, bytearray(), memoryview(frame)
         assert running is not None
@@ -201,7 +192,7 @@ class Worker:
                 return self._give_up("unreadable", f"the result is larger than {self.limits.result_bytes} bytes")
             wait = until - monotonic()
             if wait <= 0:
-                return self._give_up("time", f"the code took more than {seconds:g} seconds")
+                return self._give_up("time", too_slow)
             listened = [running.answers, running.output] if running.output_open else [running.answers]
             readable, writable, _ = select.select(listened, [running.requests] if left else [], [], wait)
             try:
@@ -209,23 +200,27 @@ class Worker:
             except BrokenPipeError:
                 return self._ended()
             if running.output in readable and not self._read_output(running):
-                return self._give_up("output", f"the code printed more than {self.limits.output_bytes} bytes")
+                return self._flooded()
             if running.answers in readable:
                 chunk = os.read(running.answers, CHUNK)
                 if not chunk:
                     return self._ended()
                 received += chunk
         while running.output_open and select.select([running.output], [], [], 0)[0]:
-            self._read_output(running)
+            if not self._read_output(running):
+                return self._flooded()
         return bytes(received[wire.LENGTH_BYTES :])
 
-    def _read_output(self, running: _Running) -> bool:
+    def _read_output(self, running: Running) -> bool:
         """Read the printed output. Return whether it is still within the limit."""
         chunk = os.read(running.output, CHUNK)
         running.output_open = bool(chunk)  # the code may close its standard output
         running.output_bytes += len(chunk)
         running.shown += chunk[: SHOWN_OUTPUT - len(running.shown)]
         return running.output_bytes <= self.limits.output_bytes
+
+    def _flooded(self) -> Failed:
+        return self._give_up("output", f"the code printed more than {self.limits.output_bytes} bytes")
 
     def _ended(self) -> Failed:
         """Return the failure after the pipe was closed."""

@@ -2,18 +2,20 @@
 
 No reader of the engine needs this file: it is about security, not about inference.
 
-What it promises:
+Three walls stand around a learner's code, and each holds less than the next one:
 
-- A learner's code cannot import or read minillm's solutions in the ordinary ways. The process runs without the package
-  (`python -I -S worker_process.py`), and only NumPy and the standard library can be imported.
-- Ordinary mistakes and simple tricks cause no harm. Before the learner's code runs, an audit hook (PEP 578) is
-  installed that Python code cannot remove. It forbids files other than those of NumPy and the standard library, new
-  processes, signals, sockets and ctypes. A forbidden operation ends the process immediately. Functions that raise no
-  audit event are deleted first.
-- Expected results and other learners' solutions are never in this process, so the code cannot read them.
+1. The process runs without the package (`python -I -S worker_process.py`): only NumPy and the standard library can be
+   imported. Expected results, seeds and other learners' files are never in it.
+2. An audit hook (PEP 578) forbids files other than those of NumPy and the standard library, new processes, signals,
+   sockets and ctypes. A forbidden operation ends the process immediately, and its name is reported. Functions that
+   raise no audit event are deleted first. The hook stops mistakes and simple tricks. It does not stop code that writes
+   into the memory of the process: `__array_interface__` of NumPy is enough for that, and such code can remove the hook.
+3. On Linux the kernel's lock (`kernel_lock.py`) forbids the same things, also to code that changes its own process.
+   The first answer of the process says which locks are in force. Without one (macOS, an old kernel, some containers)
+   only 1, 2 and the limits of the system hold.
 
-It is not a sandbox: PEP 578 says that an audit hook is none. To grade the code of other people, run the checks inside a
-container, too. The hook remains until the process ends, so it is used in this process only.
+What remains in each case: the code can use its processor time and memory up to the limits, and answer anything. To
+grade the code of other people, run the checks inside a container, too.
 """
 
 import _imp
@@ -24,12 +26,15 @@ import os
 import resource
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 FORBIDDEN_EXIT = 77
 TOLD_BYTES = 300  # bytes of the message about a forbidden operation
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC  # flags of `open`
+POLL_S = 0.5  # seconds between two looks at the parent, where the kernel does not tell of its end
 FILE_NAME = "<exercise>"  # name of the learner's source in tracebacks; Python opens it for a syntax error
 FORBIDDEN_MODULE = "_posixsubprocess"  # it starts processes without an event
 NOT_HERE = (  # NumPy does not need them; they reach memory, files and other interpreters without an event
@@ -48,6 +53,13 @@ FORBIDDEN_EVENTS = (
     "resource.", "fcntl.", "syslog.", "sys._current", "sys.remote_exec", "sqlite3.", "cpython.run_",
     "cpython.PyInterpreterState_New", "webbrowser.",
 )  # fmt: skip
+
+
+def wait_for_the_end_of(parent: int, ask: Any = os.getppid, sleep: Any = time.sleep, leave: Any = os._exit) -> None:
+    """End the process when it has another parent. The functions are arguments, because a learner can replace them."""
+    while ask() == parent:
+        sleep(POLL_S)
+    leave(0)
 
 
 def limit_resources(memory_bytes: int, cpu_seconds: int) -> None:
@@ -143,11 +155,14 @@ class Exercise:
         """Make an exercise without a function; `load` sets it."""
         self.function: Any = None
         self.call: Any = None
+        self.module = contextlib.ExitStack()  # while it is open, the source is a module like any other
 
     def load(self, source: str, name: str, harness: str) -> dict[str, Any]:
         """Run the source and find the function. The harness, if any, defines how it is called."""
-        scope: dict[str, Any] = {"__name__": FILE_NAME}
-        exec(compile(source, FILE_NAME, "exec"), scope)
+        from user_module import user_module  # type: ignore[import-not-found]
+
+        self.module.close()
+        scope = self.module.enter_context(user_module(source, "exercise", FILE_NAME)).__dict__
         if not callable(scope.get(name)):
             return {"missing": name, "found": sorted(key for key in scope if key[:1] != "_" and callable(scope[key]))}
         self.function, self.call = scope[name], None
@@ -179,11 +194,12 @@ def failure(problem: BaseException) -> dict[str, Any]:
     return {"error": type(problem).__name__, "message": message, "line": line if type(line) is int else None}
 
 
-def serve(requests: int, answers: int) -> None:
-    """Answer requests, each with its number, until the parent closes the pipe."""
+def serve(requests: int, answers: int, locks: list[str]) -> None:
+    """Say which locks are in force, then answer requests, each with its number, until the parent closes the pipe."""
     from wire import LENGTH_BYTES, pack, unpack  # type: ignore[import-not-found]
 
     exercise = Exercise()
+    send(answers, pack({"number": 0, "locks": locks}))
     while length := read(requests, LENGTH_BYTES):
         request = unpack(read(requests, int.from_bytes(length, "little")))
         try:
@@ -194,8 +210,13 @@ def serve(requests: int, answers: int) -> None:
             frame = pack({"number": request["number"], **answer})
         except BaseException as problem:  # also SystemExit
             frame = pack({"number": request["number"], **failure(problem)})
-        while frame:
-            frame = frame[os.write(answers, frame) :]
+        send(answers, frame)
+
+
+def send(answers: int, frame: bytes) -> None:
+    """Write a whole frame."""
+    while frame:
+        frame = frame[os.write(answers, frame) :]
 
 
 def flush() -> None:
@@ -216,14 +237,18 @@ def read(pipe: int, count: int) -> bytes:
 
 
 def main() -> None:
-    """Set the limits, install the audit hook, then answer requests."""
-    requests, answers, memory_bytes, cpu_seconds = (int(argument) for argument in sys.argv[1:5])
-    numpy_folder, own_folder = sys.argv[5], os.path.dirname(os.path.abspath(__file__))
+    """Bind this process to its parent, set the limits, install the audit hook, then answer requests."""
+    requests, answers, memory_bytes, cpu_seconds, parent = (int(argument) for argument in sys.argv[1:6])
+    numpy_folder, own_folder = sys.argv[6], os.path.dirname(os.path.abspath(__file__))
+    locks = [name for text in sys.argv[7:] for name in text.split(",") if name]
+    if not sys.argv[7:]:  # else `kernel_lock.py` has asked the kernel for it
+        threading.Thread(target=wait_for_the_end_of, args=(parent,), daemon=True).start()
     limit_resources(memory_bytes, cpu_seconds)
     standard = [folder for folder in sys.path if os.path.isdir(folder)]  # the zip archive usually does not exist
     take_away()
     sys.path[:0] = [numpy_folder, own_folder]
     import numpy
+    import user_module  # noqa: F401
     import wire
 
     disarm_subprocess()
@@ -233,7 +258,7 @@ def main() -> None:
     gc.freeze()  # existing objects need not be collected again
     begin = wire.pack({"forbidden": numpy.zeros(TOLD_BYTES, "uint8")})[:-TOLD_BYTES]  # the text follows it
     sys.addaudithook(make_hook(os.path.dirname(numpy.__file__) + "/", libraries, answers, begin))
-    serve(requests, answers)
+    serve(requests, answers, locks)
 
 
 if __name__ == "__main__":
