@@ -43,7 +43,7 @@ def test_what_is_not_text_is_refused_by_name(content, expected):
     assert expected in str(caught.value) and "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("value", [{1}, float("nan"), b"x", object()], ids=str)
+@pytest.mark.parametrize("value", [{1}, float("nan"), b"x", object()], ids=lambda value: type(value).__name__)
 def test_values_that_json_cannot_express(value):
     with pytest.raises(ValueError, match="expected values that JSON can express"):
         normal_messages([{"role": "user", "content": "a", "extra": value}])
