@@ -37,13 +37,13 @@ def test_threads_on_one_model(answer):
 
 
 def test_threads_that_stream_text_from_one_tokenizer():
+    def text(prompt):
+        return "".join(minillm.stream(TEXT_MODEL, prompt, 12, Sampling(1, seed=3)))
+
     prompts = ["ab", "é€", "<s>", "漢字", "a b c", "\n\n"] * 3
-    alone = ["".join(minillm.stream(TEXT_MODEL, prompt, 12, Sampling(1, seed=3))) for prompt in prompts]
+    alone = list(map(text, prompts))
     with ThreadPoolExecutor(6) as threads:
-        streams = threads.map(
-            lambda prompt: "".join(minillm.stream(TEXT_MODEL, prompt, 12, Sampling(1, seed=3))), prompts
-        )
-        assert list(streams) == alone
+        assert list(threads.map(text, prompts)) == alone
 
 
 def test_an_engine_under_asyncio():
