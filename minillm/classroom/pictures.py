@@ -11,6 +11,7 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
+from minillm.support.wording import rounded
 
 BAR = 40  # columns of the longest bar
 LABEL = 12  # columns of a label
@@ -121,4 +122,4 @@ def _fit(label: str, width: int = LABEL) -> str:
 
 
 def _number(value: float | int) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else rounded(value) if abs(value) < 1000 else f"{value:,.0f}"

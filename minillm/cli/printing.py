@@ -5,21 +5,14 @@ import sys
 from typing import Any
 
 from minillm.support.printable import safe
-
-NARROWEST = 20  # columns; with fewer, as a broken COLUMNS may claim, rich would show nothing
+from minillm.support.terminal import terminal_width as terminal_width
+from minillm.support.wording import counted as counted
 
 
 def write(text: str) -> None:
     """Write text to stdout and flush; characters that would steer the terminal become escapes."""
     sys.stdout.write(safe(text))
     sys.stdout.flush()
-
-
-def terminal_width() -> int:
-    """Return the columns of the terminal, or COLUMNS, but at least `NARROWEST`."""
-    from rich.console import Console
-
-    return max(Console().width, NARROWEST)
 
 
 def show(*renderables: Any) -> None:
@@ -48,15 +41,6 @@ def markdown_row(*cells: str) -> str:
 def logprob_records(logprobs: list[Any]) -> list[dict[str, Any]]:
     """Return the JSON records of the tokens' log-probabilities."""
     return [{"token": one.token, "logprob": one.logprob, "best": one.best} for one in logprobs]
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number and its noun.
-
-    >>> counted(1, "answer"), counted(2, "answer")
-    ('1 answer', '2 answers')
-    """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def bytes_text(count: int) -> str:
