@@ -71,7 +71,9 @@ def test_a_wrong_answer_is_wrong(answer, typed):
 CHOICES = ("about the same", "one pass is at least twice as fast")
 
 
-@pytest.mark.parametrize("typed", ["b", "B", "b)", "(b)", " b. ", "[b]", "'b'", "b) one pass", "One pass", "fast", "ｂ"])
+@pytest.mark.parametrize(
+    "typed", ["b", "B", "b)", "(b)", " b. ", "[b]", "'b'", "b) one pass", "One pass", "fast", "ｂ"]
+)
 def test_a_choice_is_given_by_letter_or_by_its_words(typed):
     assert read(Question("?", CHOICES[1], CHOICES), typed)
     assert not read(Question("?", CHOICES[0], CHOICES), typed)

@@ -61,7 +61,7 @@ class Player:
             print(wrapped(f"Resuming at cell {self.progress.cell + 1}; --restart begins at cell 1."))
         for number in range(self.progress.cell):
             if self.lesson.cells[number].kind == "code":
-                self.run.run_silently(number)
+                self._try(lambda number=number: self.run.run_silently(number), f"Cell {number + 1}")
         self._arrive(self.progress.cell)
 
     def _obey(self, command: str) -> None:
@@ -103,14 +103,19 @@ class Player:
         print(self.run.outputs[number], end="")
 
     def _run_cell(self, number: int) -> None:
+        if not self._try(lambda: self.run.run(number, self._asker(number)), "This cell"):
+            print(wrapped("r runs it again; p opens a Python prompt."))
+
+    def _try(self, run: Callable[[], None], what: str) -> bool:
         """Run a cell. Print an exception as one line and continue: the reader may have changed variables."""
         try:
-            self.run.run(number, self._asker(number))
+            run()
         except EOFError:
             raise Leave from None
         except Exception as problem:
-            print(wrapped(f"This cell failed: {describe(problem)}"))
-            print(wrapped("r runs it again; p opens a Python prompt."))
+            print(wrapped(f"{what} failed: {describe(problem)}"))
+            return False
+        return True
 
     def _asker(self, number: int) -> Asker:
         def ask_and_store(question: Question) -> None:
