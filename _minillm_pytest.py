@@ -8,6 +8,7 @@ This module is outside the package and imports the package only when needed. pyt
 tools that instrument imports (coverage, shape checks) must be loaded before minillm.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -36,7 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         import hypothesis  # noqa: F401
     except ImportError:
-        raise pytest.UsageError(f"{ENGINE_OPTION} needs Hypothesis: pip install 'minillm-numpy[test]'") from None
+        from minillm.support.install_hint import install_hint
+
+        raise pytest.UsageError(f"{ENGINE_OPTION} needs Hypothesis: {install_hint('test')}") from None
     file = config.invocation_params.dir / name
     if not file.is_file():
         raise pytest.UsageError(f"{ENGINE_OPTION}: there is no file {file}")
@@ -71,11 +74,11 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
 
 def _is_exercise(file: Path) -> bool:
-    if file.suffix != ".py" or not (file.parent / ".minillm" / "exercises.json").is_file():
+    if not re.fullmatch(r"\d\d_\w+\.py", file.name):
         return False
-    from minillm.classroom.exercises.exercise import all_exercises
+    from minillm.classroom.exercises.workspace import is_exercise_file
 
-    return any(exercise.label == file.stem for exercise in all_exercises())
+    return is_exercise_file(file)
 
 
 class Broken(Exception):

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minillm.cli.printing import print_json, show
-from minillm.support.printable import one_line
+from minillm.cli.printing import print_json, say_unsaved, show
 from minillm.support.terminal import wrapped
 from minillm.support.wording import failure_text
 
@@ -70,7 +69,7 @@ def _play(lesson: Any, restart: bool) -> int:
             change(*arguments)
         except OSError as problem:
             if not unsaved:
-                sys.stderr.write(f"minillm: progress is not saved: {one_line(failure_text(problem))}\n")
+                say_unsaved(failure_text(problem))
             unsaved.append(problem)
 
     unsaved: list[OSError] = []

@@ -4,7 +4,7 @@ import json
 import sys
 from typing import Any
 
-from minillm.support.printable import safe
+from minillm.support.printable import one_line, safe
 from minillm.support.terminal import terminal_width as terminal_width
 from minillm.support.wording import counted as counted
 
@@ -26,6 +26,12 @@ def show(*renderables: Any) -> None:
         console.print(*renderables, overflow="fold", sep="\n")
     sys.stdout.write(drawn.get())
     sys.stdout.flush()
+
+
+def say_unsaved(reason: str) -> None:
+    """Print on stderr, in one line, why progress is not saved, if there is a reason."""
+    if reason:
+        sys.stderr.write(f"minillm: progress is not saved: {one_line(reason)}\n")
 
 
 def print_json(values: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ from exercise_files import solve, write_body
 
 from minillm.classroom.exercises import bughunt
 from minillm.classroom.exercises.workspace import Workspace
+from minillm.support.install_hint import install_hint
 
 ROOT = Path(__file__).parents[2]
 
@@ -128,7 +129,7 @@ def test_without_hypothesis_it_says_what_is_missing(run_pytest, tmp_path):
     (tmp_path / "hypothesis.py").write_text("raise ImportError")
     code, out = run_pytest(tmp_path, "-p", "no:hypothesispytest", "--minillm-engine", "x.py")
     assert code == 4
-    assert "needs Hypothesis: pip install 'minillm-numpy[test]'" in out
+    assert f"needs Hypothesis: {install_hint('test')}" in out
 
 
 def test_the_plugin_imports_nothing_of_minillm_by_itself():

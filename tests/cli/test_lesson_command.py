@@ -20,6 +20,7 @@ from minillm.classroom.player.lessons import Cell, all_lessons, find_lesson
 from minillm.classroom.player.player import show_source
 from minillm.classroom.player.progress import LessonProgress, save_progress
 from minillm.cli.printing import show
+from minillm.support.install_hint import install_hint
 
 KEYS = "] > "  # the end of the prompt
 FIRST = find_lesson("1")
@@ -269,5 +270,5 @@ def test_without_jupytext_a_notebook_is_refused_in_one_line(call, tmp_path, monk
     monkeypatch.setitem(__import__("sys").modules, "jupytext", None)
     result = call("lesson", 1, "--notebook", tmp_path / "a.ipynb")
     assert (result.code, result.err.count("\n")) == (2, 1)
-    assert 'pip install "minillm-numpy[notebook]"' in result.err
+    assert install_hint("notebook") in result.err
     assert not list(tmp_path.glob("*.ipynb"))

@@ -8,6 +8,7 @@ import code
 import contextlib
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from minillm.classroom.player.lessons import Cell, Lesson
@@ -61,7 +62,7 @@ class Player:
             print(wrapped(f"Resuming at cell {self.progress.cell + 1}; --restart begins at cell 1."))
         for number in range(self.progress.cell):
             if self.lesson.cells[number].kind == "code":
-                self._try(lambda number=number: self.run.run_silently(number), f"Cell {number + 1}")
+                self._try(partial(self.run.run_silently, number), f"Cell {number + 1}")
         self._arrive(self.progress.cell)
 
     def _obey(self, command: str) -> None:
@@ -103,7 +104,7 @@ class Player:
         print(self.run.outputs[number], end="")
 
     def _run_cell(self, number: int) -> None:
-        if not self._try(lambda: self.run.run(number, self._asker(number)), "This cell"):
+        if not self._try(partial(self.run.run, number, self._asker(number)), "This cell"):
             print(wrapped("r runs it again; p opens a Python prompt."))
 
     def _try(self, run: Callable[[], None], what: str) -> bool:
