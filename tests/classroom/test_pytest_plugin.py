@@ -1,5 +1,6 @@
 """Plain pytest in a workspace, and with somebody's engine: as a learner calls it, in a process of its own."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,18 @@ def test_a_file_that_is_named_is_checked_and_never_run_here(run_pytest, folder, 
     code, out = run_pytest(folder, "03_softmax.py", "-q")
     assert (code, (tmp_path / "was-here").exists()) == (1, False)
     assert "1 failed" in out
+
+
+def test_collected_files_are_tests_without_the_hidden_folder_and_pytest_ini(run_pytest, folder, tmp_path):
+    solve(folder, "softmax")
+    write_body(folder, "rope", "return x")
+    collected = tmp_path / "collected"
+    collected.mkdir()
+    for name in ("03_softmax.py", "04_rope.py"):
+        shutil.copy(folder / name, collected)
+    code, out = run_pytest(collected, "-v")
+    assert (code, "1 failed, 1 passed" in out) == (1, True), out
+    assert "03_softmax.py::softmax PASSED" in out and "04_rope.py::rope FAILED" in out
 
 
 def test_exercises_elsewhere_are_no_tests(run_pytest, tmp_path):
