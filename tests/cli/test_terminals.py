@@ -2,40 +2,12 @@
 
 import json
 import os
-import pty
 import re
 import subprocess
 
 import pytest
 
 from minillm.support.printable import safe
-
-
-def read_all(terminal):
-    """Everything that was written to the other end of this terminal."""
-    pieces = []
-    try:
-        while piece := os.read(terminal, 65536):
-            pieces.append(piece)
-    except OSError:  # how Linux tells that the other end is closed
-        pass
-    return b"".join(pieces).decode()
-
-
-@pytest.fixture
-def on_terminal(spawn):
-    """What a command writes to a terminal of this kind."""
-
-    def run(*arguments, **environment):
-        terminal, child_side = pty.openpty()
-        spawn(*arguments, stdin=child_side, stdout=child_side, stderr=child_side, env=environment)
-        os.close(child_side)
-        try:
-            return read_all(terminal).replace("\r\n", "\n")
-        finally:
-            os.close(terminal)
-
-    return run
 
 
 @pytest.mark.parametrize(
