@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minillm.support.checks import check_integer
+from minillm.support.wording import counted
 
 if TYPE_CHECKING:
     from minillm.config import ModelConfig
@@ -71,7 +72,7 @@ def doubts(options: argparse.Namespace, config: "ModelConfig", tokens: int) -> l
     if tokens > context:
         lines.append(f"{tokens:,} tokens are more than the context of {options.model}, {context:,}.")
     if heads % options.tp:
-        lines.append(f"{heads} heads cannot be shared evenly by {options.tp} GPUs.")
+        lines.append(f"{counted(heads, 'head')} cannot be shared evenly by {counted(options.tp, 'GPU')}.")
     return lines
 
 

@@ -41,7 +41,7 @@ def one(options: argparse.Namespace) -> None:
         from minillm.estimate.roofline_plot import save_roofline
 
         prefill, decode = works(serving, workload)
-        points = {f"prefill, {workload.batch} · {workload.prompt} tokens": prefill.intensity,
+        points = {f"prefill, {workload.batch} · {counted(workload.prompt, 'token')}": prefill.intensity,
                   f"decode, batch {workload.batch}": decode.intensity}  # fmt: skip
         save_roofline(Path(options.plot), machine, points)
     if machine.name == "this-machine":

@@ -29,6 +29,7 @@ from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.model import LayerWeights, Model
+from minillm.support.wording import counted
 
 
 def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
@@ -134,7 +135,8 @@ class TensorReader:
             import warnings
 
             shown = ", ".join(repr(name)[:80] for name in unused[:4])
-            warnings.warn(f"{self.name}: {len(unused)} tensors are not used: {shown}", stacklevel=4)
+            are = f"{counted(len(unused), 'tensor')} {'is' if len(unused) == 1 else 'are'}"
+            warnings.warn(f"{self.name}: {are} not used: {shown}", stacklevel=4)
 
 
 def weights_by_name(checkpoint: Checkpoint) -> Mapping[str, Array]:

@@ -21,6 +21,7 @@ import numpy as np
 
 from minillm.support.checks import check_bool, check_integer
 from minillm.support.files import parse_json, read_json, read_ordinary_file
+from minillm.support.wording import counted
 from minillm.text.tokenizer_check import check_definition
 
 LARGEST_TOKENIZER = 64_000_000  # bytes of tokenizer.json
@@ -75,7 +76,7 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         template = "no chat template" if self.chat_template is None else "a chat template"
-        return f"Tokenizer({self.vocab_size} tokens, {len(self.special_tokens)} of them special, {template})"
+        return f"Tokenizer({counted(self.vocab_size, 'token')}, {len(self.special_tokens)} of them special, {template})"
 
     @classmethod
     def from_folder(cls, folder: Path, bos_id: int | None, eos_ids: Sequence[int]) -> "Tokenizer | None":

@@ -9,6 +9,8 @@ import base64
 import math
 from typing import Any
 
+from minillm.support.wording import counted
+
 LARGEST_GROWTH = 100  # times the length of the text
 MOST_STEPS = 100
 MOST_ADDED = 4_000_000  # characters of all added tokens, once grown; the library needs 100 bytes for each
@@ -63,7 +65,7 @@ def _check_growth(steps: list[dict[str, Any]], source: str) -> int:
     if len(steps) > MOST_STEPS or growth > LARGEST_GROWTH:
         shown = min(growth, 10**9)  # a product of 100 long contents is too large for a float
         raise ValueError(
-            f"{source}: {len(steps)} steps that can make a text {shown:.3g} times as long; "
+            f"{source}: {counted(len(steps), 'step')} that can make a text {shown:.3g} times as long; "
             f"expected at most {MOST_STEPS} steps, {LARGEST_GROWTH} times as long"
         )
     return growth

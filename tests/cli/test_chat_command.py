@@ -39,7 +39,7 @@ def test_a_message_with_a_slash_is_typed_with_two(chat):
 
 @pytest.mark.parametrize("typed", ["/helps", "/", "/reset now", "/Exit", "/tmp is full", "/help\t/exit"])
 def test_an_unknown_command_is_not_a_message(typed):
-    with pytest.raises(ValueError, match="there is no command '/.*': /help lists the commands, /reset"):
+    with pytest.raises(ValueError, match=r"there is no command '/.*': /help lists the commands, /reset"):
         _message(typed)
 
 

@@ -22,6 +22,7 @@ from minillm.loading.gguf.header import TensorPlace, read_header
 from minillm.loading.gguf.tokenizer import tokenizer_from_gguf
 from minillm.loading.read_config import read_config
 from minillm.loading.safetensors_file import map_file, widen_bfloat16
+from minillm.support.wording import counted
 
 NAME = r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)"
 NAMES = {
@@ -110,7 +111,7 @@ def read_gguf(path: Path) -> Checkpoint:
         heads = permuted.get(module_of(name), 0) if header.metadata["general.architecture"] == "llama" else 0
         if heads and place.shape[-1] != heads * config.head_dim:
             raise ValueError(
-                f"{path.name}: tensor {name!r} has {place.shape[-1]} rows; its {heads} heads require "
+                f"{path.name}: tensor {name!r} has {counted(place.shape[-1], 'row')}; its heads require "
                 f"{heads * config.head_dim}"
             )
         tensors[hugging_face_name(name)] = GgufTensor(path, place, heads)
