@@ -15,13 +15,17 @@ def write(text: str) -> None:
     sys.stdout.flush()
 
 
-def show(*renderables: Any) -> None:
-    """Draw with rich, as wide as the terminal, and write to stdout, or raise OSError. Long lines are folded."""
+def make_console() -> Any:
+    """Return a rich console as wide as the terminal, also where `TERM=dumb` lets rich assume 80 columns."""
     from rich.console import Console
 
+    return Console(highlight=False, markup=False, width=terminal_width(), height=25)  # rich needs both or ignores them
+
+
+def show(*renderables: Any) -> None:
+    """Draw with rich, as wide as the terminal, and write to stdout, or raise OSError. Long lines are folded."""
     sys.stdout.flush()  # flush here: if rich flushed to a closed pipe, it would end the process
-    console = Console(highlight=False, markup=False)
-    console.width = terminal_width()
+    console = make_console()
     with console.capture() as drawn:
         console.print(*renderables, overflow="fold", sep="\n")
     sys.stdout.write(drawn.get())
