@@ -1,10 +1,11 @@
 """`minillm exercise bughunt`: write an engine or an estimate with one planted bug, and judge the learner's answer."""
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import Any
 
-from minillm.cli.printing import print_json, say_unsaved, write
+from minillm.cli.printing import print_json, say_unsaved, there, write
 from minillm.support.wording import failure_text
 
 
@@ -34,7 +35,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.answer is not None:
         return _judge_answer(folder, number, options)
-    return _write_hunt(folder, number, options.json)
+    return _write_hunt(folder, number, options)
 
 
 def _bug_number(which: str) -> int:
@@ -55,7 +56,8 @@ def _judge_answer(folder: Path, number: int, options: argparse.Namespace) -> int
             note_found(folder, number)
         except OSError as problem:
             say_unsaved(failure_text(problem))
-        text += f"\n{len(found_bugs(folder))} of {len(all_bugs())} bugs found. The next: minillm exercise bughunt"
+        next_one = f"minillm exercise bughunt{there(options)}"
+        text += f"\n{len(found_bugs(folder))} of {len(all_bugs())} bugs found. The next: {next_one}"
     if options.json:
         print_json({"hunt": number, "found": found, "text": text})
     else:
@@ -63,18 +65,18 @@ def _judge_answer(folder: Path, number: int, options: argparse.Namespace) -> int
     return 0 if found else 1
 
 
-def _write_hunt(folder: Path, number: int, as_json: bool) -> int:
+def _write_hunt(folder: Path, number: int, options: argparse.Namespace) -> int:
     from minillm.classroom.exercises.bughunt import SHOWN_BY, all_bugs, find_bug, hunt_file
 
     file, kind = hunt_file(folder, number), find_bug(number).kind
-    if as_json:
+    if options.json:
         print_json({"hunt": number, "hunts": len(all_bugs()), "kind": kind, "file": str(file)})
         return 0
     write(
         f"Bug {number} of {len(all_bugs())}: {file} is a small {kind.removesuffix('s')} with one bug. "
         "To see what it does:\n"
-        f"    {SHOWN_BY[kind]} {file}\n"
+        f"    {SHOWN_BY[kind]} {shlex.quote(str(file))}\n"
         f"To say where the bug is:\n"
-        f"    minillm exercise bughunt {number} --answer FUNCTION:LINE\n"
+        f"    minillm exercise bughunt {number}{there(options)} --answer FUNCTION:LINE\n"
     )
     return 0

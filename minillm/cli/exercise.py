@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.cli import bughunt
-from minillm.cli.printing import print_json, say_unsaved, show, terminal_width, write
+from minillm.cli.printing import print_json, say_unsaved, show, terminal_width, there, write
 
 ALL_COLUMNS = 72  # width of a terminal that shows every column of `status`; a narrower one shows the first two
 
@@ -88,7 +88,7 @@ def _check(options: argparse.Namespace) -> int:
             check = _check_one if options.which else _check_any
             verdicts.append(check(workspace, exercise, worker))
             if not options.json:
-                _show_verdict(verdicts, one=bool(options.which))
+                _show_verdict(verdicts, options, one=bool(options.which))
     if options.json:
         print_json({"exercises": [asdict(verdict) for verdict in verdicts]})
     elif not options.which:
@@ -127,7 +127,7 @@ def _note(workspace: Any, exercise: Any, change: Callable[[Any], Any]) -> Any:
     return progress
 
 
-def _show_verdict(verdicts: list[Any], one: bool) -> None:
+def _show_verdict(verdicts: list[Any], options: argparse.Namespace, one: bool) -> None:
     """Print the last verdict: in full, unless an earlier one has failed."""
     from minillm.classroom.exercises.report import heading, verdict_lines
 
@@ -135,10 +135,9 @@ def _show_verdict(verdicts: list[Any], one: bool) -> None:
     failed_before = any(v.stage not in ("", "not started") for v in before)
     show(*([heading(verdict)] if failed_before else verdict_lines(verdict)))
     if one and not verdict.passed:
-        number = int(verdict.exercise[:2])
-        write(f"  Stuck? minillm exercise hint {number}\n")
+        write(f"  Stuck? minillm exercise hint {int(verdict.exercise[:2])}{there(options)}\n")
     elif one:
-        write(f"  Compare: minillm exercise solution {int(verdict.exercise[:2])}\n")
+        write(f"  Compare: minillm exercise solution {int(verdict.exercise[:2])}{there(options)}\n")
 
 
 def _watch(options: argparse.Namespace) -> int:
@@ -153,7 +152,7 @@ def _watch(options: argparse.Namespace) -> int:
     with Worker() as worker:
         for exercise in saved:
             try:
-                _show_verdict([_check_one(workspace, exercise, worker)], one=True)
+                _show_verdict([_check_one(workspace, exercise, worker)], options, one=True)
             except (ValueError, OSError) as problem:
                 write(f"{problem}\n")
             _say_next(workspace, all_exercises())

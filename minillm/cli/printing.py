@@ -1,6 +1,8 @@
 """Printing for all commands: text that is safe on a terminal, readable sizes and times, JSON."""
 
+import argparse
 import json
+import shlex
 import sys
 from typing import Any
 
@@ -36,6 +38,11 @@ def say_unsaved(reason: str) -> None:
     """Print on stderr, in one line, why progress is not saved, if there is a reason."""
     if reason:
         sys.stderr.write(f"minillm: progress is not saved: {one_line(reason)}\n")
+
+
+def there(options: argparse.Namespace) -> str:
+    """Return the option `--dir` as it was given, for commands that are shown to be copied; nothing by default."""
+    return "" if options.dir == "." else f" --dir {shlex.quote(options.dir)}"
 
 
 def print_json(values: dict[str, Any]) -> None:

@@ -6,9 +6,11 @@ import os
 import re
 import resource
 import select
+import shlex
 import shutil
 import signal
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -274,6 +276,24 @@ def test_what_is_found_is_kept_and_the_next_bug_comes(call, folder):
     assert call("exercise", "bughunt", 7, *at).out.startswith("Bug 7 of 24")
 
 
+def test_a_command_that_is_shown_can_be_copied(call, tmp_path):
+    """It names the folder, also one with a space in its name."""
+    folder = tmp_path / "two words"
+    call("exercise", "start", folder)
+    shown = [
+        call("exercise", "bughunt", "--dir", folder).out,
+        call("exercise", "bughunt", "--answer", ":".join(map(str, place_of(find_bug(1)))), "--dir", folder).out,
+        call("exercise", "check", 3, "--dir", folder).out,
+    ]
+    solve(folder, "softmax")
+    shown.append(call("exercise", "check", 3, "--dir", folder).out)
+    commands = [line.partition("minillm ")[2] for text in shown for line in text.splitlines() if "minillm exer" in line]
+    assert [shlex.split(command)[1] for command in commands] == ["bughunt", "bughunt", "hint", "solution"]
+    for command in commands:
+        arguments = shlex.split(command.replace("FUNCTION:LINE", "attend:1"))
+        assert call(*arguments).code in (0, 1)
+
+
 def test_a_found_bug_that_cannot_be_stored_is_judged_all_the_same(call, folder):
     (folder / ".minillm" / "hunts.lock").mkdir()
     place = ":".join(map(str, place_of(find_bug(1))))
@@ -285,7 +305,7 @@ def test_a_found_bug_that_cannot_be_stored_is_judged_all_the_same(call, folder):
 def test_files_without_the_hidden_folder_are_a_workspace(call, folder, tmp_path):
     """As collected from learners: all of them or a few, in a new folder."""
     solve(folder, "softmax")
-    collected = tmp_path / "collected"
+    collected = tmp_path / "two words"
     collected.mkdir()
     for name in ("03_softmax.py", "05_causal_mask.py"):
         shutil.copy(folder / name, collected)
@@ -347,13 +367,15 @@ def test_progress_that_is_no_ordinary_file_is_one_line(call, folder, make):
     assert "damaged; remove both files" in result.err
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """Nothing can be written to a file: a limit of 0 bytes stands in for a full disk."""
+    """Nothing can be written to a file, also not by pytest: a limit of 0 bytes stands in for a full disk."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture
@@ -362,10 +384,10 @@ def written(folder):
     return folder
 
 
-def test_reset_on_a_full_disk_changes_nothing(written, full_disk):
+def test_reset_on_a_full_disk_changes_nothing(written):
     """The stub is written before the learner's file is moved."""
     workspace = Workspace(written)
-    with pytest.raises(OSError, match=r"03_softmax\.py"):
+    with full_disk(), pytest.raises(OSError, match=r"03_softmax\.py"):
         workspace.reset(find_exercise("softmax"))
     assert "return mine" in (written / "03_softmax.py").read_text()
     assert not list(written.glob("*.bak")) and not list(written.glob(".03*"))
