@@ -12,7 +12,7 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
-def rounded(value: float, digits: int = 3) -> str:
+def rounded(value: float | int, digits: int = 3) -> str:
     """Return a number with this many significant digits, never with an exponent.
 
     >>> rounded(1083.4), rounded(0.0826389), rounded(0.0000123), rounded(8.0)
