@@ -8,6 +8,7 @@ This module is outside the package and imports the package only when needed. pyt
 tools that instrument imports (coverage, shape checks) must be loaded before minillm.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 ENGINE_OPTION = "--minillm-engine"
+EXERCISE = r"\d\d_\w+\.py"
 WORKER: pytest.StashKey[Any] = pytest.StashKey()
 ENGINE: pytest.StashKey[Any] = pytest.StashKey()
 PASSED: pytest.StashKey[dict[str, str]] = pytest.StashKey()
@@ -31,13 +33,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """In an exercise folder, load no conftest.py: pytest would run it in this process, where it can change verdicts."""
-    if _is_workspace(early_config.rootpath):
+    if any(map(_is_workspace, _folders(early_config))):
         early_config.known_args_namespace.noconftest = True
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
     """Say that a conftest.py is passed over."""
-    if _is_workspace(config.rootpath) and (config.rootpath / "conftest.py").exists():
+    if any(_is_workspace(folder) and (folder / "conftest.py").exists() for folder in _folders(config)):
         return "minillm: conftest.py of an exercise folder is not loaded"
     return None
 
@@ -50,7 +52,9 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         import hypothesis  # noqa: F401
     except ImportError:
-        raise pytest.UsageError(f"{ENGINE_OPTION} needs Hypothesis: pip install 'minillm-numpy[test]'") from None
+        from minillm.support.install_hint import install_hint
+
+        raise pytest.UsageError(f"{ENGINE_OPTION} needs Hypothesis: {install_hint('test')}") from None
     file = config.invocation_params.dir / name
     if not file.is_file():
         raise pytest.UsageError(f"{ENGINE_OPTION}: there is no file {file}")
@@ -86,16 +90,24 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
     return ExerciseFile.from_parent(parent, path=module_path) if _is_exercise(module_path) else None
 
 
+def _folders(config: pytest.Config) -> set[Path]:
+    """Return the folders that this run is about: where it was started, its root, and those that were named."""
+    start = config.invocation_params.dir
+    named = [start / str(name).split("::")[0] for name in config.known_args_namespace.file_or_dir]
+    return {start, config.rootpath, *(path if path.is_dir() else path.parent for path in named)}
+
+
 def _is_workspace(folder: Path) -> bool:
-    return (folder / ".minillm" / "exercises.json").is_file()
+    started = (folder / ".minillm" / "exercises.json").is_file()
+    return started or any(_is_exercise(file) for file in folder.glob("[0-9][0-9]_*.py"))
 
 
 def _is_exercise(file: Path) -> bool:
-    if file.suffix != ".py" or not _is_workspace(file.parent):
+    if not re.fullmatch(EXERCISE, file.name):
         return False
-    from minillm.classroom.exercises.exercise import all_exercises
+    from minillm.classroom.exercises.workspace import is_exercise_file
 
-    return any(exercise.label == file.stem for exercise in all_exercises())
+    return is_exercise_file(file)
 
 
 class Broken(Exception):

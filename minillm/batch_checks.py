@@ -12,6 +12,7 @@ from minillm.arrays import Array, Int
 from minillm.kv_cache.cache import Cache
 from minillm.model import Model, check_model
 from minillm.support.checks import check_integer, shown
+from minillm.support.wording import counted
 
 
 def check_cache(model: Model, cache: Any) -> None:
@@ -29,7 +30,7 @@ def check_tokens(model: Model, tokens: Any) -> Int[Array, "tokens"]:
         check_context(model, (tokens[-1] - tokens[0]) // tokens.step + 1)
     ids = _as_array(tokens)
     if ids.ndim != 1:
-        found = f"{ids.ndim} dimensions" if ids.ndim else type(tokens).__name__
+        found = counted(ids.ndim, "dimension") if ids.ndim else type(tokens).__name__
         hint = "; minillm.generation.encode_prompt(model, text) returns them" if isinstance(tokens, str) else ""
         raise ValueError(f"tokens: expected a flat list of token ids, found {found}{hint}")
     if not len(ids):
@@ -92,7 +93,7 @@ def check_logit_rows(logit_rows: Sequence[int] | None, new_tokens: Sequence[Arra
         return [1] * len(new_tokens)
     if not isinstance(logit_rows, Sequence) or len(logit_rows) != len(new_tokens):
         raise ValueError(
-            f"logit_rows is {shown(logit_rows)}; expected {len(new_tokens)} numbers, one for each sequence"
+            f"logit_rows is {shown(logit_rows)}; expected {counted(len(new_tokens), 'number')}, one for each sequence"
         )
     return [check_integer("logit_rows", n, 0, len(t)) for n, t in zip(logit_rows, new_tokens, strict=True)]
 

@@ -24,6 +24,7 @@ from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model
 from minillm.sampling import Sampling
 from minillm.support.checks import check_integer, shown
+from minillm.support.wording import counted
 from minillm.text.messages import Message
 from minillm.text.tokenizer import TextTooLong
 
@@ -153,7 +154,7 @@ class Conversation:
         context = self.model.config.max_position_embeddings
         if len(prompt) > context:
             raise ConversationTooLong(
-                f"the conversation takes {len(prompt)} tokens, more than the model's context of {context}"
+                f"the conversation takes {counted(len(prompt), 'token')}, more than the model's context of {context}"
             )
         return context - len(prompt) + 1
 

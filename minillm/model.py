@@ -19,6 +19,7 @@ from minillm.arrays import Array
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.estimate.parameters import parameters
+from minillm.support.wording import counted
 from minillm.text.tokenizer import Tokenizer
 
 
@@ -79,7 +80,7 @@ class Model:
 
     def __repr__(self) -> str:
         config = self.config
-        size = f"{parameters(config) / 1e6:.2f} M parameters, {config.num_hidden_layers} layers"
+        size = f"{parameters(config) / 1e6:.2f} M parameters, {counted(config.num_hidden_layers, 'layer')}"
         context = f"context {config.max_position_embeddings}"
         return f"Model({self.name!r}, {size}, {context}, backend {self.ops.name}, {self.dtype})"
 

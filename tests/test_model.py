@@ -54,7 +54,7 @@ def test_the_fast_backend_lays_matrices_along_their_longer_axis(inner, out, orde
 
 def test_an_unused_tensor_is_one_warning(checkpoint):
     more = dict(checkpoint.tensors) | {"model.layers.9.extra.weight": ArrayTensor(np.ones(3))}
-    with pytest.warns(UserWarning, match=r"^wide: 1 tensors are not used: 'model.layers.9.extra.weight'$"):
+    with pytest.warns(UserWarning, match=r"^wide: 1 tensor is not used: 'model.layers.9.extra.weight'$"):
         build(dataclasses.replace(checkpoint, tensors=more), get_backend("numpy"), np.dtype(np.float32))
 
 

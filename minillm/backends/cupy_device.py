@@ -11,8 +11,7 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.backends.kernels import THREADS, source
-
-INSTALL = "pip install 'minillm-numpy[gpu]'"
+from minillm.support.install_hint import install_hint
 
 
 class OutOfMemory(ValueError, MemoryError):
@@ -38,7 +37,9 @@ class CuPyDevice:
         try:
             import cupy
         except ImportError as problem:
-            raise OSError(f"backend cupy needs CuPy, which cannot be imported ({_line(problem)}): {INSTALL}") from None
+            raise OSError(
+                f"backend cupy needs CuPy, which cannot be imported ({_line(problem)}): {install_hint('gpu')}"
+            ) from None
         try:
             cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as problem:

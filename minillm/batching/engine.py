@@ -32,6 +32,7 @@ from minillm.sampling import Sampling
 from minillm.speculative import ACCEPTED, DrafterChoice, Speculator
 from minillm.support.checks import check_choice, check_integer
 from minillm.support.interrupts import defer_interrupts
+from minillm.support.wording import counted
 from minillm.transformer import forward_batch
 
 POOL_TOKENS = 16_384  # by default; most systems do not back pages with memory until they are written
@@ -105,7 +106,8 @@ class Engine:
         self.speculator = None if drafter is None else Speculator(model, drafter, k, many_requests=True)
         most = self.speculator.max_draft_tokens if self.speculator else 0
         if most >= budget:
-            raise ValueError(f"a round of {most} draft tokens is {most + 1} rows, but max_batch_tokens is {budget}")
+            a_round = f"a round of {counted(most, 'draft token')} is {counted(most + 1, 'row')}"
+            raise ValueError(f"{a_round}, but max_batch_tokens is {budget}")
         self.model = model
         self.pool = BlockPool(model, num_blocks, size)
         self.statistics = Statistics()
@@ -115,7 +117,7 @@ class Engine:
 
     def __repr__(self) -> str:
         running, waiting = len(self.scheduler.running), len(self.scheduler.waiting)
-        blocks = f"{self.pool.used} of {self.pool.num_blocks} blocks used"
+        blocks = f"{self.pool.used} of {counted(self.pool.num_blocks, 'block')} used"
         return f"Engine({self.model.name!r}, {running} running, {waiting} waiting, {blocks})"
 
     @property
@@ -285,9 +287,10 @@ class Engine:
         need = self.pool.blocks_for(slots)
         if need > self.pool.num_blocks:
             raise ValueError(
-                f"{completion.prompt_tokens} tokens of the prompt and {completion.max_new_tokens - 1} of "
-                f"{completion.max_new_tokens} new ones need {slots} slots, which are {need} blocks of {size}, but the "
-                f"pool has {self.pool.num_blocks}; pass num_blocks={need}, or fewer max_new_tokens"
+                f"{counted(completion.prompt_tokens, 'token')} of the prompt and {completion.max_new_tokens - 1} of "
+                f"{completion.max_new_tokens} new ones need {counted(slots, 'slot')}, which are "
+                f"{counted(need, 'block')} of {size}, but the pool has {self.pool.num_blocks}; "
+                f"pass num_blocks={need}, or fewer max_new_tokens"
             )
 
 

@@ -17,6 +17,7 @@ from minillm.batching.statistics import Statistics
 from minillm.completion import Completion
 from minillm.kv_cache.neighbours import NeighbourAllocator
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
+from minillm.support.wording import counted
 
 
 class PretendedCompletion(Completion):
@@ -89,7 +90,7 @@ class VirtualEngine:
         tokens = [next(self._fresh)] * prompt if isinstance(prompt, int) else list(prompt)
         need = self.pool.blocks_for(len(tokens) + new_tokens - 1)
         if need > self.pool.num_blocks:
-            raise ValueError(f"a request needs {need} blocks, but the pool has {self.pool.num_blocks}")
+            raise ValueError(f"a request needs {counted(need, 'block')}, but the pool has {self.pool.num_blocks}")
         completion = PretendedCompletion(tokens, new_tokens)
         request = PagedRequest(completion, self.statistics.steps, PagedKVCache(self.pool), object())
         self.scheduler.add(request)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from minillm.benchmark.engine_loop import Answer, answer_requests, generate
+from minillm.support.wording import counted
 
 
 class LlamaCpp:
@@ -63,7 +64,9 @@ class LlamaCpp:
         parameters.n_threads = parameters.n_threads_batch = self.threads
         context, batch = self.c.llama_init_from_model(self.model, parameters), self.c.llama_batch_init(sequences, 0, 1)
         if not context:
-            raise ValueError(f"llama.cpp has not enough memory for {sequences} sequences of {room} tokens")
+            raise ValueError(
+                f"llama.cpp has not enough memory for {counted(sequences, 'sequence')} of {counted(room, 'token')}"
+            )
         batch.n_tokens = sequences
         for row in range(sequences):
             batch.n_seq_id[row], batch.seq_id[row][0], batch.logits[row] = 1, row, 1

@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from minillm.benchmark.llama_gguf import write_llama_gguf
 from minillm.loading import open_checkpoint
 from minillm.loading.registry import REGISTRY
+from minillm.support.install_hint import install_hint
 from minillm.support.progress import Report
 
 LIBRARIES = {"transformers": "transformers", "llama.cpp": "llama_cpp"}
@@ -58,7 +59,7 @@ def check_installed(name: str) -> None:
     if name not in LIBRARIES:
         raise ValueError(f"no engine {name[:40]!r} to measure against; expected {', '.join(LIBRARIES)}")
     if importlib.util.find_spec(LIBRARIES[name]) is None:
-        raise ValueError(f"{name} is not installed; install it with: pip install 'minillm-numpy[bench]'")
+        raise ValueError(f"{name} is not installed; install it with: {install_hint('bench')}")
 
 
 def _transformers(model: str, threads: int, folder: Path, report: Report) -> Launch:

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.sax.saxutils import escape
 
+from minillm.support.wording import counted
+
 COLOURS = ("#0072b2", "#e69f00", "#009e73")  # colour-blind readers can tell them apart (Okabe and Ito)
 LEFT, FULL, RIGHT = 190, 400, 170  # pixels: the phases' names, a bar at the limit, room to its right
 TOP, BAR, GAP = 78, 18, 16
@@ -23,7 +25,8 @@ def phases_svg(record: Mapping[str, Any]) -> str:
     for number, phase in enumerate(phases):
         parts += _phase(phase, engines, TOP + number * group)
     machine = record["machine"]
-    caption = f"{machine['processor']}, {record['threads']} threads, {machine['date']}; medians, the lines are extremes"
+    threads = counted(record["threads"], "thread")
+    caption = f"{machine['processor']}, {threads}, {machine['date']}; medians, the lines are extremes"
     parts.append(_text(LEFT, bottom + 36, caption, fill="#555"))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{LEFT + FULL + RIGHT}" height="{bottom + 50}" '

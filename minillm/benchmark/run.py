@@ -18,6 +18,7 @@ from minillm.benchmark.timing import spread
 from minillm.loading import open_checkpoint
 from minillm.loading.load import backend_and_dtype
 from minillm.support.progress import Report
+from minillm.support.wording import counted
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,9 @@ def run_benchmark(plan: Plan, report: Report) -> dict[str, Any]:
     config = checkpoint.config
     needed, holds = max(plan.contexts) + plan.new_tokens, config.max_position_embeddings
     if needed > holds:
-        raise ValueError(f"--context and --new-tokens make {needed} tokens; the model's context holds {holds}")
+        raise ValueError(
+            f"--context and --new-tokens make {counted(needed, 'token')}; the model's context holds {holds}"
+        )
     prompt = benchmark_prompt(checkpoint, max(needed, longest_context(config)))
     runs = [(context, 1) for context in plan.contexts] + [(min(plan.contexts), batch) for batch in plan.batches]
     with ExitStack() as stack:

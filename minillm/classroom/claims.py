@@ -3,7 +3,7 @@
 The article is "What is LLM inference" (see `lessons/README.md`). Each claim has a unique name.
 """
 
-import textwrap
+from minillm.support.terminal import wrapped
 
 VERDICTS = ("true", "true if", "imprecise", "false", "not checkable")
 
@@ -23,13 +23,6 @@ def claim(name: str, quote: str, verdict: str, found: str) -> None:
     if verdict not in VERDICTS:
         raise ValueError(f"verdict is {verdict!r}; expected one of {', '.join(VERDICTS)}")
     print(f"[{name}]")
-    print(_indented(f'The article: "{quote}"'))
+    print(wrapped(f'The article: "{quote}"', indent="  "))
     joint = " " if verdict == "true if" else ": "
-    print(_indented(f"{verdict.capitalize()}{joint}{found}"))
-
-
-def _indented(text: str) -> str:
-    flat = " ".join(text.split())
-    return textwrap.fill(
-        flat, 78, initial_indent="  ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
+    print(wrapped(f"{verdict.capitalize()}{joint}{found}", indent="  "))

@@ -11,6 +11,7 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
+from minillm.support.wording import rounded
 
 BAR = 40  # columns of the longest bar
 LABEL = 12  # columns of a label
@@ -90,7 +91,7 @@ def roofline(flops_per_s: float, bytes_per_s: float, intensities: Mapping[str, f
         grid[roof[column]][column] = letter
         share = min(1, intensity * bytes_per_s / flops_per_s)
         legend.append(f"{letter} {name}: {_number(intensity)} FLOP/byte, {share:.1%} of the peak")
-    lines = [f"{flops_per_s / 2**row / 1e12:>8.3g} {''.join(cells)}".rstrip() for row, cells in enumerate(grid)]
+    lines = [f"{rounded(flops_per_s / 2**row / 1e12):>8} {''.join(cells)}".rstrip() for row, cells in enumerate(grid)]
     scale = "".join(f"{2**power:<20g}" for power in range(-1, 12, 4)).rstrip()
     return "\n".join([" TFLOP/s, over FLOP/byte", *lines, f"{'':9}{scale}", *legend])
 
@@ -121,4 +122,4 @@ def _fit(label: str, width: int = LABEL) -> str:
 
 
 def _number(value: float | int) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{value:,}" if isinstance(value, int) else rounded(value) if abs(value) < 1000 else f"{value:,.0f}"

@@ -6,10 +6,7 @@ runs). At a terminal and in a live notebook, `predict` waits for an answer and c
 question and the answer.
 """
 
-import ast
-import operator
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,14 +14,14 @@ from typing import Any
 
 import numpy as np
 
+from minillm.classroom.replies import read_choice, read_numbers, read_shapes
+from minillm.support.printable import one_line
+from minillm.support.terminal import wrapped
+from minillm.support.wording import rounded
+
 TRIES = 3
-WIDTH = 78
-OPERATORS: dict[type, Callable[[Any, Any], Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-}
+LONGEST_REPLY = 200  # characters; what is longer is not read
+LETTERS = "abcdefgh"  # of the choices
 
 
 @dataclass(frozen=True)
@@ -47,14 +44,39 @@ class Question:
     within: float = 0.0
     why: str = ""
 
-    def accepts(self, reply: Any) -> bool:
-        """Return whether a reply is correct."""
-        return _equal(reply, self.answer, self.within)
+    @property
+    def kind(self) -> str:
+        """What is asked for: "choice", "shape", "number" or "text"."""
+        if self.choices:
+            return "choice"
+        if isinstance(self.answer, tuple):
+            return "shape"
+        return "number" if isinstance(self.answer, int | float) and not isinstance(self.answer, bool) else "text"
 
-    def comment(self, reply: Any) -> str:
+    @property
+    def expected(self) -> str:
+        """What can be typed, in words."""
+        last = LETTERS[max(0, len(self.choices) - 1)]
+        return {
+            "choice": f"a letter from a to {last}",
+            "shape": "a shape, such as (6, 7)",
+            "number": "a number, such as 2*6*32",
+            "text": "a text",
+        }[self.kind]
+
+    def accepts(self, readings: Sequence[Any]) -> bool:
+        """Return whether one of the readings of a reply (see `parse_reply`) is correct."""
+        return any(_equal(reading, self.answer, self.within) for reading in readings)
+
+    def understands(self, readings: Sequence[Any]) -> bool:
+        """Return whether one of the readings of a reply is of the kind that is asked for."""
+        types = {"shape": tuple, "number": int | float}
+        return any(isinstance(reading, types.get(self.kind, str)) for reading in readings)
+
+    def comment(self, readings: Sequence[Any]) -> str:
         """Return the feedback to a wrong reply: the explanation of a known mistake, or "Not quite."."""
         for wrong, message in (self.mistakes or {}).items():
-            if _equal(reply, wrong, self.within):
+            if any(_equal(reading, wrong, self.within) for reading in readings):
                 return message
         return "Not quite."
 
@@ -100,94 +122,78 @@ def reveal(question: Question) -> None:
 def ask(question: Question) -> int:
     """Let the reader answer. Return the number of the correct attempt, or 0 if there was none.
 
+    A reply that cannot be read does not count as an attempt.
+
     Raises:
         EOFError: if the input has ended.
     """
     _show_question(question)
     right = 0
     for number in range(1, TRIES + 1):
-        reply = _read_reply(question)
-        if reply is None:
+        readings = _read_reply(question)
+        if readings is None:
             break
-        if question.accepts(reply):
+        if question.accepts(readings):
             right = number
             print("Right.")
             break
-        again = "" if number == TRIES else " Try again, or press Enter to see the answer."
-        print(_wrapped(question.comment(reply) + again))
+        again = "" if number == TRIES else " Try again, or press Enter twice to see the answer."
+        print(wrapped(question.comment(readings) + again))
     _show_answer(question)
     return right
 
 
-def parse_reply(text: str, choices: Sequence[str] = ()) -> Any:
-    """Return the typed text as a value: a choice (by letter), a number, a product like 2*6*32, a shape, or a text."""
-    text = text.strip().rstrip("%")
+def parse_reply(text: str, choices: Sequence[str] = ()) -> list[Any]:
+    """Return all that a typed text may mean: one of the choices, or else numbers, shapes and the text itself.
+
+    >>> parse_reply("6 x 7"), parse_reply("a)", ["yes", "no"]), parse_reply("perhaps", ["yes", "no"])
+    ([42.0, (6, 7), '6 x 7'], ['yes'], [])
+    """
+    if len(text) > LONGEST_REPLY:
+        return []
     if choices:
-        letter = ord(text.lower()) - ord("a") if len(text) == 1 else -1
-        return choices[letter] if 0 <= letter < len(choices) else text
-    try:
-        return _value(ast.parse(text.lstrip("[").rstrip("]"), mode="eval").body)
-    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError):
-        pass
-    parts = text.strip("()[]").replace(",", " ").replace("x", " ").split()
-    numbers = [float(part) for part in parts if part.isdecimal()]
-    return tuple(numbers) if parts and len(numbers) == len(parts) else text
+        choice = read_choice(text, choices)
+        return [] if choice is None else [choice]
+    return [*read_numbers(text), *read_shapes(text), text.strip()]
 
 
-def _value(node: ast.expr) -> Any:
-    """Evaluate numbers, tuples, sums and products. Nothing else is evaluated."""
-    if isinstance(node, ast.Constant) and isinstance(node.value, int | float):
-        return node.value
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_value(node.operand)
-    if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
-        return OPERATORS[type(node.op)](_value(node.left), _value(node.right))
-    if isinstance(node, ast.Tuple):
-        return tuple(_value(part) for part in node.elts)
-    raise ValueError("expected a number")
-
-
-def _equal(reply: Any, answer: Any, within: float) -> bool:
+def _equal(reading: Any, answer: Any, within: float) -> bool:
+    if isinstance(answer, int | float) and isinstance(reading, int | float):
+        return bool(abs(reading - answer) <= max(within, 1e-9) * abs(answer))
     if isinstance(answer, tuple):
-        return isinstance(reply, tuple) and reply == answer
-    if isinstance(answer, int | float) and isinstance(reply, tuple):  # 12,000 was parsed as (12, 0)
-        reply = _with_thousands(reply)
-    if isinstance(answer, int | float) and isinstance(reply, int | float):
-        return bool(abs(reply - answer) <= max(within * abs(answer), 1e-9 * abs(answer)))
-    return str(reply).strip().lower() == str(answer).strip().lower()
+        return isinstance(reading, tuple) and reading == answer
+    return str(reading).strip().lower() == str(answer).strip().lower()
 
 
-def _with_thousands(groups: tuple[Any, ...]) -> Any:
-    """Return (12, 0) as 12000: a number with thousands separators is parsed as a tuple."""
-    if not groups or not all(isinstance(group, int | float) and 0 <= group < 1000 for group in groups):
-        return groups
-    return sum(group * 1000**place for place, group in enumerate(reversed(groups)))
-
-
-def _read_reply(question: Question) -> Any:
-    """Return a reply, or None for an empty line: the reader wants to see the answer."""
-    text = input("? ")
-    return parse_reply(text, question.choices) if text.strip() else None
+def _read_reply(question: Question) -> list[Any] | None:
+    """Return the readings of a reply, or None after two empty lines: the reader wants to see the answer."""
+    was_empty = False
+    while (text := input("? ").strip()) or not was_empty:
+        readings = parse_reply(text, question.choices)
+        if text and question.understands(readings):
+            return readings
+        was_empty = not text
+        if was_empty:
+            print(wrapped(f"Type {question.expected}, or press Enter again to see the answer."))
+        else:
+            print(wrapped(f"{one_line(text[:40])!r} cannot be read. Type {question.expected}."))
+    return None
 
 
 def _show_question(question: Question) -> None:
-    print(_wrapped(f"Predict: {question.text}"))
-    for letter, choice in zip("abcdefgh", question.choices, strict=False):
-        print(f"  {letter}) {choice}")
+    print(wrapped(f"Predict: {question.text}"))
+    for letter, choice in zip(LETTERS, question.choices, strict=False):
+        print(wrapped(choice, f"  {letter}) ", " " * 5))
 
 
 def _show_answer(question: Question) -> None:
     answer = question.answer
     about = " (about)" if question.within else ""
     shown = f"{answer:,}" if isinstance(answer, int) and not isinstance(answer, bool) else str(answer)
-    shown = f"{answer:,.3g}" if isinstance(answer, float) else shown
-    print(_wrapped(f"Answer{about}: {shown}"))
+    shown = rounded(answer) if isinstance(answer, float) else shown
+    print(wrapped(f"Answer{about}: {shown}"))
     if question.why:
-        print(_wrapped(question.why))
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(" ".join(text.split()), WIDTH, break_long_words=False, break_on_hyphens=False)
+        print(wrapped(question.why))
 
 
 def _ask_if_interactive(question: Question) -> None:

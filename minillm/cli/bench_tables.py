@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from minillm.cli.printing import show
+from minillm.support.wording import counted
 
 HOW_TO_READ = (  # below the table of batched decode
     "engine: its tokens/s as a percentage of the loop's.",
@@ -18,7 +19,7 @@ def print_record(record: Mapping[str, Any]) -> None:
     """Print all tables and sentences of a record."""
     machine, bandwidth, matmul = (record[key] for key in ("machine", "bandwidth_bytes_per_s", "matmul_flops_per_s"))
     show(
-        f"{record['model']}, {record['dtype']}, {record['backend']} backend, {record['threads']} threads",
+        f"{record['model']}, {record['dtype']}, {record['backend']} backend, {counted(record['threads'], 'thread')}",
         f"{machine['processor']}, {machine['cores']} cores, {machine['date']}",
         f"memory {spread_text(bandwidth, 1e9)} GB/s, matrices {spread_text(matmul, 1e9)} GFLOP/s",
         "",
@@ -79,11 +80,12 @@ def _sentences(record: Mapping[str, Any]) -> list[str]:
     for peer, comparison in record["same_tokens"].items():
         difference = comparison["first_difference"]
         if difference is None:
-            lines.append(f"All {comparison['compared']} greedy tokens are the same as {peer}'s.")
+            lines.append(f"Compared {counted(comparison['compared'], 'greedy token')}: all are the same as {peer}'s.")
         else:
             lines.append(
                 f"Greedy tokens differ from {peer}'s first at token {difference['place']} after a prompt of "
-                f"{difference['context']} tokens: minillm has {difference['ours']}, {peer} has {difference['theirs']}."
+                f"{counted(difference['context'], 'token')}: minillm has {difference['ours']}, "
+                f"{peer} has {difference['theirs']}."
             )
     return lines
 
@@ -118,7 +120,8 @@ def _loads(record: Mapping[str, Any]) -> list[str]:
     return [
         "64 requests, of which every eighth asks for ten times as many tokens, finish "
         f"{spread_text(mixed['times_sooner'])} times as fast with "
-        f"continuous batching ({mixed['continuous_steps']} steps) as with static batching ({mixed['static_steps']}).",
+        f"continuous batching ({counted(mixed['continuous_steps'], 'step')}) as with static batching "
+        f"({mixed['static_steps']}).",
         f"1,000 queued requests spend {queue['share_outside_forward']['median']:.1%} of the time outside forward "
         "passes.",
     ]

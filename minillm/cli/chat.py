@@ -2,6 +2,9 @@
 
 Ctrl-C during an answer stops it, and the conversation keeps the text so far; Ctrl-C at the prompt leaves. If the input
 is not a terminal, Ctrl-C always leaves.
+
+A line that begins with a slash is a command, and an unknown one is refused. A message that begins with a slash is typed
+with two: the line `//tmp is full` sends `/tmp is full`.
 """
 
 import argparse
@@ -19,11 +22,16 @@ from minillm.cli.options import (
 )
 from minillm.cli.printing import print_json, write
 from minillm.support.printable import one_line
+from minillm.support.terminal import wrapped
+
+COMMANDS = (
+    "/help lists the commands, /reset begins again, /exit, /quit or Ctrl-D ends; // begins a message with a slash"
+)
 
 
 def add_parser(commands: Any) -> None:
     """Add `chat` with --system and the options of model and sampling."""
-    parser = commands.add_parser("chat", help="talk with a model", description="Talk with a model.")
+    parser = commands.add_parser("chat", help="talk with a model", description=f"Talk with a model. {COMMANDS}.")
     parser.add_argument("--system", help="a system message, first in the conversation")
     add_model_options(parser, DEFAULT_CHAT_MODEL)
     add_sampling_options(parser)
@@ -44,10 +52,13 @@ def run(options: argparse.Namespace) -> int:
     conversation = Conversation(model, options.system, new_tokens, sampling)
     interactive = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty() and not options.json
     if interactive:
-        print("Ask something; Ctrl-C stops an answer, /reset begins again, /exit or Ctrl-D ends.")
+        print(wrapped("Ask something; Ctrl-C stops an answer, /reset begins again, /help lists all commands."))
     while (line := _read_line(interactive)) not in (None, "/exit", "/quit"):
         if line == "/reset":
             conversation.reset()
+        elif line == "/help":
+            if not options.json:
+                print(wrapped(f"{COMMANDS}."))
         elif line:
             _turn(conversation, line, interactive, options.json)
     if options.json:
@@ -83,12 +94,19 @@ def _turn(conversation: Any, line: str, interactive: bool, quiet: bool) -> None:
         print(f"minillm: {one_line(str(problem))}", file=sys.stderr)
 
 
+def _message(line: str) -> str:
+    """Return the message of a line, or raise ValueError if the line is an unknown command."""
+    if line.startswith("/") and not line.startswith("//"):
+        raise ValueError(f"there is no command {line.split()[0][:40]!r}: {COMMANDS}")
+    return line[1:] if line.startswith("//") else line
+
+
 def _answer(conversation: Any, line: str, quiet: bool) -> None:
     from minillm.conversation import ConversationTooLong
 
     check_utf8("standard input", line)
     try:
-        for text in conversation.stream(line):
+        for text in conversation.stream(_message(line)):
             if not quiet:
                 write(text)
     except ConversationTooLong as problem:

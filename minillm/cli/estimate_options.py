@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minillm.cli.printing import counted
 from minillm.support.checks import check_integer
+from minillm.support.wording import counted
 
 if TYPE_CHECKING:
     from minillm.config import ModelConfig

@@ -25,6 +25,7 @@ from minillm.estimate.batching import knee
 from minillm.estimate.hardware import Machine, find_gpu, gpu_table
 from minillm.estimate.report import Report, Workload, make_report, mean_context, works
 from minillm.estimate.serving import Serving, decode_time
+from minillm.support.wording import rounded
 
 BAR = 60  # columns of the bar, where the terminal has as many
 FILLS = "█▓▒░▪"
@@ -42,7 +43,7 @@ def one(options: argparse.Namespace) -> None:
         from minillm.estimate.roofline_plot import save_roofline
 
         prefill, decode = works(serving, workload)
-        points = {f"prefill, {workload.batch} · {workload.prompt} tokens": prefill.intensity,
+        points = {f"prefill, {workload.batch} · {counted(workload.prompt, 'token')}": prefill.intensity,
                   f"decode, batch {workload.batch}": decode.intensity}  # fmt: skip
         save_roofline(Path(options.plot), machine, points)
     if machine.name == "this-machine":
@@ -138,7 +139,7 @@ def compare(options: argparse.Namespace) -> None:
         return
     show(f"{options.model}: {_requests(workload)}, {counted(workload.output, 'new token')} each; "
          "the fastest first", "", _comparison(rows), "")  # fmt: skip
-    cheapest = ", ".join(f"{row['gpu']} ${row['dollars_per_million_tokens']:.3g}" for row in by_cost)
+    cheapest = ", ".join(f"{row['gpu']} ${rounded(row['dollars_per_million_tokens'])}" for row in by_cost)
     show(f"By cost of a million output tokens: {cheapest or 'no GPU that fits has a price; pass --price'}.")
     _show_doubts(options, config, workload)
 
@@ -155,7 +156,7 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> Table:
         cost = row.get("dollars_per_million_tokens")
         cells = [
             row["gpu"], seconds_text(row["ttft_s"]), seconds_text(row["tpot_s"]), seconds_text(row["total_s"]),
-            f"{row['tokens_per_s']:,.0f}", "" if cost is None else f"{cost:.3g}",
+            f"{row['tokens_per_s']:,.0f}", "" if cost is None else rounded(cost),
         ]  # fmt: skip
         table.add_row(*cells, *([] if row["fits"] else [_needs(row["gpus_needed"])]))
     return table

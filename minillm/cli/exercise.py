@@ -4,13 +4,14 @@ Exit status: 0 passed; 1 something failed or is not started; 2 invalid input.
 """
 
 import argparse
-import sys
-from dataclasses import asdict
+import os
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from minillm.cli.printing import print_json, show, terminal_width, write
-from minillm.support.printable import safe
+from minillm.cli import bughunt
+from minillm.cli.printing import print_json, say_unsaved, show, terminal_width, there, write
 
 ALL_COLUMNS = 72  # width of a terminal that shows every column of `status`; a narrower one shows the first two
 
@@ -47,16 +48,7 @@ def add_parser(commands: Any) -> None:
         if name == "solution":
             action.add_argument("--give-up", action="store_true", help="show it although you have not passed")
         action.set_defaults(run=run)
-    hunt = actions.add_parser(
-        "bughunt",
-        help="find a planted bug",
-        description="Find the line of a planted bug in a small engine or, for later numbers, in a cost estimate.",
-    )
-    hunt.add_argument("which", metavar="N", nargs="?", default="1", help="number of the bug (default 1)")
-    hunt.add_argument("--answer", metavar="FUNCTION:LINE", help="where you think the bug is")
-    hunt.add_argument("--dir", default=".", metavar="DIR", help="the folder for the file (default: this folder)")
-    hunt.add_argument("--json", action="store_true", help="print one JSON object instead of text")
-    hunt.set_defaults(run=_bughunt)
+    bughunt.add_parser(actions)
 
 
 def _open(options: argparse.Namespace) -> Any:
@@ -98,9 +90,10 @@ def _check(options: argparse.Namespace) -> int:
     workspace, verdicts = _open(options), []
     with Worker() as worker:
         for exercise in [_find(options)] if options.which else all_exercises():
-            verdicts.append(_check_one(workspace, exercise, worker, options.seed))
+            check = _check_one if options.which else _check_any
+            verdicts.append(check(workspace, exercise, worker, options.seed))
             if not options.json:
-                _show_verdict(verdicts, one=bool(options.which))
+                _show_verdict(verdicts, options, one=bool(options.which))
     if options.json:
         print_json({"exercises": [asdict(verdict) for verdict in verdicts], "locks": list(worker.locks)})
     elif not options.which:
@@ -110,25 +103,38 @@ def _check(options: argparse.Namespace) -> int:
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 
 
+def _check_any(workspace: Any, exercise: Any, worker: Any, seed: int | None) -> Any:
+    """Check one exercise of all. A file that is missing or cannot be read is a verdict, so the others are checked."""
+    from minillm.classroom.exercises.checker import Verdict
+
+    try:
+        workspace.source(exercise)
+    except (ValueError, OSError) as problem:
+        missing = not os.path.lexists(workspace.file(exercise))
+        return Verdict(exercise.label, False, "missing" if missing else "file", str(problem))
+    return _check_one(workspace, exercise, worker, seed)
+
+
 def _check_one(workspace: Any, exercise: Any, worker: Any, seed: int | None = None) -> Any:
     """Check one exercise and note the result; one that is not started does not count as an attempt."""
     from minillm.classroom.exercises.checker import check_apart
 
     verdict = check_apart(exercise, workspace.source(exercise), worker, seed)
-    attempts = workspace.progress(exercise).attempts + (verdict.stage != "not started")
-    _note(workspace, exercise, passed=verdict.passed, attempts=attempts)
+    tried = verdict.stage != "not started"
+    _note(workspace, exercise, lambda own: replace(own, passed=verdict.passed, attempts=own.attempts + tried))
     return verdict
 
 
-def _note(workspace: Any, exercise: Any, **changes: Any) -> None:
-    """Note progress. If it cannot be written, print one line, once, and go on."""
+def _note(workspace: Any, exercise: Any, change: Callable[[Any], Any]) -> Any:
+    """Change the progress of an exercise, and return it."""
     said = workspace.not_kept
-    workspace.note(exercise, **changes)
-    if workspace.not_kept and not said:
-        sys.stderr.write(f"minillm: progress is not saved: {safe(workspace.not_kept)}\n")
+    progress = workspace.note(exercise, change)
+    if not said:
+        say_unsaved(workspace.not_kept)
+    return progress
 
 
-def _show_verdict(verdicts: list[Any], one: bool) -> None:
+def _show_verdict(verdicts: list[Any], options: argparse.Namespace, one: bool) -> None:
     """Print the last verdict: in full, unless an earlier one has failed."""
     from minillm.classroom.exercises.report import heading, verdict_lines
 
@@ -136,10 +142,9 @@ def _show_verdict(verdicts: list[Any], one: bool) -> None:
     failed_before = any(v.stage not in ("", "not started") for v in before)
     show(*([heading(verdict)] if failed_before else verdict_lines(verdict)))
     if one and not verdict.passed:
-        number = int(verdict.exercise[:2])
-        write(f"  Stuck? minillm exercise hint {number}\n")
+        write(f"  Stuck? minillm exercise hint {int(verdict.exercise[:2])}{there(options)}\n")
     elif one:
-        write(f"  Compare: minillm exercise solution {int(verdict.exercise[:2])}\n")
+        write(f"  Compare: minillm exercise solution {int(verdict.exercise[:2])}{there(options)}\n")
 
 
 def _watch(options: argparse.Namespace) -> int:
@@ -154,7 +159,7 @@ def _watch(options: argparse.Namespace) -> int:
     with Worker() as worker:
         for exercise in saved:
             try:
-                _show_verdict([_check_one(workspace, exercise, worker)], one=True)
+                _show_verdict([_check_one(workspace, exercise, worker)], options, one=True)
             except (ValueError, OSError) as problem:
                 write(f"{problem}\n")
             _say_next(workspace, all_exercises())
@@ -175,8 +180,7 @@ def _hint(options: argparse.Namespace) -> int:
     from minillm.classroom.exercises.exercise import LEVELS
 
     workspace, exercise = _open(options), _find(options)
-    level = min(workspace.progress(exercise).hints + 1, len(LEVELS))
-    _note(workspace, exercise, hints=level)
+    level = _note(workspace, exercise, lambda own: replace(own, hints=min(own.hints + 1, len(LEVELS)))).hints
     hints = list(zip(LEVELS, exercise.hints, strict=True))[:level]
     if options.json:
         print_json({"exercise": exercise.label, "level": level, "hints": [hint for _, hint in hints]})
@@ -189,6 +193,7 @@ def _hint(options: argparse.Namespace) -> int:
 def _reset(options: argparse.Namespace) -> int:
     workspace, exercise = _open(options), _find(options)
     backup = workspace.reset(exercise)
+    say_unsaved(workspace.not_kept)
     if options.json:
         print_json({"exercise": exercise.label, "backup": str(backup) if backup else None})
     else:
@@ -204,7 +209,7 @@ def _solution(options: argparse.Namespace) -> int:
             raise ValueError(
                 f"{exercise.label} is not passed yet; check it first, or add --give-up to see the solution anyway"
             )
-        _note(workspace, exercise, gave_up=True)
+        _note(workspace, exercise, lambda own: replace(own, gave_up=True))
     if options.json:
         print_json({"exercise": exercise.label, "solution": exercise.solution})
     else:
@@ -215,14 +220,16 @@ def _solution(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from rich.table import Table
 
+    from minillm.classroom.exercises.bughunt import all_bugs, found_bugs
     from minillm.classroom.exercises.exercise import all_exercises
 
+    found = found_bugs(Path(options.dir))
     workspace, exercises = _open(options), all_exercises()
     known = {exercise: workspace.progress(exercise) for exercise in exercises}
     passed = sum(progress.passed for progress in known.values())
     if options.json:
         rows = [{"exercise": e.label, "lesson": e.lesson, **asdict(progress)} for e, progress in known.items()]
-        print_json({"passed": passed, "exercises": rows})
+        print_json({"passed": passed, "exercises": rows, "bugs_found": found, "bugs": len(all_bugs())})
         return 0
     headings = ["exercise", "state", "lesson", "attempts", "hints"]
     headings = headings if terminal_width() >= ALL_COLUMNS else headings[:2]
@@ -232,7 +239,7 @@ def _status(options: argparse.Namespace) -> int:
     for exercise, progress in known.items():
         rest = (exercise.lesson, progress.attempts, progress.hints)
         table.add_row(*[exercise.label, _state(progress), *map(str, rest)][: len(headings)])
-    show(table, f"{passed} of {len(exercises)} passed")
+    show(table, f"{passed} of {len(exercises)} passed, {len(found)} of {len(all_bugs())} bugs found")
     return 0
 
 
@@ -240,30 +247,3 @@ def _state(progress: Any) -> str:
     """Return the state in words, such as `failed` or `passed, gave up`."""
     state = "passed" if progress.passed else "failed" if progress.attempts else ""
     return ", ".join(filter(None, (state, "gave up" if progress.gave_up else ""))) or "not started"
-
-
-def _bughunt(options: argparse.Namespace) -> int:
-    from minillm.classroom.exercises.bughunt import SHOWN_BY, all_bugs, answer, find_bug, hunt_file
-    from minillm.support.checks import check_integer
-
-    if not options.which.isdecimal():
-        raise ValueError(f"there is no bug {options.which[:40]!r}; expected a number from 1 to {len(all_bugs())}")
-    number = check_integer("N", int(options.which), 1, len(all_bugs()))
-    if options.answer:
-        found, text = answer(number, options.answer)
-        if options.json:
-            print_json({"hunt": number, "found": found, "text": text})
-        else:
-            write(f"{text}\n")
-        return 0 if found else 1
-    file, kind = hunt_file(Path(options.dir), number), find_bug(number).kind
-    if options.json:
-        print_json({"hunt": number, "hunts": len(all_bugs()), "kind": kind, "file": str(file)})
-        return 0
-    write(
-        f"{file} is a small {kind.removesuffix('s')} with one bug. To see what it does:\n"
-        f"    {SHOWN_BY[kind]} {file}\n"
-        f"To say where the bug is:\n"
-        f"    minillm exercise bughunt {number} --answer FUNCTION:LINE\n"
-    )
-    return 0

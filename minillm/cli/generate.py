@@ -188,7 +188,8 @@ def _show_phases(generation: Any) -> None:
 
     show(Text(f"Tokenize: {counted(count, 'token')}: {' '.join(f'{shown(t)}={t}' for t in generation.prompt)}"))
     effect = "fill the KV cache and give the first logits" if generation.cache else "give the first logits; no cache"
-    show(Text(f"Prefill: {counted(count, 'token')} in {'one pass' if passes == 1 else f'{passes} passes'} {effect}"))
+    in_passes = "one pass" if passes == 1 else counted(passes, "pass", "passes")
+    show(Text(f"Prefill: {counted(count, 'token')} in {in_passes} {effect}"))
     for number, step in enumerate(generation):
         others = [(token, logprob) for token, logprob in step.logprobs.best if token != step.token][:3]
         rest = "  ".join(f"{shown(token)} {math.exp(logprob):.1%}" for token, logprob in others)

@@ -2,10 +2,13 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minillm.cli.printing import print_json, show
+from minillm.cli.printing import print_json, say_unsaved, show
+from minillm.support.terminal import wrapped
+from minillm.support.wording import failure_text
 
 
 def add_parser(commands: Any) -> None:
@@ -58,17 +61,24 @@ def _is_interactive() -> bool:
 
 def _play(lesson: Any, restart: bool) -> int:
     from minillm.classroom.player.player import Player
-    from minillm.classroom.player.progress import LessonProgress, load_progress, save_progress
+    from minillm.classroom.player.progress import LessonProgress, drop_progress, load_progress, save_progress
 
-    progress = load_progress()
-    own = LessonProgress() if restart else progress.get(lesson.name, LessonProgress())
+    def keep(change: Callable[..., None], *arguments: Any) -> None:
+        """Change the stored progress. If it cannot be written, print one line, once, and go on."""
+        try:
+            change(*arguments)
+        except OSError as problem:
+            if not unsaved:
+                say_unsaved(failure_text(problem))
+            unsaved.append(problem)
 
-    def save() -> None:
-        save_progress(
-            load_progress() | {lesson.name: own}
-        )  # load again: another lesson may be open in another terminal
-
-    Player(lesson, own, save, show).play()
+    unsaved: list[OSError] = []
+    if restart:
+        keep(drop_progress, lesson.name)
+    own = LessonProgress() if restart else load_progress().get(lesson.name, LessonProgress())
+    Player(lesson, own, lambda: keep(save_progress, lesson.name, own), show).play()
+    if own.finished and not own.cell:
+        print(wrapped(_go_on()))
     return 0
 
 
@@ -90,12 +100,13 @@ def _print_as_json(lesson: Any) -> int:
 
 def _list(as_json: bool) -> int:
     from minillm.classroom.player.lessons import all_lessons
-    from minillm.classroom.player.progress import LessonProgress, load_progress
+    from minillm.classroom.player.progress import LessonProgress, load_progress, next_lesson
 
-    progress = load_progress()
-    rows = [(lesson, progress.get(lesson.name, LessonProgress())) for lesson in all_lessons()]
+    progress, lessons = load_progress(), all_lessons()
+    rows = [(lesson, progress.get(lesson.name, LessonProgress())) for lesson in lessons]
     if as_json:
-        print_json({"lessons": [_described(*row) for row in rows]})
+        following = next_lesson(lessons, progress)
+        print_json({"lessons": [_described(*row) for row in rows], "next": following and following.number})
         return 0
     from rich.table import Table
 
@@ -104,8 +115,22 @@ def _list(as_json: bool) -> int:
         table.add_column(overflow="fold", justify="left" if column else "right")
     for lesson, own in rows:
         table.add_row(str(lesson.number), lesson.title, _state(lesson, own))
-    show(table, "", "Begin with: minillm lesson 1")
+    show(table)
+    print(f"\n{wrapped(_go_on())}")
     return 0
+
+
+def _go_on() -> str:
+    """Return a line that names the next lesson."""
+    from minillm.classroom.player.lessons import all_lessons
+    from minillm.classroom.player.progress import load_progress, next_lesson
+
+    known = load_progress()
+    lesson = next_lesson(all_lessons(), known)
+    if lesson is None:
+        return "All lessons are finished. Write functions of the engine yourself: minillm exercise start my-exercises"
+    begun = any(own.cell or own.finished for own in known.values())
+    return f"{'Go on' if begun else 'Begin'} with: minillm lesson {lesson.number}"
 
 
 def _described(lesson: Any, own: Any) -> dict[str, Any]:

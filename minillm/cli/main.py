@@ -11,6 +11,7 @@ import warnings
 from typing import Any, NoReturn
 
 from minillm.support.printable import one_line
+from minillm.support.wording import failure_text
 
 DASH = "; put -- before a text that begins with a dash"
 
@@ -103,8 +104,10 @@ def run(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:  # the reader of the pipe, such as `head`, has ended
         code = 0
-    except (ValueError, OSError) as problem:
-        code = _complain(_message(problem))
+    except OSError as problem:
+        code = _complain(failure_text(problem))
+    except ValueError as problem:
+        code = _complain(str(problem))
     except MemoryError:
         code = _complain("not enough memory for this model or context; use a smaller one")
     except KeyboardInterrupt:
@@ -158,12 +161,6 @@ def _flush_or_discard_output() -> None:
 def _complain(message: str) -> int:
     print(f"minillm: {one_line(message)}", file=sys.stderr)
     return 2
-
-
-def _message(problem: Exception) -> str:
-    if isinstance(problem, OSError) and problem.strerror:
-        return f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror
-    return str(problem)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -1,12 +1,14 @@
 """Printing for all commands: text that is safe on a terminal, readable sizes and times, JSON."""
 
+import argparse
 import json
+import shlex
 import sys
 from typing import Any
 
-from minillm.support.printable import safe
-
-NARROWEST = 20  # columns; with fewer, as a broken COLUMNS may claim, rich would show nothing
+from minillm.support.printable import one_line, safe
+from minillm.support.terminal import terminal_width as terminal_width
+from minillm.support.wording import counted as counted
 
 
 def write(text: str) -> None:
@@ -15,24 +17,32 @@ def write(text: str) -> None:
     sys.stdout.flush()
 
 
-def terminal_width() -> int:
-    """Return the columns of the terminal, or COLUMNS, but at least `NARROWEST`."""
+def make_console() -> Any:
+    """Return a rich console as wide as the terminal, also where `TERM=dumb` lets rich assume 80 columns."""
     from rich.console import Console
 
-    return max(Console().width, NARROWEST)
+    return Console(highlight=False, markup=False, width=terminal_width(), height=25)  # rich needs both or ignores them
 
 
 def show(*renderables: Any) -> None:
     """Draw with rich, as wide as the terminal, and write to stdout, or raise OSError. Long lines are folded."""
-    from rich.console import Console
-
     sys.stdout.flush()  # flush here: if rich flushed to a closed pipe, it would end the process
-    console = Console(highlight=False, markup=False)
-    console.width = terminal_width()
+    console = make_console()
     with console.capture() as drawn:
         console.print(*renderables, overflow="fold", sep="\n")
     sys.stdout.write(drawn.get())
     sys.stdout.flush()
+
+
+def say_unsaved(reason: str) -> None:
+    """Print on stderr, in one line, why progress is not saved, if there is a reason."""
+    if reason:
+        sys.stderr.write(f"minillm: progress is not saved: {one_line(reason)}\n")
+
+
+def there(options: argparse.Namespace) -> str:
+    """Return the option `--dir` as it was given, for commands that are shown to be copied; nothing by default."""
+    return "" if options.dir == "." else f" --dir {shlex.quote(options.dir)}"
 
 
 def print_json(values: dict[str, Any]) -> None:
@@ -48,15 +58,6 @@ def markdown_row(*cells: str) -> str:
 def logprob_records(logprobs: list[Any]) -> list[dict[str, Any]]:
     """Return the JSON records of the tokens' log-probabilities."""
     return [{"token": one.token, "logprob": one.logprob, "best": one.best} for one in logprobs]
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number and its noun.
-
-    >>> counted(1, "answer"), counted(2, "answer")
-    ('1 answer', '2 answers')
-    """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def bytes_text(count: int) -> str:

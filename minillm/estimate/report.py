@@ -24,6 +24,7 @@ from minillm.estimate.serving import (
 )
 from minillm.estimate.units import GB, GIB, Number
 from minillm.estimate.work import Tokens, Work, decode_work, forward_work
+from minillm.support.wording import rounded
 
 COST_FORMULA = "GPUs · $/h / 3600 / (tokens/s) · 1e6"
 
@@ -146,7 +147,8 @@ def _phases(serving: Serving, load: Workload, prefill: Time, decode: Time) -> tu
              "max(FLOP / FLOP/s, bytes / (bytes/s))", _numbers(step, serving, decode)),
         Line("decode", "throughput", f"{rate:,.0f} tokens/s, {rate / load.batch:,.1f} for each",
              "batch / step", f"{load.batch} / {_seconds(decode.seconds)}"),
-        Line("decode", "intensity", f"{step.intensity:.3g} FLOP/byte; ridge {ridge_flops_per_byte(machine):.3g}",
+        Line("decode", "intensity",
+             f"{rounded(step.intensity)} FLOP/byte; ridge {rounded(ridge_flops_per_byte(machine))}",
              "FLOP / bytes", f"{step.flops:.4g} / {step.bytes:.4g}"),
         Line("request", "latency", f"{_seconds(total_s)}: {_tokens(load.output)}",
              "prefill + (output - 1) steps", f"{_seconds(prefill.seconds)} + {_seconds(decode_s)}"),
@@ -174,7 +176,7 @@ def _cost(record: dict[str, Any], price: Number, gpus: int) -> Line:
     dollars = dollars_per_million_tokens(price * gpus, record["tokens_per_s"])
     record["dollars_per_million_tokens"] = dollars
     return Line(
-        "cost", "a million output tokens", f"${dollars:,.3g} at ${price:g} an hour for each GPU",
+        "cost", "a million output tokens", f"${rounded(dollars)} at ${price:g} an hour for each GPU",
         COST_FORMULA, f"{gpus} · {price:g} / 3600 / {record['tokens_per_s']:,.1f} · 1e6",
     )  # fmt: skip
 
@@ -192,13 +194,14 @@ def _queue(record: dict[str, Any], workload: Workload) -> Line:
     record |= {"capacity_requests_per_s": capacity, "utilisation": rho, "queue_s": None}
     if rho >= 1:
         grows = workload.rps - capacity
-        value = f"no steady state: {capacity:.3g} requests/s can be served, the queue grows by {grows:.3g} per second"
-        return Line("queue", "wait", value, "arrivals - batch / latency", f"{workload.rps:g} - {capacity:.3g}")
+        served = f"{rounded(capacity)} requests/s can be served"
+        value = f"no steady state: {served}, the queue grows by {rounded(grows)} per second"
+        return Line("queue", "wait", value, "arrivals - batch / latency", f"{workload.rps:g} - {rounded(capacity)}")
     record["queue_s"] = mmc_wait_s(workload.rps, total_s, workload.batch)
     return Line(
         "queue", "wait", f"{_seconds(record['queue_s'])} on average, {rho:.0%} busy",
         "Erlang C / (batch / latency - arrivals)",
-        f"M/M/{workload.batch}: {capacity:.3g} requests/s can be served, {workload.rps:g} arrive",
+        f"M/M/{workload.batch}: {rounded(capacity)} requests/s can be served, {workload.rps:g} arrive",
     )  # fmt: skip
 
 
@@ -236,4 +239,4 @@ def _bytes(count: Number) -> str:
 
 
 def _seconds(seconds: Number) -> str:
-    return f"{seconds:,.2f} s" if seconds >= 1 else f"{seconds * 1000:.3g} ms"
+    return f"{seconds:,.2f} s" if seconds >= 1 else f"{rounded(seconds * 1000)} ms"

@@ -6,6 +6,7 @@ from pathlib import Path
 from minillm.estimate.hardware import Machine
 from minillm.estimate.roofline import attainable_flops_per_s, ridge_flops_per_byte
 from minillm.estimate.units import TERA, Number
+from minillm.support.install_hint import install_hint
 
 
 def save_roofline(file: Path, machine: Machine, points: Mapping[str, Number]) -> None:
@@ -23,7 +24,7 @@ def save_roofline(file: Path, machine: Machine, points: Mapping[str, Number]) ->
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise ValueError("--plot needs matplotlib; install minillm-numpy[plot]") from None
+        raise ValueError(f"--plot needs matplotlib; install it with: {install_hint('plot')}") from None
     ridge = ridge_flops_per_byte(machine)
     xs = [ridge * 2.0**power for power in range(-12, 7)]
     figure = Figure(figsize=(7, 4.5))

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 from minillm.kv_cache.prefix import PrefixBlock, PrefixTable
 from minillm.support.checks import check_integer
+from minillm.support.wording import counted
 
 
 class BlockAllocator:
@@ -71,7 +72,8 @@ class BlockAllocator:
     def check_available(self, count: int) -> None:
         """Raise ValueError if fewer than `count` blocks can be allocated."""
         if count > self.available:
-            raise ValueError(f"{count} blocks were asked for, but {self.available} of {self.num_blocks} are available")
+            were = f"{counted(count, 'block')} {'was' if count == 1 else 'were'}"
+            raise ValueError(f"{were} asked for, but {self.available} of {self.num_blocks} are available")
 
     def share(self, block: int) -> None:
         """Add a reference to a used or cached block: one more table has it."""

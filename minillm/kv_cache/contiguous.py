@@ -11,6 +11,7 @@ from minillm.kv_cache.cache import take_memory
 from minillm.model import Model, check_model
 from minillm.ragged_batch import CacheLayout
 from minillm.support.checks import check_integer, shown
+from minillm.support.wording import counted
 
 
 class KVCache:
@@ -58,8 +59,8 @@ class KVCache:
         need = self.length + new_tokens
         if need > self.capacity:
             raise ValueError(
-                f"the cache holds {self.capacity} tokens, {self.length} are in use and {new_tokens} more were given; "
-                f"pass capacity={need}"
+                f"the cache holds {counted(self.capacity, 'token')}, {self.length} are in use and {new_tokens} more "
+                f"were given; pass capacity={need}"
             )
 
     def reserve(self, new_tokens: int) -> None:

@@ -27,6 +27,7 @@ from minillm.kv_cache.prefix import PrefixBlock
 from minillm.model import Model, check_model
 from minillm.ragged_batch import CacheLayout
 from minillm.support.checks import check_integer, shown
+from minillm.support.wording import counted
 
 MANY_SEGMENTS = 8  # up to 8 segments are read in place
 SHORT_SEGMENT = 64  # tokens: one more segment costs about as much time as copying 64 tokens
@@ -60,7 +61,7 @@ class BlockPool(NeighbourAllocator):
         super().__init__(num_blocks, block_size)
 
     def __repr__(self) -> str:
-        return f"BlockPool({self.used} of {self.num_blocks} blocks used, block_size={self.block_size})"
+        return f"BlockPool({self.used} of {counted(self.num_blocks, 'block')} used, block_size={self.block_size})"
 
     @property
     def block_nbytes(self) -> int:
@@ -143,9 +144,10 @@ class PagedKVCache:
         """Raise ValueError, before anything is written, if the pool lacks blocks for `new_tokens` more tokens."""
         need, pool = self.blocks_needed(new_tokens), self.pool
         if need > pool.available:
+            needs = f"{counted(new_tokens, 'more token')} need{'s' * (new_tokens == 1)} {counted(need, 'more block')}"
             raise ValueError(
-                f"{new_tokens} more tokens need {need} more blocks of {pool.block_size}, but {pool.available} of the "
-                f"pool's {pool.num_blocks} are available; free another cache, or pass a larger num_blocks"
+                f"{needs} of {pool.block_size}, but {pool.available} of the pool's {pool.num_blocks} are available; "
+                "free another cache, or pass a larger num_blocks"
             )
 
     def reserve(self, new_tokens: int) -> None:

@@ -34,6 +34,7 @@ from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.model_kinds import tensors_seem
 from minillm.loading.settle import group_of, reason
 from minillm.model import LayerWeights, Model
+from minillm.support.wording import counted
 
 MOST_COMPARED = 500  # names; a file may have 100,000
 
@@ -169,7 +170,8 @@ class TensorReader:
             import warnings
 
             shown = ", ".join(repr(name)[:80] for name in unused[:4])
-            warnings.warn(f"{self.name}: {len(unused)} tensors are not used: {shown}", stacklevel=4)
+            are = f"{counted(len(unused), 'tensor')} {'is' if len(unused) == 1 else 'are'}"
+            warnings.warn(f"{self.name}: {are} not used: {shown}", stacklevel=4)
 
 
 def part_of(name: str) -> str:

@@ -13,6 +13,7 @@ from minillm.config import ModelConfig, RopeParameters
 from minillm.loading.fields import Fields
 from minillm.loading.generation_config import GENERATION_SETTINGS, warn_of_settings
 from minillm.loading.model_kinds import config_seems, quantisation_seems
+from minillm.support.wording import counted
 
 LLAMA_ENDS = {"bos_token_id": 1, "eos_token_id": 2}
 # The values that transformers assumes if a config.json of this model_type omits a field.
@@ -230,7 +231,7 @@ def _sliding_windows(fields: Fields, model_type: str, layers: int) -> tuple[int 
     elif given is not None and given != types:
         raise fields.wrong("layer_types", f"only {types[0]} in a {model_type} model")
     if not isinstance(types, list) or len(types) != layers:
-        raise fields.wrong("layer_types", f"a list of {layers} entries, one for each layer")
+        raise fields.wrong("layer_types", f"a list of {counted(layers, 'entry', 'entries')}, one for each layer")
     if not all(kind in ("full_attention", "sliding_attention") for kind in types):
         raise fields.wrong("layer_types", "full_attention or sliding_attention for each layer")
     if "sliding_attention" not in types:

@@ -19,6 +19,7 @@ from minillm.model import Model, check_model
 from minillm.prefill import PREFILL_CHUNK, prefill
 from minillm.sampling import Sampling, probabilities, sample_from
 from minillm.support.checks import shown
+from minillm.support.wording import counted
 
 LONGEST_MATCH = 16  # tokens that prompt lookup compares
 
@@ -98,7 +99,8 @@ def check_draft(draft: Any) -> Draft:
         raise ValueError(f"the drafter proposed a value of type {type(draft).__name__}; expected a minillm.Draft")
     if draft.probs is not None and len(draft.probs) != len(draft.tokens):
         raise ValueError(
-            f"the drafter proposed {len(draft.tokens)} tokens with {len(draft.probs)} distributions; expected one each"
+            f"the drafter proposed {counted(len(draft.tokens), 'token')} with "
+            f"{counted(len(draft.probs), 'distribution')}; expected one each"
         )
     return draft
 

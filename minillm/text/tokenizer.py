@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from minillm.support.checks import check_bool, check_integer
+from minillm.support.wording import counted
 from minillm.text.encoder import Span
 from minillm.text.special_tokens import SpecialTokens
 from minillm.text.tokenizer_sandbox import SandboxedTokenizer
@@ -72,7 +73,7 @@ class Tokenizer:
 
     def __repr__(self) -> str:
         template = "no chat template" if self.chat_template is None else "a chat template"
-        return f"Tokenizer({self.vocab_size} tokens, {len(self.special_tokens)} of them special, {template})"
+        return f"Tokenizer({counted(self.vocab_size, 'token')}, {len(self.special_tokens)} of them special, {template})"
 
     @property
     def adds_space(self) -> bool:

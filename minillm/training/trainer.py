@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from minillm.arrays import Array, Int
+from minillm.support.wording import counted
 from minillm.training.batches import split_row
 from minillm.training.losses import IGNORED, cross_entropy
 from minillm.training.network import Network
@@ -83,7 +84,8 @@ class Trainer:
             ValueError: the threads cannot get equal numbers of rows, or there are too few rows for a batch.
         """
         if batch % threads or len(rows) < batch:
-            raise ValueError(f"batch is {batch}; expected a multiple of {threads} threads, at most {len(rows)} rows")
+            expected = f"a multiple of {counted(threads, 'thread')}, at most {counted(len(rows), 'row')}"
+            raise ValueError(f"batch is {batch}; expected {expected}")
         self.parameters, self.schedule, self.rows, self.batch, self.loss = parameters, schedule, rows, batch, loss
         self.optimizer = AdamW(schedule, parameters.matrices())
         self.losses: list[float] = []

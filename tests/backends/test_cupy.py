@@ -270,7 +270,7 @@ def test_heads_that_are_too_large_are_refused():
 
 def test_without_cupy_one_line_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
-    with pytest.raises(OSError, match=r"^backend cupy needs CuPy, .*: pip install 'minillm-numpy\[gpu\]'$"):
+    with pytest.raises(OSError, match=r"^backend cupy needs CuPy, .*: pip install -e \".*\[gpu\]\"$"):
         load("story", backend="cupy")
 
 

@@ -118,8 +118,8 @@ def prefill(tokens, cache): return minillm.prefill(model, tokens, cache)
     [
         (OWN.replace("return TABLE[cache].sum(axis=0)", "return TABLE[cache]"), "logits of shape [1, 5]; expected [5]"),
         (OWN.replace("return TABLE", "return 'logits' or TABLE"), "returned str; expected logits [vocab]"),
-        (OWN + "def batch(pairs): return [prefill(*pair) for pair in pairs][:1]", "batch returned 1 rows for 2"),
-        (OWN + "def batch(pairs): return 5", "batch returned no rows for 1"),
+        (OWN + "def batch(pairs): return [prefill(*pair) for pair in pairs][:1]", "batch returned 1 row for 2"),
+        (OWN + "def batch(pairs): return 5", "batch returned 0 rows for 1"),
         (OWN + "def decode(token, cache): raise SystemExit(0)", "SystemExit: 0"),
         (OWN + "def decode(token, cache): return cache[99]", "IndexError: list index out of range"),
         (OWN.replace("TABLE[cache]", "float('nan') * TABLE[cache]"), "at id 0 got nan"),

@@ -28,6 +28,11 @@ def test_bars_are_as_long_as_values_are_large():
     assert lines[0].startswith("whole   |") and lines[1].endswith("| 2 ms".lstrip("|")) and "0.001 ms" in lines[3]
 
 
+def test_a_value_has_no_exponent():
+    lines = bars({"a": 999.7, "b": 1e-5, "c": 123456.7}).splitlines()
+    assert [line.split()[-1] for line in lines] == ["1,000", "0.00001", "123,457"]
+
+
 def test_a_timeline_counts_steps_in_tens():
     ruler, first, second = timeline({"one": "x" * 23, "two": "." * 3}).splitlines()
     assert ruler.index("10") - first.index("x") == 10 and ruler.index("20") - first.index("x") == 20

@@ -1,5 +1,6 @@
 """Plain pytest in a workspace, and with somebody's engine: as a learner calls it, in a process of its own."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from exercise_files import solve, write_body
 
 from minillm.classroom.exercises import bughunt
 from minillm.classroom.exercises.workspace import Workspace
+from minillm.support.install_hint import install_hint
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,6 +99,18 @@ def test_a_conftest_elsewhere_is_loaded(run_pytest, tmp_path):
     assert run_pytest(tmp_path, "-q")[0] == 0
 
 
+def test_collected_files_are_tests_without_the_hidden_folder_and_pytest_ini(run_pytest, folder, tmp_path):
+    solve(folder, "softmax")
+    write_body(folder, "rope", "return x")
+    collected = tmp_path / "collected"
+    collected.mkdir()
+    for name in ("03_softmax.py", "04_rope.py"):
+        shutil.copy(folder / name, collected)
+    code, out = run_pytest(collected, "-v")
+    assert (code, "1 failed, 1 passed" in out) == (1, True), out
+    assert "03_softmax.py::softmax PASSED" in out and "04_rope.py::rope FAILED" in out
+
+
 def test_exercises_elsewhere_are_no_tests(run_pytest, tmp_path):
     (tmp_path / "03_softmax.py").write_text("1 / 0")
     assert run_pytest(tmp_path, "-q")[0] == 5  # nothing collected
@@ -154,7 +168,7 @@ def test_without_hypothesis_it_says_what_is_missing(run_pytest, tmp_path):
     (tmp_path / "hypothesis.py").write_text("raise ImportError")
     code, out = run_pytest(tmp_path, "-p", "no:hypothesispytest", "--minillm-engine", "x.py")
     assert code == 4
-    assert "needs Hypothesis: pip install 'minillm-numpy[test]'" in out
+    assert f"needs Hypothesis: {install_hint('test')}" in out
 
 
 def test_the_plugin_imports_nothing_of_minillm_by_itself():

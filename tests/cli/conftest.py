@@ -1,6 +1,7 @@
 """A saved tiny model, and the command line called as a user calls it."""
 
 import os
+import pty
 import subprocess
 import sys
 from collections import namedtuple
@@ -72,5 +73,33 @@ def finish(spawn):
         child = spawn(*arguments, **options)
         out, err = child.communicate(input, timeout=60)
         return Result(child.returncode, (out or b"").decode(), (err or b"").decode())
+
+    return run
+
+
+def read_all(terminal):
+    """Everything that was written to the other end of this terminal."""
+    pieces = []
+    try:
+        while piece := os.read(terminal, 65536):
+            pieces.append(piece)
+    except OSError:  # how Linux tells that the other end is closed
+        pass
+    return b"".join(pieces).decode()
+
+
+@pytest.fixture
+def on_terminal(spawn):
+    """What a command writes to a terminal of this kind."""
+
+    def run(*arguments, typed="", **environment):
+        terminal, child_side = pty.openpty()
+        spawn(*arguments, stdin=child_side, stdout=child_side, stderr=child_side, env=environment)
+        os.close(child_side)
+        os.write(terminal, typed.encode())
+        try:
+            return read_all(terminal).replace("\r\n", "\n")
+        finally:
+            os.close(terminal)
 
     return run

@@ -78,7 +78,7 @@ def test_every_number_of_a_record_stands_in_its_place(capsys, monkeypatch):
         "minillm of the limit times peer",
         "decode @8 25% 4.00 [2.00..7.00]",
         "A decode step takes 12.0 [11.0..13.0] microseconds a layer beyond its matrix products.",
-        "All 6 greedy tokens are the same as peer's.",
+        "Compared 6 greedy tokens: all are the same as peer's.",
         "tokens seconds at the limits share",
         "1 2 1 50%",
         "2 5 4 80%",

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from minillm.cli.chat import _message
+
 
 @pytest.fixture
 def chat(finish, model_folder):
@@ -28,6 +30,32 @@ def test_the_system_message_is_first_and_stays_after_a_reset(chat):
     messages = chat(["a", "/reset", "b", "/exit", "c"], "--system", "Be kind.", "--max-new-tokens", 2)
     assert [message["content"] for message in messages[:2]] == ["Be kind.", "b"]
     assert len(messages) == 3
+
+
+def test_a_message_with_a_slash_is_typed_with_two(chat):
+    messages = chat(["/help", "//reset", "///tmp", "a/b", "//"], "--max-new-tokens", 2)
+    assert [message["content"] for message in messages[::2]] == ["/reset", "//tmp", "a/b", "/"]
+
+
+@pytest.mark.parametrize("typed", ["/helps", "/", "/reset now", "/Exit", "/tmp is full", "/help\t/exit"])
+def test_an_unknown_command_is_not_a_message(typed):
+    with pytest.raises(ValueError, match=r"there is no command '/.*': /help lists the commands, /reset"):
+        _message(typed)
+
+
+def test_an_unknown_command_in_a_pipe_is_one_line(finish, model_folder):
+    result = finish("chat", "--model", model_folder, "--max-new-tokens", 2, input=b"/helps\na\n")
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert "there is no command '/helps'" in result.err and "// begins a message with a slash" in result.err
+
+
+def test_at_a_terminal_an_unknown_command_lists_the_commands_and_the_chat_goes_on(on_terminal, model_folder):
+    shown = on_terminal("chat", "--model", model_folder, typed="/helps\n/help\n/exit\n", COLUMNS="40", TERM="dumb")
+    words = " ".join(shown.split())
+    assert "minillm: there is no command '/helps': /help lists" in words
+    assert words.count("/help lists the commands, /reset begins again") == 2
+    ours = [line for line in shown.splitlines() if not line.startswith("minillm: ")]
+    assert max(map(len, ours)) <= 40
 
 
 def test_no_input_is_an_empty_conversation(chat):

@@ -9,6 +9,7 @@ from bundled import ROOT
 from test_misuse import assert_refused
 
 from minillm.estimate.hardware import gpu_table
+from minillm.support.install_hint import install_hint
 
 LLAMA = ("estimate", "--batch", 10, "--gpu", "a100", "--prompt", 500, "--output", 100)
 
@@ -214,7 +215,7 @@ def test_json_says_what_was_estimated(call, tmp_path):
 
 def test_plot_without_matplotlib_says_what_to_install(call, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert_refused(call("estimate", "--plot", tmp_path / "x.svg"), "install minillm-numpy[plot]")
+    assert_refused(call("estimate", "--plot", tmp_path / "x.svg"), install_hint("plot"))
 
 
 def test_plot(call, tmp_path):

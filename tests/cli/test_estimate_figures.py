@@ -1,6 +1,7 @@
 """`minillm estimate`: the figures that its options lead to, in JSON and in the tables."""
 
 import json
+import re
 
 import jaxtyping
 import pytest
@@ -200,3 +201,11 @@ def test_a_target_is_answered_for_chunks(record, unchecked):
     static, whole, chunks = (run["ttft_s"]["p95"] for run in found["schedules"].values())
     assert chunks < 0.075 < min(static, whole)
     assert found["replicas_needed"] == 1
+
+
+def test_no_figure_has_an_exponent(call, monkeypatch):
+    """A busy price and a slow machine give large numbers: $1,080 and not $1.08e+03."""
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = call("estimate", "--gpu", "t4", "--model", "llama-2-7b", "--price", 90_000).out
+    million = next(line for line in shown.splitlines() if "million" in line)
+    assert "e+" not in million and re.search(r"\$\d{1,3},\d{3}", million), shown

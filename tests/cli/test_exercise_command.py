@@ -1,15 +1,23 @@
 """A learner's way through `minillm exercise`, and what goes wrong on it."""
 
+import errno
 import json
 import os
 import re
+import resource
 import select
+import shlex
+import shutil
 import signal
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from exercise_files import solve, write_body
 
-from minillm.classroom.exercises.bughunt import all_bugs, find_bug, place_of
+from minillm.classroom.exercises.bughunt import all_bugs, find_bug, note_found, place_of
 from minillm.classroom.exercises.exercise import all_exercises, find_exercise
 from minillm.classroom.exercises.watch import saved_exercises
 from minillm.classroom.exercises.workspace import Workspace
@@ -229,21 +237,192 @@ def test_the_bug_hunt_in_the_estimates(call, tmp_path):
     assert (result.code, "is a small estimate with one bug" in result.out) == (0, True)
     assert f"python -m doctest {tmp_path / f'hunt_{number}.py'}" in " ".join(result.out.split())
     function, line = place_of(find_bug(number))
-    assert call("exercise", "bughunt", number, "--answer", f"{function}:{line}").code == 0
+    assert call("exercise", "bughunt", number, "--answer", f"{function}:{line}", "--dir", tmp_path).code == 0
     assert json.loads(call("exercise", "bughunt", number, "--dir", tmp_path, "--json").out)["kind"] == "estimates"
 
 
 def test_the_bug_hunt(call, tmp_path):
     result = call("exercise", "bughunt", 5, "--dir", tmp_path)
     assert (result.code, (tmp_path / "hunt_5.py").exists()) == (0, True)
-    assert "pytest --minillm-engine" in result.out
+    assert "pytest --minillm-engine" in result.out and result.out.startswith(f"Bug 5 of {len(all_bugs())}: ")
     function, line = place_of(find_bug(5))
-    assert call("exercise", "bughunt", 5, "--answer", f"{function}:{line + 2}").code == 1
-    result = call("exercise", "bughunt", 5, "--answer", f"{function}:{line}")
+    at = ("--dir", tmp_path)
+    assert call("exercise", "bughunt", 5, "--answer", f"{function}:{line + 2}", *at).code == 1
+    result = call("exercise", "bughunt", 5, "--answer", f"{function}:{line}", *at)
     assert (result.code, find_bug(5).meaning in result.out) == (0, True)
-    for wrong in (["99"], ["x"], ["1", "--answer", "attend"], ["1", "--dir", tmp_path / "nowhere"]):
+    for wrong in (["99"], ["x"], ["1", "--answer", "attend"], ["1", "--answer", ""], ["1", "--dir", tmp_path / "no"],
+                  ["5", "--answer", f"{function}:{line}", "--dir", tmp_path / "no"]):  # fmt: skip
         result = call("exercise", "bughunt", *wrong)
         assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert not (tmp_path / "no").exists()
+
+
+def test_what_is_found_is_kept_and_the_next_bug_comes(call, folder):
+    at, number = ("--dir", folder), len(all_bugs())
+    answers = [":".join(map(str, place_of(find_bug(n)))) for n in range(1, number + 1)]
+    assert call("exercise", "bughunt", *at).out.startswith(f"Bug 1 of {number}: {folder}/hunt_1.py is a small engine")
+    assert "Bug 1: Wrong function" in call("exercise", "bughunt", "--answer", "nothing:1", *at).out
+    assert "1 of 24 bugs found. The next: minillm" in call("exercise", "bughunt", "--answer", answers[0], *at).out
+    assert "2 of 24 bugs found" in call("exercise", "bughunt", 3, "--answer", answers[2], *at).out
+    assert "2 of 24 bugs found" in call("exercise", "bughunt", 3, "--answer", answers[2], *at).out
+    assert json.loads(call("exercise", "bughunt", *at, "--json").out)["hunt"] == 2
+    assert call("exercise", "status", *at).out.endswith(f"0 of {ALL} passed, 2 of {number} bugs found\n")
+    assert json.loads(call("exercise", "status", *at, "--json").out)["bugs_found"] == [1, 3]
+    for n in range(2, number + 1):
+        note_found(folder, n)
+    result = call("exercise", "bughunt", *at)
+    assert (result.code, "All 24 bugs are found." in result.out) == (0, True)
+    assert json.loads(call("exercise", "bughunt", *at, "--json").out)["hunt"] is None
+    assert call("exercise", "bughunt", 7, *at).out.startswith("Bug 7 of 24")
+
+
+def test_a_command_that_is_shown_can_be_copied(call, tmp_path):
+    """It names the folder, also one with a space in its name."""
+    folder = tmp_path / "two words"
+    call("exercise", "start", folder)
+    shown = [
+        call("exercise", "bughunt", "--dir", folder).out,
+        call("exercise", "bughunt", "--answer", ":".join(map(str, place_of(find_bug(1)))), "--dir", folder).out,
+        call("exercise", "check", 3, "--dir", folder).out,
+    ]
+    solve(folder, "softmax")
+    shown.append(call("exercise", "check", 3, "--dir", folder).out)
+    commands = [line.partition("minillm ")[2] for text in shown for line in text.splitlines() if "minillm exer" in line]
+    assert [shlex.split(command)[1] for command in commands] == ["bughunt", "bughunt", "hint", "solution"]
+    for command in commands:
+        arguments = shlex.split(command.replace("FUNCTION:LINE", "attend:1"))
+        assert call(*arguments).code in (0, 1)
+
+
+def test_a_found_bug_that_cannot_be_stored_is_judged_all_the_same(call, folder):
+    (folder / ".minillm" / "hunts.lock").mkdir()
+    place = ":".join(map(str, place_of(find_bug(1))))
+    result = call("exercise", "bughunt", 1, "--answer", place, "--dir", folder)
+    assert (result.code, result.out.startswith("Bug 1: Found")) == (0, True)
+    assert result.err == f"minillm: progress is not saved: {folder}/.minillm/hunts.json: Is a directory\n"
+
+
+def test_files_without_the_hidden_folder_are_a_workspace(call, folder, tmp_path):
+    """As collected from learners: all of them or a few, in a new folder."""
+    solve(folder, "softmax")
+    collected = tmp_path / "two words"
+    collected.mkdir()
+    for name in ("03_softmax.py", "05_causal_mask.py"):
+        shutil.copy(folder / name, collected)
+    result = call("exercise", "check", "--dir", collected)
+    assert (result.code, result.err, result.out.splitlines()[-1]) == (1, "", f"1 of {ALL} passed")
+    for line in ("01_naive_decode: there is no file", "03_softmax: passed, 7 cases", "05_causal_mask: not started yet"):
+        assert line in result.out
+    assert json.loads(call("exercise", "status", "--dir", collected, "--json").out)["passed"] == 1
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.py").write_text("")
+    assert call("exercise", "check", "--dir", tmp_path / "empty").code == 2
+
+
+def test_a_file_that_cannot_be_read_does_not_stop_the_check_of_the_others(call, folder):
+    for name in ("01_naive_decode.py", "02_loss_gradient.py", "04_rope.py", "05_causal_mask.py"):
+        (folder / name).unlink()
+    (folder / "01_naive_decode.py").write_bytes(b"\xff")
+    os.mkfifo(folder / "02_loss_gradient.py")
+    (folder / "04_rope.py").symlink_to("/dev/zero")
+    (folder / "05_causal_mask.py").write_bytes(b" " * 1_000_001)
+    solve(folder, "softmax")
+    result = call("exercise", "check", "--dir", folder)
+    assert (result.code, result.err, result.out.splitlines()[-1]) == (1, "", f"1 of {ALL} passed")
+    assert "01_naive_decode: failed: the file cannot be read" in result.out and "expected text in UTF-8" in result.out
+    for name in ("02_loss_gradient", "04_rope", "05_causal_mask"):
+        assert f"{name}: failed: the file cannot be read" in result.out
+        assert call("exercise", "check", name[3:], "--dir", folder).code == 2
+
+
+def test_no_hint_of_several_commands_at_once_is_lost(folder):
+    """Each counts one hint of each exercise, at the same time."""
+    exercises, counted = all_exercises()[:6], []
+
+    def count():
+        for exercise in exercises:
+            one_more = lambda own: replace(own, hints=own.hints + 1)  # noqa: E731
+            counted.append(Workspace(folder).note(exercise, one_more).hints)
+
+    threads = [threading.Thread(target=count) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert [Workspace(folder).progress(exercise).hints for exercise in exercises] == [4] * 6
+    assert sorted(counted) == [1] * 6 + [2] * 6 + [3] * 6 + [4] * 6
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)], ids=["pipe", "device"])
+def test_progress_that_is_no_ordinary_file_is_one_line(call, folder, make):
+    state = folder / ".minillm" / "exercises.json"
+    call("exercise", "hint", 3, "--dir", folder)
+    call("exercise", "hint", 3, "--dir", folder)
+    state.unlink()
+    make(state)
+    assert json.loads(call("exercise", "status", "--dir", folder, "--json").out)["exercises"][2]["hints"] == 1
+    state.with_suffix(".bak").unlink()
+    result = call("exercise", "hint", 3, "--dir", folder)
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert "damaged; remove both files" in result.err
+
+
+@contextmanager
+def full_disk():
+    """Nothing can be written to a file, also not by pytest: a limit of 0 bytes stands in for a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def written(folder):
+    write_body(folder, "softmax", "return mine")
+    return folder
+
+
+def test_reset_on_a_full_disk_changes_nothing(written):
+    """The stub is written before the learner's file is moved."""
+    workspace = Workspace(written)
+    with full_disk(), pytest.raises(OSError, match=r"03_softmax\.py"):
+        workspace.reset(find_exercise("softmax"))
+    assert "return mine" in (written / "03_softmax.py").read_text()
+    assert not list(written.glob("*.bak")) and not list(written.glob(".03*"))
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_reset_that_fails_at_its_last_step_puts_the_file_back(call, written, monkeypatch, links):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if not links:
+        monkeypatch.setattr(os, "link", fail)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", lambda self, to: fail() if self.name[0] == "." else os.replace(self, to))
+        result = call("exercise", "reset", 3, "--dir", written)
+    assert (result.code, result.err) == (2, f"minillm: {written}/03_softmax.py: No space left on device\n")
+    assert "return mine" in (written / "03_softmax.py").read_text()
+    assert call("exercise", "reset", 3, "--dir", written).code == 0
+    backups = sorted(written.glob("03_softmax.py.*.bak"))
+    assert backups and all("return mine" in backup.read_text() for backup in backups)
+    assert (written / "03_softmax.py").read_text() == find_exercise("softmax").stub
+
+
+def test_two_resets_at_once_keep_what_was_written(written, monkeypatch):
+    """The other one took the first name after this one had looked."""
+    real = os.link
+
+    def late(file, backup):
+        if str(backup).endswith(".1.bak"):
+            backup.write_text("of the other")
+        real(file, backup)
+
+    monkeypatch.setattr(os, "link", late)
+    assert Workspace(written).reset(find_exercise("softmax")).name == "03_softmax.py.2.bak"
+    assert "return mine" in (written / "03_softmax.py.2.bak").read_text()
 
 
 def test_rows_divided_by_the_sums_of_columns_are_told_as_that(call, folder):

@@ -16,18 +16,20 @@ from interrupts import hear_interrupts
 
 import _minillm_command
 from minillm.classroom.player import notebook
-from minillm.classroom.player.lessons import Cell, find_lesson
+from minillm.classroom.player.lessons import Cell, all_lessons, find_lesson
 from minillm.classroom.player.player import show_source
+from minillm.classroom.player.progress import LessonProgress, save_progress
 from minillm.cli.printing import show
+from minillm.support.install_hint import install_hint
 
-KEYS = "q quit > "
+KEYS = "] > "  # the end of the prompt
 FIRST = find_lesson("1")
 QUESTION = next(number for number, cell in enumerate(FIRST.cells) if cell.asks)
 
 
 @pytest.fixture(autouse=True)
 def own_progress(tmp_path, monkeypatch):
-    monkeypatch.setenv("MINILLM_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 class Reader:
@@ -73,9 +75,11 @@ class Reader:
 def test_a_session_key_by_key(spawn, call):
     reader = Reader(spawn, "1", NO_COLOR="1")
     shown = reader.read(KEYS)
-    assert "# What is inference?" in shown and f"[1/{len(FIRST.cells)}] Enter next" in shown
+    assert "# What is inference?" in shown and shown.endswith(f"\n\n[1/{len(FIRST.cells)}] > ")
+    assert "Enter alone next" in shown
     reader.type("\n")
-    assert "numbers in all" in reader.read(KEYS)
+    shown = reader.read(KEYS)
+    assert "numbers in all" in shown and "Enter alone next" not in shown
     reader.type("\n")
     assert "[3/" in reader.read(KEYS)
     reader.type("b\n")
@@ -88,8 +92,8 @@ def test_a_session_key_by_key(spawn, call):
     reader.read(">>> ")
     reader.type("exit()\n")
     reader.read(KEYS)
-    reader.type("?\n")
-    assert "'?'" in reader.read(KEYS)
+    reader.type("z\n")
+    assert "Unknown key 'z'. Keys, each" in reader.read(KEYS)
     for _ in range(QUESTION - 2):
         reader.type("\n")
         shown = reader.read((KEYS, "? "))
@@ -97,10 +101,12 @@ def test_a_session_key_by_key(spawn, call):
     reader.type("1\n")
     assert "A token for every number?" in reader.read("? ")
     reader.type("\n")
+    assert "press Enter again to see the answer." in reader.read("? ")
+    reader.type("\n")
     assert "Answer: " in reader.read(KEYS)
     reader.type("r\n")
     reader.read("? ")
-    reader.type("\n")
+    reader.type("\n\n")
     reader.read(KEYS)
     reader.type("c\n")
     assert "answer=" in reader.read(KEYS)
@@ -125,12 +131,33 @@ def test_the_last_cell_finishes_a_lesson(spawn, call):
         shown = reader.read((KEYS, "? "))
         if FIRST.cells[number].asks:
             assert shown.endswith("? ")
-            reader.type("\n")
+            reader.type("\n\n")
             reader.read(KEYS)
         reader.type("\n")
     shown, code = reader.end()
     assert ("Lesson 1 is finished." in shown, code) == (True, 0)
     assert "done, 0 of 3 right first time" in call("lesson").out
+    for text in (shown, call("lesson").out):
+        assert text.splitlines()[-1] == "Go on with: minillm lesson 2"
+    assert json.loads(call("lesson", "--json").out)["next"] == 2
+
+
+def test_the_list_says_what_to_do_next(call):
+    def said(**states):
+        for name, (cell, finished) in states.items():
+            save_progress(f"{name[1:]}", LessonProgress(cell, finished))
+        return call("lesson").out.splitlines()[-1]
+
+    names = [lesson.name for lesson in all_lessons()]
+    assert said() == "Begin with: minillm lesson 1"
+    assert said(**{f"_{names[0]}": (0, False)}) == "Begin with: minillm lesson 1"
+    assert said(**{f"_{names[0]}": (1, False)}) == "Go on with: minillm lesson 1"
+    assert said(**{f"_{names[0]}": (0, True), f"_{names[2]}": (0, True)}) == "Go on with: minillm lesson 2"
+    assert said(**{f"_{names[4]}": (3, False)}) == "Go on with: minillm lesson 5"  # begun, so before 2
+    assert said(**{f"_{names[4]}": (3, True)}) == "Go on with: minillm lesson 2"  # read again
+    for name in names:
+        save_progress(name, LessonProgress(0, True))
+    assert call("lesson").out.count("All lessons are finished.") == 1
 
 
 def test_a_pipe_gets_all_of_it_without_escape_sequences(finish):
@@ -243,5 +270,5 @@ def test_without_jupytext_a_notebook_is_refused_in_one_line(call, tmp_path, monk
     monkeypatch.setitem(__import__("sys").modules, "jupytext", None)
     result = call("lesson", 1, "--notebook", tmp_path / "a.ipynb")
     assert (result.code, result.err.count("\n")) == (2, 1)
-    assert 'pip install "minillm-numpy[notebook]"' in result.err
+    assert install_hint("notebook") in result.err
     assert not list(tmp_path.glob("*.ipynb"))

@@ -107,7 +107,12 @@ def printed(section, folder):
     done = subprocess.run(
         ["bash", "-c", program],
         cwd=folder,
-        env={**os.environ, **ENVIRONMENT, "MINILLM_CACHE": str(folder / "cache")},
+        env={
+            **os.environ,
+            **ENVIRONMENT,
+            "MINILLM_CACHE": str(folder / "cache"),
+            "XDG_DATA_HOME": str(folder / "data"),
+        },
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

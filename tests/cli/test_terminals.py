@@ -2,40 +2,14 @@
 
 import json
 import os
-import pty
 import re
 import subprocess
 
 import pytest
+from rich.text import Text
 
+from minillm.cli.printing import show
 from minillm.support.printable import safe
-
-
-def read_all(terminal):
-    """Everything that was written to the other end of this terminal."""
-    pieces = []
-    try:
-        while piece := os.read(terminal, 65536):
-            pieces.append(piece)
-    except OSError:  # how Linux tells that the other end is closed
-        pass
-    return b"".join(pieces).decode()
-
-
-@pytest.fixture
-def on_terminal(spawn):
-    """What a command writes to a terminal of this kind."""
-
-    def run(*arguments, **environment):
-        terminal, child_side = pty.openpty()
-        spawn(*arguments, stdin=child_side, stdout=child_side, stderr=child_side, env=environment)
-        os.close(child_side)
-        try:
-            return read_all(terminal).replace("\r\n", "\n")
-        finally:
-            os.close(terminal)
-
-    return run
 
 
 @pytest.mark.parametrize(
@@ -144,3 +118,13 @@ def test_a_closed_standard_output_is_one_line(finish, model_folder):
 def test_with_standard_error_closed_messages_are_lost_and_not_in_the_output(finish):
     result = finish("generate", "x", "--model", "no-such-model", stderr=None, preexec_fn=lambda: os.close(2))
     assert (result.code, result.out) == (2, "")
+
+
+@pytest.mark.parametrize("kind", ["dumb", "xterm"])
+def test_what_is_drawn_is_as_wide_as_the_terminal_of_any_kind(kind, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", kind)
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    show(Text("word " * 20))
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert lines == ["word " * 7 + "word"] * 2 + ["word word word word"]

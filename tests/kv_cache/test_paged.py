@@ -80,7 +80,7 @@ class PagedCaches(RuleBasedStateMachine):
         cache, tokens = pair
         if cache.blocks_needed(len(new)) > self.pool.available:
             table = list(cache.table)
-            with pytest.raises(ValueError, match=r"more tokens need \d+ more blocks .* are available"):
+            with pytest.raises(ValueError, match=r"more tokens? needs? \d+ more blocks? .* are available"):
                 cache.reserve(len(new))
             assert cache.table == table
         else:
@@ -337,7 +337,7 @@ def test_a_failed_batch_keeps_what_another_cache_holds():
     first = PagedKVCache(pool)
     append(first, [], [1, 2, 3])
     second = first.fork()
-    with pytest.raises(ValueError, match="more blocks"):
+    with pytest.raises(ValueError, match="more block"):
         minillm.forward_batch(MODEL, [([1, 2], first), ([1, 2, 3], second)])
     assert_holds(first, [1, 2, 3])
     assert_holds(second, [1, 2, 3])

@@ -12,6 +12,7 @@ from hypothesis import reject
 from minillm.arrays import Array
 from minillm.classroom.engines.findings import Findings
 from minillm.support.printable import one_line
+from minillm.support.wording import counted
 
 
 class EngineUnderTest:
@@ -76,9 +77,9 @@ class EngineUnderTest:
         shown = ", ".join(f"({list(tokens)}, {self._name(cache)})" for tokens, cache in batch)
         pairs = [(list(tokens), cache) for tokens, cache in batch]
         rows = self._call(f"batch([{shown}])", self.engine.batch, pairs)
-        count = len(rows) if hasattr(rows, "__len__") else "no"
+        count = len(rows) if hasattr(rows, "__len__") else 0
         if count != len(batch):
-            self._fail(f"batch returned {count} rows for {len(batch)} sequences")
+            self._fail(f"batch returned {counted(count, 'row')} for {counted(len(batch), 'sequence')}")
         return rows
 
     def truncate(self, cache: Any, length: int) -> None:

@@ -7,6 +7,8 @@ failure is recorded when it happens. After SHRINK_SECONDS no more examples are t
 import time
 from dataclasses import dataclass
 
+from minillm.support.wording import counted
+
 SHRINK_SECONDS = 30.0  # after the first failure
 
 
@@ -58,4 +60,4 @@ class Findings:
     def summary(self) -> str:
         """Return one line: how far the passing comparisons were from the tolerance, and what was refused."""
         text = f"largest difference {self.largest_difference:.1e} of {self.tolerance:.0e}"
-        return text + (f"; {self.refused} calls refused: {self.refusal}" if self.refused else "")
+        return text + (f"; {counted(self.refused, 'call')} refused: {self.refusal}" if self.refused else "")

@@ -8,10 +8,12 @@ numbers in its docstring, for `python -m doctest estimates.py`. The bugs are mis
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from minillm.classroom.exercises.exercise import run_source
-from minillm.classroom.exercises.workspace import write_whole
+from minillm.support.checks import check_integer
 from minillm.support.shipped import shipped
+from minillm.support.state_file import StateFile, write_whole
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Bug:
     meaning: str  # an explanation of the bug
 
 
+STATE = Path(".minillm") / "hunts.json"  # which bugs are found
 SHOWN_BY = {"engine": "pytest --minillm-engine", "estimates": "python -m doctest"}  # the command that shows a failure
 
 
@@ -68,8 +71,7 @@ def hunt_file(folder: Path, number: int) -> Path:
         OSError: if the file cannot be written.
     """
     text, file = planted(find_bug(number)), folder / f"hunt_{number}.py"
-    if not folder.is_dir():
-        raise ValueError(f"there is no folder {folder}")
+    _check_folder(folder)
     if not file.exists():
         write_whole(file, text)
     return file
@@ -99,3 +101,42 @@ def answer(number: int, place: str) -> tuple[bool, str]:
     if parts[1] == function:
         return False, "Right function, wrong line."
     return False, "Wrong function and wrong line. Hint: compare the checks that fail with those that pass."
+
+
+def found_bugs(folder: Path) -> list[int]:
+    """Return the numbers of the bugs that were found in this folder.
+
+    Raises:
+        ValueError: if the file with the numbers is damaged.
+    """
+    return _stored(folder).read()
+
+
+def next_bug(folder: Path) -> int | None:
+    """Return the number of the first bug that is not found yet, or None if all are."""
+    found = found_bugs(folder)
+    return next((number for number in range(1, len(all_bugs()) + 1) if number not in found), None)
+
+
+def note_found(folder: Path, number: int) -> None:
+    """Store that a bug is found.
+
+    Raises:
+        ValueError: if there is no such folder.
+        OSError: if it cannot be stored.
+    """
+    _check_folder(folder)
+    _stored(folder).update(lambda found: sorted({*found, number}))
+
+
+def _stored(folder: Path) -> StateFile[list[int]]:
+    return StateFile(folder / STATE, _parsed, list, [])
+
+
+def _parsed(found: Any) -> list[int]:
+    return [check_integer("bug", number, 1) for number in list(found)]
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")

@@ -16,6 +16,7 @@ from minillm.classroom.exercises.checker import check
 from minillm.classroom.exercises.exercise import LEVELS, Exercise, all_exercises
 from minillm.classroom.worker.worker import Worker
 from minillm.support.shipped import PACKAGE, shipped
+from minillm.support.wording import counted
 
 FEWEST_BUGS = 4
 MOST_LINES = 20  # lines of a solution
@@ -56,12 +57,14 @@ def check_exercise(exercise: Exercise) -> Part:
 def _form(exercise: Exercise) -> list[str]:
     problems = []
     if len(exercise.hints) != len(LEVELS) or not all(hint.strip() for hint in exercise.hints):
-        problems.append(f"{len(exercise.hints)} hints, or an empty one; expected {len(LEVELS)} hints with text")
+        problems.append(
+            f"{counted(len(exercise.hints), 'hint')}, or an empty one; expected {len(LEVELS)} hints with text"
+        )
     lines = len(exercise.sections["solution"].strip().splitlines())
     if lines > MOST_LINES:
-        problems.append(f"the solution has {lines} lines; expected at most {MOST_LINES}")
+        problems.append(f"the solution has {counted(lines, 'line')}; expected at most {MOST_LINES}")
     if len(exercise.bugs) < FEWEST_BUGS:
-        problems.append(f"the exercise has {len(exercise.bugs)} bugs; expected at least {FEWEST_BUGS}")
+        problems.append(f"the exercise has {counted(len(exercise.bugs), 'bug')}; expected at least {FEWEST_BUGS}")
     return problems + [f"bug {name} has no docstring" for name, bug in exercise.bugs.items() if not bug.__doc__]
 
 

@@ -12,9 +12,11 @@ from rich.text import Text
 
 from minillm.classroom.exercises.checker import Verdict
 from minillm.support.printable import safe
+from minillm.support.wording import counted
 
+NOT_TRIED = {"not started": "not started yet", "missing": "there is no file"}
 HEADINGS = {
-    "not started": "not started yet",
+    "file": "the file cannot be read",
     "import": "the file cannot be loaded",
     "name": "the function is missing",
     "error": "an exception was raised",
@@ -37,7 +39,7 @@ LONGEST_OUTPUT = 400  # printed characters that are shown
 def verdict_lines(verdict: Verdict) -> Iterator[Any]:
     """Yield what `show` prints: a heading and, for a failure, the reasons."""
     yield heading(verdict)
-    if verdict.passed or verdict.stage == "not started":
+    if verdict.passed or verdict.stage in NOT_TRIED:
         return
     where = f" (line {verdict.line} of your file)" if verdict.line else ""
     yield _indented(f"{verdict.message}{where}")
@@ -69,9 +71,10 @@ def verdict_text(verdict: Verdict) -> str:
 def heading(verdict: Verdict) -> Text:
     """Return one line with the exercise and its result."""
     if verdict.passed:
-        return Text.assemble((verdict.exercise, "bold"), ": ", ("passed", "green"), f", {verdict.cases} cases")
-    if verdict.stage == "not started":
-        return Text.assemble((verdict.exercise, "bold"), ": not started yet")
+        cases = counted(verdict.cases, "case")
+        return Text.assemble((verdict.exercise, "bold"), ": ", ("passed", "green"), f", {cases}")
+    if verdict.stage in NOT_TRIED:
+        return Text.assemble((verdict.exercise, "bold"), f": {NOT_TRIED[verdict.stage]}")
     case = f" at case {verdict.cases_passed + 1} of {verdict.cases}" if verdict.cases else ""
     return Text.assemble((verdict.exercise, "bold"), ": ", ("failed", "red"), f"{case}: {HEADINGS[verdict.stage]}")
 

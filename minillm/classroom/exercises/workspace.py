@@ -1,19 +1,21 @@
 """Workspace: a learner's folder with one file for each exercise, and the learner's progress.
 
-It is separate from minillm's source, so a learner needs no fork and no merge. The progress is one small JSON file. It
-is replaced atomically, and a backup of the version before is kept in the same folder.
+It is separate from minillm's source, so a learner needs no fork and no merge. A workspace is known by the names of its
+files, so files that were collected from learners are one, too. The progress is one small JSON file, which is optional.
 """
 
-import json
+import itertools
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from minillm.classroom.exercises.exercise import Exercise, all_exercises
+from minillm.support.files import read_ordinary_file
+from minillm.support.state_file import StateFile, named, written_next_to
+from minillm.support.wording import failure_text
 
 STATE = Path(".minillm") / "exercises.json"
 LONGEST_FILE = 1_000_000  # bytes
@@ -30,8 +32,11 @@ class Progress:
     gave_up: bool = False
 
 
+Known = dict[str, Progress]  # by name of the exercise
+
+
 class Workspace:
-    """A folder that `start` made.
+    """A folder with files of exercises, such as `start` makes.
 
     Attributes:
         folder: its path.
@@ -46,9 +51,9 @@ class Workspace:
         Raises:
             ValueError: if the folder is not a workspace.
         """
-        if not (folder / STATE).is_file() and not (folder / STATE).with_suffix(".bak").is_file():
+        self.folder, self._stored = folder, _progress_file(folder)
+        if not self._stored.exists and not any(self.file(exercise).is_file() for exercise in all_exercises()):
             raise ValueError(f"{folder}: no exercises here; begin with `minillm exercise start DIR`")
-        self.folder = folder
 
     @classmethod
     def start(cls, folder: Path) -> "Workspace":
@@ -64,7 +69,7 @@ class Workspace:
         if not parent.is_dir():
             raise ValueError(f"there is no folder {parent}")
         with (
-            _named(folder),
+            named(folder),
             tempfile.TemporaryDirectory(dir=parent, prefix=".exercises-", ignore_cleanup_errors=True) as made,
         ):
             _fill(Path(made) / "new")
@@ -83,46 +88,73 @@ class Workspace:
             OSError: if the file cannot be read.
         """
         file = self.file(exercise)
-        if not file.is_file():
+        if not os.path.lexists(file):
             raise ValueError(f"{file} is missing; `minillm exercise reset {exercise.number}` writes it again")
         return read_source(file)
 
     def reset(self, exercise: Exercise) -> Path | None:
-        """Write the stub again. Return the path of the backup of the old file, or None if there was no file."""
+        """Write the stub again. Return the path of the backup of the old file, or None if there was no file.
+
+        Raises:
+            OSError: if the stub cannot be written, as on a full disk. The old file is unchanged then.
+        """
         file = self.file(exercise)
-        number = 1
-        while (backup := file.with_name(f"{file.name}.{number}.bak")).exists():
-            number += 1
-        kept = file.exists()
-        if kept:
-            file.replace(backup)
-        write_whole(file, exercise.stub)
-        self.note(exercise, passed=False)
-        return backup if kept else None
+        with named(file), written_next_to(file, exercise.stub) as stub:
+            backup = _set_aside(file) if os.path.lexists(file) else None
+            try:
+                stub.replace(file)
+            except OSError:
+                if backup is not None:
+                    backup.replace(file)
+                raise
+        self.note(exercise, lambda progress: replace(progress, passed=False))
+        return backup
 
     def progress(self, exercise: Exercise) -> Progress:
         """Return the progress of an exercise."""
-        return self._all().get(exercise.name, Progress())
+        return self._stored.read().get(exercise.name, Progress())
 
-    def note(self, exercise: Exercise, **changes: Any) -> Progress:
-        """Change the progress of an exercise. If it cannot be written, set `not_kept` and raise no error."""
-        known = self._all()
-        known[exercise.name] = Progress(**{**asdict(known.get(exercise.name, Progress())), **changes})
+    def note(self, exercise: Exercise, change: Callable[[Progress], Progress]) -> Progress:
+        """Change the progress of an exercise. If it cannot be written, set `not_kept` and raise no error.
+
+        Other commands that run at the same time wait, so no change is lost.
+        """
+
+        def changed(known: Known) -> Known:
+            return known | {exercise.name: change(known.get(exercise.name, Progress()))}
+
         try:
-            _save(self.folder, known)
+            return self._stored.update(changed)[exercise.name]
         except OSError as problem:
-            self.not_kept = f"{self.folder / STATE}: {problem.strerror}"
-        return known[exercise.name]
+            self.not_kept = failure_text(problem)
+            return change(self.progress(exercise))
 
-    def _all(self) -> dict[str, Progress]:
-        for path in (self.folder / STATE, (self.folder / STATE).with_suffix(".bak")):
-            known = _read_state(path)
-            if known is not None:
-                return known
-        raise ValueError(
-            f"{self.folder / STATE} and its backup are damaged; remove both files and write {{}} into the first one "
-            "(your solutions are in other files)"
-        )
+
+def _set_aside(file: Path) -> Path:
+    """Give a file the first unused name of FILE.1.bak, FILE.2.bak, ... Return that name."""
+    for number in itertools.count(1):
+        backup = file.with_name(f"{file.name}.{number}.bak")
+        try:
+            os.link(file, backup)  # unlike a renaming, it never replaces a file
+        except FileExistsError:
+            continue
+        except OSError:  # a file system without hard links
+            if os.path.lexists(backup):
+                continue
+            file.rename(backup)
+        return backup
+    raise AssertionError  # the numbers do not end
+
+
+def is_exercise_file(file: Path) -> bool:
+    """Return whether a file belongs to an exercise: by its name, and by its workspace or the function in it."""
+    exercise = next((exercise for exercise in all_exercises() if f"{exercise.label}.py" == file.name), None)
+    if exercise is None or not file.is_file():
+        return False
+    try:
+        return _progress_file(file.parent).exists or f"def {exercise.name}(" in read_source(file)
+    except (ValueError, OSError):
+        return False
 
 
 def read_source(file: Path) -> str:
@@ -130,52 +162,22 @@ def read_source(file: Path) -> str:
 
     Raises:
         ValueError: if the file is too long or not text.
-        OSError: if the file cannot be read.
+        OSError: if the file cannot be read, or is a pipe or a device.
     """
-    with file.open("rb") as stream:
-        data = stream.read(LONGEST_FILE + 1)
-    if len(data) > LONGEST_FILE:
-        raise ValueError(f"{file} has more than {LONGEST_FILE} bytes; expected an exercise")
+    data = read_ordinary_file(file, LONGEST_FILE)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"{file}: expected text in UTF-8") from None
 
 
-def write_whole(file: Path, text: str) -> None:
-    """Write a file atomically: other programs never see a half-written file.
-
-    Raises:
-        OSError: if the file cannot be written. The error names this file, not the temporary one.
-    """
-    with _named(file):
-        handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as stream:
-                stream.write(text)
-            os.chmod(name, 0o644)
-            os.replace(name, file)
-        except BaseException:
-            os.unlink(name)
-            raise
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Let an OSError name this path, because the user does not know the temporary file."""
-    try:
-        yield
-    except OSError as problem:
-        raise OSError(problem.errno, problem.strerror, str(path)) from None
-
-
 def _fill(folder: Path) -> None:
-    (folder / STATE).parent.mkdir(parents=True)
+    folder.mkdir()
     for exercise in all_exercises():
         (folder / f"{exercise.label}.py").write_text(exercise.stub, encoding="utf-8")
     (folder / "README.md").write_text(_readme(), encoding="utf-8")
     (folder / "pytest.ini").write_text(PYTEST_INI, encoding="utf-8")
-    _save(folder, {})
+    _progress_file(folder).update(lambda known: known)
 
 
 def _readme() -> str:
@@ -191,20 +193,16 @@ def _readme() -> str:
     )  # fmt: skip
 
 
-def _save(folder: Path, known: dict[str, Progress]) -> None:
-    state = folder / STATE
-    if state.is_file() and _read_state(state) is not None:
-        write_whole(state.with_suffix(".bak"), state.read_text(encoding="utf-8"))
-    write_whole(state, json.dumps({name: asdict(progress) for name, progress in known.items()}, indent=1))
+def _progress_file(folder: Path) -> StateFile[Known]:
+    return StateFile(folder / STATE, _parsed, _packed, Known())
 
 
-def _read_state(path: Path) -> dict[str, Progress] | None:
-    """Return the contents of the file, or None if it is missing or invalid."""
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return {str(name): _progress(values) for name, values in known.items()}
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        return None
+def _parsed(known: Any) -> Known:
+    return {str(name): _progress(values) for name, values in known.items()}
+
+
+def _packed(known: Known) -> Any:
+    return {name: asdict(progress) for name, progress in known.items()}
 
 
 def _progress(values: dict[str, Any]) -> Progress:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from minillm.classroom.exercises.workspace import write_whole
 from minillm.classroom.player.lessons import Lesson
+from minillm.support.install_hint import install_hint
+from minillm.support.state_file import write_whole
 
 
 def export_notebook(lesson: Lesson, path: Path) -> None:
@@ -32,9 +33,7 @@ def notebook_text(lesson: Lesson) -> str:
     try:
         import jupytext
     except ImportError:
-        raise ValueError(
-            'notebooks need jupytext, which is not installed: pip install "minillm-numpy[notebook]"'
-        ) from None
+        raise ValueError(f"notebooks need jupytext, which is not installed: {install_hint('notebook')}") from None
     notebook = jupytext.read(lesson.path, fmt="py:percent")
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return str(jupytext.writes(notebook, fmt="ipynb"))

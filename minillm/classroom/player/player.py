@@ -8,15 +8,17 @@ import code
 import contextlib
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from minillm.classroom.player.lessons import Cell, Lesson
 from minillm.classroom.player.progress import LessonProgress
 from minillm.classroom.player.run_cells import LessonRun
 from minillm.classroom.questions import Asker, Question, ask, reveal
+from minillm.support.terminal import wrapped
 
 Show = Callable[..., None]  # prints objects of rich on the terminal
-KEYS = "Enter next, b back, r run again, c code, p Python, q quit"
+KEYS = "Keys, each followed by Enter: Enter alone next, b back, r run again, c code, p Python, q or Ctrl-D quit."
 
 
 class Leave(Exception):
@@ -43,22 +45,24 @@ class Player:
         try:
             self._begin()
             while self.progress.cell < len(self.lesson.cells):
-                self._obey(input(f"\n[{self.progress.cell + 1}/{len(self.lesson.cells)}] {KEYS} > ").strip().lower())
+                print()
+                self._obey(input(f"[{self.progress.cell + 1}/{len(self.lesson.cells)}] > ").strip().lower())
         except (EOFError, Leave):
             print(f"\nTo resume: minillm lesson {self.lesson.number}")
             return
         self.progress.cell, self.progress.finished = 0, True
         self.save()
-        print(f"\nLesson {self.lesson.number} is finished. {_score(self.progress)}")
+        print(wrapped(f"Lesson {self.lesson.number} is finished. {_score(self.progress)}"))
 
     def _begin(self) -> None:
         """Run the earlier cells again without output, then show the current cell."""
         self.progress.cell = min(self.progress.cell, len(self.lesson.cells) - 1)
+        print(wrapped(KEYS))
         if self.progress.cell:
-            print(f"Resuming at cell {self.progress.cell + 1}; --restart begins at cell 1.\n")
+            print(wrapped(f"Resuming at cell {self.progress.cell + 1}; --restart begins at cell 1."))
         for number in range(self.progress.cell):
             if self.lesson.cells[number].kind == "code":
-                self.run.run_silently(number)
+                self._try(partial(self.run.run_silently, number), f"Cell {number + 1}")
         self._arrive(self.progress.cell)
 
     def _obey(self, command: str) -> None:
@@ -75,7 +79,7 @@ class Player:
         elif command in ("q", "quit", "exit"):
             raise Leave
         else:
-            print(f"Unknown key {command[:20]!r}. Keys (then Enter): {KEYS}.")
+            print(wrapped(f"Unknown key {command[:20]!r}. {KEYS}"))
 
     def _arrive(self, number: int) -> None:
         """Show a cell. Run it if it has not run yet, else show its output again."""
@@ -100,13 +104,19 @@ class Player:
         print(self.run.outputs[number], end="")
 
     def _run_cell(self, number: int) -> None:
+        if not self._try(partial(self.run.run, number, self._asker(number)), "This cell"):
+            print(wrapped("r runs it again; p opens a Python prompt."))
+
+    def _try(self, run: Callable[[], None], what: str) -> bool:
         """Run a cell. Print an exception as one line and continue: the reader may have changed variables."""
         try:
-            self.run.run(number, self._asker(number))
+            run()
         except EOFError:
             raise Leave from None
         except Exception as problem:
-            print(f"This cell failed: {describe(problem)}\nr runs it again; p opens a Python prompt.")
+            print(wrapped(f"{what} failed: {describe(problem)}"))
+            return False
+        return True
 
     def _asker(self, number: int) -> Asker:
         def ask_and_store(question: Question) -> None:
@@ -151,7 +161,7 @@ def show_source(cell: Cell, show: Show) -> None:
 def python_prompt(namespace: dict[str, Any]) -> None:
     """Open a Python prompt with the lesson's variables. Changes to them remain."""
     names = sorted(name for name in namespace if not name.startswith("_"))
-    print("Variables of the lesson: " + ", ".join(names) + ".")
+    print(wrapped("Variables of the lesson: " + ", ".join(names) + "."))
     console = code.InteractiveConsole(namespace)
     hidden = {name: namespace.get(name) for name in ("exit", "quit")}
     namespace["exit"] = namespace["quit"] = _Exit()  # Python's own ones would close the input

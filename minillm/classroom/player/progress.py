@@ -1,15 +1,18 @@
 """Progress: store how far the reader is in each lesson, in one small JSON file."""
 
 import contextlib
-import json
-import os
-import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minillm.classroom.player.lessons import Lesson
 from minillm.support.cache_folder import cache_folder
 from minillm.support.checks import check_integer
+from minillm.support.data_folder import data_folder
+from minillm.support.state_file import Damaged, StateFile
+
+NAME = "lessons.json"
 
 
 @dataclass
@@ -27,36 +30,92 @@ class LessonProgress:
     answers: dict[str, int] = field(default_factory=dict)
 
 
+Known = dict[str, LessonProgress]  # by name of the lesson
+
+
 def progress_file() -> Path:
-    """Return the path of the file: in the folder `MINILLM_CACHE`, or in minillm's default folder."""
-    return cache_folder() / "lessons.json"
+    """Return the path of the file.
+
+    Raises:
+        OSError: if the user has no home folder.
+    """
+    return data_folder() / NAME
 
 
-def load_progress() -> dict[str, LessonProgress]:
+def load_progress() -> Known:
     """Load the progress by name of the lesson. A damaged file counts as empty: then the lessons begin at cell 1."""
     try:
-        stored = json.loads(progress_file().read_text(encoding="utf-8"))
-        return {str(name): _checked(entry) for name, entry in stored.items()}
-    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
+        return _stored().read()
+    except (Damaged, OSError):
         return {}
 
 
-def save_progress(progress: dict[str, LessonProgress]) -> None:
-    """Replace the file atomically. If it cannot be written, print one line and continue."""
-    file = progress_file()
-    partial = file.with_suffix(f".{os.getpid()}.partial")
+def save_progress(name: str, own: LessonProgress) -> None:
+    """Store the progress of one lesson. A first answer that another terminal stored before is kept.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+
+    def changed(known: Known) -> Known:
+        earlier = known.get(name, LessonProgress()).answers
+        return known | {name: LessonProgress(own.cell, own.finished, own.answers | earlier)}
+
+    _update(changed)
+
+
+def drop_progress(name: str) -> None:
+    """Remove the progress of one lesson.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    _update(lambda known: {key: entry for key, entry in known.items() if key != name})
+
+
+def next_lesson(lessons: Sequence[Lesson], known: Known) -> Lesson | None:
+    """Return the lesson to go on with: the first that is begun, else the first that is not finished, or None."""
+    left = [lesson for lesson in lessons if not known.get(lesson.name, LessonProgress()).finished]
+    begun = [lesson for lesson in left if lesson.name in known and known[lesson.name].cell]
+    return next(iter(begun + left), None)
+
+
+def _update(change: Callable[[Known], Known]) -> None:
+    stored = _stored()
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps({name: asdict(entry) for name, entry in progress.items()}), encoding="utf-8")
-        os.replace(partial, file)
-    except OSError as problem:
-        print(f"minillm: progress is not saved: {file}: {problem.strerror}", file=sys.stderr)
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        stored.update(change)
+    except Damaged:
+        stored.remove()
+        stored.update(change)
+    with contextlib.suppress(OSError):  # what was taken over
+        _old_file().unlink(missing_ok=True)
+
+
+def _stored() -> StateFile[Known]:
+    return StateFile(progress_file(), _parsed, _packed, _taken_over())
+
+
+def _old_file() -> Path:
+    """Return where progress was stored before: in the cache, which may be cleared."""
+    return cache_folder() / NAME
+
+
+def _taken_over() -> Known:
+    try:
+        return StateFile(_old_file(), _parsed, _packed, Known()).read()
+    except (Damaged, OSError):
+        return {}
+
+
+def _parsed(stored: Any) -> Known:
+    """Return the entries of the file after a check, because the file may have been edited."""
+    return {str(name): _checked(entry) for name, entry in stored.items()}
+
+
+def _packed(known: Known) -> Any:
+    return {name: asdict(entry) for name, entry in known.items()}
 
 
 def _checked(entry: Any) -> LessonProgress:
-    """Return an entry of the file after a check, because the file may have been edited."""
     answers = {str(cell): check_integer("answer", tries, 0) for cell, tries in entry["answers"].items()}
     return LessonProgress(check_integer("cell", entry["cell"], 0), entry["finished"] is True, answers)

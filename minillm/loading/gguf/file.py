@@ -24,6 +24,7 @@ from minillm.loading.model_file import read_range
 from minillm.loading.read_config import read_config
 from minillm.loading.safetensors_file import widen_bfloat16
 from minillm.loading.settle import settle
+from minillm.support.wording import counted
 
 NAME = r"(?:blk\.(\d+)\.)?(\w+)\.(weight|bias)"
 NAMES = {
@@ -139,7 +140,7 @@ def _tensors(header: GgufHeader, path: Path, config: ModelConfig) -> dict[str, S
         heads = permuted.get(module_of(place.name), 0) if header.metadata["general.architecture"] == "llama" else 0
         if heads and place.shape[-1] != heads * config.head_dim:
             raise ValueError(
-                f"{path.name}: tensor {place.name!r} has {place.shape[-1]} rows; its {heads} heads require "
+                f"{path.name}: tensor {place.name!r} has {counted(place.shape[-1], 'row')}; its heads require "
                 f"{heads * config.head_dim}"
             )
         if place.name != ROPE_FACTORS:

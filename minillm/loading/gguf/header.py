@@ -13,6 +13,7 @@ from typing import IO, Any
 
 from minillm.loading.model_file import FileState, changed, state_of
 from minillm.support.file_kinds import LONGEST_KIND, seems
+from minillm.support.wording import counted
 
 STRING, ARRAY = 8, 9
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}  # as struct
@@ -157,7 +158,7 @@ def _tensor(walker: Walker) -> TensorPlace:
 
     name, dimensions = walker.key(), walker.number("I")
     if not 1 <= dimensions <= 4:
-        raise walker.wrong(f"tensor {name[:60]!r} has {dimensions} dimensions; expected 1 to 4")
+        raise walker.wrong(f"tensor {name[:60]!r} has {counted(dimensions, 'dimension')}; expected 1 to 4")
     shape = walker.numbers("Q", dimensions)
     kind, offset = walker.number("I"), walker.number("Q")
     if kind not in map(int, GGMLQuantizationType):

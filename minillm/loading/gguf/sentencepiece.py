@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from minillm.support.wording import counted
+
 NORMAL, UNKNOWN = 1, 2
 # The longest token that merges may form, in characters. SentencePiece forms none above 16 by default: the longest of
 # Llama 2 and Mistral 7B is sixteen times "▁". A text of 64 characters can be cut in two at 63 places, so a small file
@@ -29,7 +31,7 @@ def sentencepiece_definition(
     scores = metadata.get("tokenizer.ggml.scores")
     numbers = isinstance(scores, list) and all(type(score) in (int, float) for score in scores)
     if not isinstance(scores, list) or not numbers or len(scores) != len(tokens):
-        raise ValueError(f"{source}: tokenizer.ggml.scores: expected a list of {len(tokens)} numbers")
+        raise ValueError(f"{source}: tokenizer.ggml.scores: expected a list of {counted(len(tokens), 'number')}")
     merges = list(islice(_merges(tokens, types, scores), MOST_MERGES + 1))
     if len(merges) > MOST_MERGES:
         raise ValueError(

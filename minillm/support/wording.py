@@ -1,0 +1,32 @@
+"""Words of messages: numbers with their nouns, rounded numbers, and what an OSError says."""
+
+from decimal import Decimal
+
+
+def counted(count: int, noun: str, plural: str = "") -> str:
+    """Return a number and its noun. The plural is by default the noun with an s.
+
+    >>> counted(1, "answer"), counted(2, "answer"), counted(2, "copy", "copies")
+    ('1 answer', '2 answers', '2 copies')
+    """
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"
+
+
+def rounded(value: float | int, digits: int = 3) -> str:
+    """Return a number with this many significant digits, never with an exponent.
+
+    >>> rounded(1083.4), rounded(0.0826389), rounded(0.0000123), rounded(8.0)
+    ('1,080', '0.0826', '0.0000123', '8')
+    """
+    return f"{Decimal(f'{value:.{digits}g}'):,f}"
+
+
+def failure_text(problem: OSError) -> str:
+    """Return the file and what is wrong with it, without the error number.
+
+    >>> failure_text(FileNotFoundError(2, "No such file or directory", "x.json"))
+    'x.json: No such file or directory'
+    """
+    if not problem.strerror:
+        return str(problem)
+    return f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror
