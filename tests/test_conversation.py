@@ -255,7 +255,7 @@ def test_a_refused_question_changes_nothing_and_an_open_answer_goes_on(model):
     expected = naive_pieces(conversation, "ab")
     answer = conversation.stream("ab")
     begun, before = [next(answer)], list(conversation.messages)
-    with pytest.raises(ConversationTooLong, match="takes 251 tokens, more than the model's context of 128"):
+    with pytest.raises(ConversationTooLong, match="takes 244 tokens, more than the model's context of 128"):
         conversation.stream("b" * 200)
     assert conversation.messages == before
     assert [*begun, *answer] == expected

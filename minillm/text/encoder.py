@@ -13,6 +13,7 @@ import json
 import secrets
 import unicodedata
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -45,27 +46,12 @@ class Blanks(dict[int, str]):
 
 
 class View:
-    """A library tokenizer that shares the normalizer, the pre-tokenizer and the vocabulary of another one."""
+    """A library tokenizer that numbers added tokens as another one does."""
 
-    def __init__(self, library: Any, model: Any, numbers: dict[Any, int], as_text: bool = False) -> None:
-        """Build it.
-
-        Args:
-            library: the other tokenizer.
-            model: its model, or one that stands in for it.
-            numbers: the id of each added token. The library numbers them itself; a view translates.
-            as_text: encode special tokens as ordinary text.
-        """
-        from tokenizers import Tokenizer
-
-        self.tokenizer = Tokenizer(model)
-        if library.normalizer is not None:
-            self.tokenizer.normalizer = library.normalizer
-        if library.pre_tokenizer is not None:
-            self.tokenizer.pre_tokenizer = library.pre_tokenizer
-        self.tokenizer.add_tokens(list(numbers))
-        self.tokenizer.encode_special_tokens = as_text
-        own = {self.tokenizer.token_to_id(token.content): number for token, number in numbers.items()}
+    def __init__(self, tokenizer: Any, numbers: dict[Any, int]) -> None:
+        """Keep the tokenizer, and the ids that it must give to added tokens: the library numbers them itself."""
+        self.tokenizer = tokenizer
+        own = {tokenizer.token_to_id(token.content): number for token, number in numbers.items()}
         self.numbers = {ours: number for ours, number in own.items() if ours != number}
 
     def encode(self, text: str) -> list[int]:
@@ -80,25 +66,22 @@ class Encoder:
 
     def __init__(self, library: Any) -> None:
         """Build the views. `library` is a `tokenizers.Tokenizer`; it stays as it is."""
-        from tokenizers.models import BPE
-
         self._library = library
         added = library.get_added_tokens_decoder()
         self._added = {added[number]: number for number in sorted(added)}
         self._special = {token.content: token for token in self._added if token.special}
-        self._model = _without_texts(library.model, self._special) or library.model
-        self._with_special = View(library, self._model, self._added)
-        self._as_text = View(library, self._model, self._added, as_text=True)
-        self._finder = View(library, BPE(), self._added).tokenizer  # an empty model: it gives added tokens alone
-        self._finder.pre_tokenizer = None
-        self._texts = {self._finder.token_to_id(text): text for text in self._special}
+        without = _without_texts(library.model, self._special)
+        self._model = without or library.model
+        self._with_special = View(self._copy(self._model, self._added) if without else library, self._added)
+        self._as_text = self._text_view(self._added)
         self._blanks = Blanks(character for token in self._added for character in token.content)
 
     def find(self, text: str) -> list[Span]:
         """Return the special tokens that the library sees in this text."""
-        found = self._finder.encode(text, add_special_tokens=False)
+        finder, special = self._finder
+        found = finder.encode(text, add_special_tokens=False)
         spans = zip(found.offsets, found.ids, strict=True)
-        return [(begin, end, self._texts[token]) for (begin, end), token in spans if token in self._texts]
+        return [(begin, end, special[token]) for (begin, end), token in spans if token in special]
 
     def blank(self, text: str) -> str:
         """Return as many letters, spaces and signs in the same order, which are part of no special token."""
@@ -116,12 +99,38 @@ class Encoder:
             return self._with_special.encode(text)
         names = self._stand_ins(text, {token for *_, token in spans})
         numbers = {name: self._added[self._special[token]] for token, name in names.items()}
-        view = View(self._library, self._model, self._added | numbers, as_text=True)
-        ids = view.encode(_replaced(text, spans, names))
-        counted = [token for token in ids if token in set(numbers.values())]
-        if counted != [numbers[names[token]] for *_, token in spans]:
+        ids = self._text_view(self._added | numbers).encode(_replaced(text, spans, names))
+        counted = set(numbers.values())
+        if [token for token in ids if token in counted] != [numbers[names[token]] for *_, token in spans]:
             raise ValueError("the normalizer changes unknown letters; leave the special tokens out of the message")
         return ids
+
+    @cached_property
+    def _finder(self) -> tuple[Any, dict[int, str]]:
+        """Return a tokenizer with an empty model, which gives added tokens alone, and the special ones of its ids."""
+        from tokenizers.models import BPE
+
+        finder = self._copy(BPE(), self._added)
+        finder.pre_tokenizer = None
+        return finder, {finder.token_to_id(text): text for text in self._special}
+
+    def _text_view(self, numbers: dict[Any, int]) -> View:
+        """Return a view with these added tokens, in which special tokens are text."""
+        copy = self._copy(self._model, numbers)
+        copy.encode_special_tokens = True
+        return View(copy, numbers)
+
+    def _copy(self, model: Any, added: Iterable[Any]) -> Any:
+        """Return a library tokenizer with the steps of `library`, and another model and other added tokens."""
+        from tokenizers import Tokenizer
+
+        copy = Tokenizer(model)
+        if self._library.normalizer is not None:
+            copy.normalizer = self._library.normalizer
+        if self._library.pre_tokenizer is not None:
+            copy.pre_tokenizer = self._library.pre_tokenizer
+        copy.add_tokens(list(added))
+        return copy
 
     def _stand_ins(self, text: str, tokens: Iterable[str]) -> dict[str, Any]:
         """Return an added token for each of these special tokens, of the same kind, that the text does not contain."""
