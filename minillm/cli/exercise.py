@@ -5,6 +5,7 @@ Exit status: 0 passed; 1 something failed or is not started; 2 invalid input.
 
 import argparse
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
