@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from minillm.config import ModelConfig
-from minillm.text.tokenizer import Tokenizer
+from minillm.loading.tokenizer_folder import read_tokenizer
 from minillm.training.batches import pack
 from minillm.training.distill import distillation_loss
 from minillm.training.emphasis import emphasised_loss
@@ -128,7 +128,7 @@ def encoded(file: Path) -> Iterator[list[int]]:
     """Yield the token ids of each document of a corpus file."""
     if not file.exists():
         raise SystemExit(f"{file} is missing; make it with: python scripts/make_corpus.py --out {file.parent}")
-    tokenizer = Tokenizer.from_folder(WEIGHTS / "story", None, (END_OF_TEXT,))
+    tokenizer = read_tokenizer(WEIGHTS / "story", (END_OF_TEXT,))
     with file.open(encoding="utf-8") as lines:
         for line in lines:
             yield tokenizer.encode(json.loads(line)["text"])
@@ -169,7 +169,7 @@ def cast() -> list[np.ndarray]:
     """Return the tokens of the names and of the relatives, `[words, forms]` each. Every form of a word is one token."""
     names = [(f" {name}", name) for name in story_words.GIRLS + story_words.BOYS]
     relatives = [(f" {adult['mom']}", f" {adult['ma']}", adult["ma"]) for adult in story_words.ADULTS]
-    tokenizer = Tokenizer.from_folder(WEIGHTS / "story", None, (END_OF_TEXT,))
+    tokenizer = read_tokenizer(WEIGHTS / "story", (END_OF_TEXT,))
     groups = [np.array([[tokenizer.encode(form) for form in word] for word in group]) for group in (names, relatives)]
     assert all(group.shape[2] == 1 for group in groups), "a form of several tokens"
     return [group[..., 0] for group in groups]

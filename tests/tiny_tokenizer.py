@@ -5,6 +5,7 @@ from functools import cache
 
 from tokenizers.pre_tokenizers import ByteLevel
 
+from minillm.text.special_tokens import SpecialTokens
 from minillm.text.tokenizer import Tokenizer
 
 SPECIAL = ["<|im_start|>", "<|im_end|>"]
@@ -62,4 +63,8 @@ def llama2_style() -> dict:
 
 
 def llama2_tokenizer() -> Tokenizer:
-    return Tokenizer(json.dumps(llama2_style()).encode(), bos_token="<s>", eos_token="</s>", add_bos=True)
+    return Tokenizer(
+        json.dumps(llama2_style()).encode(),
+        tokens=SpecialTokens({"bos_token": "<s>", "eos_token": "</s>"}),
+        add_bos=True,
+    )

@@ -5,8 +5,8 @@ from pathlib import Path
 from minillm.loading.checkpoint import Checkpoint
 from minillm.loading.read_config import read_config
 from minillm.loading.safetensors_file import read_folder_tensors
+from minillm.loading.tokenizer_folder import read_tokenizer
 from minillm.support.files import read_json
-from minillm.text.tokenizer import Tokenizer
 
 
 def read_folder(folder: Path, name: str) -> Checkpoint:
@@ -23,5 +23,6 @@ def read_folder(folder: Path, name: str) -> Checkpoint:
     generation_file = folder / "generation_config.json"
     generation = read_json(generation_file) if generation_file.exists() else None
     config = read_config(read_json(folder / "config.json"), "config.json", generation)
-    tokenizer = Tokenizer.from_folder(folder, config.bos_token_id, config.eos_token_ids)
+    control_ids = [*config.eos_token_ids, *([] if config.bos_token_id is None else [config.bos_token_id])]
+    tokenizer = read_tokenizer(folder, control_ids)
     return Checkpoint(name, config, read_folder_tensors(folder), tokenizer)

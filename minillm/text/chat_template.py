@@ -30,13 +30,12 @@ class TemplateTokenizer(Protocol):
     Attributes:
         special_tokens: the id of each special token, by its text.
         chat_template: the template's source, or None.
-        bos_token, eos_token: texts that the template can name.
+        named_tokens: texts that the template can name, such as {"bos_token": "<s>"}.
     """
 
     special_tokens: dict[str, int]
     chat_template: str | None
-    bos_token: str
-    eos_token: str
+    named_tokens: dict[str, str]
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of plain text: special tokens in it are ordinary text."""
@@ -106,8 +105,8 @@ def render(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> str:
 
     if tokenizer.chat_template is None:
         raise ValueError("the model has no chat template, which messages need; pass a text to continue instead")
-    variables: dict[str, Any] = {"bos_token": tokenizer.bos_token, "eos_token": tokenizer.eos_token, "tools": None}
-    variables |= {"documents": None, "messages": messages, "add_generation_prompt": True}
+    variables: dict[str, Any] = {**tokenizer.named_tokens, "messages": messages, "add_generation_prompt": True}
+    variables |= {"tools": None, "documents": None}
     try:
         return SANDBOX.render(tokenizer.chat_template, variables)
     except Exception as problem:  # a stranger's program can fail in any way

@@ -20,11 +20,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from minillm.support.checks import check_bool, check_integer
-from minillm.support.files import parse_json, read_json, read_ordinary_file
+from minillm.support.files import parse_json
+from minillm.text.special_tokens import SpecialTokens
 from minillm.text.tokenizer_check import check_definition
 
-LARGEST_TOKENIZER = 64_000_000  # bytes of tokenizer.json
-LARGEST_TEMPLATE = 1_000_000  # bytes of chat_template.jinja
 Result = TypeVar("Result")
 SILENCE = threading.RLock()  # stderr belongs to the whole process
 
@@ -35,7 +34,7 @@ class Tokenizer:
     Attributes:
         special_tokens: the id of each special token, by its text.
         chat_template: jinja2 source; None if there is none or if it is empty.
-        bos_token, eos_token: their texts, for templates; empty if there is none.
+        named_tokens: the text of each token with a name, such as "bos_token", for templates.
         vocab_size: the number of tokens, added tokens included.
     """
 
@@ -44,8 +43,7 @@ class Tokenizer:
         definition: bytes,
         control_ids: Sequence[int] = (),
         chat_template: str | None = None,
-        bos_token: str = "",
-        eos_token: str = "",
+        tokens: SpecialTokens | None = None,
         add_bos: bool = False,
         source: str = "tokenizer.json",
     ) -> None:
@@ -55,18 +53,18 @@ class Tokenizer:
             definition: the bytes.
             control_ids: added tokens with these ids are special even if the file says otherwise.
             chat_template: jinja2 source.
-            bos_token: text of the token that begins a sequence.
-            eos_token: text of the token that ends one.
+            tokens: names and further tokens, from other files.
             add_bos: put `bos_token` before raw prompts, if the definition itself adds no token there.
             source: name of the file, for messages.
 
         Raises:
             ValueError: the library cannot read the definition, or the definition asks for too much memory.
         """
-        check_definition(parse_json(definition, source), source)
-        self.chat_template, self.bos_token, self.eos_token = chat_template or None, bos_token, eos_token
+        tokens = tokens or SpecialTokens()
+        check_definition(_with_more(parse_json(definition, source), tokens), source)
+        self.chat_template, self.named_tokens = chat_template or None, dict(tokens.named)
         with _quiet():
-            self._with_special = _guard(lambda: _parse(definition, control_ids), source)
+            self._with_special = _guard(lambda: _parse(definition, tokens, control_ids), source)
             self._as_text = _without_special(self._with_special)
             added = self._with_special.get_added_tokens_decoder()
             self.special_tokens = {token.content: number for number, token in added.items() if token.special}
@@ -77,32 +75,15 @@ class Tokenizer:
         template = "no chat template" if self.chat_template is None else "a chat template"
         return f"Tokenizer({self.vocab_size} tokens, {len(self.special_tokens)} of them special, {template})"
 
-    @classmethod
-    def from_folder(cls, folder: Path, bos_id: int | None, eos_ids: Sequence[int]) -> "Tokenizer | None":
-        """Return the tokenizer of a folder in Hugging Face layout, or None if it has no tokenizer.json.
-
-        Raises:
-            ValueError: a file is not in the format that its name says.
-        """
-        if not (folder / "tokenizer.json").exists():
-            return None
-        settings_file = folder / "tokenizer_config.json"
-        settings = read_json(settings_file) if settings_file.exists() else {}
-        if not isinstance(settings, dict):
-            raise ValueError("tokenizer_config.json: expected a JSON object")
-        return cls(
-            read_ordinary_file(folder / "tokenizer.json", LARGEST_TOKENIZER),
-            [*eos_ids, *([] if bos_id is None else [bos_id])],
-            _find_template(folder, settings.get("chat_template")),
-            _token_text(settings.get("bos_token")),
-            _token_text(settings.get("eos_token")),
-            settings.get("add_bos_token") is True,
-        )
-
     @property
     def vocabulary(self) -> dict[str, int]:
         """Return the id of every token, by its text as the library stores it ("Ġsky" for " sky")."""
         return dict(self._with_special.get_vocab())
+
+    def token_id(self, text: str) -> int | None:
+        """Return the id of the token that the library stores as this text, or None if it has none."""
+        number: int | None = self._with_special.token_to_id(text)
+        return number
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`. No BOS is added, and special tokens in the text are ordinary text.
@@ -150,7 +131,7 @@ class Tokenizer:
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which transformers can read too."""
         settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": self.chat_template}
-        settings |= {"bos_token": self.bos_token or None, "eos_token": self.eos_token or None}
+        settings |= self.named_tokens
         settings["add_bos_token"] = bool(self._bos) or None
         kept = {name: value for name, value in settings.items() if value is not None}
         (folder / "tokenizer.json").write_text(self._with_special.to_str(), encoding="utf-8")
@@ -171,19 +152,25 @@ class Tokenizer:
         text = _guard(lambda: encode("a", add_special_tokens=False), source).ids
         whole = _guard(lambda: encode("a", add_special_tokens=True), source).ids
         before = next((n for n in range(len(whole)) if whole[n : n + len(text)] == text), 0)
-        asked = [self.special_tokens[self.bos_token]] if add_bos and self.bos_token in self.special_tokens else []
-        return list(whole[:before]) or asked
+        bos = self.special_tokens.get(self.named_tokens.get("bos_token", ""))
+        return list(whole[:before]) or ([bos] if add_bos and bos is not None else [])
 
 
-def _parse(definition: bytes, control_ids: Sequence[int]) -> Any:
-    """Return the library's tokenizer without truncation and padding, with `control_ids` made special."""
+def _with_more(definition: Any, tokens: SpecialTokens) -> Any:
+    """Return a definition with all tokens that will be added, to be checked."""
+    if not isinstance(definition, dict) or not isinstance(definition.get("added_tokens"), list | None):
+        return definition
+    return definition | {"added_tokens": [*(definition.get("added_tokens") or ()), *tokens.declared, *tokens.wanted]}
+
+
+def _parse(definition: bytes, tokens: SpecialTokens, control_ids: Sequence[int]) -> Any:
+    """Return the library's tokenizer with these tokens and with `control_ids` special, without truncation and padding."""
     import tokenizers
 
     library = tokenizers.Tokenizer.from_buffer(definition)
     library.no_truncation()
     library.no_padding()
-    added = library.get_added_tokens_decoder()
-    library.add_special_tokens([token for number, token in added.items() if number in control_ids])
+    tokens.add_to(library, control_ids)
     return library
 
 
@@ -238,23 +225,3 @@ def _quiet() -> Iterator[None]:
 
 
 os.register_at_fork(before=SILENCE.acquire, after_in_parent=SILENCE.release, after_in_child=SILENCE.release)
-
-
-def _token_text(value: Any) -> str:
-    """Return the text of a token in tokenizer_config.json: a string, or an object with `content`."""
-    text = value.get("content") if isinstance(value, dict) else value
-    return text if isinstance(text, str) else ""
-
-
-def _find_template(folder: Path, template: Any) -> str | None:
-    """Return chat_template.jinja, or else `template` of tokenizer_config.json: a text, or the "default" of a list."""
-    file = folder / "chat_template.jinja"
-    if file.exists():
-        try:
-            return read_ordinary_file(file, LARGEST_TEMPLATE).decode("utf-8")
-        except UnicodeDecodeError:
-            raise ValueError("chat_template.jinja: expected UTF-8") from None
-    if isinstance(template, list):
-        named = [t.get("template") for t in template if isinstance(t, dict) and t.get("name") == "default"]
-        template = named[0] if named else None
-    return template if isinstance(template, str) else None

@@ -9,11 +9,11 @@ from tiny_folder import CONFIG, INDEX, refused, weights, write_folder
 from tiny_gguf import write_gguf
 
 import minillm
-from minillm.loading import open_checkpoint
+from minillm.loading import open_checkpoint, tokenizer_folder
 from minillm.support import files as json_file
-from minillm.text import tokenizer
 
 OPTIONAL = ["generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+OPTIONAL += ["special_tokens_map.json", "added_tokens.json"]
 KINDS = {
     "a pipe": os.mkfifo,
     "a folder": lambda path: path.mkdir(),
@@ -56,7 +56,7 @@ def test_only_an_ordinary_file_is_a_gguf(kind, tmp_path, impatience):
 def test_a_file_that_is_too_large_is_not_parsed(name, tmp_path, monkeypatch):
     folder = write_folder(tmp_path)
     (folder / name).write_text('{"x": "' + "y" * json_file.LARGEST + '"}')
-    monkeypatch.setattr(tokenizer, "LARGEST_TOKENIZER", 1_000_000)
+    monkeypatch.setattr(tokenizer_folder, "LARGEST_TOKENIZER", 1_000_000)
     refused(folder, rf"^{name}: the file is too large; expected at most \d+ bytes")
 
 

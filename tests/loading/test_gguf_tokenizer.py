@@ -223,6 +223,6 @@ def test_a_model_with_such_a_tokenizer_runs_on_token_ids(tmp_path):
 def test_template_and_ends_come_along(tmp_path):
     write_llama(tmp_path / "x.gguf")
     model = minillm.load(tmp_path / "x.gguf")
-    assert (model.tokenizer.chat_template, model.tokenizer.eos_token, model.config.eos_token_ids) == (
+    assert (model.tokenizer.chat_template, model.tokenizer.named_tokens["eos_token"], model.config.eos_token_ids) == (
         CHATML, "<|im_end|>", (1,),
     )  # fmt: skip

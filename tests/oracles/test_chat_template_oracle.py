@@ -15,9 +15,13 @@ from tokenizers import Tokenizer as LibraryTokenizer
 from transformers import PreTrainedTokenizerFast
 
 from minillm.text.chat_template import MARKER
+from minillm.text.special_tokens import SpecialTokens
 from minillm.text.tokenizer import Tokenizer
 
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>", "<s>", "</s>"]
+
+
+NAMED = SpecialTokens({"bos_token": "<s>", "eos_token": "</s>"})
 
 
 def with_special() -> str:
@@ -55,7 +59,7 @@ MESSAGES = st.lists(
 @pytest.mark.parametrize("name", TEMPLATES)
 @given(messages=MESSAGES)
 def test_templates_give_the_ids_that_transformers_gives(name, messages):
-    ours = Tokenizer(with_special().encode(), (), TEMPLATES[name], "<s>", "</s>")
+    ours = Tokenizer(with_special().encode(), (), TEMPLATES[name], NAMED)
     try:
         expected = THEIRS.apply_chat_template(
             messages, chat_template=TEMPLATES[name], add_generation_prompt=True, return_dict=False
@@ -72,5 +76,5 @@ def test_templates_give_the_ids_that_transformers_gives(name, messages):
 def test_alternating_turns_in_the_mistral_form(text):
     messages = [{"role": role, "content": text} for role in ("user", "assistant", "user")]
     expected = THEIRS.apply_chat_template(messages, chat_template=TEMPLATES["mistral"], return_dict=False)
-    ours = Tokenizer(with_special().encode(), (), TEMPLATES["mistral"], "<s>", "</s>")
+    ours = Tokenizer(with_special().encode(), (), TEMPLATES["mistral"], NAMED)
     assert ours.apply_chat_template(messages) == expected

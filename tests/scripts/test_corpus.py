@@ -15,7 +15,7 @@ from corpus.story_words import GIRLS
 from make_corpus import FINISH_MIXTURE, MIXTURE, TOKENIZER, make_corpus, write_jsonl
 from tokenizers import Tokenizer as RustTokenizer
 
-from minillm.text.tokenizer import Tokenizer
+from minillm.loading.tokenizer_folder import read_tokenizer
 
 STORIES = 1000
 
@@ -225,7 +225,7 @@ def test_stories_seldom_read_alike(told):
 
 
 def test_tokenizer_has_2048_tokens_digits_alone_and_comes_back(told):
-    tokenizer = Tokenizer.from_folder(Path(TOKENIZER).parent, None, [0])
+    tokenizer = read_tokenizer(Path(TOKENIZER).parent, [0])
     assert tokenizer.vocab_size == 2048
     assert tokenizer.special_tokens == {"<|endoftext|>": 0}
     assert len(tokenizer.encode(" 68")) == 3 and len(tokenizer.encode("1234567890")) == 10

@@ -19,10 +19,13 @@ from tiny_folder import loaded_or_refused, refused, write_folder, write_json
 from tiny_tokenizer import CHATML, SPECIAL, definition, llama2_style, llama2_tokenizer, tiny_tokenizer
 
 import minillm
+from minillm.loading.tokenizer_folder import read_tokenizer
+from minillm.text.special_tokens import SpecialTokens
 from minillm.text.tokenizer import Tokenizer
 from minillm.text.tokenizer_check import check_definition
 
 TINY = tiny_tokenizer()
+NAMED = dict(zip(("bos_token", "eos_token"), SPECIAL, strict=True))
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from("abc \0<|>_😀é"))
 
 
@@ -357,11 +360,11 @@ def test_a_text_is_neither_truncated_nor_padded(limit):
 
 @pytest.mark.parametrize("add_bos", [True, False])
 def test_a_saved_tokenizer_is_the_same_when_it_is_read(add_bos, tmp_path):
-    tokenizer = Tokenizer(json.dumps(definition()).encode(), (), CHATML, *SPECIAL, add_bos)
+    tokenizer = Tokenizer(json.dumps(definition()).encode(), (), CHATML, SpecialTokens(NAMED), add_bos)
     tokenizer.save(tmp_path)
-    again = Tokenizer.from_folder(tmp_path, None, ())
+    again = read_tokenizer(tmp_path, ())
     assert again.encode_prompt("ab") == tokenizer.encode_prompt("ab") == [0] * add_bos + TINY.encode("ab")
-    assert (again.chat_template, again.bos_token, again.eos_token) == (CHATML, *SPECIAL)
+    assert (again.chat_template, again.named_tokens) == (CHATML, NAMED)
 
 
 def test_threads_that_load_at_once_leave_stderr_as_it_was():

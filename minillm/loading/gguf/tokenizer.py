@@ -16,6 +16,7 @@ from reprlib import repr as short  # short for values of any size and depth
 from typing import Any, TypeGuard
 
 from minillm.loading.gguf.sentencepiece import sentencepiece_definition
+from minillm.text.special_tokens import SpecialTokens
 from minillm.text.tokenizer import Tokenizer
 
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -82,15 +83,14 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any], eos_ids: Sequence[int], sou
         definition, add_bos = _byte_level_definition(metadata, tokens, cuts, source), cuts.add_bos
     else:
         definition, add_bos = sentencepiece_definition(metadata, tokens, types, source), True
-    bos, eos = (_token(metadata, name, tokens) for name in ("bos", "eos"))
+    named = {f"{name}_token": _token(metadata, name, tokens) for name in ("bos", "eos")}
     template = metadata.get("tokenizer.chat_template")
     text = json.dumps({"version": "1.0", "added_tokens": _added(tokens, types)} | definition).encode()
     return Tokenizer(
         text,
         eos_ids,
         template if isinstance(template, str) else None,
-        bos,
-        eos,
+        SpecialTokens({name: text for name, text in named.items() if text}),
         metadata.get("tokenizer.ggml.add_bos_token", add_bos) is True,
         f"{source}: tokenizer.ggml",
     )

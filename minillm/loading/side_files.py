@@ -1,0 +1,111 @@
+"""The special and added tokens of a folder, from the files around its tokenizer.json.
+
+    tokenizer_config.json      {"bos_token": "<s>", "extra_special_tokens": ["<a>"], "added_tokens_decoder": {...}}
+    special_tokens_map.json    {"bos_token": "<s>", "additional_special_tokens": ["<a>"]}
+    added_tokens.json          {"<b>": 32000}
+
+The precedence is that of transformers. If tokenizer_config.json has `added_tokens_decoder`, it is complete, and the
+other two files do not count. If not, special_tokens_map.json overrules it. The ids in these files decide only in which
+order missing tokens are added. Source: transformers' tokenization_utils_base.py.
+"""
+
+from collections.abc import Mapping
+from reprlib import repr as short  # short for values of any size and depth
+from typing import Any
+
+from minillm.loading.fields import Fields
+from minillm.text.special_tokens import SpecialTokens, Token
+
+NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized", "special")
+
+
+def read_special_tokens(
+    settings: Mapping[str, Any], special_map: Mapping[str, Any], added: Mapping[str, Any]
+) -> SpecialTokens:
+    """Return the settled view of the three files, in the order above; {} stands for a file that is missing.
+
+    Raises:
+        ValueError: a token is neither a text nor an object with one; the message says which.
+    """
+    config, older = Fields(settings, "tokenizer_config.json"), Fields(special_map, "special_tokens_map.json")
+    ends = [fields.values["eos_token"] for fields in (config, older) if fields.values.get("eos_token")]
+    if complete := settings.get("added_tokens_decoder") is not None:
+        older = Fields({}, older.source)
+    named = _named(config, older)
+    listed = _list(config, "extra_special_tokens") or _list(config, "additional_special_tokens")
+    listed += _list(older, "extra_special_tokens")
+    listed = listed or _list(older, "additional_special_tokens")
+    special = [*named.values(), *listed]
+    return SpecialTokens(
+        named={name: token["content"] for name, token in named.items()},
+        declared=_declared(config) if complete else (),
+        wanted=special if complete else [*_by_id(Fields(added, "added_tokens.json"), special), *special],
+        ends=[_token(config, "eos_token", end)["content"] for end in ends],
+    )
+
+
+def _named(config: Fields, older: Fields) -> dict[str, Token]:
+    """Return the tokens that have a name. null takes a name away."""
+    usual = {name: fields.values[name] for name in NAMES for fields in (config, older) if name in fields.values}
+    found = {name: _token(config, name, value) for name, value in usual.items() if value is not None}
+    for fields in (
+        older,
+        config,
+    ):  # other names, such as "image_token"; here it is tokenizer_config.json that overrules
+        for name, value in fields.values.items():
+            if name.endswith("_token") and name not in NAMES and isinstance(value, str | dict):
+                found[name] = _token(fields, name, value)
+    for fields in (config, older):
+        more = fields.values.get("extra_special_tokens")
+        for name, value in more.items() if isinstance(more, dict) else ():
+            found[name] = _token(fields, f"extra_special_tokens: {name}", value)
+    return found
+
+
+def _list(fields: Fields, name: str) -> list[Token]:
+    values = fields.values.get(name)
+    return [_token(fields, name, value) for value in values] if isinstance(values, list) else []
+
+
+def _declared(config: Fields) -> list[Token]:
+    """Return the tokens of `added_tokens_decoder`, {"32000": {"content": "<s>", "special": true, ...}}, by id."""
+    decoder = config.values["added_tokens_decoder"]
+    if not isinstance(decoder, dict) or not all(number.isdecimal() for number in decoder):
+        raise config.wrong("added_tokens_decoder", "an object with token ids as its keys")
+    return [_token(config, f"added_tokens_decoder: {i}", decoder[i], special=False) for i in sorted(decoder, key=int)]
+
+
+def _by_id(added: Fields, special: list[Token]) -> list[Token]:
+    """Return the tokens of added_tokens.json by id. The file has no flags: what is not special elsewhere is ordinary."""
+    for text in added.values:
+        added.integer(text, low=0, high=2**31 - 1)
+    ordinary = added.values.keys() - {token["content"] for token in special}
+    return [
+        {"content": text, "special": text not in ordinary, "normalized": text in ordinary}
+        for text in sorted(added.values, key=added.values.__getitem__)
+    ]
+
+
+def _token(fields: Fields, name: str, value: Any, special: bool = True) -> Token:
+    """Return the token that a text describes, or an object with its text and flags: {"content": "<s>", "lstrip": true}.
+
+    Args:
+        fields: the file, for messages.
+        name: the field, for messages.
+        value: the text or the object.
+        special: whether the token is special in any case. If not, only the object's flag decides.
+    """
+    values = {"content": value} if isinstance(value, str) else value
+    if not isinstance(values, dict) or not _is_text(values.get("content")):
+        raise ValueError(f"{fields.source}: {name} is {short(value)}; expected a text, or an object with it as content")
+    flags = {flag: values[flag] for flag in FLAGS if flag in values}
+    if not all(isinstance(flag, bool) for flag in flags.values()):
+        raise ValueError(f"{fields.source}: {name} is {short(value)}; expected true or false for {', '.join(FLAGS)}")
+    special = special or flags.get("special", False)
+    return {"content": values["content"], "normalized": not special, **flags, "special": special}
+
+
+def _is_text(value: Any) -> bool:
+    """Return whether this is text that UTF-8 can encode: JSON can spell half a surrogate pair."""
+    return isinstance(value, str) and value.encode("utf-8", "ignore").decode("utf-8") == value
