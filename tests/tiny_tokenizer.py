@@ -63,8 +63,5 @@ def llama2_style() -> dict:
 
 
 def llama2_tokenizer() -> Tokenizer:
-    return Tokenizer(
-        json.dumps(llama2_style()).encode(),
-        tokens=SpecialTokens({"bos_token": "<s>", "eos_token": "</s>"}),
-        add_bos=True,
-    )
+    names = SpecialTokens({"bos_token": "<s>", "eos_token": "</s>"})
+    return Tokenizer(json.dumps(llama2_style()).encode(), tokens=names, add_bos=True)

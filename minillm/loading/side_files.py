@@ -36,11 +36,12 @@ def read_special_tokens(
     listed = _list(config, "extra_special_tokens") or _list(config, "additional_special_tokens")
     listed += _list(older, "extra_special_tokens")
     listed = listed or _list(older, "additional_special_tokens")
-    special = [*named.values(), *listed]
+    special = {token["content"]: token for token in [*named.values(), *listed]}
+    by_id = {} if complete else _by_id(Fields(added, "added_tokens.json"), special)
     return SpecialTokens(
         named={name: token["content"] for name, token in named.items()},
         declared=_declared(config) if complete else (),
-        wanted=special if complete else [*_by_id(Fields(added, "added_tokens.json"), special), *special],
+        wanted=list((by_id | special | by_id).values()),
         ends=[_token(config, "eos_token", end)["content"] for end in ends],
     )
 
@@ -49,10 +50,7 @@ def _named(config: Fields, older: Fields) -> dict[str, Token]:
     """Return the tokens that have a name. null takes a name away."""
     usual = {name: fields.values[name] for name in NAMES for fields in (config, older) if name in fields.values}
     found = {name: _token(config, name, value) for name, value in usual.items() if value is not None}
-    for fields in (
-        older,
-        config,
-    ):  # other names, such as "image_token"; here it is tokenizer_config.json that overrules
+    for fields in (older, config):  # of other names, such as "image_token", those of tokenizer_config.json count
         for name, value in fields.values.items():
             if name.endswith("_token") and name not in NAMES and isinstance(value, str | dict):
                 found[name] = _token(fields, name, value)
@@ -76,15 +74,12 @@ def _declared(config: Fields) -> list[Token]:
     return [_token(config, f"added_tokens_decoder: {i}", decoder[i], special=False) for i in sorted(decoder, key=int)]
 
 
-def _by_id(added: Fields, special: list[Token]) -> list[Token]:
-    """Return the tokens of added_tokens.json by id. The file has no flags: what is not special elsewhere is ordinary."""
+def _by_id(added: Fields, special: Mapping[str, Token]) -> dict[str, Token]:
+    """Return the tokens of added_tokens.json by id. It has no flags: a token that is not special elsewhere is text."""
     for text in added.values:
         added.integer(text, low=0, high=2**31 - 1)
-    ordinary = added.values.keys() - {token["content"] for token in special}
-    return [
-        {"content": text, "special": text not in ordinary, "normalized": text in ordinary}
-        for text in sorted(added.values, key=added.values.__getitem__)
-    ]
+    texts = sorted(added.values, key=added.values.__getitem__)
+    return {text: {"content": text, "special": text in special, "normalized": text not in special} for text in texts}
 
 
 def _token(fields: Fields, name: str, value: Any, special: bool = True) -> Token:

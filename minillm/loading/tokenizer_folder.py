@@ -1,6 +1,11 @@
-"""Read the tokenizer of a folder in Hugging Face layout: tokenizer.json, the files around it, and the chat template."""
+"""Read the tokenizer of a folder in Hugging Face layout: tokenizer.json, the files around it, and the chat template.
 
-from collections.abc import Sequence
+The steps that turn text into tokens are those of tokenizer.json, whatever class tokenizer_config.json names. Its other
+settings that a different program would act upon get one warning.
+"""
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +14,10 @@ from minillm.support.files import read_json, read_ordinary_file
 from minillm.text.tokenizer import Tokenizer
 
 LARGEST_TOKENIZER = 64_000_000  # bytes of each file that lists tokens
-LARGEST_TEMPLATE = 1_000_000  # bytes of chat_template.jinja
+LARGEST_TEMPLATE = 1_000_000  # bytes of a template
 SIDE_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+IGNORED = ("add_eos_token", "split_special_tokens", "fix_mistral_regex")  # if true
+IGNORED += ("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output",)
 
 
 def read_tokenizer(folder: Path, control_ids: Sequence[int]) -> Tokenizer | None:
@@ -27,13 +34,11 @@ def read_tokenizer(folder: Path, control_ids: Sequence[int]) -> Tokenizer | None
         return None
     definition = read_ordinary_file(folder / "tokenizer.json", LARGEST_TOKENIZER)
     settings, special_map, added = (_json_object(folder / name) for name in SIDE_FILES)
-    return Tokenizer(
-        definition,
-        control_ids,
-        _find_template(folder, settings.get("chat_template")),
-        read_special_tokens(settings, special_map, added),
-        settings.get("add_bos_token") is True,
-    )
+    tokens = read_special_tokens(settings, special_map, added)
+    template = find_template(folder, settings.get("chat_template"))
+    tokenizer = Tokenizer(definition, control_ids, template, tokens, settings.get("add_bos_token") is True)
+    _warn_of_ignored(settings, tokenizer)
+    return tokenizer
 
 
 def _json_object(file: Path) -> dict[str, Any]:
@@ -44,15 +49,57 @@ def _json_object(file: Path) -> dict[str, Any]:
     return values
 
 
-def _find_template(folder: Path, template: Any) -> str | None:
-    """Return chat_template.jinja, or else `template` of tokenizer_config.json: a text, or the "default" of a list."""
-    file = folder / "chat_template.jinja"
-    if file.exists():
-        try:
-            return read_ordinary_file(file, LARGEST_TEMPLATE).decode("utf-8")
-        except UnicodeDecodeError:
-            raise ValueError("chat_template.jinja: expected UTF-8") from None
-    if isinstance(template, list):
-        named = [t.get("template") for t in template if isinstance(t, dict) and t.get("name") == "default"]
-        template = named[0] if named else None
-    return template if isinstance(template, str) else None
+def _warn_of_ignored(settings: Mapping[str, Any], tokenizer: Tokenizer) -> None:
+    """Issue one warning that names the settings which would change the tokens or the text."""
+    ignored = [name for name in IGNORED if settings.get(name) is True]
+    if settings.get("fast_tokenizer_files") not in (None, [], ["tokenizer.json"]):
+        ignored.append("fast_tokenizer_files")
+    prefix = settings.get("add_prefix_space")
+    if isinstance(prefix, bool) and prefix != tokenizer.adds_space:
+        ignored.append("add_prefix_space")
+    if ignored:
+        warnings.warn(
+            f"tokenizer_config.json: {', '.join(ignored)} without effect; the steps of tokenizer.json count",
+            stacklevel=6,
+        )
+
+
+def find_template(folder: Path, setting: Any) -> str | None:
+    """Return the template for messages, from the first of these places that has any; None if none has.
+
+    - the file chat_template.jinja, with more by their names in the folder additional_chat_templates;
+    - `setting`, which is chat_template of tokenizer_config.json: one template, or several by their names;
+    - the same field of chat_template.json, where older models of images keep it.
+
+    Raises:
+        ValueError: a file is not in the format that its name says, or the template is too large.
+    """
+    files = {file.stem: file for file in (folder / "additional_chat_templates").glob("*.jinja")}
+    if (folder / "chat_template.jinja").exists():
+        files = {"default": folder / "chat_template.jinja"} | files
+    if files:
+        return _template_file(files["default"]) if "default" in files else _only_named(files)
+    if setting is None:
+        setting = _json_object(folder / "chat_template.json").get("chat_template")
+    if isinstance(setting, list):
+        entries = [entry for entry in setting if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
+        setting = {entry["name"]: entry.get("template") for entry in entries}
+    if isinstance(setting, dict):
+        setting = setting["default"] if "default" in setting else _only_named(setting)
+    if isinstance(setting, str) and len(setting) > LARGEST_TEMPLATE:
+        raise ValueError(f"chat_template: expected at most {LARGEST_TEMPLATE} characters, found {len(setting)}")
+    return setting if isinstance(setting, str) else None
+
+
+def _template_file(file: Path) -> str:
+    try:
+        return read_ordinary_file(file, LARGEST_TEMPLATE).decode("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file.name}: expected UTF-8") from None
+
+
+def _only_named(templates: Iterable[str]) -> None:
+    """Issue a warning: which of several templates is for messages without tools, only the name "default" says."""
+    if names := sorted(templates):
+        shown = ", ".join(name[:40] for name in names[:4])
+        warnings.warn(f"chat templates: expected one named default, found {shown}; none is used", stacklevel=7)

@@ -1,7 +1,7 @@
 """SpecialTokens: what the files around a tokenizer say about its special and added tokens, in one settled view.
 
-A tokenizer finds *added* tokens in a text before it cuts the text into words. *Special* ones stand for no text: they are
-left out of answers, and a user cannot type them. Some have a *name*, such as `bos_token`, which chat templates use.
+A tokenizer finds *added* tokens in a text before it cuts the text into words. *Special* ones represent no text: they
+are left out of answers, and a user cannot type them. Some have a *name*, such as `bos_token`, which chat templates use.
 
 `tokenizer.json` lists added tokens, but other files can add more, or make one of them special. The view is made by
 `minillm/loading/side_files.py` for a folder, and by `minillm/loading/gguf/tokenizer.py` for a GGUF file.
@@ -38,16 +38,14 @@ class SpecialTokens:
         from tokenizers import AddedToken
 
         own = library.get_added_tokens_decoder()
-        ends = [
-            {"content": text, "special": True, "normalized": False}
-            for text in self.ends
-            if library.token_to_id(text) is not None
-        ]
         tokens = {token.content: token for token in own.values()}
         tokens |= {token["content"]: AddedToken(**token) for token in self.declared}
-        for token in [*self.wanted, *ends]:
+        for token in self.wanted:
             tokens.setdefault(token["content"], AddedToken(**token))
-        special = {token["content"] for token in [*self.declared, *self.wanted, *ends] if token.get("special")}
+        ends = {text for text in self.ends if text in tokens or library.token_to_id(text) is not None}
+        for text in ends - tokens.keys():
+            tokens[text] = AddedToken(text, normalized=False)
+        special = ends | {token["content"] for token in [*self.declared, *self.wanted] if token["special"]}
         special |= {token.content for number, token in own.items() if token.special or number in control_ids}
         for text, token in tokens.items():
             token.special = text in special

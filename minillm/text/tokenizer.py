@@ -12,6 +12,7 @@ of a raw prompt.
 import json
 import os
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,6 +36,7 @@ class Tokenizer:
         special_tokens: the id of each special token, by its text.
         chat_template: jinja2 source; None if there is none or if it is empty.
         named_tokens: the text of each token with a name, such as "bos_token", for templates.
+        ends: the texts of the tokens that the tokenizer's own files name as ends of an answer.
         vocab_size: the number of tokens, added tokens included.
     """
 
@@ -62,18 +64,29 @@ class Tokenizer:
         """
         tokens = tokens or SpecialTokens()
         check_definition(_with_more(parse_json(definition, source), tokens), source)
-        self.chat_template, self.named_tokens = chat_template or None, dict(tokens.named)
+        self.chat_template, self.named_tokens, self.ends = chat_template or None, dict(tokens.named), tuple(tokens.ends)
         with _quiet():
             self._with_special = _guard(lambda: _parse(definition, tokens, control_ids), source)
             self._as_text = _without_special(self._with_special)
             added = self._with_special.get_added_tokens_decoder()
             self.special_tokens = {token.content: number for number, token in added.items() if token.special}
+            self._special_ids = frozenset(self.special_tokens.values())
             self.vocab_size = int(self._with_special.get_vocab_size(with_added_tokens=True))
-            self._bos = self._leading_bos(add_bos, source)
+            before, after = self._around_a_text(source)
+        bos = self.token_id(self.named_tokens.get("bos_token", ""))
+        self._bos = before or ([bos] if add_bos and bos is not None else [])
+        if after:
+            warnings.warn(f"{source}: {self.decode(after)!r} is not put after a prompt: it continues", stacklevel=6)
 
     def __repr__(self) -> str:
         template = "no chat template" if self.chat_template is None else "a chat template"
         return f"Tokenizer({self.vocab_size} tokens, {len(self.special_tokens)} of them special, {template})"
+
+    @property
+    def adds_space(self) -> bool:
+        """Whether a text gets a space before its first word, as the library stores spaces."""
+        tokens = self._with_special.encode("a", add_special_tokens=False).tokens
+        return bool(tokens) and tokens[0].startswith(("Ġ", "▁"))
 
     @property
     def vocabulary(self) -> dict[str, int]:
@@ -81,8 +94,8 @@ class Tokenizer:
         return dict(self._with_special.get_vocab())
 
     def token_id(self, text: str) -> int | None:
-        """Return the id of the token that the library stores as this text, or None if it has none."""
-        number: int | None = self._with_special.token_to_id(text)
+        """Return the id of the special token with this text, or of the token stored as it, or None."""
+        number: int | None = self.special_tokens.get(text, self._with_special.token_to_id(text))
         return number
 
     def encode(self, text: str) -> list[int]:
@@ -111,8 +124,9 @@ class Tokenizer:
         if not isinstance(ids, Sequence | np.ndarray):
             raise ValueError(f"ids is of type {type(ids).__name__}; expected a list of token ids")
         checked = [check_integer("a token id", token, 0, 2**31 - 1) for token in ids]
-        decode = self._with_special.decode
-        return str(_guard(lambda: decode(checked, skip_special_tokens=skip_special_tokens), "tokenizer.json"))
+        if skip_special_tokens:  # the library keeps those that its normalizer would change
+            checked = [token for token in checked if token not in self._special_ids]
+        return str(_guard(lambda: self._with_special.decode(checked, skip_special_tokens=False), "tokenizer.json"))
 
     def token_text(self, token: int) -> str:
         """Return the text of one token, for displays."""
@@ -146,14 +160,13 @@ class Tokenizer:
             raise ValueError("the text contains half a surrogate pair, which UTF-8 cannot encode; remove it") from None
         return list(_guard(lambda: tokenizer.encode(text, add_special_tokens=False), "tokenizer.json").ids)
 
-    def _leading_bos(self, add_bos: bool, source: str) -> list[int]:
-        """Return the ids that the definition puts before a text, or one BOS if only the settings ask for it."""
+    def _around_a_text(self, source: str) -> tuple[list[int], list[int]]:
+        """Return the ids that the definition puts before a text and after it."""
         encode = self._with_special.encode
         text = _guard(lambda: encode("a", add_special_tokens=False), source).ids
         whole = _guard(lambda: encode("a", add_special_tokens=True), source).ids
         before = next((n for n in range(len(whole)) if whole[n : n + len(text)] == text), 0)
-        bos = self.special_tokens.get(self.named_tokens.get("bos_token", ""))
-        return list(whole[:before]) or ([bos] if add_bos and bos is not None else [])
+        return list(whole[:before]), list(whole[before + len(text) :])
 
 
 def _with_more(definition: Any, tokens: SpecialTokens) -> Any:
@@ -164,7 +177,7 @@ def _with_more(definition: Any, tokens: SpecialTokens) -> Any:
 
 
 def _parse(definition: bytes, tokens: SpecialTokens, control_ids: Sequence[int]) -> Any:
-    """Return the library's tokenizer with these tokens and with `control_ids` special, without truncation and padding."""
+    """Return the library's tokenizer with these tokens, `control_ids` special, without truncation and padding."""
     import tokenizers
 
     library = tokenizers.Tokenizer.from_buffer(definition)

@@ -157,16 +157,17 @@ def test_without_a_space_before_the_text():
     assert pieces(tokenizer, "ab") == ["ab"] and tokenizer.decode(tokenizer.encode(" ab")) == " ab"
 
 
-def test_a_file_without_token_types_has_plain_tokens():
-    assert rebuilt(token_type=None).special_tokens == {}
+def test_a_file_without_token_types_has_plain_tokens_and_its_end():
+    assert rebuilt(token_type=None).special_tokens == {"<|im_end|>": 1}
 
 
 def test_sentencepiece_takes_the_longest_pieces_of_real_vocabularies():
     pieces = ["▁" * length for length in range(1, 17)]
     tokenizer = rebuilt(
-        model="llama", tokens=pieces, token_type=None, scores=[-float(i) for i in range(16)], add_space_prefix=False
-    )
-    assert tokenizer.encode(" " * 16) == [15]
+        model="llama", tokens=["<unk>", "</s>", *pieces], token_type=None, scores=[-float(i) for i in range(18)],
+        add_space_prefix=False,
+    )  # fmt: skip
+    assert tokenizer.encode(" " * 16) == [17]
 
 
 def test_a_vocabulary_that_asks_for_millions_of_merges_is_refused(monkeypatch):

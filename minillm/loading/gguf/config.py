@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from reprlib import repr as short  # short for values of any size and depth
 from typing import Any
 
+from minillm.loading.gguf.special_ids import end_ids, special_id
 from minillm.loading.read_config import DEFAULTS
 
 READ = frozenset(
@@ -69,11 +70,7 @@ def _sizes(own: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dic
 
 
 def _tokens(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    ends = [metadata.get(f"tokenizer.ggml.{name}_token_id") for name in ("eos", "eot", "eom")]
-    return {
-        "bos_token_id": metadata.get("tokenizer.ggml.bos_token_id"),
-        "eos_token_id": [end for end in ends if end is not None],
-    }
+    return {"bos_token_id": special_id(metadata, "bos"), "eos_token_id": end_ids(metadata)}
 
 
 def _variant(architecture: str, own: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,9 +17,10 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
+from minillm.loading.ends_of_answer import ends_of_answer, known_ends
 from minillm.loading.gguf.config import config_fields
 from minillm.loading.gguf.header import TensorPlace, read_header
-from minillm.loading.gguf.tokenizer import tokenizer_from_gguf
+from minillm.loading.gguf.tokenizer import is_texts, tokenizer_from_gguf
 from minillm.loading.read_config import read_config
 from minillm.loading.safetensors_file import map_file, widen_bfloat16
 
@@ -101,6 +102,10 @@ def read_gguf(path: Path) -> Checkpoint:
     places = {place.name: place for place in header.tensors}
     shapes = {name: place.shape for name, place in places.items()}
     config = read_config(config_fields(header.metadata, shapes, path.name), path.name)
+    texts = header.metadata.get("tokenizer.ggml.tokens")
+    positions = {text: i for i, text in enumerate(texts)} if is_texts(texts) else {}
+    ends = ends_of_answer(config.eos_token_ids, known_ends(positions), positions.get, config.vocab_size)
+    config = replace(config, eos_token_ids=ends)
     if rope_freqs := places.pop("rope_freqs.weight", None):
         factors = _frequency_factors(GgufTensor(path, rope_freqs, 0), config.head_dim // 2)
         config = replace(config, rope=replace(config.rope, frequency_factors=factors))

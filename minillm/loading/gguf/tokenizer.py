@@ -16,6 +16,7 @@ from reprlib import repr as short  # short for values of any size and depth
 from typing import Any, TypeGuard
 
 from minillm.loading.gguf.sentencepiece import sentencepiece_definition
+from minillm.loading.gguf.special_ids import named_tokens
 from minillm.text.special_tokens import SpecialTokens
 from minillm.text.tokenizer import Tokenizer
 
@@ -78,19 +79,22 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any], eos_ids: Sequence[int], sou
         )
         return None
     tokens, types = _vocabulary(metadata, source)
+    ends = set(eos_ids)  # which represent no text, whatever their type
+    types = [CONTROL if i in ends else kind for i, kind in enumerate(types)]
     if kind == "gpt2":
         cuts = CUTS[pre]
         definition, add_bos = _byte_level_definition(metadata, tokens, cuts, source), cuts.add_bos
     else:
         definition, add_bos = sentencepiece_definition(metadata, tokens, types, source), True
-    named = {f"{name}_token": _token(metadata, name, tokens) for name in ("bos", "eos")}
+    if metadata.get("tokenizer.ggml.add_eos_token") is True:
+        warnings.warn(f"{source}: tokenizer.ggml.add_eos_token without effect: a prompt continues", stacklevel=5)
     template = metadata.get("tokenizer.chat_template")
     text = json.dumps({"version": "1.0", "added_tokens": _added(tokens, types)} | definition).encode()
     return Tokenizer(
         text,
         eos_ids,
         template if isinstance(template, str) else None,
-        SpecialTokens({name: text for name, text in named.items() if text}),
+        SpecialTokens(named_tokens(metadata, tokens)),
         metadata.get("tokenizer.ggml.add_bos_token", add_bos) is True,
         f"{source}: tokenizer.ggml",
     )
@@ -137,8 +141,3 @@ def _byte_level_definition(metadata: Mapping[str, Any], tokens: list[str], cuts:
 def is_texts(values: Any) -> TypeGuard[list[str]]:
     """Return whether this is a list of strings."""
     return isinstance(values, list) and all(isinstance(text, str) for text in values)
-
-
-def _token(metadata: Mapping[str, Any], name: str, tokens: list[str]) -> str:
-    number = metadata.get(f"tokenizer.ggml.{name}_token_id")
-    return tokens[number] if type(number) is int and 0 <= number < len(tokens) else ""
