@@ -29,7 +29,7 @@ def read_special_tokens(
         ValueError: a token is neither a text nor an object with one; the message says which.
     """
     config, older = Fields(settings, "tokenizer_config.json"), Fields(special_map, "special_tokens_map.json")
-    ends = [fields.values["eos_token"] for fields in (config, older) if fields.values.get("eos_token")]
+    ends = [token["content"] for fields in (config, older) if (token := _usual(fields).get("eos_token"))]
     if complete := settings.get("added_tokens_decoder") is not None:
         older = Fields({}, older.source)
     named = _named(config, older)
@@ -42,14 +42,14 @@ def read_special_tokens(
         named={name: token["content"] for name, token in named.items()},
         declared=_declared(config) if complete else (),
         wanted=list((by_id | special | by_id).values()),
-        ends=[_token(config, "eos_token", end)["content"] for end in ends],
+        ends=ends,
     )
 
 
 def _named(config: Fields, older: Fields) -> dict[str, Token]:
     """Return the tokens that have a name. null takes a name away."""
-    usual = {name: fields.values[name] for name in NAMES for fields in (config, older) if name in fields.values}
-    found = {name: _token(config, name, value) for name, value in usual.items() if value is not None}
+    usual = _usual(config) | _usual(older)
+    found = {name: token for name in NAMES if (token := usual.get(name))}
     for fields in (older, config):  # of other names, such as "image_token", those of tokenizer_config.json count
         for name, value in fields.values.items():
             if name.endswith("_token") and name not in NAMES and isinstance(value, str | dict):
@@ -59,6 +59,12 @@ def _named(config: Fields, older: Fields) -> dict[str, Token]:
         for name, value in more.items() if isinstance(more, dict) else ():
             found[name] = _token(fields, f"extra_special_tokens: {name}", value)
     return found
+
+
+def _usual(fields: Fields) -> dict[str, Token | None]:
+    """Return what the file says of the usual names."""
+    given = {name: fields.values[name] for name in NAMES if name in fields.values}
+    return {name: None if value is None else _token(fields, name, value) for name, value in given.items()}
 
 
 def _list(fields: Fields, name: str) -> list[Token]:

@@ -50,13 +50,16 @@ def _json_object(file: Path) -> dict[str, Any]:
 
 
 def _warn_of_ignored(settings: Mapping[str, Any], tokenizer: Tokenizer) -> None:
-    """Issue one warning that names the settings which would change the tokens or the text."""
+    """Issue one warning of settings that would change the tokens or the text, and one of a token after it."""
     ignored = [name for name in IGNORED if settings.get(name) is True]
     if settings.get("fast_tokenizer_files") not in (None, [], ["tokenizer.json"]):
         ignored.append("fast_tokenizer_files")
     prefix = settings.get("add_prefix_space")
     if isinstance(prefix, bool) and prefix != tokenizer.adds_space:
         ignored.append("add_prefix_space")
+    if tokenizer.not_appended:
+        text = tokenizer.decode(tokenizer.not_appended)
+        warnings.warn(f"tokenizer.json: {text!r} is not put after a prompt, since it continues", stacklevel=6)
     if ignored:
         warnings.warn(
             f"tokenizer_config.json: {', '.join(ignored)} without effect; the steps of tokenizer.json count",

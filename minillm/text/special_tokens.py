@@ -38,8 +38,8 @@ class SpecialTokens:
         from tokenizers import AddedToken
 
         own = library.get_added_tokens_decoder()
-        tokens = {token.content: token for token in own.values()}
-        tokens |= {token["content"]: AddedToken(**token) for token in self.declared}
+        known = {token.content: token for token in own.values()}
+        tokens = known | {token["content"]: AddedToken(**token) for token in self.declared}
         for token in self.wanted:
             tokens.setdefault(token["content"], AddedToken(**token))
         ends = {text for text in self.ends if text in tokens or library.token_to_id(text) is not None}
@@ -47,6 +47,7 @@ class SpecialTokens:
             tokens[text] = AddedToken(text, normalized=False)
         special = ends | {token["content"] for token in [*self.declared, *self.wanted] if token["special"]}
         special |= {token.content for number, token in own.items() if token.special or number in control_ids}
-        for text, token in tokens.items():
-            token.special = text in special
-        library.add_tokens(list(tokens.values()))
+        changed = [t for text, t in tokens.items() if t is not known.get(text) or t.special != (text in special)]
+        for token in changed:
+            token.special = token.content in special
+        library.add_tokens(changed)

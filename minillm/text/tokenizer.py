@@ -12,7 +12,6 @@ of a raw prompt.
 import json
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +36,7 @@ class Tokenizer:
         chat_template: jinja2 source; None if there is none or if it is empty.
         named_tokens: the text of each token with a name, such as "bos_token", for templates.
         ends: the texts of the tokens that the tokenizer's own files name as ends of an answer.
+        not_appended: the ids that the definition puts after a text. They are left out, since a prompt continues.
         vocab_size: the number of tokens, added tokens included.
     """
 
@@ -72,11 +72,9 @@ class Tokenizer:
             self.special_tokens = {token.content: number for number, token in added.items() if token.special}
             self._special_ids = frozenset(self.special_tokens.values())
             self.vocab_size = int(self._with_special.get_vocab_size(with_added_tokens=True))
-            before, after = self._around_a_text(source)
+            before, self.not_appended = self._around_a_text(source)
         bos = self.token_id(self.named_tokens.get("bos_token", ""))
         self._bos = before or ([bos] if add_bos and bos is not None else [])
-        if after:
-            warnings.warn(f"{source}: {self.decode(after)!r} is not put after a prompt: it continues", stacklevel=6)
 
     def __repr__(self) -> str:
         template = "no chat template" if self.chat_template is None else "a chat template"

@@ -6,6 +6,7 @@ import os
 import random
 import subprocess
 import sys
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
@@ -83,9 +84,12 @@ def test_what_tokenizer_json_puts_before_a_text_is_put_before_a_raw_prompt(parts
     write_json(folder / "tokenizer.json", definition() | {"post_processor": processor(*parts)})
     if settings is not None:
         write_json(folder / "tokenizer_config.json", settings)
-    tokenizer = minillm.load(folder).tokenizer
+    with warnings.catch_warnings(record=True) as caught:
+        tokenizer = minillm.load(folder).tokenizer
     assert tokenizer.encode_prompt("ab") == expected + tokenizer.encode("ab")
     assert tokenizer.encode_prompt("") == expected
+    left_out = [f"tokenizer.json: {SPECIAL[1]!r} is not put after a prompt, since it continues"]
+    assert [str(warning.message) for warning in caught] == (left_out if parts[-1] != "A" else [])
 
 
 def added(**changes: object) -> dict:
