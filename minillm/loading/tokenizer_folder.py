@@ -16,8 +16,12 @@ from minillm.text.tokenizer import Tokenizer
 LARGEST_TOKENIZER = 64_000_000  # bytes of each file that lists tokens
 LARGEST_TEMPLATE = 1_000_000  # bytes of a template
 SIDE_FILES = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
-IGNORED = ("add_eos_token", "split_special_tokens", "fix_mistral_regex")  # if true
-IGNORED += ("clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output",)
+IGNORED = [  # if true
+    "add_eos_token",
+    "split_special_tokens",
+    "fix_mistral_regex",
+    "clean_up_tokenization_spaces_for_bpe_even_though_it_will_corrupt_output",
+]
 
 
 def read_tokenizer(folder: Path, control_ids: Sequence[int]) -> Tokenizer | None:
@@ -81,14 +85,16 @@ def find_template(folder: Path, setting: Any) -> str | None:
     if (folder / "chat_template.jinja").exists():
         files = {"default": folder / "chat_template.jinja"} | files
     if files:
-        return _template_file(files["default"]) if "default" in files else _only_named(files)
+        _warn_without_default(files)
+        return _template_file(files["default"]) if "default" in files else None
     if setting is None:
         setting = _json_object(folder / "chat_template.json").get("chat_template")
     if isinstance(setting, list):
         entries = [entry for entry in setting if isinstance(entry, dict) and isinstance(entry.get("name"), str)]
         setting = {entry["name"]: entry.get("template") for entry in entries}
     if isinstance(setting, dict):
-        setting = setting["default"] if "default" in setting else _only_named(setting)
+        _warn_without_default(setting)
+        setting = setting.get("default")
     if isinstance(setting, str) and len(setting) > LARGEST_TEMPLATE:
         raise ValueError(f"chat_template: expected at most {LARGEST_TEMPLATE} characters, found {len(setting)}")
     return setting if isinstance(setting, str) else None
@@ -101,8 +107,9 @@ def _template_file(file: Path) -> str:
         raise ValueError(f"{file.name}: expected UTF-8") from None
 
 
-def _only_named(templates: Iterable[str]) -> None:
-    """Issue a warning: which of several templates is for messages without tools, only the name "default" says."""
-    if names := sorted(templates):
+def _warn_without_default(templates: Iterable[str]) -> None:
+    """Issue a warning if only a name could tell which of several templates is for messages without tools."""
+    names = sorted(templates)
+    if names and "default" not in names:
         shown = ", ".join(name[:40] for name in names[:4])
         warnings.warn(f"chat templates: expected one named default, found {shown}; none is used", stacklevel=7)

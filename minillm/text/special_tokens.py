@@ -47,7 +47,8 @@ class SpecialTokens:
             tokens[text] = AddedToken(text, normalized=False)
         special = ends | {token["content"] for token in [*self.declared, *self.wanted] if token["special"]}
         special |= {token.content for number, token in own.items() if token.special or number in control_ids}
-        changed = [t for text, t in tokens.items() if t is not known.get(text) or t.special != (text in special)]
+        same = {text for text, token in known.items() if token is tokens[text] and token.special == (text in special)}
+        changed = [token for text, token in tokens.items() if text not in same]
         for token in changed:
             token.special = token.content in special
         library.add_tokens(changed)

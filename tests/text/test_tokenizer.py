@@ -85,6 +85,7 @@ def test_what_tokenizer_json_puts_before_a_text_is_put_before_a_raw_prompt(parts
     if settings is not None:
         write_json(folder / "tokenizer_config.json", settings)
     with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
         tokenizer = minillm.load(folder).tokenizer
     assert tokenizer.encode_prompt("ab") == expected + tokenizer.encode("ab")
     assert tokenizer.encode_prompt("") == expected
