@@ -5,7 +5,7 @@
     GGUF      the eos, eot, eom and fim ids of the metadata; texts that are known as ends
 
 A chat model often has two: one ends a text, such as `<|endoftext|>`, the other a turn, such as `<|im_end|>`. Files of a
-folder name them. A GGUF file often names only one, so llama.cpp knows the others by their text, whatever their type.
+folder name them. A GGUF file often names only one, so llama.cpp knows others by their text, of every type.
 The result is `config.eos_token_ids`. Source of the texts: llama.cpp's llama-vocab.cpp.
 """
 

@@ -1,7 +1,7 @@
 """Read the tokenizer of a folder in Hugging Face layout: tokenizer.json, the files around it, and the chat template.
 
-The steps that turn text into tokens are those of tokenizer.json, whatever class tokenizer_config.json names. Its other
-settings that a different program would act upon get one warning.
+The steps that turn text into tokens are those of tokenizer.json: the class in tokenizer_config.json does not count.
+Other settings there that a different program would act upon get one warning.
 """
 
 import warnings

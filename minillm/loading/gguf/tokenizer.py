@@ -47,7 +47,7 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any], eos_ids: Sequence[int], sou
             stacklevel=5,
         )
     tokens, types = _vocabulary(metadata, source)
-    ends = set(eos_ids)  # which represent no text, whatever their type
+    ends = set(eos_ids)  # they represent no text, even if the file gives them another type
     types = [CONTROL if i in ends else kind for i, kind in enumerate(types)]
     if kind == "gpt2":
         cuts = CUTS[pre]
