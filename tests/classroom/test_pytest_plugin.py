@@ -52,7 +52,7 @@ def test_passed_failed_and_not_started(run_pytest, folder):
     assert code == 1
     for line in ("03_softmax.py::softmax PASSED", "04_rope.py::rope FAILED", "05_causal_mask.py::causal_mask FAILED"):
         assert line in out
-    assert "04_rope: failed at case 1 of 6: the values differ" in out
+    assert "04_rope: failed at case 1 of 9: the values differ" in out
     assert "not started yet" in out
     assert "Traceback" not in out
 
@@ -114,6 +114,15 @@ def test_collected_files_are_tests_without_the_hidden_folder_and_pytest_ini(run_
 def test_exercises_elsewhere_are_no_tests(run_pytest, tmp_path):
     (tmp_path / "03_softmax.py").write_text("1 / 0")
     assert run_pytest(tmp_path, "-q")[0] == 5  # nothing collected
+
+
+def test_an_engine_imports_its_neighbours(run_pytest, tmp_path):
+    (tmp_path / "my_layers.py").write_text("SIZE = 3")
+    text = "import my_layers\nVOCAB_SIZE = my_layers.SIZE\ndef new_cache(): return []\n"
+    text += "def prefill(tokens, cache):\n    cache += tokens\n    return [len(cache)] * 3\n"
+    (tmp_path / "my_engine.py").write_text(text)
+    code, out = run_pytest(tmp_path.parent, "--minillm-engine", f"{tmp_path.name}/my_engine.py", "-k", "chunked")
+    assert (code, "1 passed" in out) == (0, True), out
 
 
 def test_an_engine(run_pytest, tmp_path):
