@@ -18,7 +18,7 @@ import json
 import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-os.environ["TOKENIZERS_PARALLELISM"] = "false"  # threads are of no use for one text
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one text gives threads nothing to share
 
 import tokenizers
 from tokenizers import AddedToken
