@@ -1,26 +1,16 @@
-"""The process in which chat templates are rendered: jinja2 in its sandbox, with what transformers offers templates.
+"""The program that renders chat templates: jinja2 in its sandbox, with what transformers offers templates.
 
-`template_sandbox.py` runs this file as a script, `python -I -S template_process.py FOLDER ...`. So it imports jinja2,
-but nothing of minillm. Each line of standard input is a request in JSON, for example
+`child_script.py` runs it in a child process. A request is, for example,
 
-    {"template": "{{ x }}!", "variables": {"x": "Hi"}, "cpu_seconds": 2, "memory_bytes": 512000000, "characters": 100}
+    {"template": "{{ x }}!", "variables": {"x": "Hi"}, "characters": 100}
 
-and each line of standard output is its answer: {"text": "Hi!"}, or {"error": "..."} if the template fails. A template
-that needs more than `cpu_seconds` does not come to an answer: the system ends the process with SIGXCPU.
+and its answer {"text": "Hi!"}.
 """
 
-import gc
 import json
-import math
-import resource
-import sys
-import time
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NoReturn
-
-if __name__ == "__main__":
-    sys.path += sys.argv[1:]  # the folders of jinja2 and markupsafe, since -S leaves out site-packages
 
 from jinja2 import Template, nodes
 from jinja2.ext import Extension, loopcontrols
@@ -68,39 +58,12 @@ def compiled(source: str) -> Template:
 
 
 def answer(request: dict[str, Any]) -> dict[str, str]:
-    """Return {"text": ...} or {"error": ...}."""
-    used = math.ceil(time.process_time())  # RLIMIT_CPU counts whole seconds from the start of the process
-    set_limit(resource.RLIMIT_CPU, used + request["cpu_seconds"])
-    set_limit(resource.RLIMIT_AS, request["memory_bytes"])
-    try:
-        text = compiled(request["template"]).render(request["variables"])
-    except MemoryError:
-        compiled.cache_clear()
-        gc.collect()
-        return {"error": f"it needs more than {request['memory_bytes'] // 10**6} MB of memory"}
-    except Exception as problem:  # a stranger's program can fail in any way
-        return {"error": str(problem)[:1000] or type(problem).__name__}
+    """Return {"text": ...} with at most `characters` characters.
+
+    Raises:
+        any exception: the template is a stranger's program and can fail in any way.
+    """
+    text = compiled(request["template"]).render(request["variables"])
     if len(text) > request["characters"]:
-        return {"error": f"it makes {len(text)} characters; expected at most {request['characters']}"}
+        raise ValueError(f"it makes {len(text)} characters; expected at most {request['characters']}")
     return {"text": text}
-
-
-def set_limit(kind: int, value: int) -> None:
-    """Set a limit of the system as far as it allows that. The next request can set another value."""
-    hard = resource.getrlimit(kind)[1]
-    try:
-        resource.setrlimit(kind, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
-    except (ValueError, OSError):  # macOS refuses RLIMIT_AS
-        pass
-
-
-def serve() -> None:
-    """Answer requests until the input ends, which also happens when the parent dies."""
-    set_limit(resource.RLIMIT_CORE, 0)  # SIGXCPU would write a core file
-    while line := sys.stdin.buffer.readline():
-        sys.stdout.buffer.write(json.dumps(answer(json.loads(line))).encode() + b"\n")
-        sys.stdout.buffer.flush()
-
-
-if __name__ == "__main__":
-    serve()

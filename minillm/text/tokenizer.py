@@ -1,4 +1,4 @@
-"""Tokenizer: text to token ids and back, by the `tokenizers` library.
+"""Tokenizer: text to token ids and back, by the `tokenizers` library in a child process (`tokenizer_sandbox.py`).
 
 `encode` treats special tokens as ordinary text: a user who types `<|im_end|>` gets the tokens of these ten characters,
 never the special token. Special tokens come only from a chat template's own text (`chat_template.py`) and from the BOS
@@ -10,23 +10,18 @@ of a raw prompt.
 """
 
 import json
-import os
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from minillm.support.checks import check_bool, check_integer
-from minillm.support.files import parse_json, read_json, read_ordinary_file
-from minillm.text.tokenizer_check import check_definition
+from minillm.support.files import read_json, read_ordinary_file
+from minillm.text.tokenizer_sandbox import SandboxedTokenizer
 
 LARGEST_TOKENIZER = 64_000_000  # bytes of tokenizer.json
 LARGEST_TEMPLATE = 1_000_000  # bytes of chat_template.jinja
-Result = TypeVar("Result")
-SILENCE = threading.RLock()  # stderr belongs to the whole process
 
 
 class Tokenizer:
@@ -63,15 +58,12 @@ class Tokenizer:
         Raises:
             ValueError: the library cannot read the definition, or the definition asks for too much memory.
         """
-        check_definition(parse_json(definition, source), source)
         self.chat_template, self.bos_token, self.eos_token = chat_template or None, bos_token, eos_token
-        with _quiet():
-            self._with_special = _guard(lambda: _parse(definition, control_ids), source)
-            self._as_text = _without_special(self._with_special)
-            added = self._with_special.get_added_tokens_decoder()
-            self.special_tokens = {token.content: number for number, token in added.items() if token.special}
-            self.vocab_size = int(self._with_special.get_vocab_size(with_added_tokens=True))
-            self._bos = self._leading_bos(add_bos, source)
+        self._library = SandboxedTokenizer(definition, control_ids, source)
+        self.special_tokens = self._library.special
+        self.vocab_size = len(self._library.vocabulary)
+        asked = [self.special_tokens[bos_token]] if add_bos and bos_token in self.special_tokens else []
+        self._bos = self._library.before or asked
 
     def __repr__(self) -> str:
         template = "no chat template" if self.chat_template is None else "a chat template"
@@ -102,7 +94,7 @@ class Tokenizer:
     @property
     def vocabulary(self) -> dict[str, int]:
         """Return the id of every token, by its text as the library stores it ("Ġsky" for " sky")."""
-        return dict(self._with_special.get_vocab())
+        return dict(self._library.vocabulary)
 
     def encode(self, text: str) -> list[int]:
         """Return the token ids of `text`. No BOS is added, and special tokens in the text are ordinary text.
@@ -110,11 +102,11 @@ class Tokenizer:
         Raises:
             ValueError: `text` is not of type str, or contains half a surrogate pair, which UTF-8 cannot encode.
         """
-        return self._encode(self._as_text, text)
+        return self._encode(text, with_special=False)
 
     def encode_with_special(self, text: str) -> list[int]:
         """Return the token ids of text that a template wrote: special tokens in it become their ids."""
-        return self._encode(self._with_special, text)
+        return self._encode(text, with_special=True)
 
     def encode_prompt(self, text: str) -> list[int]:
         """Return the token ids of a raw prompt: the tokenizer's own BOS, if it has one, then the text."""
@@ -130,8 +122,7 @@ class Tokenizer:
         if not isinstance(ids, Sequence | np.ndarray):
             raise ValueError(f"ids is of type {type(ids).__name__}; expected a list of token ids")
         checked = [check_integer("a token id", token, 0, 2**31 - 1) for token in ids]
-        decode = self._with_special.decode
-        return str(_guard(lambda: decode(checked, skip_special_tokens=skip_special_tokens), "tokenizer.json"))
+        return self._library.decode(checked, skip_special_tokens)
 
     def token_text(self, token: int) -> str:
         """Return the text of one token, for displays."""
@@ -153,91 +144,17 @@ class Tokenizer:
         settings |= {"bos_token": self.bos_token or None, "eos_token": self.eos_token or None}
         settings["add_bos_token"] = bool(self._bos) or None
         kept = {name: value for name, value in settings.items() if value is not None}
-        (folder / "tokenizer.json").write_text(self._with_special.to_str(), encoding="utf-8")
+        (folder / "tokenizer.json").write_text(self._library.to_json(), encoding="utf-8")
         (folder / "tokenizer_config.json").write_text(json.dumps(kept, indent=2), encoding="utf-8")
 
-    def _encode(self, tokenizer: Any, text: str) -> list[int]:
+    def _encode(self, text: str, with_special: bool) -> list[int]:
         if not isinstance(text, str):
             raise ValueError(f"text is of type {type(text).__name__}; expected str")
         try:
             text.encode("utf-8")
         except UnicodeEncodeError:
             raise ValueError("the text contains half a surrogate pair, which UTF-8 cannot encode; remove it") from None
-        return list(_guard(lambda: tokenizer.encode(text, add_special_tokens=False), "tokenizer.json").ids)
-
-    def _leading_bos(self, add_bos: bool, source: str) -> list[int]:
-        """Return the ids that the definition puts before a text, or one BOS if only the settings ask for it."""
-        encode = self._with_special.encode
-        text = _guard(lambda: encode("a", add_special_tokens=False), source).ids
-        whole = _guard(lambda: encode("a", add_special_tokens=True), source).ids
-        before = next((n for n in range(len(whole)) if whole[n : n + len(text)] == text), 0)
-        asked = [self.special_tokens[self.bos_token]] if add_bos and self.bos_token in self.special_tokens else []
-        return list(whole[:before]) or asked
-
-
-def _parse(definition: bytes, control_ids: Sequence[int]) -> Any:
-    """Return the library's tokenizer without truncation and padding, with `control_ids` made special."""
-    import tokenizers
-
-    library = tokenizers.Tokenizer.from_buffer(definition)
-    library.no_truncation()
-    library.no_padding()
-    added = library.get_added_tokens_decoder()
-    library.add_special_tokens([token for number, token in added.items() if number in control_ids])
-    return library
-
-
-def _without_special(library: Any) -> Any:
-    """Return a tokenizer that treats special tokens as text. It shares the vocabulary: a copy takes 15 MB and 0.1 s."""
-    import tokenizers
-
-    view = tokenizers.Tokenizer(library.model)
-    if library.normalizer is not None:
-        view.normalizer = library.normalizer
-    if library.pre_tokenizer is not None:
-        view.pre_tokenizer = library.pre_tokenizer
-    added = library.get_added_tokens_decoder()
-    view.add_tokens([added[number] for number in sorted(added)])
-    view.encode_special_tokens = True
-    return view
-
-
-def _guard(action: Callable[[], Result], source: str) -> Result:
-    """Run a call into the library. Its errors, and its panics (BaseExceptions), become a ValueError of one line."""
-    try:
-        return action()
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as problem:
-        raise ValueError(f"{source}: not usable as a tokenizer: {' '.join(str(problem).split())[:160]}") from None
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Send the stderr of the whole process to /dev/null, only while a tokenizer is loaded.
-
-    A panic of the library prints itself without Python's help, but a damaged tokenizer.json must give one line only.
-    While encoding, such a panic is printed: silence would also swallow what other threads write.
-
-    Only one thread at a time is quiet: a second one would save /dev/null as stderr and restore that. A fork waits too,
-    so that the child gets the real stderr and a free lock.
-    """
-    with SILENCE:
-        try:
-            kept = os.dup(2)
-        except OSError:  # closed
-            yield
-            return
-        try:
-            with open(os.devnull, "wb") as nowhere:
-                os.dup2(nowhere.fileno(), 2)
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
-
-
-os.register_at_fork(before=SILENCE.acquire, after_in_parent=SILENCE.release, after_in_child=SILENCE.release)
+        return self._library.encode(text, with_special)
 
 
 def _token_text(value: Any) -> str:

@@ -12,8 +12,9 @@ import jinja2
 import markupsafe
 import pytest
 
-from minillm.text import template_sandbox
-from minillm.text.template_sandbox import SCRIPT, TemplateSandbox
+from minillm.text import child_process, template_sandbox
+from minillm.text.child_process import SCRIPT
+from minillm.text.template_sandbox import PROGRAM, TemplateSandbox
 
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
 TESTS = str(Path(__file__).parents[1])
@@ -33,7 +34,7 @@ def process_id(sandbox) -> int:
 
 def test_one_process_serves_all_renderings_and_errors(sandbox):
     first = process_id(sandbox)
-    for template in ("{{ raise_exception('no') }}", "{% if %}", "{{ 'x' * 10**10 }}"):
+    for template in ("{{ raise_exception('no') }}", "{% if %}", "{{ 'x' * 2000001 }}"):
         with pytest.raises(ValueError):
             sandbox.render(template, {})
         assert process_id(sandbox) == first
@@ -47,6 +48,13 @@ def test_a_process_that_was_ended_is_replaced(sandbox, monkeypatch):
     assert process_id(sandbox) != first
 
 
+def test_a_process_that_lacked_memory_is_replaced(sandbox):
+    first = process_id(sandbox)
+    with pytest.raises(ValueError, match="needs more than 512 MB of memory"):
+        sandbox.render("{{ 'x' * 10**10 }}", {})
+    assert process_id(sandbox) != first
+
+
 def test_a_process_that_something_else_killed_is_replaced(sandbox):
     first = process_id(sandbox)
     sandbox._process.kill()
@@ -56,13 +64,13 @@ def test_a_process_that_something_else_killed_is_replaced(sandbox):
 
 def test_waiting_has_a_limit_too(sandbox, monkeypatch):
     process_id(sandbox)
-    monkeypatch.setattr(template_sandbox, "WALL_SECONDS", 0.1)
+    monkeypatch.setattr(child_process, "WALL_PER_CPU_SECOND", 0.05)
     with pytest.raises(ValueError, match=r"^it takes more than 0\.1 seconds"):
         sandbox.render(ENDLESS, {})
 
 
 def test_an_answer_that_is_too_long_is_not_read(sandbox, monkeypatch):
-    monkeypatch.setattr(template_sandbox, "LONGEST_ANSWER", 1000)
+    monkeypatch.setattr(sandbox, "_longest_answer", 1000)
     with pytest.raises(ValueError, match="it ended the process"):
         sandbox.render("{{ 'x' * 100000 }}", {})
 
@@ -105,7 +113,7 @@ def test_ctrl_c_in_a_terminal_is_not_for_the_process(sandbox):
 def test_the_process_ends_with_its_input():
     """Also when the parent is killed: the system closes what the parent had open."""
     folders = {str(Path(module.__file__).parents[1]) for module in (jinja2, markupsafe)}
-    command = [sys.executable, "-I", "-S", str(SCRIPT), *folders]
+    command = [sys.executable, "-I", "-S", str(SCRIPT), str(PROGRAM), *folders]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         request = {"template": "{{ x }}", "variables": {"x": 1}, "characters": 9}
         process.stdin.write(json.dumps(request | {"cpu_seconds": 9, "memory_bytes": 10**9}).encode() + b"\n")
