@@ -23,6 +23,7 @@ from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model
 from minillm.sampling import Sampling
 from minillm.support.checks import check_integer
+from minillm.text.tokenizer import TextTooLong
 
 
 class ConversationTooLong(ValueError):
@@ -97,7 +98,10 @@ class Conversation:
                 cache, or `sampling` is wrong; `messages` has not changed.
         """
         messages = [*self.messages, {"role": "user", "content": question}]
-        prompt = self.model.tokenizer.apply_chat_template(messages)
+        try:
+            prompt = self.model.tokenizer.apply_chat_template(messages, self.model.config.max_position_embeddings)
+        except TextTooLong as problem:
+            raise ConversationTooLong(str(problem)) from None
         new_tokens = min(self.max_new_tokens, self._room(prompt))
         self._grow(len(prompt) + new_tokens - 1)  # the last new token is never fed back
         self._current = None

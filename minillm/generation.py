@@ -83,11 +83,11 @@ def encode_prompt(model: Model, prompt: Prompt) -> list[int]:
         ValueError: the prompt is empty, or is not text, token ids or messages.
     """
     if isinstance(prompt, str):
-        ids = model.tokenizer.encode_prompt(prompt)
+        ids = model.tokenizer.encode_prompt(prompt, model.config.max_position_embeddings)
         if not prompt:
             raise ValueError("the prompt is empty; expected some text")
     elif isinstance(prompt, list | tuple) and prompt and isinstance(prompt[0], dict):
-        ids = model.tokenizer.apply_chat_template(list(prompt))
+        ids = model.tokenizer.apply_chat_template(list(prompt), model.config.max_position_embeddings)
     elif isinstance(prompt, Sequence | np.ndarray) and not isinstance(prompt, bytes):
         ids = prompt  # type: ignore[assignment]
     else:

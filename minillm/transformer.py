@@ -21,6 +21,7 @@ from minillm.kv_cache.cache import Cache, reserve
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import LayerWeights, Model
 from minillm.ragged_batch import RaggedBatch, ragged_batch
+from minillm.support.forks import GATE
 
 CosSin = tuple[Array, Array]  # [tokens, 1, half] each, of the angles by which RoPE rotates queries and keys
 
@@ -66,7 +67,8 @@ def forward_batch(
     rows = check_logit_rows(logit_rows, new_tokens)
     reserve(caches, [len(tokens) for tokens in new_tokens])
     ragged = model.ops.send(ragged_batch(new_tokens, caches, rows))  # to the GPU, if the backend has one
-    logits = model.ops.run(all_layers, model, ragged)  # all_layers(model, ragged), perhaps over several threads
+    with GATE.computing():  # a fork waits
+        logits = model.ops.run(all_layers, model, ragged)  # all_layers(model, ragged), perhaps over several threads
     for tokens, cache in zip(new_tokens, caches, strict=True):
         cache.length += len(tokens)
     return logits

@@ -17,6 +17,7 @@ words such as "</think>", which safe marking breaks.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 MARKER = "\ufdd0"  # a noncharacter of Unicode: not for use in text
@@ -45,8 +46,15 @@ class TemplateTokenizer(Protocol):
         """Return the ids of text in which special tokens become their ids."""
 
 
-def encode_chat(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) -> list[int]:
+def encode_chat(
+    tokenizer: TemplateTokenizer, messages: list[dict[str, str]], check: Callable[[str], Any] = lambda text: None
+) -> list[int]:
     """Return the token ids of a conversation, up to where the assistant's answer begins.
+
+    Args:
+        tokenizer: encodes, and has the template.
+        messages: the conversation.
+        check: called with each rendered text before it is encoded.
 
     Raises:
         ValueError: the messages have another form, there is no template, or it fails.
@@ -55,7 +63,7 @@ def encode_chat(tokenizer: TemplateTokenizer, messages: list[dict[str, str]]) ->
     specials = sorted((text for text in tokenizer.special_tokens if text), key=len, reverse=True)
     spelled = re.compile("|".join(re.escape(text) for text in specials) or "(?!)")
     natural, safe = (
-        _encode_rendered(tokenizer, render(tokenizer, _marked(messages, pattern)), spelled)
+        _encode_rendered(tokenizer, render(tokenizer, _marked(messages, pattern)), spelled, check)
         for pattern in (spelled, re.compile(".", re.DOTALL))
     )
     control = set(tokenizer.special_tokens.values())
@@ -75,8 +83,11 @@ def _marked(messages: list[dict[str, str]], pattern: re.Pattern[str]) -> list[di
     ]
 
 
-def _encode_rendered(tokenizer: TemplateTokenizer, rendered: str, spelled: re.Pattern[str]) -> list[int]:
+def _encode_rendered(
+    tokenizer: TemplateTokenizer, rendered: str, spelled: re.Pattern[str], check: Callable[[str], Any]
+) -> list[int]:
     """Return the ids of special tokens without a marker, and of the text between them as plain text."""
+    check(rendered.replace(MARKER, ""))
     if MARKER not in rendered:
         return tokenizer.encode_with_special(rendered)
     ids: list[int] = []

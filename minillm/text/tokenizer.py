@@ -11,6 +11,7 @@ of a raw prompt.
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,10 @@ from minillm.text.tokenizer_sandbox import SandboxedTokenizer
 
 LARGEST_TOKENIZER = 64_000_000  # bytes of tokenizer.json
 LARGEST_TEMPLATE = 1_000_000  # bytes of chat_template.jinja
+
+
+class TextTooLong(ValueError):
+    """A text has more tokens than the model's context."""
 
 
 class Tokenizer:
@@ -108,8 +113,13 @@ class Tokenizer:
         """Return the token ids of text that a template wrote: special tokens in it become their ids."""
         return self._encode(text, with_special=True)
 
-    def encode_prompt(self, text: str) -> list[int]:
-        """Return the token ids of a raw prompt: the tokenizer's own BOS, if it has one, then the text."""
+    def encode_prompt(self, text: str, most_tokens: int | None = None) -> list[int]:
+        """Return the token ids of a raw prompt: the tokenizer's own BOS, if it has one, then the text.
+
+        Raises:
+            TextTooLong: the text certainly has more than `most_tokens` tokens. It is not encoded then.
+        """
+        self.check_length(text, most_tokens)
         return [*self._bos, *self.encode(text)]
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
@@ -128,15 +138,23 @@ class Tokenizer:
         """Return the text of one token, for displays."""
         return self.decode([token])
 
-    def apply_chat_template(self, messages: list[dict[str, str]]) -> list[int]:
+    def check_length(self, text: str, most_tokens: int | None) -> None:
+        """Raise TextTooLong if the text certainly has more than `most_tokens` tokens. It is not encoded."""
+        if most_tokens is not None and isinstance(text, str) and not self._library.bound.allows(text, most_tokens):
+            raise TextTooLong(
+                f"a text of {len(text)} characters has more tokens than the model's context of {most_tokens}"
+            )
+
+    def apply_chat_template(self, messages: list[dict[str, str]], most_tokens: int | None = None) -> list[int]:
         """Return the token ids of a conversation, up to where the assistant's answer begins.
 
         Raises:
+            TextTooLong: what the template makes certainly has more than `most_tokens` tokens. It is not encoded then.
             ValueError: there is no template, it fails, or the messages are not {"role": ..., "content": ...}.
         """
         from minillm.text.chat_template import encode_chat
 
-        return encode_chat(self, messages)
+        return encode_chat(self, messages, partial(self.check_length, most_tokens=most_tokens))
 
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which transformers can read too."""

@@ -13,6 +13,7 @@ and the answer to each is {"unknown": true} if the process has not read this tok
 """
 
 import base64
+import json
 import os
 from typing import Any, NamedTuple
 
@@ -59,20 +60,45 @@ def read(key: str, definition: bytes, control_ids: list[int]) -> dict[str, Any]:
     vocabulary = library.get_vocab(with_added_tokens=True)
     if len(vocabulary) > MOST_TOKENS:
         raise ValueError(f"{len(vocabulary)} tokens; expected at most {MOST_TOKENS}")
-    decoder = library.decoder
     added = library.get_added_tokens_decoder()
     facts = {
         "vocabulary": vocabulary,
         "added": {number: token.content for number, token in added.items()},
         "special": {token.content: number for number, token in added.items() if token.special},
-        "decoder": None if decoder is None else decoder.__getstate__().decode(),
+        "decoder": described(library.decoder),
         "before": before_text(library),
+        "normalizer": described(library.normalizer),
+        "pre_tokenizer": described(library.pre_tokenizer),
+        "model": described_model(library.model),
+        "strips": any(token.lstrip or token.rstrip for token in added.values()),
+        "longest_added": longest_added(library),
     }
     kept.pop(key, None)
     while len(kept) >= MOST_KEPT:
         del kept[next(iter(kept))]
     kept[key] = Views(library, without_special(library))
     return facts
+
+
+def described(step: Any) -> Any:
+    """Return a step as tokenizer.json describes it."""
+    return None if step is None else json.loads(step.__getstate__())
+
+
+def described_model(model: Any) -> dict[str, Any] | None:
+    """Return what a BPE model does with characters that no token has; None for models of other types."""
+    if not isinstance(model, tokenizers.models.BPE):
+        return None
+    names = ("unk_token", "fuse_unk", "byte_fallback", "continuing_subword_prefix", "end_of_word_suffix")
+    return {name: getattr(model, name) for name in names}
+
+
+def longest_added(library: Any) -> int:
+    """Return the bytes of the longest added token, as it is sought in a text."""
+    change = (lambda text: text) if library.normalizer is None else library.normalizer.normalize_str
+    added = library.get_added_tokens_decoder().values()
+    texts = [change(token.content) if token.normalized else token.content for token in added]
+    return max((len(text.encode()) for text in texts), default=0)
 
 
 def parse(definition: bytes, control_ids: list[int]) -> Any:

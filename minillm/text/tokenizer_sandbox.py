@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.text.child_process import ChildProcess
+from minillm.text.text_bound import text_bound
 
 PROGRAM = Path(__file__).with_name("tokenizer_process.py")
 MEMORY_BYTES = 1_000_000_000  # for one request; a file of 33 MB takes 600 MB
@@ -36,6 +37,7 @@ class SandboxedTokenizer:
         vocabulary: the id of every token, by its text as the library stores it.
         special: the id of each special token, by its text.
         before: the ids that the definition puts before a raw prompt.
+        bound: on the length of a text.
     """
 
     def __init__(self, definition: bytes, control_ids: Sequence[int], source: str) -> None:
@@ -56,6 +58,7 @@ class SandboxedTokenizer:
         self.vocabulary: dict[str, int] = facts["vocabulary"]
         self.special: dict[str, int] = facts["special"]
         self.before: list[int] = facts["before"]
+        self.bound = text_bound(facts)
         self._tokens = {number: text for text, number in self.vocabulary.items()}
         self._tokens |= {int(number): text for number, text in facts["added"].items()}
         self._special_ids = frozenset(self.special.values())
@@ -105,7 +108,7 @@ class SandboxedTokenizer:
         return PROCESS.ask(request | {"key": self._key}, seconds, MEMORY_BYTES)
 
 
-def _plain_decoder(definition: str | None) -> Any:
+def _plain_decoder(decoder: dict[str, Any] | None) -> Any:
     """Return the library's decoder if it takes little time and memory, else None.
 
     Its steps make a text not much longer and have no patterns. All decoders of byte-level BPE and of SentencePiece's
@@ -113,11 +116,10 @@ def _plain_decoder(definition: str | None) -> Any:
     """
     import tokenizers
 
-    if definition is None or not _is_plain(json.loads(definition)):
+    if decoder is None or not _is_plain(decoder):
         return None
-    empty = {"type": "BPE", "vocab": {}, "merges": []}
-    whole = tokenizers.Tokenizer.from_str(f'{{"model": {json.dumps(empty)}, "decoder": {definition}}}')
-    return whole.decoder
+    model = {"type": "BPE", "vocab": {}, "merges": []}
+    return tokenizers.Tokenizer.from_str(json.dumps({"model": model, "decoder": decoder})).decoder
 
 
 def _is_plain(decoder: dict[str, Any]) -> bool:

@@ -1,0 +1,53 @@
+"""Forks: a child process has only the thread that forked, but all locks as they were.
+
+A lock that another thread held is never released in the child. Some libraries hang even in the parent: OpenBLAS stops
+its threads before a fork, and waits for ever if they are in the middle of a matrix product. So a fork waits until no
+other thread computes.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Condition, RLock, get_ident
+
+
+class ForkGate:
+    """Counts the threads that compute. A fork waits for them, and threads that begin meanwhile wait for the fork."""
+
+    def __init__(self) -> None:
+        self._changed = Condition(RLock())
+        self._computing = set[int]()  # threads
+        self._forking = False
+
+    @contextmanager
+    def computing(self) -> Iterator[None]:
+        """Keep other threads from forking within the `with` block."""
+        thread = get_ident()
+        with self._changed:
+            self._changed.wait_for(lambda: not self._forking)
+            self._computing.add(thread)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._computing.discard(thread)
+                self._changed.notify_all()
+
+    def before_fork(self) -> None:
+        """Wait until no other thread computes, and keep the lock."""
+        self._changed.acquire()
+        self._forking = True
+        try:
+            self._changed.wait_for(lambda: not self._computing - {get_ident()})
+        finally:  # also after Ctrl-C
+            self._forking = False
+
+    def after_fork(self) -> None:
+        """Let the threads go on."""
+        self._changed.notify_all()
+        self._changed.release()
+
+
+GATE = ForkGate()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=GATE.before_fork, after_in_parent=GATE.after_fork, after_in_child=GATE.after_fork)
