@@ -30,7 +30,8 @@ def load(program: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.answer  # type: ignore[no-any-return]
+    answer: Callable[[dict[str, Any]], dict[str, Any]] = module.answer
+    return answer
 
 
 def within_limits(answer: Callable[[dict[str, Any]], dict[str, Any]], request: dict[str, Any]) -> dict[str, Any]:

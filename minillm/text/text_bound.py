@@ -13,8 +13,8 @@ from typing import Any
 
 # The most bytes that can become one byte: the letters "𝐚" have 4 bytes, and a letter with its accents can have 13
 # bytes where its form C has 3.
-UNICODE = 5
-SHORTENING = {"Prepend": 1, "NFC": UNICODE, "NFD": UNICODE, "NFKC": UNICODE, "NFKD": UNICODE, "Lowercase": UNICODE}
+UNICODE = 5.0
+SHORTENING = {"Prepend": 1.0, "NFC": UNICODE, "NFD": UNICODE, "NFKC": UNICODE, "NFKD": UNICODE, "Lowercase": UNICODE}
 KEEPS_TEXT = {"ByteLevel", "Digits", "Metaspace", "UnicodeScripts"}
 CAN_REMOVE_TEXT = {"Split", "Punctuation"}  # if their behavior is "Removed"
 

@@ -79,9 +79,7 @@ def test_a_text_that_fits_is_not_refused(case, text, times):
 
 @pytest.mark.parametrize("case", BOUNDED)
 def test_a_text_that_is_far_too_long_is_refused(case):
-    with pytest.raises(
-        ValueError, match=r"a text of 100000 characters has more tokens than the model's context of 50$"
-    ):
+    with pytest.raises(ValueError, match=r"100000 characters has more tokens than the model's context of 50$"):
         tokenizer(case).check_length("b" * 100_000, 50)
 
 
