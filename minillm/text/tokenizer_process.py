@@ -17,7 +17,7 @@ import json
 import os
 from typing import Any, NamedTuple
 
-os.environ["TOKENIZERS_PARALLELISM"] = "false"  # threads are of no use for one text
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one text gives threads nothing to share
 
 import tokenizers
 

@@ -201,7 +201,7 @@ UNUSUAL_DECODERS = {
 def test_an_unusual_decoder_decodes_as_the_library_does(case):
     text = json.dumps(definition() | UNUSUAL_DECODERS[case])
     tokenizer, library = Tokenizer(text.encode()), tokenizers.Tokenizer.from_str(text)
-    for ids in ([], [0, 70, 71, 1], tokenizer.encode("ab bab aa é")):
+    for ids in ([0, 70, 71, 1], tokenizer.encode("ab bab aa é")):  # the library fails if it strips no text
         for skip in (True, False):
             assert tokenizer.decode(ids, skip) == library.decode(ids, skip)
 
