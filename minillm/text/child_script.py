@@ -43,7 +43,7 @@ def within_limits(answer: Callable[[dict[str, Any]], dict[str, Any]], request: d
         return answer(request)
     except MemoryError:
         os._exit(OUT_OF_MEMORY)  # this also frees what the request left behind
-    except BaseException as problem:  # a stranger's program can fail in any way; a panic in Rust is no Exception
+    except BaseException as problem:  # a stranger's program can fail in any way; a panic in Rust is a BaseException
         return {"error": str(problem)[:1000] or type(problem).__name__}
 
 
