@@ -1,8 +1,8 @@
 """Requests that speculate in one engine, each accepting its own number, give what each gives alone: a property.
 
 Arrivals, lengths, budget, block size, pool size, preemption, cancellation and interruptions are random. Everything is
-equal to the bit on the exact backend, sampled text too. Run as a program, which is told the backend: the shape checker
-would take most of the time.
+equal to the bit on the exact backend, sampled text too. Run as a program, which is told the backend and the number of
+examples: the shape checker would take most of the time.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from minillm import Engine, PromptLookup
 from minillm.speculative import speculator
 from minillm.transformer import forward_batch
 
-BACKEND = "exact"
+BACKEND, EXAMPLES = sys.argv[1:] if __name__ == "__main__" else ("exact", "50")
 reached = Counter()  # corners that the random schedules must reach, or else they prove little
 
 
@@ -63,7 +63,9 @@ def step_interrupted(engine, module, corner):
 
 
 # The same examples in every run of the same code, so that the corners they reach are known.
-@settings(max_examples=100, derandomize=True, deadline=None, phases=[Phase.generate], report_multiple_bugs=False)
+@settings(
+    max_examples=int(EXAMPLES), derandomize=True, deadline=None, phases=[Phase.generate], report_multiple_bugs=False
+)
 @given(data=st.data())
 def every_request_is_as_if_alone(data):
     model, _ = random_model(data.draw(architectures()), data.draw(st.integers(0, 2**32)), BACKEND)
@@ -122,7 +124,6 @@ def note_corners(engine):
 
 
 if __name__ == "__main__":
-    [BACKEND] = sys.argv[1:]
     speculator.cpu_draft_cost = lambda draft, target: 0.05  # else no draft of these sizes pays, and "auto" never drafts
     every_request_is_as_if_alone()
     print(json.dumps(reached))

@@ -16,9 +16,12 @@ from minillm.transformer import forward_batch
 ON = Sampling(ignore_eos=True)
 
 
-@pytest.mark.parametrize("backend", ["exact", "cupy"])
-def test_every_request_is_as_if_alone(backend):
-    reached = run_unchecked("batching/speculative_schedules.py", backend)
+@pytest.mark.parametrize(
+    ("backend", "examples"),
+    [("exact", 50), ("cupy", 25), *(pytest.param(name, 150, marks=pytest.mark.slow) for name in ("exact", "cupy"))],
+)
+def test_every_request_is_as_if_alone(backend, examples):
+    reached = run_unchecked("batching/speculative_schedules.py", backend, str(examples))
     corners = {
         "preemptions",
         "prefix_tokens",
