@@ -90,3 +90,12 @@ def test_a_cache_larger_than_the_memory_is_one_line():
         ValueError, match=r"^capacity is 2147483648: not enough memory: 281474 GB needed; pass a smaller one$"
     ):
         KVCache(model, 2**31)
+
+
+def test_the_layout_names_keys_keys_and_values_values():
+    contiguous, paged = KVCache(MODEL, 6), minillm.PagedKVCache(minillm.BlockPool(MODEL, 4, 2))
+    minillm.prefill(MODEL, [1, 2, 3], paged)
+    for cache, owner, table, size in ((contiguous, contiguous, [0], 6), (paged, paged.pool, paged.table, 2)):
+        layout = cache.layout()
+        assert layout.keys is owner.keys and layout.values is owner.values
+        assert (list(layout.table), layout.block_size) == (table, size)
