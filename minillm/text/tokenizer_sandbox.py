@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from minillm.support.file_kinds import LONGEST_KIND, seems
 from minillm.text.child_process import ChildProcess
 from minillm.text.encoder import Blanks, Span
 from minillm.text.special_tokens import SpecialTokens
@@ -115,7 +116,7 @@ class SandboxedTokenizer:
                     answer = self._ask_once(request)
                 return answer
             except (ValueError, OSError) as problem:
-                reason = " ".join(str(problem).split())[:160]
+                reason = " ".join(str(problem).split())[:160] + seems(self._definition[:LONGEST_KIND], "JSON text")
                 raise ValueError(f"{self._source}: not usable as a tokenizer: {reason}") from None
 
     def _ask_once(self, request: dict[str, Any]) -> Any:

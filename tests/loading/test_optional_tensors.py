@@ -241,7 +241,7 @@ def test_stored_frequencies_that_follow_from_the_config_are_passed_over(dtype, t
 def test_stored_frequencies_of_another_rope_are_named(values, tmp_path):
     name = "model.layers.0.self_attn.rotary_emb.inv_freq"
     stored = np.array(values, np.int64 if values == [1, 0] else np.float32)
-    only_warning(save(tmp_path, CONFIG, weights() | {name: stored}), "1 tensors are not used", name)
+    only_warning(save(tmp_path, CONFIG, weights() | {name: stored}), "1 tensor is not used", name)
 
 
 def test_frequency_factors_and_a_linear_factor_both_count(tmp_path):

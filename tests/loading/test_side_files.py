@@ -116,12 +116,6 @@ def test_what_is_not_a_token_is_refused_by_name(case, tmp_path):
     refused(tmp_path, rf"^{name}\.json: ")
 
 
-def test_side_files_cannot_ask_for_more_memory_than_tokenizer_json(tmp_path):
-    write_folder(tmp_path)
-    write_json(tmp_path / "tokenizer_config.json", {"extra_special_tokens": ["ab" * 3_000_000]})
-    refused(tmp_path, "added_tokens: expected at most")
-
-
 def test_a_large_file_of_settings_is_read(tmp_path):
     """Files with tens of thousands of added tokens have more than the 4 MB of other settings."""
     assert load(tmp_path, {"tokenizer_config": {"bos_token": START, "x": "y" * 6_000_000}}).tokenizer.special_tokens
