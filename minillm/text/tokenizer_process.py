@@ -73,7 +73,8 @@ def read(key: str, definition: bytes, more: dict[str, Any]) -> dict[str, Any]:
     before, after = around_a_text(library)
     facts = {
         "vocabulary": vocabulary,
-        "added": {number: token.content for number, token in added.items()},
+        "added": [token.content for token in added.values()],
+        "decoded": {number: library.id_to_token(number) for number in added},  # normalized, if the token is
         "special": {token.content: number for number, token in added.items() if token.special},
         "decoder": described(library.decoder),
         "before": before,

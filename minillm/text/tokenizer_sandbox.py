@@ -38,7 +38,7 @@ class SandboxedTokenizer:
 
     Attributes:
         vocabulary: the id of every token, by its text as the library stores it.
-        tokens: the text of every id.
+        tokens: the text of every id, as the decoder takes it.
         special, special_ids: the id of each special token, by its text, and these ids.
         blanks: see `encoder.py`.
         before, after: the ids that the definition puts before and after a text.
@@ -74,9 +74,9 @@ class SandboxedTokenizer:
         self.adds_space: bool = facts["adds_space"]
         self.bound = text_bound(facts)
         self.tokens = {number: text for text, number in self.vocabulary.items()}
-        self.tokens |= {int(number): text for number, text in facts["added"].items()}
+        self.tokens |= {int(number): text for number, text in facts["decoded"].items()}
         self.special_ids = frozenset(self.special.values())
-        self.blanks = Blanks("".join(facts["added"].values()))
+        self.blanks = Blanks("".join(facts["added"]))
         self._decoder = _plain_decoder(facts["decoder"])
 
     def find(self, text: str) -> list[Span]:
