@@ -73,3 +73,13 @@ def test_an_interrupted_batch_is_run_again(monkeypatch):
     for request, prompt, count in ((short, [1, 2], 2), (long, [3], 5)):
         assert request.tokens == minillm.naive_decode(MODEL, prompt, count)
         assert request.finish_reason == "length"
+
+
+def test_slots_are_counted_in_every_step():
+    """Two requests of 2 and 4 steps: caches of 3 and 4 slots hold 2 and 1 tokens, then 3 and 2, 3 and 3, 3 and 4."""
+    batching = StaticBatching(MODEL, 2)
+    batching.submit([1, 2], 2, ON)
+    batching.submit([3], 4, ON)
+    batching.run()
+    assert (batching.reserved_slots, batching.filled_slots) == (4 * 7, 3 + 5 + 6 + 7)
+    assert (batching.steps, batching.slot_steps, batching.idle_slot_steps) == (4, 8, 2)
