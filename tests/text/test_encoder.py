@@ -101,3 +101,22 @@ def test_special_tokens_that_a_message_spells_are_text_and_all_else_stays(templa
 @given(values=definitions(), text=st.lists(st.sampled_from(ORDINARY), max_size=5).map("".join))
 def test_messages_without_special_tokens_have_the_ids_of_the_library(template, values, text):
     assert ids(values, template, [text, text]) == by_library(values, template, [text, text])
+
+
+@pytest.mark.parametrize("normalized", [True, False])
+def test_a_stand_in_is_found_before_or_after_the_normalizer_as_its_token_is(normalized):
+    """A normalizer that strips pieces sees other pieces in the two cases."""
+    flags = {"special": True, "lstrip": False, "rstrip": False, "single_word": False, "normalized": normalized}
+    added = [{"id": 261 + number, "content": name, **flags} for number, name in enumerate(NAMES)]
+    strip = {"type": "Strip", "strip_left": True, "strip_right": True}
+    values = json.dumps(definition() | {"normalizer": strip, "added_tokens": added})
+    template = "{% for m in messages %} a <|im_end|> b {{ m.content }}{% endfor %}"
+    assert ids(values, template, ["<|im_end|> a"]) == by_library(renamed(values), renamed(template), ["<|im_end|> a"])
+
+
+def test_a_template_strips_the_spaces_that_a_special_token_of_a_message_would_take():
+    flags = {"special": True, "lstrip": True, "rstrip": True, "single_word": False, "normalized": False}
+    added = [{"id": 261 + number, "content": name, **flags} for number, name in enumerate(NAMES)]
+    values = json.dumps(definition() | {"added_tokens": added})
+    template = "{% for m in messages %}{{ m.content | trim }}{% endfor %}"
+    assert ids(values, template, ["\n\nSTOP  ", " a"]) == by_library(renamed(values), template, ["\n\nSTOP  ", " a"])
