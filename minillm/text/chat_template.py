@@ -6,7 +6,7 @@ in the messages:
 
     message           a<|im_end|>b
     natural marking   a<*|*i*m*_*e*n*d*|*>*b          after each character of the special tokens that it spells
-    safe marking      a*<*|*i*m*_*e*n*d*|*>*b*        after every character
+    safe marking      a*<*|*i*m*_*e*n*d*|*>*b*        after every character that is not a space
 
 Special tokens of the rendered text in which no character is marked belong to the template. The text without markers
 is encoded, and only those count. The natural rendering is used if both have the same special tokens, and the safe one
@@ -82,7 +82,7 @@ def encode_chat(
     warn_of_unread(chat, partial(render, tokenizer))
     (text, spans), safe = (
         _without_markers(tokenizer, render(tokenizer, _marked(chat, mark, names)), check)
-        for mark in (partial(_mark_special, tokenizer), _mark_all)
+        for mark in (partial(_mark_special, tokenizer), partial(_mark_all, tokenizer))
     )
     if [token for *_, token in spans] != [token for *_, token in safe[1]]:
         text, spans = safe
@@ -108,16 +108,16 @@ def _marked(messages: list[Message], mark: Callable[[str], str], names: frozense
     return [marked(message) for message in messages]
 
 
-def _mark_all(text: str) -> str:
-    return re.sub("(.)", rf"\1{MARKER}", text, flags=re.DOTALL)
+def _mark_all(tokenizer: TemplateTokenizer, text: str) -> str:
+    """Mark all characters, but spaces only if special tokens have some: templates strip messages."""
+    spaces = re.search(r"\s", "".join(tokenizer.special_tokens))
+    return re.sub("(.)" if spaces else r"(\S)", rf"\1{MARKER}", text, flags=re.DOTALL)
 
 
 def _mark_special(tokenizer: TemplateTokenizer, text: str) -> str:
-    """Mark special tokens, but not the spaces in them and around them: templates strip messages."""
     parts, end = [], 0
-    for begin, after, token in tokenizer.find_special(text):
-        spelled = text[begin:after]
-        parts += [text[end:begin], re.sub(r"(\S)", rf"\1{MARKER}", spelled) if token.strip() else _mark_all(spelled)]
+    for begin, after, _ in tokenizer.find_special(text):
+        parts += [text[end:begin], _mark_all(tokenizer, text[begin:after])]
         end = after
     return "".join([*parts, text[end:]])
 
