@@ -4,7 +4,7 @@ import pytest
 from chat_templates import CHATML, LLAMA3, QWEN3
 from tiny_tokenizer import tiny_tokenizer
 
-from minillm.text.messages import normal_messages
+from minillm.text.messages import END, MARKER, before_end, normal_messages
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "sky", "arguments": '{"hour": 3}'}}
 NORMAL = {
@@ -119,3 +119,10 @@ def test_an_answer_that_cannot_go_on_is_refused():
         rendered("{{ messages[0].content }}", begun)
     with pytest.raises(ValueError, match="the last one is a tool call; expected its result after it"):
         rendered(CHATML, [user("a"), {"role": "assistant", "tool_calls": [CALL]}])
+
+
+@pytest.mark.parametrize("inside", [" ", f" {MARKER}"])
+def test_many_spaces_inside_a_text_take_little_time(inside):
+    text = f"a{MARKER}" + inside * 1_000_000 + f"b{MARKER}"
+    assert before_end(text + " \n" + END) == text
+    assert before_end(f"a{MARKER}" + inside * 1_000_000 + END) == f"a{MARKER}"
