@@ -22,6 +22,7 @@ from typing import Any
 Message = dict[str, Any]
 END = "\ufdd1"  # a noncharacter of Unicode, after the answer that has begun
 MARKER = "\ufdd0"  # another, which chat_template.py puts into messages
+DEEPEST = 100  # levels of lists and objects in a message; Python limits the depth of calls that go through them
 FORM = "messages: expected a list of at least one {'role': ..., 'content': ...}"
 
 
@@ -29,11 +30,21 @@ def normal_messages(messages: Any) -> list[Message]:
     """Return the messages without null values, their contents as text. A second call changes nothing.
 
     Raises:
-        ValueError: a message has no role, neither text nor a tool call, or something other than text.
+        ValueError: a message has no role, neither text nor a tool call, something other than text, or too many levels.
     """
     if not isinstance(messages, Sequence) or isinstance(messages, str) or not messages:
         raise ValueError(FORM)
+    if not all(_has_depth(message, DEEPEST) for message in messages):
+        raise ValueError(f"messages: expected at most {DEEPEST} levels of lists and objects in a message; found more")
     return [_normal_message(message) for message in messages]
+
+
+def _has_depth(value: Any, most: int) -> bool:
+    """Whether at most this number of lists and objects are inside each other."""
+    if not isinstance(value, Mapping | list | tuple):
+        return True
+    parts = value.values() if isinstance(value, Mapping) else value
+    return most > 0 and all(_has_depth(part, most - 1) for part in parts)
 
 
 def _normal_message(message: Any) -> Message:
@@ -49,7 +60,7 @@ def _normal_message(message: Any) -> Message:
         raise ValueError(f"messages: expected content, a text, or tool_calls; {found}")
     try:
         json.dumps(given, allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
+    except (TypeError, ValueError):
         raise ValueError(f"messages: expected values that JSON can express; {found}") from None
     return given
 

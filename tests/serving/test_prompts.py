@@ -44,6 +44,10 @@ BAD = {
     ),
     "no messages": (b'{"messages": []}', "messages: expected a list of at least one"),
     "messages of another form": (b'{"messages": ["a"]}', "messages: expected role and content"),
+    "a deep message": (
+        b'{"messages": [{"role": "user", "content": "a", "x": ' + b"[" * 900 + b"]" * 900 + b"}]}",
+        "messages: expected at most 100 levels",
+    ),
     "an image": (
         b'{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
         "content is type 'image_",

@@ -1,5 +1,7 @@
 """Messages as clients write them: one form for every template."""
 
+import functools
+
 import pytest
 from chat_templates import CHATML, LLAMA3, QWEN3
 from tiny_tokenizer import tiny_tokenizer
@@ -126,3 +128,20 @@ def test_many_spaces_inside_a_text_take_little_time(inside):
     text = f"a{MARKER}" + inside * 1_000_000 + f"b{MARKER}"
     assert before_end(text + " \n" + END) == text
     assert before_end(f"a{MARKER}" + inside * 1_000_000 + END) == f"a{MARKER}"
+
+
+def nested(depth):
+    return functools.reduce(lambda inner, _: [inner], range(depth), "a")
+
+
+@pytest.mark.parametrize("field", ["extra", "content"])
+@pytest.mark.parametrize("depth", [100, 400, 900, 100_000])
+def test_deep_messages_are_refused_in_one_line(field, depth):
+    message = user("a") | {field: nested(depth)}
+    with pytest.raises(ValueError, match=r"^messages: expected at most 100 levels of lists and objects in a message"):
+        tiny_tokenizer(CHATML).apply_chat_template([message])
+
+
+def test_messages_of_the_greatest_depth_are_read():
+    template = "{% for m in messages %}{{ m | tojson }}{% endfor %}"
+    assert rendered(template, [user("a") | {"extra": nested(99)}]).count("[") == 99
