@@ -79,7 +79,8 @@ def encode_chat(
     if template is None:
         raise ValueError("the model has no chat template, which messages need; pass a text to continue instead")
     chat, names = for_template(messages, template), names_in(template)
-    warn_of_unread(chat, partial(render, tokenizer))
+    plain = render(tokenizer, chat)
+    warn_of_unread(chat, names, plain, partial(render, tokenizer))
     (text, spans), safe = (
         _without_markers(tokenizer, render(tokenizer, _marked(chat, mark, names)), check)
         for mark in (partial(_mark_special, tokenizer), partial(_mark_all, tokenizer))

@@ -23,6 +23,7 @@ Message = dict[str, Any]
 END = "\ufdd1"  # a noncharacter of Unicode, after the answer that has begun
 MARKER = "\ufdd0"  # another, which chat_template.py puts into messages
 DEEPEST = 100  # levels of lists and objects in a message; Python limits the depth of calls that go through them
+SHOWN = 5  # names in a warning
 FORM = "messages: expected a list of at least one {'role': ..., 'content': ...}"
 
 
@@ -98,22 +99,34 @@ def for_template(messages: Any, template: str) -> list[Message]:
     return normal
 
 
-def warn_of_unread(messages: Sequence[Message], render: Callable[[list[Message]], str]) -> None:
-    """Warn of each name besides role and content that changes nothing in the text that `render` makes.
+def warn_of_unread(
+    messages: Sequence[Message], names: frozenset[str], text: str, render: Callable[[list[Message]], str]
+) -> None:
+    """Issue one warning of the names that change nothing in the text.
 
     The id of a call is left out: alone it says nothing to a model.
+
+    Args:
+        messages: in their normal form.
+        names: the words of the template; it may read these names.
+        text: what the template makes of the messages.
+        render: gives the text of other messages.
     """
-    names = dict.fromkeys(name for message in messages for name, value in message.items() if value not in ([], {}))
-    for name in names:
-        if name not in ("role", "content", "tool_call_id") and not _reads(name, messages, render):
-            warnings.warn(f"the chat template does not read {name[:40]!r} of the messages", stacklevel=5)
+    used = dict.fromkeys(name for message in messages for name, value in message.items() if value not in ([], {}))
+    unknown = [name for name in used if name not in names and name != "tool_call_id"]
+    if unknown and not _reads(unknown, messages, text, render):
+        shown = ", ".join(repr(name[:40]) for name in unknown[:SHOWN]) + (", ..." if unknown[SHOWN:] else "")
+        warnings.warn(f"the chat template does not read {shown} of the messages", stacklevel=5)
 
 
-def _reads(name: str, messages: Sequence[Message], render: Callable[[list[Message]], str]) -> bool:
-    without = [{other: value for other, value in message.items() if other != name} for message in messages]
+def _reads(
+    unknown: Sequence[str], messages: Sequence[Message], text: str, render: Callable[[list[Message]], str]
+) -> bool:
+    left_out = frozenset(unknown)
+    without = [{name: value for name, value in message.items() if name not in left_out} for message in messages]
     try:
-        return render(list(messages)) != render(without)
-    except ValueError:  # a template that fails without it reads it; one that fails with it soon says so
+        return text != render(without)
+    except ValueError:  # a template that fails without them reads them
         return True
 
 

@@ -7,6 +7,7 @@ from chat_templates import CHATML, LLAMA3, QWEN3
 from tiny_tokenizer import tiny_tokenizer
 
 from minillm.text.messages import END, MARKER, before_end, normal_messages
+from minillm.text.template_sandbox import SANDBOX
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "sky", "arguments": '{"hour": 3}'}}
 NORMAL = {
@@ -145,3 +146,24 @@ def test_deep_messages_are_refused_in_one_line(field, depth):
 def test_messages_of_the_greatest_depth_are_read():
     template = "{% for m in messages %}{{ m | tojson }}{% endfor %}"
     assert rendered(template, [user("a") | {"extra": nested(99)}]).count("[") == 99
+
+
+def renderings(monkeypatch):
+    """The templates that the sandbox renders from now on."""
+    done, render = [], SANDBOX.render
+    monkeypatch.setattr(SANDBOX, "render", lambda *of: done.append(of) or render(*of))
+    return done
+
+
+def test_many_unread_names_get_one_warning_and_few_renderings(monkeypatch):
+    done = renderings(monkeypatch)
+    many = user("a") | {f"name {number}": 1 for number in range(40)}
+    with pytest.warns(UserWarning) as caught:
+        rendered(CHATML, [many, many | {"other": 1}])
+    names = "'name 0', 'name 1', 'name 2', 'name 3', 'name 4', ..."
+    assert [str(w.message) for w in caught] == [f"the chat template does not read {names} of the messages"]
+    assert len(done) == 4  # plain, without the names, and with both kinds of marks
+
+
+def test_names_that_a_template_reads_without_their_words_get_no_warning():
+    assert '"odd": 1' in rendered("{{ messages[0] | tojson }}", [user("a") | {"odd": 1, "id": []}])
