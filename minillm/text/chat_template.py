@@ -70,7 +70,7 @@ def encode_chat(
     Args:
         tokenizer: encodes, and has the template.
         messages: the conversation.
-        check: called with each rendered text before it is encoded.
+        check: called with the contents of all messages, joined, and with each rendered text before it is encoded.
 
     Raises:
         ValueError: the messages have another form, there is no template, or it fails.
@@ -79,7 +79,9 @@ def encode_chat(
     if template is None:
         raise ValueError("the model has no chat template, which messages need; pass a text to continue instead")
     chat, names = for_template(messages, template), names_in(template)
+    check("\n".join(message.get("content", "") for message in chat))
     plain = render(tokenizer, chat)
+    check(plain)
     warn_of_unread(chat, names, plain, partial(render, tokenizer))
     (text, spans), safe = (
         _without_markers(tokenizer, render(tokenizer, _marked(chat, mark, names)), check)

@@ -36,7 +36,7 @@ class TextBound:
         if len(text) <= tokens:
             return True
         kept = text.encode("utf-8", "surrogatepass").translate(None, self.dropped)
-        return len(kept) <= tokens * self.bytes_per_token
+        return len(kept) / self.bytes_per_token <= tokens
 
 
 def text_bound(facts: dict[str, Any]) -> TextBound:

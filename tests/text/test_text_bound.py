@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_folder import CONTEXT, save_model_folder
-from tiny_tokenizer import SPECIAL, definition, llama2_style
+from tiny_tokenizer import SPECIAL, definition, llama2_style, tiny_tokenizer
 
 import minillm
+from minillm.text.template_sandbox import SANDBOX
 from minillm.text.text_bound import UNICODE, byte_letters
-from minillm.text.tokenizer import Tokenizer
+from minillm.text.tokenizer import TextTooLong, Tokenizer
 
 
 def replace(pattern: str, content: str) -> dict:
@@ -121,6 +122,22 @@ DOORS = {
 @pytest.mark.parametrize("door", DOORS)
 def test_a_text_that_is_far_too_long_is_not_encoded(door, tmp_path, monkeypatch):
     model = minillm.load(save_model_folder(tmp_path))
-    monkeypatch.setattr(Tokenizer, "_encode", lambda *_, **__: pytest.fail("it was encoded"))
+    monkeypatch.setattr(Tokenizer, "encode_spans", lambda *_, **__: pytest.fail("it was encoded"))
     with pytest.raises(ValueError, match=rf"^a text of \d+ characters has more tokens than .*context of {CONTEXT}$"):
         DOORS[door](model)
+
+
+@pytest.mark.parametrize("texts", [[LONG], ["a" * 3_900_000], ["a" * 2000] * 1000], ids=["emoji", "letters", "turns"])
+def test_messages_that_are_far_too_long_reach_neither_the_tokenizer_nor_the_template(texts, monkeypatch):
+    messages = [{"role": "user", "content": text} for text in texts]
+    monkeypatch.setattr(Tokenizer, "find_special", lambda *_: pytest.fail("it was encoded"))
+    monkeypatch.setattr(SANDBOX, "render", lambda *_: pytest.fail("it was rendered"))
+    with pytest.raises(TextTooLong, match=r"^a text of \d+ characters has more tokens than .*context of 100$"):
+        tiny_tokenizer().apply_chat_template(messages, 100)
+
+
+def test_what_a_template_makes_too_long_is_not_encoded(monkeypatch):
+    monkeypatch.setattr(Tokenizer, "find_special", lambda *_: pytest.fail("it was encoded"))
+    call = {"role": "assistant", "tool_calls": ["a" * 100_000]}
+    with pytest.raises(TextTooLong, match=r"^a text of 100004 characters has more tokens than .*context of 100$"):
+        tiny_tokenizer("{{ messages[0].tool_calls }}").apply_chat_template([call, {"role": "user", "content": "a"}], 100)
