@@ -30,6 +30,7 @@ from minillm.text.messages import (
     before_end,
     for_template,
     is_begun,
+    is_utf8,
     names_in,
     warn_of_unread,
     with_end,
@@ -159,6 +160,8 @@ def _render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:
     variables |= {"messages": with_end(messages) if begun else messages, "add_generation_prompt": not begun}
     try:
         text = SANDBOX.render(tokenizer.chat_template or "", variables)
+        if not is_utf8(text):
+            raise ValueError("it makes half a surrogate pair, which UTF-8 cannot encode")
     except Exception as problem:  # a stranger's program can fail in any way
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise ValueError(f"the chat template failed: {reason}") from None

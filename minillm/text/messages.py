@@ -60,10 +60,17 @@ def _normal_message(message: Any) -> Message:
     elif not given.get("tool_calls") and not given.get("function_call"):
         raise ValueError(f"messages: expected content, a text, or tool_calls; {found}")
     try:
-        json.dumps(given, allow_nan=False)
+        text = json.dumps(given, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError):
         raise ValueError(f"messages: expected values that JSON can express; {found}") from None
+    if not is_utf8(text):
+        raise ValueError("messages: a text contains half a surrogate pair, which UTF-8 cannot encode; remove it")
     return given
+
+
+def is_utf8(text: str) -> bool:
+    """Whether UTF-8 can encode the text. It cannot encode half a surrogate pair, which JSON can spell."""
+    return not re.search("[\ud800-\udfff]", text)
 
 
 def _text(content: Any) -> str:

@@ -95,6 +95,7 @@ def test_what_a_template_may_not_do(case):
      ("{{ 'a' | nosuch }}", "No filter named 'nosuch'; the sandbox has what jinja2 and transformers offer (tojson"),
      ("{{ 'a' is nosuch }}", "No test named 'nosuch'; the sandbox has what"),
      ("{% do x %}", "unknown tag 'do'; the sa"), ("{{ 'a' | int + 'b' }}", "unsupported operand"),
+     ("{{ '\\ud800' }}", "it makes half a surrogate pair"), ("\ud800", "it makes half a surrogate pair"),
      ("{{ raise_exception('two\nlines') }}", "two lines")],
 )  # fmt: skip
 def test_a_template_that_fails_says_why(template, expected):
@@ -110,6 +111,12 @@ def test_a_template_that_fails_says_why(template, expected):
 def test_messages_are_checked(messages):
     with pytest.raises(ValueError, match=r"^messages: .*expected"):
         normal_messages(messages)
+
+
+@pytest.mark.parametrize("half", [{"content": "a\ud800"}, {"extra": ["\udfff"]}, {"role": "\ud800"}, {"\ud800": 1}], ids=ascii)
+def test_half_a_surrogate_pair_in_a_message(half):
+    with pytest.raises(ValueError, match="^messages: a text contains half a surrogate pair"):
+        tiny_tokenizer("{{ messages }}").apply_chat_template([HELLO[0] | half])
 
 
 def test_without_a_template_there_is_no_chat():
