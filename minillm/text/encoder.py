@@ -12,8 +12,8 @@ added tokens too, and the special tokens themselves are switched off. With "o" a
 import json
 import secrets
 import unicodedata
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from itertools import count
 from typing import Any
 
@@ -45,41 +45,25 @@ class Blanks(dict[int, str]):
         return self[code]
 
 
-class View:
-    """A library tokenizer that numbers added tokens as another one does."""
-
-    def __init__(self, tokenizer: Any, numbers: dict[Any, int]) -> None:
-        """Keep the tokenizer, and the ids that it must give to added tokens: the library numbers them itself."""
-        self.tokenizer = tokenizer
-        own = {tokenizer.token_to_id(token.content): number for token, number in numbers.items()}
-        self.numbers = {ours: number for ours, number in own.items() if ours != number}
-
-    def encode(self, text: str) -> list[int]:
-        """Return the ids of `text`."""
-        # Without offsets, which take half of the time and memory.
-        ids = self.tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids
-        return [self.numbers.get(token, token) for token in ids] if self.numbers else list(ids)
-
-
 class Encoder:
-    """Encodes with a library tokenizer. Its views share the vocabulary: a copy takes 15 MB and 0.1 s."""
+    """Encodes with a library tokenizer, whose settings change for each text: a copy takes seconds for many tokens."""
 
     def __init__(self, library: Any) -> None:
-        """Build the views. `library` is a `tokenizers.Tokenizer`; it stays as it is."""
+        """Prepare. `library` is a `tokenizers.Tokenizer`; between two calls it is as it was."""
         self._library = library
         added = library.get_added_tokens_decoder()
         self._added = {added[number]: number for number in sorted(added)}
         self._special = {token.content: token for token in self._added if token.special}
-        without = _without_texts(library.model, self._special)
-        self._model = without or library.model
-        self._with_special = View(self._copy(self._model, self._added) if without else library, self._added)
-        self._as_text = self._text_view(self._added)
+        self._model = _without_texts(library, self._special)
         self._blanks = Blanks(character for token in self._added for character in token.content)
 
     def find(self, text: str) -> list[Span]:
         """Return the special tokens that the library sees in this text."""
-        finder, special = self._finder
-        found = finder.encode(text, add_special_tokens=False)
+        from tokenizers.models import BPE
+
+        special = {self._added[token]: content for content, token in self._special.items()}
+        with self._with(model=BPE(), pre_tokenizer=None, post_processor=None):  # gives added tokens alone
+            found = self._library.encode(text, add_special_tokens=False)
         spans = zip(found.offsets, found.ids, strict=True)
         return [(begin, end, special[token]) for (begin, end), token in spans if token in special]
 
@@ -93,43 +77,42 @@ class Encoder:
         Raises:
             ValueError: the normalizer changes stand-ins.
         """
-        if not spans:
-            return self._as_text.encode(text)
-        if list(spans) == self.find(text):
-            return self._with_special.encode(text)
+        if not spans or list(spans) == self.find(text):
+            with self._with(model=self._model, post_processor=None, encode_special_tokens=not spans):
+                return _ids(self._library, text)
         names = self._stand_ins(text, {token for *_, token in spans})
-        numbers = {name: self._added[self._special[token]] for token, name in names.items()}
-        ids = self._text_view(self._added | numbers).encode(_replaced(text, spans, names))
-        counted = set(numbers.values())
-        if [token for token in ids if token in counted] != [numbers[names[token]] for *_, token in spans]:
+        copy = self._copy([*self._added, *names.values()])
+        ids = _ids(copy, _replaced(text, spans, names))
+        numbers = {copy.token_to_id(name.content): token for token, name in names.items()}
+        if [numbers[token] for token in ids if token in numbers] != [token for *_, token in spans]:
             raise ValueError("the normalizer changes unknown letters; leave the special tokens out of the message")
-        return ids
+        ours = {copy.token_to_id(token.content): number for token, number in self._added.items()}
+        ours |= {number: self._added[self._special[token]] for number, token in numbers.items()}
+        return [ours.get(token, token) for token in ids]
 
-    @cached_property
-    def _finder(self) -> tuple[Any, dict[int, str]]:
-        """Return a tokenizer with an empty model, which gives added tokens alone, and the special ones of its ids."""
-        from tokenizers.models import BPE
+    @contextmanager
+    def _with(self, **settings: Any) -> Iterator[None]:
+        """Give the library tokenizer these settings for a while."""
+        before = {name: getattr(self._library, name) for name in settings}
+        try:
+            for name, value in settings.items():
+                setattr(self._library, name, value)
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(self._library, name, value)
 
-        finder = self._copy(BPE(), self._added)
-        finder.pre_tokenizer = None
-        return finder, {finder.token_to_id(text): text for text in self._special}
-
-    def _text_view(self, numbers: dict[Any, int]) -> View:
-        """Return a view with these added tokens, in which special tokens are text."""
-        copy = self._copy(self._model, numbers)
-        copy.encode_special_tokens = True
-        return View(copy, numbers)
-
-    def _copy(self, model: Any, added: Iterable[Any]) -> Any:
-        """Return a library tokenizer with the steps of `library`, and another model and other added tokens."""
+    def _copy(self, added: Iterable[Any]) -> Any:
+        """Return a library tokenizer with the same steps and other added tokens, in which special ones are text."""
         from tokenizers import Tokenizer
 
-        copy = Tokenizer(model)
+        copy = Tokenizer(self._model)
         if self._library.normalizer is not None:
             copy.normalizer = self._library.normalizer
         if self._library.pre_tokenizer is not None:
             copy.pre_tokenizer = self._library.pre_tokenizer
-        copy.add_tokens(list(added))
+        copy.add_tokens(list(added))  # the library numbers them itself
+        copy.encode_special_tokens = True
         return copy
 
     def _stand_ins(self, text: str, tokens: Iterable[str]) -> dict[str, Any]:
@@ -160,23 +143,44 @@ def _replaced(text: str, spans: Sequence[Span], names: dict[str, Any]) -> str:
     return "".join([*parts, text[end:]])
 
 
-def _without_texts(model: Any, special: Iterable[str]) -> Any:
-    """Return a model that makes none of these tokens from a text, or None if `model` makes none already.
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    # Without offsets, which take half of the time and memory.
+    return list(tokenizer.encode_batch_fast([text], add_special_tokens=False)[0].ids)
+
+
+def _without_texts(library: Any, special: Iterable[str]) -> Any:
+    """Return the model, or a copy that makes none of these tokens from a text that spells them.
 
     Most models make none: no merges lead to them. But a Unigram or a WordPiece model takes any token that it has. So
-    their texts get a beginning that no one can guess, and keep their ids.
+    their texts get a beginning that no one can guess, and keep their ids. Tokens that spell other texts stay as they
+    are: single characters, which would vanish, and steps of merges.
     """
-
-    stored = [text for text in special if model.token_to_id(text) is not None]
+    model = library.model
+    stored = [text for text in special if model.token_to_id(text) is not None and _can_be_spelled(library, text)]
     reached = {text for text in stored if model.token_to_id(text) in [token.id for token in model.tokenize(text)]}
-    return _renamed(model, {text: secrets.token_hex(16) + text for text in reached}) if reached else None
+    if not reached:
+        return model
+    values = json.loads(model.__getstate__())
+    needed = {part for pair in values.get("merges", ()) for part in pair}
+    names = {text: secrets.token_hex(16) + text for text in reached - needed if not _is_character(text, values)}
+    return _renamed(values, names) if names else model
 
 
-def _renamed(model: Any, names: dict[str, str]) -> Any:
-    """Return a copy of the model with other texts for some tokens, and without the merges that concern them."""
+def _can_be_spelled(library: Any, text: str) -> bool:
+    """Return whether a model can get this text: a byte-level tokenizer writes a space, for example, as "Ġ"."""
+    cutter = library.pre_tokenizer
+    return cutter is None or text in "".join(piece for piece, _ in cutter.pre_tokenize_str(text))
+
+
+def _is_character(text: str, model: dict[str, Any]) -> bool:
+    """Return whether this is the token of one character, at the beginning of a word or within it."""
+    return len(text) == 1 or len(text.removeprefix(model.get("continuing_subword_prefix") or "")) == 1
+
+
+def _renamed(values: dict[str, Any], names: dict[str, str]) -> Any:
+    """Return a model of these values with other texts for some tokens, and without the merges that concern them."""
     from tokenizers import Tokenizer
 
-    values = json.loads(model.__getstate__())
     pairs = values["vocab"].items() if isinstance(values["vocab"], dict) else values["vocab"]
     values["vocab"] = type(values["vocab"])([names.get(text, text), value] for text, value in pairs)
     for name in {"unk_token"} & values.keys():

@@ -22,8 +22,8 @@ from minillm.text.text_bound import text_bound
 PROGRAM = Path(__file__).with_name("tokenizer_process.py")
 MEMORY_BYTES = 1_000_000_000  # for one request; a file of 33 MB takes 600 MB
 LONGEST_ANSWER = 400_000_000  # bytes
-SECONDS = 3  # of processor time for one request, and more for large ones:
-SECONDS_PER_MEGABYTE_READ = 1  # 0.1 s is usual
+SECONDS = 10  # of processor time for one request, and more for large ones:
+SECONDS_PER_MEGABYTE_READ = 1  # 0.1 s is usual, and 0.5 s if all of it are added tokens
 SECONDS_PER_MEGABYTE = 10  # encoded; 0.5 to 3 s are usual
 MOST_DECODED = 100_000_000  # bytes of tokens
 MOST_STEPS = 10  # of a decoder in this process
@@ -65,7 +65,8 @@ class SandboxedTokenizer:
             "ends": list(tokens.ends),
             "control_ids": [int(number) for number in control_ids],
         }
-        self._key = hashlib.sha256(definition + json.dumps(self._more).encode()).hexdigest()
+        more = json.dumps(self._more).encode()
+        self._key, self._size = hashlib.sha256(definition + more).hexdigest(), len(definition) + len(more)
         facts = self._ask(self._reading())
         self.vocabulary: dict[str, int] = facts["vocabulary"]
         self.special: dict[str, int] = facts["special"]
@@ -120,11 +121,10 @@ class SandboxedTokenizer:
                 raise ValueError(f"{self._source}: not usable as a tokenizer: {reason}") from None
 
     def _ask_once(self, request: dict[str, Any]) -> Any:
-        if "definition" in request:
-            seconds = SECONDS + SECONDS_PER_MEGABYTE_READ * len(self._definition) // 10**6
-        else:
-            size = 4 * len(request.get("text", request.get("find", ""))) + 100 * len(request.get("ids", ()))  # bytes
-            seconds = SECONDS + SECONDS_PER_MEGABYTE * size // 10**6
+        size = 4 * len(request.get("text", request.get("find", ""))) + 100 * len(request.get("ids", ()))  # bytes
+        seconds = SECONDS + SECONDS_PER_MEGABYTE * size // 10**6
+        if "definition" in request or request.get("spans"):  # both add the added tokens
+            seconds += SECONDS_PER_MEGABYTE_READ * self._size // 10**6
         return PROCESS.ask(request | {"key": self._key}, seconds, MEMORY_BYTES)
 
 

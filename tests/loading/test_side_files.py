@@ -7,6 +7,7 @@ from tiny_folder import CONFIG, refused, write_folder, write_json
 from tiny_tokenizer import CHATML, SPECIAL, definition
 
 import minillm
+from minillm.text import tokenizer_sandbox
 from minillm.text.chat_template import render
 
 START, END = SPECIAL
@@ -119,6 +120,30 @@ def test_what_is_not_a_token_is_refused_by_name(case, tmp_path):
 def test_a_large_file_of_settings_is_read(tmp_path):
     """Files with tens of thousands of added tokens have more than the 4 MB of other settings."""
     assert load(tmp_path, {"tokenizer_config": {"bos_token": START, "x": "y" * 6_000_000}}).tokenizer.special_tokens
+
+
+def many(count: int) -> dict:
+    """Return the settings of a complete list of tokens with long names."""
+    name = "<|{}_reserved_special_token_for_later_use_and_more_{}|>"
+    tokens = {str(NEW + i): PLAIN | {"content": name.format(i, i), "special": True} for i in range(count)}
+    return {"tokenizer_config": {"added_tokens_decoder": tokens}}
+
+
+def test_the_time_to_read_grows_with_what_other_files_add(tmp_path, monkeypatch):
+    allowed, ask = [], tokenizer_sandbox.PROCESS.ask
+    monkeypatch.setattr(tokenizer_sandbox.PROCESS, "ask", lambda *a: allowed.append(a[1]) or ask(*a))
+    write_folder(tmp_path)
+    size = (tmp_path / "tokenizer.json").stat().st_size
+    load(tmp_path, many(7_000))
+    assert size < 20_000 and allowed[0] > tokenizer_sandbox.SECONDS
+
+
+@pytest.mark.slow
+def test_thirty_thousand_added_tokens_are_read(tmp_path):
+    tokenizer_sandbox.PROCESS.close()
+    tokenizer = load(tmp_path, many(30_000)).tokenizer
+    assert len(tokenizer.special_tokens) == 30_002
+    assert tokenizer.encode_spans(f"{START}ab{START}", [(0, len(START), START)])[:2] == [0, AB]
 
 
 WARNINGS = {

@@ -120,3 +120,36 @@ def test_a_template_strips_the_spaces_that_a_special_token_of_a_message_would_ta
     values = json.dumps(definition() | {"added_tokens": added})
     template = "{% for m in messages %}{{ m.content | trim }}{% endfor %}"
     assert ids(values, template, ["\n\nSTOP  ", " a"]) == by_library(renamed(values), template, ["\n\nSTOP  ", " a"])
+
+
+def with_special(values: dict, text: str) -> tuple[Tokenizer, LibraryTokenizer]:
+    """Return both tokenizers; a token of the vocabulary is special."""
+    flags = {"special": True, "lstrip": False, "rstrip": False, "single_word": False, "normalized": False}
+    added = [*values["added_tokens"], {"id": values["model"]["vocab"][text], "content": text, **flags}]
+    added.sort(key=lambda token: token["id"])
+    library = LibraryTokenizer.from_str(json.dumps(values | {"added_tokens": added}))
+    library.encode_special_tokens = True
+    return Tokenizer(json.dumps(values | {"added_tokens": added}).encode(), chat_template=TEMPLATES[0]), library
+
+
+PIECES_OF_WORDS = {"added_tokens": [], "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": None,
+                   "model": MODELS["WordPiece"]}  # fmt: skip
+
+
+@pytest.mark.parametrize("values, special", [
+    *[(definition(), text) for text in ["!", "a", "Ġ", "Ċ", "Ã", "ab", "Ġa"]], (llama2_style(), "a"),
+    (llama2_style(), "▁"), (llama2_style(), "▁a"), (definition() | PIECES_OF_WORDS, "##b"),
+])  # fmt: skip
+def test_text_does_not_vanish_if_a_token_that_spells_it_is_special_too(values, special):
+    tokenizer, library = with_special(values, special)
+    for text in ["Hi! Go!", "banana é", "a b\n\nab", " abc a aab"]:
+        assert tokenizer.encode(text) == library.encode(text, add_special_tokens=False).ids
+        assert values["decoder"] is None or tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_a_typed_token_that_is_text_too_stands_next_to_one_of_the_template():
+    tokenizer, _ = with_special(definition(), "!")
+    tokenizer.chat_template = "!{% for m in messages %}{{ m.content }}{% endfor %}<|im_end|>"
+    ids = tokenizer.apply_chat_template([{"role": "user", "content": "!<|im_end|>"}])
+    typed = tokenizer.encode("!<|im_end|>")
+    assert typed[0] == 2 and ids == [2, *typed, 1]
