@@ -154,6 +154,9 @@ NO_MODEL = {  # the files instead of config.json
     "the format of its makers": (["params.json", "consolidated.00.pth"], "in the format of its makers"),
     "GGUF": (["a.gguf"], r"or pass the file .*/a\.gguf itself"),
     "shards alone": (["model-00001-of-00002.safetensors"], "one of several shards"),
+    "one below": (["sub/config.json", "sub/model.safetensors"], "'sub/config.json', .* in a folder below: pass that"),
+    "shards below": (["sub/config.json", "sub/model-00001-of-00002.safetensors"], "in a folder below: pass that folder"),
+    "a pickle below": (["sub/config.json", "sub/pytorch_model.bin"], "in a folder below: pass that folder"),
 }  # fmt: skip
 
 
@@ -207,6 +210,8 @@ MODELS = {
     "embeddings": ({"architectures": ["LlamaModel"]}, "without an output head"),
     "translation": ({"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, "with an encoder"),
     "pictures": ({"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}, "several media"),
+    "GPT-2": ({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}, "architecture that is not supported"),
+    "an old one": ({"model_type": "xlm", "architectures": ["XLMWithLMHeadModel"]}, "architecture that is not supported"),
     "another": ({"model_type": "gemma", "architectures": ["GemmaForCausalLM"]}, "architecture that is not supported"),
     "an error": ({"model_type": None, "error": "Repository not found"}, "the error message of a server"),
     "GPTQ": ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantised by 'gptq': use the model"),
