@@ -42,7 +42,7 @@ KINDS = (  # the first that matches
     FolderKind(r"[^/]+\.safetensors", "a safetensors file of another name",
                "if it is the whole model, rename it to model.safetensors"),
     FolderKind(r"[^/]+/config\.json", "the config of a model in a folder below", "pass that folder"),
-    FolderKind(r".+\.safetensors", "a safetensors file in a folder below", "put the files of the model into one folder"),
+    FolderKind(r".+\.safetensors", "a safetensors file in a folder below", "put the model into one folder"),
     FolderKind(r".+\.(bin|pt|pth|ckpt)", "a pickle", f"pickles such as *.bin are never opened: {CONVERT}"),
     FolderKind(r".+\.(h5|msgpack|pb|tflite|onnx|ot|nemo|mlpackage|mlmodel|keras|npz)", "a file of another framework",
                CONVERT),
