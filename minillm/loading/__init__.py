@@ -18,6 +18,8 @@ from minillm.support.file_kinds import LONGEST_KIND, seems
 
 __all__ = ["Checkpoint", "open_checkpoint", "open_config"]
 
+NO_IDS = {"bos_token_id": None, "eos_token_id": None}
+
 
 def open_checkpoint(name: str | PathLike[str]) -> Checkpoint:
     """Open the checkpoint of this name. The names are those of `minillm.load`.
@@ -49,6 +51,8 @@ def open_checkpoint(name: str | PathLike[str]) -> Checkpoint:
 def open_config(name: str | PathLike[str]) -> ModelConfig:
     """Return the config of this name, which may be a config.json too. Weights and tokenizer are left alone.
 
+    So are the ids of tokens in a config.json: the config returned has none.
+
     Raises:
         ValueError: no model has this name, or its config is invalid.
         OSError: a file is missing or cannot be read, or a download failed.
@@ -69,7 +73,10 @@ def open_config(name: str | PathLike[str]) -> ModelConfig:
     else:
         path = _existing(text)
         file = required_config(path) if path.is_dir() else path
-    return read_gguf_config(file) if is_gguf(file) else read_config(read_json(file), file.name)
+    if is_gguf(file):
+        return read_gguf_config(file)
+    values = read_json(file)
+    return read_config(values | NO_IDS if isinstance(values, dict) else values, file.name)
 
 
 def is_gguf(path: Path) -> bool:

@@ -34,17 +34,18 @@ KINDS = (  # the first that matches
                UNFINISHED),
     FolderKind(r"refs|refs/main", "a model in the hub's cache without its files", UNFINISHED),
     FolderKind(r".+\.gguf", "a GGUF file", "pass its path, after `hf download` if it is on the hub"),
-    FolderKind(r".+-\d{5}-of-\d{5}\.safetensors", "one of several shards",
+    FolderKind(r"[^/]+-\d{5}-of-\d{5}\.safetensors", "one of several shards",
                "download their index too: model.safetensors.index.json"),
     FolderKind(r"consolidated.*|params\.json", "a model in the format of its makers",
                "use the one in Hugging Face layout"),
     FolderKind(r"model\.safetensors\.index\.json", "the index of shards", UNFINISHED),
-    FolderKind(r".+\.safetensors", "a safetensors file of another name",
+    FolderKind(r"[^/]+\.safetensors", "a safetensors file of another name",
                "if it is the whole model, rename it to model.safetensors"),
+    FolderKind(r"[^/]+/config\.json", "the config of a model in a folder below", "pass that folder"),
+    FolderKind(r".+\.safetensors", "a safetensors file in a folder below", "put the model into one folder"),
     FolderKind(r".+\.(bin|pt|pth|ckpt)", "a pickle", f"pickles such as *.bin are never opened: {CONVERT}"),
     FolderKind(r".+\.(h5|msgpack|pb|tflite|onnx|ot|nemo|mlpackage|mlmodel|keras|npz)", "a file of another framework",
                CONVERT),
-    FolderKind(r"[^/]+/config\.json", "the config of a model in a folder below", "pass that folder"),
 )  # fmt: skip
 
 

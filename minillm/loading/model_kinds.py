@@ -10,7 +10,8 @@ from typing import Any
 
 UNQUANTISED = "use the model that it was made from, or a GGUF of it"
 HEADS = {  # by the end of the first entry of `architectures`, tried in this order
-    "ForCausalLM": "a text model of an architecture that is not supported: llama.cpp or transformers may run it",
+    "ForCausalLM|LMHead(Model)?|DoubleHeadsModel":
+        "a text model of an architecture that is not supported: llama.cpp or transformers may run it",
     "For(MaskedLM|PreTraining|TokenClassification|QuestionAnswering)": "an encoder, which does not generate text",
     "ForSequenceClassification|RewardModel": "a classifier, which does not generate text",
     "For(Conditional|Vision\\w*|ImageText\\w*)Generation|ForVision2Seq|ForImageTextToText":

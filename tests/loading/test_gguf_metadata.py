@@ -51,6 +51,18 @@ def test_each_end_that_is_named_ends_the_text(names, tmp_path):
     assert minillm.load(tmp_path / "x.gguf").config.eos_token_ids == tuple(ends.values())
 
 
+@pytest.mark.parametrize("value", [2**32 - 1, CONFIG["vocab_size"], -1.0, "a"])  # the first is -1, in 32 bits
+@pytest.mark.parametrize("key", ["bos", "eos", "eot", "fim_pad", "padding", "unknown"])
+def test_an_id_of_no_token_is_ignored_under_every_key(key, value, tmp_path):
+    name = f"tokenizer.ggml.{key}_token_id"
+    write_gguf(tmp_path / "x.gguf", CONFIG, weights(), metadata={"tokenizer.ggml.eom_token_id": 3, name: value})
+    with pytest.warns(UserWarning) as caught:
+        config = minillm.load(tmp_path / "x.gguf").config
+    assert (config.bos_token_id, config.eos_token_ids) == (None, (3,))
+    [warning] = caught
+    assert str(warning.message) == f"x.gguf: ignored, since there are {CONFIG['vocab_size']} tokens: {name} {value!r}"
+
+
 REFUSED = {
     "yarn": (
         {"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0},
@@ -69,7 +81,6 @@ REFUSED = {
     ),
     "one part of several": ({"split.count": 3}, "is one of 3 split files; join them"),
     "heads by layer": ({"llama.attention.head_count": [2, 2]}, r"num_attention_heads is \[2, 2\]"),
-    "an end outside the vocabulary": ({"tokenizer.ggml.eos_token_id": 261}, r"eos_token_id is \[261\]; expected"),
     "a window nobody knows where": ({"qwen2.attention.sliding_window": 8}, "expected none: a qwen2 file"),
 }
 

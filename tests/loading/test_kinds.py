@@ -7,6 +7,7 @@ import pickle
 import struct
 import tarfile
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,6 +155,9 @@ NO_MODEL = {  # the files instead of config.json
     "the format of its makers": (["params.json", "consolidated.00.pth"], "in the format of its makers"),
     "GGUF": (["a.gguf"], r"or pass the file .*/a\.gguf itself"),
     "shards alone": (["model-00001-of-00002.safetensors"], "one of several shards"),
+    "one below": (["sub/config.json", "sub/model.safetensors"], "'sub/config.json', .* in a folder below: pass that"),
+    "shards below": (["sub/config.json", "sub/model-00001-of-00002.safetensors"], "in a folder below: pass"),
+    "a pickle below": (["sub/config.json", "sub/pytorch_model.bin"], "in a folder below: pass that folder"),
 }  # fmt: skip
 
 
@@ -207,6 +211,8 @@ MODELS = {
     "embeddings": ({"architectures": ["LlamaModel"]}, "without an output head"),
     "translation": ({"model_type": "t5", "architectures": ["T5ForConditionalGeneration"]}, "with an encoder"),
     "pictures": ({"model_type": "llava", "architectures": ["LlavaForConditionalGeneration"]}, "several media"),
+    "GPT-2": ({"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}, "architecture that is not supported"),
+    "an old one": ({"model_type": "xlm", "architectures": ["XLMWithLMHeadModel"]}, "that is not supported"),
     "another": ({"model_type": "gemma", "architectures": ["GemmaForCausalLM"]}, "architecture that is not supported"),
     "an error": ({"model_type": None, "error": "Repository not found"}, "the error message of a server"),
     "GPTQ": ({"quantization_config": {"quant_method": "gptq", "bits": 4}}, "quantised by 'gptq': use the model"),
@@ -251,7 +257,8 @@ def test_weights_of_another_kind_are_told_by_the_names_of_tensors(case, tmp_path
 
 def test_a_config_needs_neither_weights_nor_tokenizer(tmp_path):
     folder = write_folder(tmp_path)
-    config = minillm.load(folder).config
+    config = replace(minillm.load(folder).config, bos_token_id=None, eos_token_ids=())
+    write_json(folder / "config.json", CONFIG | {"bos_token_id": "a", "eos_token_id": 99_999})
     (folder / "model.safetensors").write_bytes(POINTER)
     for name in ("tokenizer.json", "tokenizer_config.json", "generation_config.json"):
         (folder / name).write_bytes(PAGE)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from reprlib import repr as short  # short for values of any size and depth
 from typing import Any
 
-from minillm.loading.gguf.special_ids import end_ids, special_id
+from minillm.loading.gguf.special_ids import end_ids, special_id, warn_of_bad_ids
 from minillm.loading.read_config import DEFAULTS
 
 READ = frozenset(
@@ -48,7 +48,9 @@ def config_fields(metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, .
     if unknown := sorted(own.keys() - READ - WITHOUT_EFFECT):
         shown = ", ".join(repr(prefix + name)[:60] for name in unknown[:8])
         warnings.warn(f"{source}: unknown metadata is ignored: {shown}", stacklevel=5)
-    return _sizes(own, shapes) | _tokens(metadata) | _variant(architecture, own, shapes) | _rope_scaling(own)
+    sizes = _sizes(own, shapes)
+    tokens = _tokens(metadata, sizes.get("vocab_size"), source)
+    return sizes | tokens | _variant(architecture, own, shapes) | _rope_scaling(own)
 
 
 def _sizes(own: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
@@ -69,8 +71,11 @@ def _sizes(own: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dic
     return given | {"rms_norm_eps": own.get("attention.layer_norm_rms_epsilon")}
 
 
-def _tokens(metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {"bos_token_id": special_id(metadata, "bos"), "eos_token_id": end_ids(metadata)}
+def _tokens(metadata: Mapping[str, Any], vocab_size: Any, source: str) -> dict[str, Any]:
+    if type(vocab_size) is not int:
+        return {}  # it is refused as it is read
+    warn_of_bad_ids(metadata, vocab_size, source)
+    return {"bos_token_id": special_id(metadata, "bos", vocab_size), "eos_token_id": end_ids(metadata, vocab_size)}
 
 
 def _variant(architecture: str, own: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, Any]:
