@@ -52,3 +52,11 @@ def eos_ignored(next_logits, tokens, max_new_tokens, eos):
     while len(new) < max_new_tokens:
         new.append(int(next_logits(tokens + new).argmax()))
     return new
+
+
+def eos_in_the_prompt_stops(next_logits, tokens, max_new_tokens, eos):
+    """An end-of-sequence token in the prompt stopped it: only a new one ends the answer."""
+    new = []
+    while len(new) < max_new_tokens and eos not in tokens + new:
+        new.append(int(next_logits(tokens + new).argmax()))
+    return new

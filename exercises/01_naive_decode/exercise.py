@@ -53,6 +53,8 @@ CONCEPTS = ("inference", "decode", "greedy")
 def cases(random):
     yield {"table": np.eye(3)[[1, 2, 0]], "tokens": [0], "max_new_tokens": 1, "eos": 2}
     yield {"table": np.eye(3)[[1, 2, 0]], "tokens": [0], "max_new_tokens": 5, "eos": 2}
+    for tokens in ([2, 0], [0, 2]):  # eos in the prompt
+        yield {"table": np.eye(3)[[1, 2, 0]], "tokens": tokens, "max_new_tokens": 5, "eos": 2}
     for length, new in ((1, 4), (3, 3), (5, 2), (2, 9), (4, 12)):
         tokens = random.integers(1, 7, length).tolist()
         yield {"table": random.normal(size=(7, 7)), "tokens": tokens, "max_new_tokens": new, "eos": 0}

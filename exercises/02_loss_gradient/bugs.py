@@ -3,9 +3,16 @@
 import numpy as np
 
 
-def _probs(logits):
-    exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+def _probs(logits, subtracted=None):
+    exponentials = np.exp(logits - (logits.max(axis=-1, keepdims=True) if subtracted is None else subtracted))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def _result(probs, targets):
+    rows = np.arange(len(targets))
+    gradient = probs.copy()
+    gradient[rows, targets] -= 1
+    return float(-np.log(probs[rows, targets]).mean()), gradient / len(targets)
 
 
 def gradient_of_the_sum(logits, targets):
@@ -61,3 +68,18 @@ def exp_of_large_logits(logits, targets):
     gradient = probs.copy()
     gradient[rows, targets] -= 1
     return float(-np.log(probs[rows, targets]).mean()), gradient / len(targets)
+
+
+def one_maximum_for_all_rows(logits, targets):
+    """One maximum was subtracted from all rows, so exp of a low row becomes 0: use the maximum of each row."""
+    return _result(_probs(logits, logits.max()), targets)
+
+
+def first_logit_subtracted(logits, targets):
+    """The first logit of each row was subtracted: another one may be far larger, so subtract the row's maximum."""
+    return _result(_probs(logits, logits[:, :1]), targets)
+
+
+def mean_subtracted(logits, targets):
+    """The mean of each row was subtracted: the largest logit may be far above it, so subtract the row's maximum."""
+    return _result(_probs(logits, logits.mean(axis=-1, keepdims=True)), targets)

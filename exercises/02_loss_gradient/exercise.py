@@ -46,6 +46,8 @@ CONCEPTS = ("training",)
 def cases(random):
     yield {"logits": np.array([[0.0, 1.0]]), "targets": np.array([0])}
     yield {"logits": np.array([[1000.0, 1001.0]]), "targets": np.array([0])}  # exp(1000) overflows
+    yield {"logits": np.array([[1000.0, 1001.0], [0.0, 1.0]]), "targets": np.array([0, 0])}  # rows far apart
+    yield {"logits": np.array([[0.0, 2000.0], [2000.0, 0.0]]), "targets": np.array([1, 0])}
     for tokens, vocab in ((2, 3), (4, 5), (7, 4)):
         yield {"logits": random.normal(size=(tokens, vocab)), "targets": random.integers(0, vocab, tokens)}
 

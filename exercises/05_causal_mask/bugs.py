@@ -36,3 +36,13 @@ def window_one_too_long(queries, keys, start, window):
 def window_ignored(queries, keys, start, window):
     """The window was not applied: hide the keys that are `window` or more positions before the query."""
     return _mask(start + np.arange(queries)[:, None], keys, None)
+
+
+def diagonal_from_the_corner(queries, keys, start, window):
+    """np.tril knows neither `start` nor `window`: its diagonal begins at column 0. Compare the positions instead."""
+    return np.tril(np.ones((queries, keys), dtype=bool))
+
+
+def only_itself(queries, keys, start, window):
+    """np.eye marks one key for each query, from column 0: a query sees all earlier keys in the window, too."""
+    return np.eye(queries, keys, dtype=bool)

@@ -3,19 +3,19 @@
 import numpy as np
 
 
-def _attention(q, k, v, start, scale=None, masked=True, repeat=np.repeat, axis=-1):
+def _attention(q, k, v, start, scale=None, repeat=np.repeat, axis=-1, hidden=-np.inf, subtract=None):
     queries, heads, head_dim = q.shape
     keys, values = (repeat(x, heads // k.shape[1], axis=1).swapaxes(0, 1) for x in (k, v))
     scores = q.swapaxes(0, 1) @ keys.swapaxes(1, 2) / (np.sqrt(head_dim) if scale is None else scale)
-    if masked:
-        scores = np.where(np.arange(len(k)) > start + np.arange(queries)[:, None], -np.inf, scores)
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    if hidden is not None:
+        scores = np.where(np.arange(len(k)) > start + np.arange(queries)[:, None], hidden, scores)
+    weights = np.exp(scores - (scores.max(axis=-1, keepdims=True) if subtract is None else subtract(scores)))
     return (weights / weights.sum(axis=axis, keepdims=True) @ values).swapaxes(0, 1)
 
 
 def no_mask(q, k, v, start):
     """Queries see later tokens: hide the keys after position start + query before softmax."""
-    return _attention(q, k, v, start, masked=False)
+    return _attention(q, k, v, start, hidden=None)
 
 
 def offset_missing(q, k, v, start):
@@ -62,3 +62,23 @@ def exp_of_large_scores(q, k, v, start):
     visible = np.arange(len(k)) <= start + np.arange(queries)[:, None]
     weights = np.exp(np.where(visible, scores, -np.inf))
     return (weights / weights.sum(axis=-1, keepdims=True) @ values).swapaxes(0, 1)
+
+
+def one_maximum_for_all_rows(q, k, v, start):
+    """One maximum was subtracted from all scores, so exp of a low row becomes 0: use the maximum of each row."""
+    return _attention(q, k, v, start, subtract=np.max)
+
+
+def one_maximum_for_all_heads(q, k, v, start):
+    """One maximum was subtracted from all heads, so exp of a low row becomes 0: each head has its own maximum."""
+    return _attention(q, k, v, start, subtract=lambda scores: scores.max(axis=(0, 2), keepdims=True))
+
+
+def first_score_subtracted(q, k, v, start):
+    """The first score of each row was subtracted: another one may be far larger, so subtract the row's maximum."""
+    return _attention(q, k, v, start, subtract=lambda scores: scores[..., :1])
+
+
+def hidden_with_a_finite_score(q, k, v, start):
+    """Hidden keys got a finite score, and a visible score may be lower: hide them with -inf."""
+    return _attention(q, k, v, start, hidden=-100.0)

@@ -53,6 +53,12 @@ def cases(random):
         yield {"q": q, "k": k, "v": v, "start": start}
     large = np.full((2, 1, 2), 40.0)  # the exp of the scores overflows
     yield {"q": large, "k": large, "v": np.array([[[1.0, 2.0]], [[3.0, 4.0]]]), "start": 0}
+    rows, keys = np.array([[[1.0]], [[1000.0]]]), np.array([[[1.0]], [[2.0]]])  # scores are products of two numbers
+    yield {"q": rows, "k": keys, "v": keys, "start": 0}  # rows far apart
+    yield {"q": rows[:1], "k": np.array([[[0.0]], [[2000.0]]]), "v": keys, "start": 1}  # keys far apart
+    yield {"q": -rows, "k": 1e12 * keys, "v": keys, "start": 0}  # far below 0
+    heads = np.array([[[1.0], [1000.0]]])
+    yield {"q": heads, "k": np.array([[[1.0]], [[2.0]]]), "v": keys, "start": 1}  # heads far apart
 
 
 def later_tokens_change_nothing(inputs, result, run):

@@ -53,3 +53,9 @@ def left_in_sorted_order(probs, p):
 def probable_enough_alone(probs, p):
     """Each probability was compared with p: compare the total probability of the tokens before it."""
     return _filtered(probs, np.flatnonzero(probs >= min(p, probs.max())))
+
+
+def higher_id_first(probs, p):
+    """Of equally probable tokens the higher id was kept: reversing a sorted order also reverses the equal ones."""
+    ranked = np.argsort(probs, kind="stable")[::-1]
+    return _filtered(probs, ranked[np.cumsum(probs[ranked]) - probs[ranked] < p])

@@ -91,3 +91,40 @@ def first_of_the_list(pieces, stop):
 def held_for_the_longest_stop_only(pieces, stop):
     """Text was held for the longest stop string only: an ending may be the beginning of any of them."""
     return _stream(pieces, stop, lambda held, stop: _longest(held, [max(stop, key=len)]))
+
+
+def held_as_long_as_the_first_stop(pieces, stop):
+    """No more was held than the first stop string needs: another one may be longer, so use the longest length."""
+
+    def keep_of(held, stop):
+        lengths = range(min(len(held), len(stop[0]) - 1), 0, -1)
+        return next((n for n in lengths if any(text.startswith(held[-n:]) for text in stop)), 0)
+
+    return _stream(pieces, stop, keep_of)
+
+
+def first_to_end(pieces, stop):
+    """The stop string that ends first was taken: if several are found, the one that begins first counts."""
+    held, shown, stopped = "", [], False
+    for piece in pieces:
+        held += "" if stopped else piece
+        found = [(held.find(text) + len(text), held.find(text)) for text in stop if text in held]
+        cut = min(found)[1] if found else len(held) - _longest(held, stop)
+        stopped = stopped or bool(found)
+        shown.append(held[:cut])
+        held = "" if stopped else held[cut:]
+    return [*shown, held]
+
+
+def without_regard_to_case(pieces, stop):
+    """Upper and lower case were not distinguished: "end" is not the stop string "END"."""
+    held, shown, stopped = "", [], False
+    small = [text.lower() for text in stop]
+    for piece in pieces:
+        held += "" if stopped else piece
+        found = [held.lower().find(text) for text in small if text in held.lower()]
+        cut = min(found) if found else len(held) - _longest(held.lower(), small)
+        stopped = stopped or bool(found)
+        shown.append(held[:cut])
+        held = "" if stopped else held[cut:]
+    return [*shown, held]

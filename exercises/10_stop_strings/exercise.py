@@ -63,6 +63,10 @@ def cases(random):
         (["aXbY"], ["Y", "X"]),  # both are found: X begins first
         (["aE", "ND"], ["LONGER", "END"]),  # the text ends with the beginning of the shorter one
         (["aB", "c"], ["Bd", "longest"]),
+        (["lon", "gest"], ["Bd", "longest"]),
+        (["abcd"], ["bc", "abcd"]),  # both are found: bc ends first, but abcd begins first
+        (["abcd"], ["abcd", "bc"]),
+        (["the end", "e"], ["END"]),
     ]
     for pieces, stop in texts:
         yield {"pieces": pieces, "stop": stop}

@@ -54,3 +54,10 @@ def any_maximum_accepted(logits, draft):
     while accepted < len(draft) and logits[accepted, draft[accepted]] == logits[accepted].max():
         accepted += 1
     return [*draft[:accepted], int(logits[accepted].argmax())]
+
+
+def last_maximum_as_bonus(logits, draft):
+    """The bonus token is the last one of equal maxima. It is chosen like every other token: the first one counts."""
+    choices, accepted = _accepted(logits, draft)
+    last = logits.shape[1] - 1 - int(logits[-1, ::-1].argmax())
+    return [*draft[:accepted], last if accepted == len(draft) else choices[accepted]]

@@ -53,6 +53,8 @@ def cases(random):
         yield {"logits": np.eye(3)[choices], "draft": draft}
     for draft in ([0], [1]):  # two equal maxima: the first one counts, as in argmax
         yield {"logits": np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), "draft": draft}
+    yield {"logits": np.array([[0.0, 1.0, 1.0]]), "draft": []}
+    yield {"logits": np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]]), "draft": [0]}  # in the row of the bonus token
     for length in (3, 4, 5, 6):
         logits = random.normal(size=(length + 1, 4))
         draft = logits.argmax(axis=-1)[:-1].tolist()

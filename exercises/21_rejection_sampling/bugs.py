@@ -3,8 +3,8 @@
 import numpy as np
 
 
-def _sample(probs, uniform):
-    return min(int(np.searchsorted(np.cumsum(probs / probs.sum()), uniform, side="right")), len(probs) - 1)
+def _sample(probs, uniform, side="right"):
+    return min(int(np.searchsorted(np.cumsum(probs / probs.sum()), uniform, side=side)), len(probs) - 1)
 
 
 def _accepted(target, draft_probs, draft, uniforms):
@@ -73,3 +73,20 @@ def all_that_pass(target, draft_probs, draft, uniforms):
     """Draft tokens after a rejected one were accepted. They were sampled after a token that was removed."""
     kept = [t for i, t in enumerate(draft) if uniforms[i] * draft_probs[i, t] < target[i, t]]
     return [*kept, _sample(_residual(target, draft_probs, len(kept)), uniforms[-1])]
+
+
+def accepted_at_exactly_the_ratio(target, draft_probs, draft, uniforms):
+    """A token was accepted with uniforms[i] equal to p / q: the comparison is <, so p = 0 is never accepted."""
+    accepted = 0
+    while accepted < len(draft):
+        token = draft[accepted]
+        if uniforms[accepted] * draft_probs[accepted, token] > target[accepted, token]:
+            break
+        accepted += 1
+    return [*draft[:accepted], _sample(_residual(target, draft_probs, accepted), uniforms[-1])]
+
+
+def sampled_at_the_cumulative_probability(target, draft_probs, draft, uniforms):
+    """The sampled token's cumulative probability may equal uniforms[-1]: take the first one above it."""
+    accepted = _accepted(target, draft_probs, draft, uniforms)
+    return [*draft[:accepted], _sample(_residual(target, draft_probs, accepted), uniforms[-1], side="left")]

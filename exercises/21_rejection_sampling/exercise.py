@@ -58,6 +58,10 @@ CONCEPTS = ("speculative", "sampling")
 def cases(random):
     p, q = np.array([[0.75, 0.25]]), np.array([[0.25, 0.75]])
     yield {"target": p, "draft_probs": q[:0], "draft": [], "uniforms": np.array([0.5])}
+    yield {"target": p[:, ::-1].copy(), "draft_probs": q[:0], "draft": [], "uniforms": np.array([0.25])}  # exactly
+    for own, first in (([0.0, 1.0], 0.0), ([0.25, 0.75], 0.5)):  # u = p / q, and p may be 0
+        target = np.array([own, [0.5, 0.5]])
+        yield {"target": target, "draft_probs": np.full((1, 2), 0.5), "draft": [0], "uniforms": np.array([first, 0.5])}
     for token, first, last in ((0, 0.9, 0.8), (1, 0.2, 0.8), (1, 0.5, 0.9), (1, 0.4, 0.1)):
         target = np.concatenate([p, [[0.5, 0.5]]])
         yield {"target": target, "draft_probs": q, "draft": [token], "uniforms": np.array([first, last])}
@@ -73,8 +77,10 @@ def cases(random):
 
 def a_draft_of_the_target_itself_is_accepted(inputs, result, run):
     """If q equals p, every draft token must be accepted."""
-    own = run(draft_probs=inputs["target"][:-1])
-    return own[:-1] == inputs["draft"]
+    own = inputs["target"][:-1]
+    if any(row[token] == 0 for row, token in zip(own, inputs["draft"], strict=True)):
+        return True  # such a token is never drafted
+    return run(draft_probs=own)[:-1] == inputs["draft"]
 
 
 def the_result_has_the_target_distribution(inputs, result, run):

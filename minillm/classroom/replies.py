@@ -27,7 +27,14 @@ SIGNS = str.maketrans(
 )
 BRACKETS = str.maketrans("[]", "()")
 SUPERSCRIPTS = re.compile("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+")
-UNITS = {"%": 0.01, "percent": 0.01, "thousand": 1e3, "million": 1e6, "billion": 1e9, "trillion": 1e12}
+UNITS = {
+    "%": 0.01, "percent": 0.01, "thousand": 1e3, "million": 1e6, "mio": 1e6, "mn": 1e6, "billion": 1e9, "bn": 1e9,
+    "mrd": 1e9, "trillion": 1e12,
+}  # fmt: skip
+CONVERTIBLE: tuple[dict[str, float], ...] = (  # the question may ask for any unit of the same row
+    {r"s|secs?|seconds?": 1.0, r"ms|msecs?|milliseconds?": 1e-3, r"[uμ]s|microseconds?": 1e-6},
+    {r"\$|usd|dollars?": 1.0, r"¢|c|cts?|cents?": 0.01},
+)
 PREFIXED_UNIT = re.compile("([kmgt])(i?b|(?:ibi)?bytes?)?", re.IGNORECASE)
 TOKEN = re.compile(
     rf"(?P<function>(?:(?:np|math)\.)?(?:{'|'.join(sorted(FUNCTIONS, key=len, reverse=True))})(?=\s*\())"
@@ -80,7 +87,7 @@ def read_shapes(text: str) -> tuple[tuple[int, ...], ...]:
     text = re.sub(r"[()\[\]]", " ", _bare(text))
     shapes = []
     for separator in SHAPE_SEPARATORS:
-        sizes = [SIZE.fullmatch(part.strip()) for part in re.split(separator, text) if part.strip()]
+        sizes = [SIZE.fullmatch(part.strip()) for part in re.split(separator, text, flags=re.IGNORECASE) if part.strip()]
         if sizes and None not in sizes:
             shapes.append(tuple(int(re.sub(r"\D", "", size[1])) for size in sizes if size))
     return tuple(dict.fromkeys(shapes))
@@ -170,10 +177,13 @@ def _value(node: ast.expr) -> Any:
     raise ValueError("expected a number")
 
 
-def _factors(unit: str) -> tuple[float, ...]:
-    """Return what a unit may stand for: 0.01 for %, 1000 or 1024 for kB."""
+def _factors(unit: str) -> list[float]:
+    """Return what a unit may stand for: 0.01 for %, 1000 or 1024 for kB, 1000 for s if the question asks for ms."""
+    unit = unit.lower().partition("/")[0].strip(" .")  # s/pass is a number of seconds, too
     prefixed = PREFIXED_UNIT.fullmatch(unit)
     if prefixed:
-        power = "kmgt".index(prefixed[1].lower()) + 1
-        return (1000.0**power, 1024.0**power)
-    return (UNITS[unit.lower()],) if unit.lower() in UNITS else ()
+        power = "kmgt".index(prefixed[1]) + 1
+        return [1000.0**power, 1024.0**power]
+    rows = [(row, size) for row in CONVERTIBLE for names, size in row.items() if re.fullmatch(names, unit)]
+    converted = [size / other for row, size in rows for other in row.values() if other != size]
+    return [*converted, UNITS[unit]] if unit in UNITS else converted

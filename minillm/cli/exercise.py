@@ -100,7 +100,7 @@ def _check(options: argparse.Namespace) -> int:
     elif not options.which:
         write(f"{sum(verdict.passed for verdict in verdicts)} of {len(verdicts)} passed\n")
         if len(worker.locks) < 2:
-            sys.stderr.write("minillm: this system's kernel cannot lock the code in; check only files that you trust\n")
+            sys.stderr.write("minillm: this system cannot lock the code in; check only files that you trust\n")
     return 0 if all(verdict.passed for verdict in verdicts) else 1
 
 

@@ -185,6 +185,20 @@ def test_a_known_mistake_is_named_only_if_it_agrees_in_later_cases_too(told):
     assert "the comparison is <=, not <" in told(full, "causal_mask").meaning
 
 
+@pytest.mark.parametrize(
+    "mask", ["np.eye(queries, keys, dtype=bool)", "np.arange(keys) <= keys // 4", "np.eye(queries, keys, start // 4)"]
+)
+def test_the_form_of_a_mistake_is_named_only_if_it_explains_the_later_cases_too(told, mask):
+    """The first failing case has two keys, of which one is visible: almost every wrong mask is its inverse."""
+    meaning = told(f"return np.zeros((queries, keys), bool) | np.array({mask}, bool)", "causal_mask").meaning
+    assert not any(word in meaning for word in ("inverted", "reverse", "shifted", "transposed"))
+
+
+def test_a_factor_near_one_is_no_missing_factor(told):
+    verdict = told("e = np.exp(scores - scores.max(-1, keepdims=True)); return e / (e.sum(-1, keepdims=True) + 1e-6)")
+    assert (verdict.stage, verdict.meaning) == ("value", "")
+
+
 ANSWER = "e = np.exp(scores - scores.max(-1, keepdims=True)); right = e / e.sum(-1, keepdims=True)"
 AFTER_THE_CASES = """softmax.calls = getattr(softmax, "calls", 0) + 1
     {answer}

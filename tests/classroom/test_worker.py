@@ -3,7 +3,7 @@
 import dis
 import inspect
 import os
-import select
+import resource
 import signal
 import subprocess
 import sys
@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import minillm
-from minillm.classroom.worker import worker_process
+from minillm.classroom.worker import start, worker_process
+from minillm.classroom.worker import worker as worker_module
 from minillm.classroom.worker.start import ENVIRONMENT
 from minillm.classroom.worker.worker import Failed, Limits, Returned, Worker
 from minillm.classroom.worker.worker_process import FORBIDDEN_MODULE, NOT_HERE, TOLD_BYTES, make_hook
@@ -437,13 +438,34 @@ def test_output_after_the_answer_is_limited_too(monkeypatch):
     """A thread, where threads are possible, may print without end after the function has returned."""
     with Worker(Limits(output_bytes=1000)) as worker:
         worker.load("def f(): return 1", "f")
-        output, select_, read = worker._running.output, select.select, os.read
+        output, ready, read = worker._running.output, worker_module._ready, os.read
 
-        def after_the_answer(readable, writable, both, seconds):
-            if readable == [output]:  # the last loop
-                return readable, [], []
-            return select_([pipe for pipe in readable if pipe != output], writable, both, seconds)
+        def after_the_answer(pipes, written, seconds):
+            others = [pipe for pipe in pipes if pipe != output]
+            return ready(others, written, seconds) if others else {output}
 
-        monkeypatch.setattr(select, "select", after_the_answer)
+        monkeypatch.setattr(worker_module, "_ready", after_the_answer)
         monkeypatch.setattr(os, "read", lambda pipe, count: b"x" * 100 if pipe == output else read(pipe, count))
         assert worker.call({}) == Failed("output", "the code printed more than 1000 bytes")
+
+
+def test_pipes_with_large_numbers():
+    """`select.select` fails with descriptors from 1024."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(before[0], 2000), before[1]), before[1]))
+    opened = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        with Worker() as worker:
+            assert worker.load("def f(): print(1); return 2", "f") == Returned(None)
+            assert (worker.call({}), worker.output) == (Returned(2, {}), "1\n")
+    finally:
+        for number in opened:
+            os.close(number)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_without_proc_the_code_runs_unlocked(monkeypatch, tmp_path):
+    monkeypatch.setattr(start, "MAPS", tmp_path / "nothing")
+    with Worker() as worker:
+        assert worker.load("def f(): return 2", "f") == Returned(None)
+        assert (worker.call({}), worker.locks) == (Returned(2, {}), ())

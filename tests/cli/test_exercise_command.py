@@ -65,6 +65,14 @@ def test_all_at_once(call, folder):
     assert [one["exercise"] for one in found if one["passed"]] == ["03_softmax"]
 
 
+def test_code_that_cannot_be_locked_in_is_said(call, folder, monkeypatch):
+    monkeypatch.setattr("minillm.classroom.worker.start.MAPS", folder / "nothing")  # as without /proc
+    for file in sorted(folder.glob("*_*.py"))[1:]:
+        file.unlink()
+    result = call("exercise", "check", "--dir", folder)
+    assert result.err == "minillm: this system cannot lock the code in; check only files that you trust\n"
+
+
 def test_only_the_first_failure_is_told_in_full(call, folder):
     write_body(folder, "softmax", BROKEN)
     write_body(folder, "rope", "return x[:, 0]")

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from minillm.classroom.exercises.compare import Difference, compare, same
-from minillm.classroom.exercises.diagnosis import broken_property, known_meaning
+from minillm.classroom.exercises.diagnosis import broken_property, likely_cause
 from minillm.classroom.exercises.exercise import Exercise, Inputs, size
 from minillm.classroom.worker import wire
 from minillm.classroom.worker.worker import Failed, Outcome, Returned, Worker
@@ -119,8 +119,8 @@ def _explained(
     broken = ""
     if verdict.stage == "value" and isinstance(outcome, Returned):
         broken = broken_property(exercise, worker, cases[number], outcome.value)
-    known = "" if verdict.stage == "inputs" else known_meaning(exercise, worker, cases, number, outcome)
-    return replace(verdict, property_broken=broken, meaning=known or verdict.meaning)
+    cause = "" if verdict.stage == "inputs" else likely_cause(exercise, worker, cases, number, outcome)
+    return replace(verdict, property_broken=broken, meaning=cause)
 
 
 class _WrongError(Exception):

@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from minillm.arrays import Array, Bool
+from minillm.arrays import Array
+from minillm.classroom.exercises.forms import ABSOLUTE, RELATIVE, close, forms_of
 from minillm.classroom.worker.wire import Other
 from minillm.support.checks import shown
 
-RELATIVE, ABSOLUTE = 1e-9, 1e-12  # all floats are float64, so correct results differ only by rounding
 Row: TypeAlias = tuple[str, str, str, str]
 SHOWN = 4  # values of the slice that begins at the first difference
 
@@ -26,13 +26,18 @@ class Difference:
         stage: "none", "type", "dtype", "shape" or "value".
         message: the difference in one sentence.
         rows: (index, yours, expected, "differs" or ""), beginning at the first index that differs.
-        meaning: the likely cause, if it can be recognised.
+        arrays: the result and the expected values, if they are arrays of the same shape.
     """
 
     stage: str
     message: str
     rows: tuple[Row, ...] = ()
-    meaning: str = ""
+    arrays: tuple[Array, Array] | None = None
+
+    @property
+    def meaning(self) -> str:
+        """The likely cause, judged by these arrays alone; an empty string if none is recognised."""
+        return next((form.text for form in forms_of(*self.arrays)), "") if self.arrays else ""
 
 
 def compare(result: Any, expected: Any, name: str = "result") -> Difference | None:
@@ -76,7 +81,7 @@ def _compare_arrays(result: Any, expected: Array, name: str) -> Difference | Non
     if result.shape != expected.shape:
         text = f"{name} has the shape {shape_text(result.shape)}; expected {shape_text(expected.shape)}"
         return Difference("shape", text + _shape_hint(result.shape, expected.shape))
-    right = _close(result, expected)
+    right = close(result, expected)
     if right.all():
         return None
     first = tuple(int(index) for index in np.argwhere(~right)[0])
@@ -84,13 +89,7 @@ def _compare_arrays(result: Any, expected: Array, name: str) -> Difference | Non
     where = f" at {list(first)}" if first else ""
     yours, correct = _numbers(result[first].item(), expected[first].item())
     text = f"{name} first differs{where}: got {yours}, expected {correct} ({count})"
-    return Difference("value", text, _rows(result, expected, first), _array_meaning(result, expected))
-
-
-def _close(result: Array, expected: Array) -> Bool[Array, "..."]:
-    if expected.dtype.kind != "f":
-        return np.asarray(result == expected)
-    return np.asarray(np.isclose(result, expected, RELATIVE, ABSOLUTE, equal_nan=True))
+    return Difference("value", text, _rows(result, expected, first), (result, expected))
 
 
 def _shape_hint(shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
@@ -127,38 +126,12 @@ def _rows(result: Array, expected: Array, first: tuple[int, ...]) -> tuple[Row, 
     for last in range(first[-1], min(first[-1] + SHOWN, expected.shape[-1])):
         index = (*first[:-1], last)
         numbers = _numbers(result[index].item(), expected[index].item())
-        rows.append((str(list(index)), *numbers, _mark(bool(_close(result[index], expected[index])))))
+        rows.append((str(list(index)), *numbers, _mark(bool(close(result[index], expected[index])))))
     return tuple(rows)
 
 
 def _mark(right: bool) -> str:
     return "" if right else "differs"
-
-
-def _array_meaning(result: Array, expected: Array) -> str:
-    if result.dtype.kind == "f" and np.isnan(result).any() and not np.isnan(expected).any():
-        return "Some values are NaN: an exp overflowed, inf was subtracted from inf, or 0 was divided by 0."
-    if expected.dtype == bool and expected.size > 1 and (result != expected).all():
-        return "Every value is inverted: True and False are swapped."
-    for axis, size in enumerate(expected.shape):
-        if size > 1 and _close(np.flip(result, axis), expected).all():
-            return f"The values are correct, but in reverse order along axis {axis}."
-        if size > 1 and any(_close(np.roll(result, by, axis), expected).all() for by in (1, -1)):
-            return f"The values are correct, but shifted by one along axis {axis}."
-    if expected.ndim == 2 and len(set(expected.shape)) == 1 and _close(result.T, expected).all():
-        return "The values are correct, but the matrix is transposed."
-    return _factor_meaning(result, expected)
-
-
-def _factor_meaning(result: Array, expected: Array) -> str:
-    if expected.dtype.kind != "f" or not np.isfinite(result).all() or not np.isfinite(expected).all():
-        return ""
-    largest = np.unravel_index(np.abs(expected).argmax(), expected.shape)
-    if expected.size > 1 and expected[largest] and result[largest]:
-        factor = float(result[largest] / expected[largest])
-        if _close(result, expected * factor).all():
-            return f"All values are {factor:.6g} times the expected ones: a factor is missing, or applied twice."
-    return ""
 
 
 def _compare_sequences(result: Any, expected: Any, name: str) -> Difference | None:
@@ -169,7 +142,7 @@ def _compare_sequences(result: Any, expected: Any, name: str) -> Difference | No
         difference = compare(yours, right, f"{name}[{number}]")
         if difference is not None:
             rows = difference.rows if arrays or difference.rows else _list_rows(result, expected, number, name)
-            return Difference(difference.stage, difference.message, rows, difference.meaning)
+            return Difference(difference.stage, difference.message, rows, difference.arrays)
     if len(result) != len(expected):
         text = f"{name} has the length {len(result)}; expected the length {len(expected)}"
         return Difference("value", text, _list_rows(result, expected, min(len(result), len(expected)), name))

@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from minillm.classroom.exercises.compare import compare, same
+from minillm.classroom.exercises.compare import Difference, compare, same
 from minillm.classroom.exercises.exercise import Exercise, Inputs
+from minillm.classroom.exercises.forms import Form, forms_of
 from minillm.classroom.worker.worker import Failed, Outcome, Returned, Worker
 
 PROPERTY_S = 0.2  # of processor time, for one property
@@ -74,20 +75,36 @@ def _limited(seconds: float) -> Iterator[None]:
         sys.settrace(before)
 
 
-def known_meaning(exercise: Exercise, worker: Worker, cases: list[Inputs], failing: int, outcome: Outcome) -> str:
-    """Return the docstring of the known bug that behaves like the learner's function, or an empty string.
+def likely_cause(exercise: Exercise, worker: Worker, cases: list[Inputs], failing: int, outcome: Outcome) -> str:
+    """Return the docstring of the known bug that behaves like the learner's function, else the form of its mistake.
 
-    It behaves so if it passes the same cases before the failing one, and agrees with the function in that case and in
-    all later ones.
+    A known bug behaves so if it passes the same cases before the failing one, and agrees with the function in that
+    case and in all later ones. A form is named if it explains the failing case and all later ones that fail. If nothing
+    is recognised, the cause is an empty string.
     """
     known = [bug for bug in exercise.bugs.values() if _agree(_tried(exercise, bug, cases[failing]), outcome)]
     known = [bug for bug in known if all(_is_right(exercise, bug, inputs) for inputs in cases[:failing])]
+    difference = _difference(exercise, cases[failing], outcome)
+    forms = forms_of(*difference.arrays) if difference and difference.arrays else []
     for inputs in cases[failing + 1 :]:
-        if not known:
+        if not known and not forms:
             return ""
         later = worker.call(inputs)
         known = [bug for bug in known if _agree(_tried(exercise, bug, inputs), later)]
-    return str(known[0].__doc__) if known else ""
+        forms = [form for form in forms if _explains(form, exercise, inputs, later)]
+    return next(iter([*(str(bug.__doc__) for bug in known), *(form.text for form in forms)]), "")
+
+
+def _explains(form: Form, exercise: Exercise, inputs: Inputs, outcome: Outcome) -> bool:
+    """Return whether the outcome is correct, or wrong in this form."""
+    if isinstance(outcome, Failed):
+        return False
+    difference = _difference(exercise, inputs, outcome)
+    return difference is None or (difference.arrays is not None and form.explains(*difference.arrays))
+
+
+def _difference(exercise: Exercise, inputs: Inputs, outcome: Outcome) -> Difference | None:
+    return None if isinstance(outcome, Failed) else compare(outcome.value, exercise.expected(inputs))
 
 
 def _is_right(exercise: Exercise, bug: Callable[..., Any], inputs: Inputs) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 
 FOLDER, NUMPY = Path(__file__).parent, Path(np.__file__).parent
 PYTHON = (sys.executable, "-I", "-S", "-B", "-X", "utf8")
+MAPS = Path("/proc/self/maps")
 ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
 
 
@@ -34,7 +35,7 @@ def start_process(memory_bytes: int, cpu_seconds: int, locked: bool) -> Running:
     Args:
         memory_bytes: the limit of its memory.
         cpu_seconds: the limit of its processor time.
-        locked: whether the kernel locks it on the way, as far as it can.
+        locked: whether the kernel locks it on the way, as far as it can. It cannot without /proc.
     """
     theirs, requests = os.pipe()
     answers, their_answers = os.pipe()
@@ -63,13 +64,22 @@ def _command(numbers: list[int]) -> list[str]:
 
 
 def _lock() -> list[str]:
-    """Return what stands before the command: `kernel_lock.py`, with what may be read."""
+    """Return what stands before the command: `kernel_lock.py`, with what may be read; nothing if that is unknown."""
+    libraries = _libraries()
+    if not libraries:
+        return []
     folders = [str(NUMPY), str(NUMPY.with_name("numpy.libs")), str(FOLDER)]
-    arguments = [str(os.getpid()), json.dumps(_libraries()), json.dumps(folders)]
+    arguments = [str(os.getpid()), json.dumps(libraries), json.dumps(folders)]
     return [*PYTHON, str(FOLDER / "kernel_lock.py"), *arguments]
 
 
 def _libraries() -> list[str]:
-    """Return the shared libraries that this process has loaded. The worker process needs those of Python and NumPy."""
-    maps = Path("/proc/self/maps").read_text(encoding="utf-8", errors="surrogateescape")
+    """Return the shared libraries that this process has loaded. The worker process needs those of Python and NumPy.
+
+    The list is empty if /proc cannot be read, as in some containers.
+    """
+    try:
+        maps = MAPS.read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return []
     return sorted(set(re.findall(r" (/.*\.so\b.*)$", maps, re.MULTILINE)))

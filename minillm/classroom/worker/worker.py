@@ -194,19 +194,19 @@ class Worker:
             if wait <= 0:
                 return self._give_up("time", too_slow)
             listened = [running.answers, running.output] if running.output_open else [running.answers]
-            readable, writable, _ = select.select(listened, [running.requests] if left else [], [], wait)
+            ready = _ready(listened, [running.requests] if left else [], wait)
             try:
-                left = left[os.write(running.requests, left[:CHUNK]) :] if writable else left
+                left = left[os.write(running.requests, left[:CHUNK]) :] if running.requests in ready else left
             except BrokenPipeError:
                 return self._ended()
-            if running.output in readable and not self._read_output(running):
+            if running.output in ready and not self._read_output(running):
                 return self._flooded()
-            if running.answers in readable:
+            if running.answers in ready:
                 chunk = os.read(running.answers, CHUNK)
                 if not chunk:
                     return self._ended()
                 received += chunk
-        while running.output_open and select.select([running.output], [], [], 0)[0]:
+        while running.output_open and _ready([running.output], [], 0):
             if not self._read_output(running):
                 return self._flooded()
         return bytes(received[wire.LENGTH_BYTES :])
@@ -237,6 +237,16 @@ class Worker:
     def _give_up(self, kind: str, message: str) -> Failed:
         self.close()
         return Failed(kind, message)
+
+
+def _ready(read: list[int], written: list[int], seconds: float) -> set[int]:
+    """Wait for these pipes. Return those that can be read or written, or have ended. Their numbers may be large."""
+    poll = select.poll()
+    for pipe in read:
+        poll.register(pipe, select.POLLIN)
+    for pipe in written:
+        poll.register(pipe, select.POLLOUT)
+    return {pipe for pipe, _ in poll.poll(seconds * 1000)}
 
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
