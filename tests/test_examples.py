@@ -10,7 +10,10 @@ import pytest
 import minillm
 
 # Not imported here: they end the process, read a pipe, or need a GPU.
-APART = {"minillm.__main__", "minillm.classroom.worker.worker_process", "minillm.text.template_process"}
+APART = {
+    "minillm.__main__", "minillm.classroom.worker.worker_process", "minillm.text.template_process",
+    "minillm.text.tokenizer_process",
+}  # fmt: skip
 NAMES = sorted(found.name for found in pkgutil.walk_packages(minillm.__path__, "minillm.") if found.name not in APART)
 
 

@@ -21,6 +21,7 @@ from minillm.arrays import Array
 from minillm.config import ModelConfig, RopeParameters
 from minillm.layers import rope_frequencies
 from minillm.loading.checkpoint import StoredTensor
+from minillm.support.wording import counted
 
 Tensors = dict[str, StoredTensor]
 EMBEDDING, HEAD = "model.embed_tokens.weight", "lm_head.weight"
@@ -123,7 +124,7 @@ def _doubts(config: ModelConfig, layers: Mapping[str, int], source: str) -> list
             doubts.setdefault(f"{has} %s, but {reason(config, part)}", []).append(part)
     lines = [line % ", ".join(parts) for line, parts in doubts.items()]
     some = [part for part, count in layers.items() if 0 < count < config.num_hidden_layers and _is_bias(part)]
-    return lines + [f"{part} is in {layers[part]} of {config.num_hidden_layers} layers" for part in some]
+    return lines + [f"{part} is in {layers[part]} of {counted(config.num_hidden_layers, 'layer')}" for part in some]
 
 
 def _is_bias(part: str) -> bool:

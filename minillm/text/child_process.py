@@ -24,6 +24,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from minillm.support.wording import counted
 from minillm.text.child_script import OUT_OF_MEMORY
 
 SCRIPT = Path(__file__).with_name("child_script.py")
@@ -132,7 +133,7 @@ class ChildProcess:
         self._process.kill()  # without effect on a process that has ended
         ended = self._process.wait()
         if ended == -signal.SIGXCPU:
-            return f"it needs more than {cpu_seconds} seconds of processor time"
+            return f"it needs more than {counted(cpu_seconds, 'second')} of processor time"
         if ended in (OUT_OF_MEMORY, -signal.SIGABRT):  # Rust aborts if it gets no memory
             return f"it needs more than {memory_bytes // 10**6} MB of memory"
         return "it ended the process in which it ran"

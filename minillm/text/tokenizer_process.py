@@ -68,7 +68,7 @@ def read(key: str, definition: bytes, more: dict[str, Any]) -> dict[str, Any]:
     add_tokens(library, **more)
     vocabulary = library.get_vocab(with_added_tokens=True)
     if len(vocabulary) > MOST_TOKENS:
-        raise ValueError(f"{len(vocabulary)} tokens; expected at most {MOST_TOKENS}")
+        raise ValueError(f"the vocabulary has {len(vocabulary)}; expected at most {MOST_TOKENS} tokens")
     added = library.get_added_tokens_decoder()
     before, after = around_a_text(library)
     facts = {

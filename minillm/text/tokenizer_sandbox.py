@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.support.file_kinds import LONGEST_KIND, seems
+from minillm.support.wording import counted
 from minillm.text.child_process import ChildProcess
 from minillm.text.encoder import Blanks, Span
 from minillm.text.special_tokens import SpecialTokens
@@ -95,7 +96,9 @@ class SandboxedTokenizer:
         known = [number for number in ids if number in self.tokens and number not in skipped]
         tokens = [self.tokens[number] for number in known]
         if sum(map(len, tokens)) > MOST_DECODED:
-            raise ValueError(f"{len(ids)} ids: expected tokens of at most {MOST_DECODED} characters together")
+            raise ValueError(
+                f"{counted(len(ids), 'id')}: expected tokens of at most {MOST_DECODED} characters together"
+            )
         if self._decoder is not None:
             return str(self._decoder.decode(tokens))
         return str(self._ask({"ids": known})["text"])

@@ -46,7 +46,8 @@ class World:
 
     def after(self, action):
         """A copy of this world in which it has happened."""
-        world = copy.deepcopy(self, {id(MODEL): MODEL, id(SAMPLING): SAMPLING})
+        shared = (MODEL, SAMPLING, self.engine._turn)  # a lock cannot be copied
+        world = copy.deepcopy(self, {id(value): value for value in shared})
         kind, name = action
         if kind == "submit":
             world.requests[name] = world.engine.submit(PROMPTS[name], NEW_TOKENS, SAMPLING)

@@ -12,6 +12,7 @@ from known_seconds import KnownSeconds
 from model_folder import TEXT_CONFIG
 from random_models import random_model
 
+from minillm.benchmark import engines
 from minillm.benchmark import exact_cost as exact_cost_module
 from minillm.benchmark import run as run_module
 from minillm.benchmark.engines import Launch
@@ -36,6 +37,7 @@ def with_stand_ins(monkeypatch):
         ]
 
     monkeypatch.setattr(run_module, "launch_peers", launch_peers)
+    monkeypatch.setattr(engines, "check_installed", lambda name: None)
 
 
 def test_bench_prints_json(folder, capsys):

@@ -129,7 +129,7 @@ def test_a_draft_with_another_vocabulary_is_refused():
     [
         (None, "proposed a value of type NoneType; expected a minillm.Draft"),
         (([5], None), "proposed a value of type tuple; expected a minillm.Draft"),
-        (Draft([5, 6], [np.ones(1)]), "proposed 2 tokens with 1 distributions; expected one each"),
+        (Draft([5, 6], [np.ones(1)]), "proposed 2 tokens with 1 distribution; expected one each"),
     ],
 )
 def test_a_drafter_that_proposes_something_else_is_told_so(proposed, message):

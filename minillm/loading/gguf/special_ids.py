@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from reprlib import repr as short  # short for values of any size and depth
 from typing import Any
 
+from minillm.support.wording import counted
+
 # The name in chat templates, and the key. "seperator" is how the format spells it.
 KEYS = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "sep_token": "seperator"}
 KEYS |= {"pad_token": "padding", "cls_token": "cls", "mask_token": "mask"}
@@ -44,7 +46,7 @@ def warn_of_bad_ids(metadata: Mapping[str, Any], tokens: int, source: str) -> No
     ids = {name: metadata[name] for key in (*KEYS.values(), *ENDS) if (name := name_of(key)) in metadata}
     bad = [f"{name} {short(value)}" for name, value in ids.items() if not _is_token(value, tokens)]
     if bad:
-        warnings.warn(f"{source}: ignored, since there are {tokens} tokens: {', '.join(bad)}", stacklevel=6)
+        warnings.warn(f"{source}: ignored, since there are {counted(tokens, 'token')}: {', '.join(bad)}", stacklevel=6)
 
 
 def name_of(key: str) -> str:
