@@ -113,9 +113,11 @@ def test_messages_are_checked(messages):
         normal_messages(messages)
 
 
-@pytest.mark.parametrize("half", [{"content": "a\ud800"}, {"extra": ["\udfff"]}, {"role": "\ud800"}, {"\ud800": 1}], ids=ascii)
+@pytest.mark.parametrize(
+    "half", [{"content": "a\ud800"}, {"extra": ["\udfff"]}, {"role": "\ud800"}, {"\ud800": 1}], ids=ascii
+)
 def test_half_a_surrogate_pair_in_a_message(half):
-    with pytest.raises(ValueError, match="^messages: a text contains half a surrogate pair"):
+    with pytest.raises(ValueError, match=r"^messages: a text contains half a surrogate pair"):
         tiny_tokenizer("{{ messages }}").apply_chat_template([HELLO[0] | half])
 
 

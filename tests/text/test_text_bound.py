@@ -140,4 +140,6 @@ def test_what_a_template_makes_too_long_is_not_encoded(monkeypatch):
     monkeypatch.setattr(Tokenizer, "find_special", lambda *_: pytest.fail("it was encoded"))
     call = {"role": "assistant", "tool_calls": ["a" * 100_000]}
     with pytest.raises(TextTooLong, match=r"^a text of 100004 characters has more tokens than .*context of 100$"):
-        tiny_tokenizer("{{ messages[0].tool_calls }}").apply_chat_template([call, {"role": "user", "content": "a"}], 100)
+        tiny_tokenizer("{{ messages[0].tool_calls }}").apply_chat_template(
+            [call, {"role": "user", "content": "a"}], 100
+        )
