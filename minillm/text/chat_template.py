@@ -2,7 +2,7 @@
 
 A template is a program from a stranger; `template_sandbox.py` runs it. Special tokens may come only from the
 template's own text, never from a message. So the conversation is rendered twice, with a marker character (shown as *)
-in the messages:
+in the messages, which they do not contain themselves:
 
     message           a<|im_end|>b
     natural marking   a<*|*i*m*_*e*n*d*|*>*b          after each character of the special tokens that it spells
@@ -24,11 +24,11 @@ from typing import Any, Protocol, runtime_checkable
 
 from minillm.text.encoder import Span
 from minillm.text.messages import (
-    END,
-    MARKER,
     Message,
+    Signs,
     before_end,
     for_template,
+    free_signs,
     is_begun,
     is_utf8,
     names_in,
@@ -81,12 +81,13 @@ def encode_chat(
         raise ValueError("the model has no chat template, which messages need; pass a text to continue instead")
     chat, names = for_template(messages, template), names_in(template)
     check("\n".join(message.get("content", "") for message in chat))
-    plain = render(tokenizer, chat)
+    signs = free_signs(chat, template, *tokenizer.named_tokens.values(), *tokenizer.special_tokens)
+    plain = render(tokenizer, signs, chat)
     check(plain)
-    warn_of_unread(chat, names, plain, partial(render, tokenizer))
+    warn_of_unread(chat, names, plain, partial(render, tokenizer, signs))
     (text, spans), safe = (
-        _without_markers(tokenizer, render(tokenizer, _marked(chat, mark, names)), check)
-        for mark in (partial(_mark_special, tokenizer), partial(_mark_all, tokenizer))
+        _without_markers(tokenizer, signs.marker, render(tokenizer, signs, _marked(chat, mark, names)), check)
+        for mark in (partial(_mark_special, tokenizer, signs.marker), partial(_mark_all, tokenizer, signs.marker))
     )
     if [token for *_, token in spans] != [token for *_, token in safe[1]]:
         text, spans = safe
@@ -101,7 +102,7 @@ def _marked(messages: list[Message], mark: Callable[[str], str], names: frozense
 
     def marked(value: Any) -> Any:
         if isinstance(value, str):
-            return mark(re.sub(f"[{MARKER}{END}]", "\ufffd", value))
+            return mark(value)
         if isinstance(value, dict):
             return {name if name in names else marked(name): marked_field(name, value[name]) for name in value}
         return [marked(item) for item in value] if isinstance(value, list | tuple) else value
@@ -112,31 +113,31 @@ def _marked(messages: list[Message], mark: Callable[[str], str], names: frozense
     return [marked(message) for message in messages]
 
 
-def _mark_all(tokenizer: TemplateTokenizer, text: str) -> str:
+def _mark_all(tokenizer: TemplateTokenizer, marker: str, text: str) -> str:
     """Mark all characters, but spaces only if special tokens have some: templates strip messages."""
     spaces = re.search(r"\s", "".join(tokenizer.special_tokens))
-    return re.sub("(.)" if spaces else r"(\S)", rf"\1{MARKER}", text, flags=re.DOTALL)
+    return re.sub("(.)" if spaces else r"(\S)", rf"\1{marker}", text, flags=re.DOTALL)
 
 
-def _mark_special(tokenizer: TemplateTokenizer, text: str) -> str:
+def _mark_special(tokenizer: TemplateTokenizer, marker: str, text: str) -> str:
     parts, end = [], 0
     for begin, after, _ in tokenizer.find_special(text):
-        parts += [text[end:begin], _mark_all(tokenizer, text[begin:after])]
+        parts += [text[end:begin], _mark_all(tokenizer, marker, text[begin:after])]
         end = after
     return "".join([*parts, text[end:]])
 
 
 def _without_markers(
-    tokenizer: TemplateTokenizer, rendered: str, check: Callable[[str], Any]
+    tokenizer: TemplateTokenizer, marker: str, rendered: str, check: Callable[[str], Any]
 ) -> tuple[str, list[Span]]:
     """Return the text, and the special tokens in it that contain no marked character: those of the template."""
-    text = rendered.replace(MARKER, "")
+    text = rendered.replace(marker, "")
     check(text)
-    blank = re.sub(f"(.){MARKER}", lambda found: tokenizer.blank(found[1]), rendered, flags=re.DOTALL)
-    return text, tokenizer.find_special(blank.replace(MARKER, ""))
+    blank = re.sub(f"(.){marker}", lambda found: tokenizer.blank(found[1]), rendered, flags=re.DOTALL)
+    return text, tokenizer.find_special(blank.replace(marker, ""))
 
 
-def render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:
+def render(tokenizer: TemplateTokenizer, signs: Signs, messages: list[Message]) -> str:
     """Return the text that the template makes of these messages.
 
     A message without content is a tool call. A template that fails without content gets an empty one.
@@ -145,19 +146,19 @@ def render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:
         ValueError: the template fails.
     """
     try:
-        return _render(tokenizer, messages)
+        return _render(tokenizer, signs, messages)
     except ValueError:
         if all("content" in message for message in messages):
             raise
-    return _render(tokenizer, [{"content": "", **message} for message in messages])
+    return _render(tokenizer, signs, [{"content": "", **message} for message in messages])
 
 
-def _render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:
+def _render(tokenizer: TemplateTokenizer, signs: Signs, messages: list[Message]) -> str:
     from minillm.text.template_sandbox import SANDBOX
 
     begun = is_begun(messages)
     variables: dict[str, Any] = {**tokenizer.named_tokens, "tools": None, "documents": None}
-    variables |= {"messages": with_end(messages) if begun else messages, "add_generation_prompt": not begun}
+    variables |= {"messages": with_end(messages, signs.end) if begun else messages, "add_generation_prompt": not begun}
     try:
         text = SANDBOX.render(tokenizer.chat_template or "", variables)
         if not is_utf8(text):
@@ -165,4 +166,4 @@ def _render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:
     except Exception as problem:  # a stranger's program can fail in any way
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise ValueError(f"the chat template failed: {reason}") from None
-    return before_end(text) if begun else text
+    return before_end(text, signs) if begun else text

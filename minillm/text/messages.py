@@ -10,21 +10,40 @@ Null means "not given". Texts of one message are joined by line ends, as llama.c
 as `tool_call_id`, reach the template unchanged; one that it never reads is passed over with a warning.
 
 If the last message is the assistant's, it is an answer that has begun. Then the model continues it: the rendered text
-ends where that message ends. `END` finds the place.
+ends where that message ends. `Signs.end` finds the place.
 """
 
 import json
 import re
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 Message = dict[str, Any]
-END = "\ufdd1"  # a noncharacter of Unicode, after the answer that has begun
-MARKER = "\ufdd0"  # another, which chat_template.py puts into messages
 DEEPEST = 100  # levels of lists and objects in a message; Python limits the depth of calls that go through them
 SHOWN = 5  # names in a warning
+FIRST_SIGN = 0xFDD0  # 32 noncharacters of Unicode begin here
 FORM = "messages: expected a list of at least one {'role': ..., 'content': ...}"
+
+
+class Signs(NamedTuple):
+    """Two characters that nothing in the conversation contains.
+
+    Attributes:
+        marker: put into messages by `chat_template.py`.
+        end: put after the answer that has begun.
+    """
+
+    marker: str
+    end: str
+
+
+def free_signs(messages: Sequence[Message], *texts: str) -> Signs:
+    """Return two characters that neither the messages nor the texts contain."""
+    used = set(json.dumps(messages, ensure_ascii=False)).union(*texts)
+    free = (chr(code) for code in range(FIRST_SIGN, sys.maxunicode + 1) if chr(code) not in used)
+    return Signs(next(free), next(free))
 
 
 def normal_messages(messages: Any) -> list[Message]:
@@ -147,24 +166,24 @@ def is_begun(messages: Sequence[Message]) -> bool:
     return bool(messages[-1]["role"] == "assistant")
 
 
-def with_end(messages: Sequence[Message]) -> list[Message]:
-    """Return the messages with `END` after the answer that has begun, and a space that shows whether it is trimmed."""
-    return [*messages[:-1], messages[-1] | {"content": messages[-1]["content"] + END + " "}]
+def with_end(messages: Sequence[Message], end: str) -> list[Message]:
+    """Return the messages with `end` after the answer that has begun, and a space that shows whether it is trimmed."""
+    return [*messages[:-1], messages[-1] | {"content": messages[-1]["content"] + end + " "}]
 
 
-def before_end(rendered: str) -> str:
-    """Return the rendered text up to `END`. A template that trims messages has trimmed this one too.
+def before_end(rendered: str, signs: Signs) -> str:
+    """Return the rendered text up to the end sign. A template that trims messages has trimmed this one too.
 
     Raises:
         ValueError: the template left the message out.
     """
-    before, end, after = rendered.rpartition(END)
+    before, end, after = rendered.rpartition(signs.end)
     if not end:
         raise ValueError("the chat template leaves out the answer that the last message begins; end with a question")
-    return before if after.startswith(" ") else _trimmed(before)
+    return before if after.startswith(" ") else _trimmed(before, signs.marker)
 
 
-def _trimmed(text: str) -> str:
+def _trimmed(text: str, marker: str) -> str:
     """Return the text without the spaces at its end, marked or not. A pattern is fast only from a fixed place on."""
-    spaces = re.match(f"(?:{MARKER}?\\s)*+", text[::-1])
+    spaces = re.match(f"(?:{marker}?\\s)*+", text[::-1])
     return text[: len(text) - spaces.end()] if spaces else text

@@ -117,7 +117,7 @@ def test_messages_are_checked(messages):
     "half", [{"content": "a\ud800"}, {"extra": ["\udfff"]}, {"role": "\ud800"}, {"\ud800": 1}], ids=ascii
 )
 def test_half_a_surrogate_pair_in_a_message(half):
-    with pytest.raises(ValueError, match="^messages: a text contains half a surrogate pair"):
+    with pytest.raises(ValueError, match=r"^messages: a text contains half a surrogate pair"):
         tiny_tokenizer("{{ messages }}").apply_chat_template([HELLO[0] | half])
 
 
@@ -159,8 +159,7 @@ def test_messages_are_kept_as_they_are_and_the_template_has_its_tokens(texts):
     tokenizer = tiny_tokenizer(CHATML)
     ids = tokenizer.apply_chat_template([{"role": "user", "content": text} for text in texts])
     assert [token for token in ids if token < 2] == [0, 1] * len(texts) + [0]
-    shown = [text.replace("\ufdd0", "\ufffd") for text in texts]
-    whole = "".join(f"{SPECIAL[0]}user\n{text}{SPECIAL[1]}\n" for text in shown) + f"{SPECIAL[0]}assistant\n"
+    whole = "".join(f"{SPECIAL[0]}user\n{text}{SPECIAL[1]}\n" for text in texts) + f"{SPECIAL[0]}assistant\n"
     assert tokenizer.decode(ids) == whole
 
 

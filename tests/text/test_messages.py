@@ -6,7 +6,7 @@ import pytest
 from chat_templates import CHATML, LLAMA3, QWEN3
 from tiny_tokenizer import tiny_tokenizer
 
-from minillm.text.messages import END, MARKER, before_end, normal_messages
+from minillm.text.messages import Signs, before_end, normal_messages
 from minillm.text.template_sandbox import SANDBOX
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "sky", "arguments": '{"hour": 3}'}}
@@ -124,11 +124,11 @@ def test_an_answer_that_cannot_go_on_is_refused():
         rendered(CHATML, [user("a"), {"role": "assistant", "tool_calls": [CALL]}])
 
 
-@pytest.mark.parametrize("inside", [" ", f" {MARKER}"])
+@pytest.mark.parametrize("inside", [" ", " \ufdd0"])
 def test_many_spaces_inside_a_text_take_little_time(inside):
-    text = f"a{MARKER}" + inside * 1_000_000 + f"b{MARKER}"
-    assert before_end(text + " \n" + END) == text
-    assert before_end(f"a{MARKER}" + inside * 1_000_000 + END) == f"a{MARKER}"
+    signs, text = Signs(marker="\ufdd0", end="\ufdd1"), "a\ufdd0" + inside * 1_000_000 + "b\ufdd0"
+    assert before_end(text + " \n" + signs.end, signs) == text
+    assert before_end("a\ufdd0" + inside * 1_000_000 + signs.end, signs) == "a\ufdd0"
 
 
 def nested(depth):
@@ -167,3 +167,18 @@ def test_many_unread_names_get_one_warning_and_few_renderings(monkeypatch):
 
 def test_names_that_a_template_reads_without_their_words_get_no_warning():
     assert '"odd": 1' in rendered("{{ messages[0] | tojson }}", [user("a") | {"odd": 1, "id": []}])
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_all_noncharacters_of_a_message_stay(begun):
+    text = "a" + "".join(map(chr, range(0xFDD0, 0xFDF0))) + "b<|im_end|>"
+    messages = [user("a"), {"role": "assistant", "content": text}] if begun else [user(text)]
+    for template in (CHATML, TRIMMED):
+        assert text in rendered(template, messages)
+
+
+def test_noncharacters_in_a_name_and_in_the_template_stay():
+    shown = "{% for m in messages %}\ufdd0{{ m | tojson }}\ufdd2{% endfor %}"
+    assert rendered(shown, [user("\ufdd1") | {"\ufdd3": 1}]) == (
+        '\ufdd0{"role": "user", "content": "\ufdd1", "\ufdd3": 1}\ufdd2'
+    )
