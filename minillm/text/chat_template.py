@@ -149,6 +149,7 @@ def render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:
 
 
 def _render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:
+    from minillm.text.child_process import NoProcess
     from minillm.text.template_sandbox import SANDBOX
 
     begun = is_begun(messages)
@@ -156,6 +157,8 @@ def _render(tokenizer: TemplateTokenizer, messages: list[Message]) -> str:
     variables |= {"messages": with_end(messages) if begun else messages, "add_generation_prompt": not begun}
     try:
         text = SANDBOX.render(tokenizer.chat_template or "", variables)
+    except NoProcess:
+        raise
     except Exception as problem:  # a stranger's program can fail in any way
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise ValueError(f"the chat template failed: {reason}") from None
