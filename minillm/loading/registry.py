@@ -55,9 +55,12 @@ class RegisteredModel:
         """
         place = self.fetch()
         from minillm.loading.folder import read_folder
+        from minillm.text.child_process import NoProcess
 
         try:
             return read_folder(place, self.name)
+        except NoProcess:  # the folder is not the reason
+            raise
         except (ValueError, OSError) as problem:
             repair = "reinstall minillm" if self.make is None else "remove it, and it will be downloaded again"
             raise ValueError(f"{problem}; the folder {place} is damaged: {repair}") from None

@@ -154,6 +154,7 @@ def render(tokenizer: TemplateTokenizer, signs: Signs, messages: list[Message]) 
 
 
 def _render(tokenizer: TemplateTokenizer, signs: Signs, messages: list[Message]) -> str:
+    from minillm.text.child_process import NoProcess
     from minillm.text.template_sandbox import SANDBOX
 
     begun = is_begun(messages)
@@ -163,6 +164,8 @@ def _render(tokenizer: TemplateTokenizer, signs: Signs, messages: list[Message])
         text = SANDBOX.render(tokenizer.chat_template or "", variables)
         if not is_utf8(text):
             raise ValueError("it makes half a surrogate pair, which UTF-8 cannot encode")
+    except NoProcess:
+        raise
     except Exception as problem:  # a stranger's program can fail in any way
         reason = " ".join(str(problem).split())[:200] or type(problem).__name__
         raise ValueError(f"the chat template failed: {reason}") from None

@@ -29,7 +29,7 @@ class TemplateSandbox(ChildProcess):
 
         Raises:
             ValueError: the template fails, or exceeds a limit.
-            OSError: the process cannot be started.
+            NoProcess: the machine lets no child process run.
         """
         request = {"template": template, "variables": variables, "characters": LONGEST_TEXT}
         return str(self.ask(request, CPU_SECONDS, MEMORY_BYTES)["text"])

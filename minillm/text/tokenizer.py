@@ -61,6 +61,7 @@ class Tokenizer:
 
         Raises:
             ValueError: the library cannot read the definition, or the definition asks for too much memory.
+            OSError: the machine lets no child process run.
         """
         tokens = tokens or SpecialTokens()
         self.chat_template, self.named_tokens, self.ends = chat_template or None, dict(tokens.named), tuple(tokens.ends)

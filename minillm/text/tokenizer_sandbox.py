@@ -58,6 +58,7 @@ class SandboxedTokenizer:
 
         Raises:
             ValueError: the library cannot read the definition, or would need too much time or memory.
+            NoProcess: the machine lets no child process run.
         """
         self._definition, self._source = definition, source
         self._more = {
@@ -119,7 +120,7 @@ class SandboxedTokenizer:
                     self._ask_once(self._reading())
                     answer = self._ask_once(request)
                 return answer
-            except (ValueError, OSError) as problem:
+            except ValueError as problem:
                 reason = " ".join(str(problem).split())[:160] + seems(self._definition[:LONGEST_KIND], "JSON text")
                 raise ValueError(f"{self._source}: not usable as a tokenizer: {reason}") from None
 

@@ -16,8 +16,10 @@ from tiny_folder import write_folder, write_json
 from tiny_tokenizer import SPECIAL, definition
 
 from minillm.text import tokenizer_sandbox
+from minillm.text.child_process import ChildProcess
 from minillm.text.tokenizer import Tokenizer
 
+AB = definition()["model"]["vocab"]["ab"]
 TESTS = Path(__file__).parents[1]
 
 
@@ -186,6 +188,75 @@ def test_ctrl_c_is_heard_while_a_text_is_encoded():
         signal.signal(signal.SIGALRM, before)
     assert monotonic() - began < 3  # seconds; it would encode for 2 minutes
     assert tokenizer.encode("ab") == ids
+
+
+def test_a_channel_that_an_interrupt_left_closed_is_replaced():
+    tokenizer = Tokenizer(json.dumps(definition()).encode())
+    ids = tokenizer.encode("ab")
+    tokenizer_sandbox.PROCESS._channel.close()
+    assert tokenizer.encode("ab") == ids
+
+
+def killed_while_it_answers(monkeypatch, times: int) -> Tokenizer:
+    """Return a tokenizer whose process gets a signal after each of the next requests, before it answers them."""
+    tokenizer, runs, left = Tokenizer(json.dumps(definition()).encode()), ChildProcess._runs, [times]
+
+    def kill(process: ChildProcess) -> bool:
+        if runs(process) and left[0]:
+            left[0] -= 1
+            os.kill(process._process.pid, signal.SIGKILL)
+            return True
+        if left[0] and left[0] < times:
+            process._start()
+            return kill(process)
+        return runs(process)
+
+    monkeypatch.setattr(ChildProcess, "_runs", kill)
+    return tokenizer
+
+
+def test_a_request_during_which_the_process_is_killed_is_repeated(monkeypatch):
+    assert killed_while_it_answers(monkeypatch, 1).encode("ab") == [AB]
+
+
+def test_a_process_that_is_killed_twice_is_not_the_fault_of_the_tokenizer(monkeypatch):
+    tokenizer = killed_while_it_answers(monkeypatch, 2)
+    with pytest.raises(OSError, match=r"^the child process that .* need was killed \(signal 9\)$"):
+        tokenizer.encode("ab")
+    assert tokenizer.encode("ab") == [AB]
+
+
+EXHAUSTED = """
+import resource, sys
+from minillm.cli.main import run
+from minillm.text.child_process import ChildProcess
+launch = ChildProcess._launch
+def exhausted(process):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4, 4))
+    launch(process)
+ChildProcess._launch = exhausted
+sys.exit(run(["generate", "--model", sys.argv[1], "ab"]))
+"""
+
+
+def test_a_process_without_free_files_is_not_the_fault_of_the_tokenizer(tmp_path):
+    folder = write_folder(tmp_path)
+    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", EXHAUSTED, str(folder)], env=environment, timeout=120,
+                          capture_output=True, text=True)  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "need cannot be started: Too many open files" in done.stderr
+
+
+@pytest.mark.parametrize("problem", [BlockingIOError(11, "No more processes"), RuntimeError("No more processes")])
+def test_a_machine_without_processes_or_threads_is_not_the_fault_of_the_tokenizer(problem, monkeypatch):
+    def fail(*_, **__):
+        raise problem
+
+    tokenizer_sandbox.PROCESS.close()
+    monkeypatch.setattr(subprocess, "Popen", fail)
+    with pytest.raises(OSError, match=r"^the child process that .* need cannot be started: No more processes$"):
+        Tokenizer(json.dumps(definition()).encode())
 
 
 UNUSUAL_DECODERS = {
