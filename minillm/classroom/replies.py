@@ -87,9 +87,8 @@ def read_shapes(text: str) -> tuple[tuple[int, ...], ...]:
     text = re.sub(r"[()\[\]]", " ", _bare(text))
     shapes = []
     for separator in SHAPE_SEPARATORS:
-        sizes = [
-            SIZE.fullmatch(part.strip()) for part in re.split(separator, text, flags=re.IGNORECASE) if part.strip()
-        ]
+        parts = re.split(separator, text, flags=re.IGNORECASE)
+        sizes = [SIZE.fullmatch(part.strip()) for part in parts if part.strip()]
         if sizes and None not in sizes:
             shapes.append(tuple(int(re.sub(r"\D", "", size[1])) for size in sizes if size))
     return tuple(dict.fromkeys(shapes))

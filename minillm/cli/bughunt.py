@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from minillm.cli.printing import print_json, say_unsaved, there, write
+from minillm.cli.printing import print_json, say_damaged, say_unsaved, there, write
 from minillm.support.wording import failure_text
 
 
@@ -25,9 +25,10 @@ def add_parser(actions: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the file of a bug, or judge an answer. Return 1 if the answer is wrong."""
-    from minillm.classroom.exercises.bughunt import all_bugs, next_bug
+    from minillm.classroom.exercises.bughunt import all_bugs, damaged_hunts, next_bug
 
     folder = Path(options.dir)
+    say_damaged(damaged_hunts(folder))
     number = next_bug(folder) if options.which is None else _bug_number(options.which)
     if number is None:
         text = f"All {len(all_bugs())} bugs are found. To see one again: minillm exercise bughunt N"

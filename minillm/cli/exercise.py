@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.cli import bughunt
-from minillm.cli.printing import print_json, say_unsaved, show, terminal_width, there, write
+from minillm.cli.printing import print_json, say_damaged, say_unsaved, show, terminal_width, there, write
 
 ALL_COLUMNS = 72  # width of a terminal that shows every column of `status`; a narrower one shows the first two
 
@@ -56,9 +56,11 @@ def _open(options: argparse.Namespace) -> Any:
     from minillm.classroom.exercises.workspace import Workspace
 
     try:
-        return Workspace(Path(options.dir))
+        workspace = Workspace(Path(options.dir))
     except ValueError as problem:
         raise ValueError(f"{problem}, or pass --dir DIR") from None
+    say_damaged(workspace.damaged)
+    return workspace
 
 
 def _find(options: argparse.Namespace) -> Any:
@@ -221,10 +223,11 @@ def _solution(options: argparse.Namespace) -> int:
 def _status(options: argparse.Namespace) -> int:
     from rich.table import Table
 
-    from minillm.classroom.exercises.bughunt import all_bugs, found_bugs
+    from minillm.classroom.exercises.bughunt import all_bugs, damaged_hunts, found_bugs
     from minillm.classroom.exercises.exercise import all_exercises
 
     found = found_bugs(Path(options.dir))
+    say_damaged(damaged_hunts(Path(options.dir)))
     workspace, exercises = _open(options), all_exercises()
     known = {exercise: workspace.progress(exercise) for exercise in exercises}
     passed = sum(progress.passed for progress in known.values())

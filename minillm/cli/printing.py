@@ -4,6 +4,7 @@ import argparse
 import json
 import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from minillm.support.printable import one_line, safe
@@ -38,6 +39,15 @@ def say_unsaved(reason: str) -> None:
     """Print on stderr, in one line, why progress is not saved, if there is a reason."""
     if reason:
         sys.stderr.write(f"minillm: progress is not saved: {one_line(reason)}\n")
+
+
+def say_damaged(file: Path | None) -> None:
+    """Print on stderr, in one line, that the file with the progress is damaged, if there is one."""
+    if file is not None:
+        name = f"{file.name}.N.bak"
+        sys.stderr.write(
+            f"minillm: {one_line(str(file))} is damaged: no progress is known; it will be kept as {name}\n"
+        )
 
 
 def there(options: argparse.Namespace) -> str:

@@ -1,10 +1,12 @@
 """State files: small JSON files that several processes update at the same time.
 
 An update reads, changes and writes under a lock, so none is lost. The file is replaced atomically, and a copy of the
-version before stays next to it. What is read is untrusted: only an ordinary file of limited size is opened.
+version before stays next to it. What is read is untrusted: only an ordinary file of limited size is opened. A state is
+a help and never needed: if it is damaged, it counts as empty, and the next update gives the damaged file another name.
 """
 
 import fcntl
+import itertools
 import json
 import os
 import stat
@@ -18,10 +20,6 @@ from minillm.support.files import read_json
 
 State = TypeVar("State")
 LARGEST = 1_000_000  # bytes
-
-
-class Damaged(ValueError):
-    """Raised when there is a state file, but neither it nor its copy can be read."""
 
 
 class StateFile(Generic[State]):
@@ -47,46 +45,38 @@ class StateFile(Generic[State]):
         """Whether there is a file or a copy."""
         return any(os.path.lexists(path) for path in (self.path, self._copy))
 
-    def read(self) -> State:
-        """Return the state: of the file, else of the copy.
+    @property
+    def damaged(self) -> bool:
+        """Whether there is a file or a copy, but none of them can be read."""
+        return self.exists and self._found() is None
 
-        Raises:
-            Damaged: if there is a file or a copy, but none of them can be read.
-        """
-        for path in (self.path, self._copy):
-            found = self._read(path)
-            if found is not None:
-                return found
-        if self.exists:
-            raise Damaged(
-                f"{self.path} and its copy {self._copy.name} are damaged; remove both files to begin with no progress"
-            )
-        return self._empty
+    def read(self) -> State:
+        """Return the state: of the file, else of the copy, else the empty one."""
+        found = self._found()
+        return self._empty if found is None else found
 
     def update(self, change: Callable[[State], State]) -> State:
-        """Replace the state by `change(state)`, and return it. Other processes wait.
+        """Replace the state by `change(state)`, and return it. Other processes wait. A damaged file is set aside.
 
         Raises:
-            Damaged: as `read` does.
             OSError: if the file cannot be written. It is unchanged then.
         """
         with named(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self.path.with_suffix(".lock")):
                 state = change(self.read())
+                for path in (self.path, self._copy):
+                    if self._read(path) is None and os.path.lexists(path) and not path.is_dir():
+                        set_aside(path)
+                        path.unlink(missing_ok=True)
                 if self._read(self.path) is not None:
                     write_whole(self._copy, self.path.read_text(encoding="utf-8"))
                 write_whole(self.path, json.dumps(self._pack(state), indent=1))
         return state
 
-    def remove(self) -> None:
-        """Remove the file and its copy.
-
-        Raises:
-            OSError: if they cannot be removed.
-        """
-        self.path.unlink(missing_ok=True)
-        self._copy.unlink(missing_ok=True)
+    def _found(self) -> State | None:
+        found = (self._read(path) for path in (self.path, self._copy))
+        return next((state for state in found if state is not None), None)
 
     @property
     def _copy(self) -> Path:
@@ -134,6 +124,26 @@ def written_next_to(file: Path, text: str) -> Iterator[Path]:
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def set_aside(file: Path) -> Path:
+    """Give a file the first unused name of FILE.1.bak, FILE.2.bak, ... Return that name. The old name may stay, too.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    for number in itertools.count(1):
+        backup = file.with_name(f"{file.name}.{number}.bak")
+        try:
+            os.link(file, backup)  # unlike a renaming, it never replaces a file
+        except FileExistsError:
+            continue
+        except OSError:  # a file system without hard links
+            if os.path.lexists(backup):
+                continue
+            file.rename(backup)
+        return backup
+    raise AssertionError  # the numbers do not end
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from minillm.support import state_file
-from minillm.support.state_file import Damaged, StateFile, write_whole
+from minillm.support.state_file import StateFile, write_whole
 
 
 @pytest.fixture
@@ -30,8 +30,6 @@ def test_a_state_is_stored_with_the_version_before(stored):
     assert json.loads(stored.path.with_suffix(".bak").read_text()) == 2
     stored.path.unlink()
     assert (stored.exists, stored.read()) == (True, 2)
-    stored.remove()
-    assert (stored.exists, stored.read()) == (False, 0)
 
 
 PROGRAM = """
@@ -69,15 +67,34 @@ STRANGE = {
 
 @pytest.mark.parametrize("make", STRANGE.values(), ids=STRANGE)
 def test_only_an_ordinary_file_of_limited_size_is_read(stored, make):
-    """Nothing hangs and nothing eats memory: the copy is read instead, and without one a line says what to do."""
+    """Nothing hangs and nothing eats memory: the copy is read instead, and without one nothing is known."""
     stored.update(add_one)
     stored.update(add_one)
     stored.path.unlink()
     make(stored.path)
     assert stored.read() == 1
     stored.path.with_suffix(".bak").unlink()
-    with pytest.raises(Damaged, match=r"count\.json and its copy count\.bak are damaged; remove both files"):
-        stored.read()
+    assert (stored.damaged, stored.read()) == (True, 0)
+
+
+@pytest.mark.parametrize("damaged", ["count.json", "count.bak"])
+def test_a_damaged_file_is_never_lost(stored, damaged):
+    for _ in range(3):
+        stored.update(add_one)
+    file = stored.path.with_name(damaged)
+    file.write_text("once much was known")
+    assert [stored.damaged, stored.update(add_one)] == [False, 3 if damaged == "count.json" else 4]
+    stored.update(add_one)
+    assert file.with_name(f"{damaged}.1.bak").read_text() == "once much was known"
+
+
+def test_an_update_of_a_damaged_state_begins_again_and_keeps_both_files(stored):
+    stored.path.parent.mkdir()
+    for path in (stored.path, stored.path.with_suffix(".bak")):
+        path.write_text(f"damaged {path.name}")
+    assert [stored.update(add_one) for _ in range(3)] == [1, 2, 3]
+    kept = {path.name: path.read_text() for path in stored.path.parent.glob("*.1.bak")}
+    assert kept == {f"{name}.1.bak": f"damaged {name}" for name in ("count.json", "count.bak")}
 
 
 @pytest.mark.parametrize("name", ["a pipe", "a folder", "an endless device", "a link to nowhere"])

@@ -104,12 +104,14 @@ def answer(number: int, place: str) -> tuple[bool, str]:
 
 
 def found_bugs(folder: Path) -> list[int]:
-    """Return the numbers of the bugs that were found in this folder.
-
-    Raises:
-        ValueError: if the file with the numbers is damaged.
-    """
+    """Return the numbers of the bugs that were found in this folder; none if they cannot be read."""
     return _stored(folder).read()
+
+
+def damaged_hunts(folder: Path) -> Path | None:
+    """Return the file with the numbers of the found bugs if it cannot be read."""
+    stored = _stored(folder)
+    return stored.path if stored.damaged else None
 
 
 def next_bug(folder: Path) -> int | None:

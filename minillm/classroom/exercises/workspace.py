@@ -4,7 +4,6 @@ It is separate from minillm's source, so a learner needs no fork and no merge. A
 files, so files that were collected from learners are one, too. The progress is one small JSON file, which is optional.
 """
 
-import itertools
 import os
 import tempfile
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from typing import Any
 
 from minillm.classroom.exercises.exercise import Exercise, all_exercises
 from minillm.support.files import read_ordinary_file
-from minillm.support.state_file import StateFile, named, written_next_to
+from minillm.support.state_file import StateFile, named, set_aside, written_next_to
 from minillm.support.wording import failure_text
 
 STATE = Path(".minillm") / "exercises.json"
@@ -76,6 +75,11 @@ class Workspace:
             (Path(made) / "new").replace(folder.absolute())  # atomic
         return cls(folder)
 
+    @property
+    def damaged(self) -> Path | None:
+        """The file of the progress if it cannot be read. Then no progress is known."""
+        return self._stored.path if self._stored.damaged else None
+
     def file(self, exercise: Exercise) -> Path:
         """Return the path of the learner's file."""
         return self.folder / f"{exercise.label}.py"
@@ -100,7 +104,7 @@ class Workspace:
         """
         file = self.file(exercise)
         with named(file), written_next_to(file, exercise.stub) as stub:
-            backup = _set_aside(file) if os.path.lexists(file) else None
+            backup = set_aside(file) if os.path.lexists(file) else None
             try:
                 stub.replace(file)
             except OSError:
@@ -128,22 +132,6 @@ class Workspace:
         except OSError as problem:
             self.not_kept = failure_text(problem)
             return change(self.progress(exercise))
-
-
-def _set_aside(file: Path) -> Path:
-    """Give a file the first unused name of FILE.1.bak, FILE.2.bak, ... Return that name."""
-    for number in itertools.count(1):
-        backup = file.with_name(f"{file.name}.{number}.bak")
-        try:
-            os.link(file, backup)  # unlike a renaming, it never replaces a file
-        except FileExistsError:
-            continue
-        except OSError:  # a file system without hard links
-            if os.path.lexists(backup):
-                continue
-            file.rename(backup)
-        return backup
-    raise AssertionError  # the numbers do not end
 
 
 def is_exercise_file(file: Path) -> bool:

@@ -10,7 +10,7 @@ from minillm.classroom.player.lessons import Lesson
 from minillm.support.cache_folder import cache_folder
 from minillm.support.checks import check_integer
 from minillm.support.data_folder import data_folder
-from minillm.support.state_file import Damaged, StateFile
+from minillm.support.state_file import StateFile
 
 NAME = "lessons.json"
 
@@ -46,7 +46,7 @@ def load_progress() -> Known:
     """Load the progress by name of the lesson. A damaged file counts as empty: then the lessons begin at cell 1."""
     try:
         return _stored().read()
-    except (Damaged, OSError):
+    except OSError:
         return {}
 
 
@@ -81,12 +81,7 @@ def next_lesson(lessons: Sequence[Lesson], known: Known) -> Lesson | None:
 
 
 def _update(change: Callable[[Known], Known]) -> None:
-    stored = _stored()
-    try:
-        stored.update(change)
-    except Damaged:
-        stored.remove()
-        stored.update(change)
+    _stored().update(change)
     with contextlib.suppress(OSError):  # what was taken over
         _old_file().unlink(missing_ok=True)
 
@@ -103,7 +98,7 @@ def _old_file() -> Path:
 def _taken_over() -> Known:
     try:
         return StateFile(_old_file(), _parsed, _packed, Known()).read()
-    except (Damaged, OSError):
+    except OSError:
         return {}
 
 
