@@ -133,7 +133,7 @@ def test_do_sample_and_the_temperature_say_the_same():
         parsed('{"prompt": "a", "do_sample": false, "temp": 0.7}')
     with pytest.raises(ValueError, match="do_sample is True, but temperature is 0; leave one of them out"):
         parsed('{"prompt": "a", "do_sample": true, "temperature": 0}')
-    with pytest.raises(ValueError, match="do_sample is True, but temperature is 0.0; give a temperature above 0"):
+    with pytest.raises(ValueError, match=r"do_sample is True, but temperature is 0\.0; give a temperature above 0"):
         parse_line(1, b'{"prompt": "a", "do_sample": true}', 7, Sampling())
     with pytest.raises(ValueError, match="do_sample is 'no'; expected true or false"):
         parsed('{"prompt": "a", "do_sample": "no"}')
