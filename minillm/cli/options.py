@@ -84,16 +84,14 @@ def max_new_tokens_from(options: argparse.Namespace, room: int) -> int:
 def prompt_ids(model: Any, prompt: Any, raw: bool) -> list[int]:
     """Return the token ids of a prompt.
 
-    Chat messages go through the chat template. So does a text, unless `raw` or the model has no template.
+    Chat messages go through the chat template. So does a text, unless it is empty, `raw`, or the model has no template.
 
     Raises:
-        ValueError: the prompt is empty, or longer than the model's context.
+        ValueError: the prompt has not one token, or more than the model's context.
     """
     from minillm.generation import encode_prompt
 
-    chat = isinstance(prompt, str) and not raw and model.tokenizer.chat_template is not None
-    if chat and not prompt:
-        raise ValueError("the prompt is empty; expected some text")
+    chat = isinstance(prompt, str) and prompt and not raw and model.tokenizer.chat_template is not None
     return encode_prompt(model, [{"role": "user", "content": prompt}] if chat else prompt)
 
 

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
+from minillm.loading.generation_config import NEUTRAL as GENERATION_NEUTRAL
+from minillm.loading.generation_config import SAMPLED
 from minillm.support.checks import check_integer, shown
 
 OTHER_NAMES = {  # of fields in OpenAI's API, llama.cpp, Ollama, Anthropic's API and transformers
@@ -26,6 +28,8 @@ OTHER_NAMES = {  # of fields in OpenAI's API, llama.cpp, Ollama, Anthropic's API
     "custom_id": "id",
 }
 NEUTRAL: dict[str, tuple[Any, ...]] = {  # the values with which minillm's answer is the one that is asked for
+    **GENERATION_NEUTRAL,
+    **SAMPLED,
     "n": (1,),
     "best_of": (1,),
     "num_return_sequences": (1,),
@@ -36,15 +40,46 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {  # the values with which minillm's answe
     "suffix": ("",),
     "frequency_penalty": (0,),
     "presence_penalty": (0,),
-    "logit_bias": ({},),
+    "logit_bias": ({}, []),
     "response_format": ({"type": "text"},),
     "tools": ([],),
     "tool_choice": ("none", "auto"),
     "functions": ([],),
     "function_call": ("none", "auto"),
     "modalities": (["text"],),
+    # of vLLM
+    "use_beam_search": (False,),
+    "length_penalty": (1,),
+    "early_stopping": (False,),
+    "min_tokens": (0,),
+    "stop_token_ids": ([],),
+    "bad_words": ([],),
+    "skip_special_tokens": (True,),
+    "include_stop_str_in_output": (False,),
+    "add_special_tokens": (True,),
+    "add_generation_prompt": (True,),
+    "continue_final_message": (False,),
+    # of llama.cpp and Ollama
+    "tfs_z": (1,),
+    "mirostat": (0,),
+    "dynatemp_range": (0,),
+    "dry_multiplier": (0,),
+    "xtc_probability": (0,),
+    "repeat_last_n": (-1,),
+    "min_keep": (0,),
+    "n_probs": (0,),
+    "grammar": ("",),
+    "format": ("",),
+    "system": ("",),
+    "template": ("",),
+    "raw": (False,),
 }
-WITHOUT_EFFECT = frozenset("user metadata store service_tier parallel_tool_calls safety_identifier".split())
+WITHOUT_EFFECT = frozenset(
+    "user metadata store service_tier parallel_tool_calls safety_identifier cache_prompt keep_alive use_cache "
+    # settings of methods that are off
+    "mirostat_tau mirostat_eta dynatemp_exponent dry_base dry_allowed_length dry_penalty_last_n dry_sequence_breakers "
+    "xtc_threshold".split()
+)
 URLS = ("/v1/chat/completions", "/v1/completions")
 MOST_LOGPROBS = 20  # of a request in a file: an answer has to fit into a line
 
@@ -63,13 +98,38 @@ def normal_fields(values: Mapping[str, Any], known: tuple[str, ...]) -> dict[str
     fields = dict[str, Any]()
     for name, value in given.items():
         own = OTHER_NAMES.get(name, name)
-        if own in known or own == "top_logprobs":
+        if own in known or own in ("top_logprobs", "do_sample"):
             if own in fields and fields[own] != value:
                 raise ValueError(f"{own} is given twice, by two names; leave one of them out")
             fields[own] = value
         elif name not in WITHOUT_EFFECT:
             _check_neutral(name, value, known)
     return _with_logprobs(fields)
+
+
+def with_do_sample(fields: dict[str, Any], temperature: float) -> dict[str, Any]:
+    """Return the fields with `do_sample` as a temperature: false is 0, and true agrees with any other.
+
+    Args:
+        fields: by minillm's names.
+        temperature: what holds where the fields have none.
+
+    Raises:
+        ValueError: `do_sample` contradicts the temperature.
+    """
+    rest = {name: value for name, value in fields.items() if name != "do_sample"}
+    if "do_sample" not in fields:
+        return rest
+    samples, given = fields["do_sample"], rest.get("temperature")
+    if type(samples) is not bool:
+        raise ValueError(f"do_sample is {shown(samples)}; expected true or false")
+    if not samples and given is None:
+        return rest | {"temperature": 0}
+    used = temperature if given is None else given
+    if samples == (used == 0):
+        what = "give a temperature above 0" if given is None else "leave one of them out"
+        raise ValueError(f"do_sample is {samples}, but temperature is {shown(used)}; {what}")
+    return rest
 
 
 def _unwrapped(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,7 +70,8 @@ def test_lines_of_openai_are_answered_by_the_model_of_the_command(batch, call, m
     result = batch()
     assert result.err.splitlines() == [
         f"minillm: warning: lines ask for gpt-4o; all are answered by {model_folder}",
-        f"minillm: {files[0]} line 3: the prompt is empty; expected some text",
+        f"minillm: {files[0]} line 3: the prompt is empty, and the tokenizer has no BOS to begin with; "
+        "expected some text",
     ]
     found = answers(files[1])
     assert found[1]["id"] == "a" and found[1]["tokens"] == found[2]["tokens"]

@@ -204,3 +204,19 @@ def test_models_tells_how_many_millions_of_parameters(call):
     out = call("models").out
     for parameters in ("2.76 M parameters", "0.23 M parameters", "135 M parameters"):
         assert parameters in out
+
+
+def test_an_empty_prompt_is_the_bos_alone_at_every_door(call, tmp_path):
+    """Of a chat model too: a text of its own begins."""
+    folder = save_model_folder(tmp_path / "m")
+    names = {"bos_token": "a", "add_bos_token": True}
+    settings = json.loads((folder / "tokenizer_config.json").read_text()) | names
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    model = minillm.load(folder)
+    assert model.tokenizer.chat_template
+    (tmp_path / "lines").write_text('{"prompt": ""}\n')
+    common = ("--model", folder, "--max-new-tokens", 3)
+    called = json.loads(call("generate", "", "--json", *common).out)["tokens"]
+    call("batch", tmp_path / "lines", "--out", tmp_path / "out", *common)
+    answered = json.loads((tmp_path / "out").read_text())["tokens"]
+    assert called == answered == minillm.generate(model, "", 3).tokens

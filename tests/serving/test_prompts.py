@@ -17,8 +17,10 @@ BAD = {
     "a text": (b'"a"', "expected an object such as"),
     "no prompt": (b"{}", 'expected one of "prompt" and "messages"'),
     "both": (b'{"prompt": "a", "messages": []}', 'expected one of "prompt" and "messages"'),
-    "a number": (b'{"prompt": 3}', "prompt: expected a text, or a list of token ids"),
-    "texts": (b'{"prompt": ["a", "b"]}', "prompt: expected a text, or a list of token ids"),
+    "a number": (b'{"prompt": 3}', "prompt: expected one text, or a list of token ids"),
+    "texts": (b'{"prompt": ["a", "b"]}', "prompt: expected one text, or a list of token ids"),
+    "no text": (b'{"prompt": []}', "prompt: expected one text, or a list of token ids"),
+    "a list too deep": (b'{"prompt": [[["a"]]]}', "prompt: expected one text, or a list of token ids"),
     "null alone": (b'{"prompt": null}', 'expected one of "prompt" and "messages"'),
     "two names of one field": (
         b'{"prompt": "a", "max_tokens": 3, "max_new_tokens": 4}',
@@ -104,6 +106,43 @@ def test_values_that_change_nothing():
     assert parsed(f'{{"prompt": "a", {NEUTRAL}}}') == parsed('{"prompt": "a"}')
 
 
+OF_OTHER_PROGRAMS = (
+    '"do_sample": true', '"typical_p": 1.0', '"mirostat": 0, "mirostat_tau": 5.0, "mirostat_eta": 0.1', '"top_h": null',
+    '"use_beam_search": false, "length_penalty": 1.0, "early_stopping": false', '"no_repeat_ngram_size": 0',
+    '"num_beams": 1', '"best_of": 1', '"echo": false', '"suffix": ""', '"suffix": null', '"logit_bias": []',
+    '"min_tokens": 0', '"min_length": 0', '"ignore_eos": false', '"stop_token_ids": []', '"bad_words": []',
+    '"skip_special_tokens": true', '"tfs_z": 1', '"xtc_probability": 0.0, "xtc_threshold": 0.1', '"grammar": ""',
+    '"dry_multiplier": 0.0, "dry_base": 1.75', '"dynatemp_range": 0', '"cache_prompt": true', '"raw": false',
+    '"repeat_last_n": -1', '"include_stop_str_in_output": false', '"keep_alive": "5m"', '"use_cache": true',
+    '"encoder_repetition_penalty": 1.0, "guidance_scale": 1, "epsilon_cutoff": 0.0', '"n_probs": 0',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", OF_OTHER_PROGRAMS)
+def test_values_of_other_programs_that_change_nothing(fields):
+    assert parsed(f'{{"prompt": "a", {fields}}}') == parsed('{"prompt": "a"}')
+
+
+@pytest.mark.parametrize("name", ["typical_p", "mirostat", "use_beam_search", "min_tokens", "tfs_z", "num_beams"])
+def test_values_of_other_programs_that_change_the_answer(name):
+    with pytest.raises(ValueError, match=f"^{name} is 0.5, which minillm does not have; leave it out"):
+        parsed(f'{{"prompt": "a", "{name}": 0.5}}')
+
+
+def test_do_sample_and_the_temperature_say_the_same():
+    greedy = dataclasses.replace(WARM, temperature=0)
+    assert parsed('{"prompt": "a", "do_sample": false}').sampling == greedy
+    assert parsed('{"prompt": "a", "do_sample": false, "temp": 0}').sampling == greedy
+    with pytest.raises(ValueError, match=r"do_sample is False, but temperature is 0\.7; leave one of them out"):
+        parsed('{"prompt": "a", "do_sample": false, "temp": 0.7}')
+    with pytest.raises(ValueError, match="do_sample is True, but temperature is 0; leave one of them out"):
+        parsed('{"prompt": "a", "do_sample": true, "temperature": 0}')
+    with pytest.raises(ValueError, match=r"do_sample is True, but temperature is 0\.0; give a temperature above 0"):
+        parse_line(1, b'{"prompt": "a", "do_sample": true}', 7, Sampling())
+    with pytest.raises(ValueError, match="do_sample is 'no'; expected true or false"):
+        parsed('{"prompt": "a", "do_sample": "no"}')
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens", "n_predict", "num_predict"])
 def test_other_names(name):
     assert parsed(f'{{"prompt": "a", "{name}": 5}}').max_new_tokens == 5
@@ -138,6 +177,11 @@ def test_a_line_of_openai():
 
 def test_token_ids_are_a_prompt():
     assert parsed('{"prompt": [3, 4]}').prompt == [3, 4]
+
+
+def test_a_list_of_one_prompt_is_this_prompt():
+    assert parsed('{"prompt": ["a"]}') == parsed('{"prompt": "a"}')
+    assert parsed('{"prompt": [[3, 4]]}').prompt == [3, 4]
 
 
 def test_blank_lines_are_passed_over_and_counted(tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.sampling import Sampling
-from minillm.serving.request_fields import normal_fields
+from minillm.serving.request_fields import normal_fields, with_do_sample
 from minillm.support.checks import check_integer
 from minillm.support.files import parse_json, read_ordinary_file
 from minillm.text.messages import Message, normal_messages
@@ -89,7 +89,7 @@ def parse_line(number: int, line: bytes, max_new_tokens: int | None, sampling: S
     values = parse_json(line)
     if not isinstance(values, dict):
         raise ValueError(f'expected an object such as {{"prompt": "Hello"}}, found {line.decode().strip()[:40]!r}')
-    values = normal_fields(values, KNOWN)
+    values = with_do_sample(normal_fields(values, KNOWN), sampling.temperature)
     given = {name: values[name] for name in OPTIONS if name in values}
     new_tokens = given.pop("max_new_tokens", max_new_tokens)
     return PromptLine(
@@ -108,10 +108,12 @@ def _prompt(values: dict[str, Any]) -> str | list[int] | list[Message]:
     if "messages" in values:
         return normal_messages(values["messages"])
     prompt = values["prompt"]
+    if isinstance(prompt, list) and len(prompt) == 1 and isinstance(prompt[0], str | list):
+        prompt = prompt[0]  # OpenAI's list of prompts, with one
     if isinstance(prompt, list) and prompt and all(type(token) is int for token in prompt):
         return prompt
     if not isinstance(prompt, str):
-        raise ValueError("prompt: expected a text, or a list of token ids")
+        raise ValueError("prompt: expected one text, or a list of token ids")
     return prompt
 
 
