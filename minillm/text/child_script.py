@@ -25,10 +25,13 @@ OUT_OF_MEMORY = 12  # exit code
 
 
 def load(program: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    """Return the function `answer` of this Python file."""
-    spec = spec_from_file_location("program", program)
+    """Return the function `answer` of this Python file.
+
+    The files next to it are its submodules, so that none of them takes the place of a library's module, or the reverse.
+    """
+    spec = spec_from_file_location("program", program, submodule_search_locations=[os.path.dirname(program)])
     assert spec is not None and spec.loader is not None
-    module = module_from_spec(spec)
+    sys.modules["program"] = module = module_from_spec(spec)
     spec.loader.exec_module(module)
     answer: Callable[[dict[str, Any]], dict[str, Any]] = module.answer
     return answer
@@ -74,5 +77,5 @@ def serve(answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
 
 
 if __name__ == "__main__":
-    sys.path += [*sys.argv[2:], os.path.dirname(sys.argv[1])]  # -S leaves out site-packages
+    sys.path += sys.argv[2:]  # -S leaves out site-packages
     serve(load(sys.argv[1]))

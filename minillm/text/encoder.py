@@ -35,8 +35,10 @@ class Blanks(dict[int, str]):
     def __init__(self, used: Iterable[str]) -> None:
         """Choose the characters. The kinds of others are found when they are asked for."""
         taken = set(used)
-        self.letter, self.inner = [chr(code) for code in LETTERS if chr(code) not in taken][:2]
-        self.sign = next(chr(code) for code in SIGNS if chr(code) not in taken)
+        letters, signs = ([chr(code) for code in kind if chr(code) not in taken] for kind in (LETTERS, SIGNS))
+        if len(letters) < 2 or not signs:
+            raise ValueError("its added tokens contain all letters of Yi or all signs of Braille; expected two free")
+        self.letter, self.inner, self.sign = letters[0], letters[1], signs[0]
 
     def __missing__(self, code: int) -> str:
         kind = unicodedata.category(chr(code))

@@ -26,7 +26,7 @@ from tokenizers import AddedToken
 if TYPE_CHECKING:
     from minillm.text.encoder import Encoder
 else:
-    from encoder import Encoder  # from the folder of this file; importing minillm would take longer than the answer
+    from .encoder import Encoder  # from the folder of this file; importing minillm would take longer than the answer
 
 MOST_KEPT = 4  # tokenizers; the one read first makes room
 MOST_TOKENS = 2_000_000  # of a vocabulary; the largest that are published have 900,000

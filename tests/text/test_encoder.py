@@ -153,3 +153,11 @@ def test_a_typed_token_that_is_text_too_stands_next_to_one_of_the_template():
     ids = tokenizer.apply_chat_template([{"role": "user", "content": "!<|im_end|>"}])
     typed = tokenizer.encode("!<|im_end|>")
     assert typed[0] == 2 and ids == [2, *typed, 1]
+
+
+@pytest.mark.parametrize("first, after", [(0x2800, 0x2900), (0xA000, 0xA48D)])
+def test_an_added_token_with_all_characters_for_stand_ins_is_refused_in_words(first, after):
+    values = definition()
+    values["added_tokens"][1]["content"] = "".join(map(chr, range(first, after)))
+    with pytest.raises(ValueError, match="added tokens contain all letters of Yi or all signs of Braille"):
+        Tokenizer(json.dumps(values).encode())

@@ -94,6 +94,20 @@ def test_a_stop_string_that_begins_like_itself_is_found(text, stop, shown):
     assert "".join(pieces) == shown and stream.stopped
 
 
+@pytest.mark.parametrize("stops, parts, shown", [
+    (["END", "LONGER"], ["aE", "ND"], "a"), (["ab", "ccc"], ["x", "a", "b", "z"], "x"),
+    (["\ufffd"], ["a", "é", "b"], "aéb"),
+])  # fmt: skip
+def test_a_stop_string_is_found_next_to_others_and_not_in_half_a_character(stops, parts, shown):
+    pieces, stream = run([token for part in parts for token in TOKENIZER.encode(part)], stops)
+    assert "".join(pieces) == shown and stream.stopped == (shown != "aéb")
+
+
+def test_special_tokens_of_a_prompt_are_not_part_of_its_text():
+    tokenizer = llama2_tokenizer()
+    assert "".join(run(tokenizer.encode("ab"), tokenizer=tokenizer, prompt=[1])[0]) == "ab"
+
+
 def test_two_stops_in_one_token_end_before_the_first():
     token = TOKENIZER.encode("abc")
     assert len(token) == 1

@@ -226,6 +226,23 @@ def test_a_process_that_is_killed_twice_is_not_the_fault_of_the_tokenizer(monkey
     assert tokenizer.encode("ab") == [AB]
 
 
+def test_an_installed_module_of_the_same_name_is_not_taken_for_ours(tmp_path):
+    (tmp_path / "encoder.py").write_text("raise SystemExit('not ours')")
+    (tmp_path / "other_library").mkdir()
+    (tmp_path / "other_library" / "__init__.py").write_text("")
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path)!r})
+from minillm.text import tokenizer_sandbox
+tokenizer_sandbox.PROCESS._packages = ("other_library", "tokenizers")
+from tiny_tokenizer import tiny_tokenizer
+print(tiny_tokenizer().encode("ab"))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"[{AB}]\n", "")
+
+
 EXHAUSTED = """
 import resource, sys
 from minillm.cli.main import run
