@@ -11,6 +11,7 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
+from minillm.support.terminal import terminal_width
 from minillm.support.wording import rounded
 
 BAR = 40  # columns of the longest bar
@@ -27,10 +28,13 @@ def heatmap(values: Float[Array, "rows columns"], rows: Sequence[str], columns: 
     """
     shades, largest = _shades(), float(values.max()) or 1.0
     heads = [str(number) for number in range(values.shape[1])] if columns is None else columns
-    lines = [" " * (LABEL + 5) + "".join(f"{head:>3}" for head in heads)]
+    fits = LABEL + 5 + 3 * len(heads) <= terminal_width()
+    width = LABEL if fits else min(LABEL, max(len(label) for label in rows))
+    lines = [" " * (width + 5) + "".join(f"{head:>3}" for head in heads)]
     for number, (label, row) in enumerate(zip(rows, values, strict=True)):
         steps = np.ceil(row / largest * (len(shades) - 1) - 0.05).astype(int)  # below 1/20 of a shade: blank
-        lines.append(f"{_fit(label)} {number:>3} " + "".join(" " + shades[max(step, 0)] * 2 for step in steps).rstrip())
+        cells = "".join(" " + shades[max(step, 0)] * 2 for step in steps)
+        lines.append(f"{_fit(label, width)} {number:>3} {cells.rstrip()}")
     return "\n".join(lines)
 
 

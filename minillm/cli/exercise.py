@@ -221,33 +221,42 @@ def _solution(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from rich.table import Table
-
-    from minillm.classroom.exercises.bughunt import all_bugs, damaged_hunts, found_bugs
+    from minillm.classroom.exercises.bughunt import all_bugs, damaged_hunts, found_bugs, has_hunts
     from minillm.classroom.exercises.exercise import all_exercises
+    from minillm.classroom.exercises.workspace import is_workspace
 
-    found = found_bugs(Path(options.dir))
-    say_damaged(damaged_hunts(Path(options.dir)))
-    workspace, exercises = _open(options), all_exercises()
+    folder = Path(options.dir)
+    found, hunts_only = found_bugs(folder), has_hunts(folder) and not is_workspace(folder)
+    say_damaged(damaged_hunts(folder))
+    workspace, exercises = (None, []) if hunts_only else (_open(options), all_exercises())
     known = {exercise: workspace.progress(exercise) for exercise in exercises}
-    passed = sum(progress.passed for progress in known.values())
+    passed, bugs = sum(progress.passed for progress in known.values()), f"{len(found)} of {len(all_bugs())} bugs found"
     if options.json:
         rows = [{"exercise": e.label, "lesson": e.lesson, **asdict(progress)} for e, progress in known.items()]
         print_json({"passed": passed, "exercises": rows, "bugs_found": found, "bugs": len(all_bugs())})
-        return 0
+    elif hunts_only:
+        show(bugs)
+    else:
+        show(_status_table(workspace, known), f"{passed} of {len(exercises)} passed, {bugs}")
+    return 0
+
+
+def _status_table(workspace: Any, known: dict[Any, Any]) -> Any:
+    from rich.table import Table
+
     headings = ["exercise", "state", "lesson", "attempts", "hints"]
     headings = headings if terminal_width() >= ALL_COLUMNS else headings[:2]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for heading in headings:
         table.add_column(heading, overflow="fold")
     for exercise, progress in known.items():
+        state = _state(progress, begun=progress.attempts and not workspace.is_untouched(exercise))
         rest = (exercise.lesson, progress.attempts, progress.hints)
-        table.add_row(*[exercise.label, _state(progress), *map(str, rest)][: len(headings)])
-    show(table, f"{passed} of {len(exercises)} passed, {len(found)} of {len(all_bugs())} bugs found")
-    return 0
+        table.add_row(*[exercise.label, state, *map(str, rest)][: len(headings)])
+    return table
 
 
-def _state(progress: Any) -> str:
+def _state(progress: Any, begun: bool) -> str:
     """Return the state in words, such as `failed` or `passed, gave up`."""
-    state = "passed" if progress.passed else "failed" if progress.attempts else ""
+    state = "passed" if progress.passed else "failed" if begun else ""
     return ", ".join(filter(None, (state, "gave up" if progress.gave_up else ""))) or "not started"

@@ -139,7 +139,7 @@ def _described(lesson: Any, own: Any) -> dict[str, Any]:
         "name": lesson.name,
         "title": lesson.title,
         "cells": len(lesson.cells),
-        "cell": own.cell + 1,
+        "cell": _cell_number(lesson, own),
         "finished": own.finished,
         "questions": sum(cell.asks for cell in lesson.cells),
         "right_at_first": sum(tries == 1 for tries in own.answers.values()),
@@ -149,8 +149,13 @@ def _described(lesson: Any, own: Any) -> dict[str, Any]:
 def _state(lesson: Any, own: Any) -> str:
     """Return the progress of one lesson in words."""
     if own.cell:
-        return f"at {own.cell + 1} of {len(lesson.cells)}" + (", finished before" if own.finished else "")
+        return f"at {_cell_number(lesson, own)} of {len(lesson.cells)}" + (", finished before" if own.finished else "")
     if not own.finished:
         return "not started"
     right, asked = sum(tries == 1 for tries in own.answers.values()), sum(cell.asks for cell in lesson.cells)
     return f"done, {right} of {asked} right first time"
+
+
+def _cell_number(lesson: Any, own: Any) -> int:
+    """Return the number of the current cell, from 1. The lesson may have lost cells since it was stored."""
+    return int(min(own.cell + 1, len(lesson.cells)))

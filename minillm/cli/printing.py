@@ -36,18 +36,20 @@ def show(*renderables: Any) -> None:
 
 
 def say_unsaved(reason: str) -> None:
-    """Print on stderr, in one line, why progress is not saved, if there is a reason."""
+    """Print on stderr why progress is not saved, if there is a reason: in one line, but wrapped on a terminal."""
     if reason:
-        sys.stderr.write(f"minillm: progress is not saved: {one_line(reason)}\n")
+        _say(f"minillm: progress is not saved: {one_line(reason)}")
 
 
 def say_damaged(file: Path | None) -> None:
-    """Print on stderr, in one line, that the file with the progress is damaged, if there is one."""
+    """Print on stderr, as `say_unsaved` does, that the file with the progress is damaged, if there is one."""
     if file is not None:
         name = f"{file.name}.N.bak"
-        sys.stderr.write(
-            f"minillm: {one_line(str(file))} is damaged: no progress is known; it will be kept as {name}\n"
-        )
+        _say(f"minillm: {one_line(str(file))} is damaged: no progress is known; it will be kept as {name}")
+
+
+def _say(message: str) -> None:
+    sys.stderr.write(f"{wrapped(message) if sys.stderr.isatty() else message}\n")
 
 
 def there(options: argparse.Namespace) -> str:

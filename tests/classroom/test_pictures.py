@@ -18,6 +18,12 @@ def test_a_heatmap_is_dark_where_values_are_large():
     assert picture[2].startswith("a long labe~")
 
 
+@pytest.mark.parametrize(("columns", "width"), [(80, 41), (40, 34)])
+def test_a_heatmap_fits_a_narrow_terminal(columns, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert {len(line) for line in heatmap(np.ones((2, 8)), [" cat", " suns"]).splitlines()} == {width}
+
+
 def test_a_heatmap_of_zeros_is_blank():
     assert "█" not in heatmap(np.zeros((2, 2)), ["a", "b"])
 

@@ -18,6 +18,7 @@ from minillm.classroom.player.progress import (
 )
 from minillm.cli import lesson
 from minillm.cli.lesson import _state
+from minillm.cli.printing import say_unsaved
 
 
 def test_what_is_saved_is_loaded():
@@ -158,5 +159,15 @@ def test_the_list_tells_how_far_a_reader_is_and_how_many_were_right_at_once(tmp_
     lesson, tries = Lesson(tmp_path / "01_eggs" / "lesson.py", parse_cells(QUESTIONS, "lesson.py")), {"0": 1, "1": 2}
     assert _state(lesson, LessonProgress()) == "not started"
     assert _state(lesson, LessonProgress(1, False, tries)) == "at 2 of 3"
+    assert _state(lesson, LessonProgress(99999999)) == "at 3 of 3"
     assert _state(lesson, LessonProgress(1, True, tries)) == "at 2 of 3, finished before"
     assert _state(lesson, LessonProgress(0, True, tries | {"2": 0})) == "done, 1 of 3 right first time"
+
+
+def test_on_a_narrow_terminal_the_line_is_wrapped(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "40")
+    say_unsaved("/home/me/lessons.json: Not a directory")
+    assert capsys.readouterr().err.count("\n") == 1
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    say_unsaved("/home/me/lessons.json: Not a directory")
+    assert max(map(len, capsys.readouterr().err.splitlines())) <= 40

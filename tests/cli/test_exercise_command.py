@@ -169,6 +169,20 @@ def test_a_damaged_note_is_taken_from_its_copy(call, folder, damage):
     assert call("exercise", "status", "--dir", folder).err == ""
 
 
+def test_a_folder_with_hunts_only_has_a_status(call, tmp_path):
+    assert call("exercise", "status", "--dir", tmp_path).code == 2
+    call("exercise", "bughunt", 2, "--dir", tmp_path)
+    assert call("exercise", "status", "--dir", tmp_path).out == f"0 of {len(all_bugs())} bugs found\n"
+    found = json.loads(call("exercise", "status", "--dir", tmp_path, "--json").out)
+    assert (found["exercises"], found["bugs_found"]) == ([], [])
+
+
+def test_a_missing_file_names_the_command_with_its_folder(call, folder):
+    (folder / "04_rope.py").unlink()
+    result = call("exercise", "check", 4, "--dir", folder)
+    assert (result.code, f"`minillm exercise reset 4 --dir {folder}` writes it again" in result.err) == (2, True)
+
+
 def test_damaged_hunts_count_as_none(call, folder):
     state = folder / ".minillm" / "hunts.json"
     state.write_text('{"found": 3}')
@@ -513,6 +527,8 @@ def test_what_is_reset_is_not_passed_any_more(call, folder):
     found = json.loads(call("exercise", "status", "--dir", folder, "--json").out)
     assert (found["passed"], found["exercises"][2]["passed"]) == (0, False)
     assert (found["exercises"][2]["attempts"], found["exercises"][2]["hints"]) == (1, 1)
+    lines = call("exercise", "status", "--dir", folder).out.splitlines()
+    assert next(line.split() for line in lines if "softmax" in line)[1:3] == ["not", "started"]
     assert call("exercise", "solution", 3, "--dir", folder).code == 2
 
 

@@ -108,6 +108,11 @@ def found_bugs(folder: Path) -> list[int]:
     return _stored(folder).read()
 
 
+def has_hunts(folder: Path) -> bool:
+    """Return whether a folder has a file of a hunt, or found bugs."""
+    return _stored(folder).exists or any(folder.glob("hunt_*.py"))
+
+
 def damaged_hunts(folder: Path) -> Path | None:
     """Return the file with the numbers of the found bugs if it cannot be read."""
     stored = _stored(folder)

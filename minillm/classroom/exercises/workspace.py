@@ -5,6 +5,7 @@ files, so files that were collected from learners are one, too. The progress is 
 """
 
 import os
+import shlex
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
@@ -51,7 +52,7 @@ class Workspace:
             ValueError: if the folder is not a workspace.
         """
         self.folder, self._stored = folder, _progress_file(folder)
-        if not self._stored.exists and not any(self.file(exercise).is_file() for exercise in all_exercises()):
+        if not is_workspace(folder):
             raise ValueError(f"{folder}: no exercises here; begin with `minillm exercise start DIR`")
 
     @classmethod
@@ -93,8 +94,16 @@ class Workspace:
         """
         file = self.file(exercise)
         if not os.path.lexists(file):
-            raise ValueError(f"{file} is missing; `minillm exercise reset {exercise.number}` writes it again")
+            there = "" if self.folder == Path() else f" --dir {shlex.quote(str(self.folder))}"
+            raise ValueError(f"{file} is missing; `minillm exercise reset {exercise.number}{there}` writes it again")
         return read_source(file)
+
+    def is_untouched(self, exercise: Exercise) -> bool:
+        """Return whether the learner's file is the stub."""
+        try:
+            return self.source(exercise) == exercise.stub
+        except (ValueError, OSError):
+            return False
 
     def reset(self, exercise: Exercise) -> Path | None:
         """Write the stub again. Return the path of the backup of the old file, or None if there was no file.
@@ -132,6 +141,12 @@ class Workspace:
         except OSError as problem:
             self.not_kept = failure_text(problem)
             return change(self.progress(exercise))
+
+
+def is_workspace(folder: Path) -> bool:
+    """Return whether a folder has files of exercises, or progress in them."""
+    names = [f"{exercise.label}.py" for exercise in all_exercises()]
+    return _progress_file(folder).exists or any((folder / name).is_file() for name in names)
 
 
 def is_exercise_file(file: Path) -> bool:
