@@ -228,7 +228,8 @@ def _status(options: argparse.Namespace) -> int:
     folder = Path(options.dir)
     found, hunts_only = found_bugs(folder), has_hunts(folder) and not is_workspace(folder)
     say_damaged(damaged_hunts(folder))
-    workspace, exercises = (None, []) if hunts_only else (_open(options), all_exercises())
+    workspace: Any = None if hunts_only else _open(options)
+    exercises = [] if hunts_only else all_exercises()
     known = {exercise: workspace.progress(exercise) for exercise in exercises}
     passed, bugs = sum(progress.passed for progress in known.values()), f"{len(found)} of {len(all_bugs())} bugs found"
     if options.json:

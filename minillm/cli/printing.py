@@ -9,6 +9,7 @@ from typing import Any
 
 from minillm.support.printable import one_line, safe
 from minillm.support.terminal import terminal_width as terminal_width
+from minillm.support.terminal import wrapped
 from minillm.support.wording import counted as counted
 
 
