@@ -43,7 +43,7 @@ GENERATE = {
                          "argument --stop: expected one argument; if --json is its text, write --stop=--json"),
     "an option of another command as a stop": (["x", "--stop", "--rps"], "if --rps is its text, write --stop=--rps"),
     "a stop without a text at the end": (["x", "--stop"], "argument --stop: expected one argument (see"),
-    "a number after a stop": (["x", "--stop", "---", "--seed", "--json"], "argument --seed: expected one argument (see"),
+    "a number after a stop": (["x", "--stop", "---", "--seed", "--json"], "--seed: expected one argument (see"),
     "a number that is an option": (["x", "--seed", "--json"], "argument --seed: expected one argument (see"),
     "OpenAI's name": (["x", "--max-tokens", "5"], "--max-tokens 5; did you mean --max-new-tokens? (see minillm gen"),
     "llama.cpp's name": (["x", "-n", "5"], "-n 5; did you mean --max-new-tokens?"),
