@@ -6,7 +6,7 @@ Sources: ggml's docs/gguf.md; llama.cpp's llama-vocab.cpp, for the meaning of a 
 import warnings
 from collections.abc import Mapping
 from reprlib import repr as short  # short for values of any size and depth
-from typing import Any
+from typing import Any, TypeGuard
 
 # The name in chat templates, and the key. "seperator" is how the format spells it.
 KEYS = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "sep_token": "seperator"}
@@ -22,7 +22,7 @@ def special_id(metadata: Mapping[str, Any], key: str, tokens: int) -> int | None
     """
     given = metadata.get(name_of(key))
     if _is_token(given, tokens):
-        return int(given)
+        return given
     usual = SENTENCEPIECE.get(key) if metadata.get("tokenizer.ggml.model") == "llama" else None
     return usual if _is_token(usual, min(tokens, _stored_tokens(metadata))) else None
 
@@ -52,7 +52,7 @@ def name_of(key: str) -> str:
     return f"tokenizer.ggml.{key}_token_id"
 
 
-def _is_token(value: Any, tokens: int) -> bool:
+def _is_token(value: Any, tokens: int) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < tokens
 
 
