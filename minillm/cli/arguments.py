@@ -30,11 +30,11 @@ def actions_of(parser: argparse.ArgumentParser, command: str | None = None) -> I
 def join_values(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> list[str]:
     """Return the arguments with each text that begins with a dash joined to its option: `--stop=---`.
 
-    An option after it is left alone, so that a forgotten value is noticed.
+    An option after it is left alone, so that a forgotten value is noticed; the message says how to join it by hand.
     """
     actions = list(actions_of(parser))
     options = {option for action in actions for option in action.option_strings}
-    texts = {option for action in actions if _takes_a_text(action) for option in action.option_strings}
+    texts = texts_of(parser)
     joined = list[str]()
     for index, argument in enumerate(arguments):
         if argument == "--" and (not joined or joined[-1] not in texts):
@@ -47,8 +47,10 @@ def join_values(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> li
     return joined
 
 
-def _takes_a_text(action: argparse.Action) -> bool:
-    return bool(action.option_strings) and action.nargs is None and action.type is None
+def texts_of(parser: argparse.ArgumentParser) -> set[str]:
+    """Return the options that take a text, of a command or of all commands."""
+    actions = [action for action in actions_of(parser) if action.nargs is None and action.type is None]
+    return {option for action in actions for option in action.option_strings}
 
 
 def hint(parser: argparse.ArgumentParser, command: str | None, unknown: Sequence[str]) -> str:

@@ -69,20 +69,24 @@ def workload_from(options: argparse.Namespace, batch: int) -> "Workload":
 
 def doubts(options: argparse.Namespace, config: "ModelConfig", tokens: int) -> list[str]:
     """Return a line for each way in which the workload and the GPUs do not suit the model."""
-    from minillm.estimate.sharding import share_of
+    from minillm.estimate.sharding import largest_share
 
     context, gpus, lines = config.max_position_embeddings, options.tp, []
     heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+    share = largest_share(config, gpus)
     if tokens > context:
         lines.append(f"{tokens:,} tokens are more than the context of {options.model}, {context:,}.")
     if heads % gpus:
-        lines.append(f"{counted(heads, 'head')} cannot be shared evenly by {gpus} GPUs. "
-                     f"The figures are of the largest share: {counted(share_of(heads, gpus), 'head')}.")  # fmt: skip
-    if kv_heads % gpus:
-        share = share_of(kv_heads, gpus)
+        most = counted(share.num_attention_heads, "head")
         lines.append(
-            f"{counted(kv_heads, 'KV head')} cannot be shared evenly by {gpus} GPUs. "
-            f"Each holds up to {share}: the cache takes {share * gpus / kv_heads:.3g} times its size."
+            f"{counted(heads, 'head')} cannot be shared evenly by {gpus} GPUs. "
+            f"The figures are of the largest share: {most}."
+        )
+    held = share.num_key_value_heads * gpus
+    if held != kv_heads:
+        lines.append(
+            f"{counted(kv_heads, 'KV head')} cannot be shared evenly by {gpus} GPUs. Each holds up to "
+            f"{share.num_key_value_heads}: the cache takes {held / kv_heads:.3g} times its size."
         )
     return lines
 

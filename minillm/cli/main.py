@@ -8,6 +8,8 @@ import argparse
 import os
 import sys
 import warnings
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NoReturn
 
 from minillm.support.printable import one_line
@@ -29,6 +31,8 @@ class Parser(argparse.ArgumentParser):
         """Print what is wrong and how to get help, and exit with status 2."""
         if "are required" in message and any(argument.startswith("-") for argument in Parser.typed):
             message += DASH
+        if "expected one argument" in message:
+            message += _way_out(self, Parser.typed, message)
         self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
@@ -40,6 +44,16 @@ class Parser(argparse.ArgumentParser):
     def print_help(self, file: Any = None) -> None:
         """Print the help; unlike argparse, raise OSError if the disk is full or the pipe is closed."""
         (file or sys.stdout).write(self.format_help())
+
+
+def _way_out(parser: argparse.ArgumentParser, typed: Sequence[str], message: str) -> str:
+    """Return how to give a text that is spelt like an option, as the end of a message."""
+    from minillm.cli.arguments import texts_of
+
+    for option, value in pairwise(typed):
+        if f"{option}:" in message and option in texts_of(parser) and value.startswith("-"):
+            return f"; if {value[:40]} is its text, write {option}={value[:40]}"
+    return ""
 
 
 class ShowVersion(argparse.Action):

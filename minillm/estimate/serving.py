@@ -1,7 +1,6 @@
 """Serving: a model on one GPU or several, and how long its forward passes and a whole request take."""
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -128,9 +127,7 @@ def fewest_gpus(serving: Serving, sequences: int, tokens: Number) -> int | None:
     def hold(gpus: int) -> bool:
         return most_sequences(replace(serving, gpus=gpus), tokens) >= sequences
 
-    numbers = range(1, MOST_GPUS + 1)  # shares never grow with the number of GPUs
-    index = bisect_left(numbers, True, key=hold)
-    return numbers[index] if index < MOST_GPUS else None
+    return next(filter(hold, range(1, MOST_GPUS + 1)), None)  # one by one: 9 GPUs may need more KV heads than 8
 
 
 @dataclass(frozen=True)

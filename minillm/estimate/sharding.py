@@ -14,15 +14,19 @@ from minillm.estimate.units import Number
 def largest_share(config: ModelConfig, gpus: int) -> ModelConfig:
     """Return the largest part of the model that one of `gpus` GPUs holds, as the config of a smaller model.
 
-    Heads, columns of the MLP and tokens of the vocabulary are never divided, so each count is rounded up. With more
-    GPUs than KV heads, several GPUs hold copies of one. Every GPU holds the norms of all layers.
+    Heads, columns of the MLP and tokens of the vocabulary are never divided, so each count is rounded up. A GPU has
+    query heads that follow each other, and copies of all KV heads that these read. It holds the norms of all layers.
 
         16 query heads, 2 KV heads, 8 GPUs:   a share of 2 query heads and 1 KV head
+        16 query heads, 2 KV heads, 3 GPUs:   6 query heads, 6 to 11 on the second GPU, and both KV heads
     """
+    heads = share_of(config.num_attention_heads, gpus)
+    group = config.num_attention_heads // config.num_key_value_heads  # query heads that read the same KV head
+    begins = range(0, config.num_attention_heads - heads + 1, heads)  # of the shares that have the most query heads
     return replace(
         config,
-        num_attention_heads=share_of(config.num_attention_heads, gpus),
-        num_key_value_heads=share_of(config.num_key_value_heads, gpus),
+        num_attention_heads=heads,
+        num_key_value_heads=max((begin + heads - 1) // group - begin // group + 1 for begin in begins),
         intermediate_size=share_of(config.intermediate_size, gpus),
         vocab_size=share_of(config.vocab_size, gpus),
     )

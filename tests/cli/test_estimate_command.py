@@ -76,7 +76,7 @@ def test_compare_ranks_by_latency_and_by_cost(call):
     assert len(gpus) == 8 and gpus[0] == "b200" and gpus[-1] == "t4"
     assert record["by_cost"][0] == "a100-pcie"
     some = call("estimate", "compare", "--gpus", "t4,h200", "--model", "llama-2-70b")
-    assert "needs 10" in some.out and "no GPU that fits has a price" in some.out
+    assert "needs 11" in some.out and "no GPU that fits has a price" in some.out
 
 
 @pytest.mark.parametrize("model", ["llama-2-7b", "llama-2-70b"])
@@ -111,7 +111,7 @@ def test_what_the_model_cannot_do_is_estimated_and_said(call, monkeypatch, form)
 @pytest.mark.parametrize("form", [[], ["compare"], ["sweep"], ["serve", "--rps", 1, "--requests", 1]])
 def test_kv_heads_that_cannot_be_divided_are_said(call, monkeypatch, form):
     monkeypatch.setenv("COLUMNS", "120")
-    said = "4 KV heads cannot be shared evenly by 7 GPUs. Each holds up to 1: the cache takes 1.75 times its size."
+    said = "4 KV heads cannot be shared evenly by 7 GPUs. Each holds up to 2: the cache takes 3.5 times its size."
     out = call("estimate", *form, "--model", "qwen2.5-7b", "--output", 2, "--tp", 7).out
     assert said in out and "28 heads" not in out
     assert "evenly" not in call("estimate", *form, "--model", "qwen2.5-7b", "--output", 2, "--tp", 4).out

@@ -4,7 +4,7 @@ PINNED = {
     "three-steps": ("true", "14 tokens of prompt, passes of 14, 1, 1, 1, 1 tokens"),
     "stop-conditions": ("true", "finish_reason length, stop, eos"),
     "training-tokens": ("imprecise", "MPT-7B 1T, Llama 2 2T, Llama 3 15T, Qwen2.5-7B 18T"),
-    "training-epochs": ("false", "1 times through the data"),
+    "training-epochs": ("false", "1 pass over the data"),
     "training-weeks": ("true if", "15 days on 512, 3.85 on 2,000"),
     "training-cost": ("true", "$219,341 for 2T tokens"),
     "forward-only": ("true", "the weights are the same after 8 new tokens"),

@@ -1,5 +1,7 @@
 """GGUF metadata: read as llama.cpp means it; what would change the result and is not supported is refused by name."""
 
+import struct
+
 import numpy as np
 import pytest
 from test_gguf import same_logits
@@ -97,6 +99,44 @@ def test_what_is_not_supported_is_refused_by_name(case, tmp_path):
 def test_an_unknown_architecture_is_refused_by_name(arch, tmp_path):
     write_gguf(tmp_path / "x.gguf", CONFIG | {"model_type": arch}, weights())
     refused(tmp_path / "x.gguf", rf"^x\.gguf: general\.architecture is '{arch}'; expected one of llama")
+
+
+KINDS = {  # by general.type
+    "adapter": "'adapter'; expected 'model'; it is a LoRA adapter: merge it",
+    "imatrix": "'imatrix'; expected 'model'; it is a matrix of importances: pass the model",
+    "mmproj": "'mmproj'; expected 'model'; it is a part that reads pictures or sounds: pass",
+}
+ARCHITECTURES = {
+    "clip": "it is a part that reads pictures", "bert": "it is an encoder", "nomic-bert": "it is an encoder",
+    "gemma3": "it is of an architecture that is not supported: llama.cpp may run it", "qwen3moe": "it is of an arch",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", KINDS)
+def test_a_gguf_of_another_kind_is_told_by_its_type(case, tmp_path):
+    write_gguf(tmp_path / "x.gguf", CONFIG, weights(), metadata={"general.type": case})
+    refused(tmp_path / "x.gguf", f"general.type is {KINDS[case]}")
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_a_gguf_of_another_architecture_is_told_by_its_name(arch, tmp_path):
+    write_gguf(tmp_path / "x.gguf", CONFIG | {"model_type": arch}, weights())
+    refused(tmp_path / "x.gguf", f"expected one of llama.*; {ARCHITECTURES[arch]}")
+
+
+def test_a_gguf_of_a_later_version_is_not_asked_for_again(tmp_path):
+    write_gguf(tmp_path / "x.gguf", CONFIG, weights())
+    data = (tmp_path / "x.gguf").read_bytes()
+    (tmp_path / "x.gguf").write_bytes(data[:4] + struct.pack("<I", 4) + data[8:])
+    refused(tmp_path / "x.gguf", r"^x\.gguf: GGUF version 4; expected 2 or 3$")
+
+
+def test_a_token_that_is_not_utf_8_is_named_by_its_number(tmp_path):
+    vocabulary = {"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2", "tokenizer.ggml.merges": ["a b"]}
+    write_gguf(tmp_path / "x.gguf", CONFIG, weights(), metadata=vocabulary | {"tokenizer.ggml.tokens": ["a", "?", "b"]})
+    data = (tmp_path / "x.gguf").read_bytes()
+    (tmp_path / "x.gguf").write_bytes(data.replace(b"\0?", b"\0\xe8", 1))
+    refused(tmp_path / "x.gguf", r"^x\.gguf: tokenizer\.ggml\.tokens: token 1 is not UTF-8: b'\\xe8'$")
 
 
 def test_one_warning_names_all_unknown_keys(tmp_path):

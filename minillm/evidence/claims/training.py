@@ -34,7 +34,7 @@ def training_epochs(tokens: float = 2e12, corpus_tokens: float = 2e12) -> Findin
     return finding(
         Verdict.TRUE if epochs >= 3 else Verdict.FALSE,
         "about one pass" if epochs < 3 else "",
-        f"{digits(epochs)} times through the data",
+        f"{digits(epochs)} {'pass' if epochs == 1 else 'passes'} over the data",
         f"{tokens / 1e12:g}T tokens trained / {corpus_tokens / 1e12:g}T in the corpus = {digits(epochs)}",
     )
 

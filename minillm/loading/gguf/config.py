@@ -10,6 +10,7 @@ from reprlib import repr as short  # short for values of any size and depth
 from typing import Any
 
 from minillm.loading.gguf.special_ids import end_ids, special_id, warn_of_bad_ids
+from minillm.loading.model_kinds import GGUF_TYPES, gguf_seems
 from minillm.loading.read_config import DEFAULTS
 
 READ = frozenset(
@@ -38,10 +39,16 @@ def config_fields(metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, .
     if metadata.get("split.count", 1) not in (0, 1):
         files = short(metadata["split.count"])
         raise ValueError(f"{source}: is one of {files} split files; join them with llama-gguf-split --merge")
+    kind = metadata.get("general.type")
+    if isinstance(kind, str) and kind in GGUF_TYPES:
+        raise ValueError(f"{source}: general.type is {kind!r}; expected 'model'; {GGUF_TYPES[kind]}")
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str) or architecture not in DEFAULTS:
         expected = ", ".join(sorted(DEFAULTS))
-        raise ValueError(f"{source}: general.architecture is {short(architecture)}; expected one of {expected}")
+        raise ValueError(
+            f"{source}: general.architecture is {short(architecture)}; expected one of {expected}"
+            f"{gguf_seems(architecture)}"
+        )
     prefix = f"{architecture}."
     own = {key.removeprefix(prefix): value for key, value in metadata.items() if key.startswith(prefix)}
     _refuse_unsupported(metadata, own, shapes, source)

@@ -131,7 +131,7 @@ def read_header(path: Path) -> GgufHeader:
             raise walker.wrong(f"not a GGUF file: it does not begin with GGUF{seems(start)}")
         version = walker.number("I")
         if version not in (2, 3):
-            raise walker.wrong(f"GGUF version {version}; expected 2 or 3{seems(start)}")
+            raise walker.wrong(f"GGUF version {version}; expected 2 or 3{seems(start, 'a GGUF file')}")
         return _read(walker)
 
 

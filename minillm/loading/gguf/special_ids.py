@@ -6,7 +6,7 @@ Sources: ggml's docs/gguf.md; llama.cpp's llama-vocab.cpp, for the meaning of a 
 import warnings
 from collections.abc import Mapping
 from reprlib import repr as short  # short for values of any size and depth
-from typing import Any
+from typing import Any, TypeGuard
 
 from minillm.support.wording import counted
 
@@ -24,7 +24,7 @@ def special_id(metadata: Mapping[str, Any], key: str, tokens: int) -> int | None
     """
     given = metadata.get(name_of(key))
     if _is_token(given, tokens):
-        return int(given)
+        return given
     usual = SENTENCEPIECE.get(key) if metadata.get("tokenizer.ggml.model") == "llama" else None
     return usual if _is_token(usual, min(tokens, _stored_tokens(metadata))) else None
 
@@ -54,7 +54,7 @@ def name_of(key: str) -> str:
     return f"tokenizer.ggml.{key}_token_id"
 
 
-def _is_token(value: Any, tokens: int) -> bool:
+def _is_token(value: Any, tokens: int) -> TypeGuard[int]:
     return type(value) is int and 0 <= value < tokens
 
 

@@ -71,6 +71,9 @@ def tokenizer_from_gguf(metadata: Mapping[str, Any], eos_ids: Sequence[int], sou
 def _vocabulary(metadata: Mapping[str, Any], source: str) -> tuple[list[str], list[int]]:
     """Return the text and the type of every token. The type of a plain token is 1."""
     tokens = metadata.get("tokenizer.ggml.tokens")
+    for number, token in enumerate(tokens if isinstance(tokens, list) else ()):
+        if isinstance(token, bytes):
+            raise ValueError(f"{source}: tokenizer.ggml.tokens: token {number} is not UTF-8: {short(token)}")
     if not is_texts(tokens) or not tokens:
         raise ValueError(f"{source}: tokenizer.ggml.tokens is {short(tokens)}; expected a list of strings")
     types = metadata.get("tokenizer.ggml.token_type", [1] * len(tokens))
