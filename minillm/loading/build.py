@@ -154,6 +154,8 @@ class TensorReader:
         """Return the error for a missing tensor: what asks for it, and names in the file that look like it."""
         layer = name[: -len(part_of(name))]
         why = reason(self.config, part_of(name))
+        stored = [other for other in group_of(part_of(name)) if f"{layer}{other}" in self.tensors]
+        why = f"the file has {stored[0]}" if stored else why
         if not any(other.startswith(layer) for other in self.tensors):
             why = f"num_hidden_layers is {self.config.num_hidden_layers}"
         strange = [other for other in self.tensors if other.startswith(layer) and not is_usual(other)]
@@ -183,7 +185,8 @@ def is_usual(name: str) -> bool:
     """Return whether models of the Llama family have tensors of this name."""
     from minillm.loading.gguf.file import NAMES
 
-    return part_of(name).rpartition(".")[0] in NAMES.values()
+    module, _, kind = part_of(name).rpartition(".")
+    return module in NAMES.values() and kind in ("weight", "bias")
 
 
 def weights_by_name(checkpoint: Checkpoint) -> Mapping[str, Array]:

@@ -258,3 +258,19 @@ def test_a_shard_that_the_index_does_not_use_changes_nothing(tmp_path):
     index = {name: "model.safetensors" for name in weights()}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
     minillm.load(folder)
+
+
+def test_another_ending_of_a_name_is_similar(tmp_path):
+    tensors = weights()
+    tensors["model.layers.1.input_layernorm.gamma"] = tensors.pop("model.layers.1.input_layernorm.weight")
+    refused(save(tmp_path, CONFIG, tensors), r"similar: 'model\.layers\.1\.input_layernorm\.gamma'")
+
+
+def test_one_norm_of_two_is_the_reason_for_the_other(tmp_path):
+    """A llama has none: the file says that this model has them."""
+    norms = {f"model.layers.{layer}.self_attn.q_norm.weight": np.ones(4, np.float32) for layer in (0, 1)}
+    with pytest.warns(UserWarning, match="q_norm"):
+        refused(
+            save(tmp_path, CONFIG, weights() | norms),
+            r"k_norm\.weight is missing, but .*\(the file has self_attn\.q_norm\.weight\)",
+        )
