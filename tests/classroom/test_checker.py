@@ -268,7 +268,7 @@ def test_strange_results_are_wrong_and_judged_at_once(exercise, worker):
 @pytest.mark.slow
 @pytest.mark.parametrize("exercise", all_exercises(), ids=lambda exercise: exercise.label)
 def test_all_strange_results_are_wrong(exercise, worker):
-    for strange in STRANGE:
+    for strange in STRANGE[exercise.number % 3 :: 3]:  # a third in each, since all take minutes
         for after in (0, 1, len(all_cases(exercise, 0))):
             judge_strange(exercise, strange, after, worker)
 
@@ -281,7 +281,8 @@ def judge_strange(exercise, strange, after, worker):
     verdict_text(verdict)
     if verdict.passed:  # it was not called again, or the result is the right one after all
         nothing_returned = exercise.name == "copy_on_write"
-        assert after >= verdict.cases or "repeat" in strange or nothing_returned, strange
+        as_precise = "repeat" in strange or "astype('f4')" in strange  # within the tolerance
+        assert after >= verdict.cases or as_precise or nothing_returned, strange
 
 
 @pytest.mark.parametrize(
