@@ -8,6 +8,7 @@ from tiny_tokenizer import CHATML, definition
 import minillm
 from minillm.loading.ends_of_answer import ENDS_OF_FILES, ENDS_OF_TURNS, known_ends
 from minillm.text.chat_template import render
+from minillm.text.messages import free_signs
 
 BYTES = list(definition()["model"]["vocab"])[2:]  # without the two special tokens
 MERGES = [" ".join(pair) for pair in definition()["model"]["merges"]]
@@ -71,7 +72,7 @@ def test_sentencepiece_has_usual_ids_where_the_file_names_none(tmp_path):
 def test_a_template_sees_the_named_tokens_and_what_is_absent_is_undefined(tmp_path):
     model = load(tmp_path, ["<e>", "<p>"], padding_token_id=1)
     model.tokenizer.chat_template = "{{ eos_token }}{{ pad_token }}{{ bos_token is defined }}"
-    assert render(model.tokenizer, HELLO) == "<e><p>False"
+    assert render(model.tokenizer, free_signs(HELLO), HELLO) == "<e><p>False"
 
 
 def test_an_end_after_each_prompt_is_not_put_there_but_warned_of(tmp_path):

@@ -9,6 +9,7 @@ from tiny_tokenizer import CHATML, SPECIAL, definition
 import minillm
 from minillm.text import tokenizer_sandbox
 from minillm.text.chat_template import render
+from minillm.text.messages import free_signs
 
 START, END = SPECIAL
 AB = definition()["model"]["vocab"]["ab"]
@@ -67,7 +68,8 @@ def test_all_files_name_tokens_and_make_them_special(case, tmp_path):
 def test_a_template_sees_the_names_and_what_is_absent_is_undefined(name, tmp_path):
     tokenizer = load(tmp_path, {name: {"bos_token": START, "pad_token": "<p>"}}).tokenizer
     tokenizer.chat_template = "{{ bos_token }} {{ pad_token }} {{ eos_token is defined }} {{ unk_token is defined }}"
-    assert render(tokenizer, [{"role": "user", "content": ""}]) == f"{START} <p> False False"
+    messages = [{"role": "user", "content": ""}]
+    assert render(tokenizer, free_signs(messages), messages) == f"{START} <p> False False"
 
 
 def test_a_token_that_is_special_by_the_settings_alone_is_neither_shown_nor_typed(tmp_path):

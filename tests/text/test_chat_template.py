@@ -72,7 +72,7 @@ def failure(template: str, messages: list = HELLO) -> str:
 @pytest.mark.parametrize("case", TOO_LONG)
 def test_a_template_that_runs_long_is_ended(case, monkeypatch):
     monkeypatch.setattr(template_sandbox, "CPU_SECONDS", 1)
-    assert failure(TOO_LONG[case]).endswith("it needs more than 1 seconds of processor time")
+    assert failure(TOO_LONG[case]).endswith("it needs more than 1 second of processor time")
 
 
 @pytest.mark.parametrize("case", TOO_LARGE)

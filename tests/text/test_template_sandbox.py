@@ -43,7 +43,7 @@ def test_one_process_serves_all_renderings_and_errors(sandbox):
 def test_a_process_that_was_ended_is_replaced(sandbox, monkeypatch):
     monkeypatch.setattr(template_sandbox, "CPU_SECONDS", 1)
     first = process_id(sandbox)
-    with pytest.raises(ValueError, match="1 seconds of processor time"):
+    with pytest.raises(ValueError, match="1 second of processor time"):
         sandbox.render(ENDLESS, {})
     assert process_id(sandbox) != first
 
