@@ -74,7 +74,6 @@ def read(key: str, definition: bytes, more: dict[str, Any]) -> dict[str, Any]:
     facts = {
         "vocabulary": vocabulary,
         "added": [token.content for token in added.values()],
-        "changes_added": library.normalizer is not None and any(token.normalized for token in added.values()),
         "decoded": {number: library.id_to_token(number) for number in added},  # normalized, if the token is
         "special": {token.content: number for number, token in added.items() if token.special},
         "decoder": described(library.decoder),

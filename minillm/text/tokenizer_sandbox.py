@@ -80,8 +80,7 @@ class SandboxedTokenizer:
         self.tokens |= {int(number): text for number, text in facts["decoded"].items()}
         self.special_ids = frozenset(self.special.values())
         self.blanks = Blanks("".join(facts["added"]))
-        # The library decodes added tokens that its normalizer changes in its own way.
-        self._decoder = None if facts["changes_added"] else _plain_decoder(facts["decoder"])
+        self._decoder = _plain_decoder(facts["decoder"])
 
     def find(self, text: str) -> list[Span]:
         """Return where a text spells special tokens."""

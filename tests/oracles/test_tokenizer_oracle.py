@@ -13,7 +13,7 @@ import tempfile
 import warnings
 from pathlib import Path
 
-from hypothesis import Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_folder import CONFIG, write_json
 from tiny_tokenizer import definition, llama2_style
@@ -150,7 +150,7 @@ def special_texts(values: dict, files: dict, theirs) -> set[str]:
     return found | set(theirs.all_special_tokens)
 
 
-@settings(max_examples=400, phases=(Phase.explicit, Phase.generate), derandomize=True)
+@settings(max_examples=400)
 @given(definitions(), FILES, TEXTS, st.data())
 def test_side_files_mean_what_they_mean_to_transformers(values, files, text, data):
     ours, theirs = both(values, files)
