@@ -13,7 +13,6 @@ import tempfile
 import warnings
 from pathlib import Path
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_folder import CONFIG, write_json
@@ -151,7 +150,6 @@ def special_texts(values: dict, files: dict, theirs) -> set[str]:
     return found | set(theirs.all_special_tokens)
 
 
-@pytest.mark.slow  # one deviation is open: the space that the library decodes before a normalized added token
 @settings(max_examples=400)
 @given(definitions(), FILES, TEXTS, st.data())
 def test_side_files_mean_what_they_mean_to_transformers(values, files, text, data):
@@ -163,6 +161,9 @@ def test_side_files_mean_what_they_mean_to_transformers(values, files, text, dat
     formed = {values["model"]["vocab"]["ab"]}  # by merges, though a file calls it special
     assert not set(ours.encode(text)) & set(ours.special_tokens.values()) - formed
     ids = data.draw(st.lists(st.integers(0, ours.vocab_size - 1), max_size=6))
+    texts = {number: theirs.backend_tokenizer.id_to_token(number) for number in added}
+    # Declared twice, a token keeps the normalized text of the first time in the library, though it is no longer so.
+    ids = [i for i in ids if i not in added or added[i].normalized or texts[i] == added[i].content]
     assert ours.decode(ids) == theirs.decode(ids)
     kept = [i for i in ids if i not in added or added[i].content not in special]
     assert ours.decode(ids, skip_special_tokens=True) == theirs.decode(kept)
