@@ -17,10 +17,22 @@ done
 # Another recipe, another folder: what an older one made is not used.
 arm=.arm/$(cat "$0" pyproject.toml | sha256sum | cut -c1-12)
 
+# The emulated ARM's Python is a script, since this machine cannot start an ARM program by itself. `-0` makes the script
+# Python's own name for itself (sys.executable), so the processes that Python starts are emulated too.
+python=root/usr/bin/emulated-python3
+
+write_python() {
+    cat > "$place/$python" << 'END'
+#!/bin/sh
+place=$(dirname "$0")/../../..
+exec "$place/qemu" -0 "$0" -L "$place/root" "$place/root/usr/bin/python3" "$@"
+END
+    chmod +x "$place/$python"
+}
+
 # on_arm PROGRAM ARGUMENTS...: run Python on the emulated ARM, with its wheels and this source tree.
 on_arm() {
-    PYTHONPATH=$place/wheels:.:tests PYTHONDONTWRITEBYTECODE=1 \
-        "$place/qemu" -L "$place/root" "$place/root/usr/bin/python3" "$@"
+    PYTHONPATH=$place/wheels:.:tests PYTHONDONTWRITEBYTECODE=1 "$place/$python" "$@"
 }
 
 # fetch ARCHITECTURE PACKAGES...: they and all they depend on into $place/debs, by this system's own sources of
@@ -50,6 +62,7 @@ make() {
     fetch arm64 python3 libstdc++6
     mkdir -p "$place/root/usr/lib" && ln -s usr/lib "$place/root/lib"
     unpack "$place/root"
+    write_python
     python_version=$(on_arm -c 'import sys; print("%d.%d" % sys.version_info[:2])')
     grep -oE '"(numpy|tokenizers|safetensors|threadpoolctl)>=[^"]*"' pyproject.toml | tr -d '"' > "$place/requirements.txt"
     "$pip" install --quiet --no-deps --no-compile --only-binary=:all: --python-version "$python_version" \
