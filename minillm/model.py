@@ -27,9 +27,9 @@ from minillm.text.tokenizer import Tokenizer
 class LayerWeights:
     """The weights of one transformer layer.
 
-    A matrix is `[in, out]`, in the layout that `ops.prepare` chose. `qkv` has the columns of q, then k, then v, and
-    `gate_up` those of gate, then up. `qk_norm` has a row for each query head, then one for each key head. A part that
-    the model does not have is None.
+    A matrix is `[in, out]`, in the layout and format that `ops.prepare` chose. `qkv` has the columns of q, then k, then
+    v, and `gate_up` those of gate, then up. `qk_norm` has a row for each query head, then one for each key head. A part
+    that the model does not have is None.
     """
 
     attention_norm: Array  # [dim]
@@ -60,6 +60,7 @@ class Model:
         head: what `ops.prepare` made of `[dim, vocab]`.
         stored_tokenizer: None if the files have no tokenizer.
         no_tokenizer: why they have none, and what to do.
+        weights: the format of the matrices, as it was given to `load`.
 
     Example:
         >>> model = minillm.load("story")
@@ -77,12 +78,14 @@ class Model:
     head: Any
     stored_tokenizer: Tokenizer | None
     no_tokenizer: str = ""
+    weights: str = "float32"
 
     def __repr__(self) -> str:
         config = self.config
         size = f"{parameters(config) / 1e6:.2f} M parameters, {counted(config.num_hidden_layers, 'layer')}"
         context = f"context {config.max_position_embeddings}"
-        return f"Model({self.name!r}, {size}, {context}, backend {self.ops.name}, {self.dtype})"
+        weights = "" if self.weights == "float32" else f", weights {self.weights}"
+        return f"Model({self.name!r}, {size}, {context}, backend {self.ops.name}, {self.dtype}{weights})"
 
     def layers(self) -> Iterable[LayerWeights]:
         """Return the layers in order. `forward` asks for them one at a time."""

@@ -78,10 +78,15 @@ def all_layers(model: Model, batch: RaggedBatch) -> Float[Array, "rows vocab"]:
     """Compute logits from token ids. All arrays stay where the backend computes."""
     ops = model.ops
     cos_sin = _cos_sin(model, batch.positions)
-    x = ops.embed(model.embedding, batch.tokens)  # [tokens, dim]
+    x = embed(model, batch)
     for number, layer in enumerate(model.layers()):
         x = transformer_layer(model, layer, number, x, cos_sin, batch)
     return ops.linear(ops.rms_norm(x[batch.logit_indices], model.final_norm, model.config.rms_norm_eps), model.head)
+
+
+def embed(model: Model, batch: RaggedBatch) -> Float[Array, "tokens dim"]:
+    """Return the embedding's row of each new token, in the dtype of activations."""
+    return model.ops.embed(model.embedding, batch.tokens).astype(model.dtype, copy=False)
 
 
 def transformer_layer(
@@ -97,7 +102,7 @@ def transformer_layer(
     q, k, v = project_qkv(model, layer, x, cos_sin)
     # Writes k and v into each sequence's cache, then attends over it: `Plain.attention` in backends/plain.py.
     window = config.sliding_windows[number]
-    attention_output = ops.attention(q, k, v, batch.spans, batch.caches, number, window)  # [tokens, heads*head_dim]
+    attention_output = ops.attention(q, k, v, batch, number, window)  # [tokens, heads*head_dim]
     x = ops.add_linear(x, attention_output, layer.output, layer.output_bias)
     h = ops.rms_norm(x, layer.mlp_norm, config.rms_norm_eps)
     gate_up = ops.linear(h, layer.gate_up, layer.gate_up_bias)  # [tokens, 2 * inner]
@@ -136,7 +141,7 @@ def attention_weights(model: Model, tokens: Tokens, layer: int) -> Float[Array, 
     cache, ops = KVCache(model, len(tokens)), model.ops
     batch = ops.send(ragged_batch([tokens], [cache], [0]))
     cos_sin = _cos_sin(model, batch.positions)
-    x = ops.embed(model.embedding, batch.tokens)  # [tokens, dim]
+    x = embed(model, batch)
     for number, weights in enumerate(model.layers()):
         if number == last:
             break

@@ -101,7 +101,7 @@ def random_model(name: str, dtype: str) -> Model:
     ones = ops.array(np.ones(dim, real))
 
     def matrix(rows: int, columns: int) -> Any:
-        return ops.prepare(random_weights(ops.device, columns, rows).T)
+        return ops.prepare([random_weights(ops.device, columns, rows)])
 
     def layer() -> LayerWeights:
         qkv, output = matrix(dim, (heads + 2 * kv_heads) * d), matrix(heads * d, dim)
@@ -150,7 +150,7 @@ def flops_per_s(dtype: str) -> float:
     ops.choose_dtype(dtype)
     if not ops.device.multiplies:
         raise LeftOut("cuBLAS is not installed")
-    x = ops.prepare(random_weights(ops.device, size, size))
+    x = ops.prepare([random_weights(ops.device, size, size)])
     out = ops.device.empty((size, size), np.float32)
     return 2 * size**3 / milliseconds(lambda: ops.device.multiply(x, x, out, False), 5) * 1e3
 

@@ -17,7 +17,12 @@ class ArrayTensor:
     def shape(self) -> tuple[int, ...]:
         return self.values.shape
 
+    format = "float32"
+
     def read(self) -> np.ndarray:
+        return self.values
+
+    def stored(self) -> np.ndarray:
         return self.values
 
 

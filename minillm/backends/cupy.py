@@ -14,7 +14,7 @@ the shapes of an earlier step is replayed as a CUDA graph: one launch for the wh
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,6 +25,7 @@ from minillm.backends.kernels import THREADS
 from minillm.backends.plain import Plain
 from minillm.config import RopeParameters
 from minillm.layers import rope_frequencies
+from minillm.quantization import Bfloat16, Matrix, dequantize
 from minillm.ragged_batch import RaggedBatch
 
 WARPS, LARGEST_HEAD = 8, 256  # as in kernels.cu
@@ -35,8 +36,9 @@ QUERY_BYTES, WIDEST_BYTES = 256, 1024  # as in kernels.cu: rows of a query tile,
 TABLE_PADDING = 64  # block tables grow by 64 entries at a time, so that most steps have the shape of the step before
 
 
-class DeviceSpans(list[slice]):
-    """The rows of each sequence, and the addresses of its cache, for the attention kernels.
+@dataclass(frozen=True)
+class DeviceBatch(RaggedBatch):
+    """A ragged batch whose integers are on the device, and the addresses of the caches, for the attention kernels.
 
     Attributes:
         owners: `[tokens]`, the sequence of each row.
@@ -58,8 +60,10 @@ class CuPy(Plain):
 
     name = "cupy"
     dtypes = ("float32", "float64", *HALVES)
+    formats = ("float32", "bfloat16")
     # A decode step of 1, 8 and 32 sequences on an H100: 1B parameters in float32, see docs/gpu.md.
     row_costs: Mapping[int, float] = {1: 1.0, 8: 1.57, 32: 2.83}
+    bytes_per_s, seconds_per_layer = 2.9e12, 34e-6
 
     def __init__(self, device: Any = None) -> None:
         """Find the device.
@@ -85,9 +89,9 @@ class CuPy(Plain):
         self.stored, self.real = dtype, np.dtype("float64" if dtype == "float64" else "float32")
         return self.real
 
-    def stored_weights(self, dtype: str) -> tuple[str, int]:
-        """Return the dtype's name and its bytes per number: 2 for float16 and bfloat16."""
-        return (dtype, 2) if dtype in HALVES else super().stored_weights(dtype)
+    def bytes_per_weight(self, dtype: str, weights: str) -> float:
+        """Return 2 for float16 and bfloat16."""
+        return 2 if dtype in HALVES else super().bytes_per_weight(dtype, weights)
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         """Return an array on the device. An array that is already there is not moved."""
@@ -107,18 +111,36 @@ class CuPy(Plain):
         """Return the bytes that are free in the device's memory."""
         return int(self.device.free_memory())
 
-    def prepare(self, weight: Float[Array, "inner out"]) -> Any:
+    def prepare(self, parts: Sequence[Matrix]) -> Any:
         """Store the matrix as `[out, inner]`, the file's order: a column of the product reads one contiguous row."""
-        weight = weight.T if weight.T.flags.c_contiguous else weight.T.copy()
+        arrays = [self._on_device(part) for part in parts]
+        if len(arrays) == 1:
+            return arrays[0]
+        joined = self.device.empty((sum(map(len, arrays)), arrays[0].shape[1]), arrays[0].dtype)
+        end = 0
+        for array in arrays:
+            joined[end : end + len(array)] = array
+            end += len(array)
+        return joined
+
+    def _on_device(self, part: Matrix) -> Array:
+        """Return the part on the device: bits of bfloat16, or floats in the dtype of weights."""
+        if isinstance(part, Bfloat16) and self.real == np.float32:
+            return self.device.asarray(part.bits)
+        weight = self.array(dequantize(part), self.real)
         if self.stored not in HALVES:
             return weight
         narrow = self.device.empty(weight.shape, np.float16 if self.stored == "float16" else np.uint16)
         self._launch("narrow", weight, narrow, (-(-weight.size // THREADS),), [weight, narrow, weight.size])
         return narrow
 
-    def tie(self, embedding: Float[Array, "vocab dim"]) -> tuple[Any, Any]:
+    def prepare_embedding(self, embedding: Matrix) -> Any:
+        """Return the table on the device."""
+        return self._on_device(embedding)
+
+    def tie(self, embedding: Matrix) -> tuple[Any, Any]:
         """Store one array for both: the head has the layout of the embedding."""
-        head = self.prepare(embedding.T)
+        head = self.prepare([embedding])
         return head, head
 
     def send(self, batch: RaggedBatch) -> RaggedBatch:
@@ -126,8 +148,7 @@ class CuPy(Plain):
 
         The integers are one array on the device, the *message*: token ids, positions, logit indices, and so on.
         """
-        spans = DeviceSpans(batch.spans)
-        owners = np.repeat(np.arange(len(spans)), [span.stop - span.start for span in spans])
+        owners = np.repeat(np.arange(len(batch.spans)), [span.stop - span.start for span in batch.spans])
         fields = [
             batch.tokens,
             batch.positions,
@@ -137,13 +158,14 @@ class CuPy(Plain):
             self._query_tiles(batch),
         ]
         shape = tuple(len(field) for field in fields)
-        spans.shape = shape if len(batch.tokens) <= FEW_ROWS else None
-        message = self._deliver(np.concatenate(fields), spans.shape)
+        kept_shape = shape if len(batch.tokens) <= FEW_ROWS else None
+        message = self._deliver(np.concatenate(fields), kept_shape)
         ends = [int(end) for end in np.cumsum(shape)]
-        tokens, positions, logit_indices, spans.owners, spans.sequences, spans.tables, spans.query_tiles = (
+        tokens, positions, logit_indices, owners, sequences, tables, query_tiles = (
             message[end - size : end] for end, size in zip(ends, shape, strict=True)
         )
-        return replace(batch, tokens=tokens, positions=positions, logit_indices=logit_indices, spans=spans)
+        integers = tokens, positions, logit_indices, batch.spans, batch.caches
+        return DeviceBatch(*integers, owners, sequences, tables, query_tiles, kept_shape)
 
     def _query_tiles(self, batch: RaggedBatch) -> Int[Array, "tiles"]:
         """Return the first row of each query tile; none for at most 32 rows, or 2 per sequence on average.
@@ -157,9 +179,10 @@ class CuPy(Plain):
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """Launch the first step of a shape, capture the second as a graph, and replay the graph in later steps."""
-        if batch.spans.shape is None:  # type: ignore[attr-defined]
+        assert isinstance(batch, DeviceBatch), "the batch was not sent to the device"
+        if batch.shape is None:
             return compute(model, batch)
-        key = (id(model), *batch.spans.shape)  # type: ignore[attr-defined]
+        key = (id(model), *batch.shape)
         if key not in self._steps:
             self._steps[key] = None
             return compute(model, batch)
@@ -265,22 +288,21 @@ class CuPy(Plain):
         q: Float[Array, "tokens heads head_dim"],
         k: Float[Array, "tokens kv_heads head_dim"],
         v: Float[Array, "tokens kv_heads head_dim"],
-        spans: Sequence[slice],
-        caches: Sequence[Any],
+        batch: RaggedBatch,
         layer: int,
         window: int | None,
     ) -> Float[Array, "tokens heads*head_dim"]:
-        """Write and attend in one launch for the whole ragged batch. `spans` are those that `send` returned."""
-        assert isinstance(spans, DeviceSpans), "the batch was not sent to the device"
+        """Write and attend in one launch for the whole ragged batch, which `send` returned."""
+        assert isinstance(batch, DeviceBatch), "the batch was not sent to the device"
         (tokens, heads, head_dim), kv_heads = q.shape, k.shape[1]
         if head_dim > LARGEST_HEAD:
             raise ValueError(f"head_dim is {head_dim}; the cupy backend supports at most {LARGEST_HEAD}")
         out = self.device.empty((tokens, heads * head_dim), q.dtype)
-        arrays = [q, k, v, out, _stride(q), _stride(k), _stride(v), spans.owners, spans.sequences, spans.tables]
+        arrays = [q, k, v, out, _stride(q), _stride(k), _stride(v), batch.owners, batch.sequences, batch.tables]
         numbers = [layer, kv_heads, head_dim, window or 0, head_dim**-0.5]
-        if len(spans.query_tiles) and head_dim * q.itemsize <= WIDEST_BYTES:
-            grid = (len(spans.query_tiles), heads)
-            self._launch("attention_in_tiles", q, q, grid, [*arrays, spans.query_tiles, *numbers])
+        if len(batch.query_tiles) and head_dim * q.itemsize <= WIDEST_BYTES:
+            grid = (len(batch.query_tiles), heads)
+            self._launch("attention_in_tiles", q, q, grid, [*arrays, batch.query_tiles, *numbers])
         else:
             self._launch("attention", q, q, (tokens, heads), [*arrays, *numbers])
         return out

@@ -38,6 +38,7 @@ from minillm.backends.exact_functions import cos_sin, exp
 from minillm.backends.plain import Plain
 from minillm.backends.side_by_side import side_by_side
 from minillm.config import RopeParameters
+from minillm.quantization import Matrix, dequantize, stack
 from minillm.ragged_batch import RaggedBatch
 
 MOST_TERMS, TERM_BITS = 2**22, 31  # 22 + 31 = 53
@@ -100,8 +101,14 @@ class Exact(Plain):
         """Compute on several threads if there are many rows. That is another schedule with the same bits."""
         return side_by_side(compute, model, batch)
 
-    def prepare(self, weight: Float[Array, "inner out"]) -> Any:
+    def bytes_per_weight(self, dtype: str, weights: str) -> float:
+        """Return 8: quantised weights are dequantised at load."""
+        return 8
+
+    def prepare(self, parts: Sequence[Matrix]) -> Any:
         """Round each column to its grid, once, and store the matrix contiguous along its longer axis as `Fast` does."""
+        [stacked] = stack([dequantize(part).astype(np.float64, copy=False) for part in parts])
+        weight = dequantize(stacked).T
         inner, out = weight.shape
         weight = np.ascontiguousarray(weight) if inner < out else weight
         return on_grid(weight, norm(weight, axis=0), COLUMN_BITS)
@@ -123,15 +130,14 @@ class Exact(Plain):
         """Return `layers.rope_cos_sin`, the same on every processor."""
         return cos_sin(positions, rope, head_dim)
 
-    def attention(self, q: Array, k: Array, v: Array, spans: Sequence[slice], caches: Sequence[Any], layer: int,
-                  window: int | None) -> Array:  # fmt: skip
+    def attention(self, q: Array, k: Array, v: Array, batch: RaggedBatch, layer: int, window: int | None) -> Array:
         """Round q, k and v to their grids, then attend as `Plain.attention`.
 
         Keys and values are written to the cache on their grids: they are rounded once, not at every decode step.
         """
         q = q / math.sqrt(q.shape[-1])
         q, k = on_grid(q, norm(q), ROW_BITS), on_grid(k, norm(k), COLUMN_BITS)
-        return super().attention(q, k, on_grid(v, largest(v), VALUE_BITS), spans, caches, layer, window)
+        return super().attention(q, k, on_grid(v, largest(v), VALUE_BITS), batch, layer, window)
 
     def attend(self, q: Array, segments: Segments, start: int, window: int | None) -> Array:
         """Return `attention.attend`, in query tiles, so that no square matrix of all scores is needed."""

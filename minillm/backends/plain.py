@@ -1,8 +1,8 @@
 """Plain: the arithmetic of the forward pass in readable NumPy. This is the reference that every backend must equal.
 
-A backend decides three things: how a weight matrix is stored (`prepare`, `tie`), how it is used (`linear`, `embed`),
-and how the queries of a ragged batch attend over their caches (`attention`). Other backends are subclasses that
-override some of these methods. A test compares each override with the method here.
+A backend decides three things: how a weight matrix is stored (`prepare`, `prepare_embedding`, `tie`), how it is used
+(`linear`, `embed`), and how the queries of a ragged batch attend over their caches (`attention`). It also says what a
+pass costs (`cost_of_rows`, `step_seconds`). Other backends are subclasses that override some of these methods. A test compares each override with the method here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,9 @@ import numpy as np
 
 from minillm import attention, layers
 from minillm.arrays import Array, Float, Int
-from minillm.config import RopeParameters
+from minillm.config import ModelConfig, RopeParameters
+from minillm.estimate.parameters import matrix_parameters
+from minillm.quantization import BYTES_PER_WEIGHT, FORMATS, Matrix, Quantized, dequantize, multiply, stack
 from minillm.ragged_batch import RaggedBatch
 
 
@@ -21,17 +23,20 @@ class Plain:
 
     name = "plain"
     dtypes: tuple[str, ...] = ("float32", "float64")  # the values that `load(dtype=...)` accepts
+    formats: tuple[str, ...] = (*FORMATS, "stored")  # the values that `load(weights=...)` accepts
     # Time of a pass over n rows, divided by that over one row: smollm2 in float32 on two cores of an EPYC server.
     row_costs: Mapping[int, float] = {1: 1.0, 2: 1.53, 4: 2.13, 8: 2.52, 16: 2.97}
+
+    # A decode step there: bytes of weights read per second, and seconds of a layer besides its products.
+    bytes_per_s, seconds_per_layer = 20e9, 47e-6
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
         """Set the dtype of the weights, one of `dtypes`. Return the dtype of activations and caches."""
         return np.dtype(dtype)
 
-    def stored_weights(self, dtype: str) -> tuple[str, int]:
-        """Return the name and the bytes per number of the dtype in which weights are stored for this choice."""
-        chosen = self.choose_dtype(dtype)
-        return chosen.name, chosen.itemsize
+    def bytes_per_weight(self, dtype: str, weights: str) -> float:
+        """Return the bytes of memory that a weight takes in this format; float32 stands for `dtype`."""
+        return self.choose_dtype(dtype).itemsize if weights == "float32" else BYTES_PER_WEIGHT[weights]
 
     def array(self, values: Any, dtype: Any = None) -> Array:
         """Return the values as an array in the memory where this backend computes."""
@@ -69,21 +74,45 @@ class Plain:
         known = np.interp(min(rows, most), list(self.row_costs), list(self.row_costs.values()))
         return float(known * max(rows / most, 1.0))  # beyond the table in proportion
 
-    def prepare(self, weight: Float[Array, "inner out"]) -> Any:
-        """Return the matrix in the layout that `linear` uses. Called once for each matrix, at load."""
-        return weight
+    def step_seconds(self, config: ModelConfig, weights: str) -> float:
+        """Return the time of a decode step that the bytes of its matrices and the number of its layers suggest.
 
-    def tie(self, embedding: Float[Array, "vocab dim"]) -> tuple[Any, Any]:
+        Speculation compares a draft model with its target by it. Small models mostly wait for the many small calls of
+        their layers: with 2 layers of 6, `story-draft` costs 0.17 of `story` with a twelfth of the weights.
+        """
+        read = matrix_parameters(config) * BYTES_PER_WEIGHT.get(weights, 4)  # bytes; "stored" counts as float32
+        return float(read / self.bytes_per_s + config.num_hidden_layers * self.seconds_per_layer)
+
+    def prepare(self, parts: Sequence[Matrix]) -> Any:
+        """Return one matrix in the layout that `linear` uses. Called once for each matrix, at load.
+
+        Args:
+            parts: `[out, inner]` each, as files hold them, arrays of floats or quantised. Their rows lie one below the
+                other: the outputs of q, then those of k, then those of v.
+
+        Returns:
+            here a list of quantised matrices, or an array `[inner, out]`.
+        """
+        matrices = stack(parts)
+        return matrices if any(isinstance(matrix, Quantized) for matrix in matrices) else dequantize(matrices[0]).T
+
+    def prepare_embedding(self, embedding: Matrix) -> Any:
+        """Return the table `[vocab, dim]` that `embed` uses."""
+        return embedding
+
+    def tie(self, embedding: Matrix) -> tuple[Any, Any]:
         """Return (table for `embed`, prepared head) for an embedding that is also the output head."""
-        return embedding, self.prepare(embedding.T)
+        return self.prepare_embedding(embedding), self.prepare([embedding])
 
     def embed(self, embedding: Any, tokens: Int[Array, "tokens"]) -> Float[Array, "tokens dim"]:
         """Return the embedding's row of each token."""
-        return embedding[self.array(tokens)]
+        if isinstance(embedding, Quantized):
+            return embedding.take(tokens).dequantize()
+        return embedding[tokens]
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
-        """Return x @ weight, plus the bias if there is one."""
-        product = x @ weight
+        """Return x @ weight, plus the bias if there is one. A quantised matrix is dequantised tile by tile."""
+        product = multiply(x, weight) if isinstance(weight, list) else x @ weight
         return product if bias is None else product + bias
 
     def add_linear(
@@ -121,26 +150,25 @@ class Plain:
         q: Float[Array, "tokens heads head_dim"],
         k: Float[Array, "tokens kv_heads head_dim"],
         v: Float[Array, "tokens kv_heads head_dim"],
-        spans: Sequence[slice],
-        caches: Sequence[Any],
+        batch: RaggedBatch,
         layer: int,
         window: int | None,
     ) -> Float[Array, "tokens heads*head_dim"]:
         """Write the new keys and values of each sequence to its cache, then let its queries attend over the cache.
 
-        `spans[i]` are the rows of sequence i in q, k and v, and `caches[i]` is its cache. The first loop writes the
-        new keys and values of every sequence. The second loop lets the queries of each sequence attend over everything
-        in its cache: the older tokens and the new ones. There are two loops because `backends/side_by_side.py`
+        `batch.spans[i]` are the rows of sequence i in q, k and v, and `batch.caches[i]` is its cache. The first loop
+        writes the new keys and values of every sequence. The second loop lets the queries of each sequence attend over
+        everything in its cache: the older tokens and the new ones. There are two loops because `backends/side_by_side.py`
         divides a long prompt into chunks, which are entries of their own here: the queries of a later chunk attend over
         the keys of an earlier one.
 
-        Example: the prompt of sequence 0 has 3 tokens, and sequence 1 decodes its 8th. Then `spans` are rows 0 to 2 and
-        row 3, the cache lengths are 0 and 7, and the second loop attends over 3 keys and over 8.
+        Example: the prompt of sequence 0 has 3 tokens, and sequence 1 decodes its 8th. Then the spans are rows 0 to 2
+        and row 3, the cache lengths are 0 and 7, and the second loop attends over 3 keys and over 8.
         """
-        for span, cache in zip(spans, caches, strict=True):
+        for span, cache in zip(batch.spans, batch.caches, strict=True):
             cache.write(layer, k[span], v[span])
         attention_outputs = []
-        for span, cache in zip(spans, caches, strict=True):
+        for span, cache in zip(batch.spans, batch.caches, strict=True):
             end = cache.length + span.stop - span.start  # `length` counts the older tokens until the pass is done
             attention_outputs.append(self.attend(q[span], cache.segments(layer, end), cache.length, window))
         return np.concatenate(attention_outputs)

@@ -57,7 +57,7 @@ def products_bytes_per_s(config: ModelConfig) -> float:
     layers = max(1, min(config.num_hidden_layers, MOST_BYTES // max(1, sum(4 * a * b for a, b in layer))))
     ops = get_backend("numpy")
     shapes = [*(layer * layers), (dim, config.vocab_size)]
-    matrices = [ops.prepare(np.full(shape[::-1], 0.01, DTYPE).T) for shape in shapes]
+    matrices = [ops.prepare([np.full(shape[::-1], 0.01, DTYPE)]) for shape in shapes]
     rows = {inner: np.ones((1, inner), DTYPE) for inner, _ in shapes}
     pairs = [(rows[inner], matrix) for (inner, _), matrix in zip(shapes, matrices, strict=True)]
     seconds = _least_s(lambda: [ops.linear(row, matrix) for row, matrix in pairs])

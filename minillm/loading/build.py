@@ -27,27 +27,36 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array
-from minillm.backends.layout import copy_in_blocks
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.model_kinds import tensors_seem
 from minillm.loading.settle import group_of, reason
 from minillm.model import LayerWeights, Model
+from minillm.quantization import Matrix, quantize
 from minillm.support.wording import counted
 
 MOST_COMPARED = 500  # names; a file may have 100,000
 
 
-def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
-    """Read a checkpoint's tensors, check each shape against the config, and let the backend prepare them."""
+def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any], weights: str = "float32") -> Model:
+    """Read a checkpoint's tensors, check each shape against the config, and let the backend prepare them.
+
+    Args:
+        checkpoint: the files.
+        ops: the backend.
+        dtype: of activations, and of weights that are not quantised.
+        weights: the format of the matrices: one of `quantization.FORMATS`, or "stored" for those of the file.
+    """
     config = checkpoint.config
-    read = TensorReader(checkpoint, ops, dtype)
-    embedding = read("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
+    read = TensorReader(checkpoint, ops, dtype, weights)
+    embedding = read.part("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
     if config.tie_word_embeddings:
-        embedding, head = ops.tie(embedding)  # before the layers: copying this largest matrix takes twice its memory
+        table, head = ops.tie(embedding)  # before the layers: copying this largest matrix takes twice its memory
     else:
-        head = ops.prepare(read("lm_head.weight", config.vocab_size, config.hidden_size).T)
+        table = ops.prepare_embedding(embedding)
+        head = ops.prepare([read.part("lm_head.weight", config.vocab_size, config.hidden_size)])
+    del embedding
     layer_weights = tuple(_layer(read, config, number) for number in range(config.num_hidden_layers))
     final_norm = read("model.norm.weight", config.hidden_size)
     read.warn_of_unused()
@@ -56,12 +65,13 @@ def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> Model:
         config,
         ops,
         dtype,
-        embedding,
+        table,
         layer_weights,
         final_norm,
         head,
         checkpoint.tokenizer,
         checkpoint.no_tokenizer,
+        weights,
     )
 
 
@@ -89,9 +99,9 @@ def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeigh
 class TensorReader:
     """Reads tensors by name, checks each shape against the config, and records the names that were read."""
 
-    def __init__(self, checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any]) -> None:
+    def __init__(self, checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any], weights: str) -> None:
         self.name, self.config, self.tensors = checkpoint.name, checkpoint.config, checkpoint.tensors
-        self.ops, self.dtype = ops, dtype
+        self.ops, self.dtype, self.weights = ops, dtype, weights
         self.parts = {part_of(name) for name in self.tensors}
         self.used: set[str] = set()
 
@@ -117,15 +127,24 @@ class TensorReader:
         return self.ops.array(self.stored(name, *shape).read(), self.dtype)
 
     def matrix(self, projections: list[tuple[str, int]], inner: int) -> Any:
-        """Read projections `[out, inner]` of the same input, and prepare them as one matrix `[inner, sum of outs]`."""
-        stored = [self.stored(f"{name}.weight", out, inner) for name, out in projections]
-        if len(stored) == 1:
-            return self.ops.prepare(self.ops.array(stored[0].read(), self.dtype).T)
-        joined = np.empty((inner, sum(out for _, out in projections)), self.dtype)  # filled one by one to save memory
-        ends = np.cumsum([out for _, out in projections])
-        for tensor, columns in zip(stored, np.split(joined, ends[:-1], axis=1), strict=True):
-            copy_in_blocks(tensor.read().T, columns)
-        return self.ops.prepare(self.ops.array(joined))
+        """Read projections `[out, inner]` of the same input, and prepare them as one matrix."""
+        return self.ops.prepare([self.part(f"{name}.weight", out, inner) for name, out in projections])
+
+    def part(self, name: str, out: int, inner: int) -> Matrix:
+        """Read one matrix in the format that was asked for. Numbers that are stored in it are not rounded again.
+
+        Raises:
+            ValueError: the tensor is missing, has the wrong shape, or cannot be expressed in the format.
+        """
+        tensor = self.stored(name, out, inner)
+        if tensor.format != "float32" and self.weights in (tensor.format, "stored"):
+            return tensor.stored()
+        if self.weights in ("float32", "stored"):
+            return np.asarray(tensor.read(), self.dtype)
+        try:
+            return quantize(tensor.read(), self.weights)
+        except ValueError as problem:
+            raise ValueError(f"{self.name}: tensor {name}: {problem}") from None
 
     def bias(self, projections: list[tuple[str, int]], present: bool) -> Array | None:
         """Read the biases of these projections as one row, zeros for one that is missing; None if all are.

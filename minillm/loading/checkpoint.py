@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from minillm.arrays import Array
 from minillm.config import ModelConfig
+from minillm.quantization import Matrix
 from minillm.text.tokenizer import Tokenizer
 
 
@@ -22,8 +23,17 @@ class StoredTensor(Protocol):
         """Return the lengths of the axes, `[out, in]` for a matrix."""
         ...
 
+    @property
+    def format(self) -> str:
+        """Return the format of `quantization` that the file stores; "float32" for all others, which are read as it."""
+        ...
+
     def read(self) -> Array:
         """Return the values as floats. The array is a copy: the file may change afterwards."""
+        ...
+
+    def stored(self) -> Matrix:
+        """Return a matrix in its `format`, with the numbers that are in the file. The arrays are copies."""
         ...
 
 

@@ -15,7 +15,9 @@ from minillm.model import Model
 from minillm.support.checks import check_choice
 
 
-def load(name: str | PathLike[str], backend: str | Plain = "numpy", dtype: str = "float32") -> Model:
+def load(
+    name: str | PathLike[str], backend: str | Plain = "numpy", dtype: str = "float32", weights: str = "float32"
+) -> Model:
     """Load a model from a name, a folder or a file.
 
     Args:
@@ -23,6 +25,8 @@ def load(name: str | PathLike[str], backend: str | Plain = "numpy", dtype: str =
         backend: "numpy" (fast), "plain" (readable), "exact" (the same bits in every schedule) or "cupy" (GPU);
             or a backend of your own, an object whose class is derived from `minillm.backends.plain.Plain`.
         dtype: "float32" or "float64"; "exact" is always float64; on "cupy" weights may be "float16" or "bfloat16".
+        weights: the format of the matrices in memory: "float32" (that is, `dtype`), "bfloat16", "int8" or "int4", or
+            "stored" for the formats in which the file stores them; see `minillm.quantization`.
 
     Raises:
         ValueError: the name, an argument or the contents of a file are wrong; the message says which.
@@ -34,19 +38,22 @@ def load(name: str | PathLike[str], backend: str | Plain = "numpy", dtype: str =
         'Once upon a time'
     """
     ops, kept_as = backend_and_dtype(backend, dtype)
+    check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
     checkpoint = open_checkpoint(name)
-    kind, itemsize = ops.stored_weights(dtype)
-    needed = itemsize * sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())  # bytes
+    needed = sum(
+        math.prod(tensor.shape) * ops.bytes_per_weight(dtype, tensor.format if weights == "stored" else weights)
+        for tensor in checkpoint.tensors.values()
+    )
     on_device = ops.free_memory()
     free = "" if on_device is None else f", {on_device / 1e9:.1f} GB free"
     too_large = ValueError(
-        f"{checkpoint.name}: not enough memory for its weights: {needed / 1e9:.1f} GB needed as {kind}{free}; "
-        "use a smaller model"
+        f"{checkpoint.name}: not enough memory for its weights: {needed / 1e9:.1f} GB needed as "
+        f"{dtype if weights == 'float32' else weights}{free}; use a smaller model"
     )
     if needed > (_memory() if on_device is None else on_device):  # else the system kills the process without a message
         raise too_large
     try:
-        return build(checkpoint, ops, kept_as)
+        return build(checkpoint, ops, kept_as, weights)
     except MemoryError as problem:
         # The error of a device is also a ValueError: its message says what was needed and what is free.
         raise (problem if isinstance(problem, ValueError) else too_large) from None

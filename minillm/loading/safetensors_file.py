@@ -2,8 +2,8 @@
 
 Format: 8 bytes with the header's length (little endian), a JSON object {name: {dtype, shape, data_offsets}}, the data.
 Offsets count from the end of the header. Tensors follow each other without gaps or overlaps. The header is untrusted:
-every value is checked before it is used. NumPy has no bfloat16, so bfloat16 is converted to float32: a bfloat16 is the
-upper half of a float32. Source: the safetensors README, "Format".
+every value is checked before it is used. NumPy has no bfloat16, so bfloat16 is read as float32, which holds the same
+values. Source: the safetensors README, "Format".
 """
 
 import math
@@ -14,17 +14,18 @@ from pathlib import Path
 from reprlib import repr as short  # short for values of any size and depth
 from typing import Any, TypeGuard
 
-import numpy as np
-
 from minillm.arrays import Array
 from minillm.loading.folder_kinds import looks_like, names_in
 from minillm.loading.model_file import FileState, read_range, state_of
 from minillm.loading.model_kinds import UNQUANTISED
+from minillm.quantization import Bfloat16, Float16, Matrix
+from minillm.quantization.bfloat16 import widen
 from minillm.support.file_kinds import LONGEST_KIND, seems
 from minillm.support.files import parse_json, read_json
 
 LONGEST_HEADER = LARGEST_INDEX = 25_000_000  # bytes: room for 200,000 tensors
 DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}
+FORMATS = {"BF16": "bfloat16", "F16": "float16"}
 SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2,
          "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1}  # fmt: skip
 
@@ -40,24 +41,32 @@ class SafetensorsTensor:
     shape: tuple[int, ...]
     offset: int
 
+    @property
+    def format(self) -> str:
+        """Return "bfloat16", "float16", or "float32" for other types."""
+        return FORMATS.get(self.dtype, "float32")
+
+    def stored(self) -> Matrix:
+        """Return a matrix in its `format`, with the numbers that are in the file."""
+        numbers = self._numbers()
+        return {"BF16": Bfloat16, "F16": Float16}[self.dtype](numbers) if self.dtype in FORMATS else numbers
+
     def read(self) -> Array:
         """Return the values in the stored float type; for bfloat16, in float32.
 
         Raises:
             ValueError: the tensor does not contain floats, or the file has changed since it was checked.
         """
+        numbers = self._numbers()
+        return widen(numbers) if self.dtype == "BF16" else numbers
+
+    def _numbers(self) -> Array:
         if self.dtype not in DTYPES:
             expected = ", ".join(DTYPES)
             kind = f"other types are of quantised weights: {UNQUANTISED}"
             where = f"{self.path.name}: tensor {self.name!r}"
             raise ValueError(f"{where} is of type {self.dtype}; expected {expected}; {kind}")
-        values = read_range(self.path, self.state, DTYPES[self.dtype], self.offset, self.shape)
-        return widen_bfloat16(values) if self.dtype == "BF16" else values
-
-
-def widen_bfloat16(bits: Array) -> Array:
-    """Convert bfloat16 bit patterns (uint16) to float32: the same sign, exponent and fraction, then 16 zero bits."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+        return read_range(self.path, self.state, DTYPES[self.dtype], self.offset, self.shape)
 
 
 def read_safetensors(path: Path) -> dict[str, SafetensorsTensor]:

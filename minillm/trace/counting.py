@@ -7,7 +7,7 @@ difference is waste. For example, the scores of some masked keys are computed to
 faster.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +19,7 @@ from minillm.arrays import Array
 from minillm.attention import Segments, causal_mask
 from minillm.backends.plain import Plain
 from minillm.model import Model
+from minillm.ragged_batch import RaggedBatch
 
 
 @dataclass
@@ -77,20 +78,20 @@ def _attention(
     q: Array,
     k: Array,
     v: Array,
-    spans: Sequence[slice],
-    caches: Sequence[Any],
+    batch: RaggedBatch,
     layer: int,
     window: int | None,
 ) -> Array:
     """Attend as the backend does, and count each query times each visible key, twice: for score and for value."""
     (_, heads, head_dim), requested = q.shape, 0
-    for span, cache in zip(spans, caches, strict=True):
+    for span, cache in zip(batch.spans, batch.caches, strict=True):
         queries = span.stop - span.start
         visible = causal_mask(queries, cache.length + queries, cache.length, window)  # [queries, keys]
         requested += 4 * heads * head_dim * int(visible.sum())
         count.cache_bytes += 2 * k.shape[1] * head_dim * k.itemsize * int(visible.any(axis=0).sum())
     before = count.performed_flops
-    attention_output = attention(q, k, v, spans, [_WatchedCache(cache, count) for cache in caches], layer, window)
+    watched = replace(batch, caches=[_WatchedCache(cache, count) for cache in batch.caches])
+    attention_output = attention(q, k, v, watched, layer, window)
     count.flops += requested
     count.masked_flops += count.performed_flops - before - requested
     return np.asarray(attention_output)

@@ -13,7 +13,7 @@ from test_checks import CONFIG
 from minillm.benchmark.llama_gguf import permute, write_llama_gguf
 from minillm.config import RopeParameters
 from minillm.loading import open_checkpoint
-from minillm.loading.gguf.file import unpermute
+from minillm.loading.gguf.tensor import unpermute
 
 
 @given(heads=st.integers(1, 4), half=st.integers(1, 5), dim=st.integers(1, 3))

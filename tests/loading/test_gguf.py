@@ -12,8 +12,8 @@ from tiny_folder import CONFIG, loaded_or_refused, refused, weights, write_json
 from tiny_gguf import write_gguf
 
 import minillm
-from minillm.loading.gguf.file import GgufTensor
 from minillm.loading.gguf.header import MOST_VALUES, read_header
+from minillm.loading.gguf.tensor import GgufTensor
 
 TOKENS = [3, 1, 4, 1, 5]
 WIDE = CONFIG | {"hidden_size": 64, "intermediate_size": 64, "vocab_size": 64, "num_hidden_layers": 1}

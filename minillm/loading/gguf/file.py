@@ -1,28 +1,18 @@
-"""Read GGUF files, llama.cpp's format, as a Checkpoint with Hugging Face names and shapes.
-
-RoPE rotates pairs of a head's numbers. llama.cpp orders the rows of q and k so that the pairs are neighbours, (0, 1),
-(2, 3), ...; in Hugging Face files they are (i, i + half). `unpermute` restores the order of Hugging Face. Only files of
-architecture `llama` are permuted. Qwen files are not.
-
-    head_dim 4, rows in the file:       a0 b0 a1 b1     pairs (a0, b0) and (a1, b1)
-    after unpermute:                    a0 a1 b0 b1
-"""
+"""Read GGUF files, llama.cpp's format, as a Checkpoint with Hugging Face names and shapes."""
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-from minillm.arrays import Array
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.ends_of_answer import ends_of_answer, known_ends
 from minillm.loading.gguf.config import config_fields
-from minillm.loading.gguf.header import GgufHeader, TensorPlace, check_places, read_header
+from minillm.loading.gguf.header import GgufHeader, check_places, read_header
+from minillm.loading.gguf.tensor import GgufTensor
 from minillm.loading.gguf.tokenizer import is_texts, tokenizer_from_gguf
-from minillm.loading.model_file import read_range
 from minillm.loading.read_config import read_config
-from minillm.loading.safetensors_file import widen_bfloat16
 from minillm.loading.settle import settle
 from minillm.support.wording import counted
 
@@ -44,54 +34,6 @@ NAMES = {
     "ffn_down": "mlp.down_proj",
 }
 ROPE_FACTORS = "rope_freqs.weight"
-FLOATS = {"F32": "<f4", "F16": "<f2", "F64": "<f8"}
-
-
-@dataclass(frozen=True)
-class GgufTensor:
-    """One tensor of a file whose header was checked.
-
-    `unpermute_heads` is the number of heads if the rows are permuted, else 0.
-    """
-
-    path: Path
-    place: TensorPlace
-    unpermute_heads: int
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Return the shape in Hugging Face's order, `[out, in]`. GGUF lists the axes in reverse."""
-        return self.place.shape[::-1]
-
-    def read(self) -> Array:
-        """Return the values as floats, dequantised if necessary.
-
-        Raises:
-            ValueError: the gguf library cannot dequantise this type, or the file has changed.
-        """
-        from gguf import GGMLQuantizationType
-        from gguf.quants import dequantize
-
-        place, kind = self.place, GGMLQuantizationType(self.place.kind)
-        stored = read_range(self.path, place.state, "u1", place.offset, (place.size,))
-        if kind.name in FLOATS:
-            values = stored.view(FLOATS[kind.name])
-        elif kind.name == "BF16":
-            values = widen_bfloat16(stored.view("<u2"))
-        else:
-            try:
-                values = dequantize(stored.reshape(math.prod(place.shape[1:]), -1), kind)
-            except NotImplementedError:
-                expected = "; expected a type that the gguf library can dequantise, such as Q4_0 or Q8_0"
-                raise ValueError(f"{self.path.name}: {place.name!r} is of type {kind.name}{expected}") from None
-        values = values.reshape(self.shape)
-        return unpermute(values, self.unpermute_heads) if self.unpermute_heads else values
-
-
-def unpermute(rows: Array, heads: int) -> Array:
-    """Reorder the rows of each head: from llama.cpp's neighbouring pairs to Hugging Face's halves."""
-    head_dim = len(rows) // heads
-    return rows.reshape(heads, head_dim // 2, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
 
 
 def read_gguf(path: Path) -> Checkpoint:

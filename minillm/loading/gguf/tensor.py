@@ -1,0 +1,130 @@
+"""GgufTensor: one tensor of a GGUF file, in the order of rows and the names of formats that the engine uses.
+
+RoPE rotates pairs of a head's numbers. llama.cpp orders the rows of q and k so that the pairs are neighbours, (0, 1),
+(2, 3), ...; in Hugging Face files they are (i, i + half). `unpermute` restores the order of Hugging Face. Only files of
+architecture `llama` are permuted. Qwen files are not.
+
+    head_dim 4, rows in the file:       a0 b0 a1 b1     pairs (a0, b0) and (a1, b1)
+    after unpermute:                    a0 a1 b0 b1
+
+Quantised tensors consist of blocks of 32 weights. Three types of blocks hold the same numbers as a format of
+`minillm/quantization/`, so they are taken as they are:
+
+    type    block                                                   format
+    Q8_0    scale (2 bytes), 32 numbers                             int8
+    Q4_1    scale (2), minimum (2), 32 numbers in 16 bytes          int4
+    Q4_0    scale (2), 32 numbers in 16 bytes                       int4 with minimum -8 * scale
+
+Tensors of other types are dequantised by the gguf library. Source: ggml's docs/gguf.md and ggml-quants.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minillm.arrays import Array
+from minillm.loading.gguf.header import TensorPlace
+from minillm.loading.model_file import read_range
+from minillm.quantization import GROUP, Bfloat16, Float16, Int4, Int8, Matrix, Quantized
+
+FLOATS = {"F32": "<f4", "F64": "<f8"}
+FORMATS = {"BF16": "bfloat16", "F16": "float16", "Q8_0": "int8", "Q4_0": "int4", "Q4_1": "int4"}
+
+
+@dataclass(frozen=True)
+class GgufTensor:
+    """One tensor of a file whose header was checked.
+
+    `unpermute_heads` is the number of heads if the rows are permuted, else 0.
+    """
+
+    path: Path
+    place: TensorPlace
+    unpermute_heads: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Return the shape in Hugging Face's order, `[out, in]`. GGUF lists the axes in reverse."""
+        return self.place.shape[::-1]
+
+    @property
+    def format(self) -> str:
+        """Return the format that its type is; "float32" for types that are read as it."""
+        return FORMATS.get(self._type().name, "float32")
+
+    def read(self) -> Array:
+        """Return the values as floats, dequantised if necessary.
+
+        Raises:
+            ValueError: the gguf library cannot dequantise this type, or the file has changed.
+        """
+        if self.format != "float32" and len(self.shape) == 2:
+            stored = self.stored()
+            return stored.dequantize() if isinstance(stored, Quantized) else stored
+        values = self._dequantized().reshape(self.shape)
+        return unpermute(values, self.unpermute_heads) if self.unpermute_heads else values
+
+    def stored(self) -> Matrix:
+        """Return a matrix in its `format`, with the numbers that are in the file.
+
+        Raises:
+            ValueError: as `read`.
+        """
+        if self.format == "float32":
+            return self.read()
+        out, inner = self.shape
+        matrix = blocks(self._bytes().reshape(out, -1), self._type().name, inner)
+        heads = self.unpermute_heads
+        return matrix.with_arrays([unpermute(array, heads) for array in matrix.arrays()]) if heads else matrix
+
+    def _dequantized(self) -> Array:
+        from gguf.quants import dequantize
+
+        kind = self._type()
+        if kind.name in FLOATS:
+            return self._bytes().view(FLOATS[kind.name])
+        try:
+            return np.asarray(dequantize(self._bytes().reshape(math.prod(self.place.shape[1:]), -1), kind))
+        except NotImplementedError:
+            expected = "; expected a type that the gguf library can dequantise, such as Q4_0 or Q8_0"
+            raise ValueError(f"{self.path.name}: {self.place.name!r} is of type {kind.name}{expected}") from None
+
+    def _type(self) -> Any:
+        from gguf import GGMLQuantizationType
+
+        return GGMLQuantizationType(self.place.kind)
+
+    def _bytes(self) -> Array:
+        return read_range(self.path, self.place.state, "u1", self.place.offset, (self.place.size,))
+
+
+def blocks(rows: Array, kind: str, inner: int) -> Quantized:
+    """Return the matrix that these bytes hold.
+
+    Args:
+        rows: `[out, bytes]`.
+        kind: the name of a type of `FORMATS`.
+        inner: weights in a row, a multiple of 32 if the type has blocks.
+    """
+    if kind == "BF16":
+        return Bfloat16(rows.view("<u2"))
+    if kind == "F16":
+        return Float16(rows.view("<f2"))
+    parts = rows.reshape(len(rows), inner // GROUP, -1)  # [out, groups, bytes of a block]
+    scales = parts[..., :2].copy().view("<f2")[..., 0]  # [out, groups]
+    if kind == "Q8_0":
+        return Int8(parts[..., 2:].copy().view(np.int8).reshape(len(rows), inner), scales)
+    if kind == "Q4_0":
+        minimums = scales.astype(np.float32) * -8  # also a float16, unless it is too large for one
+        narrow = np.abs(minimums).max() <= np.finfo(np.float16).max
+        return Int4(parts[..., 2:].copy(), scales, minimums.astype(np.float16) if narrow else minimums, inner)
+    return Int4(parts[..., 4:].copy(), scales, parts[..., 2:4].copy().view("<f2")[..., 0], inner)
+
+
+def unpermute(rows: Array, heads: int) -> Array:
+    """Reorder the rows of each head: from llama.cpp's neighbouring pairs to Hugging Face's halves."""
+    head_dim = len(rows) // heads
+    return rows.reshape(heads, head_dim // 2, 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)

@@ -1,0 +1,88 @@
+"""Quantized: a matrix `[out, in]` stored in fewer bits, with a rule that gives its float32 values back.
+
+Every format has its page: `bfloat16.py`, `int8.py`, `int4.py`. Each is the same three things:
+
+    of(values)        quantise: round the values to the format           -> Quantized
+    dequantize()      the rule: what the stored numbers mean             -> float32 [out, in]
+    take(rows)        some rows, still quantised                         -> Quantized
+
+The rows are those of the file: one for each output. A row is divided into *groups* of 32 weights, which share a scale.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from minillm.arrays import Array, Float
+
+GROUP = 32  # weights that share a scale; the last group of a row may have fewer
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """A matrix in a format of fewer bits. The arrays of a format are its fields, `[out, ...]` each."""
+
+    name: ClassVar[str]
+
+    @property
+    def columns(self) -> int:
+        """The length of a row."""
+        raise NotImplementedError
+
+    def arrays(self) -> tuple[Array, ...]:
+        """Return the arrays that the matrix is stored in. Their first axis is `out`."""
+        return tuple(getattr(self, field.name) for field in fields(self) if field.name != "inner")
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of the matrix, (out, in)."""
+        return len(self.arrays()[0]), self.columns
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that the matrix takes."""
+        return sum(array.nbytes for array in self.arrays())
+
+    def take(self, rows: Any) -> Self:
+        """Return these rows: a slice, or an array of row numbers. A slice copies nothing."""
+        return self.with_arrays([array[rows] for array in self.arrays()])
+
+    def with_arrays(self, arrays: list[Array]) -> Self:
+        """Return a matrix of the same format and row length that is stored in these arrays."""
+        names = [field.name for field in fields(self) if field.name != "inner"]
+        others = {field.name: getattr(self, field.name) for field in fields(self) if field.name == "inner"}
+        return type(self)(**dict(zip(names, arrays, strict=True)), **others)
+
+    def dequantize(self) -> Float[Array, "out in"]:
+        """Return the values in float32."""
+        raise NotImplementedError
+
+
+def in_groups(values: Float[Array, "out in"]) -> Float[Array, "out groups 32"]:
+    """Divide each row into groups of 32. The last group is filled with copies of the row's last value."""
+    out, inner = values.shape
+    groups = math.ceil(inner / GROUP)
+    padded = np.pad(values, ((0, 0), (0, groups * GROUP - inner)), mode="edge")
+    return padded.reshape(out, groups, GROUP)
+
+
+def check_finite(values: Array, what: str = "") -> None:
+    """Raise ValueError if a value is infinite or not a number: no scale can express it."""
+    if not np.isfinite(values).all():
+        raise ValueError(f"{what}a weight is infinite or not a number, so it cannot be quantised")
+
+
+def float16_at_least(values: Float[Array, "..."]) -> Array:
+    """Round up to float16, so that the greatest number of a group times the scale still reaches its greatest weight.
+
+    Raises:
+        ValueError: a value is greater than the largest float16, 65,504.
+    """
+    with np.errstate(over="ignore"):
+        rounded = values.astype(np.float16)
+    rounded = np.where(rounded < values, np.nextafter(rounded, np.float16(np.inf)), rounded)
+    if not np.isfinite(rounded).all():
+        raise ValueError("a weight is too large for a float16 scale, so it cannot be quantised to 8 or 4 bits")
+    return rounded
