@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minillm.config import ModelConfig
+from minillm.ragged_batch import RaggedBatch
 
 
 @dataclass(frozen=True)
@@ -54,3 +55,9 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     if not config.tie_word_embeddings:
         shapes["lm_head.weight"] = (config.vocab_size, dim)
     return shapes
+
+
+def batch_of(spans: list[slice], caches: list) -> RaggedBatch:
+    """A batch of which attention asks nothing but spans and caches."""
+    rows = np.arange(spans[-1].stop)
+    return RaggedBatch(rows, rows, rows, spans, caches)

@@ -47,7 +47,7 @@ def test_weights_take_their_memory_once_and_nothing_stays_in_the_file(checkpoint
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_the_fast_backend_lays_matrices_along_their_longer_axis(inner, out, order):
     weight = np.asarray(np.random.default_rng(0).normal(size=(inner, out)), order=order)
-    prepared = get_backend("numpy").prepare(weight)
+    prepared = get_backend("numpy").prepare([weight.T])
     assert np.array_equal(prepared, weight)
     assert prepared.flags.c_contiguous if inner <= out else prepared is weight
 

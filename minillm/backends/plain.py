@@ -2,7 +2,8 @@
 
 A backend decides three things: how a weight matrix is stored (`prepare`, `prepare_embedding`, `tie`), how it is used
 (`linear`, `embed`), and how the queries of a ragged batch attend over their caches (`attention`). It also says what a
-pass costs (`cost_of_rows`, `step_seconds`). Other backends are subclasses that override some of these methods. A test compares each override with the method here.
+pass costs (`cost_of_rows`, `step_seconds`). Other backends are subclasses that override some of these methods. A test
+compares each override with the method here.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -158,9 +159,9 @@ class Plain:
 
         `batch.spans[i]` are the rows of sequence i in q, k and v, and `batch.caches[i]` is its cache. The first loop
         writes the new keys and values of every sequence. The second loop lets the queries of each sequence attend over
-        everything in its cache: the older tokens and the new ones. There are two loops because `backends/side_by_side.py`
-        divides a long prompt into chunks, which are entries of their own here: the queries of a later chunk attend over
-        the keys of an earlier one.
+        everything in its cache: the older tokens and the new ones. There are two loops because
+        `backends/side_by_side.py` divides a long prompt into chunks, which are entries of their own here: the queries
+        of a later chunk attend over the keys of an earlier one.
 
         Example: the prompt of sequence 0 has 3 tokens, and sequence 1 decodes its 8th. Then the spans are rows 0 to 2
         and row 3, the cache lengths are 0 and 7, and the second loop attends over 3 keys and over 8.

@@ -9,11 +9,6 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from minillm.config import ModelConfig
-
-# A decode step of minillm on an EPYC server: bytes read per second, and seconds of a layer besides its products.
-CPU_BYTES_PER_S, CPU_SECONDS_PER_LAYER = 20e9, 47e-6
-
 VerifyCost = Callable[[int], int | float]  # cost of a forward pass by its rows, in decode steps of the target
 
 
@@ -67,19 +62,3 @@ def break_even(k: int, draft_cost: int | float, verify_cost: VerifyCost = same_c
         gains = speedup(middle, k, draft_cost, verify_cost) > 1
         low, high = (low, middle) if gains else (middle, high)
     return high
-
-
-def cpu_draft_cost(draft: ModelConfig, target: ModelConfig) -> float:
-    """Return c on that server, from the bytes of float32 weights and the number of layers.
-
-    Small models mostly wait for their layers' many small calls: with 2 layers of 6, `story-draft` costs 0.17 of `story`
-    although it has a twelfth of its weights.
-    """
-    return _step_s(draft) / _step_s(target)
-
-
-def _step_s(config: ModelConfig) -> float:
-    attention = 2 * config.head_dim * (config.num_attention_heads + config.num_key_value_heads)
-    layer = config.hidden_size * (attention + 3 * config.intermediate_size)
-    weights = config.num_hidden_layers * layer + config.vocab_size * config.hidden_size
-    return 4 * weights / CPU_BYTES_PER_S + config.num_hidden_layers * CPU_SECONDS_PER_LAYER

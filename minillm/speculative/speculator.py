@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 from minillm.completion import Completion
-from minillm.estimate.speculation import cpu_draft_cost
 from minillm.model import Model, check_model
 from minillm.speculative.draft_length import (
     LONGEST_DRAFT,
@@ -57,7 +56,7 @@ class Speculator:
         self.model = model
         self.drafter = drafter
         self.k = check_k(k)
-        draft_cost = cpu_draft_cost(drafter.config, model.config) if isinstance(drafter, Model) else 0.0
+        draft_cost = draft_step_cost(drafter, model) if isinstance(drafter, Model) else 0.0
         self._costs = [k * draft_cost + model.ops.cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
 
     @property
@@ -151,3 +150,9 @@ def _agree(first: Tokenizer, second: Tokenizer) -> bool:
     texts = {token: text for text, token in ids.items()}
     common = [(text, texts[token]) for text, token in other_ids.items() if token in texts]
     return bool(common) and all(text == other for text, other in common)
+
+
+def draft_step_cost(draft: Model, target: Model) -> float:
+    """Return the time of a decode step of the draft model, divided by that of the target."""
+    steps = [model.ops.step_seconds(model.config, model.weights) for model in (draft, target)]
+    return steps[0] / steps[1]

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import ArrayTensor, architectures, random_checkpoint, random_model, token_lists
+from tensors import batch_of
 from test_checks import CONFIG
 from test_exact_order import Keys
 
@@ -27,7 +28,7 @@ seeds = st.integers(0, 2**32)
 def test_linear_is_a_product_and_a_bias(seed, inner, bias):
     rng = np.random.default_rng(seed)
     x, weight, added = rng.normal(size=(3, inner)), rng.normal(size=(inner, 5)), rng.normal(size=5)
-    found = EXACT.linear(x, EXACT.prepare(weight), added if bias else None)
+    found = EXACT.linear(x, EXACT.prepare([weight.T]), added if bias else None)
     bound = 2.0**-25 * np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(weight, axis=0) * inner**0.5
     assert (np.abs(found - (x @ weight + added * bias)) <= bound).all()  # half a step for each number
 
@@ -37,11 +38,12 @@ def test_the_size_of_numbers_is_only_that_of_the_results(size):
     """Steps are relative to the row: powers of two change no digit, and nothing small becomes 0."""
     rng = np.random.default_rng(0)
     x, weight, q, k, v = (rng.normal(size=shape) for shape in ((3, 9), (9, 5), (6, 4, 8), (6, 2, 8), (6, 2, 8)))
-    expected = EXACT.linear(x, EXACT.prepare(weight))
-    np.testing.assert_array_equal(EXACT.linear(size * x, EXACT.prepare(weight)), size * expected)
-    np.testing.assert_array_equal(EXACT.linear(x, EXACT.prepare(size * weight)), size * expected)
+    expected = EXACT.linear(x, EXACT.prepare([weight.T]))
+    np.testing.assert_array_equal(EXACT.linear(size * x, EXACT.prepare([weight.T])), size * expected)
+    np.testing.assert_array_equal(EXACT.linear(x, EXACT.prepare([(size * weight).T])), size * expected)
     output, sized = (
-        EXACT.attention(*rows, [slice(0, 6)], [Keys()], 0, None) for rows in ((q, k, v), (size * q, k / size, size * v))
+        EXACT.attention(*rows, batch_of([slice(0, 6)], [Keys()]), 0, None)
+        for rows in ((q, k, v), (size * q, k / size, size * v))
     )
     np.testing.assert_array_equal(sized, size * output)
 
@@ -57,7 +59,9 @@ def test_norm_and_swiglu_are_their_twins(seed, width):
 def test_attention_is_its_twin(seed, tokens, window):
     rng = np.random.default_rng(seed)
     q, (k, v) = rng.normal(size=(tokens, 4, 8)), rng.normal(size=(2, tokens, 2, 8))
-    found, expected = (ops.attention(q, k, v, [slice(0, tokens)], [Keys()], 0, window) for ops in (EXACT, PLAIN))
+    found, expected = (
+        ops.attention(q, k, v, batch_of([slice(0, tokens)], [Keys()]), 0, window) for ops in (EXACT, PLAIN)
+    )
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 

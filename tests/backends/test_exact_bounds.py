@@ -64,7 +64,7 @@ def test_halves_are_rounded_to_even():
 @pytest.mark.parametrize("weights", ["just below a power of two", "mixed", "tiny", "denormal", "the same"])
 def test_no_product_rounds(activations, weights, terms):
     x = rows(activations, terms)
-    weight = OPS.prepare((x if weights == "the same" else rows(weights, terms))[:, None])
+    weight = OPS.prepare([((x if weights == "the same" else rows(weights, terms))[:, None]).T])
     product = OPS.linear(x[None], weight)[0, 0]
     assert_sum_of_products_is_exact(product, on_grid(x, norm(x), 27), weight[:, 0])
     reference = x @ weight[:, 0]
@@ -76,7 +76,7 @@ def test_the_bound_on_a_product_is_nearly_reached(terms):
     """A row along its column, as long as a grid allows: with one bit more, the sums would go beyond 2**53."""
     along = np.random.default_rng(terms).normal(size=terms)
     along *= 0.99 / np.linalg.norm(along)
-    x, weight = on_grid(along, norm(along), 27), OPS.prepare(along[:, None])
+    x, weight = on_grid(along, norm(along), 27), OPS.prepare([(along[:, None]).T])
     product = OPS.linear(along[None], weight)[0, 0]
     assert_sum_of_products_is_exact(product, x, weight[:, 0])
     assert 0.97 * 2**53 < product / (2.0**-27 * 2.0**-26) <= 2**53  # in steps: the norms are just below 1
@@ -87,7 +87,7 @@ def test_the_bound_holds_when_every_term_is_rounded_up():
     terms = next(n for n in range(1000, 5000) if 0.75 < 2**26 / n**0.5 % 1 < 0.9)
     equal = np.full(terms, (1 - 1e-9) / terms**0.5)
     x, weight = np.append(equal, 2.0**-27), np.append(equal, 2.0**-26)[:, None]  # and one step each
-    column = OPS.prepare(weight)
+    column = OPS.prepare([weight.T])
     assert_sum_of_products_is_exact(OPS.linear(x[None], column)[0, 0], on_grid(x, norm(x), 27), column[:, 0])
 
 
@@ -110,7 +110,7 @@ def test_the_longest_sum():
 
 def test_the_longest_product():
     terms = np.full(MOST_TERMS, 0.99)  # of norm 0.99 * 2**11
-    row, column = on_grid(terms, norm(terms), 27), OPS.prepare(terms[:, None])[:, 0]
+    row, column = on_grid(terms, norm(terms), 27), OPS.prepare([(terms[:, None]).T])[:, 0]
     term = Fraction(float(row[0])) * Fraction(float(column[0]))
     assert MOST_TERMS * term <= 2**53 * Fraction(2) ** (11 - 27 + 11 - 26)
     assert Fraction(float(OPS.linear(terms[None], column[:, None])[0, 0])) == MOST_TERMS * term

@@ -3,6 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from tensors import batch_of
 
 from minillm.backends.exact import Exact, _weights_on_grid, norm, on_grid
 from minillm.backends.plain import Plain
@@ -31,16 +32,16 @@ class Keys:
 
 def last_query(ops, q, k, v):
     """What the last query, which sees every key, takes from the values."""
-    return ops.attention(q, k, v, [slice(0, len(k))], [Keys()], 0, None)[-1]
+    return ops.attention(q, k, v, batch_of([slice(0, len(k))], [Keys()]), 0, None)[-1]
 
 
 @given(seed=seeds, inner=st.sampled_from([1, 5, 64, 576, 1536]))
 def test_the_terms_of_a_product(seed, inner):
     rng = np.random.default_rng(seed)
     x, weight, order = spread(rng, 3, inner), spread(rng, inner, 7), rng.permutation(inner)
-    in_order = OPS.linear(x, OPS.prepare(weight))
-    assert np.array_equal(in_order, OPS.linear(x[:, order], OPS.prepare(weight[order])))
-    assert np.array_equal(in_order[1:2], OPS.linear(x[1:2], OPS.prepare(weight)))
+    in_order = OPS.linear(x, OPS.prepare([weight.T]))
+    assert np.array_equal(in_order, OPS.linear(x[:, order], OPS.prepare([weight[order].T])))
+    assert np.array_equal(in_order[1:2], OPS.linear(x[1:2], OPS.prepare([weight.T])))
 
 
 @given(seed=seeds, width=st.sampled_from([2, 64, 576]))

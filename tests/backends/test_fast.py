@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tensors import batch_of
 
 from minillm.backends import fast
 from minillm.backends.fast import SOME_ROWS, Fast
@@ -31,7 +32,7 @@ SIZES = st.sampled_from([1, 2, 7, 64, COPY_BLOCK, COPY_BLOCK + 1, 3 * COPY_BLOCK
 @given(inner=SIZES, out=SIZES, from_file=st.booleans())
 def test_a_weight_is_contiguous_along_its_longer_axis(inner, out, from_file):
     weight = numbers(out, inner).T if from_file else numbers(inner, out)
-    prepared = FAST.prepare(weight)
+    prepared = FAST.prepare([weight.T])
     assert np.array_equal(prepared, weight)
     assert prepared.flags.c_contiguous or (inner > out and np.shares_memory(prepared, weight))
 
@@ -44,7 +45,7 @@ def test_a_weight_is_contiguous_along_its_longer_axis(inner, out, from_file):
 )
 def test_linear(rows, inner, out, biased):
     x, weight, bias = numbers(rows, inner), numbers(out, inner, seed=1).T, numbers(out, seed=2) if biased else None
-    agree(FAST.linear(x, FAST.prepare(weight), bias), PLAIN.linear(x, PLAIN.prepare(weight), bias))
+    agree(FAST.linear(x, FAST.prepare([weight.T]), bias), PLAIN.linear(x, PLAIN.prepare([weight.T]), bias))
 
 
 @given(vocab=SIZES, dim=SIZES)
@@ -82,7 +83,7 @@ def test_swiglu(size):
 def test_nothing_becomes_float64(rows):
     """One float64 number in the way would double the bytes of all that follows."""
     x, weight = numbers(rows, 8).astype(np.float32), numbers(12, 8).astype(np.float32).T
-    assert FAST.linear(x, FAST.prepare(weight)).dtype == np.float32
+    assert FAST.linear(x, FAST.prepare([weight.T])).dtype == np.float32
     assert FAST.rms_norm(x, weight[:, 0], 1e-5).dtype == np.float32
     assert FAST.swiglu(x, x).dtype == np.float32
     q, k = numbers(rows, 4, 6).astype(np.float32), numbers(2, rows, 6).astype(np.float32)
@@ -127,7 +128,7 @@ def test_attention_of_one_query_a_sequence(lengths, window, segments, scales, ma
     spans = [slice(row, row + 1) for row in range(n)]
     with patch.object(fast, "MANY_BYTES", many_bytes), patch.object(fast, "thread_count", lambda: 3):
         outputs = [
-            backend.attention(q, k, v, spans, [Cache(*pair) for pair in enumerate(lengths)], 0, window)
+            backend.attention(q, k, v, batch_of(spans, [Cache(*pair) for pair in enumerate(lengths)]), 0, window)
             for backend in (FAST, PLAIN)
         ]
     agree(*outputs)

@@ -208,7 +208,7 @@ def test_products_read_weights_of_every_kind(libraries, stored):
     for rows, inner, outs in ((1, 64, 9), (1, 61, 8), (11, 24, 17), (8, 7, 3)):
         shapes = ((rows, inner), (inner, outs), (outs,))
         x, weight, bias = (generator.normal(size=shape).astype(np.float32) for shape in shapes)
-        prepared = ops.prepare(ops.array(weight))
+        prepared = ops.prepare([ops.array(weight).T])
         found = ops.to_host(ops.linear(ops.array(x), prepared, ops.array(bias)))
         expected = x.astype(float) @ widen(prepared.numbers).T.astype(float) + bias
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
@@ -231,6 +231,6 @@ def test_weights_are_rounded_to_even(libraries, stored, place):
     for device in (CompiledDevice(libraries), FakeDevice()):
         ops = CuPy(device)
         ops.choose_dtype(stored)
-        found.append(ops.prepare(ops.array(np.array(values, np.float32)[:, None])).numbers.ravel())
+        found.append(ops.prepare([(ops.array(np.array(values, np.float32)[:, None])).T]).numbers.ravel())
     assert np.array_equal(*(numbers.view(np.uint16) for numbers in found))
     assert widen(found[0])[:4].tolist() == [1, 1 + 2 * place, -1 - place, 0]

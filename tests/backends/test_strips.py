@@ -103,7 +103,7 @@ def test_the_fast_backend_uses_them_for_a_few_rows(rows, has_kernels):
         patch.object(fast, "copies_nothing", lambda: has_kernels),
         patch.object(fast, "multiply_in_strips", watched),
     ):
-        product = Fast().linear(x, Fast().prepare(weight), bias)
+        product = Fast().linear(x, Fast().prepare([weight.T]), bias)
     np.testing.assert_allclose(product, Plain().linear(x, weight, bias), atol=1e-12)
     assert used == ([rows] if has_kernels and 4 <= rows <= 12 else [])
 

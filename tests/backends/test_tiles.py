@@ -122,12 +122,12 @@ def test_the_fast_backend_with_and_without_tiles(paying, rows, monkeypatch):
     assert np.array_equal(ours.embed(table, chosen), plain.embed(embedding, chosen))
     product = ours.linear(x, head, bias)
     assert product.dtype == np.float32
-    np.testing.assert_allclose(product, plain.linear(x, plain.prepare(embedding.T), bias), atol=1e-5)
+    np.testing.assert_allclose(product, plain.linear(x, plain.prepare([embedding]), bias), atol=1e-5)
 
 
 def test_a_wider_type_has_no_kernel_for_tiles(monkeypatch):
     monkeypatch.setattr(fast, "tiling_pays", lambda: True)
-    assert isinstance(Fast().prepare(numbers(3, 4)), np.ndarray)
+    assert isinstance(Fast().prepare([numbers(3, 4).T]), np.ndarray)
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,6 @@ def note_corners(engine):
 
 
 if __name__ == "__main__":
-    speculator.cpu_draft_cost = lambda draft, target: 0.05  # else no draft of these sizes pays, and "auto" never drafts
+    speculator.draft_step_cost = lambda draft, target: 0.05  # else no draft pays, and "auto" never drafts
     every_request_is_as_if_alone()
     print(json.dumps(reached))

@@ -37,7 +37,7 @@ def test_every_request_is_as_if_alone(backend, examples):
 @pytest.mark.parametrize(("k", "passes"), [(3, 0), (3, 1), (3, 2), ("auto", 0)])
 def test_an_interrupted_draft_is_drawn_again(k, passes, monkeypatch):
     """With the same random numbers and draft length; and what it left in the draft model's cache is gone."""
-    monkeypatch.setattr("minillm.speculative.speculator.cpu_draft_cost", lambda draft, target: 0.05)  # so "auto" drafts
+    monkeypatch.setattr("minillm.speculative.speculator.draft_step_cost", lambda *_: 0.05)  # so "auto" drafts
     sampling, left = Sampling(1.0, seed=2, ignore_eos=True), [passes]
     alone = minillm.speculative_generate(MODEL, MODEL, [1, 2, 3], 8, sampling, k)
     engine = Engine(MODEL, drafter=MODEL, k=k)

@@ -189,6 +189,6 @@ WITH_LAYERS = [transformers_are_lossless, a_model_accepts_its_own_draft, greedy_
 
 if __name__ == "__main__":
     NAME, BACKEND = sys.argv[1:]
-    speculator.cpu_draft_cost = lambda draft, target: 0.05  # else no draft of these sizes pays, and "auto" never drafts
+    speculator.draft_step_cost = lambda draft, target: 0.05  # else no draft pays, and "auto" never drafts
     {each.__name__: each for each in PROPERTIES}[NAME]()
     print("null")
