@@ -57,6 +57,15 @@ def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+class FakeCache:
+    """A cache of a test, which asks no kernel to read it."""
+
+    length = 0
+
+    def layout(self):
+        raise NotImplementedError
+
+
 def batch_of(spans: list[slice], caches: list) -> RaggedBatch:
     """A batch of which attention asks nothing but spans and caches."""
     rows = np.arange(spans[-1].stop)

@@ -24,7 +24,7 @@ from minillm.backends.strips import copies_nothing, fits_in_strips, multiply_in_
 from minillm.backends.threads import run_tasks, thread_count
 from minillm.backends.tiles import TiledWeight, tiling_pays
 from minillm.config import RopeParameters
-from minillm.quantization import Matrix, Quantized
+from minillm.quantization import Matrix, Quantized, dequantize, stack
 from minillm.ragged_batch import RaggedBatch
 
 QUERY_TILE = 64  # queries that attend at once in prefill
@@ -51,18 +51,20 @@ class Fast(Plain):
         axis up to 40% faster. Files store `[out, inner]`: if `inner` is the longer axis, the matrix is used as it is.
         A quantised matrix stays as it is.
         """
-        weight = super().prepare(parts)
-        if isinstance(weight, list):
-            return weight
-        if weight.dtype == np.float32 and tiling_pays():
+        matrices = [dequantize(part) for part in parts if not isinstance(part, Quantized)]
+        if len(matrices) < len(parts):
+            return super().prepare(parts)
+        if matrices[0].dtype == np.float32 and tiling_pays():
             self.row_costs = TILED_ROW_COSTS
-            return TiledWeight(weight)
-        inner, out = weight.shape
+            return TiledWeight(dequantize(stack(matrices)[0]).T)
+        inner, out = matrices[0].shape[1], sum(map(len, matrices))
         if inner > out:
-            return weight
-        copy = np.empty((inner, out), weight.dtype)
-        copy_in_blocks(weight, copy)
-        return copy
+            return super().prepare(parts)
+        joined = np.empty((inner, out), matrices[0].dtype)
+        ends = np.cumsum([len(matrix) for matrix in matrices])
+        for matrix, columns in zip(matrices, np.split(joined, ends[:-1], axis=1), strict=True):
+            copy_in_blocks(matrix.T, columns)
+        return joined
 
     def tie(self, embedding: Matrix) -> tuple[Any, Any]:
         """Store one copy, in the layout of the head. Naive twin: `Plain.tie`.

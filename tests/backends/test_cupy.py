@@ -158,7 +158,7 @@ def test_products_are_those_of_the_plain_backend(rows, biased):
     rng, ops, plain = np.random.default_rng(0), CuPy(FakeDevice()), Plain()
     ops.choose_dtype("float64")
     x, residual, weight, bias = (rng.normal(size=size) for size in ((rows, 6), (rows, 10), (6, 10), 10))
-    there = [ops.array(x), ops.prepare([ops.array(weight).T]), ops.array(bias) if biased else None]
+    there = [ops.array(x), ops.prepare([ops.array(weight.T.copy())]), ops.array(bias) if biased else None]
     here = [x, weight, bias if biased else None]
     np.testing.assert_allclose(ops.to_host(ops.linear(*there)), plain.linear(*here), rtol=1e-9, atol=1e-9)
     found = ops.add_linear(ops.array(residual), *there)

@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tensors import batch_of
+from tensors import FakeCache, batch_of
 
 from minillm.backends.exact import Exact, _weights_on_grid, norm, on_grid
 from minillm.backends.plain import Plain
@@ -17,10 +17,8 @@ def spread(rng, *shape):
     return rng.normal(size=shape) * 10.0 ** rng.integers(-4, 4, shape)
 
 
-class Keys:
+class Keys(FakeCache):
     """A cache that holds what one call writes, in two segments."""
-
-    length = 0
 
     def write(self, layer, k, v):
         self.k, self.v = k.swapaxes(0, 1), v.swapaxes(0, 1)  # [kv_heads, keys, head_dim]

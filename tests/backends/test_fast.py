@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tensors import batch_of
+from tensors import FakeCache, batch_of
 
 from minillm.backends import fast
 from minillm.backends.fast import SOME_ROWS, Fast
@@ -109,7 +109,7 @@ def test_what_is_hidden_counts_for_nothing_even_if_its_score_is_infinite():
 def test_attention_of_one_query_a_sequence(lengths, window, segments, scales, many_bytes):
     """As in decode: every sequence has its own length; a paged cache has segments; threads may divide them."""
 
-    class Cache:
+    class Cache(FakeCache):
         def __init__(self, seed, length):
             self.length = length
             self.keys, self.values = numbers(2, 21, 4, seed=seed), numbers(2, 21, 4, seed=seed + 100)
