@@ -22,7 +22,12 @@ def test_an_installed_minillm_says_where_the_command_works(monkeypatch, tmp_path
 
 def test_every_hint_names_an_extra_and_none_names_the_distribution():
     """pip would look for it in a registry."""
-    for path in [*ROOT.glob("minillm/**/*.py"), *ROOT.glob("_minillm*.py"), *ROOT.glob("*.md"), *ROOT.glob("[!.]*/**/*.md")]:
+    for path in [
+        *ROOT.glob("minillm/**/*.py"),
+        *ROOT.glob("_minillm*.py"),
+        *ROOT.glob("*.md"),
+        *ROOT.glob("[!.]*/**/*.md"),
+    ]:
         text = path.read_text()
         assert not re.search(re.escape(PROJECT["name"]) + r"\s*\[", text), path
         assert not re.search(r"install\s+['\"]?" + re.escape(PROJECT["name"]), text), path
