@@ -129,6 +129,17 @@ def test_the_line_about_a_missing_tensor_names_similar_ones(other, tmp_path):
     refused(save(tmp_path, CONFIG, tensors), rf"{name} is missing.*; similar: 'model\.layers\.0\.{other}\.weight'")
 
 
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [(HEAD, "output.weight"), ("model.norm.weight", "ln_f.gain"), (EMBEDDING, "transformer.wte.weight"),
+     ("model.layers.0.mlp.gate_proj.weight", "model.layers.0.ffn.w1")],
+)  # fmt: skip
+def test_the_line_about_a_missing_tensor_names_one_of_its_shape(name, other, tmp_path):
+    tensors = weights() | {f"model.layers.{n}.x": np.ones((3, 2), np.float32) for n in (0, 1)}
+    tensors |= {other: tensors.pop(name), "more": np.ones((2, 3), np.float32)}
+    refused(save(tmp_path, CONFIG, tensors), rf"tensor {name} is missing[^;]*; similar: '{other}'$")
+
+
 # Biases, each by itself.
 
 BIASES = [n for n in weights(BIASED) if n.endswith(".bias")]
