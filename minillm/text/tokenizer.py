@@ -159,8 +159,8 @@ class Tokenizer:
         """Return the token ids of a conversation, up to where the assistant's answer begins, or goes on.
 
         Raises:
-            TextTooLong: the messages, or what the template makes of them, certainly have more than `most_tokens`
-                tokens. They are not encoded then.
+            TextTooLong: what the template makes of the messages certainly has more than `most_tokens` tokens. It is not
+                encoded then.
             ValueError: there is no template, it fails, or the messages are not {"role": ..., "content": ...}.
         """
         from minillm.text.chat_template import encode_chat

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import pickle
+import re
 import struct
 import tarfile
 import zipfile
@@ -11,12 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bundled import ROOT
 from safetensors.numpy import save, save_file
 from tiny_folder import CONFIG, INDEX, refused, weights, write_folder, write_json, write_shards
 from tiny_gguf import write_gguf
 
 import minillm
 from minillm.loading import open_config
+from minillm.loading.model_kinds import GGUF_TYPES
 from minillm.support.file_kinds import KINDS, LONGEST_KIND, find_kind
 
 
@@ -253,6 +256,11 @@ def test_weights_of_another_kind_are_told_by_the_names_of_tensors(case, tmp_path
     del tensors[f"{NAME}.weight"]
     save_file(tensors | more, folder / "model.safetensors")
     refused(folder, message)
+
+
+@pytest.mark.parametrize("name", [*GGUF_TYPES, "clip", "t5encoder", "adapter_config.json", "Braille", "Yi"])
+def test_the_page_of_models_lists_what_is_refused(name):
+    assert re.search(rf"(`|\b){re.escape(name)}(`|\b)", (ROOT / "docs" / "models.md").read_text(encoding="utf-8"))
 
 
 # What is not needed is not looked at.

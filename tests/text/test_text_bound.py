@@ -11,7 +11,6 @@ from model_folder import CONTEXT, save_model_folder
 from tiny_tokenizer import SPECIAL, definition, llama2_style, tiny_tokenizer
 
 import minillm
-from minillm.text.template_sandbox import SANDBOX
 from minillm.text.text_bound import UNICODE, byte_letters
 from minillm.text.tokenizer import TextTooLong, Tokenizer
 
@@ -128,12 +127,17 @@ def test_a_text_that_is_far_too_long_is_not_encoded(door, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("texts", [[LONG], ["a" * 3_900_000], ["a" * 2000] * 1000], ids=["emoji", "letters", "turns"])
-def test_messages_that_are_far_too_long_reach_neither_the_tokenizer_nor_the_template(texts, monkeypatch):
+def test_messages_that_are_far_too_long_do_not_reach_the_tokenizer(texts, monkeypatch):
     messages = [{"role": "user", "content": text} for text in texts]
     monkeypatch.setattr(Tokenizer, "find_special", lambda *_: pytest.fail("it was encoded"))
-    monkeypatch.setattr(SANDBOX, "render", lambda *_: pytest.fail("it was rendered"))
     with pytest.raises(TextTooLong, match=r"^a text of \d+ characters has more tokens than .*context of 100$"):
         tiny_tokenizer().apply_chat_template(messages, 100)
+
+
+def test_turns_that_the_template_leaves_out_do_not_count():
+    messages = [{"role": "user", "content": text} for text in ["a" * 50_000, "ab", "b"]]
+    tokenizer = tiny_tokenizer("{% for m in messages[-2:] %}{{ m.content }} {% endfor %}")
+    assert tokenizer.apply_chat_template(messages, 100) == tokenizer.encode("ab b ")
 
 
 def test_what_a_template_makes_too_long_is_not_encoded(monkeypatch):
