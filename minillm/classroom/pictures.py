@@ -39,14 +39,19 @@ def heatmap(values: Float[Array, "rows columns"], rows: Sequence[str], columns: 
 
 
 def bars(values: Mapping[str, float | int], unit: str = "") -> str:
-    """Draw a bar for each value, followed by the value. The longest bar has `BAR` columns."""
+    """Draw a bar for each value, followed by the value. The longest has `BAR` columns, if the terminal is wide enough.
+
+    A label has at most a third of the terminal.
+    """
     largest = max(values.values()) or 1.0
-    width = min(max(len(label) for label in values), 26)
+    numbers = {label: f"{_number(value)}{unit}" for label, value in values.items()}
+    width = min(max(map(len, values)), 26, terminal_width() // 3)
+    longest = max(1, min(BAR, terminal_width() - width - max(map(len, numbers.values())) - len(" | ")))
     block = _shades()[-1]
     lines = []
     for label, value in values.items():
-        length = round(value / largest * BAR) or (1 if value else 0)
-        lines.append(f"{_fit(label, width)} |{block * length} {_number(value)}{unit}")
+        length = round(value / largest * longest) or (1 if value else 0)
+        lines.append(f"{_fit(label, width)} |{block * length} {numbers[label]}")
     return "\n".join(lines)
 
 
