@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tiny_folder import CONFIG, refused, write_folder, write_json
+from tiny_folder import CONFIG, assert_refused, write_folder, write_json
 from tiny_tokenizer import CHATML, SPECIAL, definition
 
 import minillm
@@ -116,7 +116,7 @@ def test_what_is_not_a_token_is_refused_by_name(case, tmp_path):
     write_folder(tmp_path)
     name, values = BAD[case]
     write_json(tmp_path / f"{name}.json", values)
-    refused(tmp_path, rf"^{name}\.json: ")
+    assert_refused(tmp_path, rf"^{name}\.json: ")
 
 
 def test_a_large_file_of_settings_is_read(tmp_path):
