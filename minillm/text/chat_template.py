@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
+from minillm.support.checks import is_utf8
 from minillm.text.encoder import Span
 from minillm.text.messages import (
     Message,
@@ -30,7 +31,6 @@ from minillm.text.messages import (
     for_template,
     free_signs,
     is_begun,
-    is_utf8,
     names_in,
     warn_of_unread,
     with_end,
