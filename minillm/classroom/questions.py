@@ -16,7 +16,7 @@ import numpy as np
 
 from minillm.classroom.replies import read_choice, read_numbers, read_shapes, unknown_unit
 from minillm.support.printable import one_line
-from minillm.support.terminal import wrapped
+from minillm.support.terminal import is_interactive, wrapped
 from minillm.support.wording import rounded
 
 TRIES = 3
@@ -207,7 +207,7 @@ def _show_answer(question: Question) -> None:
 
 def _ask_if_interactive(question: Question) -> None:
     """Ask if the session is interactive, else show the answer: for `python lesson.py`, or a notebook."""
-    live = "ipykernel" in sys.modules or (sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty())
+    live = "ipykernel" in sys.modules or is_interactive()
     try:
         (ask if live else reveal)(question)
     except (EOFError, NotImplementedError):  # a notebook that a program runs has no input
