@@ -298,7 +298,7 @@ def test_a_text_that_nobody_reads_may_be_in_any_encoding(tmp_path):
     write_gguf(tmp_path / "x.gguf", CONFIG, weights(), metadata={"general.name": "Mod?le", "general.tags": ["?", "b"]})
     text = (tmp_path / "x.gguf").read_bytes()
     (tmp_path / "x.gguf").write_bytes(text.replace(b"Mod?le", "Modèle".encode("latin-1")).replace(b"\0?", b"\0\xe8"))
-    minillm.load(tmp_path / "x.gguf")
+    assert minillm.load(tmp_path / "x.gguf").name == "x.gguf"
 
 
 def test_a_text_that_is_read_must_be_utf_8(tmp_path):

@@ -249,7 +249,7 @@ def test_stored_frequencies_that_follow_from_the_config_are_passed_over(dtype, t
     name = "model.layers.0.self_attn.rotary_emb.inv_freq"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        minillm.load(save(tmp_path, CONFIG, weights() | {name: frequencies}))
+        assert name not in open_checkpoint(save(tmp_path, CONFIG, weights() | {name: frequencies})).tensors
 
 
 @pytest.mark.parametrize("values", [[1.0, 0.5], [1.0], [[1.0, 0.01]], [1, 0], [np.nan, np.nan]])
@@ -272,7 +272,7 @@ def test_a_shard_that_the_index_does_not_use_changes_nothing(tmp_path):
     folder = write_folder(tmp_path)
     index = {name: "model.safetensors" for name in weights()}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
-    minillm.load(folder)
+    assert open_checkpoint(folder).tensors.keys() == weights().keys()
 
 
 def test_another_ending_of_a_name_is_similar(tmp_path):
