@@ -47,6 +47,13 @@ def broken_by(text, tmp_path, examples=15):
     return "", ""
 
 
+def searched(text, tmp_path, name, examples):
+    """The engines of this text, and what is found in a search with one property that holds."""
+    engines, _, findings, _ = load_engine(engine_file(tmp_path, text))
+    run_property(BY_NAME[name][0], engines, examples)
+    return engines, findings
+
+
 def test_a_right_engine_passes(tmp_path):
     assert broken_by(bughunt.right_text("engine"), tmp_path, examples=5) == ("", "")
     engines, *_ = load_engine(tmp_path / "engine.py")
@@ -175,8 +182,7 @@ def test_a_refused_call_is_counted_and_is_not_a_failure(tmp_path):
         "    if len(cache) > 2: raise NotImplementedError('the window is recorded')\n"
         "    del cache[length:]\n"
     )
-    engines, _, findings, _ = load_engine(engine_file(tmp_path, text))
-    run_property(BY_NAME["truncated_tokens_were_never_there"][0], engines, 30)
+    engines, findings = searched(text, tmp_path, "truncated_tokens_were_never_there", 30)
     run_schedules(engines, examples=5)
     assert findings.refused > 5
     assert findings.refusal.startswith("truncate(")
@@ -191,8 +197,7 @@ def test_how_close_a_passing_engine_was_is_known(tmp_path):
         "calls = count()\n"
         "def decode(token, cache): return prefill([token], cache) * (1 + 2e-5 * (next(calls) % 2))\n"
     )
-    engines, _, findings, _ = load_engine(engine_file(tmp_path, near))
-    run_property(BY_NAME["cached_decoding_is_naive_decoding"][0], engines, 5)
+    _, findings = searched(near, tmp_path, "cached_decoding_is_naive_decoding", 5)
     assert 1.9e-5 < findings.largest_difference < 2.1e-5
     assert findings.summary() == "largest difference 2.0e-05 of 1e-04"
 

@@ -53,4 +53,4 @@ def test_a_uniform_remembers_its_answers():
     *((each.__name__, "cupy") for each in WITH_LAYERS),
 ])  # fmt: skip
 def test_random_models(name, backend):
-    run_unchecked(Path(__file__).parent / "properties.py", name, backend)
+    assert run_unchecked(Path(__file__).parent / "properties.py", name, backend) is None
