@@ -123,7 +123,7 @@ def wait_for_answers(child, path, count):
 def long_batch(spawn, endless_model_folder, tmp_path):
     """A batch of 30 answers, one after another finished, stopped by a signal when a few are there."""
     prompts, out = tmp_path / "long.jsonl", tmp_path / "out.jsonl"
-    lines = [{"prompt": f"prompt {n}", "max_new_tokens": 6 * n, "temperature": 1, "seed": n} for n in range(1, 31)]
+    lines = [{"prompt": f"prompt {n}", "max_new_tokens": 4 * n, "temperature": 1, "seed": n} for n in range(1, 31)]
     prompts.write_text("\n".join(map(json.dumps, lines)))
     command = ("batch", prompts, "--out", out, "--model", endless_model_folder, "--ignore-eos")
 
