@@ -60,7 +60,7 @@ def test_a_right_engine_passes(tmp_path):
     run_schedules(engines, examples=4)
 
 
-@pytest.mark.parametrize("number", ENGINE_BUGS)
+@pytest.mark.parametrize("number", [number for number in ENGINE_BUGS if number != 8])  # which has a test of its own
 def test_every_planted_bug_is_found(tmp_path, number):
     name, told = broken_by(bughunt.planted(bughunt.find_bug(number)), tmp_path)
     assert name == FOUND_BY[number]
@@ -70,7 +70,8 @@ def test_every_planted_bug_is_found(tmp_path, number):
 
 
 def test_the_smallest_schedule_is_shown(tmp_path):
-    _, told = broken_by(bughunt.planted(bughunt.find_bug(8)), tmp_path)
+    name, told = broken_by(bughunt.planted(bughunt.find_bug(8)), tmp_path)
+    assert name == FOUND_BY[8]
     lines = told.splitlines()
     assert lines[0] == "a model with num_hidden_layers=1, heads=1, kv_heads=1, head_dim=4, vocab_size=11:"
     assert lines[1:4] == ["    a = new_cache()", "    b = new_cache()", "    batch([([0], a), ([1], b)])"]
