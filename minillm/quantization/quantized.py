@@ -49,7 +49,7 @@ class Quantized:
         """Return these rows: a slice, or an array of row numbers. A slice copies nothing."""
         return self.with_arrays([array[rows] for array in self.arrays()])
 
-    def put(self, rows: slice, matrix: Self) -> None:
+    def put(self, rows: slice, matrix: "Quantized") -> None:
         """Overwrite these rows with those of a matrix of the same format and row length."""
         for whole, part in zip(self.arrays(), matrix.arrays(), strict=True):
             whole[rows] = part

@@ -20,7 +20,7 @@ from minillm.loading import open_checkpoint
 from minillm.loading.build import build
 from minillm.loading.gguf.header import read_header
 from minillm.loading.gguf.tensor import FORMATS, GgufTensor, blocks
-from minillm.quantization import Bfloat16, Float16, Int4, Int8, Quantized, quantize
+from minillm.quantization import Bfloat16, Float16, Int4, Int8, Quantized, quantize, stack
 from minillm.quantization.bfloat16 import widen
 
 TOKENS = [3, 1, 4, 1, 5]
@@ -135,7 +135,8 @@ def test_a_file_of_mixed_types_is_its_values(mixed, arch, tied, tmp_path):
 def test_joined_matrices_keep_their_formats(tmp_path):
     write_mixed(tmp_path / "x.gguf", BIG, MIXED["q in 4 bits, v in 6"])
     qkv = minillm.load(tmp_path / "x.gguf", "plain", weights="stored").layer_weights[0].qkv
-    assert [(type(part), part.shape[0]) for part in qkv] == [(Int4, 256 + 128), (np.ndarray, 128)]
+    assert [(type(part), part.shape[0]) for part in qkv] == [(Int4, 256), (Int4, 128), (np.ndarray, 128)]
+    assert [(type(part), part.shape[0]) for part in stack(qkv)] == [(Int4, 256 + 128), (np.ndarray, 128)]
 
 
 @pytest.mark.parametrize("weights_", ["int8", "int4", "bfloat16"])
@@ -143,13 +144,13 @@ def test_an_explicit_format_keeps_what_is_stored_in_it_and_rounds_the_others(wei
     """Q8_0 is not rounded again if int8 is asked for, although int8 would choose other numbers than those here."""
     kinds = {"q_proj.weight": "Q8_0", "k_proj.weight": "Q4_1", "v_proj.weight": "BF16"}
     expected = write_mixed(tmp_path / "x.gguf", BIG, kinds)
-    [qkv] = minillm.load(tmp_path / "x.gguf", "plain", weights=weights_).layer_weights[0].qkv
+    qkv = minillm.load(tmp_path / "x.gguf", "plain", weights=weights_).layer_weights[0].qkv
     kept = {"int8": "q", "int4": "k", "bfloat16": "v"}[weights_]
-    for letter, found in zip("qkv", np.split(qkv.dequantize(), [256, 384]), strict=True):
+    for letter, part in zip("qkv", qkv, strict=True):
         values = expected[f"model.layers.0.self_attn.{letter}_proj.weight"]
         same = values if letter == kept else quantize(values, weights_).dequantize()
-        assert np.array_equal(found, same)
-        assert letter == kept or not np.array_equal(found, values)
+        assert np.array_equal(part.dequantize(), same)
+        assert letter == kept or not np.array_equal(same, values)
 
 
 @pytest.mark.parametrize("kind", FORMATS)
