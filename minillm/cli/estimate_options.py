@@ -24,9 +24,11 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
     Raises:
         ValueError: an option is out of range.
     """
-    from minillm.estimate.memory import find_format
+    from minillm.estimate.memory import find_format, find_weights
     from minillm.estimate.serving import MOST_GPUS, Serving
 
+    if options.weights is not None and options.dtype is not None:
+        raise ValueError("--weights counts scales and --dtype does not; leave out one of them")
     dtype = dtype_from(options, machine.name)
     gpus = check_integer("--tp", options.tp, 1, MOST_GPUS)
     if gpus > 1 and not machine.link_bytes_per_s:
@@ -35,7 +37,7 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
         config=config,
         machine=machine,
         gpus=gpus,
-        weights=find_format(dtype),
+        weights=find_format(dtype) if options.weights is None else find_weights(dtype),
         cache_bytes=4 if dtype == "float32" else 2,
         mfu=check_number("--mfu", options.mfu, 0.001, 1),
         mbu=check_number("--mbu", options.mbu, 0.001, 1),
@@ -45,13 +47,15 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
 def dtype_from(options: argparse.Namespace, gpu: str) -> str:
     """Return the format of the weights: the one asked for, or float16 (on this-machine float32)."""
     usual = "float32" if gpu == "this-machine" else "float16"
-    return usual if options.dtype is None else str(options.dtype)
+    given = options.dtype if options.weights is None else options.weights
+    return usual if given is None else str(given)
 
 
 def asked(options: argparse.Namespace, gpu: str, *more: str) -> dict[str, Any]:
     """Return the JSON record of what was estimated; `more` names options that belong to one view."""
     names = ("model", "tp", "mfu", "mbu", "prompt", "output", *more)
-    return {name: getattr(options, name) for name in names} | {"dtype": dtype_from(options, gpu)}
+    formats = {"dtype": dtype_from(options, gpu), "weights": options.weights}
+    return {name: getattr(options, name) for name in names} | formats
 
 
 def workload_from(options: argparse.Namespace, batch: int) -> "Workload":

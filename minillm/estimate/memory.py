@@ -12,7 +12,7 @@ USABLE = 0.9  # fraction of a GPU's memory; 0.1 is for activations, the runtime 
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """Storage of weights: `bits` for each, and one scale of `scale_bits` for every `group` weights."""
+    """Storage of weights: `bits` for each, and a scale (or a scale and a minimum) of `scale_bits` for every `group`."""
 
     bits: int
     scale_bits: int = 0
@@ -33,6 +33,12 @@ FORMATS = {
     "q8_0": NumberFormat(8, 16, 32),  # llama.cpp's blocks of 32 weights
     "q4_0": NumberFormat(4, 16, 32),
 }
+WEIGHTS = {  # as `minillm.load(weights=...)` keeps matrices, with the scales of int8, and scales and minimums of int4
+    "float32": FORMATS["float32"],
+    "bfloat16": FORMATS["bfloat16"],
+    "int8": FORMATS["q8_0"],
+    "int4": NumberFormat(4, 32, 32),
+}
 
 
 def find_format(name: str) -> NumberFormat:
@@ -44,6 +50,17 @@ def find_format(name: str) -> NumberFormat:
     if name not in FORMATS:
         raise ValueError(f"dtype is {name[:40]!r}; expected one of {', '.join(FORMATS)}")
     return FORMATS[name]
+
+
+def find_weights(name: str) -> NumberFormat:
+    """Return the format in which minillm keeps weights under this name.
+
+    Raises:
+        ValueError: WEIGHTS has no such name.
+    """
+    if name not in WEIGHTS:
+        raise ValueError(f"weights is {name[:40]!r}; expected one of {', '.join(WEIGHTS)}")
+    return WEIGHTS[name]
 
 
 def weights_bytes(config: ModelConfig, weight_bytes: Number = 2) -> Number:

@@ -245,6 +245,8 @@ def test_this_machine_is_measured(call, model_folder):
         (["--gpu", "tpu"], "no GPU 'tpu'; known are t4, l40s"),
         (["compare", "--gpus", "t4,x"], "no GPU 'x'; known are t4, l40s"),
         (["--dtype", "fp3"], "dtype is 'fp3'; expected one of float32"),
+        (["--weights", "q4_0"], "weights is 'q4_0'; expected one of float32, bfloat16, int8, int4"),
+        (["--weights", "int4", "--dtype", "int4"], "--weights counts scales and --dtype does not; leave out one"),
         (["--model", "gpt-5"], "the table has llama-2-7b, llama-2-13b"),
         (["guess"], "view is 'guess'; expected one of one, compare, sweep"),
         (["--plot", "x.png"], "expected a name that ends in .svg"),

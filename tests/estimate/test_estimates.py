@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from minillm import quantization
 from minillm.estimate.batching import batching_gain, decode_tokens_per_s, knee, smallest_batch
 from minillm.estimate.cost import (
     api_dollars,
@@ -16,9 +17,11 @@ from minillm.estimate.cost import (
 from minillm.estimate.hardware import find_gpu, gpu_figures, gpu_table
 from minillm.estimate.memory import (
     FORMATS,
+    WEIGHTS,
     cache_bytes,
     cache_bytes_per_token,
     find_format,
+    find_weights,
     gpus_needed,
     max_sequences,
     weights_bytes,
@@ -75,12 +78,17 @@ def test_an_unknown_gpu_or_format_lists_the_known():
         find_gpu("tpu")
     with pytest.raises(ValueError, match=r"dtype is 'fp3'; expected one of float32, .*q4_0$"):
         find_format("fp3")
+    with pytest.raises(ValueError, match=r"weights is 'q4_0'; expected one of float32, bfloat16, int8, int4$"):
+        find_weights("q4_0")
 
 
 def test_scales_are_counted():
     assert {name: each.bytes_each for name, each in FORMATS.items()} == {
         "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1, "int4": 0.5, "q8_0": 1.0625, "q4_0": 0.5625,
     }  # fmt: skip
+    assert {name: each.bytes_each for name, each in WEIGHTS.items()} == {
+        name: quantization.BYTES_PER_WEIGHT[name] for name in quantization.FORMATS
+    }  # what minillm really keeps: the estimates import no engine, so they have a table of their own
     assert weights_bytes(LLAMA, find_format("q4_0").bytes_each) == pytest.approx(6_738_415_616 * 0.5625)
 
 
