@@ -300,8 +300,8 @@ class Engine:
 
 def _default_tokens(model: Model, cache_dtype: str | None) -> int:
     """Return the tokens of the default pool: as many as fit into the memory of 16,384 tokens in the model's dtype."""
-    memory = memory_kind(model, None).bytes_of(model, POOL_TOKENS)
-    fit = memory // memory_kind(model, cache_dtype).bytes_of(model, 1)
+    floats, stored = (memory_kind(model, dtype).bytes_of(model, POOL_TOKENS) for dtype in (None, cache_dtype))
+    fit = POOL_TOKENS * floats // stored if stored else POOL_TOKENS  # 0 bytes: a model without layers
     return max(fit, model.config.max_position_embeddings)
 
 

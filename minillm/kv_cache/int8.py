@@ -8,13 +8,14 @@
 With head_dim 64 a token takes 68 bytes for each key and head, where float32 takes 256: 0.27 of the memory. The rule is
 that of `quantization/int8.py`, with one group for a row: a token is written once, whole, and never requantised.
 
-The scale is rounded up to 12 significant bits. It then has 12 bits and a number 7, so that number * scale is exact
-even in float32, and on the `exact` backend a dequantised row is on a grid: its norm is below 2**26 steps for any
-head_dim up to 16,384. Steps grow by 0.05% at most. float16 scales have 11 bits, but they end at 65,504, and saved
-3% of the cache where it was tried (head_dim 64).
+The scale is rounded up to 12 significant bits, which makes steps 0.05% larger at most. A number has 7 bits, so
+number * scale is exact even in float32. On the `exact` backend a row that is read is on a grid already: its norm is
+below 2**26 steps for any head_dim up to 16,384. Measured on smollm2 over 300 tokens, mean KL divergence from a float
+cache: 0.0008 with 12 bits, 0.0008 with all 24 bits of float32, 0.0014 with powers of two. float16 would save 3% of the
+cache (head_dim 64), but it has no scale above 65,504 and fewer bits below 0.00006.
 
-What is read depends on the token's own row alone. So every schedule reads the same numbers. A cache of this kind is
-compared with the naive path that rounds so too: `forward(model, tokens, cache_dtype="int8")`.
+What is read depends on the token's own row alone. So every schedule reads the same numbers, and the naive path of such
+a cache is `forward(model, tokens, cache_dtype="int8")`, which rounds in the same way.
 Source: Dettmers et al., LLM.int8(), 2208.07339, section 2 (absmax quantisation, with a scale for each row).
 """
 
