@@ -96,4 +96,6 @@ def rounded_up(scales: Float[Array, "*rows"]) -> Float[Array, "*rows"]:
 
 def dequantize(numbers: Array, scales: Array, dtype: Any) -> Float[Array, "*rows head_dim"]:
     """Return number * scale. Nothing is rounded."""
-    return numbers.astype(dtype) * scales[..., None].astype(dtype)
+    rows: Array = numbers.astype(dtype)
+    rows *= scales[..., None]
+    return rows
