@@ -35,6 +35,7 @@ def add_parser(commands: Any) -> None:
     )
     add("--weights", metavar="FORMAT", help="format of the weights, as in minillm: float32, bfloat16, int8, int4")
     add("--dtype", help="the same by the numbers alone: float16 (default), float32, bfloat16, int8, int4, q8_0, q4_0")
+    add("--kv-cache", metavar="FORMAT", help="of keys and values: float16 (default; float32 if the weights are), int8")
     add("--tp", type=int, default=1, metavar="N", help="GPUs that share the model by tensor parallelism (default 1)")
     add("--rps", type=float, metavar="R", help="requests that arrive per second")
     add("--price", type=float, metavar="D", help="dollars per hour of one GPU (default: the table's, if it has one)")

@@ -80,7 +80,8 @@ def _measured(options: argparse.Namespace, serving: Serving, workload: Workload)
         return {}
     context = min(round(mean_context(workload)), serving.config.max_position_embeddings)
     model = load(options.model, weights=options.weights or "float32")
-    measured, predicted = measure_decode(model, context), decode_time(serving, context)
+    measured = measure_decode(model, context, "int8" if options.kv_cache == "int8" else None)
+    predicted = decode_time(serving, context)
     return {"measured_tpot_s": measured, "predicted_tpot_s": predicted.seconds}
 
 

@@ -21,7 +21,8 @@ def add_model_options(parser: Any, default: str = DEFAULT_MODEL) -> None:
     parser.add_argument(
         "--backend",
         default="numpy",
-        help="numpy (fast, the default), plain (like the formulas), exact (the same bits in every batch) or cupy (GPU)",
+        help="numpy (the default), compiled (the fastest on a CPU), plain (like the formulas), exact (the same bits on "
+        "every machine) or cupy (GPU)",
     )
     parser.add_argument(
         "--dtype", default="float32", help="float32 (default) or float64; with cupy also float16, bfloat16"
@@ -38,6 +39,26 @@ def add_weights_option(parser: Any) -> None:
         metavar="FORMAT",
         help="of the matrices: float32 (default; or what --dtype says), bfloat16, int8, int4, stored (as in the file)",
     )
+
+
+def add_cache_option(parser: Any) -> None:
+    """Add --kv-cache."""
+    parser.add_argument(
+        "--kv-cache",
+        metavar="FORMAT",
+        help="int8: store keys and values in 8 bits, in about a quarter of the memory (default: the model's dtype)",
+    )
+
+
+def cache_dtype_from(options: argparse.Namespace) -> str | None:
+    """Return --kv-cache as `KVCache` takes it.
+
+    Raises:
+        ValueError: it is neither int8 nor left out.
+    """
+    if options.kv_cache not in (None, "int8"):
+        raise ValueError(f"--kv-cache is {options.kv_cache[:40]!r}; expected int8, or leave it out")
+    return str(options.kv_cache) if options.kv_cache else None
 
 
 def add_sampling_options(parser: Any) -> None:

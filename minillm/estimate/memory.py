@@ -39,6 +39,7 @@ WEIGHTS = {  # as `minillm.load(weights=...)` keeps matrices, with the scales of
     "int8": FORMATS["q8_0"],
     "int4": NumberFormat(4, 32, 32),
 }
+CACHE_FORMATS = ("float32", "float16", "bfloat16", "int8")
 
 
 def find_format(name: str) -> NumberFormat:
@@ -61,6 +62,19 @@ def find_weights(name: str) -> NumberFormat:
     if name not in WEIGHTS:
         raise ValueError(f"weights is {name[:40]!r}; expected one of {', '.join(WEIGHTS)}")
     return WEIGHTS[name]
+
+
+def find_cache_format(name: str, config: ModelConfig) -> NumberFormat:
+    """Return the storage of keys and values: floats, or int8 with a float32 scale for each head's key and value.
+
+    Raises:
+        ValueError: no cache has this format.
+    """
+    if name == "int8":
+        return NumberFormat(8, 32, config.head_dim)
+    if name not in CACHE_FORMATS:
+        raise ValueError(f"kv_cache is {name[:40]!r}; expected one of {', '.join(CACHE_FORMATS)}")
+    return FORMATS[name]
 
 
 def weights_bytes(config: ModelConfig, weight_bytes: Number = 2) -> Number:
