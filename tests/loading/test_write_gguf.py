@@ -243,7 +243,8 @@ INEXPRESSIBLE = {
     "merges without scores": (llama2_tokenizer(), "it is not SentencePiece's BPE"),
     "two tokens at the beginning": (changed_definition(post_processor={
         "type": "TemplateProcessing", "pair": [{"Sequence": {"id": "B", "type_id": 0}}],
-        "single": [{"SpecialToken": {"id": "<|im_start|>", "type_id": 0}}] * 2 + [{"Sequence": {"id": "A", "type_id": 0}}],
+        "single": [*[{"SpecialToken": {"id": "<|im_start|>", "type_id": 0}}] * 2,
+                   {"Sequence": {"id": "A", "type_id": 0}}],
         "special_tokens": {"<|im_start|>": {"id": "<|im_start|>", "ids": [0], "tokens": ["<|im_start|>"]}}}),
         "it begins a prompt with 2 tokens"),
 }  # fmt: skip

@@ -119,7 +119,7 @@ def type_of(shape: tuple[int, ...], weights: str) -> str:
 
 
 def _data(checkpoint: Checkpoint, name: str, tensor: StoredTensor, weights: str) -> Array:
-    """Return what the file holds of a tensor: floats, or the bytes of its blocks. The rows are as llama.cpp has them."""
+    """Return what the file holds of a tensor: floats, or the bytes of its blocks. Rows are in llama.cpp's order."""
     quantised = type_of(tensor.shape, weights) != "F32"
     try:
         values = in_format(tensor, weights) if quantised else np.asarray(tensor.read(), np.float32)
