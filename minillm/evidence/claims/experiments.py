@@ -10,11 +10,11 @@ from typing import Any
 
 
 @cache
-def small_model(backend: str = "numpy") -> Any:
+def small_model(backend: str = "numpy", weights: str = "float32") -> Any:
     """Load `story-draft`, which is bundled with minillm and small."""
     from minillm.loading.load import load
 
-    return load("story-draft", backend)
+    return load("story-draft", backend, weights=weights)
 
 
 PROMPT = "Once upon a time there was a cat who lived by the sea."

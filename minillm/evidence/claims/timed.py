@@ -6,6 +6,7 @@ the machine affects both sides alike.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from statistics import median
 from typing import Any
 
@@ -115,12 +116,31 @@ def batches() -> list[str]:
     return found
 
 
+@cache
+def formats() -> list[str]:
+    """Measure quant-2-4x and quant-14-35: a model in every format, in processes of their own."""
+    from minillm.benchmark.fastest import fastest_backend
+    from minillm.benchmark.formats import measure_formats
+
+    backend, found = fastest_backend(), []
+    costs = measure_formats("story", backend, ("float32", "bfloat16", "int8", "int4"), lambda *_: None)
+    for weights, cost in costs.items():
+        rate = cost.tokens_per_s.median
+        found.append(
+            f"story in {weights}, {backend} backend: {digits(cost.resident_bytes / 1e6)} MB in memory, {rate:,.0f} "
+            f"tokens/s, {rate / costs['float32'].tokens_per_s.median:.2f} times float32"
+        )
+    return found
+
+
 EXPERIMENTS: dict[str, Callable[[], list[str]]] = {
     "prefill-8-vs-1": rows,
     "prefill-formula": prefill_line,
     "short-prompts": shorter,
     "faq-cache": crossover,
     "faq-both": batches,
+    "quant-2-4x": formats,
+    "quant-14-35": formats,
 }
 
 

@@ -12,7 +12,7 @@ from minillm.evidence.papers.ledger import Figure, Kind, Ours
 
 __all__ = ["Figure", "Kind", "Ours", "all_figures", "find_figure"]
 
-TOPICS = "layers attention paging sharing batching speculation estimates quoted".split()
+TOPICS = "layers attention paging sharing batching speculation quantization estimates quoted".split()
 
 
 def all_figures() -> list[Figure]:

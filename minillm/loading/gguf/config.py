@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from reprlib import repr as short  # short for values of any size and depth
 from typing import Any
 
+import numpy as np
+
 from minillm.loading.gguf.special_ids import end_ids, special_id, warn_of_bad_ids
 from minillm.loading.model_kinds import GGUF_TYPES, gguf_seems
 from minillm.loading.read_config import DEFAULTS
@@ -75,7 +77,16 @@ def _sizes(own: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> dic
         "rope_theta": own.get("rope.freq_base"),
     }
     given = {name: value for name, value in fields.items() if value is not None}
-    return given | {"rms_norm_eps": own.get("attention.layer_norm_rms_epsilon")}
+    return given | {"rms_norm_eps": _decimal(own.get("attention.layer_norm_rms_epsilon"))}
+
+
+def _decimal(value: Any) -> Any:
+    """Return the shortest decimal that rounds to this float32: 9.9999997e-06 was written as 1e-05."""
+    if type(value) is not float:
+        return value
+    with np.errstate(over="ignore"):
+        single = np.float32(value)
+    return float(str(single)) if single == value else value
 
 
 def _tokens(metadata: Mapping[str, Any], vocab_size: Any, source: str) -> dict[str, Any]:

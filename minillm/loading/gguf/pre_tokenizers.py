@@ -18,6 +18,7 @@ TEKKEN = (
     rf"[^\r\n\p{{L}}\p{{N}}]?[{UPPER}]*[{LOWER}]+|[^\r\n\p{{L}}\p{{N}}]?[{UPPER}]+[{LOWER}]*"
     r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+DIGIT = r"\p{N}"
 UNNAMED = (r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", r"[0-9][0-9][0-9]")  # llama.cpp's, for files without a name
 NFC: dict[str, Any] = {"type": "NFC"}
 
@@ -46,7 +47,7 @@ class Cuts:
         ]
 
 
-DIGIT_BY_DIGIT = Cuts((r"\p{N}", GPT2))
+DIGIT_BY_DIGIT = Cuts((DIGIT, GPT2))
 LIKE_LLAMA3 = Cuts((LLAMA3,), whole_words=True, add_bos=True)
 CUTS = {
     "default": Cuts(UNNAMED), "gpt-2": Cuts((GPT2,)), "smollm": DIGIT_BY_DIGIT, "refact": DIGIT_BY_DIGIT,

@@ -124,6 +124,32 @@ def blocks(rows: Array, kind: str, inner: int) -> Quantized:
     return Int4(parts[..., 4:].copy(), scales, parts[..., 2:4].copy().view("<f2")[..., 0], inner)
 
 
+def to_blocks(matrix: Quantized) -> Array:
+    """Return the bytes that a GGUF file holds for a matrix, `[out, bytes]`: the inverse of `blocks`.
+
+    Raises:
+        ValueError: the matrix has float32 minimums, which only Q4_0 can express.
+    """
+    parts: list[Array]
+    if isinstance(matrix, Bfloat16):
+        return matrix.bits.view("u1")
+    if isinstance(matrix, Int8):
+        numbers = matrix.numbers.reshape(*matrix.scales.shape, GROUP)
+        parts = [matrix.scales[..., None], numbers]
+    elif isinstance(matrix, Int4) and matrix.minimums.dtype == np.float16:
+        parts = [matrix.scales[..., None], matrix.minimums[..., None], matrix.pairs]
+    else:
+        raise ValueError(f"its {matrix.name} blocks have no type in GGUF")
+    joined = np.concatenate([np.ascontiguousarray(part).view("u1") for part in parts], axis=-1)
+    return joined.reshape(len(joined), -1)
+
+
+def permute(rows: Array, heads: int) -> Array:
+    """Reorder the rows of each head: from Hugging Face's halves to llama.cpp's neighbouring pairs."""
+    head_dim = len(rows) // heads
+    return rows.reshape(heads, 2, head_dim // 2, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
+
+
 def unpermute(rows: Array, heads: int) -> Array:
     """Reorder the rows of each head: from llama.cpp's neighbouring pairs to Hugging Face's halves."""
     head_dim = len(rows) // heads

@@ -1,0 +1,10 @@
+"""The fastest backend that is installed, for commands that measure what this machine can do."""
+
+from importlib.util import find_spec
+
+from minillm.backends import NAMES
+
+
+def fastest_backend() -> str:
+    """Return "compiled" if this machine has numba, else "numpy"."""
+    return "compiled" if "compiled" in NAMES and find_spec("numba") else "numpy"
