@@ -28,7 +28,7 @@ with course.Worker() as shared:
 
 @pytest.fixture(scope="module")
 def problems():
-    """Of all exercises, in one worker; in a process of its own: checks of shapes take four times as long as the course."""
+    """Of all exercises, in one worker. A process of its own, since checks of shapes would take most of the time."""
     return json.loads(subprocess.run([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, check=True).stdout)
 
 
