@@ -83,8 +83,8 @@ EXACT = set(
     "rope-relative rmsnorm-scale swiglu-width top-p min-p online-equals-offline fa-flops fa-io mqa-intensity "
     "gqa-cache invariance-ours kv-size vllm-kv-token vllm-slots vllm-fig3 vllm-max-batch vllm-max-split "
     "vllm-tail-waste int8-half-step int4-bits bfloat16-range radix-optimal orca-steps chunk-rereads piggyback-ratio "
-    "sarathi-batch lev-table1 lev-table4 lev-optimal-g lev-bigram lev-lenience lev-lossless chen-ratio pope-table1 pope-3tb "
-    "pk-half little erlang-c overload".split()
+    "sarathi-batch lev-table1 lev-table4 lev-optimal-g lev-bigram lev-lenience lev-lossless chen-ratio pope-table1 "
+    "pope-3tb pk-half little erlang-c overload".split()
 )
 TREND = set(
     "fa-memory gqa-shape vllm-util-max vllm-util-pow2 vllm-util-oracle vllm-util-paged vllm-batch "
