@@ -24,12 +24,12 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.config import ModelConfig
-from minillm.loading.build import in_format, is_usual, part_of
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.gguf.file import NAMES, ROPE_FACTORS
 from minillm.loading.gguf.tensor import permute, to_blocks
 from minillm.loading.gguf.write_metadata import architecture_of, config_metadata, rope_factors
 from minillm.loading.gguf.write_tokenizer import tokenizer_metadata
+from minillm.loading.stored import in_format, part_of
 from minillm.quantization import GROUP, Matrix, Quantized
 from minillm.support.checks import check_choice
 from minillm.support.progress import Report
@@ -149,7 +149,7 @@ def gguf_name(name: str) -> str:
 
 def _tensors(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
     """Return the tensors that a model of this family has. One warning names all others."""
-    unused = [name for name in checkpoint.tensors if not is_usual(name)]
+    unused = [name for name in checkpoint.tensors if part_of(name).rpartition(".")[0] not in GGUF_NAMES]
     if unused:
         shown = ", ".join(repr(name)[:80] for name in unused[:4])
         warnings.warn(f"{checkpoint.name}: not written: {counted(len(unused), 'tensor')}: {shown}", stacklevel=4)
