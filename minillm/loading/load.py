@@ -12,6 +12,7 @@ from minillm.backends.memory import return_freed_memory
 from minillm.backends.plain import Plain
 from minillm.loading import Checkpoint, open_checkpoint
 from minillm.loading.build import build
+from minillm.loading.stored import format_of
 from minillm.model import Model
 from minillm.quantization import FORMATS
 from minillm.support.checks import check_choice
@@ -63,8 +64,9 @@ def load(
 def weights_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -> float:
     """Return the bytes of memory that all tensors take on this backend."""
     return sum(
-        math.prod(tensor.shape) * ops.bytes_per_weight(dtype, tensor.format if weights == "stored" else weights)
-        for tensor in checkpoint.tensors.values()
+        math.prod(tensor.shape)
+        * ops.bytes_per_weight(dtype, tensor.format if weights == "stored" else format_of(name, weights))
+        for name, tensor in checkpoint.tensors.items()
     )
 
 
