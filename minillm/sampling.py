@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Bool, Float
-from minillm.support.checks import check_bool, check_integer, shown
+from minillm.support.checks import check_bool, check_integer, is_utf8, shown
 
 LARGEST = sys.float_info.max
 MOST_PENALTY = 1e9  # the penalty is from 1e-9 to 1e9, so that a float32 logit times or over it stays finite
@@ -175,7 +175,7 @@ def _checked_stop(stop: Any) -> tuple[str, ...]:
     texts = () if stop is None else (stop,) if isinstance(stop, str) else stop
     if not isinstance(texts, list | tuple) or not all(isinstance(text, str) and text for text in texts):
         raise ValueError(f"stop is {shown(stop)}; expected a string or a list of strings, none of them empty")
-    if any("\ud800" <= character <= "\udfff" for text in texts for character in text):
+    if not all(map(is_utf8, texts)):
         raise ValueError(f"stop is {shown(stop)}; expected text that UTF-8 can encode")
     return tuple(texts)
 

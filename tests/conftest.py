@@ -43,6 +43,13 @@ settings.register_profile("minillm", deadline=None, max_examples=25)
 settings.load_profile("minillm")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def bytecode_of_child_processes(tmp_path_factory):
+    """Keep it in a temporary folder, if this environment keeps none: hundreds of processes would compile minillm."""
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+        os.environ["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.mktemp("bytecode"))
+
+
 def pytest_collection_modifyitems(items):
     """Set the time limit of each test. An ini option would break the runs of those who lack the plugin."""
     for item in items:

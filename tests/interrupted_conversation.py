@@ -1,10 +1,12 @@
-"""Ctrl-C at hundreds of places of a conversation's second turn: the turns after it get what they get on the naive path.
+"""Ctrl-C at many places of a conversation's second turn: the turns after it get what they get on the naive path.
 
-Run as a program: the shape checker would take most of the time, and has places of its own.
+Run as a program, which is told the stride from place to place: the shape checker would take most of the time, and has
+places of its own. A prime hits other places in every layer and step.
 """
 
 import dataclasses
 import json
+import sys
 from collections import Counter
 from contextlib import suppress
 
@@ -19,7 +21,6 @@ from minillm.conversation import Conversation
 
 MODEL = dataclasses.replace(random_model(TEXT_CONFIG, 3, "exact")[0], stored_tokenizer=tiny_tokenizer(CHATML))
 SAMPLING = minillm.Sampling(temperature=1.0, seed=4, ignore_eos=True)
-STRIDE = 151  # a prime, so that other places are hit in every layer and step
 
 
 def begun():
@@ -45,7 +46,7 @@ if __name__ == "__main__":
     hear_interrupts()
     places, never = Counter(), CtrlC()
     interrupted_turn(begun(), never)
-    for number in range(1, never.count, STRIDE):
+    for number in range(1, never.count, int(sys.argv[1])):
         conversation, interrupt = begun(), CtrlC(number)
         interrupted_turn(conversation, interrupt)
         messages = [*conversation.messages, {"role": "user", "content": "abc"}]

@@ -13,7 +13,7 @@ import jaxtyping
 from beartype import beartype
 from beartype.roar import BeartypeCallHintViolation
 
-MOST_CALLS = 1000  # about ten forward passes
+MOST_CALLS = 300  # about three forward passes
 left = MOST_CALLS
 
 

@@ -38,7 +38,7 @@ def test_a_slow_test_has_more(request):
     assert request.node.get_closest_marker("timeout").args == (3600,)
 
 
-@pytest.mark.parametrize("processes", [0, 1])
+@pytest.mark.parametrize("processes", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_test_that_hangs_fails_and_the_next_runs(tmp_path, processes):
     pytest.importorskip("pytest_timeout")
     (tmp_path / "test_hanging.py").write_text(HANGING)

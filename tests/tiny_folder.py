@@ -51,14 +51,14 @@ def write_shards(folder: Path) -> dict[str, str]:
     return weight_map
 
 
-def refused(path: Path, expected: str) -> None:
+def assert_refused(path: Path, expected: str) -> None:
     """Loading fails with one line that says what was expected."""
     with pytest.raises((ValueError, OSError), match=expected) as caught:
         minillm.load(path)
     assert "\n" not in str(caught.value)
 
 
-def loaded_or_refused(path: Path) -> bool:
+def assert_loaded_or_refused(path: Path) -> bool:
     """Whether the model loads; if not, the error is a one-line ValueError or OSError, or the test fails."""
     try:
         minillm.load(path)

@@ -42,6 +42,29 @@ def tiny_tokenizer(chat_template: str | None = CHATML) -> Tokenizer:
     return Tokenizer(json.dumps(definition()).encode(), chat_template=chat_template)
 
 
+# Changes of a definition, for `definition() | change`.
+
+
+def replace(pattern: str, content: str) -> dict:
+    """A normalizer or a decoder."""
+    return {"type": "Replace", "pattern": {"String": pattern}, "content": content}
+
+
+def normalizers(*steps: dict) -> dict:
+    return {"normalizer": {"type": "Sequence", "normalizers": list(steps)}}
+
+
+def with_model(**changes: object) -> dict:
+    return {"model": definition()["model"] | changes}
+
+
+def with_added(content: str, **flags: object) -> dict:
+    """One more added token, which is not special unless the flags say so."""
+    first, number = definition()["added_tokens"][0], len(definition()["model"]["vocab"])
+    more = first | {"id": number, "content": content, "special": False} | flags
+    return {"added_tokens": [*definition()["added_tokens"], more]}
+
+
 def llama2_style() -> dict:
     """SentencePiece's BPE as transformers converts it: '▁' for a space, bytes for what has no token."""
     pieces = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", "a", "b", "▁a", "ab", "▁ab"]

@@ -1,21 +1,26 @@
 """Wrong answers to `stop_strings`."""
 
 
-def _stream(pieces, stop, keep_of, flush=True):
-    held, shown, stopped = "", [], False
-    for piece in pieces:
-        held += "" if stopped else piece
-        found = [held.find(text) for text in stop if text in held]
-        cut = min(found) if found else len(held) - keep_of(held, stop)
-        stopped = stopped or bool(found)
-        shown.append(held[:cut])
-        held = "" if stopped else held[cut:]
-    return [*shown, held if flush else ""]
-
-
 def _longest(held, stop):
     lengths = range(min(len(held), max(len(text) for text in stop) - 1), 0, -1)
     return next((n for n in lengths if any(text.startswith(held[-n:]) for text in stop)), 0)
+
+
+def _begins(held, stop):
+    return [held.find(text) for text in stop if text in held]
+
+
+def _stream(pieces, stop, keep_of=_longest, cuts_of=_begins, flush=True):
+    """Return what is shown: up to the smallest cut, else all but the number of characters to keep."""
+    held, shown, stopped = "", [], False
+    for piece in pieces:
+        held += "" if stopped else piece
+        cuts = cuts_of(held, stop)
+        cut = min(cuts) if cuts else len(held) - keep_of(held, stop)
+        stopped = stopped or bool(cuts)
+        shown.append(held[:cut])
+        held = "" if stopped else held[cut:]
+    return [*shown, held if flush else ""]
 
 
 def only_inside_one_piece(pieces, stop):
@@ -25,7 +30,7 @@ def only_inside_one_piece(pieces, stop):
 
 def held_text_lost(pieces, stop):
     """The text held back is lost at the end: when no more pieces come, show it."""
-    return _stream(pieces, stop, _longest, flush=False)
+    return _stream(pieces, stop, flush=False)
 
 
 def all_held_to_the_end(pieces, stop):
@@ -64,28 +69,12 @@ def goes_on_after_a_stop(pieces, stop):
 
 def stop_shown(pieces, stop):
     """The stop string itself is shown: the text ends before it."""
-    held, shown, stopped = "", [], False
-    for piece in pieces:
-        held += "" if stopped else piece
-        ends = [held.find(text) + len(text) for text in stop if text in held]
-        cut = min(ends) if ends else len(held) - _longest(held, stop)
-        stopped = stopped or bool(ends)
-        shown.append(held[:cut])
-        held = "" if stopped else held[cut:]
-    return [*shown, held]
+    return _stream(pieces, stop, cuts_of=lambda held, stop: [held.find(t) + len(t) for t in stop if t in held])
 
 
 def first_of_the_list(pieces, stop):
     """The first stop string of the list was taken: if several are found, the one that begins first counts."""
-    held, shown, stopped = "", [], False
-    for piece in pieces:
-        held += "" if stopped else piece
-        found = [held.find(text) for text in stop if text in held]
-        cut = found[0] if found else len(held) - _longest(held, stop)
-        stopped = stopped or bool(found)
-        shown.append(held[:cut])
-        held = "" if stopped else held[cut:]
-    return [*shown, held]
+    return _stream(pieces, stop, cuts_of=lambda held, stop: _begins(held, stop)[:1])
 
 
 def held_for_the_longest_stop_only(pieces, stop):
@@ -105,26 +94,16 @@ def held_as_long_as_the_first_stop(pieces, stop):
 
 def first_to_end(pieces, stop):
     """The stop string that ends first was taken: if several are found, the one that begins first counts."""
-    held, shown, stopped = "", [], False
-    for piece in pieces:
-        held += "" if stopped else piece
+
+    def cuts_of(held, stop):
         found = [(held.find(text) + len(text), held.find(text)) for text in stop if text in held]
-        cut = min(found)[1] if found else len(held) - _longest(held, stop)
-        stopped = stopped or bool(found)
-        shown.append(held[:cut])
-        held = "" if stopped else held[cut:]
-    return [*shown, held]
+        return [min(found)[1]] if found else []
+
+    return _stream(pieces, stop, cuts_of=cuts_of)
 
 
 def without_regard_to_case(pieces, stop):
     """Upper and lower case were not distinguished: "end" is not the stop string "END"."""
-    held, shown, stopped = "", [], False
     small = [text.lower() for text in stop]
-    for piece in pieces:
-        held += "" if stopped else piece
-        found = [held.lower().find(text) for text in small if text in held.lower()]
-        cut = min(found) if found else len(held) - _longest(held.lower(), small)
-        stopped = stopped or bool(found)
-        shown.append(held[:cut])
-        held = "" if stopped else held[cut:]
-    return [*shown, held]
+    keep_of, cuts_of = (lambda held, _, of=of: of(held.lower(), small) for of in (_longest, _begins))
+    return _stream(pieces, stop, keep_of, cuts_of)

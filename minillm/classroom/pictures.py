@@ -18,19 +18,18 @@ BAR = 40  # columns of the longest bar
 LABEL = 12  # columns of a label
 
 
-def heatmap(values: Float[Array, "rows columns"], rows: Sequence[str], columns: Sequence[str] | None = None) -> str:
+def heatmap(values: Float[Array, "rows columns"], rows: Sequence[str]) -> str:
     """Draw a matrix in shades, from blank for 0 to full for its largest value. Rows and columns are numbered.
 
     Args:
         values: values of at least 0, in at most 20 columns.
         rows: a label for each row.
-        columns: a label of at most two characters for each column; by default its number.
     """
     shades, largest = _shades(), float(values.max()) or 1.0
-    heads = [str(number) for number in range(values.shape[1])] if columns is None else columns
-    fits = LABEL + 5 + 3 * len(heads) <= terminal_width()
+    columns = range(values.shape[1])
+    fits = LABEL + 5 + 3 * len(columns) <= terminal_width()
     width = LABEL if fits else min(LABEL, max(len(label) for label in rows))
-    lines = [" " * (width + 5) + "".join(f"{head:>3}" for head in heads)]
+    lines = [" " * (width + 5) + "".join(f"{number:>3}" for number in columns)]
     for number, (label, row) in enumerate(zip(rows, values, strict=True)):
         steps = np.ceil(row / largest * (len(shades) - 1) - 0.05).astype(int)  # below 1/20 of a shade: blank
         cells = "".join(" " + shades[max(step, 0)] * 2 for step in steps)
@@ -39,14 +38,19 @@ def heatmap(values: Float[Array, "rows columns"], rows: Sequence[str], columns: 
 
 
 def bars(values: Mapping[str, float | int], unit: str = "") -> str:
-    """Draw a bar for each value, followed by the value. The longest bar has `BAR` columns."""
+    """Draw a bar for each value, followed by the value. The longest has `BAR` columns, if the terminal is wide enough.
+
+    A label has at most a third of the terminal.
+    """
     largest = max(values.values()) or 1.0
-    width = min(max(len(label) for label in values), 26)
+    numbers = {label: f"{_number(value)}{unit}" for label, value in values.items()}
+    width = min(max(map(len, values)), 26, terminal_width() // 3)
+    longest = max(1, min(BAR, terminal_width() - width - max(map(len, numbers.values())) - len(" | ")))
     block = _shades()[-1]
     lines = []
     for label, value in values.items():
-        length = round(value / largest * BAR) or (1 if value else 0)
-        lines.append(f"{_fit(label, width)} |{block * length} {_number(value)}{unit}")
+        length = round(value / largest * longest) or (1 if value else 0)
+        lines.append(f"{_fit(label, width)} |{block * length} {numbers[label]}")
     return "\n".join(lines)
 
 

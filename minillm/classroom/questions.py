@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from minillm.classroom.replies import read_choice, read_numbers, read_shapes
+from minillm.classroom.replies import read_choice, read_numbers, read_shapes, unknown_unit
 from minillm.support.printable import one_line
-from minillm.support.terminal import wrapped
+from minillm.support.terminal import is_interactive, wrapped
 from minillm.support.wording import rounded
 
 TRIES = 3
@@ -122,7 +122,7 @@ def reveal(question: Question) -> None:
 def ask(question: Question) -> int:
     """Let the reader answer. Return the number of the correct attempt, or 0 if there was none.
 
-    A reply that cannot be read does not count as an attempt.
+    A reply that cannot be read, or is wrong and has an unknown unit, does not count as an attempt.
 
     Raises:
         EOFError: if the input has ended.
@@ -169,15 +169,24 @@ def _read_reply(question: Question) -> list[Any] | None:
     """Return the readings of a reply, or None after two empty lines: the reader wants to see the answer."""
     was_empty = False
     while (text := input("? ").strip()) or not was_empty:
-        readings = parse_reply(text, question.choices)
-        if text and question.understands(readings):
-            return readings
         was_empty = not text
-        if was_empty:
-            print(wrapped(f"Type {question.expected}, or press Enter again to see the answer."))
-        else:
-            print(wrapped(f"{one_line(text[:40])!r} cannot be read. Type {question.expected}."))
+        readings = parse_reply(text, question.choices)
+        complaint = _complaint(question, text, readings)
+        if not complaint:
+            return readings
+        print(wrapped(complaint))
     return None
+
+
+def _complaint(question: Question, text: str, readings: list[Any]) -> str:
+    """Return why a reply cannot be judged, and what to type; an empty text if it can."""
+    if not text:
+        return f"Type {question.expected}, or press Enter again to see the answer."
+    if not question.understands(readings):
+        return f"{one_line(text[:40])!r} cannot be read. Type {question.expected}."
+    if question.kind != "number" or question.accepts(readings) or not (unit := unknown_unit(text, question.text)):
+        return ""
+    return f"{one_line(unit[:40])!r} is an unknown unit. Type {question.expected}."
 
 
 def _show_question(question: Question) -> None:
@@ -198,7 +207,7 @@ def _show_answer(question: Question) -> None:
 
 def _ask_if_interactive(question: Question) -> None:
     """Ask if the session is interactive, else show the answer: for `python lesson.py`, or a notebook."""
-    live = "ipykernel" in sys.modules or (sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty())
+    live = "ipykernel" in sys.modules or is_interactive()
     try:
         (ask if live else reveal)(question)
     except (EOFError, NotImplementedError):  # a notebook that a program runs has no input

@@ -35,6 +35,7 @@ CONVERTIBLE: tuple[dict[str, float], ...] = (  # the question may ask for any un
     {r"s|secs?|seconds?": 1.0, r"ms|msecs?|milliseconds?": 1e-3, r"[uμ]s|microseconds?": 1e-6},
     {r"\$|usd|dollars?": 1.0, r"¢|c|cts?|cents?": 0.01},
 )
+ONES = frozenset({"x", "×", "time", "b", "byte"})  # units of numbers as they are, without the s of the plural
 PREFIXED_UNIT = re.compile("([kmgt])(i?b|(?:ibi)?bytes?)?", re.IGNORECASE)
 TOKEN = re.compile(
     rf"(?P<function>(?:(?:np|math)\.)?(?:{'|'.join(sorted(FUNCTIONS, key=len, reverse=True))})(?=\s*\())"
@@ -76,6 +77,17 @@ def read_numbers(text: str) -> tuple[float, ...]:
         if value is not None:
             values += [value, *(value * factor for unit in units for factor in _factors(unit))]
     return tuple(dict.fromkeys(values))
+
+
+def unknown_unit(text: str, question: str) -> str:
+    """Return the word after the last number if it is neither a unit nor a word of the question, else an empty text.
+
+    >>> unknown_unit("3 jiffies", "How many ms?"), unknown_unit("3 s", "How many ms?"), unknown_unit("3 ms", "Why?")
+    ('jiffies', '', '')
+    """
+    words = [units[0] for notation in NOTATIONS if (units := _tokens(_bare(text), *notation)[1])]
+    known = ONES.union(word.rstrip("s") for word in re.findall(r"\w+", question.lower()))
+    return next((word for word in words if not _factors(word) and _name(word).rstrip("s") not in known), "")
 
 
 def read_shapes(text: str) -> tuple[tuple[int, ...], ...]:
@@ -180,7 +192,7 @@ def _value(node: ast.expr) -> Any:
 
 def _factors(unit: str) -> list[float]:
     """Return what a unit may stand for: 0.01 for %, 1000 or 1024 for kB, 1000 for s if the question asks for ms."""
-    unit = unit.lower().partition("/")[0].strip(" .")  # s/pass is a number of seconds, too
+    unit = _name(unit)
     prefixed = PREFIXED_UNIT.fullmatch(unit)
     if prefixed:
         power = "kmgt".index(prefixed[1]) + 1
@@ -188,3 +200,8 @@ def _factors(unit: str) -> list[float]:
     rows = [(row, size) for row in CONVERTIBLE for names, size in row.items() if re.fullmatch(names, unit)]
     converted = [size / other for row, size in rows for other in row.values() if other != size]
     return [*converted, UNITS[unit]] if unit in UNITS else converted
+
+
+def _name(unit: str) -> str:
+    """Return a unit without what it is for: s/pass is a number of seconds, too."""
+    return unit.lower().partition("/")[0].strip(" .")

@@ -15,9 +15,10 @@ from minillm.cli.options import (
     encoded,
     sampling_from,
 )
-from minillm.cli.printing import counted, logprob_records, print_json, seconds_text
+from minillm.cli.printing import logprob_records, print_json, seconds_text
 from minillm.support.checks import check_integer
 from minillm.support.printable import one_line, safe
+from minillm.support.wording import counted
 
 STATIC_BATCH = 8  # requests in a batch of static batching, by default
 MOST_SHOWN = 20  # invalid lines whose problem is printed

@@ -22,7 +22,7 @@ from minillm.cli.options import (
 )
 from minillm.cli.printing import print_json, write
 from minillm.support.printable import one_line
-from minillm.support.terminal import wrapped
+from minillm.support.terminal import is_interactive, wrapped
 
 COMMANDS = (
     "/help lists the commands, /reset begins again, /exit, /quit or Ctrl-D ends; // begins a message with a slash"
@@ -50,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
         raise ValueError(f"{options.model} has no chat template; use `minillm generate --model {options.model}`")
     new_tokens = max_new_tokens_from(options, model.config.max_position_embeddings)
     conversation = Conversation(model, options.system, new_tokens, sampling)
-    interactive = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty() and not options.json
+    interactive = is_interactive() and not options.json
     if interactive:
         print(wrapped("Ask something; Ctrl-C stops an answer, /reset begins again, /help lists all commands."))
     while (line := _read_line(interactive)) not in (None, "/exit", "/quit"):

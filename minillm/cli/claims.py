@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from minillm.cli.options import add_page_options
-from minillm.cli.printing import counted, markdown_row, print_json, show
+from minillm.cli.printing import markdown_row, print_json, show
 from minillm.evidence.claims import Claim, Finding, Verdict, all_claims, find_claim
 from minillm.evidence.claims.timed import EXPERIMENTS, timings
+from minillm.support.wording import counted
 
 MARKS = {Verdict.TRUE: "✓", Verdict.TRUE_IF: "◐", Verdict.IMPRECISE: "≈", Verdict.FALSE: "✗", Verdict.UNCHECKABLE: "–"}
 

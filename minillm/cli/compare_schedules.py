@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from minillm.cli.printing import counted, print_json, seconds_text, show
+from minillm.cli.printing import print_json, seconds_text, show
+from minillm.support.wording import counted
 
 
 def compare(model: Any, lines: list[Any], problems: Any, options: argparse.Namespace) -> int:

@@ -5,7 +5,8 @@ from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
-from minillm.cli.printing import counted, print_json, seconds_text, write
+from minillm.cli.printing import print_json, seconds_text, write
+from minillm.support.wording import counted
 
 
 def add_parser(commands: Any) -> None:

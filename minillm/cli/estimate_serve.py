@@ -20,11 +20,12 @@ from minillm.cli.estimate_options import (
     workload_from,
 )
 from minillm.cli.estimate_views import machine_from
-from minillm.cli.printing import counted, print_json, seconds_text, show
+from minillm.cli.printing import print_json, seconds_text, show
 from minillm.estimate.arrivals import Arrival, alike, burst_times_s, read_trace
 from minillm.estimate.serving import Serving, most_sequences
 from minillm.estimate.virtual_clock import Replica, ServingRun, replicas_needed, simulate_serving, step_seconds
 from minillm.support.checks import check_integer
+from minillm.support.wording import counted
 
 CHUNK, BLOCK = 256, 16  # tokens: of a step with chunked prefill; of a block of the KV cache
 STATIC = 32  # requests in a static batch, if they fit into memory

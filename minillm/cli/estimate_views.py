@@ -19,13 +19,14 @@ from minillm.cli.estimate_options import (
     weights_on_disk,
     workload_from,
 )
-from minillm.cli.printing import counted, print_json, seconds_text, show, terminal_width
+from minillm.cli.printing import print_json, seconds_text, show
 from minillm.config import ModelConfig
 from minillm.estimate.batching import knee
 from minillm.estimate.hardware import Machine, find_gpu, gpu_table
 from minillm.estimate.report import Report, Workload, make_report, mean_context, works
 from minillm.estimate.serving import Serving, decode_time
-from minillm.support.wording import rounded
+from minillm.support.terminal import terminal_width
+from minillm.support.wording import counted, rounded
 
 BAR = 60  # columns of the bar, where the terminal has as many
 FILLS = "█▓▒░▪"

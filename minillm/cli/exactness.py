@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import Any
 
 from minillm.cli.options import DEFAULT_MODEL
-from minillm.cli.printing import counted, print_json, show
+from minillm.cli.printing import print_json, show
 from minillm.support.checks import check_integer
+from minillm.support.wording import counted
 
 NEW_TOKENS = 64
 WHY = """\

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from minillm.cli import bughunt
-from minillm.cli.printing import print_json, say_damaged, say_unsaved, show, terminal_width, there, write
+from minillm.cli.printing import print_json, say_damaged, say_unsaved, show, there, write
+from minillm.support.terminal import terminal_width
 
 ALL_COLUMNS = 72  # width of a terminal that shows every column of `status`; a narrower one shows the first two
 

@@ -14,7 +14,7 @@ from minillm.cli.options import (
     prompt_ids,
     sampling_from,
 )
-from minillm.cli.printing import bytes_text, counted, logprob_records, print_json, seconds_text, show, write
+from minillm.cli.printing import bytes_text, logprob_records, print_json, seconds_text, show, write
 from minillm.cli.speculative import (
     StepWriter,
     add_speculative_options,
@@ -24,6 +24,7 @@ from minillm.cli.speculative import (
     speculative_rows,
 )
 from minillm.support.checks import check_integer
+from minillm.support.wording import counted
 
 LONGEST_INPUT = 10_000_000  # bytes of standard input; far more than any context
 MOST_SAMPLES = 1000

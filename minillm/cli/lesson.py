@@ -1,13 +1,12 @@
 """`minillm lesson`: list the lessons and your progress; `minillm lesson 4` steps through one."""
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from minillm.cli.printing import print_json, say_unsaved, show
-from minillm.support.terminal import wrapped
+from minillm.support.terminal import is_interactive, wrapped
 from minillm.support.wording import failure_text
 
 
@@ -47,16 +46,12 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.json:
         return _print_as_json(lesson)
-    if options.no_input or not _is_interactive():
+    if options.no_input or not is_interactive():
         from minillm.classroom.player.player import play_all
 
         play_all(lesson, show)
         return 0
     return _play(lesson, options.restart)
-
-
-def _is_interactive() -> bool:
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def _play(lesson: Any, restart: bool) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 
 from minillm.completion import DEFAULT_NEW_TOKENS
 from minillm.sampling import Sampling
-from minillm.support.checks import check_integer
+from minillm.support.checks import check_integer, is_utf8
 
 DEFAULT_MODEL, DEFAULT_CHAT_MODEL = "story", "smollm2"  # story ships with minillm, but cannot chat
 
@@ -117,10 +117,8 @@ def check_folder_of(option: str, file: str) -> None:
 
 def check_utf8(name: str, text: str) -> None:
     """Raise ValueError if the text was not UTF-8: Python keeps its invalid bytes as lone surrogates."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError(f"{name}: expected text in UTF-8") from None
+    if not is_utf8(text):
+        raise ValueError(f"{name}: expected text in UTF-8")
 
 
 def encoded(model: Any, line: Any, raw: bool) -> tuple[list[int], int]:

@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.support.printable import one_line, safe
-from minillm.support.terminal import terminal_width as terminal_width
-from minillm.support.terminal import wrapped
-from minillm.support.wording import counted as counted
+from minillm.support.terminal import terminal_width, wrapped
 
 
 def write(text: str) -> None:

@@ -4,7 +4,8 @@ import argparse
 from time import perf_counter
 from typing import Any
 
-from minillm.cli.printing import bytes_text, counted, logprob_records, print_json, seconds_text, show, write
+from minillm.cli.printing import bytes_text, logprob_records, print_json, seconds_text, show, write
+from minillm.support.wording import counted
 
 
 def run_samples(

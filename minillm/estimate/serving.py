@@ -1,6 +1,7 @@
 """Serving: a model on one GPU or several, and how long its forward passes and a whole request take."""
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -122,12 +123,17 @@ def fewest_gpus(serving: Serving, sequences: int, tokens: Number) -> int | None:
     """Return how many GPUs hold `sequences` of `tokens` by tensor parallelism; None if no number up to 4,096 does.
 
     A KV head is not divided. So GPUs beyond the number of KV heads take weights off each other, but no more cache.
+    Up to the number of query heads each number of GPUs is tried, because 9 GPUs may need more KV heads than 8. From
+    there on every GPU has one query head and one KV head, and more GPUs never hold less: bisection finds the first.
     """
 
     def hold(gpus: int) -> bool:
         return most_sequences(replace(serving, gpus=gpus), tokens) >= sequences
 
-    return next(filter(hold, range(1, MOST_GPUS + 1)), None)  # one by one: 9 GPUs may need more KV heads than 8
+    heads = min(serving.config.num_attention_heads, MOST_GPUS)
+    few = next(filter(hold, range(1, heads)), None)
+    many = range(heads, MOST_GPUS + 1)
+    return few or next(iter(many[bisect_left(many, True, key=hold) :]), None)
 
 
 @dataclass(frozen=True)

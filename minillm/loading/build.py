@@ -112,7 +112,7 @@ class TensorReader:
             ValueError: the tensor is missing, or has the wrong shape.
         """
         if name not in self.tensors:
-            raise self.missing(name)
+            raise self.missing(name, *shape)
         tensor = self.tensors[name]
         if tuple(tensor.shape) != shape:
             raise ValueError(
@@ -154,7 +154,7 @@ class TensorReader:
         """
         names = [f"{name}.bias" for name, _ in projections]
         if present and self.parts.isdisjoint(group_of(part_of(names[0]))):
-            raise self.missing(names[0])
+            raise self.missing(names[0], projections[0][1])
         if not present or self.tensors.keys().isdisjoint(names):
             return None
         row = np.zeros(sum(out for _, out in projections), self.dtype)
@@ -169,20 +169,26 @@ class TensorReader:
         q, k = (self.stored(f"{name}.{letter}_norm.weight", config.head_dim).read() for letter in "qk")
         return self.ops.array([q] * config.num_attention_heads + [k] * config.num_key_value_heads, self.dtype)
 
-    def missing(self, name: str) -> ValueError:
-        """Return the error for a missing tensor: what asks for it, and names in the file that look like it."""
+    def missing(self, name: str, *shape: int) -> ValueError:
+        """Return the error for a missing tensor: what asks for it, and tensors of the file that may be it."""
         layer = name[: -len(part_of(name))]
         why = reason(self.config, part_of(name))
         stored = [other for other in group_of(part_of(name)) if f"{layer}{other}" in self.tensors]
         why = f"the file has {stored[0]}" if stored else why
         if not any(other.startswith(layer) for other in self.tensors):
             why = f"num_hidden_layers is {self.config.num_hidden_layers}"
-        strange = [other for other in self.tensors if other.startswith(layer) and not is_usual(other)]
-        close = [repr(other)[:100] for other in get_close_matches(name, strange[:MOST_COMPARED], 3)]
+        close = [repr(other)[:100] for other in self._similar(name, shape)]
         return ValueError(
             f"{self.name}: tensor {name} is missing, but the config requires it{f' ({why})' if why else ''}"
             f"{'; similar: ' if close else ''}{', '.join(close)}{tensors_seem(self.tensors)}"
         )
+
+    def _similar(self, name: str, shape: tuple[int, ...]) -> list[str]:
+        """Return unusual names of the same layer, or outside the layers: those like this one, else of its shape."""
+        place = name.removesuffix(part_of(name))
+        strange = [o for o in self.tensors if o.removesuffix(part_of(o)) == place and not is_usual(o)][:MOST_COMPARED]
+        fitting = [other for other in strange if tuple(self.tensors[other].shape) == shape]
+        return get_close_matches(name, strange, 3) or get_close_matches(name, fitting, 3, cutoff=0)
 
     def warn_of_unused(self) -> None:
         """Issue one warning that names the tensors which the forward pass never uses."""

@@ -38,9 +38,9 @@ class Fields:
             raise self.wrong(name, f"a finite number above {low:g}, neither tiny nor huge (1e-30 to 1e30)")
         return float(value)
 
-    def boolean(self, name: str, default: bool = False) -> bool:
-        """Return true or false."""
-        value = self.get(name, default)
+    def boolean(self, name: str) -> bool:
+        """Return true or false, which is the default."""
+        value = self.get(name, False)
         if type(value) is not bool:
             raise self.wrong(name, "true or false")
         return value

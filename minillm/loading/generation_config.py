@@ -61,7 +61,7 @@ HARMLESS = frozenset(
     "prompt_lookup_num_tokens max_matching_ngram_size assistant_early_exit assistant_lookbehind target_lookbehind "
     "assistant_ensemble_weight speculation_type".split()
 )
-GENERATION_SETTINGS = frozenset(NEUTRAL) | frozenset(SAMPLED) | {"do_sample", "max_length"}
+GENERATION_FIELDS = HARMLESS.union(NEUTRAL, SAMPLED, ("do_sample", "max_length"))
 OPTIONS = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "max_new_tokens")
 
 

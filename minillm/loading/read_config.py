@@ -11,7 +11,7 @@ from typing import Any
 
 from minillm.config import ModelConfig, RopeParameters
 from minillm.loading.fields import Fields
-from minillm.loading.generation_config import GENERATION_SETTINGS, warn_of_settings
+from minillm.loading.generation_config import GENERATION_FIELDS, warn_of_settings
 from minillm.loading.model_kinds import config_seems, quantisation_seems
 from minillm.support.wording import counted
 
@@ -23,25 +23,19 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "qwen2": {"head_dim": None, "num_key_value_heads": 32, "max_position_embeddings": 32_768},
     "qwen3": {"head_dim": 128, "num_key_value_heads": 32, "max_position_embeddings": 32_768},
 }
-HARMLESS = frozenset(
+HARMLESS = GENERATION_FIELDS.union(  # those of generation_config.json, which older files have here
     # how the file was made
-    "_name_or_path architectures transformers_version torch_dtype dtype transformers.js_config model_type name_or_path "
-    "_commit_hash auto_map license tags unsloth_fixed unsloth_version "
+    "_name_or_path architectures torch_dtype dtype transformers.js_config model_type name_or_path auto_map license "
+    "tags unsloth_fixed unsloth_version "
     # training only
     "attention_dropout hidden_dropout embd_pdrop resid_pdrop attn_pdrop dropout initializer_range pretraining_tp "
     "gradient_checkpointing is_llama_config problem_type "
     # how transformers runs or returns things
-    "use_cache _attn_implementation _attn_implementation_autoset attn_implementation output_attentions "
-    "output_hidden_states return_dict return_dict_in_generate torchscript use_bfloat16 tf_legacy_loss output_scores "
-    "chunk_size_feed_forward use_return_dict "
+    "_attn_implementation _attn_implementation_autoset attn_implementation return_dict torchscript use_bfloat16 "
+    "tf_legacy_loss chunk_size_feed_forward use_return_dict "
     # ids and labels that this engine reads elsewhere or does not use
-    "pad_token_id sep_token_id unk_token_id decoder_start_token_id forced_bos_token_id forced_eos_token_id id2label "
-    "label2id num_labels tokenizer_class prefix finetuning_task task_specific_params bad_words_ids "
-    "suppress_tokens begin_suppress_tokens "
-    # old settings of generate(), which belong to generation_config.json
-    "max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty temperature top_k "
-    "top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size encoder_no_repeat_ngram_size "
-    "num_return_sequences exponential_decay_length_penalty remove_invalid_values".split()
+    "sep_token_id unk_token_id id2label label2id num_labels tokenizer_class prefix finetuning_task "
+    "task_specific_params".split()
 )
 # Fields that would change the result if they had any other value.
 MUST_BE: dict[str, tuple[Any, ...]] = {
@@ -92,7 +86,7 @@ def read_config(values: Any, source: str = "config.json", generation: Any = None
     if generation is not None:
         warn_of_settings(generation, config.max_position_embeddings)
     else:  # transformers reads them from config.json then
-        old = {name: value for name, value in values.items() if name in GENERATION_SETTINGS}
+        old = {name: value for name, value in values.items() if name in GENERATION_FIELDS}
         warn_of_settings(old, config.max_position_embeddings, source)
     return config
 

@@ -14,6 +14,7 @@ from reprlib import repr as short  # short for values of any size and depth
 from typing import Any
 
 from minillm.loading.fields import Fields
+from minillm.support.checks import is_utf8
 from minillm.text.special_tokens import SpecialTokens, Token
 
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -98,15 +99,10 @@ def _token(fields: Fields, name: str, value: Any, special: bool = True) -> Token
         special: whether the token is special in any case. If not, only the object's flag decides.
     """
     values = {"content": value} if isinstance(value, str) else value
-    if not isinstance(values, dict) or not _is_text(values.get("content")):
+    if not isinstance(values, dict) or not isinstance(content := values.get("content"), str) or not is_utf8(content):
         raise ValueError(f"{fields.source}: {name} is {short(value)}; expected a text, or an object with it as content")
     flags = {flag: values[flag] for flag in FLAGS if flag in values}
     if not all(isinstance(flag, bool) for flag in flags.values()):
         raise ValueError(f"{fields.source}: {name} is {short(value)}; expected true or false for {', '.join(FLAGS)}")
     special = special or flags.get("special", False)
-    return {"content": values["content"], "normalized": not special, **flags, "special": special}
-
-
-def _is_text(value: Any) -> bool:
-    """Return whether this is text that UTF-8 can encode: JSON can spell half a surrogate pair."""
-    return isinstance(value, str) and value.encode("utf-8", "ignore").decode("utf-8") == value
+    return {"content": content, "normalized": not special, **flags, "special": special}

@@ -33,7 +33,6 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {  # the values with which minillm's answe
     "n": (1,),
     "best_of": (1,),
     "num_return_sequences": (1,),
-    "num_beams": (1,),
     "stream": (False,),
     "stream_options": (),
     "echo": (False,),

@@ -1,5 +1,6 @@
 """Check plain values, away from the maths. Each check raises a one-line ValueError that says what was expected."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,11 @@ def shown(value: Any) -> str:
     except Exception:  # an integer of thousands of digits, or an object whose repr fails
         return f"of type {type(value).__name__} and too large to show"
     return text if len(text) <= 40 else text[:37] + "..."
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether UTF-8 can encode the text. It cannot encode half a surrogate pair, which JSON can spell."""
+    return not re.search("[\ud800-\udfff]", text)
 
 
 def check_integer(name: str, value: Any, low: int, high: int | None = None) -> int:

@@ -1,4 +1,4 @@
-"""The terminal: its width, and text wrapped to it."""
+"""The terminal: whether there is one, its width, and text wrapped to it."""
 
 import os
 import sys
@@ -25,6 +25,11 @@ def _asked_width() -> int:
         except (AttributeError, ValueError, OSError):  # closed, or not a terminal
             continue
     return NO_TERMINAL
+
+
+def is_interactive() -> bool:
+    """Return whether somebody can answer: input and output are terminals."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def wrapped(text: str, indent: str = "", hanging: str | None = None) -> str:

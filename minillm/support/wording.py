@@ -12,13 +12,13 @@ def counted(count: int, noun: str, plural: str = "") -> str:
     return f"{count} {noun if count == 1 else plural or noun + 's'}"
 
 
-def rounded(value: float | int, digits: int = 3) -> str:
-    """Return a number with this many significant digits, never with an exponent.
+def rounded(value: float | int) -> str:
+    """Return a number with three significant digits, never with an exponent.
 
     >>> rounded(1083.4), rounded(0.0826389), rounded(0.0000123), rounded(8.0)
     ('1,080', '0.0826', '0.0000123', '8')
     """
-    return f"{Decimal(f'{value:.{digits}g}'):,f}"
+    return f"{Decimal(f'{value:.3g}'):,f}"
 
 
 def failure_text(problem: OSError) -> str:

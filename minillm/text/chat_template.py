@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
+from minillm.support.checks import is_utf8
 from minillm.text.encoder import Span
 from minillm.text.messages import (
     Message,
@@ -30,7 +31,6 @@ from minillm.text.messages import (
     for_template,
     free_signs,
     is_begun,
-    is_utf8,
     names_in,
     warn_of_unread,
     with_end,
@@ -71,7 +71,8 @@ def encode_chat(
     Args:
         tokenizer: encodes, and has the template.
         messages: the conversation.
-        check: called with the contents of all messages, joined, and with each rendered text before it is encoded.
+        check: called with each rendered text before it is encoded. A template may leave messages out. If it fails,
+            `check` is called with the contents of all messages, joined: too long a text is the likeliest reason.
 
     Raises:
         ValueError: the messages have another form, there is no template, or it fails.
@@ -80,9 +81,12 @@ def encode_chat(
     if template is None:
         raise ValueError("the model has no chat template, which messages need; pass a text to continue instead")
     chat, names = for_template(messages, template), names_in(template)
-    check("\n".join(message.get("content", "") for message in chat))
     signs = free_signs(chat, template, *tokenizer.named_tokens.values(), *tokenizer.special_tokens)
-    plain = render(tokenizer, signs, chat)
+    try:
+        plain = render(tokenizer, signs, chat)
+    except ValueError:
+        check("\n".join(message.get("content", "") for message in chat))
+        raise
     check(plain)
     warn_of_unread(chat, names, plain, partial(render, tokenizer, signs))
     (text, spans), safe = (

@@ -48,7 +48,10 @@ class Blanks(dict[int, str]):
 
 
 class Encoder:
-    """Encodes with a library tokenizer, whose settings change for each text: a copy takes seconds for many tokens."""
+    """Encodes with a library tokenizer, whose settings change for each text.
+
+    A copy of it takes seconds for many added tokens. So a copy has only those that can be in the text.
+    """
 
     def __init__(self, library: Any) -> None:
         """Prepare. `library` is a `tokenizers.Tokenizer`; between two calls it is as it was."""
@@ -56,6 +59,7 @@ class Encoder:
         added = library.get_added_tokens_decoder()
         self._added = {added[number]: number for number in sorted(added)}
         self._special = {token.content: token for token in self._added if token.special}
+        self._special_by_id = {self._added[token]: content for content, token in self._special.items()}
         self._model = _without_texts(library, self._special)
         self._blanks = Blanks(character for token in self._added for character in token.content)
 
@@ -63,10 +67,10 @@ class Encoder:
         """Return the special tokens that the library sees in this text."""
         from tokenizers.models import BPE
 
-        special = {self._added[token]: content for content, token in self._special.items()}
         with self._with(model=BPE(), pre_tokenizer=None, post_processor=None):  # gives added tokens alone
             found = self._library.encode(text, add_special_tokens=False)
         spans = zip(found.offsets, found.ids, strict=True)
+        special = self._special_by_id
         return [(begin, end, special[token]) for (begin, end), token in spans if token in special]
 
     def blank(self, text: str) -> str:
@@ -83,12 +87,13 @@ class Encoder:
             with self._with(model=self._model, post_processor=None, encode_special_tokens=not spans):
                 return _ids(self._library, text)
         names = self._stand_ins(text, {token for *_, token in spans})
-        copy = self._copy([*self._added, *names.values()])
+        added = [token for token in self._added if self._can_be_in(text, token)]
+        copy = self._copy([*added, *names.values()])
         ids = _ids(copy, _replaced(text, spans, names))
         numbers = {copy.token_to_id(name.content): token for token, name in names.items()}
         if [numbers[token] for token in ids if token in numbers] != [token for *_, token in spans]:
             raise ValueError("the normalizer changes unknown letters; leave the special tokens out of the message")
-        ours = {copy.token_to_id(token.content): number for token, number in self._added.items()}
+        ours = {copy.token_to_id(token.content): self._added[token] for token in added}
         ours |= {number: self._added[self._special[token]] for number, token in numbers.items()}
         return [ours.get(token, token) for token in ids]
 
@@ -103,6 +108,10 @@ class Encoder:
         finally:
             for name, value in before.items():
                 setattr(self._library, name, value)
+
+    def _can_be_in(self, text: str, token: Any) -> bool:
+        """Return whether the library can find an added token in this text, which a normalizer may change first."""
+        return token.content in text or (token.normalized and self._library.normalizer is not None)
 
     def _copy(self, added: Iterable[Any]) -> Any:
         """Return a library tokenizer with the same steps and other added tokens, in which special ones are text."""

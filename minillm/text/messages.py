@@ -20,6 +20,8 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from minillm.support.checks import is_utf8
+
 Message = dict[str, Any]
 DEEPEST = 100  # levels of lists and objects in a message; Python limits the depth of calls that go through them
 SHOWN = 5  # names in a warning
@@ -85,11 +87,6 @@ def _normal_message(message: Any) -> Message:
     if not is_utf8(text):
         raise ValueError("messages: a text contains half a surrogate pair, which UTF-8 cannot encode; remove it")
     return given
-
-
-def is_utf8(text: str) -> bool:
-    """Whether UTF-8 can encode the text. It cannot encode half a surrogate pair, which JSON can spell."""
-    return not re.search("[\ud800-\udfff]", text)
 
 
 def _text(content: Any) -> str:

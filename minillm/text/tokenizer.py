@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minillm.support.checks import check_bool, check_integer
+from minillm.support.checks import check_bool, check_integer, is_utf8
 from minillm.support.wording import counted
 from minillm.text.encoder import Span
 from minillm.text.special_tokens import SpecialTokens
@@ -159,8 +159,8 @@ class Tokenizer:
         """Return the token ids of a conversation, up to where the assistant's answer begins, or goes on.
 
         Raises:
-            TextTooLong: the messages, or what the template makes of them, certainly have more than `most_tokens`
-                tokens. They are not encoded then.
+            TextTooLong: what the template makes of the messages certainly has more than `most_tokens` tokens. It is not
+                encoded then.
             ValueError: there is no template, it fails, or the messages are not {"role": ..., "content": ...}.
         """
         from minillm.text.chat_template import encode_chat
@@ -181,8 +181,6 @@ def _checked(text: str) -> str:
     """Return `text`, or raise ValueError if it is not text that UTF-8 can encode."""
     if not isinstance(text, str):
         raise ValueError(f"text is of type {type(text).__name__}; expected str")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise ValueError("the text contains half a surrogate pair, which UTF-8 cannot encode; remove it") from None
+    if not is_utf8(text):
+        raise ValueError("the text contains half a surrogate pair, which UTF-8 cannot encode; remove it")
     return text

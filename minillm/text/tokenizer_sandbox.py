@@ -127,7 +127,7 @@ class SandboxedTokenizer:
     def _ask_once(self, request: dict[str, Any]) -> Any:
         size = 4 * len(request.get("text", request.get("find", ""))) + 100 * len(request.get("ids", ()))  # bytes
         seconds = SECONDS + SECONDS_PER_MEGABYTE * size // 10**6
-        if "definition" in request or request.get("spans"):  # both add the added tokens
+        if "definition" in request or request.get("spans"):  # both can add all added tokens
             seconds += SECONDS_PER_MEGABYTE_READ * self._size // 10**6
         return PROCESS.ask(request | {"key": self._key}, seconds, MEMORY_BYTES)
 

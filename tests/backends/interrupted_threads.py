@@ -1,10 +1,11 @@
-"""Ctrl-C at hundreds of places of a shared forward pass: the next pass finds all threads ready, none of them waiting.
+"""Ctrl-C at many places of a shared forward pass: the next pass finds all threads ready, none of them waiting.
 
-Run as a program: the shape checker has locks of its own.
+Run as a program, which is told the number of places: the shape checker has locks of its own.
 """
 
 import faulthandler
 import json
+import sys
 from contextlib import suppress
 
 import numpy as np
@@ -25,7 +26,7 @@ if __name__ == "__main__":
     expected, places = minillm.forward(model, TOKENS), 0
     with counting:
         minillm.forward(model, TOKENS)
-    for number in range(1, counting.count, counting.count // 200):
+    for number in range(1, counting.count, counting.count // int(sys.argv[1])):
         faulthandler.dump_traceback_later(60, exit=True)  # if it hangs
         interrupt = CtrlC(number)
         with suppress(KeyboardInterrupt), interrupt:

@@ -21,7 +21,7 @@ def numbers(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)
 
 
-def agree(fast, plain):
+def assert_agree(fast, plain):
     assert fast.shape == plain.shape and fast.dtype == plain.dtype
     np.testing.assert_allclose(fast, plain, atol=1e-12)
 
@@ -45,7 +45,7 @@ def test_a_weight_is_contiguous_along_its_longer_axis(inner, out, from_file):
 )
 def test_linear(rows, inner, out, biased):
     x, weight, bias = numbers(rows, inner), numbers(out, inner, seed=1).T, numbers(out, seed=2) if biased else None
-    agree(FAST.linear(x, FAST.prepare([weight.T]), bias), PLAIN.linear(x, PLAIN.prepare([weight.T]), bias))
+    assert_agree(FAST.linear(x, FAST.prepare([weight.T]), bias), PLAIN.linear(x, PLAIN.prepare([weight.T]), bias))
 
 
 @given(vocab=SIZES, dim=SIZES)
@@ -55,27 +55,27 @@ def test_a_tied_embedding_is_one_copy(vocab, dim):
     assert np.array_equal(rows, embedding) and np.array_equal(head, embedding.T)
     assert np.shares_memory(rows, head)
     x = numbers(1, dim, seed=1)
-    agree(FAST.linear(x, head), PLAIN.linear(x, PLAIN.tie(embedding)[1]))
+    assert_agree(FAST.linear(x, head), PLAIN.linear(x, PLAIN.tie(embedding)[1]))
 
 
 @given(shape=st.sampled_from([(1, 8), (5, 16), (3, 2, 4)]), eps=st.sampled_from([1e-6, 1e-2]))
 def test_rms_norm(shape, eps):
     x, weight = numbers(*shape), numbers(shape[-1], seed=1)
-    agree(FAST.rms_norm(x, weight, eps), PLAIN.rms_norm(x, weight, eps))
+    assert_agree(FAST.rms_norm(x, weight, eps), PLAIN.rms_norm(x, weight, eps))
 
 
 @pytest.mark.parametrize("head_dim", [2, 4, 64])
 def test_rope(head_dim):
     x, positions, rope = numbers(3, 5, head_dim), np.array([0, 7, 1000]), RopeParameters()
     rotations = [backend.cos_sin(positions, rope, head_dim) for backend in (FAST, PLAIN)]
-    agree(FAST.rope(x, rotations[0]), PLAIN.rope(x, rotations[1]))
+    assert_agree(FAST.rope(x, rotations[0]), PLAIN.rope(x, rotations[1]))
 
 
 @pytest.mark.parametrize("size", [0.01, 1.0, 300.0])
 def test_swiglu(size):
     gate, up = size * numbers(3, 5), numbers(3, 5, seed=1)
     untouched = gate.copy(), up.copy()
-    agree(FAST.swiglu(gate, up), PLAIN.swiglu(gate, up))
+    assert_agree(FAST.swiglu(gate, up), PLAIN.swiglu(gate, up))
     assert np.array_equal(untouched, (gate, up))
 
 
@@ -96,7 +96,7 @@ def test_what_is_hidden_counts_for_nothing_even_if_its_score_is_infinite():
     with np.errstate(over="ignore", invalid="ignore"):
         after = FAST.attend(q, [(k, v)], 0, None)
     q[:, :, 0] = 0
-    agree(after[:2], FAST.attend(q[:2], [(k[:, :2], v[:, :2])], 0, None))
+    assert_agree(after[:2], FAST.attend(q[:2], [(k[:, :2], v[:, :2])], 0, None))
 
 
 @given(
@@ -131,7 +131,7 @@ def test_attention_of_one_query_a_sequence(lengths, window, segments, scales, ma
             backend.attention(q, k, v, batch_of(spans, [Cache(*pair) for pair in enumerate(lengths)]), 0, window)
             for backend in (FAST, PLAIN)
         ]
-    agree(*outputs)
+    assert_agree(*outputs)
 
 
 @pytest.mark.parametrize("keys, tasks", [(fast.MANY_BYTES // 48 - 1, 0), (fast.MANY_BYTES // 48, 3)])

@@ -1,9 +1,11 @@
-"""Ctrl-C at hundreds of places of an engine's steps: whoever goes on gets what he would have got without it.
+"""Ctrl-C at many places of an engine's steps: whoever goes on gets what he would have got without it.
 
-Run as a program: the shape checker would take most of the time, and has places of its own.
+Run as a program, which is told the stride from place to place: the shape checker would take most of the time, and has
+places of its own. A prime hits other places in every step.
 """
 
 import json
+import sys
 from collections import Counter
 from contextlib import suppress
 
@@ -16,7 +18,6 @@ from minillm import Engine, PromptLookup, Sampling
 
 MODEL = random_model(CONFIG, 3, "exact")[0]
 DRAFTERS = {"none": None, "model": minillm.skip_layers(MODEL, [0]), "lookup": PromptLookup()}
-STRIDE = 997  # a prime: other places in every step
 
 
 class InterruptedEngine(Engine):
@@ -51,7 +52,7 @@ if __name__ == "__main__":
     for name, drafter in DRAFTERS.items():
         never = CtrlC()
         expected = run(drafter, never)
-        for number in range(1, never.count, STRIDE):
+        for number in range(1, never.count, int(sys.argv[1])):
             interrupt = CtrlC(number)
             assert run(drafter, interrupt) == expected, f"drafter {name}, event {number}, in {interrupt.callers}"
             places["forward pass" if "forward_batch" in interrupt.callers else "elsewhere"] += 1

@@ -22,7 +22,7 @@ from minillm import Engine, PromptLookup
 from minillm.speculative import speculator
 from minillm.transformer import forward_batch
 
-BACKEND, EXAMPLES = sys.argv[1:] if __name__ == "__main__" else ("exact", "50")
+BACKEND, EXAMPLES = sys.argv[1:] if __name__ == "__main__" else ("exact", "25")
 reached = Counter()  # corners that the random schedules must reach, or else they prove little
 
 

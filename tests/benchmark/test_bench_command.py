@@ -49,7 +49,7 @@ def test_bench_prints_json(folder, capsys):
     assert list(record["engines"]) == ["minillm"]
 
 
-@pytest.mark.parametrize("columns", [40, 80])
+@pytest.mark.parametrize("columns", [pytest.param(40, marks=pytest.mark.slow), 80])
 def test_the_tables_fit(folder, capsys, columns, monkeypatch, with_stand_ins):
     monkeypatch.setenv("COLUMNS", str(columns))
     assert run(["bench", "--model", folder, "--against", "transformers,llama.cpp", *BENCH]) == 0
@@ -61,6 +61,7 @@ def test_the_tables_fit(folder, capsys, columns, monkeypatch, with_stand_ins):
     assert "Greedy tokens differ from transformers's first" in " ".join(out.split())
 
 
+@pytest.mark.slow
 def test_scaling_is_printed_with_its_exponents(folder, capsys):
     assert run(["bench", "--model", folder, "--scaling", *BENCH]) == 0
     out = capsys.readouterr().out
@@ -68,6 +69,7 @@ def test_scaling_is_printed_with_its_exponents(folder, capsys):
     assert all(len(line) <= 80 for line in out.splitlines())
 
 
+@pytest.mark.slow
 def test_the_plot_is_a_drawing_with_a_bar_for_each_engine_and_phase(folder, tmp_path, with_stand_ins):
     file = tmp_path / "speed.svg"
     peers = ("--against", "transformers,llama.cpp")
@@ -126,6 +128,7 @@ def test_speculation_is_measured_by_itself(folder, capsys, more):
     assert f"--speculative measures only that; leave out {more.split()[0]}," in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_exactness_costs(folder, capsys):
     assert run(["bench", "--model", folder, "--json", "--exact", *BENCH]) == 0
     costs = json.loads(capsys.readouterr().out)["exact"]

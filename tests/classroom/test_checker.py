@@ -262,7 +262,7 @@ def test_strange_results_are_wrong_and_judged_at_once(exercise, worker):
     """A few for each exercise, drawn by its number; the longer test below has all."""
     drawn = random.Random(exercise.number)
     for strange in drawn.sample(STRANGE, 2):
-        judge_strange(exercise, strange, drawn.choice([0, 1, len(all_cases(exercise, 0))]), worker)
+        check_strange(exercise, strange, drawn.choice([0, 1, len(all_cases(exercise, 0))]), worker)
 
 
 @pytest.mark.slow
@@ -270,10 +270,10 @@ def test_strange_results_are_wrong_and_judged_at_once(exercise, worker):
 def test_all_strange_results_are_wrong(exercise, worker):
     for strange in STRANGE[exercise.number % 3 :: 3]:  # a third in each, since all take minutes
         for after in (0, 1, len(all_cases(exercise, 0))):
-            judge_strange(exercise, strange, after, worker)
+            check_strange(exercise, strange, after, worker)
 
 
-def judge_strange(exercise, strange, after, worker):
+def check_strange(exercise, strange, after, worker):
     began = time.process_time()
     verdict = check(exercise, strange_source(exercise, strange, after), worker, 0)
     assert time.process_time() - began < 5, strange

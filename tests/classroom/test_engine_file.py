@@ -47,13 +47,20 @@ def broken_by(text, tmp_path, examples=15):
     return "", ""
 
 
+def searched(text, tmp_path, name, examples):
+    """The engines of this text, and what is found in a search with one property that holds."""
+    engines, _, findings, _ = load_engine(engine_file(tmp_path, text))
+    run_property(BY_NAME[name][0], engines, examples)
+    return engines, findings
+
+
 def test_a_right_engine_passes(tmp_path):
     assert broken_by(bughunt.right_text("engine"), tmp_path, examples=5) == ("", "")
     engines, *_ = load_engine(tmp_path / "engine.py")
     run_schedules(engines, examples=4)
 
 
-@pytest.mark.parametrize("number", ENGINE_BUGS)
+@pytest.mark.parametrize("number", [number for number in ENGINE_BUGS if number != 8])  # which has a test of its own
 def test_every_planted_bug_is_found(tmp_path, number):
     name, told = broken_by(bughunt.planted(bughunt.find_bug(number)), tmp_path)
     assert name == FOUND_BY[number]
@@ -63,7 +70,8 @@ def test_every_planted_bug_is_found(tmp_path, number):
 
 
 def test_the_smallest_schedule_is_shown(tmp_path):
-    _, told = broken_by(bughunt.planted(bughunt.find_bug(8)), tmp_path)
+    name, told = broken_by(bughunt.planted(bughunt.find_bug(8)), tmp_path)
+    assert name == FOUND_BY[8]
     lines = told.splitlines()
     assert lines[0] == "a model with num_hidden_layers=1, heads=1, kv_heads=1, head_dim=4, vocab_size=11:"
     assert lines[1:4] == ["    a = new_cache()", "    b = new_cache()", "    batch([([0], a), ([1], b)])"]
@@ -175,8 +183,7 @@ def test_a_refused_call_is_counted_and_is_not_a_failure(tmp_path):
         "    if len(cache) > 2: raise NotImplementedError('the window is recorded')\n"
         "    del cache[length:]\n"
     )
-    engines, _, findings, _ = load_engine(engine_file(tmp_path, text))
-    run_property(BY_NAME["truncated_tokens_were_never_there"][0], engines, 30)
+    engines, findings = searched(text, tmp_path, "truncated_tokens_were_never_there", 30)
     run_schedules(engines, examples=5)
     assert findings.refused > 5
     assert findings.refusal.startswith("truncate(")
@@ -191,8 +198,7 @@ def test_how_close_a_passing_engine_was_is_known(tmp_path):
         "calls = count()\n"
         "def decode(token, cache): return prefill([token], cache) * (1 + 2e-5 * (next(calls) % 2))\n"
     )
-    engines, _, findings, _ = load_engine(engine_file(tmp_path, near))
-    run_property(BY_NAME["cached_decoding_is_naive_decoding"][0], engines, 5)
+    _, findings = searched(near, tmp_path, "cached_decoding_is_naive_decoding", 5)
     assert 1.9e-5 < findings.largest_difference < 2.1e-5
     assert findings.summary() == "largest difference 2.0e-05 of 1e-04"
 

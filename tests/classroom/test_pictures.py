@@ -34,6 +34,14 @@ def test_bars_are_as_long_as_values_are_large():
     assert lines[0].startswith("whole   |") and lines[1].endswith("| 2 ms".lstrip("|")) and "0.001 ms" in lines[3]
 
 
+@pytest.mark.parametrize(("columns", "longest"), [(20, 2), (40, 15), (60, 28), (80, 40), (200, 40)])
+def test_bars_fit_the_terminal(columns, longest, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = bars({"a label of more than 26 letters": 12_345.0, "half": 6_172.5}, " ms").splitlines()
+    assert [line.count("█") for line in lines] == [longest, round(longest / 2)]
+    assert len(lines[0]) <= columns and lines[0].endswith(" 12,345 ms")
+
+
 def test_a_value_has_no_exponent():
     lines = bars({"a": 999.7, "b": 1e-5, "c": 123456.7}).splitlines()
     assert [line.split()[-1] for line in lines] == ["1,000", "0.00001", "123,457"]

@@ -36,6 +36,7 @@ def folder(tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_a_concept_is_picked_by_its_name(run_pytest, folder, monkeypatch):
     monkeypatch.delenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD")
     code, out = run_pytest(folder, "-k", "kv_cache", "--collect-only", "-q")
@@ -57,6 +58,7 @@ def test_passed_failed_and_not_started(run_pytest, folder):
     assert "Traceback" not in out
 
 
+@pytest.mark.slow
 def test_what_one_file_does_to_numpy_does_not_reach_the_next(run_pytest, folder):
     write_body(folder, "loss_gradient", "np.cos = np.sin = None")
     solve(folder, "rope")
@@ -82,7 +84,7 @@ def pytest_runtest_makereport(item, call):
 """
 
 
-@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("inside", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_conftest_of_the_learner_is_not_loaded(run_pytest, folder, inside):
     """It would run in this process, and could let everything pass."""
     write_body(folder, "softmax", "return scores")
@@ -99,6 +101,7 @@ def test_a_conftest_elsewhere_is_loaded(run_pytest, tmp_path):
     assert run_pytest(tmp_path, "-q")[0] == 0
 
 
+@pytest.mark.slow
 def test_collected_files_are_tests_without_the_hidden_folder_and_pytest_ini(run_pytest, folder, tmp_path):
     solve(folder, "softmax")
     write_body(folder, "rope", "return x")
@@ -116,6 +119,7 @@ def test_exercises_elsewhere_are_no_tests(run_pytest, tmp_path):
     assert run_pytest(tmp_path, "-q")[0] == 5  # nothing collected
 
 
+@pytest.mark.slow
 def test_an_engine_imports_its_neighbours(run_pytest, tmp_path):
     (tmp_path / "my_layers.py").write_text("SIZE = 3")
     text = "import my_layers\nVOCAB_SIZE = my_layers.SIZE\ndef new_cache(): return []\n"
@@ -147,6 +151,7 @@ def truncate(cache, length): raise NotImplementedError("a recorded window")
 """
 
 
+@pytest.mark.slow
 def test_an_engine_that_refuses_every_call_is_not_tested(run_pytest, tmp_path):
     (tmp_path / "my_engine.py").write_text(REFUSING)
     code, out = run_pytest(tmp_path, "--minillm-engine", "my_engine.py", "-rs", "-k", "truncated or prefill_is_naive")

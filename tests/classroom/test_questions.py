@@ -1,6 +1,7 @@
 """Questions: what counts as the answer, what a known mistake is told, what is shown when nobody can answer."""
 
 import builtins
+import time
 from unittest import mock
 
 import numpy as np
@@ -101,11 +102,32 @@ def test_what_cannot_be_read_costs_no_try_and_is_never_run(typed, capsys):
     assert said.count("cannot be read. Type a number, such as 2*6*32.") == 9 and "\x1b" not in said
 
 
+@pytest.mark.parametrize(("typed", "unit"), [
+    ("5 min", "min"), ("0.5 PB", "PB"), ("3 jiffies per pass", "jiffies"), ("0,05 h/pass", "h/pass"), ("7 is it", "is"),
+])  # fmt: skip
+def test_an_unknown_unit_costs_no_try(typed, unit, capsys):
+    assert ask_with(Question("How many milliseconds does one take?", 300.0), [typed] * 9 + ["300"]) == 1
+    assert capsys.readouterr().out.count(f"'{unit}' is an unknown unit. Type a number, such as 2*6*32.") == 9
+
+
+@pytest.mark.parametrize(
+    "typed", ["0.2 s", "250 tokens", "250 token/s", "250x", "250 times", "250 bytes", "2.5 kB", "2%"]
+)
+def test_a_known_unit_or_a_word_of_the_question_is_a_try(typed):
+    assert ask_with(Question("How many Tokens?", 300.0), [typed, "300"]) == 2
+
+
+def test_a_right_number_is_right_with_any_word():
+    assert ask_with(Question("?", 12), ["12 eggs"]) == 1
+
+
 def test_long_words_are_read_quickly():
     for word in ("a" * 190, "a " * 90, "a/" * 90, "1 " * 90, "1,000" * 30, "np." * 50):
         for typed in (f"5{word}!", word, f"({word}"):
+            began = time.process_time()
             parse_reply(typed)
             parse_reply(typed, CHOICES)
+            assert time.process_time() - began < 5
 
 
 @pytest.mark.parametrize(

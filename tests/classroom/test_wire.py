@@ -50,9 +50,10 @@ def test_values_arrive_as_they_were(value):
 @given(st.binary(max_size=60) | st.binary(max_size=40).map(lambda text: body(pack([1]))[:8] + text))
 def test_garbage_is_refused_or_is_a_value(data):
     try:
-        unpack(data)
+        value = unpack(data)
     except ValueError:
         return
+    assert pack(value)
 
 
 @pytest.mark.parametrize(

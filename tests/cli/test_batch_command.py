@@ -123,7 +123,7 @@ def wait_for_answers(child, path, count):
 def long_batch(spawn, endless_model_folder, tmp_path):
     """A batch of 30 answers, one after another finished, stopped by a signal when a few are there."""
     prompts, out = tmp_path / "long.jsonl", tmp_path / "out.jsonl"
-    lines = [{"prompt": f"prompt {n}", "max_new_tokens": 6 * n, "temperature": 1, "seed": n} for n in range(1, 31)]
+    lines = [{"prompt": f"prompt {n}", "max_new_tokens": 4 * n, "temperature": 1, "seed": n} for n in range(1, 31)]
     prompts.write_text("\n".join(map(json.dumps, lines)))
     command = ("batch", prompts, "--out", out, "--model", endless_model_folder, "--ignore-eos")
 
@@ -137,12 +137,16 @@ def long_batch(spawn, endless_model_folder, tmp_path):
     return command, out, stop
 
 
-def test_killed_four_times_it_loses_and_repeats_nothing(long_batch, finish):
+KILLS = ((2, signal.SIGKILL), (3, signal.SIGTERM), (5, signal.SIGHUP), (6, signal.SIGINT))
+
+
+@pytest.mark.parametrize("kills", [KILLS[:1], pytest.param(KILLS, marks=pytest.mark.slow)], ids=["once", "four times"])
+def test_killed_it_loses_and_repeats_nothing(long_batch, finish, kills):
     command, out, stop = long_batch
-    for count, sent in ((2, signal.SIGKILL), (3, signal.SIGTERM), (5, signal.SIGHUP), (6, signal.SIGINT)):
+    for count, sent in kills:
         assert stop(sent, count)[0] in (-sent, 128 + sent)
     before = [line for line in out.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
-    assert 6 <= len(before) < 30
+    assert kills[-1][0] <= len(before) < 30
     assert finish(*command).code == 0
     after = out.read_bytes().splitlines(keepends=True)
     assert after[: len(before)] == before

@@ -68,8 +68,9 @@ def test_nothing_is_cut_on_a_narrow_terminal(on_terminal, model_folder, columns)
 
 
 @pytest.mark.parametrize("columns", ["0", "1", "-5", "wide", ""])
-def test_a_width_that_cannot_be_still_shows_everything(finish, model_folder, columns):
-    result = finish("generate", "hi", "--model", model_folder, "--max-new-tokens", 2, env={"COLUMNS": columns})
+def test_a_width_that_cannot_be_still_shows_everything(call, model_folder, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    result = call("generate", "hi", "--model", model_folder, "--max-new-tokens", 2)
     assert (result.code, result.err) == (0, "")
     assert "finished by length" in " ".join(result.out.split())
 

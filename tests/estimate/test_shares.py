@@ -86,7 +86,12 @@ def test_a_step_takes_as_long_as_the_largest_share():
 
 
 def test_the_fewest_gpus_are_those_whose_largest_share_fits():
-    for config, sequences in ((LLAMA, 1), (LLAMA, 500), (TWO_KV_HEADS, 3000), (model_table()["llama-2-70b"], 90)):
+    """The last two need more GPUs than the model has query heads, where the search is a bisection."""
+    needed = [
+        (LLAMA, 1), (LLAMA, 500), (TWO_KV_HEADS, 8000), (model_table()["llama-2-70b"], 90),
+        (TWO_KV_HEADS, 8300), (TWO_KV_HEADS, 8340),
+    ]  # fmt: skip
+    for config, sequences in needed:
         found = fewest_gpus(Serving(config, A100), sequences, 599)
         assert most_sequences(Serving(config, A100, found), 599) >= sequences
         assert all(most_sequences(Serving(config, A100, fewer), 599) < sequences for fewer in range(1, found))

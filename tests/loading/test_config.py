@@ -6,7 +6,7 @@ import warnings
 from dataclasses import asdict
 
 import pytest
-from tiny_folder import CONFIG, refused, write_folder, write_json
+from tiny_folder import CONFIG, assert_refused, write_folder, write_json
 
 from minillm.config import RopeParameters
 from minillm.loading.read_config import read_config
@@ -28,7 +28,7 @@ def read(**changes):
         return read_config(CONFIG | changes)
 
 
-def wrong(changes: dict, *names: str) -> str:
+def assert_wrong(changes: dict, *names: str) -> str:
     """The one-line message, which names the field."""
     with pytest.raises(ValueError) as caught:
         read_config(CONFIG | changes)
@@ -41,26 +41,26 @@ def wrong(changes: dict, *names: str) -> str:
 @pytest.mark.parametrize("value", ABSURD, ids=lambda v: str(v)[:12])
 @pytest.mark.parametrize("name", SIZES)
 def test_a_size_is_a_whole_number_in_a_range(name, value):
-    assert "expected an integer from 1 to" in wrong({name: value}, f"{name} is")
+    assert "expected an integer from 1 to" in assert_wrong({name: value}, f"{name} is")
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda v: str(v)[:12])
 @pytest.mark.parametrize("name", ["rms_norm_eps", "rope_theta"])
 def test_a_number_is_finite_and_above_zero(name, value):
-    wrong({name: value}, f"{name} is", "expected a finite number above 0")
+    assert_wrong({name: value}, f"{name} is", "expected a finite number above 0")
 
 
 @pytest.mark.parametrize("value", NO_BOOLEANS, ids=str)
 @pytest.mark.parametrize("name", ["tie_word_embeddings", "attention_bias", "mlp_bias"])
 def test_a_switch_is_true_or_false(name, value):
-    wrong({name: value}, f"{name} is", "expected true or false")
+    assert_wrong({name: value}, f"{name} is", "expected true or false")
 
 
 @pytest.mark.parametrize("value", [-1, 261, 2**64, True, 1.0, "</s>", [0, 261], [[0]], {"id": 0}, math.nan, DEEP],
                          ids=lambda v: str(v)[:12])  # fmt: skip
 @pytest.mark.parametrize("name", ["bos_token_id", "eos_token_id"])
 def test_a_token_id_is_in_the_vocabulary(name, value):
-    wrong({name: value}, f"{name} is", "below vocab_size 261")
+    assert_wrong({name: value}, f"{name} is", "below vocab_size 261")
 
 
 @pytest.mark.parametrize("name", ["vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
@@ -121,14 +121,14 @@ REFUSED = {
 @pytest.mark.parametrize("case", REFUSED)
 def test_unsupported_values_are_refused_by_name(case):
     changes, expected = REFUSED[case]
-    wrong(changes, expected)
+    assert_wrong(changes, expected)
 
 
 @pytest.mark.parametrize("rope_type", ["yarn", "dynamic", "longrope", "su", "mrope", "ntk", "proportional", "LINEAR"])
 @pytest.mark.parametrize("key", ["type", "rope_type"])
 def test_unsupported_kinds_of_rope_are_refused_by_name(key, rope_type):
-    wrong({"rope_scaling": {key: rope_type, "factor": 2.0}}, f"rope_scaling: {key} is {rope_type!r}")
-    wrong({"rope_parameters": {key: rope_type, "factor": 2.0}}, f"rope_parameters: {key} is {rope_type!r}")
+    assert_wrong({"rope_scaling": {key: rope_type, "factor": 2.0}}, f"rope_scaling: {key} is {rope_type!r}")
+    assert_wrong({"rope_parameters": {key: rope_type, "factor": 2.0}}, f"rope_parameters: {key} is {rope_type!r}")
 
 
 @pytest.mark.parametrize("values", [None, [], 3, "llama", [CONFIG], math.nan, DEEP], ids=lambda v: str(v)[:12])
@@ -279,7 +279,7 @@ BAD_WINDOWS = {
 @pytest.mark.parametrize("case", BAD_WINDOWS)
 def test_windows_that_make_no_sense_are_refused(case):
     changes, expected = BAD_WINDOWS[case]
-    wrong(changes, expected)
+    assert_wrong(changes, expected)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_end_tokens_come_from_both_files(config, generation, expected):
 def test_a_bad_generation_config_is_refused_by_name(generation, tmp_path):
     folder = write_folder(tmp_path)
     write_json(folder / "generation_config.json", generation)
-    refused(folder, r"^generation_config\.json: ")
+    assert_refused(folder, r"^generation_config\.json: ")
 
 
 def test_a_huge_model_without_weights_costs_nothing(tmp_path):
@@ -305,7 +305,7 @@ def test_a_huge_model_without_weights_costs_nothing(tmp_path):
     huge = {"num_hidden_layers": 10_000, "hidden_size": 2**20, "intermediate_size": 2**22, "vocab_size": 2**24}
     folder = write_folder(tmp_path)
     write_json(folder / "config.json", CONFIG | huge | {"num_attention_heads": 2**10, "num_key_value_heads": 2**10})
-    refused(folder, r"embed_tokens\.weight has shape \[261, 8\]; the config requires \[16777216, 1048576\]")
+    assert_refused(folder, r"embed_tokens\.weight has shape \[261, 8\]; the config requires \[16777216, 1048576\]")
 
 
 @pytest.mark.parametrize(
@@ -318,8 +318,8 @@ def test_a_huge_model_without_weights_costs_nothing(tmp_path):
 def test_a_damaged_config_file_is_refused(text, tmp_path):
     folder = write_folder(tmp_path)
     (folder / "config.json").write_bytes(text)
-    refused(folder, r"^config\.json: ")
+    assert_refused(folder, r"^config\.json: ")
 
 
 def test_a_folder_without_config_says_so(tmp_path):
-    refused(tmp_path, r"config\.json is missing; expected a folder in Hugging Face layout")
+    assert_refused(tmp_path, r"config\.json is missing; expected a folder in Hugging Face layout")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from tiny_folder import CONFIG, INDEX, refused, weights, write_folder
+from tiny_folder import CONFIG, INDEX, assert_refused, weights, write_folder
 from tiny_gguf import write_gguf
 
 import minillm
@@ -45,13 +45,13 @@ def test_only_ordinary_files_are_opened(name, kind, tmp_path, impatience):
     if name == INDEX:
         (folder / "model.safetensors").unlink()
     KINDS[kind](folder / name)
-    refused(folder, "is missing|expected an ordinary file, found a folder, a pipe or a device$")
+    assert_refused(folder, "is missing|expected an ordinary file, found a folder, a pipe or a device$")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_only_an_ordinary_file_is_a_gguf(kind, tmp_path, impatience):
     KINDS[kind](tmp_path / "x.gguf")
-    refused(tmp_path / "x.gguf", r"^no model|config\.json is missing")
+    assert_refused(tmp_path / "x.gguf", r"^no model|config\.json is missing")
 
 
 @pytest.mark.parametrize("name", [*OPTIONAL, "config.json"])
@@ -59,7 +59,7 @@ def test_a_file_that_is_too_large_is_not_parsed(name, tmp_path, monkeypatch):
     folder = write_folder(tmp_path)
     (folder / name).write_text('{"x": "' + "y" * json_file.LARGEST + '"}')
     monkeypatch.setattr(tokenizer_folder, "LARGEST_TOKENIZER", 1_000_000)
-    refused(folder, rf"^{name}: the file is too large; expected at most \d+ bytes")
+    assert_refused(folder, rf"^{name}: the file is too large; expected at most \d+ bytes")
 
 
 @pytest.mark.parametrize("name", OPTIONAL)
@@ -67,7 +67,7 @@ def test_a_link_to_nowhere_is_a_missing_file(name, tmp_path):
     folder = write_folder(tmp_path)
     (folder / name).unlink(missing_ok=True)
     (folder / name).symlink_to("nowhere")
-    minillm.load(folder)
+    assert (minillm.load(folder).config.eos_token_ids, (folder / name).exists()) == ((1,), False)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "x.gguf"])

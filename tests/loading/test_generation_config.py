@@ -64,7 +64,7 @@ def test_what_is_passed_over_is_said_once(generation, expected):
 def test_what_changes_nothing_is_not_said(generation):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        read_config(CONFIG, generation=generation)
+        assert read_config(CONFIG, generation=generation) == read_config(CONFIG)
 
 
 def test_old_files_have_them_in_config_json():

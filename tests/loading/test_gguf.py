@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from gguf.quants import dequantize, quantize
 from safetensors.numpy import save_file
-from tiny_folder import CONFIG, loaded_or_refused, refused, weights, write_json
+from tiny_folder import CONFIG, assert_loaded_or_refused, assert_refused, weights, write_json
 from tiny_gguf import write_gguf
 
 import minillm
@@ -20,7 +20,7 @@ WIDE = CONFIG | {"hidden_size": 64, "intermediate_size": 64, "vocab_size": 64, "
 KINDS = ["F32", "F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0", "Q5_1"]
 
 
-def same_logits(
+def assert_same_logits(
     folder, config: dict, kind: str = "F32", metadata: dict | None = None, says: dict | None = None
 ) -> None:
     """The GGUF's logits are those of the same numbers, as rounded by its type, in safetensors.
@@ -40,7 +40,7 @@ def same_logits(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_number_is_read(kind, tmp_path):
-    same_logits(tmp_path, WIDE, kind)
+    assert_same_logits(tmp_path, WIDE, kind)
 
 
 MODELS = {
@@ -55,7 +55,7 @@ MODELS = {
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_architecture_is_read(name, tmp_path):
-    same_logits(tmp_path, MODELS[name])
+    assert_same_logits(tmp_path, MODELS[name])
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_version_2_is_read_as_version_3(whole, tmp_path):
 def test_a_file_cut_anywhere_is_refused(whole, tmp_path):
     for length in [*range(0, 64, 4), *random.Random(0).sample(range(len(whole)), 100)]:
         (tmp_path / "x.gguf").write_bytes(whole[:length])
-        assert not loaded_or_refused(tmp_path / "x.gguf"), length
+        assert not assert_loaded_or_refused(tmp_path / "x.gguf"), length
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -120,7 +120,7 @@ def test_a_header_with_flipped_bits_loads_or_is_refused(whole, tmp_path):
         damaged = bytearray(whole)
         damaged[chance.randrange(end)] ^= 1 << chance.randrange(8)
         (tmp_path / "x.gguf").write_bytes(damaged)
-        loaded_or_refused(tmp_path / "x.gguf")
+        assert_loaded_or_refused(tmp_path / "x.gguf")
 
 
 def header(tensors: int = 0, entries: int = 0, version: int = 3, magic: bytes = b"GGUF") -> bytes:
@@ -170,4 +170,4 @@ LIES = {
 def test_a_header_that_lies_is_refused(case, tmp_path):
     contents, expected = LIES[case]
     (tmp_path / "x.gguf").write_bytes(contents)
-    refused(tmp_path / "x.gguf", rf"^x\.gguf: .*{expected}")
+    assert_refused(tmp_path / "x.gguf", rf"^x\.gguf: .*{expected}")

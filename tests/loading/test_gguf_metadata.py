@@ -4,8 +4,8 @@ import struct
 
 import numpy as np
 import pytest
-from test_gguf import same_logits
-from tiny_folder import CONFIG, refused, weights
+from test_gguf import assert_same_logits
+from tiny_folder import CONFIG, assert_refused, weights
 from tiny_gguf import write_gguf
 
 import minillm
@@ -30,7 +30,7 @@ READ = {
 @pytest.mark.parametrize("case", READ)
 def test_metadata_means_what_it_means_to_llama_cpp(case, tmp_path):
     metadata, says = READ[case]
-    same_logits(tmp_path, CONFIG, metadata=metadata, says=says)
+    assert_same_logits(tmp_path, CONFIG, metadata=metadata, says=says)
 
 
 MISSING = {
@@ -42,7 +42,7 @@ MISSING = {
 @pytest.mark.parametrize("case", MISSING)
 def test_what_is_missing_follows_from_what_is_there(case, tmp_path):
     name, config = MISSING[case]
-    same_logits(tmp_path, CONFIG | config, metadata={name: None})
+    assert_same_logits(tmp_path, CONFIG | config, metadata={name: None})
 
 
 @pytest.mark.parametrize("names", [["eos"], ["eos", "eot"], ["eos", "eot", "eom"], ["eot"]])
@@ -92,13 +92,13 @@ def test_what_is_not_supported_is_refused_by_name(case, tmp_path):
     metadata, expected = REFUSED[case]
     arch = "qwen2" if case == "a window nobody knows where" else "llama"
     write_gguf(tmp_path / "x.gguf", CONFIG | {"model_type": arch}, weights(), metadata=metadata)
-    refused(tmp_path / "x.gguf", rf"^x\.gguf: .*{expected}")
+    assert_refused(tmp_path / "x.gguf", rf"^x\.gguf: .*{expected}")
 
 
 @pytest.mark.parametrize("arch", ["gemma2", "phi3", "gpt2", "llama4"])
 def test_an_unknown_architecture_is_refused_by_name(arch, tmp_path):
     write_gguf(tmp_path / "x.gguf", CONFIG | {"model_type": arch}, weights())
-    refused(tmp_path / "x.gguf", rf"^x\.gguf: general\.architecture is '{arch}'; expected one of llama")
+    assert_refused(tmp_path / "x.gguf", rf"^x\.gguf: general\.architecture is '{arch}'; expected one of llama")
 
 
 KINDS = {  # by general.type
@@ -115,20 +115,20 @@ ARCHITECTURES = {
 @pytest.mark.parametrize("case", KINDS)
 def test_a_gguf_of_another_kind_is_told_by_its_type(case, tmp_path):
     write_gguf(tmp_path / "x.gguf", CONFIG, weights(), metadata={"general.type": case})
-    refused(tmp_path / "x.gguf", f"general.type is {KINDS[case]}")
+    assert_refused(tmp_path / "x.gguf", f"general.type is {KINDS[case]}")
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_a_gguf_of_another_architecture_is_told_by_its_name(arch, tmp_path):
     write_gguf(tmp_path / "x.gguf", CONFIG | {"model_type": arch}, weights())
-    refused(tmp_path / "x.gguf", f"expected one of llama.*; {ARCHITECTURES[arch]}")
+    assert_refused(tmp_path / "x.gguf", f"expected one of llama.*; {ARCHITECTURES[arch]}")
 
 
 def test_a_gguf_of_a_later_version_is_not_asked_for_again(tmp_path):
     write_gguf(tmp_path / "x.gguf", CONFIG, weights())
     data = (tmp_path / "x.gguf").read_bytes()
     (tmp_path / "x.gguf").write_bytes(data[:4] + struct.pack("<I", 4) + data[8:])
-    refused(tmp_path / "x.gguf", r"^x\.gguf: GGUF version 4; expected 2 or 3$")
+    assert_refused(tmp_path / "x.gguf", r"^x\.gguf: GGUF version 4; expected 2 or 3$")
 
 
 def test_a_token_that_is_not_utf_8_is_named_by_its_number(tmp_path):
@@ -136,7 +136,7 @@ def test_a_token_that_is_not_utf_8_is_named_by_its_number(tmp_path):
     write_gguf(tmp_path / "x.gguf", CONFIG, weights(), metadata=vocabulary | {"tokenizer.ggml.tokens": ["a", "?", "b"]})
     data = (tmp_path / "x.gguf").read_bytes()
     (tmp_path / "x.gguf").write_bytes(data.replace(b"\0?", b"\0\xe8", 1))
-    refused(tmp_path / "x.gguf", r"^x\.gguf: tokenizer\.ggml\.tokens: token 1 is not UTF-8: b'\\xe8'$")
+    assert_refused(tmp_path / "x.gguf", r"^x\.gguf: tokenizer\.ggml\.tokens: token 1 is not UTF-8: b'\\xe8'$")
 
 
 def test_one_warning_names_all_unknown_keys(tmp_path):
@@ -174,6 +174,6 @@ def test_odd_tensors_are_read_or_refused_in_one_line(case, tmp_path):
     values = np.full([abs(n) for n in shape], -1.0 if min(shape) < 0 else 2.0, np.float32)
     write_gguf(tmp_path / "x.gguf", CONFIG, weights(), more={name: values})
     if expected:
-        refused(tmp_path / "x.gguf", rf"^x\.gguf: {expected}")
+        assert_refused(tmp_path / "x.gguf", rf"^x\.gguf: {expected}")
     else:
         minillm.load(tmp_path / "x.gguf")

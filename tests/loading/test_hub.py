@@ -177,7 +177,12 @@ REPOSITORIES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", REPOSITORIES)
+AT_ONCE = ["GGUF with a config", "LoRA"]  # in plain pytest: each is a process
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(name, marks=[] if name in AT_ONCE else pytest.mark.slow) for name in REPOSITORIES]
+)
 def test_a_repository_of_another_kind_is_told_by_its_files(hub, generate, case):
     names, message = REPOSITORIES[case]
     shutil.rmtree(hub.folder)

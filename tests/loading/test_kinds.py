@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import pickle
+import re
 import struct
 import tarfile
 import zipfile
@@ -11,12 +12,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from bundled import ROOT
 from safetensors.numpy import save, save_file
-from tiny_folder import CONFIG, INDEX, refused, weights, write_folder, write_json, write_shards
+from tiny_folder import CONFIG, INDEX, assert_refused, weights, write_folder, write_json, write_shards
 from tiny_gguf import write_gguf
 
 import minillm
 from minillm.loading import open_config
+from minillm.loading.model_kinds import GGUF_TYPES
 from minillm.support.file_kinds import KINDS, LONGEST_KIND, find_kind
 
 
@@ -122,7 +125,7 @@ def test_what_only_stands_for_a_file_is_refused_in_every_side_file(name, kind, t
     if name == INDEX:
         (folder / "model.safetensors").unlink()
     (folder / name).write_bytes(FILES[kind][0])
-    refused(folder, rf"^{name}: .*it is ({'|'.join(FILES[kind][1][:1])}|the error|a)")
+    assert_refused(folder, rf"^{name}: .*it is ({'|'.join(FILES[kind][1][:1])}|the error|a)")
 
 
 # Folders.
@@ -173,7 +176,7 @@ def test_a_folder_without_weights_is_told_by_its_files(case, tmp_path):
     names, message = FOLDERS[case]
     folder = write_folder(tmp_path)
     (folder / "model.safetensors").unlink()
-    refused(
+    assert_refused(
         put(folder, names),
         rf"model.*safetensors is missing.*{message.removeprefix('model-1-of-2.safetensors is missing')}",
     )
@@ -182,13 +185,13 @@ def test_a_folder_without_weights_is_told_by_its_files(case, tmp_path):
 @pytest.mark.parametrize("case", NO_MODEL)
 def test_a_folder_without_a_config_is_told_by_its_files(case, tmp_path):
     names, message = NO_MODEL[case]
-    refused(put(tmp_path / "models--org--name", names), rf"config\.json is missing; .*{message}")
+    assert_refused(put(tmp_path / "models--org--name", names), rf"config\.json is missing; .*{message}")
 
 
 def test_a_huge_folder_is_not_listed_to_its_end(tmp_path, monkeypatch):
     monkeypatch.setattr("minillm.loading.folder_kinds.MOST_NAMES", 10)
     put(tmp_path, [f"{number}.txt" for number in range(50)])
-    refused(tmp_path, "expected a folder in Hugging Face layout$")
+    assert_refused(tmp_path, "expected a folder in Hugging Face layout$")
 
 
 @pytest.mark.parametrize(("name", "without"), [("tokenizer.model", "tokenizer.json"), ("vocab.json", "tokenizer.json")])
@@ -227,7 +230,7 @@ MODELS = {
 @pytest.mark.parametrize("case", MODELS)
 def test_a_model_of_another_kind_is_told_by_its_config(case, tmp_path):
     changes, message = MODELS[case]
-    refused(write_changed(tmp_path, changes), rf"^config\.json: .*{message}")
+    assert_refused(write_changed(tmp_path, changes), rf"^config\.json: .*{message}")
 
 
 def write_changed(folder, changes: dict):
@@ -252,7 +255,12 @@ def test_weights_of_another_kind_are_told_by_the_names_of_tensors(case, tmp_path
     folder, tensors = write_folder(tmp_path), weights()
     del tensors[f"{NAME}.weight"]
     save_file(tensors | more, folder / "model.safetensors")
-    refused(folder, message)
+    assert_refused(folder, message)
+
+
+@pytest.mark.parametrize("name", [*GGUF_TYPES, "clip", "t5encoder", "adapter_config.json", "Braille", "Yi"])
+def test_the_page_of_models_lists_what_is_refused(name):
+    assert re.search(rf"(`|\b){re.escape(name)}(`|\b)", (ROOT / "docs" / "models.md").read_text(encoding="utf-8"))
 
 
 # What is not needed is not looked at.
@@ -290,7 +298,7 @@ def test_a_text_that_nobody_reads_may_be_in_any_encoding(tmp_path):
     write_gguf(tmp_path / "x.gguf", CONFIG, weights(), metadata={"general.name": "Mod?le", "general.tags": ["?", "b"]})
     text = (tmp_path / "x.gguf").read_bytes()
     (tmp_path / "x.gguf").write_bytes(text.replace(b"Mod?le", "Modèle".encode("latin-1")).replace(b"\0?", b"\0\xe8"))
-    minillm.load(tmp_path / "x.gguf")
+    assert minillm.load(tmp_path / "x.gguf").name == "x.gguf"
 
 
 def test_a_text_that_is_read_must_be_utf_8(tmp_path):
@@ -298,7 +306,7 @@ def test_a_text_that_is_read_must_be_utf_8(tmp_path):
     text = (tmp_path / "x.gguf").read_bytes()
     place = text.index(b"general.architecture") + 32
     (tmp_path / "x.gguf").write_bytes(text[:place] + b"\xe8" + text[place + 1 :])
-    refused(tmp_path / "x.gguf", r"^x\.gguf: general\.architecture is b'\\xe8lama'; expected one of")
+    assert_refused(tmp_path / "x.gguf", r"^x\.gguf: general\.architecture is b'\\xe8lama'; expected one of")
 
 
 def test_shards_and_one_file_have_the_same_config(tmp_path):

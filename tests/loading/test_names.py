@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_folder import CONFIG, refused, write_folder, write_json
+from tiny_folder import CONFIG, assert_refused, write_folder, write_json
 
 import minillm
 from minillm.cli.main import run
@@ -38,22 +38,24 @@ def test_a_name_like_no_other_is_answered_with_what_there_is():
 def test_a_line_break_does_not_reach_the_message(tmp_path):
     folder = write_folder(tmp_path / "two\nlines")
     (folder / "config.json").unlink()
-    refused(folder, "expected a name")
+    assert_refused(folder, "expected a name")
 
 
 def test_a_folder_around_a_gguf_file_names_the_file(tmp_path):
     (tmp_path / "model.gguf").write_bytes(b"")
-    refused(tmp_path, r"config\.json is missing; .*, or pass the file .*/model\.gguf itself$")
+    assert_refused(tmp_path, r"config\.json is missing; .*, or pass the file .*/model\.gguf itself$")
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"")
-    refused(tmp_path / "model.safetensors", "a single file; expected the folder with config.json, or a .gguf file")
+    assert_refused(
+        tmp_path / "model.safetensors", "a single file; expected the folder with config.json, or a .gguf file"
+    )
 
 
 def test_the_ending_of_a_gguf_file_may_be_in_capitals(tmp_path):
     (tmp_path / "x.GGUF").write_bytes(b"")
-    refused(tmp_path / "x.GGUF", r"^x\.GGUF: truncated")
+    assert_refused(tmp_path / "x.GGUF", r"^x\.GGUF: truncated")
 
 
 NO_IDS = {"bos_token_id": None, "eos_token_ids": ()}
@@ -77,7 +79,7 @@ def test_a_tilde_is_the_home_folder_at_every_door(name, tmp_path, monkeypatch, c
 
 def test_a_tilde_without_a_home_is_part_of_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    refused("~nobody-of-this-name/m", "no model '~nobody-of-this-name/m'")
+    assert_refused("~nobody-of-this-name/m", "no model '~nobody-of-this-name/m'")
 
 
 class Elsewhere:
@@ -116,7 +118,7 @@ def test_more_than_the_name_of_a_repository_is_answered_with_the_name(name, mean
 
 @pytest.mark.parametrize("name", ["models--org--name", "hub/models--org--name", "https://huggingface.co/org/name"])
 def test_other_ways_to_name_a_repository_are_answered_with_its_name(name):
-    refused(name, r"^no model .*; did you mean hf:org/name\?$")
+    assert_refused(name, r"^no model .*; did you mean hf:org/name\?$")
 
 
 CACHES = {
@@ -149,7 +151,7 @@ def write_mostly_hole(folder, dtype: str, vocab: int, dim: int) -> None:
 
 def test_a_model_larger_than_the_machine_is_refused_before_it_is_read(tmp_path):
     write_mostly_hole(tmp_path, "F32", 2**24, 2**16)
-    refused(tmp_path, r"not enough memory for its weights: 4398\.0 GB needed as float32")
+    assert_refused(tmp_path, r"not enough memory for its weights: 4398\.0 GB needed as float32")
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not hold a process to RLIMIT_AS")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
-from tiny_folder import CONFIG, refused, weights, write_folder, write_json
+from tiny_folder import CONFIG, assert_refused, weights, write_folder, write_json
 from tiny_gguf import write_gguf
 
 import minillm
@@ -44,7 +44,7 @@ def expected(config: dict, tensors: dict, **changes) -> np.ndarray:
     return reference.forward(says, {name: np.float64(values) for name, values in tensors.items()}, TOKENS)
 
 
-def same(path, right: np.ndarray) -> None:
+def assert_same(path, right: np.ndarray) -> None:
     """The engine gives these logits, and so does the specification with what `open_checkpoint` says."""
     np.testing.assert_allclose(logits(path), right, rtol=0, atol=1e-9)
     checkpoint = open_checkpoint(path)
@@ -55,7 +55,7 @@ def same(path, right: np.ndarray) -> None:
         assert parameters(checkpoint.config) == used
 
 
-def only_warning(path, *words: str) -> None:
+def assert_only_warning(path, *words: str) -> None:
     """Loading issues one warning, of one line, with these words."""
     with pytest.warns(UserWarning) as caught:
         minillm.load(path)
@@ -69,10 +69,10 @@ def only_warning(path, *words: str) -> None:
 def test_a_stored_head_that_differs_from_the_tied_embedding_is_used_with_a_warning(tmp_path):
     tied, tensors = CONFIG | {"tie_word_embeddings": True}, weights()
     folder = save(tmp_path, tied, tensors)
-    only_warning(folder, "tie_word_embeddings is true", HEAD, "differs")
+    assert_only_warning(folder, "tie_word_embeddings is true", HEAD, "differs")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        same(folder, expected(tied, tensors, tie_word_embeddings=False))
+        assert_same(folder, expected(tied, tensors, tie_word_embeddings=False))
         assert not minillm.load(folder).config.tie_word_embeddings
 
 
@@ -81,7 +81,7 @@ def test_an_equal_copy_of_the_tied_embedding_is_tied_in_silence(stored_as, tmp_p
     tied = CONFIG | {"tie_word_embeddings": True}
     tensors = {name: values.astype(stored_as) for name, values in weights(tied).items()}
     folder = save(tmp_path, tied, tensors | {HEAD: tensors[EMBEDDING].copy()})
-    same(folder, expected(tied, tensors))
+    assert_same(folder, expected(tied, tensors))
     assert minillm.load(folder).config.tie_word_embeddings
 
 
@@ -89,7 +89,7 @@ def test_a_tied_head_without_the_embedding_is_both(tmp_path):
     tied = CONFIG | {"tie_word_embeddings": True}
     tensors = weights(tied)
     stored = {HEAD if name == EMBEDDING else name: values for name, values in tensors.items()}
-    same(save(tmp_path, tied, stored), expected(tied, tensors))
+    assert_same(save(tmp_path, tied, stored), expected(tied, tensors))
 
 
 def test_a_tied_head_of_another_shape_is_refused_by_name(tmp_path):
@@ -97,7 +97,7 @@ def test_a_tied_head_of_another_shape_is_refused_by_name(tmp_path):
     tensors[HEAD] = tensors[HEAD][1:]
     folder = save(tmp_path, tied, tensors)
     with pytest.warns(UserWarning, match="differs"):
-        refused(folder, rf"tensor {HEAD} has shape \[260, 8\]; the config requires \[261, 8\]")
+        assert_refused(folder, rf"tensor {HEAD} has shape \[260, 8\]; the config requires \[261, 8\]")
 
 
 MISSING = {
@@ -118,7 +118,7 @@ def test_the_line_about_a_missing_tensor_names_the_field_that_asks_for_it(case, 
 
     config, dropped, message = MISSING[case]
     tensors = {n: w for n, w in weights(config).items() if not any(fnmatch(n, f"*{pattern}") for pattern in dropped)}
-    refused(save(tmp_path, config, tensors), message)
+    assert_refused(save(tmp_path, config, tensors), message)
 
 
 @pytest.mark.parametrize("other", ["self_attn.qproj", "self_attn.query_proj", "attention.q_proj"])
@@ -126,7 +126,20 @@ def test_the_line_about_a_missing_tensor_names_similar_ones(other, tmp_path):
     name = "model.layers.0.self_attn.q_proj.weight"
     tensors = weights()
     tensors[f"model.layers.0.{other}.weight"] = tensors.pop(name)
-    refused(save(tmp_path, CONFIG, tensors), rf"{name} is missing.*; similar: 'model\.layers\.0\.{other}\.weight'")
+    assert_refused(
+        save(tmp_path, CONFIG, tensors), rf"{name} is missing.*; similar: 'model\.layers\.0\.{other}\.weight'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [(HEAD, "output.weight"), ("model.norm.weight", "ln_f.gain"), (EMBEDDING, "transformer.wte.weight"),
+     ("model.layers.0.mlp.gate_proj.weight", "model.layers.0.ffn.w1")],
+)  # fmt: skip
+def test_the_line_about_a_missing_tensor_names_one_of_its_shape(name, other, tmp_path):
+    tensors = weights() | {f"model.layers.{n}.x": np.ones((3, 2), np.float32) for n in (0, 1)}
+    tensors |= {other: tensors.pop(name), "more": np.ones((2, 3), np.float32)}
+    assert_refused(save(tmp_path, CONFIG, tensors), rf"tensor {name} is missing[^;]*; similar: '{other}'$")
 
 
 # Biases, each by itself.
@@ -157,9 +170,9 @@ def test_any_biases_give_what_the_specification_gives_for_what_is_stored(kept, f
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if unkept:
-            refused(path, r"_proj\.bias is missing, but the config requires it \((attention|mlp)_bias is true\)")
+            assert_refused(path, r"_proj\.bias is missing, but the config requires it \((attention|mlp)_bias is true\)")
         else:
-            same(path, expected(CONFIG, tensors, tie_word_embeddings=tied))
+            assert_same(path, expected(CONFIG, tensors, tie_word_embeddings=tied))
 
 
 def test_a_gguf_may_have_biases_of_q_k_and_v_alone(tmp_path):
@@ -168,7 +181,7 @@ def test_a_gguf_may_have_biases_of_q_k_and_v_alone(tmp_path):
     write_gguf(tmp_path / "x.gguf", CONFIG, tensors)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        same(tmp_path / "x.gguf", expected(CONFIG, tensors))
+        assert_same(tmp_path / "x.gguf", expected(CONFIG, tensors))
     config = open_checkpoint(tmp_path / "x.gguf").config
     assert (config.attention_bias, config.attention_output_bias, config.mlp_bias) == (True, False, False)
 
@@ -186,10 +199,10 @@ def test_what_the_file_and_the_config_do_not_agree_upon_is_used_with_one_warning
     says, has, without, words = DISAGREEMENTS[case]
     tensors = {name: w for name, w in weights(has).items() if not without or not name.endswith(without)}
     folder = save(tmp_path, says, tensors)
-    only_warning(folder, *words)
+    assert_only_warning(folder, *words)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        same(folder, expected(says, tensors, qk_norm=has is QWEN3))
+        assert_same(folder, expected(says, tensors, qk_norm=has is QWEN3))
 
 
 # The common beginning of all names.
@@ -211,18 +224,20 @@ def test_names_may_begin_otherwise(prefix, head, tmp_path):
     tensors = weights()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        same(save(tmp_path, CONFIG, renamed(tensors, prefix, head)), expected(CONFIG, tensors))
+        assert_same(save(tmp_path, CONFIG, renamed(tensors, prefix, head)), expected(CONFIG, tensors))
 
 
 def test_two_models_in_one_file_are_not_chosen_from(tmp_path):
     tensors = renamed(weights(), "first.", "first.lm_head.weight") | renamed(weights(), "second.", "second.head.weight")
-    refused(save(tmp_path, CONFIG, tensors), r"embed_tokens\.weight is missing.*; similar: '(first|second)\.embed")
+    assert_refused(
+        save(tmp_path, CONFIG, tensors), r"embed_tokens\.weight is missing.*; similar: '(first|second)\.embed"
+    )
 
 
 def test_the_usual_beginning_comes_first(tmp_path):
     tensors = weights()
     folder = save(tmp_path, CONFIG, tensors | renamed(weights(seed=1), "draft.", "draft.lm_head.weight"))
-    only_warning(folder, "tensors are not used: 'draft.")
+    assert_only_warning(folder, "tensors are not used: 'draft.")
 
 
 # What stands in for a tensor must be equal to it.
@@ -234,14 +249,14 @@ def test_stored_frequencies_that_follow_from_the_config_are_passed_over(dtype, t
     name = "model.layers.0.self_attn.rotary_emb.inv_freq"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        minillm.load(save(tmp_path, CONFIG, weights() | {name: frequencies}))
+        assert name not in open_checkpoint(save(tmp_path, CONFIG, weights() | {name: frequencies})).tensors
 
 
 @pytest.mark.parametrize("values", [[1.0, 0.5], [1.0], [[1.0, 0.01]], [1, 0], [np.nan, np.nan]])
 def test_stored_frequencies_of_another_rope_are_named(values, tmp_path):
     name = "model.layers.0.self_attn.rotary_emb.inv_freq"
     stored = np.array(values, np.int64 if values == [1, 0] else np.float32)
-    only_warning(save(tmp_path, CONFIG, weights() | {name: stored}), "1 tensor is not used", name)
+    assert_only_warning(save(tmp_path, CONFIG, weights() | {name: stored}), "1 tensor is not used", name)
 
 
 def test_frequency_factors_and_a_linear_factor_both_count(tmp_path):
@@ -250,27 +265,27 @@ def test_frequency_factors_and_a_linear_factor_both_count(tmp_path):
     metadata = {"llama.rope.scaling.type": "linear", "llama.rope.scaling.factor": 4.0}
     write_gguf(tmp_path / "x.gguf", CONFIG, tensors, metadata=metadata, more={"rope_freqs.weight": factors})
     rope = minillm.config.RopeParameters(frequency_factors=(4.0, 8.0))
-    same(tmp_path / "x.gguf", expected(CONFIG, tensors, rope=rope))
+    assert_same(tmp_path / "x.gguf", expected(CONFIG, tensors, rope=rope))
 
 
 def test_a_shard_that_the_index_does_not_use_changes_nothing(tmp_path):
     folder = write_folder(tmp_path)
     index = {name: "model.safetensors" for name in weights()}
     (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": index}))
-    minillm.load(folder)
+    assert open_checkpoint(folder).tensors.keys() == weights().keys()
 
 
 def test_another_ending_of_a_name_is_similar(tmp_path):
     tensors = weights()
     tensors["model.layers.1.input_layernorm.gamma"] = tensors.pop("model.layers.1.input_layernorm.weight")
-    refused(save(tmp_path, CONFIG, tensors), r"similar: 'model\.layers\.1\.input_layernorm\.gamma'")
+    assert_refused(save(tmp_path, CONFIG, tensors), r"similar: 'model\.layers\.1\.input_layernorm\.gamma'")
 
 
 def test_one_norm_of_two_is_the_reason_for_the_other(tmp_path):
     """A llama has none: the file says that this model has them."""
     norms = {f"model.layers.{layer}.self_attn.q_norm.weight": np.ones(4, np.float32) for layer in (0, 1)}
     with pytest.warns(UserWarning, match="q_norm"):
-        refused(
+        assert_refused(
             save(tmp_path, CONFIG, weights() | norms),
             r"k_norm\.weight is missing, but .*\(the file has self_attn\.q_norm\.weight\)",
         )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import save, save_file
-from tiny_folder import loaded_or_refused, refused, weights, write_folder
+from tiny_folder import assert_loaded_or_refused, assert_refused, weights, write_folder
 
 import minillm
 from minillm.loading.safetensors_file import read_safetensors
@@ -83,7 +83,7 @@ def test_a_header_that_lies_is_refused(case, tmp_path):
     with pytest.raises(ValueError, match=rf"^model\.safetensors: .*{expected}") as caught:
         read_safetensors(folder / "model.safetensors")
     assert "\n" not in str(caught.value)
-    refused(folder, expected)
+    assert_refused(folder, expected)
 
 
 @pytest.mark.parametrize("place", ['{"a": %s}', '{"a": {"dtype": %s}}', '{"a": {"dtype": "F32", "shape": %s}}'])
@@ -102,7 +102,7 @@ def test_what_is_no_file_is_an_os_error(make, tmp_path):
     make(folder / "model.safetensors")
     with pytest.raises(OSError):
         read_safetensors(folder / "model.safetensors")
-    refused(folder, r"model\.safetensors is missing")
+    assert_refused(folder, r"model\.safetensors is missing")
 
 
 @given(arrays(np.float32, st.tuples(st.integers(0, 3), st.integers(1, 3))) | arrays(np.float32, ()))
@@ -149,7 +149,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
     whole = (folder / "model.safetensors").read_bytes()
     for length in random.Random(0).sample(range(len(whole)), 150):
         (folder / "model.safetensors").write_bytes(whole[:length])
-        assert not loaded_or_refused(folder), f"loaded from {length} of {len(whole)} bytes"
+        assert not assert_loaded_or_refused(folder), f"loaded from {length} of {len(whole)} bytes"
 
 
 @pytest.mark.filterwarnings("ignore:.*tensors? (is|are) not used")
@@ -162,7 +162,7 @@ def test_a_header_with_flipped_bits_loads_or_is_refused(tmp_path):
         damaged = bytearray(whole)
         damaged[chance.randrange(header)] ^= 1 << chance.randrange(8)
         (folder / "model.safetensors").write_bytes(damaged)
-        outcomes.add(loaded_or_refused(folder))
+        outcomes.add(assert_loaded_or_refused(folder))
     assert False in outcomes
 
 
@@ -175,14 +175,14 @@ def test_a_shape_that_the_config_does_not_say_is_refused(change, tmp_path):
     name = "model.layers.1.mlp.down_proj.weight"
     tensors[name] = np.ascontiguousarray(SHAPE[change](tensors[name]))
     save_file(tensors, folder / "model.safetensors")
-    refused(folder, rf"tensor {name} has shape \[.*the config requires \[8, 12\]")
+    assert_refused(folder, rf"tensor {name} has shape \[.*the config requires \[8, 12\]")
 
 
 def test_a_missing_tensor_is_named(tmp_path):
     folder, tensors = write_folder(tmp_path), weights()
     del tensors["model.norm.weight"]
     (folder / "model.safetensors").write_bytes(save(tensors))
-    refused(folder, r"tensor model\.norm\.weight is missing")
+    assert_refused(folder, r"tensor model\.norm\.weight is missing")
 
 
 def test_pickles_are_never_opened(tmp_path):
@@ -193,7 +193,7 @@ def test_pickles_are_never_opened(tmp_path):
         (folder / name).write_bytes(bomb)
     minillm.load(folder)
     (folder / "model.safetensors").unlink()
-    refused(folder, "pickles such as .* are never opened")
+    assert_refused(folder, "pickles such as .* are never opened")
     (folder / "model.safetensors").write_bytes(bomb)
-    refused(folder, "truncated, or not a safetensors file")
+    assert_refused(folder, "truncated, or not a safetensors file")
     assert not trace.exists()

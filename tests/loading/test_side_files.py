@@ -1,9 +1,10 @@
 """The files around a tokenizer.json: what they name, add and make special. tests/oracles compares with transformers."""
 
 import json
+import warnings
 
 import pytest
-from tiny_folder import CONFIG, refused, write_folder, write_json
+from tiny_folder import CONFIG, assert_refused, write_folder, write_json
 from tiny_tokenizer import CHATML, SPECIAL, definition
 
 import minillm
@@ -116,7 +117,7 @@ def test_what_is_not_a_token_is_refused_by_name(case, tmp_path):
     write_folder(tmp_path)
     name, values = BAD[case]
     write_json(tmp_path / f"{name}.json", values)
-    refused(tmp_path, rf"^{name}\.json: ")
+    assert_refused(tmp_path, rf"^{name}\.json: ")
 
 
 def test_a_large_file_of_settings_is_read(tmp_path):
@@ -165,7 +166,9 @@ def test_a_setting_without_effect_gets_one_warning(name, tmp_path):
 
 def test_settings_that_say_what_tokenizer_json_does_get_no_warning(tmp_path):
     silent = {"add_prefix_space": False, "add_eos_token": False, "legacy": True, "tokenizer_class": "LlamaTokenizer"}
-    load(tmp_path, {"tokenizer_config": silent | {"fast_tokenizer_files": ["tokenizer.json"]}})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert load(tmp_path, {"tokenizer_config": silent | {"fast_tokenizer_files": ["tokenizer.json"]}}).tokenizer
 
 
 MORE = "additional_chat_templates"

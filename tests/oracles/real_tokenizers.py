@@ -21,8 +21,8 @@ from pathlib import Path
 import transformers
 from jinja2 import TemplateError
 
+from minillm.loading.tokenizer_folder import read_tokenizer
 from minillm.text.text_stream import TextStream
-from minillm.text.tokenizer import Tokenizer
 
 PARTS = [
     "Hello, world!", "the quick brown fox", " leading", "trailing ", "  two  spaces  ", "\n", "\n\n",
@@ -71,7 +71,7 @@ class Comparison:
     def __init__(self, folder: Path) -> None:
         """Read the tokenizer twice."""
         self.theirs = transformers.AutoTokenizer.from_pretrained(folder)
-        ours = Tokenizer.from_folder(folder, None, ())
+        ours = read_tokenizer(folder, ())
         assert ours is not None, f"{folder}: there is no tokenizer.json"
         self.ours, self.counts = ours, Counter[str]()
 

@@ -40,6 +40,7 @@ def of_kind(part, kind):
     return [text for one, text in part if one == kind]
 
 
+@pytest.mark.slow
 def test_same_seed_same_bytes_and_another_seed_others(tokenizer, tmp_path):
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
         write_jsonl(tmp_path / name, make_corpus(20_000, seed, tokenizer)[0])

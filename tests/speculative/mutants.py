@@ -158,6 +158,6 @@ def prove(module):
     assert_greedy_is_naive(ENDING, ENDING, [1, 2], 9, Sampling(), 3, module)
     out = module.speculative_generate(TARGET, TARGET, [1], 100, WARM, 3)
     assert out.accepted == out.proposed > 0  # p and q are the same
-    assert_lossless(TARGET, DRAFT, [1, 2, 1], 4, WARM, 2, module)
+    assert_lossless(TARGET, DRAFT, [1, 2, 1], 3, WARM, 2, module)
     assert_lossless(TARGET, DRAFT, [1, 2, 1], 4, FILTERED, 2, module)
     assert_lossless(TARGET, lookup, [1, 2, 1], 4, WARM, 2, module)

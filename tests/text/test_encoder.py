@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from tiny_tokenizer import definition, llama2_style
 from tokenizers import Tokenizer as LibraryTokenizer
 
+from minillm.text.encoder import Encoder
 from minillm.text.tokenizer import Tokenizer
 
 NAMES = {"<|im_start|>": "<|ux_start|>", "<|im_end|>": "<|ux_end|>", "STOP": "HALT"}
@@ -161,3 +162,17 @@ def test_an_added_token_with_all_characters_for_stand_ins_is_refused_in_words(fi
     values["added_tokens"][1]["content"] = "".join(map(chr, range(first, after)))
     with pytest.raises(ValueError, match="added tokens contain all letters of Yi or all signs of Braille"):
         Tokenizer(json.dumps(values).encode())
+
+
+def test_only_added_tokens_that_can_be_in_the_text_are_copied(monkeypatch):
+    """The library takes seconds to copy 30,000 with long names."""
+    flags = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": False}
+    more = [{"id": 300 + n, "content": f"<more {n}>", "special": n % 2 == 0, **flags} for n in range(100)]
+    values = definition() | {"added_tokens": [*definition()["added_tokens"], *more]}
+    library = LibraryTokenizer.from_str(json.dumps(values))
+    encoder, copied = Encoder(library), []
+    monkeypatch.setattr(encoder, "_copy", lambda added: copied.extend(added) or Encoder._copy(encoder, added))
+    text = "<more 6><more 7>ab<more 8><more 9>"
+    ids = encoder.encode_spans(text, encoder.find(text)[1:])
+    assert ids == [*encoder.encode_spans("<more 6>", []), *library.encode(text).ids[1:]]
+    assert [token.content for token in copied[:-1]] == ["<more 6>", "<more 7>", "<more 8>", "<more 9>"]

@@ -8,30 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model_folder import CONTEXT, save_model_folder
-from tiny_tokenizer import SPECIAL, definition, llama2_style, tiny_tokenizer
+from tiny_tokenizer import (
+    SPECIAL,
+    definition,
+    llama2_style,
+    normalizers,
+    replace,
+    tiny_tokenizer,
+    with_added,
+    with_model,
+)
 
 import minillm
-from minillm.text.template_sandbox import SANDBOX
 from minillm.text.text_bound import UNICODE, byte_letters
 from minillm.text.tokenizer import TextTooLong, Tokenizer
-
-
-def replace(pattern: str, content: str) -> dict:
-    return {"type": "Replace", "pattern": {"String": pattern}, "content": content}
-
-
-def with_normalizer(*steps: dict) -> dict:
-    return {"normalizer": {"type": "Sequence", "normalizers": list(steps)}}
-
-
-def with_model(**changes: object) -> dict:
-    return {"model": definition()["model"] | changes}
-
-
-def with_added(content: str, **flags: object) -> dict:
-    first, number = definition()["added_tokens"][0], len(definition()["model"]["vocab"])
-    more = first | {"id": number, "content": content, "special": False} | flags
-    return {"added_tokens": [*definition()["added_tokens"], more]}
 
 
 def without(*letters: str) -> dict:
@@ -43,20 +33,20 @@ WORDS = {"a": 0, "b": 1, "<unk>": 2}
 PLAIN = {"pre_tokenizer": None, "added_tokens": []}
 SPLIT = {"type": "Split", "pattern": {"String": " "}, "behavior": "Removed", "invert": False}
 TOKENIZERS = {
-    "byte-level": {}, "without some bytes": without("Ć", "a"), "NFC": with_normalizer({"type": "NFC"}),
-    "NFKC": with_normalizer({"type": "NFKC"}), "NFD": with_normalizer({"type": "NFD"}),
-    "NFKC and lower case": with_normalizer({"type": "NFKC"}, {"type": "Lowercase"}),
-    "NFC without a letter": with_normalizer({"type": "NFC"}) | without("é"),
-    "spaces that shrink": with_normalizer(replace("    ", " ")), "removed": with_normalizer(replace("a", "")),
-    "stripped": with_normalizer({"type": "Strip", "strip_left": True, "strip_right": True}),
-    "a pattern": with_normalizer(replace("", " ") | {"pattern": {"Regex": " +"}}),
+    "byte-level": {}, "without some bytes": without("Ć", "a"), "NFC": normalizers({"type": "NFC"}),
+    "NFKC": normalizers({"type": "NFKC"}), "NFD": normalizers({"type": "NFD"}),
+    "NFKC and lower case": normalizers({"type": "NFKC"}, {"type": "Lowercase"}),
+    "NFC without a letter": normalizers({"type": "NFC"}) | without("é"),
+    "spaces that shrink": normalizers(replace("    ", " ")), "removed": normalizers(replace("a", "")),
+    "stripped": normalizers({"type": "Strip", "strip_left": True, "strip_right": True}),
+    "a pattern": normalizers(replace("", " ") | {"pattern": {"Regex": " +"}}),
     "cut out": {"pre_tokenizer": {"type": "Sequence", "pretokenizers": [SPLIT, definition()["pre_tokenizer"]]}},
     "unknown": with_model(vocab=WORDS, merges=[], unk_token="<unk>") | PLAIN,
     "unknown ones fused": with_model(vocab=WORDS, merges=[], unk_token="<unk>", fuse_unk=True) | PLAIN,
     "unknown ones dropped": with_model(vocab=WORDS, merges=[]) | PLAIN,
     "a long added token": with_added("a" * 50), "one that strips": with_added("b", rstrip=True),
-    "one that grows": with_normalizer({"type": "NFKD"}) | with_added("ﷺ", normalized=True),
-    "one that is replaced": with_normalizer(replace("a", "    ")) | with_added("aaa", normalized=True),
+    "one that grows": normalizers({"type": "NFKD"}) | with_added("ﷺ", normalized=True),
+    "one that is replaced": normalizers(replace("a", "    ")) | with_added("aaa", normalized=True),
     "SentencePiece": llama2_style(),
     "words": {"model": {"type": "WordLevel", "vocab": WORDS, "unk_token": "<unk>"}} | PLAIN,
 }  # fmt: skip
@@ -128,12 +118,17 @@ def test_a_text_that_is_far_too_long_is_not_encoded(door, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("texts", [[LONG], ["a" * 3_900_000], ["a" * 2000] * 1000], ids=["emoji", "letters", "turns"])
-def test_messages_that_are_far_too_long_reach_neither_the_tokenizer_nor_the_template(texts, monkeypatch):
+def test_messages_that_are_far_too_long_do_not_reach_the_tokenizer(texts, monkeypatch):
     messages = [{"role": "user", "content": text} for text in texts]
     monkeypatch.setattr(Tokenizer, "find_special", lambda *_: pytest.fail("it was encoded"))
-    monkeypatch.setattr(SANDBOX, "render", lambda *_: pytest.fail("it was rendered"))
     with pytest.raises(TextTooLong, match=r"^a text of \d+ characters has more tokens than .*context of 100$"):
         tiny_tokenizer().apply_chat_template(messages, 100)
+
+
+def test_turns_that_the_template_leaves_out_do_not_count():
+    messages = [{"role": "user", "content": text} for text in ["a" * 50_000, "ab", "b"]]
+    tokenizer = tiny_tokenizer("{% for m in messages[-2:] %}{{ m.content }} {% endfor %}")
+    assert tokenizer.apply_chat_template(messages, 100) == tokenizer.encode("ab b ")
 
 
 def test_what_a_template_makes_too_long_is_not_encoded(monkeypatch):

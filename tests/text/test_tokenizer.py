@@ -15,7 +15,7 @@ import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_folder import loaded_or_refused, refused, write_folder, write_json
+from tiny_folder import assert_loaded_or_refused, assert_refused, write_folder, write_json
 from tiny_tokenizer import CHATML, SPECIAL, definition, llama2_style, llama2_tokenizer, tiny_tokenizer
 
 import minillm
@@ -116,7 +116,7 @@ BAD = {
 def test_a_bad_tokenizer_is_refused(case, tmp_path):
     folder = write_folder(tmp_path)
     write_json(folder / "tokenizer.json", BAD[case])
-    refused(folder, r"^tokenizer\.json")
+    assert_refused(folder, r"^tokenizer\.json")
 
 
 @pytest.mark.parametrize("depth", [500, 5_000, 100_000])
@@ -134,7 +134,7 @@ def test_a_tokenizer_cut_anywhere_is_refused(tmp_path):
     whole = (folder / "tokenizer.json").read_bytes()
     for length in random.Random(0).sample(range(len(whole)), 100):
         (folder / "tokenizer.json").write_bytes(whole[:length])
-        assert not loaded_or_refused(folder)
+        assert not assert_loaded_or_refused(folder)
 
 
 def test_a_tokenizer_with_flipped_bits_loads_or_is_refused(tmp_path):
@@ -144,7 +144,7 @@ def test_a_tokenizer_with_flipped_bits_loads_or_is_refused(tmp_path):
         damaged = bytearray(whole)
         damaged[chance.randrange(len(whole))] ^= 1 << chance.randrange(8)
         (folder / "tokenizer.json").write_bytes(damaged)
-        loaded_or_refused(folder)
+        assert_loaded_or_refused(folder)
 
 
 def test_without_a_tokenizer_token_ids_work_and_text_is_refused(tmp_path):
@@ -252,7 +252,7 @@ PANICS = {
 def test_a_panic_of_the_library_at_load_prints_no_text(case, tmp_path, capfd):
     folder = write_folder(tmp_path)
     write_json(folder / "tokenizer.json", definition() | PANICS[case])
-    refused(folder, r"^tokenizer\.json: not usable as a tokenizer: ")
+    assert_refused(folder, r"^tokenizer\.json: not usable as a tokenizer: ")
     assert capfd.readouterr() == ("", "")
 
 

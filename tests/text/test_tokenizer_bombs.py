@@ -13,7 +13,7 @@ from time import monotonic
 import pytest
 import tokenizers
 from tiny_folder import write_folder, write_json
-from tiny_tokenizer import SPECIAL, definition
+from tiny_tokenizer import SPECIAL, definition, normalizers, replace, with_added, with_model
 
 from minillm.text import tokenizer_sandbox
 from minillm.text.child_process import ChildProcess
@@ -30,6 +30,14 @@ def quick(monkeypatch):
     monkeypatch.setattr(tokenizer_sandbox, "MEMORY_BYTES", 100_000_000)
 
 
+def in_own_process(code: str, *arguments: object) -> subprocess.CompletedProcess:
+    """The result of a program that can import minillm and the helpers of tests."""
+    paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+    environment = {**os.environ, "PYTHONPATH": paths, "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, env=environment, timeout=120, capture_output=True, text=True)
+
+
 def used(values: dict, text: str) -> str:
     """Load, encode and decode. Return "" if all of it works, else the one line of the refusal."""
     try:
@@ -44,16 +52,8 @@ def used(values: dict, text: str) -> str:
     return ""
 
 
-def replace(pattern: str, content: str) -> dict:
-    return {"type": "Replace", "pattern": {"String": pattern}, "content": content}
-
-
 def split(pattern: str) -> dict:
     return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
-
-
-def normalizers(*steps: dict) -> dict:
-    return {"normalizer": {"type": "Sequence", "normalizers": list(steps)}}
 
 
 def pretokenizers(*steps: dict) -> dict:
@@ -69,10 +69,6 @@ def template(*parts: str, ids: int = 1) -> dict:
     kinds = [{"Sequence" if part == "A" else "SpecialToken": {"id": part, "type_id": 0}} for part in parts]
     special = {SPECIAL[0]: {"id": SPECIAL[0], "ids": [0] * ids, "tokens": ["a"] * ids}}
     return {"type": "TemplateProcessing", "single": kinds, "pair": kinds, "special_tokens": special}
-
-
-def with_model(**changes: object) -> dict:
-    return {"model": definition()["model"] | changes}
 
 
 def unigram(*vocabulary: tuple[str, float]) -> dict:
@@ -159,17 +155,10 @@ def test_the_line_says_which_limit_was_reached(quick):
 def test_more_tokenizers_than_the_process_keeps():
     """The first makes room, and is read again when it is used again."""
     words = [f"word{number}" for number in range(7)]
-    readers = [Tokenizer(json.dumps(with_token(word)).encode()) for word in words]
+    readers = [Tokenizer(json.dumps(definition() | with_added(word)).encode()) for word in words]
     for _ in range(2):
         for word, tokenizer in zip(words, readers, strict=True):
             assert [len(tokenizer.encode(other)) == 1 for other in words] == [other == word for other in words]
-
-
-def with_token(text: str) -> dict:
-    values = definition()
-    first, number = values["added_tokens"][0], len(values["model"]["vocab"])
-    values["added_tokens"].append(first | {"id": number, "content": text, "special": False})
-    return values
 
 
 def test_ctrl_c_is_heard_while_a_text_is_encoded():
@@ -238,8 +227,7 @@ tokenizer_sandbox.PROCESS._packages = ("other_library", "tokenizers")
 from tiny_tokenizer import tiny_tokenizer
 print(tiny_tokenizer().encode("ab"))
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TESTS.parent), str(TESTS)])}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, capture_output=True, text=True)
+    done = in_own_process(code)
     assert (done.stdout, done.stderr) == (f"[{AB}]\n", "")
 
 
@@ -257,10 +245,7 @@ sys.exit(run(["generate", "--model", sys.argv[1], "ab"]))
 
 
 def test_a_process_without_free_files_is_not_the_fault_of_the_tokenizer(tmp_path):
-    folder = write_folder(tmp_path)
-    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", EXHAUSTED, str(folder)], env=environment, timeout=120,
-                          capture_output=True, text=True)  # fmt: skip
+    done = in_own_process(EXHAUSTED, write_folder(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "need cannot be started: Too many open files" in done.stderr
 
@@ -354,8 +339,6 @@ except ValueError as problem:
 def test_a_process_with_four_gigabytes_survives_a_folder_with_a_bomb(form, tmp_path):
     folder = write_folder(tmp_path)
     write_json(folder / "tokenizer.json", definition() | unfolding(form, "ل"))
-    environment = {**os.environ, "PYTHONPATH": str(TESTS.parent), "OPENBLAS_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", UNDER_A_LIMIT, str(folder)], env=environment, timeout=120,
-                          capture_output=True, text=True)  # fmt: skip
+    done = in_own_process(UNDER_A_LIMIT, folder)
     assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
     assert done.stdout.startswith("tokenizer.json: not usable as a tokenizer: it needs more than 1000 MB of memory")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minillm.classroom.exercises.compare import Difference, compare, same
+from minillm.classroom.exercises.compare import compare, same
 from minillm.classroom.exercises.diagnosis import broken_property, likely_cause
 from minillm.classroom.exercises.exercise import Exercise, Inputs, size
 from minillm.classroom.worker import wire
@@ -162,23 +162,13 @@ def _judge(exercise: Exercise, inputs: Inputs, outcome: Outcome) -> Verdict | No
         return replace(_failed(exercise, outcome, loading=False), example=example(inputs))
     difference = compare(outcome.value, exercise.expected(inputs))
     if difference is not None:
-        return _differs(exercise, difference, inputs)
+        about = {"rows": difference.rows, "meaning": difference.meaning, "example": example(inputs)}
+        return _verdict(exercise, difference.stage, difference.message, **about)
     if not exercise.in_place and not same(outcome.inputs, inputs):
         changed = [name for name in inputs if not same(outcome.inputs.get(name), inputs[name])]
         text = f"the result is correct, but {', '.join(changed)} was changed; do not change the inputs, make a copy"
         return _verdict(exercise, "inputs", text, example=example(inputs))
     return None
-
-
-def _differs(exercise: Exercise, difference: Difference, inputs: Inputs) -> Verdict:
-    return _verdict(
-        exercise,
-        difference.stage,
-        difference.message,
-        rows=difference.rows,
-        example=example(inputs),
-        meaning=difference.meaning,
-    )
 
 
 def _verdict(exercise: Exercise, stage: str, message: str, **more: Any) -> Verdict:

@@ -31,10 +31,10 @@ class Part:
     problems: tuple[str, ...]
 
 
-def check_course(report: Callable[[Part], object], jobs: int | None = None) -> list[Part]:
+def check_course(report: Callable[[Part], object]) -> list[Part]:
     """Check all exercises and lessons in parallel. `report` is called with each part when it is finished."""
     parts = []
-    with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         tasks = [pool.submit(check_lesson, lesson) for lesson in all_lessons()]  # they take the longest time
         tasks += [pool.submit(check_exercise, exercise) for exercise in all_exercises()]
         try:

@@ -18,7 +18,7 @@ the message to a learner who makes this mistake. `minillm course check` tests al
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from types import FunctionType
 from typing import Any
@@ -163,8 +163,14 @@ def all_exercises() -> list[Exercise]:
 def _find() -> Iterator[Exercise]:
     for folder in sorted(shipped("exercises").glob("[0-9][0-9]_*")):
         if (folder / "exercise.py").is_file():
-            number, name = folder.name.split("_", 1)
-            yield Exercise(int(number), name, folder)
+            yield _exercise(folder)
+
+
+@cache
+def _exercise(folder: Path) -> Exercise:
+    """Return the exercise of this folder, always the same one: its source is compiled once in a process."""
+    number, name = folder.name.split("_", 1)
+    return Exercise(int(number), name, folder)
 
 
 def find_exercise(which: str) -> Exercise:
