@@ -27,6 +27,11 @@ class Packed(NamedTuple):
     minimums: Array
     shape: tuple[int, int]
 
+    @property
+    def arrays(self) -> tuple[Array, Array, Array]:
+        """Return numbers, scales and minimums, as kernels take them."""
+        return self.numbers, self.scales, self.minimums
+
 
 def pack(parts: Sequence[Matrix]) -> Packed:
     """Pack matrices of one format and one row length, one below the other. Outputs that fill the last tile are 0."""

@@ -140,3 +140,27 @@ def swiglu(gate_up: Any, out: Any, counters: Any) -> None:
 def embed(tokens: Any, numbers: Any, scales: Any, minimums: Any, out: Any, counters: Any) -> None:
     """Write the weights of the outputs `tokens` of a packed matrix to out `[tokens, dim]`: rows of an embedding."""
     embed_items(tokens, numbers, scales, minimums, out, counters, np.int64(0))
+
+
+@kernel
+def rotate(x: Any, weight: Any, eps: float, cosine: Any, sine: Any, counters: Any) -> None:
+    """Rotate the heads of x `[tokens, heads, head_dim]` in place, after RMSNorm of each if there is a weight.
+
+    Args:
+        x: queries and keys.
+        weight: `[heads * head_dim]`, or empty.
+        eps: of the norm.
+        cosine, sine: `[tokens, half]`.
+        counters: `new_counters(1)`.
+    """
+    tokens, heads, head_dim = x.shape
+    flat, flat_cosine, flat_sine = x.reshape(-1), cosine.reshape(-1), sine.reshape(-1)
+    row = take(counters, 0)
+    while row < tokens:
+        for head in range(heads):
+            start = (row * heads + head) * head_dim
+            if weight.size:
+                norm_row(flat, start, weight, head * head_dim, head_dim, eps, flat, start)
+            rotate_row(flat, start, head_dim // 2, flat_cosine, flat_sine, row * (head_dim // 2))
+        row = done_take_next(counters, 0)
+    wait(counters, 0, tokens)
