@@ -79,11 +79,12 @@ def random_checkpoint(config: ModelConfig, seed: int) -> Checkpoint:
 
 
 def random_model(
-    config: ModelConfig, seed: int, backend: str = "numpy", dtype: str = "float64"
+    config: ModelConfig, seed: int, backend: str = "numpy", dtype: str = "float64", weights: str = "float32"
 ) -> tuple[Model, dict[str, np.ndarray]]:
-    """A model, and the same weights as `reference.forward` takes them. "cupy" runs on a device that is none."""
+    """A model, and the same weights as `reference.forward` takes them: before they are rounded to a format of fewer
+    bits. "cupy" runs on a device that is none."""
     checkpoint, ops = random_checkpoint(config, seed), make_ops(backend)
-    return build(checkpoint, ops, ops.choose_dtype(dtype)), dict(weights_by_name(checkpoint))
+    return build(checkpoint, ops, ops.choose_dtype(dtype), weights), dict(weights_by_name(checkpoint))
 
 
 def make_ops(backend: str) -> Plain:

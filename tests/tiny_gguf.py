@@ -30,9 +30,9 @@ def add_value(writer: gguf.GGUFWriter, name: str, value: object) -> None:
 
 
 def write_gguf(path, config: dict, tensors: dict, kind: str = "F32", metadata: dict | None = None,
-               more: dict | None = None) -> None:  # fmt: skip
+               more: dict | None = None, blocks: dict | None = None) -> None:  # fmt: skip
     """As llama.cpp's converter writes it; `metadata` is added, or put in the place of what it would write, and `more`
-    are tensors under GGUF's names."""
+    are tensors under GGUF's names. `blocks` are the type and the rows of bytes of some tensors, as they are written."""
     arch = config["model_type"]
     writer = gguf.GGUFWriter(path, arch)
     own = {
@@ -53,11 +53,14 @@ def write_gguf(path, config: dict, tensors: dict, kind: str = "F32", metadata: d
             add_value(writer, name, value)
     heads = {"q_proj": config["num_attention_heads"], "k_proj": config["num_key_value_heads"]}
     for name, values in tensors.items():
+        stored = gguf.GGMLQuantizationType[kind if values.ndim == 2 else "F32"]
+        data = quantize(values, stored)
+        if name in (blocks or {}):
+            stored, data = gguf.GGMLQuantizationType[blocks[name][0]], blocks[name][1]
         part = name.split(".")[-2]
         if arch == "llama" and part in heads:
-            values = as_llama_cpp(values, heads[part])
-        stored = gguf.GGMLQuantizationType[kind if values.ndim == 2 else "F32"]
-        writer.add_tensor(gguf_name(name), quantize(values, stored), raw_dtype=stored)
+            data = np.ascontiguousarray(as_llama_cpp(data, heads[part]))
+        writer.add_tensor(gguf_name(name), data, raw_dtype=stored)
     for name, values in (more or {}).items():
         writer.add_tensor(name, values)
     writer.write_header_to_file()

@@ -92,10 +92,11 @@ class Plain:
                 other: the outputs of q, then those of k, then those of v.
 
         Returns:
-            here a list of quantised matrices, or an array `[inner, out]`.
+            here the parts if one of them is quantised, else an array `[inner, out]`.
         """
-        matrices = stack(parts)
-        return matrices if any(isinstance(matrix, Quantized) for matrix in matrices) else dequantize(matrices[0]).T
+        if any(isinstance(part, Quantized) for part in parts):
+            return list(parts)
+        return dequantize(stack(parts)[0]).T
 
     def prepare_embedding(self, embedding: Matrix) -> Any:
         """Return the table `[vocab, dim]` that `embed` uses."""

@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
     if not lines and not problems.found:
         raise ValueError(f"{problems.source} has no lines; expected at least one prompt")
     _warn_of_other_models(lines, options.model)
-    model = load(options.model, options.backend, options.dtype)
+    model = load(options.model, options.backend, options.dtype, options.weights)
     code = compare(model, lines, problems, options) if options.compare else _answer(model, lines, problems, options)
     return code or (2 if problems.found else 0)
 
@@ -131,6 +131,8 @@ def _answer(model: Any, lines: list[Any], problems: Problems, options: argparse.
 
     settings = {name: getattr(options, name) for name in ("model", "backend", "dtype", "raw")}
     settings["weights"] = model_fingerprint(model)
+    if options.weights != "float32":  # answers in float32 keep the fingerprint of earlier versions
+        settings["format"] = options.weights
     asked = {line.number: (fingerprint(settings, line), options.model, line.prompt) for line in lines}
     with AnswerFile(Path(options.out)) as answers:
         answers.check_asked(asked)
@@ -202,6 +204,7 @@ def _tell(engine: Any, done: Done, problems: Problems, options: argparse.Namespa
         print_json(
             {
                 "model": options.model,
+                "weights": options.weights,
                 "out": options.out,
                 "answered": done.now,
                 "answered_before": done.before,

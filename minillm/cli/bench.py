@@ -44,6 +44,8 @@ def run(options: argparse.Namespace) -> int:
     from minillm.benchmark.run import run_benchmark
     from minillm.support.progress import progress_on_stderr
 
+    if options.weights != "float32":
+        raise ValueError("--weights is measured with --speculative only; add that, or leave --weights out")
     plan = _plan(options)
     check_plot_file(options.plot)
     if options.exact and options.backend == "exact":

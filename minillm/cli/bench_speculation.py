@@ -21,8 +21,8 @@ def run_speculation(options: argparse.Namespace) -> int:
     from minillm.speculative import skip_layers
     from minillm.support.progress import progress_on_stderr
 
-    model = load(options.model, options.backend, options.dtype)
-    drafts = [load(name, options.backend, options.dtype) for name in DRAFTS.get(options.model, [])]
+    model = load(options.model, options.backend, options.dtype, options.weights)
+    drafts = [load(name, options.backend, options.dtype, options.weights) for name in DRAFTS.get(options.model, [])]
     with progress_on_stderr() as progress:
         record = measure_speculation(model, [*drafts, skip_layers(model)], options.new_tokens, options.rounds, progress)
     if options.json:

@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
 
     sampling = sampling_from(options)
     check_utf8("--system", options.system or "")
-    model = load(options.model, options.backend, options.dtype)
+    model = load(options.model, options.backend, options.dtype, options.weights)
     if model.tokenizer.chat_template is None:
         raise ValueError(f"{options.model} has no chat template; use `minillm generate --model {options.model}`")
     new_tokens = max_new_tokens_from(options, model.config.max_position_embeddings)
@@ -62,7 +62,7 @@ def run(options: argparse.Namespace) -> int:
         elif line:
             _turn(conversation, line, interactive, options.json)
     if options.json:
-        print_json({"model": options.model, "messages": conversation.messages})
+        print_json({"model": options.model, "weights": options.weights, "messages": conversation.messages})
     return 0
 
 

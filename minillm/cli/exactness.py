@@ -4,7 +4,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from minillm.cli.options import DEFAULT_MODEL
+from minillm.cli.options import DEFAULT_MODEL, add_weights_option
 from minillm.cli.printing import print_json, show
 from minillm.support.checks import check_integer
 from minillm.support.wording import counted
@@ -27,6 +27,7 @@ def add_parser(commands: Any) -> None:
     )
     add = parser.add_argument
     add("--model", default=DEFAULT_MODEL, help="a name from `minillm models`, a folder, a .gguf file, or hf:org/name")
+    add_weights_option(parser)
     add("--prompt", help="a text to continue (default: one about a robot and an owl)")
     add("--max-new-tokens", type=int, metavar="N", help=f"tokens to generate, greedily (default {NEW_TOKENS})")
     add("--hash-only", action="store_true", help="print the hash and nothing else")
@@ -44,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     if options.hash_only and options.json:
         raise ValueError("--hash-only prints the hash alone; leave out --json")
     text = PROMPT if options.prompt is None else options.prompt
-    exact = load(options.model, "exact")
+    exact = load(options.model, "exact", weights=options.weights)
     prompt = encode_prompt(exact, text)
     new_tokens = 0 if options.hash_only else _new_tokens(options, exact.config.max_position_embeddings - len(prompt))
     digest = logits_hash(forward(exact, prompt))
@@ -53,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     record = {
         "model": options.model,
+        "weights": options.weights,
         "prompt": text,
         "prompt_tokens": len(prompt),
         "new_tokens": new_tokens,
@@ -85,7 +87,7 @@ def _comparisons(name: str, exact: Any, prompt: list[int], new_tokens: int) -> l
     with progress_on_stderr() as progress:
         for backend in NAMES:
             progress(f"{backend} backend", len(records), len(NAMES) * len(SCHEDULES))
-            model = exact if backend == "exact" else load(name, backend)
+            model = exact if backend == "exact" else load(name, backend, weights=exact.weights)
             for comparison in compare(model, prompt, new_tokens):
                 records.append({"backend": backend, "dtype": str(model.dtype), **asdict(comparison)})
                 progress(f"{backend} backend", len(records), len(NAMES) * len(SCHEDULES))
@@ -95,7 +97,9 @@ def _comparisons(name: str, exact: Any, prompt: list[int], new_tokens: int) -> l
 def _print(record: dict[str, Any], exact: Any) -> None:
     from rich.table import Table
 
-    show(f"{record['model']}, exact backend: SHA-256 of the logits of {counted(record['prompt_tokens'], 'token')} by "
+    weights = "" if record["weights"] == "float32" else f", weights {record['weights']}"
+    tokens = counted(record["prompt_tokens"], "token")
+    show(f"{record['model']}{weights}, exact backend: SHA-256 of the logits of {tokens} by "
          f"{exact.config.vocab_size}, as little-endian float64:", record["sha256"], "")  # fmt: skip
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("backend", "schedule", "largest difference", f"the {counted(record['new_tokens'], 'new token')}"):

@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace) -> int:
     sampling = sampling_from(options, 4 if options.show_phases else options.logprobs)
     text = _read_stdin() if options.prompt == "-" else options.prompt
     check_utf8("the prompt", text)
-    model = load(options.model, options.backend, options.dtype)
+    model = load(options.model, options.backend, options.dtype, options.weights)
     prompt = prompt_ids(model, text, options.raw)
     room = model.config.max_position_embeddings - len(prompt) + 1  # the last new token is never fed back
     new_tokens = max_new_tokens_from(options, room)
@@ -128,6 +128,7 @@ def _record(generation: Any, text: str, options: argparse.Namespace) -> dict[str
     out = generation.output
     record = {
         "model": options.model,
+        "weights": options.weights,
         "prompt": text,
         "prompt_tokens": out.prompt_tokens,
         "tokens": out.tokens,

@@ -12,7 +12,7 @@ DEFAULT_MODEL, DEFAULT_CHAT_MODEL = "story", "smollm2"  # story ships with minil
 
 
 def add_model_options(parser: Any, default: str = DEFAULT_MODEL) -> None:
-    """Add --model, --backend, --dtype and --json."""
+    """Add --model, --backend, --dtype, --weights and --json."""
     parser.add_argument(
         "--model",
         default=default,
@@ -26,7 +26,18 @@ def add_model_options(parser: Any, default: str = DEFAULT_MODEL) -> None:
     parser.add_argument(
         "--dtype", default="float32", help="float32 (default) or float64; with cupy also float16, bfloat16"
     )
+    add_weights_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+
+
+def add_weights_option(parser: Any) -> None:
+    """Add --weights."""
+    parser.add_argument(
+        "--weights",
+        default="float32",
+        metavar="FORMAT",
+        help="of the matrices: float32 (default; or what --dtype says), bfloat16, int8, int4, stored (as in the file)",
+    )
 
 
 def add_sampling_options(parser: Any) -> None:

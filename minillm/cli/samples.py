@@ -69,6 +69,7 @@ class InOrder:
 def _record(engine: Any, samples: list[Any], text: str, seconds: float, options: argparse.Namespace) -> dict[str, Any]:
     return {
         "model": options.model,
+        "weights": options.weights,
         "prompt": text,
         "prompt_tokens": samples[0].completion.prompt_tokens,
         "samples": [_sample_record(sample) for sample in samples],

@@ -63,7 +63,7 @@ def speculative_generation(
     elif draft == "skip":
         drafter = skip_layers(model)
     else:
-        drafter = load(draft, options.backend, options.dtype)
+        drafter = load(draft, options.backend, options.dtype, options.weights)
     return SpeculativeGeneration(model, drafter, prompt, new_tokens, sampling, _k_from(options.k))
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from minillm.backends import get_backend
+from minillm.backends.memory import return_freed_memory
 from minillm.backends.plain import Plain
-from minillm.loading import open_checkpoint
+from minillm.loading import Checkpoint, open_checkpoint
 from minillm.loading.build import build
 from minillm.model import Model
+from minillm.quantization import FORMATS
 from minillm.support.checks import check_choice
 
 
@@ -40,10 +42,7 @@ def load(
     ops, kept_as = backend_and_dtype(backend, dtype)
     check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
     checkpoint = open_checkpoint(name)
-    needed = sum(
-        math.prod(tensor.shape) * ops.bytes_per_weight(dtype, tensor.format if weights == "stored" else weights)
-        for tensor in checkpoint.tensors.values()
-    )
+    needed = weights_bytes(checkpoint, ops, dtype, weights)
     on_device = ops.free_memory()
     free = "" if on_device is None else f", {on_device / 1e9:.1f} GB free"
     too_large = ValueError(
@@ -53,10 +52,20 @@ def load(
     if needed > (_memory() if on_device is None else on_device):  # else the system kills the process without a message
         raise too_large
     try:
-        return build(checkpoint, ops, kept_as, weights)
+        model = build(checkpoint, ops, kept_as, weights)
     except MemoryError as problem:
         # The error of a device is also a ValueError: its message says what was needed and what is free.
         raise (problem if isinstance(problem, ValueError) else too_large) from None
+    return_freed_memory()
+    return model
+
+
+def weights_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -> float:
+    """Return the bytes of memory that all tensors take on this backend."""
+    return sum(
+        math.prod(tensor.shape) * ops.bytes_per_weight(dtype, tensor.format if weights == "stored" else weights)
+        for tensor in checkpoint.tensors.values()
+    )
 
 
 def backend_and_dtype(backend: str | Plain, dtype: str) -> tuple[Plain, np.dtype[Any]]:
@@ -66,6 +75,9 @@ def backend_and_dtype(backend: str | Plain, dtype: str) -> tuple[Plain, np.dtype
         ValueError: the backend or the dtype does not exist.
     """
     ops = backend if isinstance(backend, Plain) else get_backend(backend)
+    if isinstance(dtype, str) and dtype in FORMATS and dtype not in ops.dtypes:
+        of_weights = f"for weights in {dtype} use weights={dtype!r} (--weights {dtype})"
+        raise ValueError(f"dtype is {dtype!r}; expected one of {', '.join(ops.dtypes)}; {of_weights}")
     return ops, ops.choose_dtype(check_choice("dtype", dtype, ops.dtypes))
 
 

@@ -30,7 +30,7 @@ CLASSES: dict[str, type[Bfloat16] | type[Int8] | type[Int4]] = {"bfloat16": Bflo
 FORMATS = ("float32", *CLASSES)
 # A scale has 2 bytes for 32 weights, a minimum too.
 BYTES_PER_WEIGHT = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int8": 1 + 2 / 32, "int4": 0.5 + 4 / 32}
-TILE_BYTES = 1_000_000  # of dequantised weights: they fit into a processor's cache
+TILE_BYTES = 500_000  # of dequantised weights: they fit into the nearer caches of a processor
 
 Matrix = Array | Quantized  # `[out, in]`
 
@@ -48,9 +48,14 @@ def quantize(values: Float[Array, "out in"], weights: str) -> Quantized:
     """
     if weights not in CLASSES:
         raise ValueError(f"weights is {weights!r}; expected one of {', '.join(CLASSES)}")
-    form = CLASSES[weights]
-    [matrix] = stack([form.of(values[rows]) for rows in tiles(values)])
-    assert isinstance(matrix, Quantized)
+    first, *others = tiles(values)
+    tile = CLASSES[weights].of(values[first])
+    if not others:
+        return tile
+    matrix = tile.with_arrays([np.empty((len(values), *array.shape[1:]), array.dtype) for array in tile.arrays()])
+    matrix.put(first, tile)
+    for rows in others:  # a tile at a time, so that nothing else as large as the matrix is in memory
+        matrix.put(rows, CLASSES[weights].of(values[rows]))
     return matrix
 
 
@@ -93,7 +98,7 @@ def _joined(parts: list[Matrix]) -> Matrix:
 
 
 def tiles(matrix: Matrix) -> list[slice]:
-    """Return the slices that cut the rows of a matrix into tiles of at most 1 MB in float32."""
+    """Return the slices that cut the rows of a matrix into tiles of at most TILE_BYTES in float32."""
     out, inner = matrix.shape
     rows = max(1, TILE_BYTES // (4 * max(1, inner)))
     return [slice(first, first + rows) for first in range(0, max(1, out), rows)]

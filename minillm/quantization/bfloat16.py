@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minillm.arrays import Array, Float
-from minillm.quantization.quantized import Quantized, check_finite
+from minillm.quantization.quantized import Quantized, to_float32
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,11 +39,10 @@ class Bfloat16(Quantized):
         Raises:
             ValueError: a value is infinite or not a number, or rounds to infinity.
         """
-        check_finite(values)
-        whole = np.ascontiguousarray(values, np.float32).view(np.uint32)
+        whole = to_float32(values).view(np.uint32)
         odd = (whole >> 16) & 1  # adding 0x7FFF carries what is above the half; and the half itself, if the bit is 1
         bits = ((whole + 0x7FFF + odd) >> 16).astype(np.uint16)
-        check_finite(widen(bits), "rounded to bfloat16, ")
+        to_float32(widen(bits))  # a value next to the largest float32 rounds to infinity
         return cls(bits)
 
     def dequantize(self) -> Float[Array, "out in"]:
@@ -74,4 +73,6 @@ class Float16(Quantized):
 
 def widen(bits: Array) -> Array:
     """Convert bfloat16 bit patterns (uint16) to float32: the same sign, exponent and fraction, then 16 zero bits."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
+    wide = bits.astype(np.uint32)
+    wide <<= 16
+    return wide.view(np.float32)

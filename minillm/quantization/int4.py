@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minillm.arrays import Array, Float
-from minillm.quantization.quantized import GROUP, Quantized, check_finite, float16_at_least, in_groups
+from minillm.quantization.quantized import GROUP, Quantized, in_groups, scales_for, to_float16, to_float32
 
 LARGEST = 15
 HALF = GROUP // 2
@@ -47,16 +47,17 @@ class Int4(Quantized):
     def of(cls, values: Float[Array, "out in"]) -> "Int4":
         """Round each weight to the nearest of its group's 16 steps. In a group of equal weights the scale may be 0.
 
+        Weights that were in this format before get their numbers back, if their group uses both 0 and 15.
+
         Raises:
             ValueError: a value is infinite or not a number, or beyond 65,504, the largest float16.
         """
-        check_finite(values)
-        groups = in_groups(values.astype(np.float32))  # [out, groups, 32]
-        minimums = -float16_at_least(-groups.min(axis=-1))  # rounded down, so that no weight is below
+        groups = in_groups(to_float32(values))  # [out, groups, 32]
+        minimums = float16_at_most(groups.min(axis=-1))
         above = groups - minimums.astype(np.float32)[..., None]
-        scales = float16_at_least(above.max(axis=-1) / np.float32(LARGEST))
+        scales = scales_for(above.max(axis=-1), LARGEST)
         steps = np.where(scales == 0, 1, scales).astype(np.float32)[..., None]
-        numbers = np.rint(above / steps).astype(np.uint8)
+        numbers = np.rint(above / steps).clip(0, LARGEST).astype(np.uint8)
         return cls(pack(numbers), scales, minimums, values.shape[1])
 
     def numbers(self) -> Array:
@@ -67,7 +68,19 @@ class Int4(Quantized):
         """Return number * scale + minimum, in float32."""
         scales, minimums = (array.astype(np.float32)[..., None] for array in (self.scales, self.minimums))
         values = self.numbers() * scales + minimums  # [out, groups, 32]
-        return values.reshape(len(values), -1)[:, : self.inner]
+        return values.reshape(len(values), values.shape[1] * GROUP)[:, : self.inner]
+
+
+def float16_at_most(values: Float[Array, "out groups"]) -> Array:
+    """Round down to float16, so that no weight of a group is below its minimum: the numbers begin at 0.
+
+    Raises:
+        ValueError: a value is beyond the largest float16, 65,504.
+    """
+    rounded = to_float16(values)
+    with np.errstate(over="ignore"):
+        below = np.nextafter(rounded, np.float16(-np.inf))
+    return to_float16(np.where(rounded > values, below, rounded))
 
 
 def pack(numbers: Array) -> Array:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from minillm.arrays import Array, Float
-from minillm.quantization.quantized import GROUP, Quantized, check_finite, float16_at_least, in_groups
+from minillm.quantization.quantized import GROUP, Quantized, in_groups, scales_for, to_float32
 
 LARGEST = 127  # not 128: the range is symmetric
 
@@ -44,11 +44,10 @@ class Int8(Quantized):
         Raises:
             ValueError: a value is infinite or not a number, or greater than 8.3 million.
         """
-        check_finite(values)
-        groups = in_groups(values.astype(np.float32))  # [out, groups, 32]
-        scales = float16_at_least(np.abs(groups).max(axis=-1) / np.float32(LARGEST))
+        groups = in_groups(to_float32(values))  # [out, groups, 32]
+        scales = scales_for(np.abs(groups).max(axis=-1), LARGEST)
         steps = np.where(scales == 0, 1, scales).astype(np.float32)[..., None]
-        numbers = np.rint(groups / steps).astype(np.int8)
+        numbers = np.rint(groups / steps).clip(-LARGEST, LARGEST).astype(np.int8)
         return cls(numbers.reshape(len(values), -1)[:, : values.shape[1]].copy(), scales)
 
     def dequantize(self) -> Float[Array, "out in"]:

@@ -10,7 +10,7 @@ The rows are those of the file: one for each output. A row is divided into *grou
 """
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -33,7 +33,7 @@ class Quantized:
 
     def arrays(self) -> tuple[Array, ...]:
         """Return the arrays that the matrix is stored in. Their first axis is `out`."""
-        return tuple(getattr(self, field.name) for field in fields(self) if field.name != "inner")
+        return tuple(getattr(self, name) for name in self._names())
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -49,11 +49,18 @@ class Quantized:
         """Return these rows: a slice, or an array of row numbers. A slice copies nothing."""
         return self.with_arrays([array[rows] for array in self.arrays()])
 
+    def put(self, rows: slice, matrix: Self) -> None:
+        """Overwrite these rows with those of a matrix of the same format and row length."""
+        for whole, part in zip(self.arrays(), matrix.arrays(), strict=True):
+            whole[rows] = part
+
     def with_arrays(self, arrays: list[Array]) -> Self:
         """Return a matrix of the same format and row length that is stored in these arrays."""
-        names = [field.name for field in fields(self) if field.name != "inner"]
-        others = {field.name: getattr(self, field.name) for field in fields(self) if field.name == "inner"}
-        return type(self)(**dict(zip(names, arrays, strict=True)), **others)
+        return replace(self, **dict(zip(self._names(), arrays, strict=True)))
+
+    def _names(self) -> list[str]:
+        """Return the names of the fields that are arrays: all but the length of a row, if a format needs it."""
+        return [field.name for field in fields(self) if field.name != "inner"]
 
     def dequantize(self) -> Float[Array, "out in"]:
         """Return the values in float32."""
@@ -68,21 +75,41 @@ def in_groups(values: Float[Array, "out in"]) -> Float[Array, "out groups 32"]:
     return padded.reshape(out, groups, GROUP)
 
 
-def check_finite(values: Array, what: str = "") -> None:
-    """Raise ValueError if a value is infinite or not a number: no scale can express it."""
-    if not np.isfinite(values).all():
-        raise ValueError(f"{what}a weight is infinite or not a number, so it cannot be quantised")
+def to_float32(values: Array) -> Array:
+    """Return finite values in float32.
+
+    Raises:
+        ValueError: a value is infinite or not a number, also after rounding to float32: no scale can express it.
+    """
+    with np.errstate(over="ignore"):
+        narrow = np.ascontiguousarray(values, np.float32)
+    if not np.isfinite(narrow).all():
+        raise ValueError("a weight is infinite or not a number, so it cannot be quantised")
+    return narrow
 
 
-def float16_at_least(values: Float[Array, "..."]) -> Array:
-    """Round up to float16, so that the greatest number of a group times the scale still reaches its greatest weight.
+def scales_for(largest: Float[Array, "out groups"], number: int) -> Array:
+    """Return the float16 scales with which a number of at most `number` expresses every weight up to `largest`.
+
+    The scale is largest / number, rounded to the nearest float16. Below 2**-14 float16 has few bits left. So if
+    `number` times the scale is more than half a step short of `largest`, the next greater float16 is taken.
+
+    Raises:
+        ValueError: a scale is greater than the largest float16, 65,504.
+    """
+    scales = to_float16(largest / np.float32(number))
+    short = (number + 0.5) * scales.astype(np.float32) < largest  # in float16's smallest numbers alone
+    return np.where(short, np.nextafter(scales, np.float16(1)), scales)
+
+
+def to_float16(values: Float[Array, "out groups"]) -> Array:
+    """Round to the nearest float16.
 
     Raises:
         ValueError: a value is greater than the largest float16, 65,504.
     """
     with np.errstate(over="ignore"):
         rounded = values.astype(np.float16)
-    rounded = np.where(rounded < values, np.nextafter(rounded, np.float16(np.inf)), rounded)
     if not np.isfinite(rounded).all():
         raise ValueError("a weight is too large for a float16 scale, so it cannot be quantised to 8 or 4 bits")
     return rounded

@@ -28,7 +28,8 @@ class WorkCount:
 
     Attributes:
         flops: multiplications plus additions of the requested matrix products.
-        weight_bytes: bytes of the matrices, each read once per pass if any row is multiplied with it.
+        weight_bytes: bytes of the matrices in the format in which the model keeps them, each read once per pass if any
+            row is multiplied with it.
         cache_bytes: bytes of the keys and values that a query attends to, each read once per pass.
         performed_flops: flops of the products that the backend computed.
         padding_flops: performed flops for rows and columns that only pad a matrix.
@@ -68,7 +69,8 @@ def _linear(
     requested = 2 * rows * inner * out
     count.flops += requested
     count.padding_flops += count.performed_flops - before - requested
-    count.weight_bytes += inner * out * itemsize if rows else 0
+    kept = sum(part.nbytes for part in weight) if isinstance(weight, list) else inner * out * itemsize
+    count.weight_bytes += kept if rows else 0
     return product
 
 

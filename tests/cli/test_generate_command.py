@@ -15,8 +15,8 @@ from minillm.generation import Timings
 from minillm.support.printable import safe
 
 KEYS = {
-    "model", "prompt", "prompt_tokens", "tokens", "text", "finish_reason", "ttft_s", "tpot_s", "prefill_tokens_per_s",
-    "decode_tokens_per_s", "kv_cache_bytes",
+    "model", "weights", "prompt", "prompt_tokens", "tokens", "text", "finish_reason", "ttft_s", "tpot_s",
+    "prefill_tokens_per_s", "decode_tokens_per_s", "kv_cache_bytes",
 }  # fmt: skip
 WARM = ("--temperature", 1, "--seed", 7, "--ignore-eos")
 

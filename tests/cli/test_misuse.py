@@ -61,7 +61,11 @@ GENERATE = {
     "phases of several": (["x", "--n", "2", "--show-phases"], "leave out --show-phases, --no-cache and --spec"),
     "several guess": (["x", "--n", "2", "--speculative"], "leave out --show-phases, --no-cache and --spec"),
     "an unknown backend": (["x", "--backend", "tpu"], "expected one of"),
-    "an unknown dtype": (["x", "--dtype", "int4"], "dtype is 'int4'; expected one of"),
+    "an unknown dtype": (["x", "--dtype", "half"], "dtype is 'half'; expected one of float32, float64"),
+    "a format as a dtype": (["x", "--dtype", "int4"],
+                            "for weights in int4 use weights='int4' (--weights int4)"),
+    "an unknown format": (["x", "--weights", "int9"],
+                          "weights is 'int9'; expected one of float32, bfloat16, int8, int4, stored"),
 }  # fmt: skip
 MODELS = {
     "no such model": ("no-such-model", "no model 'no-such-model': expected story, story-draft, smollm2, a folder"),
@@ -80,6 +84,7 @@ OTHERS = {
     "no such backend": (["bench", "--backend", "nosuch"], "expected one of"),
     "no rounds": (["bench", "--rounds", "0"], "--rounds is 0; expected"),
     "no context": (["bench", "--context", "-5"], "--context is '-5'; expected"),
+    "a format of bench": (["bench", "--weights", "int8"], "--weights is measured with --speculative only"),
 }
 
 

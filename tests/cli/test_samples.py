@@ -36,7 +36,7 @@ def test_each_is_what_its_seed_gives_alone(generate, extra):
         assert sample == {key: expected[key] for key in ("tokens", "text", "finish_reason")}
     assert (found["prompt"], found["prompt_tokens"]) == ("hello", expected["prompt_tokens"])
     assert list(found) == [
-        "model", "prompt", "prompt_tokens", "samples", "seconds", "tokens_per_s", "kv_cache_bytes",
+        "model", "weights", "prompt", "prompt_tokens", "samples", "seconds", "tokens_per_s", "kv_cache_bytes",
         "kv_cache_bytes_unshared",
     ]  # fmt: skip
 

@@ -7,11 +7,12 @@ from random import Random
 
 import numpy as np
 import pytest
-from bundled import PUBLISHED_HASHES
+from bundled import FORMAT_HASHES, PUBLISHED_HASHES
 from exact_schedules import assert_any_schedule_is_naive
 
 import minillm
 from minillm import reference
+from minillm.cli.main import run
 from minillm.loading import open_checkpoint
 from minillm.loading.build import weights_by_name
 
@@ -60,3 +61,9 @@ def test_its_hash_is_the_readme_s(setting):
     command = [sys.executable, "-m", "minillm", "exactness", "--model", "smollm2", "--hash-only"]
     printed = subprocess.run(command, env={**os.environ, **setting}, check=True, capture_output=True, text=True).stdout
     assert printed == PUBLISHED_HASHES["smollm2"] + "\n"
+
+
+@pytest.mark.parametrize("weights", [weights for model, weights in FORMAT_HASHES if model == "smollm2"])
+def test_the_hash_of_every_format_is_published(weights, capsys):
+    assert run(["exactness", "--model", "smollm2", "--weights", weights, "--hash-only"]) == 0
+    assert capsys.readouterr().out == FORMAT_HASHES["smollm2", weights] + "\n"
