@@ -59,13 +59,18 @@ class Conversation:
         system: str | None = None,
         max_new_tokens: int = DEFAULT_NEW_TOKENS,
         sampling: Sampling | None = None,
+        cache_dtype: str | None = None,
     ) -> None:
         """Begin with the system message alone.
+
+        Args:
+            model, system, max_new_tokens, sampling: as above.
+            cache_dtype: "int8" to store keys and values in 8 bits, as in `KVCache`.
 
         Raises:
             ValueError: the model has no tokenizer or no chat template, or an argument is wrong.
         """
-        self.cache = KVCache(model, 1)
+        self.cache = KVCache(model, 1, cache_dtype)
         if model.tokenizer.chat_template is None:
             raise ValueError(f"{model.name} has no chat template; continue text with minillm.generate instead")
         self.model = model
@@ -161,7 +166,8 @@ class Conversation:
     def _grow(self, tokens: int) -> None:
         """Replace a cache that is too small by an empty one for twice as many tokens, at most the context."""
         if tokens > self.cache.capacity:
-            self.cache = KVCache(self.model, min(2 * tokens, self.model.config.max_position_embeddings))
+            capacity = min(2 * tokens, self.model.config.max_position_embeddings)
+            self.cache = KVCache(self.model, capacity, self.cache.dtype)
 
 
 def common_prefix(cached: list[int], prompt: list[int]) -> int:

@@ -18,6 +18,7 @@ from minillm.arrays import Array
 from minillm.batch_checks import check_cache, check_tokens
 from minillm.completion import DEFAULT_NEW_TOKENS, Completion, Step, TokenLogprobs
 from minillm.decode import decode_step
+from minillm.kv_cache.cache import memory_kind
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
 from minillm.prefill import PREFILL_CHUNK, prefill
@@ -131,6 +132,7 @@ class Generation:
         sampling: Sampling | None = None,
         use_cache: bool = True,
         cache: KVCache | None = None,
+        cache_dtype: str | None = None,
     ) -> None:
         """Check everything and encode the prompt; nothing is computed yet.
 
@@ -141,18 +143,23 @@ class Generation:
             sampling: how tokens are chosen; greedy by default.
             use_cache: False recomputes the whole sequence for every token.
             cache: a cache that already holds the first tokens of the prompt, but not all of them; by default a new one.
+            cache_dtype: "int8" to store keys and values in 8 bits. With `use_cache=False` they are rounded in the same
+                way, in every pass.
 
         Raises:
             ValueError: a wrong argument, an empty prompt, or one longer than the model's context.
         """
         check_model(model)
         check_bool("use_cache", use_cache)
-        self.model, self.prompt = model, encode_prompt(model, prompt)
+        memory_kind(model, cache_dtype)  # refuses a wrong dtype
+        self.model, self.prompt, self.cache_dtype = model, encode_prompt(model, prompt), cache_dtype
         self.completion = Completion(model, self.prompt, max_new_tokens, sampling)
         if cache is not None:
             check_cache(model, cache)
             check_integer("cache.length", cache.length, 0, len(self.prompt) - 1)  # the last token gives logits
-        self.cache = (cache or KVCache(model, self.completion.max_cached_tokens)) if use_cache else None
+        elif use_cache:
+            cache = KVCache(model, self.completion.max_cached_tokens, cache_dtype)
+        self.cache = cache if use_cache else None
         self.output: Output | None = None
         self._running = threading.Lock()
 
@@ -211,7 +218,7 @@ class Generation:
         return [self.completion.add(self.model.ops.to_host(logits))]
 
     def _naive_logits(self) -> Array:
-        return self.model.ops.to_host(forward(self.model, self.completion.sequence)[-1])
+        return self.model.ops.to_host(forward(self.model, self.completion.sequence, self.cache_dtype)[-1])
 
 
 def generate(
@@ -221,11 +228,12 @@ def generate(
     sampling: Sampling | None = None,
     use_cache: bool = True,
     on_step: Callable[[Step], Any] | None = None,
+    cache_dtype: str | None = None,
 ) -> Output:
     """Run one request to its end.
 
     Args:
-        model, prompt, max_new_tokens, sampling, use_cache: as in `Generation`.
+        model, prompt, max_new_tokens, sampling, use_cache, cache_dtype: as in `Generation`.
         on_step: called with every new `Step`.
 
     Raises:
@@ -239,7 +247,7 @@ def generate(
     """
     if on_step is not None and not callable(on_step):
         raise ValueError(f"on_step is {shown(on_step)}; expected a function of one Step")
-    generation = Generation(model, prompt, max_new_tokens, sampling, use_cache)
+    generation = Generation(model, prompt, max_new_tokens, sampling, use_cache, cache_dtype=cache_dtype)
     for step in generation:
         if on_step is not None:
             on_step(step)

@@ -29,15 +29,25 @@ class CacheLayout:
     """Where the tokens of a cache are: token t is at slot table[t // block_size] * block_size + t % block_size.
 
     Attributes:
-        keys, values: `[layers, kv_heads, slots, head_dim]`.
+        keys, values: `[layers, kv_heads, slots, head_dim]`, floats, or int8 with scales.
         block_size: tokens in a block.
         table: the numbers of its blocks, in order.
+        key_scales, value_scales: `[layers, kv_heads, slots]`, float32: a key is its numbers times its scale. None for
+            floats.
     """
 
     keys: Array
     values: Array
     block_size: int
     table: Sequence[int]
+    key_scales: Array | None = None
+    value_scales: Array | None = None
+
+    @property
+    def bytes_per_token(self) -> int:
+        """Bytes of one token's keys and values in one layer."""
+        arrays = [self.keys, self.values, self.key_scales, self.value_scales]
+        return sum(array[0, :, 0].nbytes for array in arrays if array is not None)
 
 
 @runtime_checkable

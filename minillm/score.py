@@ -41,12 +41,13 @@ class Score:
     token_logprobs: list[float]
 
 
-def score(model: Model, text: Prompt) -> Score:
+def score(model: Model, text: Prompt, cache_dtype: str | None = None) -> Score:
     """Score a text, without changing it.
 
     Args:
         model: the model.
         text: text, token ids or chat messages, as the prompt of `generate`: at least two tokens.
+        cache_dtype: "int8" to score with keys and values in 8 bits, as `KVCache` stores them.
 
     Raises:
         ValueError: a wrong argument, fewer than two tokens, or more than the model's context.
@@ -62,7 +63,7 @@ def score(model: Model, text: Prompt) -> Score:
     if len(ids) < 2:
         raise ValueError("text has 1 token; expected at least 2, because the first token is not scored")
     inputs, targets = ids[:-1], ids[1:]
-    cache, logprobs = KVCache(model, len(inputs)), list[float]()
+    cache, logprobs = KVCache(model, len(inputs), cache_dtype), list[float]()
     for first in range(0, len(inputs), PREFILL_CHUNK):
         chunk = inputs[first : first + PREFILL_CHUNK]
         logits = model.ops.to_host(forward_batch(model, [(chunk, cache)], [len(chunk)]))  # [chunk, vocab]

@@ -26,11 +26,16 @@ from minillm.support.forks import GATE
 CosSin = tuple[Array, Array]  # [tokens, 1, half] each, of the angles by which RoPE rotates queries and keys
 
 
-def forward(model: Model, tokens: Tokens) -> Float[Array, "tokens vocab"]:
+def forward(model: Model, tokens: Tokens, cache_dtype: str | None = None) -> Float[Array, "tokens vocab"]:
     """Return the logits after every token of one sequence, computed with an empty cache: the naive path.
 
+    Args:
+        model: the model.
+        tokens: the token ids of the sequence.
+        cache_dtype: "int8" rounds keys and values as a cache in int8 does: the naive path of such caches.
+
     Raises:
-        ValueError: no tokens, an id outside the vocabulary, or more tokens than the model's context.
+        ValueError: no tokens, an id outside the vocabulary, more tokens than the model's context, or a wrong dtype.
 
     Example:
         >>> model = minillm.load("story")
@@ -38,7 +43,7 @@ def forward(model: Model, tokens: Tokens) -> Float[Array, "tokens vocab"]:
         (3, 2048)
     """
     tokens = check_tokens(model, tokens)
-    return forward_batch(model, [(tokens, KVCache(model, len(tokens)))], logit_rows=[len(tokens)])
+    return forward_batch(model, [(tokens, KVCache(model, len(tokens), cache_dtype))], logit_rows=[len(tokens)])
 
 
 def forward_batch(
@@ -48,7 +53,7 @@ def forward_batch(
 
     Args:
         model: the model.
-        batch: for each sequence, (new tokens, the cache they extend); lengths may differ.
+        batch: for each sequence, (new tokens, the cache they extend); lengths and dtypes of the caches may differ.
         logit_rows: for each sequence, the number of its last tokens whose logits are returned; by default 1 each.
 
     Returns:

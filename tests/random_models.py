@@ -101,3 +101,8 @@ def models(draw, backends: tuple[str, ...] = ("numpy", "plain", "exact")) -> Mod
 
 def token_lists(vocab_size: int, max_size: int = 24) -> st.SearchStrategy[list[int]]:
     return st.lists(st.integers(0, vocab_size - 1), min_size=1, max_size=max_size)
+
+
+def cache_dtypes(model: Model) -> st.SearchStrategy[str | None]:
+    """What caches of this model can be stored in."""
+    return st.sampled_from([None, "int8"] if model.ops.int8_caches else [None])

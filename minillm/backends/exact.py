@@ -12,6 +12,8 @@ no sum, and no partial sum in any order, exceeds 2**53 steps:
 - Attention weights times values (`_weights_on_grid`): the weights together are about 2**27 steps, and a value is at
   most 2**25 steps.
 
+Keys and values from a cache in int8 are on coarser grids already: see `kv_cache/int8.py`.
+
 For example, 0.3 and 0.7 on a grid of step 1/4 are 1/4 and 3/4. Their sum is 4/4 in either order.
 
 So every sum has one value. Batches, chunks, cache blocks, threads and libraries change only the order of additions. For

@@ -11,6 +11,7 @@ from itertools import islice
 from minillm.batching.request import Request
 from minillm.completion import DEFAULT_NEW_TOKENS, Completion
 from minillm.generation import Prompt, encode_prompt
+from minillm.kv_cache.cache import memory_kind
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling
@@ -36,14 +37,21 @@ class StaticBatching:
         (8, 6)
     """
 
-    def __init__(self, model: Model, batch_size: int) -> None:
+    def __init__(self, model: Model, batch_size: int, cache_dtype: str | None = None) -> None:
         """Begin without requests.
+
+        Args:
+            model: the model.
+            batch_size: the most requests in a batch.
+            cache_dtype: "int8" to store keys and values in 8 bits, as in `KVCache`.
 
         Raises:
             ValueError: a wrong argument.
         """
         check_model(model)
         self.model, self.batch_size = model, check_integer("batch_size", batch_size, 1)
+        memory_kind(model, cache_dtype)  # refuses a wrong dtype
+        self.cache_dtype = cache_dtype
         self.waiting: deque[Request] = deque()
         self.steps = self.slot_steps = self.idle_slot_steps = 0
         self.reserved_slots = self.filled_slots = 0
@@ -75,7 +83,8 @@ class StaticBatching:
                     self.waiting.popleft()
 
     def _run_batch(self, requests: list[Request]) -> None:
-        caches = {request: KVCache(self.model, request.completion.max_cached_tokens) for request in requests}
+        sizes = {request: request.completion.max_cached_tokens for request in requests}
+        caches = {request: KVCache(self.model, size, self.cache_dtype) for request, size in sizes.items()}
         for request in requests:
             request.status = "running"
         while unfinished := [request for request in requests if not request.completion.finish_reason]:

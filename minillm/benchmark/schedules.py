@@ -45,11 +45,13 @@ class Run:
     block_utilisation: float | None = None
 
 
-def run_naive(model: Model, jobs: Sequence[Job]) -> Run:
-    """Run one job after another, without a cache."""
+def run_naive(model: Model, jobs: Sequence[Job], cache_dtype: str | None = None) -> Run:
+    """Run one job after another, without a cache; with `cache_dtype` keys and values are rounded as in a cache."""
     run, started = Run(), perf_counter()
     for job in jobs:
-        generation = Generation(model, job.prompt, job.max_new_tokens, job.sampling, use_cache=False)
+        generation = Generation(
+            model, job.prompt, job.max_new_tokens, job.sampling, use_cache=False, cache_dtype=cache_dtype
+        )
         run.tokens.append([step.token for step in generation])
         run.steps += len(run.tokens[-1])
         run.latencies_steps.append(run.steps)
@@ -58,9 +60,9 @@ def run_naive(model: Model, jobs: Sequence[Job]) -> Run:
     return run
 
 
-def run_static(model: Model, jobs: Sequence[Job], batch_size: int) -> Run:
+def run_static(model: Model, jobs: Sequence[Job], batch_size: int, cache_dtype: str | None = None) -> Run:
     """Run batches of this size, in order; a batch finishes when its longest answer does."""
-    batching, run, started = StaticBatching(model, batch_size), Run(), perf_counter()
+    batching, run, started = StaticBatching(model, batch_size, cache_dtype), Run(), perf_counter()
     for first in range(0, len(jobs), batch_size):
         batch = jobs[first : first + batch_size]
         requests = [batching.submit(job.prompt, job.max_new_tokens, job.sampling) for job in batch]
@@ -73,9 +75,11 @@ def run_static(model: Model, jobs: Sequence[Job], batch_size: int) -> Run:
     return run
 
 
-def run_continuous(model: Model, jobs: Sequence[Job], num_blocks: int | None = None) -> Run:
+def run_continuous(
+    model: Model, jobs: Sequence[Job], num_blocks: int | None = None, cache_dtype: str | None = None
+) -> Run:
     """Run all jobs at once; before every step the engine decides which requests run."""
-    engine, run, started = Engine(model, num_blocks=num_blocks), Run(), perf_counter()
+    engine, run, started = Engine(model, num_blocks=num_blocks, cache_dtype=cache_dtype), Run(), perf_counter()
     requests = [engine.submit(job.prompt, job.max_new_tokens, job.sampling) for job in jobs]
     finished_s = {}
     for event in engine.events():

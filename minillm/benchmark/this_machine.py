@@ -92,14 +92,14 @@ def products(model: Model) -> None:
     ops.linear(x, model.head)
 
 
-def measure_decode(model: Model, context: int) -> float:
+def measure_decode(model: Model, context: int, cache_dtype: str | None = None) -> float:
     """Return the seconds of a decode step of the real model at this context."""
-    return _least_s(_step_of(model, context))
+    return _least_s(_step_of(model, context, cache_dtype))
 
 
-def _step_of(model: Model, context: int = 16) -> Callable[[], Any]:
+def _step_of(model: Model, context: int = 16, cache_dtype: str | None = None) -> Callable[[], Any]:
     """Return a function that runs a decode step at this context, as often as it is called."""
-    cache = KVCache(model, context)
+    cache = KVCache(model, context, cache_dtype)
     if context > 1:
         prefill(model, np.arange(context - 1) % model.config.vocab_size, cache)
 

@@ -9,8 +9,10 @@ from time import perf_counter
 from typing import Any
 
 from minillm.cli.options import (
+    add_cache_option,
     add_model_options,
     add_sampling_options,
+    cache_dtype_from,
     check_folder_of,
     encoded,
     sampling_from,
@@ -38,6 +40,7 @@ def add_parser(commands: Any) -> None:
     add("--batch-size", type=int, metavar="B", help="with --compare: requests in a static batch (default 8)")
     add("--raw", action="store_true", help="continue texts unchanged, without the chat template")
     add_model_options(parser)
+    add_cache_option(parser)
     add_sampling_options(parser)
     parser.set_defaults(run=run)
 
@@ -82,6 +85,7 @@ class Problems:
 
 
 def _check_combination(options: argparse.Namespace) -> None:
+    cache_dtype_from(options)
     if options.batch_size is not None and not options.compare:
         raise ValueError("--batch-size belongs to --compare; leave it out, or add --compare")
     options.batch_size = check_integer(
@@ -133,11 +137,13 @@ def _answer(model: Any, lines: list[Any], problems: Problems, options: argparse.
     settings["weights"] = model_fingerprint(model)
     if options.weights != "float32":  # answers in float32 keep the fingerprint of earlier versions
         settings["format"] = options.weights
+    if options.kv_cache:  # without it, answers of earlier versions are known
+        settings["kv_cache"] = options.kv_cache
     asked = {line.number: (fingerprint(settings, line), options.model, line.prompt) for line in lines}
     with AnswerFile(Path(options.out)) as answers:
         answers.check_asked(asked)
         missing = [line for line in lines if line.number not in answers.answered]
-        engine, done = Engine(model), Done(len(answers.answered), len(lines))
+        engine, done = Engine(model, cache_dtype=options.kv_cache), Done(len(answers.answered), len(lines))
         try:
             with progress_on_stderr() as report:
                 report("answering", done.before, done.of)

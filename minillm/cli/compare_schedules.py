@@ -20,9 +20,9 @@ def compare(model: Any, lines: list[Any], problems: Any, options: argparse.Names
     if not jobs:
         return 2
     schedules: dict[str, Callable[[], Any]] = {
-        "naive": lambda: run_naive(model, jobs),
-        "static": lambda: run_static(model, jobs, options.batch_size),
-        "continuous": lambda: run_continuous(model, jobs),
+        "naive": lambda: run_naive(model, jobs, options.kv_cache),
+        "static": lambda: run_static(model, jobs, options.batch_size, options.kv_cache),
+        "continuous": lambda: run_continuous(model, jobs, cache_dtype=options.kv_cache),
     }
     runs = {}
     with progress_on_stderr() as report:

@@ -34,6 +34,7 @@ def add_parser(commands: Any) -> None:
         help="requests in a batch (default 1); sweep: from..to (1..256); serve: the static batch (32)",
     )
     add("--dtype", help="format of the weights: float16 (default), float32, bfloat16, int8, int4, q8_0, q4_0")
+    add("--kv-cache", metavar="FORMAT", help="of keys and values: float16 (default; float32 if the weights are), int8")
     add("--tp", type=int, default=1, metavar="N", help="GPUs that share the model by tensor parallelism (default 1)")
     add("--rps", type=float, metavar="R", help="requests that arrive per second")
     add("--price", type=float, metavar="D", help="dollars per hour of one GPU (default: the table's, if it has one)")

@@ -24,7 +24,7 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
     Raises:
         ValueError: an option is out of range.
     """
-    from minillm.estimate.memory import find_format
+    from minillm.estimate.memory import find_cache_format, find_format
     from minillm.estimate.serving import MOST_GPUS, Serving
 
     dtype = dtype_from(options, machine.name)
@@ -36,7 +36,7 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
         machine=machine,
         gpus=gpus,
         weights=find_format(dtype),
-        cache_bytes=4 if dtype == "float32" else 2,
+        cache_bytes=find_cache_format(cache_format_from(options, machine.name), config).bytes_each,
         mfu=check_number("--mfu", options.mfu, 0.001, 1),
         mbu=check_number("--mbu", options.mbu, 0.001, 1),
     )
@@ -48,10 +48,17 @@ def dtype_from(options: argparse.Namespace, gpu: str) -> str:
     return usual if options.dtype is None else str(options.dtype)
 
 
+def cache_format_from(options: argparse.Namespace, gpu: str) -> str:
+    """Return the format of keys and values: the one asked for, or float32 if the weights are, else float16."""
+    usual = "float32" if dtype_from(options, gpu) == "float32" else "float16"
+    return usual if options.kv_cache is None else str(options.kv_cache)
+
+
 def asked(options: argparse.Namespace, gpu: str, *more: str) -> dict[str, Any]:
     """Return the JSON record of what was estimated; `more` names options that belong to one view."""
     names = ("model", "tp", "mfu", "mbu", "prompt", "output", *more)
-    return {name: getattr(options, name) for name in names} | {"dtype": dtype_from(options, gpu)}
+    formats = {"dtype": dtype_from(options, gpu), "kv_cache": cache_format_from(options, gpu)}
+    return {name: getattr(options, name) for name in names} | formats
 
 
 def workload_from(options: argparse.Namespace, batch: int) -> "Workload":

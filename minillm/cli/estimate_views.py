@@ -48,7 +48,7 @@ def one(options: argparse.Namespace) -> None:
                   f"decode, batch {workload.batch}": decode.intensity}  # fmt: skip
         save_roofline(Path(options.plot), machine, points)
     if machine.name == "this-machine":
-        record |= _measured(options.model, serving, workload)
+        record |= _measured(options, serving, workload)
     if options.json:
         print_json(record | ({"explained": [asdict(line) for line in report.lines]} if options.explain else {}))
         return
@@ -71,16 +71,16 @@ def _show_doubts(options: argparse.Namespace, config: ModelConfig, workload: Wor
         show(line)
 
 
-def _measured(name: str, serving: Serving, workload: Workload) -> dict[str, float]:
+def _measured(options: argparse.Namespace, serving: Serving, workload: Workload) -> dict[str, float]:
     """Return the measured and the predicted time of a decode step; nothing for a model without weights on disk."""
     from minillm.benchmark.this_machine import measure_decode
     from minillm.loading.load import load
 
-    if not weights_on_disk(name):
+    if not weights_on_disk(options.model):
         return {}
-    context = round(mean_context(workload))
-    measured = measure_decode(load(name), min(context, serving.config.max_position_embeddings))
-    predicted = decode_time(serving, min(context, serving.config.max_position_embeddings))
+    context = min(round(mean_context(workload)), serving.config.max_position_embeddings)
+    measured = measure_decode(load(options.model), context, "int8" if options.kv_cache == "int8" else None)
+    predicted = decode_time(serving, context)
     return {"measured_tpot_s": measured, "predicted_tpot_s": predicted.seconds}
 
 

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from minillm.cli.options import (
+    add_cache_option,
     add_model_options,
     add_sampling_options,
+    cache_dtype_from,
     check_utf8,
     max_new_tokens_from,
     prompt_ids,
@@ -42,6 +44,7 @@ def add_parser(commands: Any) -> None:
     add("--logprobs", type=int, metavar="N", help="with --json: the N most probable tokens of each step")
     add("--with", dest="with_", metavar="DIR", help="run with your functions: the exercises passed in DIR")
     add_model_options(parser)
+    add_cache_option(parser)
     add_sampling_options(parser)
     add_speculative_options(parser)
     parser.set_defaults(run=run)
@@ -67,7 +70,10 @@ def _run(options: argparse.Namespace) -> int:
     from minillm.loading.load import load
 
     _check_combination(options)
-    sampling = sampling_from(options, 4 if options.show_phases else options.logprobs)
+    sampling, cache_dtype = (
+        sampling_from(options, 4 if options.show_phases else options.logprobs),
+        cache_dtype_from(options),
+    )
     text = _read_stdin() if options.prompt == "-" else options.prompt
     check_utf8("the prompt", text)
     model = load(options.model, options.backend, options.dtype, options.weights)
@@ -79,7 +85,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.speculative:
         generation: Generation = speculative_generation(model, prompt, new_tokens, sampling, options)
     else:
-        generation = Generation(model, prompt, new_tokens, sampling, not options.no_cache)
+        generation = Generation(model, prompt, new_tokens, sampling, not options.no_cache, cache_dtype=cache_dtype)
     if options.show_phases:
         _show_phases(generation)
         return 0
@@ -173,7 +179,9 @@ def _print_table(generation: Any, more_rows: Sequence[tuple[str, str]] = ()) -> 
 def _cache_text(generation: Any) -> str:
     if generation.cache is None:
         return "none"
-    return f"{bytes_text(generation.cache.nbytes)}, reserved for {counted(generation.cache.capacity, 'token')}"
+    cache = generation.cache
+    in_int8 = "" if cache.dtype is None else f" in {cache.dtype}"
+    return f"{bytes_text(cache.nbytes)}{in_int8}, reserved for {counted(cache.capacity, 'token')}"
 
 
 def _show_phases(generation: Any) -> None:

@@ -40,6 +40,26 @@ def add_weights_option(parser: Any) -> None:
     )
 
 
+def add_cache_option(parser: Any) -> None:
+    """Add --kv-cache."""
+    parser.add_argument(
+        "--kv-cache",
+        metavar="FORMAT",
+        help="int8: store keys and values in 8 bits, in about a quarter of the memory (default: the model's dtype)",
+    )
+
+
+def cache_dtype_from(options: argparse.Namespace) -> str | None:
+    """Return --kv-cache as `KVCache` takes it.
+
+    Raises:
+        ValueError: it is neither int8 nor left out.
+    """
+    if options.kv_cache not in (None, "int8"):
+        raise ValueError(f"--kv-cache is {options.kv_cache[:40]!r}; expected int8, or leave it out")
+    return str(options.kv_cache) if options.kv_cache else None
+
+
 def add_sampling_options(parser: Any) -> None:
     """Add one option for each field of Sampling, and --max-new-tokens."""
     add = parser.add_argument

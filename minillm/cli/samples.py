@@ -4,6 +4,7 @@ import argparse
 from time import perf_counter
 from typing import Any
 
+from minillm.cli.options import cache_dtype_from
 from minillm.cli.printing import bytes_text, logprob_records, print_json, seconds_text, show, write
 from minillm.support.wording import counted
 
@@ -14,7 +15,7 @@ def run_samples(
     """Generate all answers in one batch; print the first as it grows, the others after it, and a table."""
     from minillm.batching import Engine
 
-    engine = Engine(model)
+    engine = Engine(model, cache_dtype=cache_dtype_from(options))
     samples = engine.submit_samples(prompt, options.n, max_new_tokens, sampling)
     display = None if options.json else InOrder(samples)
     started = perf_counter()

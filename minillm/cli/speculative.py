@@ -4,6 +4,7 @@ import argparse
 import sys
 from typing import Any
 
+from minillm.cli.options import cache_dtype_from
 from minillm.cli.printing import write
 from minillm.support.checks import check_integer
 from minillm.support.printable import safe
@@ -64,7 +65,9 @@ def speculative_generation(
         drafter = skip_layers(model)
     else:
         drafter = load(draft, options.backend, options.dtype, options.weights)
-    return SpeculativeGeneration(model, drafter, prompt, new_tokens, sampling, _k_from(options.k))
+    return SpeculativeGeneration(
+        model, drafter, prompt, new_tokens, sampling, _k_from(options.k), cache_dtype_from(options)
+    )
 
 
 class StepWriter:

@@ -33,6 +33,7 @@ FORMATS = {
     "q8_0": NumberFormat(8, 16, 32),  # llama.cpp's blocks of 32 weights
     "q4_0": NumberFormat(4, 16, 32),
 }
+CACHE_FORMATS = ("float32", "float16", "bfloat16", "int8")
 
 
 def find_format(name: str) -> NumberFormat:
@@ -43,6 +44,19 @@ def find_format(name: str) -> NumberFormat:
     """
     if name not in FORMATS:
         raise ValueError(f"dtype is {name[:40]!r}; expected one of {', '.join(FORMATS)}")
+    return FORMATS[name]
+
+
+def find_cache_format(name: str, config: ModelConfig) -> NumberFormat:
+    """Return the storage of keys and values: floats, or int8 with a float32 scale for each head's key and value.
+
+    Raises:
+        ValueError: no cache has this format.
+    """
+    if name == "int8":
+        return NumberFormat(8, 32, config.head_dim)
+    if name not in CACHE_FORMATS:
+        raise ValueError(f"kv_cache is {name[:40]!r}; expected one of {', '.join(CACHE_FORMATS)}")
     return FORMATS[name]
 
 

@@ -1,10 +1,10 @@
-"""Cache: what a forward pass asks of a KV cache of any kind, and two helpers for all kinds."""
+"""Cache: what a forward pass asks of a KV cache of any kind, and helpers for all kinds."""
 
-import math
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from minillm.arrays import Array, Float
+from minillm.kv_cache.int8 import Int8Memory
+from minillm.kv_cache.memory import CacheMemory
 from minillm.model import Model
 from minillm.ragged_batch import LayerCache
 from minillm.support.checks import shown
@@ -26,20 +26,32 @@ class Cache(LayerCache, Protocol):
         """Drop every token from index `length` on, and any space reserved beyond it."""
 
 
-def take_memory(
-    model: Model, tokens: int, cause: str
-) -> tuple[Float[Array, "layers kv_heads tokens head_dim"], Float[Array, "layers kv_heads tokens head_dim"]]:
-    """Return arrays of zeros for the keys and values of `tokens` tokens.
+def memory_kind(model: Model, dtype: str | None) -> type[CacheMemory]:
+    """Return the kind of memory that `dtype` asks for: None for the model's dtype, or "int8".
 
     Raises:
-        ValueError: not enough memory; the message begins with `cause`.
+        ValueError: dtype is something else, or this backend cannot read such a cache.
     """
-    config = model.config
-    shape = (config.num_hidden_layers, config.num_key_value_heads, tokens, config.head_dim)
+    if dtype is None:
+        return CacheMemory
+    if dtype != Int8Memory.stored_as:
+        raise ValueError(f"the cache's dtype is {shown(dtype)}; expected 'int8', or None for the model's own")
+    if not model.ops.int8_caches:
+        raise ValueError(f"the {model.ops.name} backend reads caches of floats only; leave out the cache's dtype, int8")
+    return Int8Memory
+
+
+def take_memory(model: Model, tokens: int, dtype: str | None, cause: str) -> CacheMemory:
+    """Allocate memory for the keys and values of `tokens` tokens.
+
+    Raises:
+        ValueError: `dtype` is wrong; or not enough memory, and the message begins with `cause`.
+    """
+    kind = memory_kind(model, dtype)
     try:
-        return model.ops.zeros(shape, model.dtype), model.ops.zeros(shape, model.dtype)
+        return kind(model, tokens)
     except (MemoryError, OverflowError, ValueError):  # the last two: more bytes than an array can have
-        needed, free = 2 * math.prod(shape) * model.dtype.itemsize, model.ops.free_memory()
+        needed, free = kind.bytes_of(model, tokens), model.ops.free_memory()
         size = f"{shown(needed // 10**9)} GB" if needed >= 10**9 else f"{needed / 1e6:.1f} MB"
         is_free = "" if free is None else f", {free / 1e6:,.1f} MB free"
         raise ValueError(f"{cause}: not enough memory: {size} needed{is_free}; pass a smaller one") from None

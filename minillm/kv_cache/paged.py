@@ -38,17 +38,24 @@ class BlockPool(NeighbourAllocator):
 
     Attributes:
         model: the model whose keys and values the pool holds.
-        keys, values: `[layers, kv_heads, slots, head_dim]`; block b is the slots from b * block_size on.
+        memory: the arrays that store keys and values; block b is the slots from b * block_size on.
+        keys, values: `[layers, kv_heads, slots, head_dim]`, in the model's dtype, or in int8 without their scales.
 
     Example:
         >>> model = minillm.load("story")
         >>> pool = minillm.BlockPool(model, num_blocks=64, block_size=16)
         >>> pool.available, pool.block_nbytes
         (64, 49152)
+        >>> minillm.BlockPool(model, num_blocks=64, block_size=16, dtype="int8").block_nbytes
+        13824
     """
 
-    def __init__(self, model: Model, num_blocks: int, block_size: int = 16) -> None:
+    def __init__(self, model: Model, num_blocks: int, block_size: int = 16, dtype: str | None = None) -> None:
         """Reserve the memory; all blocks are free. Most systems do not back pages with memory until they are written.
+
+        Args:
+            model, num_blocks, block_size: as above.
+            dtype: "int8" to store keys and values in 8 bits; None for the model's dtype.
 
         Raises:
             ValueError: a wrong argument, or not enough memory.
@@ -57,7 +64,8 @@ class BlockPool(NeighbourAllocator):
         slots = check_integer("num_blocks", num_blocks, 1) * check_integer("block_size", block_size, 1)
         cause = f"num_blocks is {shown(num_blocks)} and block_size is {shown(block_size)}"
         self.model = model
-        self.keys, self.values = take_memory(model, slots, cause)
+        self.memory = take_memory(model, slots, dtype, cause)
+        self.keys, self.values = self.memory.keys, self.memory.values
         super().__init__(num_blocks, block_size)
 
     def __repr__(self) -> str:
@@ -66,27 +74,26 @@ class BlockPool(NeighbourAllocator):
     @property
     def block_nbytes(self) -> int:
         """Bytes of the keys and values of one block."""
-        return int(self.keys.nbytes + self.values.nbytes) // self.num_blocks
+        return self.memory.nbytes // self.num_blocks
 
     def copy_block(self, source: int, target: int) -> None:
         """Copy the keys and values of block `source` to block `target`, in all layers."""
         size = self.block_size
         old, new = slice(source * size, (source + 1) * size), slice(target * size, (target + 1) * size)
-        self.keys[:, :, new] = self.keys[:, :, old]
-        self.values[:, :, new] = self.values[:, :, old]
+        for array in self.memory.arrays:
+            array[:, :, new] = array[:, :, old]
 
 
 @dataclass(frozen=True)
 class SwappedCache:
-    """The contents of a cache, copied out of the pool: keys and values `[layers, kv_heads, tokens, head_dim]`."""
+    """The contents of a cache, copied out of the pool: the arrays of its memory, `[layers, kv_heads, tokens, ...]`."""
 
-    keys: Array
-    values: Array
+    arrays: Sequence[Array]
 
     @property
     def length(self) -> int:
         """Number of tokens."""
-        return int(self.keys.shape[2])
+        return int(self.arrays[0].shape[2])
 
 
 class PagedKVCache:
@@ -168,27 +175,28 @@ class PagedKVCache:
         self, layer: int, k: Float[Array, "new kv_heads head_dim"], v: Float[Array, "new kv_heads head_dim"]
     ) -> None:
         """Write the keys and values of new tokens into the slots reserved for them."""
-        keys, values, first = self.pool.keys[layer], self.pool.values[layer], 0
+        first = 0
         for slots in self._slot_ranges(self.length, self.length + len(k)):
             rows = slice(first, first + slots.stop - slots.start)
-            keys[:, slots] = k[rows].swapaxes(0, 1)  # [kv_heads, slots, head_dim]
-            values[:, slots] = v[rows].swapaxes(0, 1)
+            self.pool.memory.write(layer, slots, k[rows], v[rows])
             first = rows.stop
 
     def segments(self, layer: int, end: int) -> Segments:
-        """Return keys and values of the first `end` tokens: a view for each run of neighbouring blocks.
+        """Return keys and values of the first `end` tokens: a segment for each run of neighbouring blocks.
 
-        Many short segments would cost more calls than arithmetic, so those are copied together into one.
+        Floats are views of the pool. Many short segments would cost more calls than arithmetic, so those are copied
+        together into one.
         """
-        keys, values = self.pool.keys[layer], self.pool.values[layer]  # [kv_heads, slots, head_dim]
-        ranges = self._slot_ranges(0, end)
+        memory, ranges = self.pool.memory, self._slot_ranges(0, end)
+        stored = [array[layer] for array in memory.arrays]  # [kv_heads, slots, ...]
         if len(ranges) > MANY_SEGMENTS and end < SHORT_SEGMENT * len(ranges):
-            return [(self._gathered(keys, end), self._gathered(values, end))]
-        return [(keys[:, slots], values[:, slots]) for slots in ranges]
+            return [memory.read([self._gathered(array, end) for array in stored])]
+        return [memory.read([array[:, slots] for array in stored]) for slots in ranges]
 
     def layout(self) -> CacheLayout:
         """Return the pool's arrays and this cache's table."""
-        return CacheLayout(self.pool.keys, self.pool.values, self.pool.block_size, self.table)
+        pool = self.pool
+        return CacheLayout(pool.keys, pool.values, pool.block_size, self.table, *pool.memory.scales)
 
     def truncate(self, length: int) -> None:
         """Drop every token from index `length` on, and give back the blocks without a token.
@@ -242,25 +250,29 @@ class PagedKVCache:
     def swap_out(self) -> SwappedCache:
         """Copy the keys and values of all tokens (at least one) out of the pool, and give all blocks back."""
         to_host, ranges = self.model.ops.to_host, self._slot_ranges(0, self.length)
-        keys = np.concatenate([to_host(self.pool.keys[:, :, slots]) for slots in ranges], axis=2)
-        values = np.concatenate([to_host(self.pool.values[:, :, slots]) for slots in ranges], axis=2)
+        arrays = [
+            np.concatenate([to_host(array[:, :, slots]) for slots in ranges], axis=2)
+            for array in self.pool.memory.arrays
+        ]
         self.free()
-        return SwappedCache(keys, values)
+        return SwappedCache(arrays)
 
     def swap_in(self, saved: SwappedCache) -> None:
         """Take blocks and copy the saved keys and values into them, after the tokens that the cache holds already.
 
         Raises:
-            ValueError: the pool has too few blocks; nothing has changed then.
+            ValueError: the pool has too few blocks, or another dtype; nothing has changed then.
         """
-        first, array = self.length, self.model.ops.array
+        arrays, first, to_device = self.pool.memory.arrays, self.length, self.model.ops.array
+        if [array.dtype for array in saved.arrays] != [array.dtype for array in arrays]:
+            raise ValueError(f"the saved keys are in {saved.arrays[0].dtype}, those of the pool in {arrays[0].dtype}")
         if saved.length <= first:
             return
         self.reserve(saved.length - first)
         for slots in self._slot_ranges(first, saved.length):
             tokens = slice(first, first + slots.stop - slots.start)
-            self.pool.keys[:, :, slots] = array(saved.keys[:, :, tokens])
-            self.pool.values[:, :, slots] = array(saved.values[:, :, tokens])
+            for array, swapped in zip(arrays, saved.arrays, strict=True):
+                array[:, :, slots] = to_device(swapped[:, :, tokens])
             first = tokens.stop
         self.length = saved.length
 
@@ -294,12 +306,12 @@ class PagedKVCache:
             self._known_ranges[first, end] = slot_ranges(self.table, self.pool.block_size, first, end)
         return self._known_ranges[first, end]
 
-    def _gathered(self, pooled: Float[Array, "kv_heads slots head_dim"], end: int) -> Array:
-        """Copy the first `end` tokens into one array `[kv_heads, end, head_dim]`, block by block."""
-        kv_heads, _, head_dim = pooled.shape
+    def _gathered(self, pooled: Array, end: int) -> Array:
+        """Copy the first `end` tokens of `[kv_heads, slots, ...]` into one array `[kv_heads, end, ...]`, by blocks."""
+        kv_heads, _, *each = pooled.shape
         blocks = pooled.reshape(kv_heads, self.pool.num_blocks, -1)  # [kv_heads, blocks, block_size * head_dim]
         copied = blocks[:, self.table[: self.pool.blocks_for(end)]]
-        return copied.reshape(kv_heads, -1, head_dim)[:, :end]
+        return copied.reshape(kv_heads, -1, *each)[:, :end]
 
 
 def slot_ranges(table: Sequence[int], block_size: int, first: int, end: int) -> list[slice]:

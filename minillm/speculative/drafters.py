@@ -115,17 +115,18 @@ class ModelDrafter:
 
     free = False
 
-    def __init__(self, model: Model, capacity: int, vocab_size: int) -> None:
+    def __init__(self, model: Model, capacity: int, vocab_size: int, cache_dtype: str | None = None) -> None:
         """Make a cache.
 
         Args:
             model: the draft model.
             capacity: of the cache, in tokens; or the draft model's whole context if that is less.
             vocab_size: the target's.
+            cache_dtype: of the cache, as in `KVCache`.
         """
         self.model = model
         self.vocab_size = vocab_size
-        self.cache = KVCache(model, min(capacity, model.config.max_position_embeddings))
+        self.cache = KVCache(model, min(capacity, model.config.max_position_embeddings), cache_dtype)
 
     def propose(self, sequence: Sequence[int], k: int, sampling: Sampling, generator: np.random.Generator) -> Draft:
         """Draw `k` tokens one after another; fewer where the draft model's context ends.

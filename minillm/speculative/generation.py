@@ -48,14 +48,15 @@ class SpeculativeGeneration(Generation):
         max_new_tokens: int = DEFAULT_NEW_TOKENS,
         sampling: Sampling | None = None,
         k: int | str = "auto",
+        cache_dtype: str | None = None,
     ) -> None:
         """Check the arguments, which are those of `speculative_generate`, and encode the prompt.
 
         Raises:
             ValueError: a wrong argument, or a draft model whose tokens are not the model's.
         """
-        super().__init__(model, prompt, max_new_tokens, sampling)
-        self.speculation = Speculator(model, drafter, k).begin(self.completion)
+        super().__init__(model, prompt, max_new_tokens, sampling, cache_dtype=cache_dtype)
+        self.speculation = Speculator(model, drafter, k, cache_dtype=cache_dtype).begin(self.completion)
 
     def _next_steps(self) -> list[Step]:
         """Make one round: one forward pass, and at least one new token."""
@@ -81,6 +82,7 @@ def speculative_generate(
     max_new_tokens: int = DEFAULT_NEW_TOKENS,
     sampling: Sampling | None = None,
     k: int | str = "auto",
+    cache_dtype: str | None = None,
 ) -> SpeculativeOutput:
     """Run one request to its end with the draft tokens of `drafter`: the same output from fewer passes of the model.
 
@@ -94,6 +96,7 @@ def speculative_generate(
         prompt, max_new_tokens, sampling: as in `generate`.
         k: draft tokens in a round, at most 511. "auto" follows what is accepted and what it costs, and stops drafting
             where it would lose.
+        cache_dtype: "int8" to store keys and values in 8 bits, those of a draft model too.
 
     Raises:
         ValueError: a wrong argument, or a draft model whose tokens are not the model's.
@@ -104,7 +107,7 @@ def speculative_generate(
         >>> out.text, out.tokens == minillm.generate(model, "The capital of France is", max_new_tokens=3).tokens
         (' Paris.', True)
     """
-    generation = SpeculativeGeneration(model, drafter, prompt, max_new_tokens, sampling, k)
+    generation = SpeculativeGeneration(model, drafter, prompt, max_new_tokens, sampling, k, cache_dtype)
     for _ in generation:
         pass
     assert isinstance(generation.output, SpeculativeOutput)
@@ -119,13 +122,14 @@ def stream(
     use_cache: bool = True,
     drafter: DrafterChoice | None = None,
     k: int | str = "auto",
+    cache_dtype: str | None = None,
 ) -> Iterator[str]:
     """Yield the text of one request as it becomes certain: never half a character, and nothing of a stop string.
 
     The arguments are checked at once; the model runs as the text is iterated over.
 
     Args:
-        model, prompt, max_new_tokens, sampling, use_cache: as in `generate`.
+        model, prompt, max_new_tokens, sampling, use_cache, cache_dtype: as in `generate`.
         drafter, k: as in `speculative_generate`; by default there is no speculation.
 
     Raises:
@@ -140,10 +144,10 @@ def stream(
     """
     check_k(k)
     if drafter is None:
-        generation = Generation(model, prompt, max_new_tokens, sampling, use_cache)
+        generation = Generation(model, prompt, max_new_tokens, sampling, use_cache, cache_dtype=cache_dtype)
     else:
         check_bool("use_cache", use_cache)
         if not use_cache:
             raise ValueError("use_cache is False, but a drafter needs a cache; leave one of them out")
-        generation = SpeculativeGeneration(model, drafter, prompt, max_new_tokens, sampling, k)
+        generation = SpeculativeGeneration(model, drafter, prompt, max_new_tokens, sampling, k, cache_dtype)
     return (step.text for step in generation if step.text)

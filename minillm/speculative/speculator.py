@@ -36,7 +36,12 @@ class Speculator:
     """
 
     def __init__(
-        self, model: Model, drafter: DrafterChoice, k: int | str = "auto", many_requests: bool = False
+        self,
+        model: Model,
+        drafter: DrafterChoice,
+        k: int | str = "auto",
+        many_requests: bool = False,
+        cache_dtype: str | None = None,
     ) -> None:
         """Check the arguments.
 
@@ -47,6 +52,7 @@ class Speculator:
             k: draft tokens in a round, or "auto".
             many_requests: whether several requests speculate at a time. An object that keeps the state of one request
                 cannot serve them, so of Drafter objects only PromptLookup is accepted then.
+            cache_dtype: of the caches of a draft model, as in `KVCache`.
 
         Raises:
             ValueError: a wrong argument, or a draft model whose tokens are not the model's.
@@ -56,6 +62,7 @@ class Speculator:
         self.model = model
         self.drafter = drafter
         self.k = check_k(k)
+        self.cache_dtype = cache_dtype
         draft_cost = draft_step_cost(drafter, model) if isinstance(drafter, Model) else 0.0
         self._costs = [k * draft_cost + model.ops.cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
 
@@ -77,7 +84,7 @@ class Speculator:
 
     def _new_drafter(self, capacity: int) -> Drafter:
         if isinstance(self.drafter, Model):
-            return ModelDrafter(self.drafter, capacity, self.model.config.vocab_size)
+            return ModelDrafter(self.drafter, capacity, self.model.config.vocab_size, self.cache_dtype)
         if _is_drafter(self.drafter):
             return self.drafter  # type: ignore[return-value]
         assert callable(self.drafter)

@@ -90,7 +90,7 @@ def _attention(
         queries = span.stop - span.start
         visible = causal_mask(queries, cache.length + queries, cache.length, window)  # [queries, keys]
         requested += 4 * heads * head_dim * int(visible.sum())
-        count.cache_bytes += 2 * k.shape[1] * head_dim * k.itemsize * int(visible.any(axis=0).sum())
+        count.cache_bytes += cache.layout().bytes_per_token * int(visible.any(axis=0).sum())
     before = count.performed_flops
     watched = replace(batch, caches=[_WatchedCache(cache, count) for cache in batch.caches])
     attention_output = attention(q, k, v, watched, layer, window)

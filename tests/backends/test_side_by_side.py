@@ -8,7 +8,7 @@ import pytest
 from engine_adapter import EngineAdapter, PagedAdapter
 from hypothesis import given
 from hypothesis import strategies as st
-from random_models import CONTEXT, models, random_model
+from random_models import CONTEXT, cache_dtypes, models, random_model
 from unchecked import run_unchecked
 
 import minillm
@@ -37,7 +37,11 @@ def batches(draw):
     sequences = draw(st.lists(st.tuples(tokens, tokens.filter(bool)), min_size=1, max_size=5))
     wanted = [draw(st.integers(0, len(new))) for _, new in sequences]
     paged = draw(st.booleans())
-    engine = PagedAdapter(model, draw(st.integers(1, 9)), [True, False] * 20) if paged else EngineAdapter(model)
+    dtype = draw(cache_dtypes(model))
+    if paged:
+        engine = PagedAdapter(model, dtype, draw(st.integers(1, 9)), [True, False] * 20)
+    else:
+        engine = EngineAdapter(model, dtype)
     return engine, sequences, wanted
 
 

@@ -13,9 +13,9 @@ from unittest import mock
 
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from random_models import architectures, random_model
+from random_models import architectures, cache_dtypes, random_model
 from same_logprobs import assert_same_logprobs
-from test_engine_schedules import check_books, submissions
+from test_engine_schedules import check_books, dtype_of, submissions
 
 import minillm
 from minillm import Engine, PromptLookup
@@ -43,6 +43,7 @@ def speculating_engines(draw, model, wanted):
         preemption=draw(st.sampled_from(["recompute", "swap"])),
         drafter=draw(st.sampled_from(drafts)),
         k=k,
+        cache_dtype=draw(cache_dtypes(model)),
     )
 
 
@@ -101,9 +102,12 @@ def tokens_run(engine):
 
 def check_alone(engine, request, wanted, heard):
     (prompt, new_tokens, sampling), speculator = wanted, engine.speculator
-    alone = minillm.speculative_generate(engine.model, speculator.drafter, prompt, new_tokens, sampling, speculator.k)
+    k, dtype = speculator.k, dtype_of(engine)
+    alone = minillm.speculative_generate(
+        engine.model, speculator.drafter, prompt, new_tokens, sampling, k, cache_dtype=dtype
+    )
     if sampling.temperature == 0:
-        plain = minillm.generate(engine.model, prompt, new_tokens, sampling)
+        plain = minillm.generate(engine.model, prompt, new_tokens, sampling, cache_dtype=dtype)
         assert (plain.tokens, plain.finish_reason) == (alone.tokens, alone.finish_reason)
     count = len(request.tokens)
     assert request.tokens == alone.tokens[:count]

@@ -10,7 +10,7 @@ from collections import Counter
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_models import models, random_model
+from random_models import cache_dtypes, models, random_model
 from same_logprobs import assert_same_logprobs
 from test_checks import CONFIG
 from test_generation import text_model
@@ -55,13 +55,19 @@ def engines(draw, model, wanted):
         num_blocks=largest + draw(st.sampled_from([0, 1, 2, 40])),
         max_batch_tokens=draw(st.integers(1, 4) | st.integers(5, 30)),
         preemption=draw(st.sampled_from(["recompute", "swap"])),
+        cache_dtype=draw(cache_dtypes(model)),
     )
 
 
-def alone(model, wanted):
+def alone(model, wanted, cache_dtype=None):
     """What the request is equal to: naive decoding, and nobody beside it."""
     prompt, new, sampling = wanted
-    return minillm.generate(model, prompt, new, sampling, use_cache=False)
+    return minillm.generate(model, prompt, new, sampling, use_cache=False, cache_dtype=cache_dtype)
+
+
+def dtype_of(engine):
+    """What its caches are stored in."""
+    return engine.pool.memory.stored_as
 
 
 def assert_same(model, request, out):
@@ -107,7 +113,7 @@ def test_every_request_is_as_if_alone(data):
         events.setdefault(event.request, []).append(event.step)
 
     for request, each in zip(requests, wanted, strict=True):
-        out = alone(model, each)
+        out = alone(model, each, dtype_of(engine))
         if request.finish_reason == "cancelled":
             out = dataclasses.replace(out, finish_reason="cancelled", tokens=out.tokens[: len(request.tokens)],
                                       logprobs=out.logprobs[: len(request.logprobs)])  # fmt: skip
@@ -137,7 +143,7 @@ def test_samples_of_one_prompt_are_as_if_alone(data):
         for number, request in enumerate(samples):
             if request.finish_reason != "cancelled":
                 own = dataclasses.replace(sampling, seed=sampling.seed + number)
-                assert_same(model, request, alone(model, (prompt, new, own)))
+                assert_same(model, request, alone(model, (prompt, new, own), dtype_of(engine)))
     assert engine.pool.used == 0
 
 
@@ -197,7 +203,7 @@ def test_an_interrupted_step_is_made_again(data, countdown, backend):
         except KeyboardInterrupt:
             check_books(engine, requests)
     for request, each in zip(requests, wanted, strict=True):
-        assert_same(model, request, alone(model, each))
+        assert_same(model, request, alone(model, each, dtype_of(engine)))
         assert [event.step.token for event in events if event.request is request] == request.tokens
     assert engine.pool.used == 0
 
@@ -222,6 +228,6 @@ def test_text_and_stop_strings_are_as_if_alone(data):
     for event in engine.events():
         texts[event.request] += event.step.text
     for request, each in zip(requests, wanted, strict=True):
-        out = alone(model, each)
+        out = alone(model, each, dtype_of(engine))
         assert (texts[request], request.text, request.tokens) == (out.text, out.text, out.tokens)
         assert request.finish_reason == out.finish_reason

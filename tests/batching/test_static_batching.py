@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_models import models
+from random_models import cache_dtypes, models
 from test_checks import CONFIG, MODEL
 from test_engine_schedules import alone, assert_same, submissions
 
@@ -41,12 +41,13 @@ def test_the_next_batch_waits_for_the_whole_one_before_it():
 def test_every_request_is_as_if_alone(data, batch_size):
     model = data.draw(models(backends=("exact", "numpy", "cupy")))
     wanted = data.draw(submissions(model.config.vocab_size))
-    batching = StaticBatching(model, batch_size)
+    cache_dtype = data.draw(cache_dtypes(model))
+    batching = StaticBatching(model, batch_size, cache_dtype)
     requests = [batching.submit(*each) for each in wanted]
     assert not any(request.finished for request in requests)
     batching.run()
     for request, each in zip(requests, wanted, strict=True):
-        assert_same(model, request, alone(model, each))
+        assert_same(model, request, alone(model, each, cache_dtype))
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])

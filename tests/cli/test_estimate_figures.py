@@ -91,7 +91,7 @@ def measured(monkeypatch):
     """This machine, whose decode steps take 2 s by its figures and 4 s by the clock; it has no link to others."""
     machine = Machine("this-machine", 8e9, "RAM", 1e15, 1e15, overhead_s_per_step=2.0)
     monkeypatch.setattr("minillm.benchmark.this_machine.measure_machine", lambda config: machine)
-    monkeypatch.setattr("minillm.benchmark.this_machine.measure_decode", lambda model, context: 4.0)
+    monkeypatch.setattr("minillm.benchmark.this_machine.measure_decode", lambda model, context, cache_dtype: 4.0)
 
 
 def test_this_machine_computes_in_float32(record, measured):

@@ -189,7 +189,9 @@ def test_a_cut_gguf(call, tmp_path):
 
 
 @pytest.mark.parametrize("damage", [np.nan, np.inf, -np.inf, 3e38])
-@pytest.mark.parametrize("extra", [[], ["--json"], ["--no-cache"], ["--temperature", "1"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "extra", [[], ["--json"], ["--no-cache"], ["--temperature", "1"], ["--kv-cache", "int8"]], ids=" ".join
+)
 def test_weights_that_are_no_numbers(call, tmp_path, damage, extra):
     """NumPy's own warnings on the way there stay away."""
     file = save_model_folder(tmp_path) / "model.safetensors"

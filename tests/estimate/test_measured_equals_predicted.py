@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from random_models import models, token_lists
 
 import minillm
+from minillm.estimate.memory import find_cache_format
 from minillm.estimate.work import Tokens, Work, decode_work, forward_work, prefill_work
 from minillm.trace.counting import counted
 
@@ -62,6 +63,16 @@ def test_a_real_model_generates(name):
     for step in range(1, 6):
         expected += decode_work(model.config, len(prompt) + step, 1, 4, 4)
     assert asked(count) == expected
+
+
+def test_a_cache_in_int8():
+    """A number has one byte, and each key and value of a head four for its scale."""
+    model, count = counted(minillm.load("story"))
+    cache, each = minillm.KVCache(model, 40, "int8"), find_cache_format("int8", model.config).bytes_each
+    minillm.prefill(model, [5] * 20, cache)
+    assert asked(count) == prefill_work(model.config, 20, 4, each)
+    minillm.decode_step(model, 7, cache)
+    assert asked(count) == prefill_work(model.config, 20, 4, each) + decode_work(model.config, 21, 1, 4, each)
 
 
 @settings(max_examples=20)

@@ -13,12 +13,20 @@ import minillm
 from minillm import KVCache
 
 
-@given(config=architectures(), capacity=st.integers(1, 160), dtype=st.sampled_from(["float32", "float64"]))
-def test_bytes_are_two_times_layers_heads_width_and_capacity(config, capacity, dtype):
+@given(
+    config=architectures(),
+    capacity=st.integers(1, 160),
+    dtype=st.sampled_from(["float32", "float64"]),
+    cache_dtype=st.sampled_from([None, "int8"]),
+)
+def test_bytes_are_two_times_layers_heads_width_and_capacity(config, capacity, dtype, cache_dtype):
+    """In int8 a number has one byte, and each head's key or value four for its scale."""
     model, _ = random_model(config, 0, dtype=dtype)
-    per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * config.head_dim * np.dtype(dtype).itemsize
-    cache = KVCache(model, capacity)
+    per_head = config.head_dim + 4 if cache_dtype else config.head_dim * np.dtype(dtype).itemsize
+    per_token = 2 * config.num_hidden_layers * config.num_key_value_heads * per_head
+    cache = KVCache(model, capacity, cache_dtype)
     assert (cache.nbytes, cache.capacity, cache.length) == (per_token * capacity, capacity, 0)
+    assert minillm.BlockPool(model, capacity, 3, cache_dtype).block_nbytes == 3 * per_token
 
 
 @pytest.mark.parametrize("call", ["prefill", "chunked", "forward_batch"])
@@ -60,12 +68,14 @@ def test_an_exactly_full_cache_is_fine():
     assert cache.length == cache.capacity
 
 
-def test_a_fork_shares_no_memory():
-    cache = KVCache(MODEL, 5)
+@pytest.mark.parametrize("dtype", [None, "int8"])
+def test_a_fork_shares_no_memory(dtype):
+    cache = KVCache(MODEL, 5, dtype)
     minillm.prefill(MODEL, [1, 2], cache)
     copy = cache.fork()
-    assert (copy.length, copy.capacity) == (2, 5)
-    assert not np.shares_memory(copy.keys, cache.keys) and not np.shares_memory(copy.values, cache.values)
+    assert (copy.length, copy.capacity, copy.dtype) == (2, 5, dtype)
+    for mine, its in zip(copy.memory.arrays, cache.memory.arrays, strict=True):
+        assert np.array_equal(mine, its) and not np.shares_memory(mine, its)
 
 
 def test_the_cache_has_the_model_s_dtype():

@@ -15,6 +15,7 @@ from random_models import random_model
 from test_checks import CONFIG, MODEL
 
 import minillm
+from minillm.kv_cache.int8 import dequantize, quantize
 from minillm.kv_cache.paged import BlockPool, PagedKVCache, slot_ranges
 
 LAYERS, KV_HEADS, HEAD_DIM = CONFIG.num_hidden_layers, CONFIG.num_key_value_heads, CONFIG.head_dim
@@ -29,9 +30,20 @@ def marks(tokens):
 
 
 def contents(tokens, layer):
-    """What the keys of these tokens should be, `[kv_heads, tokens, head_dim]`; the values are their negatives."""
-    heads = np.arange(KV_HEADS)[:, None, None] + 10 * np.arange(HEAD_DIM) + 100 * layer
-    return marks(tokens)[None, :, None] + heads / 1024
+    """What the keys of these tokens should be, `[kv_heads, tokens, head_dim]`; the values are VALUE times the keys.
+
+    Each head and layer has a magnitude of its own, so that in int8 a wrong scale shows.
+    """
+    magnitudes = marks(tokens)[:, None] * (1 + np.arange(KV_HEADS) + KV_HEADS * layer)[:, None, None]
+    return magnitudes * (1 + np.arange(HEAD_DIM)) / 1024
+
+
+VALUE = -3.0
+
+
+def as_stored(pool, rows):
+    """What a cache of this pool gives back for these keys or values."""
+    return rows if pool.memory.stored_as is None else dequantize(*quantize(rows), float)
 
 
 def append(cache, before, new):
@@ -39,7 +51,7 @@ def append(cache, before, new):
     cache.reserve(len(new))
     for layer in range(LAYERS):
         k = contents(before + new, layer)[:, len(before) :].swapaxes(0, 1)
-        cache.write(layer, k, -k)
+        cache.write(layer, k, VALUE * k)
     cache.length += len(new)
 
 
@@ -49,15 +61,19 @@ def assert_holds(cache, tokens):
         segments = cache.segments(layer, len(tokens))
         keys = np.concatenate([np.zeros((KV_HEADS, 0, HEAD_DIM)), *(k for k, _ in segments)], axis=1)
         values = np.concatenate([np.zeros((KV_HEADS, 0, HEAD_DIM)), *(v for _, v in segments)], axis=1)
-        assert np.array_equal(keys, contents(tokens, layer)) and np.array_equal(values, -keys)
+        expected = contents(tokens, layer)
+        assert np.array_equal(keys, as_stored(cache.pool, expected))
+        assert np.array_equal(values, as_stored(cache.pool, VALUE * expected))
 
 
 class PagedCaches(RuleBasedStateMachine):
     """The plain model of a cache is the list of its tokens; of the pool, the tables that hold its blocks."""
 
+    dtype = None
+
     @initialize(num_blocks=st.integers(1, 9), block_size=st.integers(1, 4))
     def begin(self, num_blocks, block_size):
-        self.pool = BlockPool(MODEL, num_blocks, block_size)
+        self.pool = BlockPool(MODEL, num_blocks, block_size, self.dtype)
         self.caches, self.swapped, self.history = [], [], [[0, 0, 0]]
 
     def draw_cache(self, data):
@@ -174,11 +190,20 @@ def assert_holds_blocks(pool, blocks, tokens):
     for number, block in enumerate(blocks):
         slots = slice(block * pool.block_size, (block + 1) * pool.block_size)
         place = slice(number * pool.block_size, (number + 1) * pool.block_size)
-        assert np.array_equal(pool.keys[0][:, slots], contents(tokens, 0)[:, place])
+        keys, values = pool.memory.read([array[0][:, slots] for array in pool.memory.arrays])
+        expected = contents(tokens, 0)[:, place]
+        assert np.array_equal(keys, as_stored(pool, expected))
+        assert np.array_equal(values, as_stored(pool, VALUE * expected))
+
+
+class PagedCachesInInt8(PagedCaches):
+    dtype = "int8"
 
 
 TestPagedCaches = PagedCaches.TestCase
 TestPagedCaches.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestPagedCachesInInt8 = PagedCachesInInt8.TestCase
+TestPagedCachesInInt8.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
 def test_neighbouring_blocks_are_one_piece():
@@ -194,8 +219,9 @@ def test_pieces_are_views():
     assert np.shares_memory(keys, cache.pool.keys) and np.shares_memory(values, cache.pool.values)
 
 
-def test_forks_share_full_blocks_and_copy_only_the_one_they_write():
-    pool = BlockPool(MODEL, 8, 2)
+@pytest.mark.parametrize("dtype", [None, "int8"])
+def test_forks_share_full_blocks_and_copy_only_the_one_they_write(dtype):
+    pool = BlockPool(MODEL, 8, 2, dtype)
     first = PagedKVCache(pool)
     append(first, [], [1, 2, 3])
     samples = [first.fork() for _ in range(3)]
@@ -343,21 +369,23 @@ def test_a_failed_batch_keeps_what_another_cache_holds():
     assert_holds(second, [1, 2, 3])
 
 
+@pytest.mark.parametrize("dtype", [None, "int8"])
 @pytest.mark.parametrize("scattered", [False, True])
-def test_many_short_segments_are_copied_together_and_few_are_views(scattered):
+def test_many_short_segments_are_copied_together_and_few_are_views(scattered, dtype):
     """Twenty blocks of one token, neighbours or every second block: the same keys and values."""
-    pool = BlockPool(MODEL, 60, 1)
+    pool = BlockPool(MODEL, 60, 1, dtype)
     taken = pool.allocate(60)
     pool.free(taken[::2] if scattered else taken)
     cache, tokens = PagedKVCache(pool), list(range(10)) * 2
     append(cache, [], tokens)
     assert (cache.table == list(range(20))) != scattered
     segments = cache.segments(0, 20)
-    assert len(segments) == 1 and np.shares_memory(segments[0][0], pool.keys) != scattered
+    assert len(segments) == 1
+    assert np.shares_memory(segments[0][0], pool.keys) == (dtype is None and not scattered)
     assert_holds(cache, tokens)
     for end in (1, 9, 19):  # a part of the tokens
         found = np.concatenate([k for k, _ in cache.segments(1, end)], axis=1)
-        assert np.array_equal(found, contents(tokens, 1)[:, :end])
+        assert np.array_equal(found, as_stored(pool, contents(tokens, 1)[:, :end]))
 
 
 def test_a_fork_keeps_a_list_of_known_blocks_of_its_own():
@@ -393,9 +421,10 @@ def test_sequences_that_grow_in_turn_lie_in_neighbouring_blocks():
     assert len(fork.segments(0, 13)) == 1
 
 
-def test_a_swapped_cache_is_a_copy():
+@pytest.mark.parametrize("dtype", [None, "int8"])
+def test_a_swapped_cache_is_a_copy(dtype):
     """Its blocks are written by others while it is away."""
-    pool = BlockPool(MODEL, 2, 2)
+    pool = BlockPool(MODEL, 2, 2, dtype)
     cache = PagedKVCache(pool)
     append(cache, [], [1, 2, 3])
     saved = cache.swap_out()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from hypothesis import strategies as st
-from random_models import CONTEXT, EVERY_BACKEND, models
+from random_models import CONTEXT, EVERY_BACKEND, cache_dtypes, models
 
 import minillm
 
@@ -12,8 +12,9 @@ import minillm
 class EngineAdapter:
     """An engine under test. A cache is whatever the engine calls one; logits are NumPy arrays."""
 
-    def __init__(self, model: minillm.Model) -> None:
+    def __init__(self, model: minillm.Model, cache_dtype: str | None) -> None:
         self.model = model
+        self.cache_dtype = cache_dtype
         self.vocab_size = model.config.vocab_size
 
     def has(self, name: str) -> bool:
@@ -21,10 +22,10 @@ class EngineAdapter:
 
     def naive(self, tokens: Sequence[int]) -> np.ndarray:
         """Logits after the last token, from nothing: what everything else is equal to."""
-        return self.model.ops.to_host(minillm.forward(self.model, tokens)[-1])  # [vocab]
+        return self.model.ops.to_host(minillm.forward(self.model, tokens, self.cache_dtype)[-1])  # [vocab]
 
     def new_cache(self, capacity: int) -> minillm.KVCache:
-        return minillm.KVCache(self.model, capacity=capacity)
+        return minillm.KVCache(self.model, capacity=capacity, dtype=self.cache_dtype)
 
     def assert_length(self, cache: minillm.KVCache, length: int) -> None:
         assert cache.length == length
@@ -55,9 +56,9 @@ class EngineAdapter:
 class PagedAdapter(EngineAdapter):
     """The same engine on paged caches, which share one pool in which many blocks belong to others."""
 
-    def __init__(self, model: minillm.Model, block_size: int, others: Sequence[bool]) -> None:
-        super().__init__(model)
-        self.pool = minillm.BlockPool(model, 8 * CONTEXT // block_size, block_size)
+    def __init__(self, model: minillm.Model, cache_dtype: str | None, block_size: int, others: Sequence[bool]) -> None:
+        super().__init__(model, cache_dtype)
+        self.pool = minillm.BlockPool(model, 8 * CONTEXT // block_size, block_size, cache_dtype)
         taken = self.pool.allocate(self.pool.num_blocks // 2)
         self.pool.free([block for block, other in zip(taken, others, strict=False) if not other])
         self.before = self.pool.used
@@ -68,8 +69,11 @@ class PagedAdapter(EngineAdapter):
 
 @st.composite
 def engines(draw) -> EngineAdapter:
-    """A random model with contiguous or paged caches; of the latter, some fragmented."""
+    """A random model with contiguous or paged caches, in floats or int8; of the paged ones, some fragmented."""
     model = draw(models(EVERY_BACKEND))
+    cache_dtype = draw(cache_dtypes(model))
     if draw(st.booleans()):
-        return EngineAdapter(model)
-    return PagedAdapter(model, draw(st.integers(1, 9)), draw(st.lists(st.booleans(), min_size=40, max_size=40)))
+        return EngineAdapter(model, cache_dtype)
+    return PagedAdapter(
+        model, cache_dtype, draw(st.integers(1, 9)), draw(st.lists(st.booleans(), min_size=40, max_size=40))
+    )

@@ -13,6 +13,7 @@ def assert_any_schedule_is_naive(
     sequences: Sequence[Sequence[int]],
     random: Random,
     same: Callable[[np.ndarray, np.ndarray], bool] = np.array_equal,
+    cache_dtype: str | None = None,
 ) -> None:
     """Run the sequences to their ends in random batches: any company, any order, any number of tokens at a time.
 
@@ -20,8 +21,8 @@ def assert_any_schedule_is_naive(
     tokens that both begin with.
     """
     to_host = model.ops.to_host
-    naive = [to_host(minillm.forward(model, tokens)) for tokens in sequences]
-    caches = [minillm.KVCache(model, max(map(len, sequences))) for _ in sequences]
+    naive = [to_host(minillm.forward(model, tokens, cache_dtype)) for tokens in sequences]
+    caches = [minillm.KVCache(model, max(map(len, sequences)), cache_dtype) for _ in sequences]
     setbacks = 2 * len(sequences)
     while unfinished := [n for n, cache in enumerate(caches) if cache.length < len(sequences[n])]:
         chosen = random.sample(unfinished, random.randint(1, len(unfinished)))

@@ -44,11 +44,13 @@ def sequences(draw, vocab_size):
     return [*short, *alike, long] if long else [*short, *alike]
 
 
+@pytest.mark.parametrize("cache_dtype", [None, "int8"])
 @settings(max_examples=25)
 @given(data=st.data(), config=configs(), seed=st.integers(0, 2**32), random=st.randoms(use_true_random=False))
-def test_any_schedule_of_a_random_model(data, config, seed, random):
+def test_any_schedule_of_a_random_model(cache_dtype, data, config, seed, random):
     tokens = data.draw(sequences(config.vocab_size))
-    assert_any_schedule_is_naive(random_model(config, seed, "exact")[0], tokens, random)
+    model, _ = random_model(config, seed, "exact")
+    assert_any_schedule_is_naive(model, tokens, random, cache_dtype=cache_dtype)
 
 
 @settings(max_examples=15)
@@ -61,15 +63,15 @@ def test_any_schedule_on_a_device_nearly(data, config, seed, random):
     )
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed, cache_dtype", [(0, None), (1, None), (2, "int8")])
 @pytest.mark.parametrize("name", ["golden", *BUNDLED])
-def test_any_schedule_of_a_real_model(name, seed):
+def test_any_schedule_of_a_real_model(name, seed, cache_dtype):
     if name == "golden":
         model, tokens = golden_model(), [TOKENS, TOKENS[:40], TOKENS[:12] + TOKENS[:9], TOKENS[50:]]
     else:
         model = minillm.load(name, "exact")
         tokens = [model.tokenizer.encode(text) for text in TEXTS]
-    assert_any_schedule_is_naive(model, tokens, Random(seed))
+    assert_any_schedule_is_naive(model, tokens, Random(seed), cache_dtype=cache_dtype)
 
 
 def test_an_ordinary_backend_would_not_pass():
