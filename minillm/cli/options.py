@@ -21,7 +21,8 @@ def add_model_options(parser: Any, default: str = DEFAULT_MODEL) -> None:
     parser.add_argument(
         "--backend",
         default="numpy",
-        help="numpy (fast, the default), plain (like the formulas), exact (the same bits in every batch) or cupy (GPU)",
+        help="numpy (the default), compiled (the fastest on a CPU), plain (like the formulas), exact (the same bits on "
+        "every machine) or cupy (GPU)",
     )
     parser.add_argument(
         "--dtype", default="float32", help="float32 (default) or float64; with cupy also float16, bfloat16"

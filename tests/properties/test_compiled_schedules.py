@@ -9,7 +9,6 @@ from random import Random
 
 from bundled import BUNDLED
 from exact_schedules import assert_any_schedule_is_naive
-from golden_model import TOKENS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import architectures, random_model
