@@ -59,8 +59,12 @@ def share(work: float, kernel: Callable[..., None], *args: Any) -> None:
         kernel: what to call.
         *args: its arguments. The last are new counters.
     """
+    threads = thread_count()
+    if threads == 1 or work < LITTLE_WORK:
+        kernel(*args)
+        return
     try:
-        run_tasks(lambda number: kernel(*args), thread_count() if work > LITTLE_WORK else 1)
+        run_tasks(lambda number: kernel(*args), threads)
     except BaseException:
         kernel(*args)
         raise
