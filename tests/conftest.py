@@ -11,7 +11,9 @@ way; those that are about threads say so themselves.
 """
 
 import os
+import sys
 from functools import wraps
+from importlib.machinery import PathFinder
 
 import jaxtyping
 import pytest
@@ -20,10 +22,24 @@ from hypothesis.errors import UnsatisfiedAssumption
 from shape_checker import check_shapes
 from threadpoolctl import threadpool_limits
 
+from minillm.support.cache_folder import cache_folder
+
+
+class KernelFinder(PathFinder):
+    """Imports the kernels as they are: numba could not compile functions that the shape checker has wrapped."""
+
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return super().find_spec(name, path, target) if name.startswith("minillm.backends.compiled.") else None
+
+
+sys.meta_path.insert(0, KernelFinder)
+
 LIMIT_S, LONG_LIMIT_S = 300, 3600  # tests take seconds, but a machine may be ten times busier than it should be
 LONG_FOLDERS = {"oracles", "notebooks", "gpu"}
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for child processes
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / "compiled"))  # tests may set another MINILLM_CACHE
 threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]))  # NumPy has been imported by a plugin
 jaxtyping.config.update("jaxtyping_remove_typechecker_stack", True)
 settings.register_profile("minillm", deadline=None, max_examples=25)

@@ -1,0 +1,51 @@
+"""Compiling: how the functions of this folder become machine code.
+
+numba translates a Python function when it is first called, once for each combination of argument types. That takes
+seconds, so `machine_code.py` stores the result in a folder of the user, and the next process loads it in milliseconds.
+"""
+
+import platform
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+
+from minillm.backends.compiled.machine_code import MachineCode
+
+# numpy: dividing by zero gives infinity, as in NumPy, without a check in each loop.
+# nogil: other Python threads run meanwhile; with one exception all kernels are called by several threads at once.
+# _nrt off: arrays are not counted as references. Counting is a call in every loop that hands an array on, and the
+# accumulators leave their registers for it.
+OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a piece of a kernel that is copied into the kernels that use it."""
+    return numba.njit(inline="always", **OPTIONS)(function)
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile a function that Python or another kernel calls, and store it in the cache."""
+    dispatcher = numba.njit(**OPTIONS)(function)
+    try:
+        dispatcher._cache = MachineCode(function)
+    except (RuntimeError, OSError):  # the folder cannot be made, or the files of this package cannot be read
+        pass
+    return dispatcher
+
+
+def check_compiler() -> None:
+    """Check that numba compiles, and that the processor has the instructions that the kernels use.
+
+    Raises:
+        OSError: NUMBA_DISABLE_JIT is set; or an x86 processor lacks FMA or F16C, which all have since 2013 (Intel) or
+            2012 (AMD).
+    """
+    if numba.config.DISABLE_JIT:
+        raise OSError("the compiled backend cannot run with NUMBA_DISABLE_JIT=1; unset it, or use backend='numpy'")
+    if platform.machine().lower() in ("x86_64", "amd64"):
+        features = llvm.get_host_cpu_features()
+        missing = [name.upper() for name in ("fma", "f16c") if not features.get(name)]
+        if missing:
+            raise OSError(f"the compiled backend needs a processor with {' and '.join(missing)}; use backend='numpy'")
