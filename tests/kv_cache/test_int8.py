@@ -14,6 +14,7 @@ from test_checks import CONFIG, MODEL
 
 import minillm
 from minillm import BlockPool, Engine, KVCache, PagedKVCache, Sampling
+from minillm.backends.exact import COLUMN_BITS, ROW_BITS, VALUE_BITS, _weights_on_grid, largest, norm, on_grid
 from minillm.estimate.memory import cache_bytes, find_cache_format
 from minillm.kv_cache.int8 import dequantize, quantize
 
@@ -57,6 +58,27 @@ def test_number_times_scale_is_exact_in_float32(x):
         assert Fraction(float(value)) == int(number) * Fraction(float(scale))
         fraction, _ = np.frexp(scale)
         assert fraction * 2**12 == np.rint(fraction * 2**12)
+
+
+def exact_dot(one, other):
+    """The sum of products as rational numbers, which never round."""
+    return float(sum(Fraction(a) * Fraction(b) for a, b in zip(one.tolist(), other.tolist(), strict=True)))
+
+
+@given(seed=st.integers(0, 2**32), size=st.sampled_from([2, 24, 128, 700]), like=st.sampled_from(["normal", "ones"]))
+def test_no_sum_of_the_exact_backend_rounds(seed, size, like):
+    """A score over head_dim, and a value over the keys, in two orders; all of one sign reach the bounds."""
+    generator = np.random.default_rng(seed)
+    draw = generator.normal if like == "normal" else lambda size: 1 - generator.random(size) / 1e3
+    q, k, v = draw(size=size), draw(size=size), draw(size=(size, 3))
+    q = on_grid(q, norm(q), ROW_BITS)
+    k = dequantize(*quantize(on_grid(k, norm(k), COLUMN_BITS)), float)
+    assert exact_dot(q, k) == sum((q * k).tolist()) == sum((q * k)[::-1].tolist()) == q @ k
+    v = dequantize(*quantize(on_grid(v, largest(v), VALUE_BITS)), float)
+    weights = _weights_on_grid(generator.random((1, 1, 1, size)), [(v[None], v[None])])[0, 0, 0]
+    for column in v.T:
+        terms = weights * column
+        assert exact_dot(weights, column) == sum(terms.tolist()) == sum(terms[::-1].tolist())
 
 
 @given(x=rows(), data=st.data())

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lossless import assert_greedy_is_naive
 from random_models import architectures, make_ops, random_checkpoint, random_model, token_lists
 from tensors import ArrayTensor
-from test_engine_schedules import alone, assert_same, engines, submissions
+from test_engine_schedules import alone, assert_same, dtype_of, engines, submissions
 from test_exact_schedules import configs, sequences
 
 import minillm
@@ -83,7 +83,7 @@ def test_every_request_of_an_engine_is_as_if_alone(weights, data, config, seed):
     requests = [engine.submit(*each) for each in wanted]
     engine.run()
     for request, each in zip(requests, wanted, strict=True):
-        assert_same(model, request, alone(model, each))
+        assert_same(model, request, alone(model, each, dtype_of(engine)))
 
 
 @every_format
