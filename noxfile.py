@@ -70,6 +70,13 @@ def contracts(session: nox.Session) -> None:
 
 
 @nox.session
+def compiled(session: nox.Session) -> None:
+    """The compiled backend, which plain pytest tests only if numba is there. Compiles for a minute or two at first."""
+    tests = ("tests/backends/compiled", "tests/properties/test_compiled_schedules.py")
+    run(session, "test,compiled", "pytest", "-q", "-m", "", *tests, *session.posargs)
+
+
+@nox.session
 def arm(session: nox.Session) -> None:
     """The exact backend's hashes on an emulated ARM: on Debian, with an environment in .venv."""
     session.run("scripts/check_arm.sh", external=True)

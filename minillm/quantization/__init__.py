@@ -43,7 +43,7 @@ def quantize(values: Float[Array, "out in"], weights: str) -> Quantized:
 
     Example:
         >>> w = quantize(np.array([[0.31, -0.02, 1.27]]), "int8")
-        >>> w.numbers.tolist(), w.dequantize().round(2).tolist()
+        >>> w.numbers.tolist(), w.dequantize().astype(float).round(2).tolist()
         ([[31, -2, 127]], [[0.31, -0.02, 1.27]])
     """
     if weights not in CLASSES:
