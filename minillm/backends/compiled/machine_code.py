@@ -118,7 +118,7 @@ class _File:
 
 
 class MachineCode(caching.FunctionCache):
-    """numba's cache of one function, in our files; a file that is missing or damaged is no error."""
+    """numba's cache of one function, in our files; a missing or damaged file is not an error."""
 
     _impl_class = _Contents
 

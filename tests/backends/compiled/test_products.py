@@ -53,9 +53,11 @@ def test_a_row_has_the_same_bits_alone_and_next_to_any_others(weights):
 
 
 def test_rows_of_several_items_have_the_same_bits():
-    packed, x = pack([matrix("int8", 40, 64)]), rows(600, 64)
-    alone = np.concatenate([multiply(x[i : i + 1], packed, threads=False) for i in range(0, 600, 37)])
-    np.testing.assert_array_equal(multiply(x, packed)[::37], alone)
+    """600 rows are four items of 150. Here they are compared with six calls of one item each."""
+    packed, x, residual = pack([matrix("int8", 40, 64)]), rows(600, 64), rows(600, 40, seed=2)
+    pieces = [slice(start, start + 100) for start in range(0, 600, 100)]
+    alone = [multiply(x[piece], packed, residual=residual[piece], threads=False) for piece in pieces]
+    np.testing.assert_array_equal(multiply(x, packed, residual=residual), np.concatenate(alone))
 
 
 def test_bias_and_residual_are_added_last_and_out_may_be_the_residual():
