@@ -1,6 +1,7 @@
 """Backends: how the arithmetic of `forward` is computed. `plain` is the readable reference; the others equal it."""
 
 from minillm.backends.plain import Plain
+from minillm.support.install_hint import install_hint
 
 NAMES = ("numpy", "plain", "exact")  # the backends that need no GPU
 
@@ -10,7 +11,8 @@ def get_backend(name: str) -> Plain:
 
     Raises:
         ValueError: no backend has this name.
-        OSError: the name is "cupy", and CuPy is not installed or finds no device.
+        OSError: the name is "compiled", and numba is not installed; or it is "cupy", and CuPy is not installed or finds
+            no device.
     """
     if name == "plain":
         return Plain()
@@ -22,9 +24,16 @@ def get_backend(name: str) -> Plain:
         from minillm.backends.exact import Exact
 
         return Exact()
+    if name == "compiled":
+        try:
+            from minillm.backends.compiled.backend import Compiled
+        except ImportError as problem:
+            raise OSError(f"the compiled backend needs numba: {install_hint('compiled')}") from problem
+
+        return Compiled()
     if name == "cupy":
         from minillm.backends.cupy import CuPy
 
         return CuPy()
-    names = ", ".join((*NAMES, "cupy"))
+    names = ", ".join((*NAMES, "compiled", "cupy"))
     raise ValueError(f"backend is {name!r}; expected one of {names}, or an object derived from Plain")

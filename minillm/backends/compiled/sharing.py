@@ -1,0 +1,75 @@
+"""Sharing: several threads work through one kernel together, and none is waited for before it has begun.
+
+All threads call the *same* kernel with the same arguments. A kernel consists of phases, and a phase of items that do
+not depend on each other: the tiles of a product, the rows of a norm. Two counters a phase say how far it is:
+
+                taken  done           a thread takes an item by adding 1 to `taken`: the old number is its item
+    phase 0       18    18
+    phase 1        7     5            two items are being computed
+    phase 2        0     0
+
+    thread 0   | item 0 | item 2   | item 3 | ... wait until done = items | next phase
+    thread 1       | item 1 | item 4 |  ...
+
+A thread that finds no item left waits until all are done. So a thread that comes late, because the machine is busy or
+the thread was asleep, delays nobody: the others do its work, and it finds nothing to do. A thread alone does
+everything and never waits. The result does not depend on which thread computes which item, so neither do its bits.
+
+numba's own threads (`prange`) are not used. They start and stop for every loop, 5 microseconds each, which is more than
+a layer of a small model takes. Their libraries have limits, too: one of them does not survive a fork, and another must
+not be entered by two Python threads. Here the threads are Python's, those of `backends/threads.py`: they survive
+neither, but are started again in the child, and every call has its own counters.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from minillm.arrays import Array
+from minillm.backends.compiled.compiling import inlined
+from minillm.backends.compiled.vectors import add_and_get_old, seen_by_all
+from minillm.backends.threads import run_tasks, thread_count
+
+TAKEN, DONE, WIDTH = 0, 8, 16  # 8 numbers fill a cache line, and two threads that write to one line slow each other
+PATIENCE = 2000  # looks, about 20 microseconds; then the waiting thread lets others have its processor
+
+if sys.platform == "win32":
+    _let_others_run = None
+else:
+    _let_others_run = types.ExternalFunction("sched_yield", types.int32())
+
+
+def new_counters(phases: int = 1) -> Array:
+    """Return counters for one call of a kernel: taken and done of each phase, on cache lines of their own."""
+    return np.zeros((phases, WIDTH), np.int64)
+
+
+def share(kernel: Callable[..., None], *args: Any) -> None:
+    """Call the kernel on all threads. Its last argument are new counters."""
+    run_tasks(lambda number: kernel(*args), thread_count())
+
+
+@inlined
+def take(counters: Any, phase: int) -> int:
+    """Return the number of the next item of the phase; it may be beyond the last one."""
+    return add_and_get_old(counters, (phase, TAKEN), 1)
+
+
+@inlined
+def done_take_next(counters: Any, phase: int) -> int:
+    """Count an item as done, and return the number of the next one."""
+    add_and_get_old(counters, (phase, DONE), 1)
+    return add_and_get_old(counters, (phase, TAKEN), 1)
+
+
+@inlined
+def wait(counters: Any, phase: int, items: int) -> None:
+    """Wait until all items of the phase are done."""
+    looks = 0
+    while seen_by_all(counters, (phase, DONE)) < items:
+        looks += 1
+        if _let_others_run is not None and looks > PATIENCE:
+            _let_others_run()
