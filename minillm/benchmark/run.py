@@ -117,15 +117,13 @@ def _of_formats(
 def _startups(
     launches: Mapping[str, Sequence[Launch]], plan: Plan, report: Report
 ) -> dict[str, dict[str, list[tuple[float, float]]]]:
-    """Measure the seconds of import and load of every engine, in turn. A first start fills the caches of files."""
+    """Measure the seconds of import and load of every engine, in turn."""
     startups: dict[str, dict[str, list[tuple[float, float]]]] = {weights: {} for weights in launches}
-    for done in range(1 + plan.rounds):
-        report("starting and ending", done, 1 + plan.rounds)
+    for done in range(plan.rounds):
+        report("starting and ending", done, plan.rounds)
         for weights, group in launches.items():
             for launch in group:
-                took = startup_seconds(launch, plan.threads)
-                if done:
-                    startups[weights].setdefault(launch.name, []).append(took)
+                startups[weights].setdefault(launch.name, []).append(startup_seconds(launch, plan.threads))
     return startups
 
 
