@@ -29,25 +29,25 @@ def run(session: nox.Session, extras: str, program: str, *arguments: str) -> Non
 @nox.session
 def quick(session: nox.Session) -> None:
     """Attention, caches, layers, sampling: 159 tests in half a minute."""
-    run(session, "test", "pytest", "-q", *QUICK, *session.posargs)
+    run(session, "test,compiled", "pytest", "-q", *QUICK, *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests but the slow ones, and the Python examples of the pages. Minutes."""
-    run(session, "test", "pytest", "-q", *session.posargs)
+    run(session, "test,compiled", "pytest", "-q", *session.posargs)
 
 
 @nox.session
 def slow(session: nox.Session) -> None:
     """Long experiments and simulations: claims, papers, lessons, the commands of the pages. Minutes."""
-    run(session, "test,lint", "pytest", "-q", "-m", "slow", *session.posargs)
+    run(session, "test,lint,compiled", "pytest", "-q", "-m", "slow", *session.posargs)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
     """The pages: examples, commands, links, paths, words; and the examples of the API. Minutes."""
-    run(session, "test", "pytest", "-q", "-m", "", "README.md", "docs", *PAGES, *session.posargs)
+    run(session, "test,compiled", "pytest", "-q", "-m", "", "README.md", "docs", *PAGES, *session.posargs)
 
 
 @nox.session
@@ -78,13 +78,13 @@ def arm(session: nox.Session) -> None:
 @nox.session
 def oracles(session: nox.Session) -> None:
     """Logits, tokens, sampling, gradients and templates against transformers. Minutes; downloads smollm2."""
-    run(session, "oracle", "pytest", "-q", "tests/oracles", *session.posargs)
+    run(session, "oracle,compiled", "pytest", "-q", "tests/oracles", *session.posargs)
 
 
 @nox.session
 def notebooks(session: nox.Session) -> None:
     """Every lesson as a notebook, in one process: two kernels that start together may choose the same ports."""
-    run(session, "test,notebook", "pytest", "-q", "-n", "0", "tests/notebooks", *session.posargs)
+    run(session, "test,notebook,compiled", "pytest", "-q", "-n", "0", "tests/notebooks", *session.posargs)
 
 
 @nox.session(venv_backend="venv")

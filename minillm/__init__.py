@@ -13,9 +13,10 @@
     requests = [engine.submit(prompt) for prompt in ("The sky is", "One and one is")]
     engine.run()                                                    # requests[0].text
 
-`load(name)` computes fast. `load(name, backend="plain")` computes as the formulas read. With
-`load(name, backend="exact")` every schedule (naive, cached, chunked, batched, speculative) gives the same logits to the
-bit, on every machine. To read the code, begin with `reference.py`, then `transformer.py`.
+`load(name)` computes fast, and `load(name, backend="compiled")` faster, with numba. `load(name, backend="plain")`
+computes as the formulas read. With `load(name, backend="exact")` every schedule (naive, cached, chunked, batched,
+speculative) gives the same logits to the bit, on every machine. To read the code, begin with `reference.py`, then
+`transformer.py`.
 """
 
 from minillm import reference

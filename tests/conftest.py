@@ -22,6 +22,8 @@ from hypothesis.errors import UnsatisfiedAssumption
 from shape_checker import check_shapes
 from threadpoolctl import threadpool_limits
 
+from minillm.support.cache_folder import cache_folder
+
 
 class KernelFinder(PathFinder):
     """Imports the kernels as they are: numba could not compile functions that the shape checker has wrapped."""
@@ -37,6 +39,7 @@ LIMIT_S, LONG_LIMIT_S = 300, 3600  # tests take seconds, but a machine may be te
 LONG_FOLDERS = {"oracles", "notebooks", "gpu"}
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for child processes
+os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / "compiled"))  # tests may set another MINILLM_CACHE
 threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]))  # NumPy has been imported by a plugin
 jaxtyping.config.update("jaxtyping_remove_typechecker_stack", True)
 settings.register_profile("minillm", deadline=None, max_examples=25)

@@ -3,7 +3,7 @@
 from minillm.backends.plain import Plain
 from minillm.support.install_hint import install_hint
 
-NAMES = ("numpy", "plain", "exact")  # the backends that need no GPU
+NAMES = ("numpy", "plain", "exact")  # the backends that need no extra
 
 
 def get_backend(name: str) -> Plain:

@@ -37,7 +37,7 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
         config=config,
         machine=machine,
         gpus=gpus,
-        weights=find_format(dtype) if options.weights is None else find_weights(dtype),
+        weights=find_format(dtype) if options.weights is None else find_weights(dtype, config),
         cache_bytes=find_cache_format(cache_format_from(options, machine.name), config).bytes_each,
         mfu=check_number("--mfu", options.mfu, 0.001, 1),
         mbu=check_number("--mbu", options.mbu, 0.001, 1),

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from minillm.config import ModelConfig
-from minillm.estimate.parameters import parameters
+from minillm.estimate.parameters import head_parameters, parameters
 from minillm.estimate.units import Number
 
 USABLE = 0.9  # fraction of a GPU's memory; 0.1 is for activations, the runtime and fragmentation
@@ -14,8 +14,8 @@ USABLE = 0.9  # fraction of a GPU's memory; 0.1 is for activations, the runtime 
 class NumberFormat:
     """Storage of weights: `bits` for each, and a scale (or a scale and a minimum) of `scale_bits` for every `group`."""
 
-    bits: int
-    scale_bits: int = 0
+    bits: Number
+    scale_bits: Number = 0
     group: int = 1
 
     @property
@@ -53,15 +53,23 @@ def find_format(name: str) -> NumberFormat:
     return FORMATS[name]
 
 
-def find_weights(name: str) -> NumberFormat:
-    """Return the format in which minillm keeps weights under this name.
+def find_weights(name: str, config: ModelConfig) -> NumberFormat:
+    """Return the format in which minillm keeps a model's weights under this name.
+
+    Embedding and head of an int4 model have int8. So its weights have, on average, more than 4 bits.
 
     Raises:
         ValueError: WEIGHTS has no such name.
     """
     if name not in WEIGHTS:
         raise ValueError(f"weights is {name[:40]!r}; expected one of {', '.join(WEIGHTS)}")
-    return WEIGHTS[name]
+    if name != "int4":
+        return WEIGHTS[name]
+    wide = head_parameters(config) * (1 if config.tie_word_embeddings else 2) / parameters(config)
+    high, low = WEIGHTS["int8"], WEIGHTS["int4"]
+    bits = wide * high.bits + (1 - wide) * low.bits
+    scale_bits = wide * high.scale_bits + (1 - wide) * low.scale_bits
+    return NumberFormat(bits, scale_bits, 32)
 
 
 def find_cache_format(name: str, config: ModelConfig) -> NumberFormat:

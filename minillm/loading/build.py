@@ -19,7 +19,6 @@ A bias has its matrix's name with `bias` instead of `weight`. Biases are joined 
 one that the file does not have. `settle.py` has decided which optional tensors there are.
 """
 
-import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
@@ -32,8 +31,9 @@ from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.model_kinds import tensors_seem
 from minillm.loading.settle import group_of, reason
+from minillm.loading.stored import format_of, in_format, part_of
 from minillm.model import LayerWeights, Model
-from minillm.quantization import Matrix, Quantized, quantize
+from minillm.quantization import Matrix
 from minillm.support.wording import counted
 
 MOST_COMPARED = 500  # names; a file may have 100,000
@@ -142,7 +142,7 @@ class TensorReader:
         if self.weights in ("float32", "stored"):
             return np.asarray(tensor.read(), self.dtype)
         try:
-            return in_format(tensor, self.weights)
+            return in_format(tensor, format_of(name, self.weights))
         except ValueError as problem:
             raise ValueError(f"{self.name}: tensor {name}: {problem}") from None
 
@@ -199,24 +199,6 @@ class TensorReader:
             shown = ", ".join(repr(name)[:80] for name in unused[:4])
             are = f"{counted(len(unused), 'tensor')} {'is' if len(unused) == 1 else 'are'}"
             warnings.warn(f"{self.name}: {are} not used: {shown}", stacklevel=4)
-
-
-def in_format(tensor: StoredTensor, weights: str) -> Quantized:
-    """Return a matrix in a format of fewer bits. Numbers that are stored in it are not rounded again.
-
-    Raises:
-        ValueError: a value cannot be expressed in the format.
-    """
-    if tensor.format == weights:
-        matrix = tensor.stored()
-        assert isinstance(matrix, Quantized)
-        return matrix
-    return quantize(tensor.read(), weights)
-
-
-def part_of(name: str) -> str:
-    """Return `mlp.up_proj.weight` for `model.layers.3.mlp.up_proj.weight`; a name outside a layer is unchanged."""
-    return re.sub(r"^model\.layers\.\d+\.", "", name)
 
 
 def is_usual(name: str) -> bool:

@@ -12,6 +12,7 @@ from minillm.backends.memory import return_freed_memory
 from minillm.backends.plain import Plain
 from minillm.loading import Checkpoint, open_checkpoint
 from minillm.loading.build import build
+from minillm.loading.stored import format_of
 from minillm.model import Model
 from minillm.quantization import FORMATS
 from minillm.support.checks import check_choice
@@ -24,15 +25,17 @@ def load(
 
     Args:
         name: a registry name such as "smollm2", a folder in Hugging Face layout, a GGUF file, or "hf:org/name".
-        backend: "numpy" (fast), "plain" (readable), "exact" (the same bits in every schedule) or "cupy" (GPU);
-            or a backend of your own, an object whose class is derived from `minillm.backends.plain.Plain`.
+        backend: "numpy", "compiled" (by numba, the fastest on a CPU), "plain" (readable), "exact" (the same bits on
+            every machine) or "cupy" (GPU); or a backend of your own, an object whose class is derived from
+            `minillm.backends.plain.Plain`.
         dtype: "float32" or "float64"; "exact" is always float64; on "cupy" weights may be "float16" or "bfloat16".
         weights: the format of the matrices in memory: "float32" (that is, `dtype`), "bfloat16", "int8" or "int4", or
             "stored" for the formats in which the file stores them; see `minillm.quantization`.
 
     Raises:
         ValueError: the name, an argument or the contents of a file are wrong; the message says which.
-        OSError: a file is missing or cannot be read, a download failed, or "cupy" finds no GPU.
+        OSError: a file is missing or cannot be read, a download failed, "compiled" finds no numba, or "cupy" no
+            GPU.
 
     Example:
         >>> model = minillm.load("story")
@@ -63,8 +66,9 @@ def load(
 def weights_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -> float:
     """Return the bytes of memory that all tensors take on this backend."""
     return sum(
-        math.prod(tensor.shape) * ops.bytes_per_weight(dtype, tensor.format if weights == "stored" else weights)
-        for tensor in checkpoint.tensors.values()
+        math.prod(tensor.shape)
+        * ops.bytes_per_weight(dtype, tensor.format if weights == "stored" else format_of(name, weights))
+        for name, tensor in checkpoint.tensors.items()
     )
 
 

@@ -172,7 +172,7 @@ def test_ctrl_c_leaves_whole_lines_and_says_how_to_go_on(long_batch):
         (["--seed", "3"], PROMPTS, "for another version or setting; pass another --out"),
         (["--raw"], PROMPTS, "for another version or setting; pass another --out"),
         (["--dtype", "float64"], PROMPTS, "for another version or setting; pass another --out"),
-        (["--weights", "int8"], PROMPTS, "for another version or setting; pass another --out"),
+        (["--weights", "stored"], PROMPTS, "for another version or setting; pass another --out"),
         ([], [{"prompt": "other"}, *PROMPTS[1:]], "answers line 1 for another prompt"),
         ([], PROMPTS[:2], "where no prompt is now"),
     ],

@@ -79,7 +79,7 @@ def test_an_unknown_gpu_or_format_lists_the_known():
     with pytest.raises(ValueError, match=r"dtype is 'fp3'; expected one of float32, .*q4_0$"):
         find_format("fp3")
     with pytest.raises(ValueError, match=r"weights is 'q4_0'; expected one of float32, bfloat16, int8, int4$"):
-        find_weights("q4_0")
+        find_weights("q4_0", LLAMA)
 
 
 def test_scales_are_counted():
@@ -89,6 +89,8 @@ def test_scales_are_counted():
     assert {name: each.bytes_each for name, each in WEIGHTS.items()} == {
         name: quantization.BYTES_PER_WEIGHT[name] for name in quantization.FORMATS
     }  # what minillm really keeps: the estimates import no engine, so they have a table of their own
+    kept = (parameters(LLAMA) - 2 * 32_000 * 4096) * 0.625 + 2 * 32_000 * 4096 * 1.0625  # embedding and head in int8
+    assert weights_bytes(LLAMA, find_weights("int4", LLAMA).bytes_each) == pytest.approx(kept)
     assert weights_bytes(LLAMA, find_format("q4_0").bytes_each) == pytest.approx(6_738_415_616 * 0.5625)
 
 

@@ -44,6 +44,10 @@ OURS = {
     "lev-bigram": "1.248",
     "lev-lenience": "3.3, 3.9, 4.9; 2.33, 2.94, 3.45, 4.79",
     "chen-ratio": "1.875, 2.014, 2.461",
+    "int8-half-step": "at most 0.50 steps",
+    "int4-bits": "0.25; the engine's int8 and int4 take 8.5, 5.0",
+    "int4-loss": "KL in bfloat16, int8, int4: 2.9e-05, 0.00022, 0.032 nats",
+    "bfloat16-range": "at most 0.991 · 2^-8",
     "roofline-ridges": "153, 295; Llama-2 7B 6.61, 4.02 ms",
     "kaplan-flops": "2N + 2 · 2·L·n·D; at 4,096 tokens 17% of 2N, theirs 8%",
     "pope-table1": "1,333, 333, 666, 167, 42,654, 10,663: 32 and 64 times as long",
@@ -75,19 +79,21 @@ def test_all_agree_but_where_a_paper_contradicts_itself(computed):
 
 
 EXACT = set(
-    "rope-relative rmsnorm-scale swiglu-width top-p min-p online-equals-offline fa-flops fa-io mqa-intensity gqa-cache "
-    "invariance-ours kv-size vllm-kv-token vllm-slots vllm-fig3 vllm-max-batch vllm-max-split vllm-tail-waste "
-    "radix-optimal orca-steps chunk-rereads piggyback-ratio sarathi-batch lev-table1 lev-table4 lev-optimal-g "
-    "lev-bigram lev-lenience lev-lossless chen-ratio pope-table1 pope-3tb pk-half little erlang-c overload".split()
+    "rope-relative rmsnorm-scale swiglu-width top-p min-p online-equals-offline fa-flops fa-io mqa-intensity "
+    "gqa-cache invariance-ours kv-size vllm-kv-token vllm-slots vllm-fig3 vllm-max-batch vllm-max-split "
+    "vllm-tail-waste int8-half-step int4-bits bfloat16-range radix-optimal orca-steps chunk-rereads piggyback-ratio "
+    "sarathi-batch lev-table1 lev-table4 lev-optimal-g lev-bigram lev-lenience lev-lossless chen-ratio pope-table1 "
+    "pope-3tb pk-half little erlang-c overload".split()
 )
 TREND = set(
-    "fa-memory gqa-shape vllm-util-max vllm-util-pow2 vllm-util-oracle vllm-util-paged vllm-batch vllm-parallel "
-    "vllm-beam vllm-swap radix-starves orca-ratio sarathi-stall lev-alpha lookup-copies".split()
+    "fa-memory gqa-shape vllm-util-max vllm-util-pow2 vllm-util-oracle vllm-util-paged vllm-batch "
+    "vllm-parallel vllm-beam vllm-swap radix-starves orca-ratio sarathi-stall lev-alpha lookup-copies "
+    "int8-outliers int4-blocks int4-loss".split()
 )
 
 
 def test_no_figure_is_missing():
-    """All closed forms and counts that need neither quantisation nor several devices, and all trends."""
+    """All closed forms and counts that do not need several devices, and all trends."""
     kinds = {figure.id: figure.kind.value for figure in all_figures()}
     assert {id for id in EXACT if kinds.get(id) == "exact"} == EXACT
     assert {id for id, kind in kinds.items() if kind == "trend"} == TREND

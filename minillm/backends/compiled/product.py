@@ -19,6 +19,8 @@ in the L1 cache while all rows use it:
 Both compute the same: for each output, one multiply-add an input, in the order of inputs. The weights have been rounded
 to float32 before. So a row has the same bits in both, and next to any other rows. Bias and residual are added at
 the end; adding to the residual from the start would round every step at the residual's magnitude.
+
+The naive twins are `Plain.linear` and `Plain.add_linear`.
 """
 
 from typing import Any

@@ -4,8 +4,9 @@
     rotate    (a, b) -> (a cos - b sin, b cos + a sin)      pairs (i, i + half) of a head, in place
     swiglu    gate / (1 + exp(-gate)) * up              16 numbers at once; see exponential.py
 
-Their naive twins are in `minillm/layers.py`. A row is one item, so threads share the rows of a batch. The numbers that
-do not fill a vector at the end of a row are computed one by one, with the same operations.
+The naive twins are `rms_norm`, `apply_rope` and `swiglu` in `minillm/layers.py`, and `Plain.embed`. A row is one item,
+so threads share the rows of a batch. The numbers that do not fill a vector at the end of a row are computed one by one,
+with the same operations.
 """
 
 from typing import Any

@@ -34,6 +34,7 @@ from minillm.backends.compiled.vectors import add_and_get_old, seen_by_all
 from minillm.backends.threads import run_tasks, thread_count
 
 TAKEN, DONE, WIDTH = 0, 8, 16  # 8 numbers fill a cache line, and two threads that write to one line slow each other
+LITTLE_WORK = 500_000  # multiply-adds; below, one thread is done before another is awake
 PATIENCE = 2000  # looks, about 20 microseconds; then the waiting thread lets others have its processor
 
 if sys.platform == "win32":
@@ -47,9 +48,26 @@ def new_counters(phases: int = 1) -> Array:
     return np.zeros((phases, WIDTH), np.int64)
 
 
-def share(kernel: Callable[..., None], *args: Any) -> None:
-    """Call the kernel on all threads. Its last argument are new counters."""
-    run_tasks(lambda number: kernel(*args), thread_count())
+def share(work: float, kernel: Callable[..., None], *args: Any) -> None:
+    """Call the kernel on all threads, or only here if there is little to do.
+
+    If Ctrl-C or another exception comes between, the kernel is called once more, so that it is finished. No thread may
+    write to a cache, which may be freed, after this call has ended.
+
+    Args:
+        work: the number of multiply-adds, about.
+        kernel: what to call.
+        *args: its arguments. The last are new counters.
+    """
+    threads = thread_count()
+    if threads == 1 or work < LITTLE_WORK:
+        kernel(*args)
+        return
+    try:
+        run_tasks(lambda number: kernel(*args), threads)
+    except BaseException:
+        kernel(*args)
+        raise
 
 
 @inlined

@@ -16,23 +16,18 @@ threads enter once for many layers, and between phases they only look at counter
 A list of layers with arrays in different formats is not a type that numba can compile. So a layer is a line of
 addresses, and the arrays that tell their dtypes are empty: `numbers`, `scales`, `minimums`. All matrices of the layers
 have one format.
+
+The naive twin is `transformer_layer` in `minillm/transformer.py`, over the methods of `backend.py`: the same bits.
 """
 
 from typing import Any
 
 import numpy as np
 
-from minillm.backends.compiled.attention import (
-    FIRST_ROW,
-    KEYS,
-    LENGTH,
-    SLOTS,
-    VALUES,
-    attention_items,
-    merge_items,
-    slot_of,
-)
+from minillm.backends.compiled.attention import attention_items, merge_items, slot_of
 from minillm.backends.compiled.compiling import inlined, kernel
+from minillm.backends.compiled.int8_rows import write_int8
+from minillm.backends.compiled.plan import FIRST_ROW, KEY_SCALES, KEYS, LENGTH, SLOTS, VALUE_SCALES, VALUES
 from minillm.backends.compiled.product import product_items
 from minillm.backends.compiled.rows import norm_items, norm_row, rotate_row, swiglu_items
 from minillm.backends.compiled.sharing import done_take_next, take, wait
@@ -74,6 +69,27 @@ def matrix_product(
 
 
 @kernel
+def write_to_cache(row: Any, numbers: int, scales: int, head: int, slots: int, slot: int) -> None:
+    """Write a key or value `[head_dim]` to a slot. Twins: the `write` of `CacheMemory`, and of `Int8Memory`.
+
+    Args:
+        row: what is written.
+        numbers, scales: addresses of `[layers, kv_heads, slots, head_dim]`, and of `[layers, kv_heads, slots]` or 0.
+        head: layer * kv_heads + key head.
+        slots: number of slots.
+        slot: the slot.
+    """
+    begin, shape = head * slots, (slots, row.size)
+    if scales == 0:
+        floats = array_at(row, numbers + begin * row.size * row.itemsize, shape)
+        for d in range(row.size):
+            floats[slot, d] = row[d]
+    else:
+        rounded = array_at(np.int8, numbers + begin * row.size, shape)
+        write_int8(row, rounded, array_at(np.float32, scales + begin * 4, (slots,)), slot)
+
+
+@kernel
 def rotate_items(
     qkv: Any,
     heads: int,
@@ -83,13 +99,12 @@ def rotate_items(
     cosine: Any,
     sine: Any,
     layer: int,
-    sequences: Any,
-    owners: Any,
-    tables: Any,
+    plan: Any,
     counters: Any,
     phase: int,
 ) -> None:
     """For each row: normalise and rotate queries and keys, then write key and value to the cache of its sequence."""
+    sequences, owners, tables, _, _, _ = plan
     rows, head_dim = qkv.shape[0], qkv.shape[2]
     half = head_dim // 2
     flat, flat_cosine, flat_sine = qkv.reshape(-1), cosine.reshape(-1), sine.reshape(-1)
@@ -103,12 +118,10 @@ def rotate_items(
         s = owners[row]
         slot = slot_of(sequences, tables, s, sequences[s, LENGTH] + row - sequences[s, FIRST_ROW])
         for head in range(kv_heads):
-            place = ((layer * kv_heads + head) * sequences[s, SLOTS] + slot) * head_dim * qkv.itemsize
-            key = array_at(qkv, sequences[s, KEYS] + place, (head_dim,))
-            value = array_at(qkv, sequences[s, VALUES] + place, (head_dim,))
-            for d in range(head_dim):
-                key[d] = qkv[row, heads + head, d]
-                value[d] = qkv[row, heads + kv_heads + head, d]
+            key, value = qkv[row, heads + head], qkv[row, heads + kv_heads + head]
+            place = layer * kv_heads + head
+            write_to_cache(key, sequences[s, KEYS], sequences[s, KEY_SCALES], place, sequences[s, SLOTS], slot)
+            write_to_cache(value, sequences[s, VALUES], sequences[s, VALUE_SCALES], place, sequences[s, SLOTS], slot)
         row = done_take_next(counters, phase)
     wait(counters, phase, rows)
 
@@ -133,12 +146,7 @@ def layers_step(
     gated: Any,
     cosine: Any,
     sine: Any,
-    sequences: Any,
-    owners: Any,
-    tables: Any,
-    tasks: Any,
-    merges: Any,
-    partials: Any,
+    plan: Any,
     counters: Any,
 ) -> None:
     """Run layers `first_layer` to `end_layer` on all rows of a ragged batch.
@@ -153,7 +161,7 @@ def layers_step(
         h, qkv, attended, gate_up, gated: room for `[rows, dim]`, `[rows, heads + 2 * kv_heads, head_dim]`,
             `[rows, heads, head_dim]`, `[rows, 2 * inner]`, `[rows, inner]`.
         cosine, sine: `[rows, half]`.
-        sequences, owners, tables, tasks, merges, partials: what `plan.plan` returns.
+        plan: `tuple(plan.plan(...))`.
         counters: `new_counters((end_layer - first_layer) * PHASES)`.
     """
     rows, dim = x.shape
@@ -169,24 +177,9 @@ def layers_step(
             h, layers, layer, QKV, depths[0], numbers, scales, minimums, bias, nothing, flat_qkv, counters, phase + 1
         )
         qk_norm = array_at(x, layers[layer, QK_NORM], ((heads + kv_heads) * head_dim if layers[layer, QK_NORM] else 0,))
-        rotate_items(
-            qkv, heads, kv_heads, qk_norm, eps, cosine, sine, layer, sequences, owners, tables, counters, phase + 2
-        )
-        attention_items(
-            qkv,
-            layer,
-            kv_heads,
-            layers[layer, WINDOW],
-            sequences,
-            tables,
-            tasks,
-            partials,
-            attended,
-            counters,
-            phase + 3,
-        )
-        if len(merges):
-            merge_items(merges, partials, attended, counters, phase + 4)
+        rotate_items(qkv, heads, kv_heads, qk_norm, eps, cosine, sine, layer, plan, counters, phase + 2)
+        attention_items(qkv, layer, kv_heads, layers[layer, WINDOW], plan, attended, counters, phase + 3)
+        merge_items(plan, attended, counters, phase + 4)
         matrix_product(
             flat_attended, layers, layer, OUTPUT, depths[1], numbers, scales, minimums, bias, x, x, counters, phase + 5
         )

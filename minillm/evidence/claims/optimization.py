@@ -98,10 +98,7 @@ def quant_14_35(parameters: float = 7e9, bytes_each: float = 0.5) -> Finding:
 
 @section.claim("quant-loss", "Tradeoff: slight accuracy loss", runs=True)
 def quant_loss(bits: int = 8, model: str = "story", tokens: int = 120) -> Finding:
-    """Round a model's weights, and compare what it predicts in a text that it has written: KL divergence, perplexity.
-
-    The error of rounding to `bits` bits is also computed for normally distributed weights.
-    """
+    """Compare what a model predicts in a text of its own with rounded weights; and compute the error of `bits` bits."""
     from minillm.evidence.claims.losses import losses, signal_to_error
 
     decibels = signal_to_error(min(max(2, bits), 16))
@@ -113,7 +110,7 @@ def quant_loss(bits: int = 8, model: str = "story", tokens: int = 120) -> Findin
     ]  # fmt: skip
     return finding(
         Verdict.TRUE_IF if decibels > 10 and half < 0.01 and half < quarter else Verdict.FALSE,
-        "8 bits, or a method and group size that are good enough",
+        "method and group size are good enough",
         f"{model} in 8 bits KL {half:.2g} nats, in 4 bits {quarter:.2g}; signal to rounding error {decibels:.1f} dB at "
         f"{bits} bits, a scale for 32 weights",
         f"s = max|w| / {2 ** (min(max(2, bits), 16) - 1) - 1}; error at most s/2; {decibels:.1f} dB",

@@ -5,8 +5,8 @@ are printed next to the verdict. Things that are compared take turns, and median
 the machine affects both sides alike.
 """
 
+import functools
 from collections.abc import Callable, Sequence
-from functools import cache
 from statistics import median
 from typing import Any
 
@@ -116,7 +116,7 @@ def batches() -> list[str]:
     return found
 
 
-@cache
+@functools.cache
 def formats() -> list[str]:
     """Measure quant-2-4x and quant-14-35: a model in every format, in processes of their own."""
     from minillm.benchmark.fastest import fastest_backend

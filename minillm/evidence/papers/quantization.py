@@ -111,7 +111,7 @@ def bfloat16_range() -> Ours:
 
 
 topic.quote(
-    "int8-emergence", INT8, "outliers appear in all layers at about 6.7B parameters; over 99.9% of values stay in 8 bits",
+    "int8-emergence", INT8, "outliers in all layers from about 6.7B parameters on; over 99.9% of values in 8 bits",
     "measured on their models",
 )  # fmt: skip
 topic.quote("gptq-opt", "Frantar et al., GPTQ, 2210.17323", "OPT-175B, WikiText2: 8.34 -> 8.37 in 4 bits, 8.68 in 3",

@@ -24,12 +24,12 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.config import ModelConfig
-from minillm.loading.build import in_format, is_usual, part_of
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.gguf.file import NAMES, ROPE_FACTORS
 from minillm.loading.gguf.tensor import permute, to_blocks
 from minillm.loading.gguf.write_metadata import architecture_of, config_metadata, rope_factors
 from minillm.loading.gguf.write_tokenizer import tokenizer_metadata
+from minillm.loading.stored import format_of, in_format, part_of
 from minillm.quantization import GROUP, Matrix, Quantized
 from minillm.support.checks import check_choice
 from minillm.support.progress import Report
@@ -85,7 +85,7 @@ def _begin(
     for key, value in metadata.items():
         _add(writer, key, value)
     for name, tensor in tensors.items():
-        _add_tensor_info(writer, gguf_name(name), tensor.shape, type_of(tensor.shape, weights))
+        _add_tensor_info(writer, gguf_name(name), tensor.shape, type_of(name, tensor.shape, weights))
     if (factors := rope_factors(config)) is not None:
         _add_tensor_info(writer, ROPE_FACTORS, factors.shape, "F32")
     writer.write_header_to_file()
@@ -112,17 +112,17 @@ def _add_tensor_info(writer: Any, name: str, shape: tuple[int, ...], kind: str) 
     writer.add_tensor_info(name, shape, np.dtype(np.float32), size, raw_dtype=type_)
 
 
-def type_of(shape: tuple[int, ...], weights: str) -> str:
-    """Return the GGUF type of a tensor of this shape. Blocks have 32 weights, and a row has only whole blocks."""
+def type_of(name: str, shape: tuple[int, ...], weights: str) -> str:
+    """Return the GGUF type of a tensor. Blocks have 32 weights, and a row has only whole blocks."""
     blocks = len(shape) == 2 and (weights == "bfloat16" or shape[1] % GROUP == 0)
-    return TYPES[weights] if blocks else "F32"
+    return TYPES[format_of(name, weights)] if blocks else "F32"
 
 
 def _data(checkpoint: Checkpoint, name: str, tensor: StoredTensor, weights: str) -> Array:
     """Return what the file holds of a tensor: floats, or the bytes of its blocks. Rows are in llama.cpp's order."""
-    quantised = type_of(tensor.shape, weights) != "F32"
+    quantised = type_of(name, tensor.shape, weights) != "F32"
     try:
-        values = in_format(tensor, weights) if quantised else np.asarray(tensor.read(), np.float32)
+        values = in_format(tensor, format_of(name, weights)) if quantised else np.asarray(tensor.read(), np.float32)
         ordered = _as_llama_cpp_orders(checkpoint.config, name, values)
         return to_blocks(ordered) if isinstance(ordered, Quantized) else np.ascontiguousarray(ordered, np.float32)
     except ValueError as problem:
@@ -149,7 +149,7 @@ def gguf_name(name: str) -> str:
 
 def _tensors(checkpoint: Checkpoint) -> dict[str, StoredTensor]:
     """Return the tensors that a model of this family has. One warning names all others."""
-    unused = [name for name in checkpoint.tensors if not is_usual(name)]
+    unused = [name for name in checkpoint.tensors if part_of(name).rpartition(".")[0] not in GGUF_NAMES]
     if unused:
         shown = ", ".join(repr(name)[:80] for name in unused[:4])
         warnings.warn(f"{checkpoint.name}: not written: {counted(len(unused), 'tensor')}: {shown}", stacklevel=4)
@@ -175,8 +175,11 @@ def _metadata(checkpoint: Checkpoint, weights: str) -> dict[str, Any]:
 
 
 def _warn_of_long_rows(name: str, weights: str, tensors: dict[str, StoredTensor]) -> None:
+    matrices = {tensor: t.shape for tensor, t in tensors.items() if len(t.shape) == 2}
     lengths = {
-        t.shape[1] for t in tensors.values() if len(t.shape) == 2 and type_of(t.shape, weights) != TYPES[weights]
+        shape[1]
+        for tensor, shape in matrices.items()
+        if weights != "float32" and type_of(tensor, shape, weights) == "F32"
     }
     if lengths:
         shown = ", ".join(map(str, sorted(lengths)))

@@ -13,7 +13,7 @@ import numpy as np
 from minillm.arrays import Array
 from minillm.config import ModelConfig
 from minillm.layers import rope_frequencies
-from minillm.loading.build import part_of
+from minillm.loading.stored import part_of
 
 ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3": "qwen3"}  # by model_type
 QKV_BIASES = {f"self_attn.{letter}_proj.bias" for letter in "qkv"}
@@ -40,7 +40,7 @@ def config_metadata(name: str, config: ModelConfig, tensors: Iterable[str]) -> d
     """
     architecture = architecture_of(config)
     _refuse_unsupported(name, config, {part_of(tensor) for tensor in tensors})
-    own = {
+    own: dict[str, Any] = {
         "vocab_size": config.vocab_size,
         "context_length": config.max_position_embeddings,
         "embedding_length": config.hidden_size,

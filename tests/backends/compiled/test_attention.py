@@ -38,9 +38,9 @@ def paged(k, v, block_size=16):
 
 def run(q, layouts, new, lengths, window=None, threads=True):
     heads, kv_heads = q.shape[1], layouts[0].keys.shape[1]
-    p, out = plan(layouts, new, lengths, heads, kv_heads), np.empty(q.shape, q.dtype)
+    planned, out = tuple(plan(layouts, new, lengths, heads, kv_heads, q.dtype)), np.empty(q.shape, q.dtype)
     seen = NO_WINDOW if window is None else window
-    args = (q, 1, kv_heads, seen, p.sequences, p.tables, p.tasks, p.merges, p.partials, out, new_counters(2))
+    args = (q, 1, kv_heads, seen, planned, out, new_counters(2))
     on_three_threads(attention, *args) if threads else attention(*args)
     return out
 

@@ -1,0 +1,151 @@
+"""Machine code in a folder of the user, so that each machine compiles once.
+
+    $NUMBA_CACHE_DIR/minillm, else <minillm's cache folder>/compiled
+        <digest of this folder's files, of the versions of numba and Python>/
+            product.product-112.py311.<digest of argument types and processor>      machine code of one function
+
+A digest covers all files, because a kernel contains code of the others. Another version of minillm, numba or Python, or
+an edited file, has a folder of its own. Folders that are no longer used may be deleted at any time.
+
+A file appears whole or not at all, and begins with the digest of what follows. So processes that start at once may
+write the same file, and a damaged one is compiled again. If the folder cannot be written (read-only, disk full), each
+process compiles for itself.
+
+The files are Python pickles and machine code: who can write them can run code as this user. So the folder is made for
+the user alone (mode 0700), and a folder that others own or can write is not used. The digest protects against damage,
+not against strangers.
+"""
+
+import hashlib
+import os
+import pickle
+import platform
+import stat
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import caching, serialize
+
+from minillm.support.cache_folder import cache_folder
+
+DIGEST = hashlib.sha256().digest_size  # bytes
+
+
+@cache
+def digest_of_sources() -> str:
+    """Return a digest of all files of this folder and of the versions of what compiles them."""
+    digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()}".encode())
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@cache
+def folder() -> Path:
+    """Make the folder, for this user alone, and return it.
+
+    Raises:
+        OSError: it cannot be made, or other users can write to it.
+    """
+    chosen = numba.config.CACHE_DIR
+    base = Path(chosen) / "minillm" if chosen else cache_folder() / "compiled"
+    base.parent.mkdir(parents=True, exist_ok=True)
+    base.mkdir(mode=0o700, exist_ok=True)
+    inside = base / digest_of_sources()
+    inside.mkdir(mode=0o700, exist_ok=True)
+    for made in (base, inside):
+        status = made.stat()
+        if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
+            raise OSError(f"other users can write to {made}")
+    return inside
+
+
+class _Locator(caching.UserProvidedCacheLocator):
+    """Tells numba which folder; numba asks for it for each function."""
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self._py_file, self._lineno = file, function.__code__.co_firstlineno
+        self._cache_path = str(folder())
+
+    def ensure_cache_path(self) -> None:
+        folder()
+
+    def get_source_stamp(self) -> str:
+        return digest_of_sources()
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], file: str) -> "_Locator":
+        return cls(function, file)
+
+
+class _Contents(caching.CompileResultCacheImpl):
+    _locator_classes = (_Locator,)
+
+
+class _File:
+    """Where the machine code of one function lies: a file for each combination of argument types and processor."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def path(self, key: Any) -> Path:
+        return folder() / f"{self.name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}"
+
+    def load(self, key: Any) -> Any:
+        """Return what was saved; None if there is nothing, or if it is damaged."""
+        try:
+            content = self.path(key).read_bytes()
+        except OSError:
+            return None
+        whole = hashlib.sha256(content[DIGEST:]).digest() == content[:DIGEST]
+        return pickle.loads(content[DIGEST:]) if whole else None
+
+    def save(self, key: Any, data: Any) -> None:
+        content = serialize.dumps(data)
+        with tempfile.NamedTemporaryFile(dir=folder(), delete=False) as part:
+            try:
+                part.write(hashlib.sha256(content).digest() + content)
+                part.close()
+                os.replace(part.name, self.path(key))
+            except BaseException:
+                os.unlink(part.name)
+                raise
+
+
+class MachineCode(caching.FunctionCache):
+    """numba's cache of one function, in our files; a file that is missing or damaged is no error."""
+
+    _impl_class = _Contents
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _File(self._impl.filename_base)
+
+    def load_overload(self, signature: Any, context: Any) -> Any:
+        """Return the stored machine code for these argument types, or None."""
+        try:
+            loaded = super().load_overload(signature, context)
+        except Exception:  # what another version of numba has written may raise anything
+            loaded = None
+        if loaded is None:
+            tell_once()
+        return loaded
+
+    def save_overload(self, signature: Any, result: Any) -> None:
+        """Store machine code."""
+        try:
+            super().save_overload(signature, result)
+        except Exception:  # a full disk, a folder that was removed
+            self.disable()
+
+
+@cache
+def tell_once() -> None:
+    """Say on stderr why the first start takes longer. If stderr is not a terminal, nothing is shown."""
+    if sys.stderr is not None and sys.stderr.isatty():
+        print("compiling the loops for this machine, once: about half a minute", file=sys.stderr)
