@@ -20,19 +20,15 @@ from minillm.attention import Segments, causal_mask
 from minillm.backends.layout import copy_in_blocks
 from minillm.backends.plain import Plain
 from minillm.backends.side_by_side import side_by_side
-from minillm.backends.strips import copies_nothing, fits_in_strips, multiply_in_strips
 from minillm.backends.threads import run_tasks, thread_count
-from minillm.backends.tiles import TiledWeight, tiling_pays
 from minillm.config import RopeParameters
-from minillm.quantization import Matrix, Quantized, dequantize, stack
+from minillm.quantization import Matrix, Quantized, dequantize
 from minillm.ragged_batch import RaggedBatch
 
 QUERY_TILE = 64  # queries that attend at once in prefill
 MANY_BYTES = 12_000_000  # bytes of keys that take about 1 ms to read
 FEW_ROWS = range(2, 4)  # with more rows, one matrix product is faster than a matrix-vector product for each row
-STRIP_ROWS = range(4, 13)  # with more rows, copying the matrix takes less time than the product
 SOME_ROWS = range(4, 65)  # with more rows, the transposed product is not faster
-TILED_ROW_COSTS = {1: 1.0, 2: 1.02, 4: 1.12, 8: 1.53, 16: 2.3}  # see Plain.row_costs
 
 
 class Fast(Plain):
@@ -45,7 +41,7 @@ class Fast(Plain):
         return side_by_side(compute, model, batch)
 
     def prepare(self, parts: Sequence[Matrix]) -> Any:
-        """Store the matrix in weight tiles if this processor gains from them, else contiguous along its longer axis.
+        """Store the matrix contiguous along its longer axis.
 
         Naive twin: `Plain.prepare`, which copies nothing. In a matrix-vector product OpenBLAS reads along the longer
         axis up to 40% faster. Files store `[out, inner]`: if `inner` is the longer axis, the matrix is used as it is.
@@ -54,9 +50,6 @@ class Fast(Plain):
         matrices = [dequantize(part) for part in parts if not isinstance(part, Quantized)]
         if len(matrices) < len(parts):
             return super().prepare(parts)
-        if matrices[0].dtype == np.float32 and tiling_pays():
-            self.row_costs = TILED_ROW_COSTS
-            return TiledWeight(dequantize(stack(matrices)[0]).T)
         inner, out = matrices[0].shape[1], sum(map(len, matrices))
         if inner > out:
             return super().prepare(parts)
@@ -74,28 +67,19 @@ class Fast(Plain):
         if isinstance(embedding, Quantized):
             return super().tie(embedding)
         head = self.prepare([embedding])
-        return head if isinstance(head, TiledWeight) else head.T, head
-
-    def embed(self, embedding: Any, tokens: Int[Array, "tokens"]) -> Float[Array, "tokens dim"]:
-        """Return the embedding's row of each token, a column of a head in tiles. Naive twin: `Plain.embed`."""
-        return embedding.columns(tokens) if isinstance(embedding, TiledWeight) else super().embed(embedding, tokens)
+        return head.T, head
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
         """Return x @ weight (+ bias), computed in the way that is fastest for this number of rows and this layout.
 
         Naive twin: `Plain.linear`. For a product with two rows or more, OpenBLAS first copies the whole matrix. So 2 or
-        3 rows are multiplied one by one. 4 to 12 rows are multiplied in weight strips, if the processor has kernels for
-        that (`strips.py`). A matrix in the file's order is `[out, inner]`, row by row: the product takes less time with
-        that matrix on the left.
+        3 rows are multiplied one by one. A matrix in the file's order is `[out, inner]`, row by row: the product takes
+        less time with that matrix on the left.
         """
         if isinstance(weight, list):
             return super().linear(x, weight, bias)
-        if isinstance(weight, TiledWeight):
-            product = weight.multiply(x)
-        elif len(x) in FEW_ROWS:
+        if len(x) in FEW_ROWS:
             product = np.vecmat(x, weight)
-        elif len(x) in STRIP_ROWS and copies_nothing() and fits_in_strips(len(x), weight):
-            product = multiply_in_strips(x, weight)
         elif len(x) in SOME_ROWS and weight.flags.f_contiguous:
             product = (weight.T @ x.T).T  # 40% less time at 8 rows
         else:

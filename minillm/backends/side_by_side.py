@@ -1,9 +1,9 @@
 """Side by side: run a long prefill on several threads. Each thread runs the whole forward pass on its own rows.
 
-A BLAS library splits a matrix product over threads, but not the operations between the products (norms, RoPE, softmax),
-which take a third of the time. So each thread takes some of the rows from the embedding to the logits. The threads
-depend on each other in one place: a query attends over the keys of earlier rows. So attention waits until every thread
-has written its keys of the layer.
+A BLAS library splits a matrix product over threads, but not the operations between the products (norms, RoPE, softmax).
+They take a quarter of the time on `numpy`, and half of it on `exact`. So each thread takes some of the rows from the
+embedding to the logits. The threads depend on each other in one place: a query attends over the keys of earlier rows.
+So attention waits until every thread has written its keys of the layer.
 
 A *chunk* is a range of consecutive new rows of one sequence. Late rows attend over more keys and take longer. To give
 all threads equal work, each sequence is cut into two chunks per thread. Thread n takes chunk n counted from the

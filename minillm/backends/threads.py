@@ -1,4 +1,4 @@
-"""Threads: how many to use, a way to run tasks on them, and a matrix product that is split into tasks.
+"""Threads: how many to use, and a way to run tasks on them.
 
 A *task* is one call `work(number)` of a function that several threads work through together. The libraries read their
 number of threads from environment variables when they are imported. minillm reads the same variables.
@@ -11,11 +11,6 @@ from functools import cache, partial
 from queue import SimpleQueue
 from threading import Thread
 
-import numpy as np
-
-from minillm.arrays import Array, Float
-
-TASKS_PER_THREAD = 2  # of a product that is split
 VARIABLES = (
     "OPENBLAS_NUM_THREADS",
     "OMP_NUM_THREADS",
@@ -74,31 +69,6 @@ def _take_tasks(work: Callable[[int], None], left: deque[int], problems: "Simple
             problems.put(None)
         except BaseException as problem:  # MemoryError, say, or KeyboardInterrupt: `run_tasks` waits for an entry
             problems.put(problem)
-
-
-def nth_slice(length: int, number: int, count: int) -> slice:
-    """Cut range(length) into `count` consecutive slices of about equal size. Return slice `number`, counted from 0.
-
-    Example: nth_slice(10, 1, 3) is slice(3, 6), after slice(0, 3) and before slice(6, 10).
-    """
-    return slice(length * number // count, length * (number + 1) // count)
-
-
-def matmul_in_tasks(
-    a: Float[Array, "*_ n k"], b: Float[Array, "stack *_ k m"], out: Float[Array, "stack *_ n m"]
-) -> None:
-    """Compute np.matmul of one matrix with a stack of matrices, on all threads.
-
-    A sleeping thread takes as long to wake as one or two tasks of a small product take. So there are more tasks than
-    threads, and the threads that are awake begin with them.
-    """
-    count = TASKS_PER_THREAD * thread_count()
-
-    def multiply(number: int) -> None:
-        matrices = nth_slice(len(b), number, count)
-        np.matmul(a, b[matrices], out=out[matrices])
-
-    run_tasks(multiply, count)
 
 
 @cache

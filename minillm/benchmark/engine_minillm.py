@@ -1,6 +1,7 @@
-"""minillm as an engine: `python -m minillm.benchmark.engine_minillm MODEL BACKEND DTYPE`, asked like its peers.
+"""minillm as an engine: `python -m minillm.benchmark.engine_minillm MODEL BACKEND DTYPE WEIGHTS`, asked like its peers.
 
-It answers two more requests: the time of a decode step beyond its matrix products, and naive decoding.
+It answers three more requests: the time of a decode step beyond its matrix products, naive decoding, and the time of a
+verification by its rows.
 """
 
 import statistics
@@ -55,9 +56,23 @@ def beyond_products_s(model: Model, prompt: list[int], steps: int) -> float:
     return statistics.median(differences) / model.config.num_hidden_layers
 
 
-def load(name: str, backend: str, dtype: str) -> Answer:
+def verification_s(model: Model, prompt: list[int], rows: list[int], repeats: int) -> dict[str, float]:
+    """Return the median seconds of a pass over each number of rows, all with logits; they are timed in turn."""
+    cache = KVCache(model, len(prompt) + max(rows))
+    prefill(model, prompt, cache)
+
+    def forward_s(count: int) -> float:
+        took = seconds(lambda: forward_batch(model, [(prompt[:1] * count, cache)], [count]))
+        cache.truncate(len(prompt))
+        return took
+
+    times = [[forward_s(count) for count in rows] for _ in range(repeats)]
+    return {str(count): statistics.median(one) for count, one in zip(rows, zip(*times, strict=True), strict=True)}
+
+
+def load(name: str, backend: str, dtype: str, weights: str = "float32") -> Answer:
     """Load the model; return the function that answers requests."""
-    model = load_model(name, backend, dtype)
+    model = load_model(name, backend, dtype, weights)
     engine = Minillm(model)
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +81,8 @@ def load(name: str, backend: str, dtype: str) -> Answer:
             return {"seconds": beyond_products_s(model, prompt, new_tokens)}
         if request.get("task") == "naive":
             return {"seconds": seconds(lambda: naive_decode(model, prompt, new_tokens))}
+        if request.get("task") == "verification":
+            return verification_s(model, prompt, request["rows"], new_tokens)
         return generate(engine, request)
 
     return answer

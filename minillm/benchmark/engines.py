@@ -9,12 +9,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from minillm.loading import open_checkpoint
-from minillm.loading.gguf.write import write_gguf
+from minillm.loading.gguf.write import TYPES, write_gguf
 from minillm.loading.registry import REGISTRY
 from minillm.support.install_hint import install_hint
 from minillm.support.progress import Report
 
 LIBRARIES = {"transformers": "transformers", "llama.cpp": "llama_cpp"}
+FORMATS = {"transformers": ("float32",), "llama.cpp": tuple(TYPES)}  # in which a peer is measured
 
 
 @dataclass(frozen=True)
@@ -33,15 +34,20 @@ class Launch:
     loads: str
 
 
-def launch_minillm(model: str, backend: str, dtype: str) -> Launch:
+def launch_minillm(model: str, backend: str, dtype: str = "float32", weights: str = "float32") -> Launch:
     """Return how minillm is started."""
-    command = (sys.executable, "-m", "minillm.benchmark.engine_minillm", model, backend, dtype)
-    return Launch("minillm", command, "import minillm", f"minillm.load({model!r}, {backend!r}, {dtype!r})")
+    arguments = model, backend, dtype, weights
+    command = (sys.executable, "-m", "minillm.benchmark.engine_minillm", *arguments)
+    return Launch("minillm", command, "import minillm", f"minillm.load{arguments!r}")
 
 
 @contextmanager
-def launch_peers(names: Sequence[str], model: str, threads: int, report: Report) -> Iterator[list[Launch]]:
+def launch_peers(
+    names: Sequence[str], model: str, threads: int, report: Report, weights: str = "float32"
+) -> Iterator[list[Launch]]:
     """Yield how these peers are started, with the same weights; files made for them exist until the block ends.
+
+    A peer that is not measured in this format of the weights is left out.
 
     Raises:
         ValueError: no engine has this name, its library is not installed, or it cannot run this model.
@@ -51,7 +57,8 @@ def launch_peers(names: Sequence[str], model: str, threads: int, report: Report)
         check_installed(name)
     with TemporaryDirectory(prefix="minillm-bench-") as folder:
         launches = {"transformers": _transformers, "llama.cpp": _llama_cpp}
-        yield [launches[name](model, threads, Path(folder), report) for name in names]
+        measured = [name for name in names if weights in FORMATS[name]]
+        yield [launches[name](model, threads, Path(folder), report, weights) for name in measured]
 
 
 def check_installed(name: str) -> None:
@@ -62,19 +69,19 @@ def check_installed(name: str) -> None:
         raise ValueError(f"{name} is not installed; install it with: {install_hint('bench')}")
 
 
-def _transformers(model: str, threads: int, folder: Path, report: Report) -> Launch:
-    weights = _model_folder(model)
-    command = (sys.executable, "-m", "minillm.benchmark.engine_transformers", weights, str(threads))
+def _transformers(model: str, threads: int, folder: Path, report: Report, weights: str) -> Launch:
+    files = _model_folder(model)
+    command = (sys.executable, "-m", "minillm.benchmark.engine_transformers", files, str(threads))
     imports = "import torch; from transformers import AutoModelForCausalLM"
     return Launch(
-        "transformers", command, imports, f"AutoModelForCausalLM.from_pretrained({weights!r}, dtype=torch.float32)"
+        "transformers", command, imports, f"AutoModelForCausalLM.from_pretrained({files!r}, dtype=torch.float32)"
     )
 
 
-def _llama_cpp(model: str, threads: int, folder: Path, report: Report) -> Launch:
-    """Write our float32 weights as a GGUF, because llama.cpp reads no other format."""
+def _llama_cpp(model: str, threads: int, folder: Path, report: Report, weights: str) -> Launch:
+    """Write our weights as a GGUF file, because llama.cpp reads no other format."""
     path = folder / "model.gguf"
-    write_gguf(open_checkpoint(model), path, report=report)
+    write_gguf(open_checkpoint(model), path, weights, report)
     command = (sys.executable, "-m", "minillm.benchmark.engine_llama_cpp", str(path), str(threads))
     return Launch("llama.cpp", command, "import llama_cpp", f"llama_cpp.Llama({str(path)!r}, verbose=False)")
 

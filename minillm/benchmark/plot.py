@@ -7,18 +7,20 @@ from xml.sax.saxutils import escape
 from minillm.support.wording import counted
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73")  # colour-blind readers can tell them apart (Okabe and Ito)
-LEFT, FULL, RIGHT = 190, 400, 170  # pixels: the phases' names, a bar at the limit, room to its right
+LEFT, FULL, RIGHT = 230, 400, 170  # pixels: the phases' names, a bar at the limit, room to its right
 TOP, BAR, GAP = 78, 18, 16
 LARGEST = 1.1  # of the limit: longer bars are cut; small models in the processor's caches exceed the memory's speed
 
 
 def phases_svg(record: Mapping[str, Any]) -> str:
-    """Draw a record of `minillm bench`."""
-    engines, phases = list(record["engines"]), record["phases"]
+    """Draw a record of `minillm bench`, of one format of the weights or of several."""
+    formats = record.get("formats", {record.get("weights", "float32"): record})
+    engines = list(dict.fromkeys(name for one in formats.values() for name in one["engines"]))
+    phases = _titled(formats)
     group = BAR * len(engines) + GAP
     bottom = TOP + group * len(phases)
     parts = [
-        _text(LEFT, 22, f"{record['model']}, {record['dtype']}: share of the machine's limit", "bold"),
+        _text(LEFT, 22, f"{record['model']}, {_numbers(record)}: share of the machine's limit", "bold"),
         *_legend(engines),
         *(_axis(percent, bottom) for percent in (0, 25, 50, 75, 100)),
     ]
@@ -36,11 +38,28 @@ def phases_svg(record: Mapping[str, Any]) -> str:
     )
 
 
+def _titled(formats: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the phases in order; where there are several formats, every phase has a group of bars for each."""
+    if len(formats) == 1:
+        return list(next(iter(formats.values()))["phases"])
+    by_phase = zip(*(one["phases"] for one in formats.values()), strict=True)
+    pairs = ((weights, phase) for group in by_phase for weights, phase in zip(formats, group, strict=True))
+    return [phase | {"phase": f"{phase['phase']}, {weights}"} for weights, phase in pairs]
+
+
+def _numbers(record: Mapping[str, Any]) -> str:
+    """Return the formats of the weights; for the usual one, the dtype."""
+    formats = list(record.get("formats", [record.get("weights", "float32")]))
+    return str(record["dtype"]) if formats == ["float32"] else ", ".join(formats)
+
+
 def _phase(phase: Mapping[str, Any], engines: Sequence[str], top: int) -> list[str]:
     """Draw the bars of one phase, each with a line from its smallest to its largest rate, and its tokens per second."""
     roofline = phase["roofline_tokens_per_s"]["median"]
     parts = [_text(LEFT - 10, top + BAR * len(engines) / 2 + 5, phase["phase"], "end")]
     for number, name in enumerate(engines):
+        if name not in phase["tokens_per_s"]:  # this peer is not measured in every format
+            continue
         rate, y = phase["tokens_per_s"][name], top + number * BAR
         low, median, high = (LEFT + FULL * min(rate[key] / roofline, LARGEST) for key in ("min", "median", "max"))
         colour = COLOURS[number % len(COLOURS)]

@@ -19,39 +19,42 @@ PACKAGES = {"minillm": "minillm-numpy", "transformers": "transformers", "llama.c
 
 def make_record(
     config: ModelConfig,
-    itemsize: int,
+    weight_bytes: float,
     figures: Figures,
     startups: Mapping[str, Sequence[tuple[float, float]]],
     new_tokens: int,
+    cache_bytes: int = 4,
 ) -> dict[str, Any]:
     """Return everything that was measured.
 
     Args:
         config: of the model.
-        itemsize: bytes of one weight in minillm.
+        weight_bytes: of one weight in minillm.
         figures: of all rounds.
         startups: seconds of import and load, by engine.
         new_tokens: decode steps of a measurement.
+        cache_bytes: of one number in a cache of minillm.
     """
     ours, *peers = figures.rates
     phases = sorted(figures.rates[ours], key=lambda phase: phase.kind != "prefill")
+
+    def at_limits(phase: Phase) -> list[float]:
+        return [roofline_rate(config, weight_bytes, cache_bytes, phase, new_tokens, each) for each in figures.limits]
+
     return {
         "machine": {"processor": processor_name(), "cores": os.cpu_count(), "date": date.today().isoformat()},
         "bandwidth_bytes_per_s": spread([limits.bandwidth for limits in figures.limits]).record(),
         "matmul_flops_per_s": spread([limits.matmul for limits in figures.limits]).record(),
-        "phases": [_phase_record(config, itemsize, figures, phase, new_tokens) for phase in phases],
+        "phases": [_phase_record(figures, phase, at_limits(phase)) for phase in phases],
         "engines": {name: _engine_record(name, figures, startups[name]) for name in figures.rates},
         "beyond_products_us_per_layer": spread([1e6 * s for s in figures.beyond_products_s]).record(),
         "same_tokens": {peer: _compared_tokens(figures.tokens[ours], figures.tokens[peer]) for peer in peers},
     }
 
 
-def _phase_record(
-    config: ModelConfig, itemsize: int, figures: Figures, phase: Phase, new_tokens: int
-) -> dict[str, Any]:
+def _phase_record(figures: Figures, phase: Phase, roofline: Sequence[float]) -> dict[str, Any]:
     ours, *peers = figures.rates
     rates = figures.rates[ours][phase]
-    roofline = [roofline_rate(config, itemsize, phase, new_tokens, limits) for limits in figures.limits]
     return {
         "phase": phase.title,
         "tokens_per_s": {name: spread(one[phase]).record() for name, one in figures.rates.items()},
@@ -61,12 +64,14 @@ def _phase_record(
     }
 
 
-def roofline_rate(config: ModelConfig, itemsize: int, phase: Phase, new_tokens: int, limits: Limits) -> float:
+def roofline_rate(
+    config: ModelConfig, weight_bytes: float, cache_bytes: int, phase: Phase, new_tokens: int, limits: Limits
+) -> float:
     """Return the tokens per second at the machine's limits; decode has the mean context of its steps."""
     if phase.kind == "prefill":
-        return phase.context / limits.seconds(prefill_work(config, phase.context, itemsize, itemsize))
+        return phase.context / limits.seconds(prefill_work(config, phase.context, weight_bytes, cache_bytes))
     context = phase.context + (new_tokens + 1) / 2
-    return phase.sequences / limits.seconds(decode_work(config, context, phase.sequences, itemsize, itemsize))
+    return phase.sequences / limits.seconds(decode_work(config, context, phase.sequences, weight_bytes, cache_bytes))
 
 
 def _engine_record(name: str, figures: Figures, startups: Sequence[tuple[float, float]]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Ratios are taken within a round: other load on the machine affects an engine and the next one, a second later, alike.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from time import sleep
 
@@ -50,18 +50,18 @@ class Figures:
 
 def measure_rounds(
     machine: EngineProcess,
-    engines: Sequence[EngineProcess],
+    groups: Mapping[str, Sequence[EngineProcess]],
     prompt: Sequence[int],
     runs: Sequence[tuple[int, int]],
     new_tokens: int,
     rounds: int,
     report: Report,
-) -> Figures:
-    """Measure all figures.
+) -> dict[str, Figures]:
+    """Measure all figures of each group of engines. All engines of all groups take turns.
 
     Args:
         machine: the process that measures the limits.
-        engines: minillm first.
+        groups: the engines that are compared with each other, by the format of their weights; minillm first in each.
         prompt: token ids, as many as the longest context.
         runs: (context, sequences) of each measurement.
         new_tokens: decode steps of each measurement.
@@ -73,21 +73,24 @@ def measure_rounds(
     """
     shortest, longest = min(runs)[0], max(runs)[0]
     beyond_products = {"task": "beyond products", "prompt": list(prompt[:shortest]), "new_tokens": new_tokens}
-    figures = Figures()
-    for engine in engines:  # warms up; the peak before any batch is what one conversation needs
+    all_figures = {weights: Figures() for weights in groups}
+    pairs = [(engine, all_figures[weights]) for weights, engines in groups.items() for engine in engines]
+    for engine, figures in pairs:  # warms up; the peak before any batch is what one conversation needs
         report(f"starting {engine.name}", 0, rounds)
         figures.peak_memory_bytes[engine.name] = engine.generate(prompt[:longest], new_tokens).peak_memory_bytes
     for done in range(rounds):
         report("measuring", done, rounds)
         sleep(PAUSE)
-        figures.limits.append(Limits(*machine.figures({}, "bandwidth", "matmul")))
+        limits = Limits(*machine.figures({}, "bandwidth", "matmul"))
         for context, sequences in runs:
-            for engine in engines:
+            for engine, figures in pairs:
                 sleep(PAUSE)
                 generated = engine.generate(prompt[:context], new_tokens, sequences)
                 _note(figures, engine.name, generated, context, sequences, context == longest)
-        figures.beyond_products_s += engines[0].figures(beyond_products, "seconds")
-    return figures
+        for weights, engines in groups.items():
+            all_figures[weights].limits.append(limits)
+            all_figures[weights].beyond_products_s += engines[0].figures(beyond_products, "seconds")
+    return all_figures
 
 
 def _note(figures: Figures, name: str, run: Generated, context: int, sequences: int, prefill: bool) -> None:

@@ -1,20 +1,23 @@
 """One run of `minillm bench`: start the engines, measure, and end them in any case."""
 
 import sys
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from minillm.benchmark.engine_process import EngineProcess
 from minillm.benchmark.engines import Launch, launch_minillm, launch_peers
+from minillm.benchmark.format_record import join_formats
 from minillm.benchmark.limits import Limits
 from minillm.benchmark.prompt import benchmark_prompt
 from minillm.benchmark.record import make_record
 from minillm.benchmark.rounds import Figures, measure_rounds
 from minillm.benchmark.scaling import longest_context, measure_scaling
+from minillm.benchmark.small_model import measure_small_model
 from minillm.benchmark.startup import startup_seconds
 from minillm.benchmark.timing import spread
+from minillm.benchmark.verification import measure_verification
 from minillm.loading import open_checkpoint
 from minillm.loading.load import backend_and_dtype
 from minillm.support.progress import Report
@@ -27,6 +30,7 @@ class Plan:
 
     Attributes:
         model, backend, dtype: as in `minillm.load`.
+        weights: formats of the weights; each is compared with the peers' own.
         against: names of peers.
         threads: of every engine.
         contexts: prompt lengths; decode is measured after each, prefill at the longest, batches at the shortest.
@@ -39,6 +43,7 @@ class Plan:
     model: str
     backend: str
     dtype: str
+    weights: Sequence[str]
     against: Sequence[str]
     threads: int
     contexts: Sequence[int]
@@ -55,7 +60,7 @@ def run_benchmark(plan: Plan, report: Report) -> dict[str, Any]:
         ValueError: the plan does not fit the model, or an engine failed.
         OSError: a file cannot be read or written.
     """
-    checkpoint, (_, dtype) = open_checkpoint(plan.model), backend_and_dtype(plan.backend, plan.dtype)
+    checkpoint, (ops, dtype) = open_checkpoint(plan.model), backend_and_dtype(plan.backend, plan.dtype)
     config = checkpoint.config
     needed, holds = max(plan.contexts) + plan.new_tokens, config.max_position_embeddings
     if needed > holds:
@@ -64,32 +69,61 @@ def run_benchmark(plan: Plan, report: Report) -> dict[str, Any]:
         )
     prompt = benchmark_prompt(checkpoint, max(needed, longest_context(config)))
     runs = [(context, 1) for context in plan.contexts] + [(min(plan.contexts), batch) for batch in plan.batches]
+    setting = {"model": plan.model, "backend": plan.backend, "dtype": str(dtype), "threads": plan.threads}
     with ExitStack() as stack:
-        launches = [launch_minillm(plan.model, plan.backend, plan.dtype)]
-        launches += stack.enter_context(launch_peers(plan.against, plan.model, plan.threads, report))
+        launches = {weights: stack.enter_context(_launches(plan, weights, report)) for weights in plan.weights}
         startups = _startups(launches, plan, report)
-        commands = {"machine": [sys.executable, "-m", "minillm.benchmark.machine", str(dtype)]}
-        commands |= {launch.name: list(launch.command) for launch in launches}
-        machine, *engines = (
-            stack.enter_context(EngineProcess(name, command, plan.threads)) for name, command in commands.items()
-        )
-        figures = measure_rounds(machine, engines, prompt, runs, plan.new_tokens, plan.rounds, report)
+        command = [sys.executable, "-m", "minillm.benchmark.machine", str(dtype)]
+        machine = stack.enter_context(EngineProcess("machine", command, plan.threads))
+        groups = {
+            weights: [stack.enter_context(EngineProcess(each.name, each.command, plan.threads)) for each in group]
+            for weights, group in launches.items()
+        }
+        figures = measure_rounds(machine, groups, prompt, runs, plan.new_tokens, plan.rounds, report)
+        records = {
+            weights: make_record(
+                config, ops.bytes_per_weight(plan.dtype, weights), figures[weights], startups[weights], plan.new_tokens,
+                dtype.itemsize,
+            )
+            for weights in groups
+        }  # fmt: skip
+        if len(groups) > 1:
+            ours = {weights: engines[0] for weights, engines in groups.items()}
+            return setting | _of_formats(plan, records, ours, prompt[: min(plan.contexts)], report)
+        [weights] = plan.weights
         curves = []
         if plan.scaling:
-            limits = _median_limits(figures)
-            curves = measure_scaling(engines[0], config, dtype.itemsize, limits, prompt, plan.rounds, report)
-    record = make_record(config, dtype.itemsize, figures, startups, plan.new_tokens)
-    setting = {"model": plan.model, "backend": plan.backend, "dtype": str(dtype), "threads": plan.threads}
-    return setting | record | {"scaling": [curve.record() for curve in curves]}
+            limits = _median_limits(figures[weights])
+            curves = measure_scaling(groups[weights][0], config, dtype.itemsize, limits, prompt, plan.rounds, report)
+    return setting | {"weights": weights} | records[weights] | {"scaling": [curve.record() for curve in curves]}
 
 
-def _startups(launches: Sequence[Launch], plan: Plan, report: Report) -> dict[str, list[tuple[float, float]]]:
+@contextmanager
+def _launches(plan: Plan, weights: str, report: Report) -> Iterator[list[Launch]]:
+    """Yield how minillm and its peers are started with weights in this format."""
+    with launch_peers(plan.against, plan.model, plan.threads, report, weights) as peers:
+        yield [launch_minillm(plan.model, plan.backend, plan.dtype, weights), *peers]
+
+
+def _of_formats(
+    plan: Plan, records: dict[str, Any], engines: Mapping[str, EngineProcess], prompt: Sequence[int], report: Report
+) -> dict[str, Any]:
+    """Return what is measured if there are several formats: their records, verification, and a small model."""
+    costs = measure_verification(engines, prompt, plan.rounds, report)
+    small = measure_small_model(plan.backend, plan.threads, plan.new_tokens, plan.rounds, report)
+    return join_formats(records) | {"verification": costs, "small_model": small}
+
+
+def _startups(
+    launches: Mapping[str, Sequence[Launch]], plan: Plan, report: Report
+) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """Measure the seconds of import and load of every engine, in turn."""
-    startups: dict[str, list[tuple[float, float]]] = {launch.name: [] for launch in launches}
+    startups: dict[str, dict[str, list[tuple[float, float]]]] = {weights: {} for weights in launches}
     for done in range(plan.rounds):
         report("starting and ending", done, plan.rounds)
-        for launch in launches:
-            startups[launch.name].append(startup_seconds(launch, plan.threads))
+        for weights, group in launches.items():
+            for launch in group:
+                startups[weights].setdefault(launch.name, []).append(startup_seconds(launch, plan.threads))
     return startups
 
 

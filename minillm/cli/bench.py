@@ -1,6 +1,7 @@
 """`minillm bench`: tokens/s of each phase, compared with the machine's limits and with peers in the same run."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def add_parser(commands: Any) -> None:
     add("--exact", action="store_true", help="also measure how much slower the exact backend is")
     add("--batching", action="store_true", help="also compare the engine with a plain loop on whole loads (minutes)")
     add("--plot", metavar="FILE.svg", help="draw each phase against its limit")
-    add_model_options(parser, "smollm2")
+    add_model_options(parser, "smollm2", "; several, with commas between them, are compared with each other")
     parser.set_defaults(run=run)
 
 
@@ -44,10 +45,9 @@ def run(options: argparse.Namespace) -> int:
     from minillm.benchmark.run import run_benchmark
     from minillm.support.progress import progress_on_stderr
 
-    if options.weights != "float32":
-        raise ValueError("--weights is measured with --speculative only; add that, or leave --weights out")
     plan = _plan(options)
     check_plot_file(options.plot)
+    _check_only_float32(options, plan.weights)
     if options.exact and options.backend == "exact":
         raise ValueError("--exact compares another backend with the exact one; expected --backend numpy or plain")
     with progress_on_stderr() as progress:
@@ -64,6 +64,10 @@ def run(options: argparse.Namespace) -> int:
         Path(options.plot).write_text(phases_svg(record), encoding="utf-8")
     if options.json:
         print_json(record)
+    elif len(plan.weights) > 1:
+        from minillm.cli.bench_formats import print_formats
+
+        print_formats(record)
     else:
         from minillm.cli.bench_tables import print_record
 
@@ -83,21 +87,42 @@ def _check_only_speculative(options: argparse.Namespace) -> None:
         raise ValueError(f"--speculative measures only that; leave out --{given[0]}, or run it without --speculative")
 
 
+def _check_only_float32(options: argparse.Namespace, weights: Sequence[str]) -> None:
+    """Refuse options that measure float32 alone.
+
+    Raises:
+        ValueError: one of them is given with another format.
+    """
+    for name in ("scaling", "exact", "batching"):
+        if getattr(options, name) and weights != ["float32"]:
+            raise ValueError(f"--{name} is measured in float32 only; leave out --weights, or run it without --{name}")
+
+
 def _plan(options: argparse.Namespace) -> Any:
     """Return what is to be measured. Wrong names are refused here, before any model is fetched."""
     from minillm.backends.threads import default_threads
-    from minillm.benchmark.engines import check_installed
+    from minillm.benchmark.engines import FORMATS, check_installed
     from minillm.benchmark.run import Plan
+    from minillm.loading.gguf.write import TYPES
     from minillm.loading.load import backend_and_dtype
+    from minillm.support.checks import check_choice
 
     against = list(dict.fromkeys(name.strip() for name in options.against.split(",") if name.strip()))
     for name in against:
         check_installed(name)
-    backend_and_dtype(options.backend, options.dtype)
+    ops, _ = backend_and_dtype(options.backend, options.dtype)
+    weights = list(dict.fromkeys(name.strip() for name in options.weights.split(",")))
+    known = [name for name in TYPES if name in ops.formats]  # the formats that a peer can be given
+    for name in weights:
+        check_choice(f"the {ops.name} backend: --weights", name, known)
+    for name in against:
+        if not set(weights) & set(FORMATS[name]):
+            raise ValueError(f"{name} is measured in {', '.join(FORMATS[name])}; add that to --weights")
     return Plan(
         model=options.model,
         backend=options.backend,
         dtype=options.dtype,
+        weights=weights,
         against=against,
         threads=default_threads() if options.threads is None else check_integer("--threads", options.threads, 1, 4096),
         contexts=_numbers("--context", options.context, 1_000_000),

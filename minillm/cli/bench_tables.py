@@ -16,18 +16,15 @@ HOW_TO_READ = (  # below the table of batched decode
 
 
 def print_record(record: Mapping[str, Any]) -> None:
-    """Print all tables and sentences of a record."""
-    machine, bandwidth, matmul = (record[key] for key in ("machine", "bandwidth_bytes_per_s", "matmul_flops_per_s"))
+    """Print all tables and sentences of a record of one format."""
     show(
-        f"{record['model']}, {record['dtype']}, {record['backend']} backend, {counted(record['threads'], 'thread')}",
-        f"{machine['processor']}, {machine['cores']} cores, {machine['date']}",
-        f"memory {spread_text(bandwidth, 1e9)} GB/s, matrices {spread_text(matmul, 1e9)} GFLOP/s",
+        *setting_lines(record, record["dtype"] if record["weights"] == "float32" else record["weights"]),
         "",
         _rates(record),
         "",
         _comparison(record),
         "",
-        *_sentences(record),
+        *sentences(record),
     )
     for curve in record["scaling"]:
         show("", _curve(curve), *_exponents(curve))
@@ -38,6 +35,16 @@ def print_record(record: Mapping[str, Any]) -> None:
         show("the exact backend takes {:.2f} times as long at prefill, {:.2f} at decode".format(*shown))
 
 
+def setting_lines(record: Mapping[str, Any], numbers: str) -> list[str]:
+    """Return what was measured, the machine, and its limits. `numbers`: the dtype or the formats of the weights."""
+    machine, bandwidth, matmul = (record[key] for key in ("machine", "bandwidth_bytes_per_s", "matmul_flops_per_s"))
+    return [
+        f"{record['model']}, {numbers}, {record['backend']} backend, {counted(record['threads'], 'thread')}",
+        f"{machine['processor']}, {machine['cores']} cores, {machine['date']}",
+        f"memory {spread_text(bandwidth, 1e9)} GB/s, matrices {spread_text(matmul, 1e9)} GFLOP/s",
+    ]
+
+
 def spread_text(spread: Mapping[str, float], unit: float = 1.0) -> str:
     """Return the median and the extremes, divided by `unit`: `34.5 [29.3..36.9]`."""
     median, low, high = (spread[key] / unit for key in ("median", "min", "max"))
@@ -45,7 +52,8 @@ def spread_text(spread: Mapping[str, float], unit: float = 1.0) -> str:
     return f"{median:.{digits}f} [{low:.{digits}f}..{high:.{digits}f}]"
 
 
-def _table(*headings: str) -> Table:
+def table_of(*headings: str) -> Table:
+    """Return an empty table: the first column to the left, the others to the right."""
     table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="right" if number else "left", overflow="fold")
@@ -55,7 +63,7 @@ def _table(*headings: str) -> Table:
 def _rates(record: Mapping[str, Any]) -> Table:
     """Return tokens/s of every engine, then its seconds to import and to load, and its peak memory."""
     engines = record["engines"]
-    table = _table("tokens/s", *engines)
+    table = table_of("tokens/s", *engines)
     for phase in record["phases"]:
         table.add_row(phase["phase"], *(spread_text(phase["tokens_per_s"][name]) for name in engines))
     for title, key in (("import, s", "import_s"), ("load, s", "load_s")):
@@ -67,14 +75,15 @@ def _rates(record: Mapping[str, Any]) -> Table:
 def _comparison(record: Mapping[str, Any]) -> Table:
     """Return the share of the machine's limit that minillm reaches, and its speed as a multiple of each peer's."""
     peers = list(record["same_tokens"])
-    table = _table("minillm", "of the limit", *(f"times {peer}" for peer in peers))
+    table = table_of("minillm", "of the limit", *(f"times {peer}" for peer in peers))
     for phase in record["phases"]:
         share = f"{phase['share_of_roofline']['median']:.0%}"
         table.add_row(phase["phase"], share, *(spread_text(phase["times_peer"][peer]) for peer in peers))
     return table
 
 
-def _sentences(record: Mapping[str, Any]) -> list[str]:
+def sentences(record: Mapping[str, Any]) -> list[str]:
+    """Return what is said of one format below its tables."""
     beyond = spread_text(record["beyond_products_us_per_layer"])
     lines = [f"A decode step takes {beyond} microseconds a layer beyond its matrix products."]
     for peer, comparison in record["same_tokens"].items():
@@ -91,7 +100,7 @@ def _sentences(record: Mapping[str, Any]) -> list[str]:
 
 
 def _curve(curve: Mapping[str, Any]) -> Table:
-    table = _table(curve["variable"], curve["title"], "at the limits", "share")
+    table = table_of(curve["variable"], curve["title"], "at the limits", "share")
     points = zip(curve["points"], curve["measured"], curve["roofline"], strict=True)
     for point, measured, limit in points:
         share = min(measured / limit, limit / measured)  # seconds fall towards the limit, rates rise towards it
@@ -107,7 +116,7 @@ def _exponents(curve: Mapping[str, Any]) -> list[str]:
 
 def _batched_decode(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Return the plain batched loop, compared with the engine and with the two kinds of paged cache."""
-    table = _table("decode, sequences", "loop, tokens/s", "engine", "step paged", "fragmented")
+    table = table_of("decode, sequences", "loop, tokens/s", "engine", "step paged", "fragmented")
     for row in rows:
         names = "engine_times_plain", "paged_times_as_long", "fragmented_times_as_long"
         shares = (f"{row[name]['median']:.0%}" for name in names)

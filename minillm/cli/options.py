@@ -11,8 +11,8 @@ from minillm.support.checks import check_integer, is_utf8
 DEFAULT_MODEL, DEFAULT_CHAT_MODEL = "story", "smollm2"  # story ships with minillm, but cannot chat
 
 
-def add_model_options(parser: Any, default: str = DEFAULT_MODEL) -> None:
-    """Add --model, --backend, --dtype, --weights and --json."""
+def add_model_options(parser: Any, default: str = DEFAULT_MODEL, more_weights: str = "") -> None:
+    """Add --model, --backend, --dtype, --weights and --json. `more_weights` ends the help of --weights."""
     parser.add_argument(
         "--model",
         default=default,
@@ -27,17 +27,18 @@ def add_model_options(parser: Any, default: str = DEFAULT_MODEL) -> None:
     parser.add_argument(
         "--dtype", default="float32", help="float32 (default) or float64; with cupy also float16, bfloat16"
     )
-    add_weights_option(parser)
+    add_weights_option(parser, more_weights)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
 
 
-def add_weights_option(parser: Any) -> None:
+def add_weights_option(parser: Any, more: str = "") -> None:
     """Add --weights."""
     parser.add_argument(
         "--weights",
         default="float32",
         metavar="FORMAT",
-        help="of the matrices: float32 (default; or what --dtype says), bfloat16, int8, int4, stored (as in the file)",
+        help="of the matrices: float32 (default; or what --dtype says), bfloat16, int8, int4, stored (as in the file)"
+        + more,
     )
 
 

@@ -29,7 +29,7 @@ def with_stand_ins(monkeypatch):
     """The peers are stand-ins: the second chooses another last token than the first."""
 
     @contextmanager
-    def launch_peers(names, model, threads, report):
+    def launch_peers(names, model, threads, report, weights):
         behaviours = ["works", "chooses otherwise"]
         yield [
             Launch(name, (sys.executable, STAND_IN, behaviour), "import time", "time.sleep(0)")
@@ -89,8 +89,8 @@ def test_a_bar_is_the_median_and_its_line_the_extremes():
     machine = {"processor": "CPU", "date": "2026-01-01"}
     record = {"model": "m", "dtype": "float32", "threads": 1, "machine": machine, "engines": {"minillm": {}}}
     drawing = phases_svg(record | {"phases": [phase]})
-    assert '<rect x="190" y="79" width="200.0"' in drawing  # half of 400 pixels
-    assert '<path d="M230.0 87.0H510.0"' in drawing
+    assert '<rect x="230" y="79" width="200.0"' in drawing  # half of 400 pixels
+    assert '<path d="M270.0 87.0H550.0"' in drawing
     assert "50.0 tokens/s</text>" in drawing
 
 

@@ -27,7 +27,8 @@ def measured(folder, stand_in):
     launch = launch_minillm(folder, "numpy", "float32")
     with EngineProcess(launch.name, launch.command, 1) as ours:
         engines = [ours, stand_in("works", name="peer")]
-        return measure_rounds(stand_in("measures"), engines, PROMPT, [(8, 1), (20, 1), (20, 3)], 4, 2, silent)
+        runs = [(8, 1), (20, 1), (20, 3)]
+        return measure_rounds(stand_in("measures"), {"int8": engines}, PROMPT, runs, 4, 2, silent)["int8"]
 
 
 def test_every_phase_is_measured_in_every_round(measured, folder):
@@ -102,4 +103,4 @@ def test_a_decode_step_is_held_to_the_mean_context(folder):
     """Contexts 9, 10, 11 and 12 in four steps behind eight tokens."""
     config, limits = open_checkpoint(folder).config, Limits(1e9, 1e15)
     mean = sum(limits.seconds(decode_work(config, context, 2, 4, 4)) for context in (9, 10, 11, 12)) / 4
-    assert roofline_rate(config, 4, Phase("decode", 8, 2), 4, limits) == pytest.approx(2 / mean)
+    assert roofline_rate(config, 4, 4, Phase("decode", 8, 2), 4, limits) == pytest.approx(2 / mean)

@@ -33,7 +33,6 @@ OURS = {
     "gqa-shape": "MQA 5.6, 6.5 ms; GQA-8 6.7, 13.9 ms; MHA 10.6, 39.4 ms",
     "radix-starves": "not served in 100 steps; first come, first served: after 2 steps",
     "sarathi-batch": "61; 54 in 90% of the memory",
-    "tile-sawtooth": "192, 256, 257, 320 columns: 192, 256, 320, 320 computed",
     "radix-optimal": "every edge once in 20 of 20 trees",
     "orca-steps": "static 100, 100 steps, 45% wasted; iteration-level 100, 10",
     "chunk-rereads": "4 -> 10, 8 -> 36",
@@ -88,7 +87,7 @@ EXACT = set(
 )
 TREND = set(
     "fa-memory gqa-shape vllm-util-max vllm-util-pow2 vllm-util-oracle vllm-util-paged vllm-batch "
-    "vllm-parallel vllm-beam vllm-swap radix-starves orca-ratio tile-sawtooth sarathi-stall lev-alpha lookup-copies "
+    "vllm-parallel vllm-beam vllm-swap radix-starves orca-ratio sarathi-stall lev-alpha lookup-copies "
     "int8-outliers int4-blocks int4-loss".split()
 )
 

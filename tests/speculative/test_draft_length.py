@@ -141,16 +141,6 @@ def test_a_draft_costs_the_reading_of_its_weights_and_its_layers_calls():
     assert Plain().step_seconds(target, "bfloat16") == pytest.approx(0.011 + 0.00047, rel=1e-12)
 
 
-def test_weight_tiles_make_verifying_cheaper(monkeypatch):
-    models = []
-    for paying in (False, True):
-        monkeypatch.setattr("minillm.backends.fast.tiling_pays", lambda paying=paying: paying)
-        models.append(minillm.load("story-draft"))
-    ordinary, tiled = (model.ops.cost_of_rows for model in models)
-    assert ordinary(1) == tiled(1) == 1
-    assert all(tiled(rows) < ordinary(rows) for rows in range(2, 17))
-
-
 def test_a_draft_model_costs_its_share_of_a_step():
     target, draft = (minillm.load(name) for name in ("story", "story-draft"))
     rounds, free_rounds = (Speculator(target, drafter)._costs for drafter in (draft, PromptLookup()))

@@ -81,22 +81,6 @@ def sarathi_batch() -> Ours:
     )
 
 
-@topic.figure("tile-sawtooth", SARATHI, "from 128 to 256 tokens +27% time, 257 a further +32%", Kind.TREND)
-def tile_sawtooth() -> Ours:
-    """Count the columns that the fast backend's tiles multiply, for matrices of 192, 256, 257 and 320 columns."""
-    from minillm.backends.tiles import TiledWeight
-
-    computed = []
-    for columns in (192, 256, 257, 320):
-        tiles = TiledWeight(np.ones((4, columns), np.float32)).tiles  # [tiles, inner, columns of a tile]
-        computed.append(tiles.shape[0] * tiles.shape[2])
-    return Ours(
-        "192, 256, 257, 320 columns: " + ", ".join(map(str, computed)) + " computed",
-        computed == [192, 256, 320, 320],
-        "direction, counted: one column beyond a tile costs a whole tile; the engine does not pad rows",
-    )
-
-
 @topic.figure("sarathi-stall", SERVE, "decodes never wait for a prefill", Kind.TREND)
 def sarathi_stall() -> Ours:
     """Simulate the longest pause of a running answer when a prompt of 4,000 tokens arrives, whole or in chunks."""
