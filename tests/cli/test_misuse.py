@@ -84,7 +84,10 @@ OTHERS = {
     "no such backend": (["bench", "--backend", "nosuch"], "expected one of"),
     "no rounds": (["bench", "--rounds", "0"], "--rounds is 0; expected"),
     "no context": (["bench", "--context", "-5"], "--context is '-5'; expected"),
-    "a format of bench": (["bench", "--weights", "int3"], "the numpy backend: --weights is 'int3'; expected one of float32"),
+    "a format of bench": (
+        ["bench", "--weights", "int3"],
+        "the numpy backend: --weights is 'int3'; expected one of float32",
+    ),
 }
 
 
