@@ -40,17 +40,11 @@ LONG_FOLDERS = {"oracles", "notebooks", "gpu"}
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for child processes
 os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / "compiled"))  # tests may set another MINILLM_CACHE
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of them would compile minillm again
 threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]))  # NumPy has been imported by a plugin
 jaxtyping.config.update("jaxtyping_remove_typechecker_stack", True)
 settings.register_profile("minillm", deadline=None, max_examples=25)
 settings.load_profile("minillm")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def bytecode_of_child_processes(tmp_path_factory):
-    """Keep it in a temporary folder, if this environment keeps none: hundreds of processes would compile minillm."""
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
-        os.environ["PYTHONPYCACHEPREFIX"] = str(tmp_path_factory.mktemp("bytecode"))
 
 
 def pytest_collection_modifyitems(items):

@@ -78,6 +78,7 @@ def test_the_smallest_schedule_is_shown(tmp_path):
     assert lines[4].startswith("the last logits are not the reference's for the tokens [1]: at id ")
 
 
+@pytest.mark.slow
 def test_any_schedule_finds_it_too(tmp_path):
     engines, *_ = load_engine(engine_file(tmp_path, bughunt.planted(bughunt.find_bug(6))))
     with pytest.raises(AssertionError, match="truncate"):

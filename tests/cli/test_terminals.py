@@ -75,7 +75,9 @@ def test_a_width_that_cannot_be_still_shows_everything(call, model_folder, colum
     assert "finished by length" in " ".join(result.out.split())
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437"])
+@pytest.mark.parametrize(
+    "encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("latin-1", "cp437"))]
+)
 def test_an_encoding_without_the_characters_shows_question_marks(finish, model_folder, encoding):
     arguments = ("hé 漢", "--model", model_folder, "--temperature", 5, "--seed", 1, "--show-phases")
     environment = {"PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}

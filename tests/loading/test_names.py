@@ -155,6 +155,7 @@ def test_a_model_larger_than_the_machine_is_refused_before_it_is_read(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="macOS does not hold a process to RLIMIT_AS")
+@pytest.mark.slow
 def test_memory_that_ends_while_a_model_is_read_is_one_line(tmp_path):
     write_mostly_hole(tmp_path, "F16", 2**19, 2**10)  # 1 GB, 2 GB as float32
     program = "import minillm, sys; minillm.load(sys.argv[1])"

@@ -78,7 +78,10 @@ def test_a_template_that_runs_long_is_ended(case, monkeypatch):
     assert failure(TOO_LONG[case]).endswith("it needs more than 1 second of processor time")
 
 
-@pytest.mark.parametrize("case", TOO_LARGE)
+SECONDS_LONG = ["a list of a text"]
+
+
+@pytest.mark.parametrize("case", [pytest.param(n, marks=[pytest.mark.slow] * (n in SECONDS_LONG)) for n in TOO_LARGE])
 def test_a_template_that_fills_the_memory_is_refused(case):
     """macOS does not limit memory: there the time ends such a template, or its text is too long."""
     reason = failure(TOO_LARGE[case]).removeprefix("the chat template failed: it ")
