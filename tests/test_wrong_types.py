@@ -107,7 +107,7 @@ CASES = {
     "minillm.load('story', weights=8)": "weights is 8; expected one of float32, bfloat16, int8, int4, stored",
     "minillm.load('story', weights=None)": "weights is None; expected one of float32, bfloat16, int8, int4, stored",
     "minillm.load('story', weights=['int8'])": r"weights is \['int8'\]; expected one of float32",
-    "minillm.load('story', backend='nonsense')": "backend is 'nonsense'; expected one of numpy, plain, exact, compiled, cupy",
+    "minillm.load('story', backend='nonsense')": "is 'nonsense'; expected one of numpy, plain, exact, compiled, cupy",
     "minillm.speculative_generate(model, lambda model: model, [1])": "is <lambda>, which cannot be called without arg",
     "minillm.Engine(model, drafter=minillm.skip_layers)": "is skip_layers, which cannot be called without arguments",
     "minillm.stream(model, [1], drafter=minillm.KVCache)": "is KVCache, which cannot be called without arguments: mis",
