@@ -43,6 +43,9 @@ else:
     _let_others_run = types.ExternalFunction("sched_yield", types.int32())
 
 
+_compiled = set[Any]()  # kernels with the dtypes of arguments with which they have been called
+
+
 def new_counters(phases: int = 1) -> Array:
     """Return counters for one call of a kernel: taken and done of each phase, on cache lines of their own."""
     return np.zeros((phases, WIDTH), np.int64)
@@ -51,7 +54,8 @@ def new_counters(phases: int = 1) -> Array:
 def share(work: float, kernel: Callable[..., None], *args: Any) -> None:
     """Call the kernel on all threads, or only here if there is little to do.
 
-    If Ctrl-C or another exception comes between, the kernel is called once more, so that it is finished. No thread may
+    The first call with arguments of other dtypes compiles. It is made here alone, so that Ctrl-C ends it at once. If
+    Ctrl-C or another exception comes between, the kernel is called once more, so that it is finished. No thread may
     write to a cache, which may be freed, after this call has ended.
 
     Args:
@@ -59,9 +63,10 @@ def share(work: float, kernel: Callable[..., None], *args: Any) -> None:
         kernel: what to call.
         *args: its arguments. The last are new counters.
     """
-    threads = thread_count()
-    if threads == 1 or work < LITTLE_WORK:
+    threads, types_of_args = thread_count(), (kernel, *[getattr(argument, "dtype", None) for argument in args])
+    if threads == 1 or work < LITTLE_WORK or types_of_args not in _compiled:
         kernel(*args)
+        _compiled.add(types_of_args)
         return
     try:
         run_tasks(lambda number: kernel(*args), threads)

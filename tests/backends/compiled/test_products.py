@@ -13,7 +13,8 @@ from minillm.backends.compiled.rows import embed
 from minillm.backends.compiled.sharing import new_counters
 
 NO_BIAS, NO_RESIDUAL = np.empty(0, np.float32), np.empty((0, 0), np.float32)
-FORMATS = ("float32", "float16", "bfloat16", "int8", "int4")
+# Compiling takes some seconds for each format, once for a machine.
+FORMATS = ("float32", "int8", "int4", *(pytest.param(name, marks=pytest.mark.slow) for name in ("float16", "bfloat16")))
 
 
 def matrix(weights, out, inner, seed=0):
@@ -60,15 +61,18 @@ def test_rows_of_several_items_have_the_same_bits():
     np.testing.assert_array_equal(multiply(x, packed, residual=residual), np.concatenate(alone))
 
 
-def test_bias_and_residual_are_added_last_and_out_may_be_the_residual():
-    packed, x, bias = pack([matrix("float32", 37, 20)]), rows(3, 20), rows(1, 37)[0]
-    residual = rows(3, 37, seed=2)
+@pytest.mark.parametrize("count", [1, 3])
+def test_bias_and_residual_are_added_last_and_out_may_be_the_residual(count):
+    packed, x, bias = pack([matrix("float32", 37, 20)]), rows(count, 20), rows(1, 37)[0]
+    residual = rows(count, 37, seed=2)
     expected = residual + (multiply(x, packed) + bias)
     out = residual.copy()
     product(x, *packed[:3], bias, out, out, new_counters())
     np.testing.assert_array_equal(out, expected)
+    np.testing.assert_array_equal(multiply(x, packed, bias=bias), multiply(x, packed) + bias)
 
 
+@pytest.mark.slow
 def test_float64_is_computed_in_float64():
     w, x = matrix("float32", 37, 20).astype(np.float64), rows(3, 20).astype(np.float64)
     np.testing.assert_allclose(multiply(x, pack([w])), x @ w.T, atol=1e-14)

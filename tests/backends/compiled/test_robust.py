@@ -121,11 +121,13 @@ def test_a_kernel_is_finished_when_ctrl_c_comes_between(monkeypatch):
         Thread(target=work, args=[1]).start()
         raise KeyboardInterrupt
 
+    x, weight = np.ones((1, 16), np.float32), np.ones(16, np.float32)
+    share(0, rms_norm, x, weight, 0.0, x, new_counters())  # compiles
     monkeypatch.setattr(sharing, "run_tasks", interrupted)
     monkeypatch.setattr(sharing, "thread_count", lambda: 2)
     x, out, counters = np.ones((50_000, 16), np.float32), np.zeros((50_000, 16), np.float32), new_counters()
     with pytest.raises(KeyboardInterrupt):
-        share(1e9, rms_norm, x, np.ones(16, np.float32), 0.0, out, counters)
+        share(1e9, rms_norm, x, weight, 0.0, out, counters)
     assert counters[0, sharing.DONE] == 50_000 and (out == 1).all()
 
 
