@@ -1,5 +1,6 @@
 """One run of `minillm bench`: start the engines, measure, and end them in any case."""
 
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,8 +19,8 @@ from minillm.benchmark.small_model import measure_small_model
 from minillm.benchmark.startup import startup_seconds
 from minillm.benchmark.timing import spread
 from minillm.benchmark.verification import measure_verification
-from minillm.loading import open_checkpoint
-from minillm.loading.load import backend_and_dtype
+from minillm.loading import Checkpoint, open_checkpoint
+from minillm.loading.load import backend_and_dtype, weights_bytes
 from minillm.support.progress import Report
 from minillm.support.wording import counted
 
@@ -60,42 +61,67 @@ def run_benchmark(plan: Plan, report: Report) -> dict[str, Any]:
         ValueError: the plan does not fit the model, or an engine failed.
         OSError: a file cannot be read or written.
     """
-    checkpoint, (ops, dtype) = open_checkpoint(plan.model), backend_and_dtype(plan.backend, plan.dtype)
-    config = checkpoint.config
-    needed, holds = max(plan.contexts) + plan.new_tokens, config.max_position_embeddings
-    if needed > holds:
-        raise ValueError(
-            f"--context and --new-tokens make {counted(needed, 'token')}; the model's context holds {holds}"
-        )
-    prompt = benchmark_prompt(checkpoint, max(needed, longest_context(config)))
+    checkpoint, (_, dtype) = open_checkpoint(plan.model), backend_and_dtype(plan.backend, plan.dtype)
+    prompt = benchmark_prompt(checkpoint, max(_tokens_needed(plan, checkpoint), longest_context(checkpoint.config)))
     runs = [(context, 1) for context in plan.contexts] + [(min(plan.contexts), batch) for batch in plan.batches]
     setting = {"model": plan.model, "backend": plan.backend, "dtype": str(dtype), "threads": plan.threads}
     with ExitStack() as stack:
         launches = {weights: stack.enter_context(_launches(plan, weights, report)) for weights in plan.weights}
         startups = _startups(launches, plan, report)
-        command = [sys.executable, "-m", "minillm.benchmark.machine", str(dtype)]
-        machine = stack.enter_context(EngineProcess("machine", command, plan.threads))
-        groups = {
-            weights: [stack.enter_context(EngineProcess(each.name, each.command, plan.threads)) for each in group]
-            for weights, group in launches.items()
-        }
+        machine, groups = _processes(launches, str(dtype), plan.threads, stack)
         figures = measure_rounds(machine, groups, prompt, runs, plan.new_tokens, plan.rounds, report)
-        records = {
-            weights: make_record(
-                config, ops.bytes_per_weight(plan.dtype, weights), figures[weights], startups[weights], plan.new_tokens,
-                dtype.itemsize,
-            )
-            for weights in groups
-        }  # fmt: skip
-        if len(groups) > 1:
-            ours = {weights: engines[0] for weights, engines in groups.items()}
+        records = _records(plan, checkpoint, figures, startups)
+        ours = {weights: engines[0] for weights, engines in groups.items()}
+        if len(plan.weights) > 1:
             return setting | _of_formats(plan, records, ours, prompt[: min(plan.contexts)], report)
         [weights] = plan.weights
         curves = []
         if plan.scaling:
-            limits = _median_limits(figures[weights])
-            curves = measure_scaling(groups[weights][0], config, dtype.itemsize, limits, prompt, plan.rounds, report)
+            config, limits = checkpoint.config, _median_limits(figures[weights])
+            curves = measure_scaling(ours[weights], config, dtype.itemsize, limits, prompt, plan.rounds, report)
     return setting | {"weights": weights} | records[weights] | {"scaling": [curve.record() for curve in curves]}
+
+
+def _tokens_needed(plan: Plan, checkpoint: Checkpoint) -> int:
+    """Return the tokens of the longest sequence.
+
+    Raises:
+        ValueError: the model's context holds fewer.
+    """
+    needed, holds = max(plan.contexts) + plan.new_tokens, checkpoint.config.max_position_embeddings
+    if needed > holds:
+        raise ValueError(
+            f"--context and --new-tokens make {counted(needed, 'token')}; the model's context holds {holds}"
+        )
+    return needed
+
+
+def _processes(
+    launches: Mapping[str, Sequence[Launch]], dtype: str, threads: int, stack: ExitStack
+) -> tuple[EngineProcess, dict[str, list[EngineProcess]]]:
+    """Start the process that measures the machine, and the engines of each format. `stack` ends them."""
+    command = [sys.executable, "-m", "minillm.benchmark.machine", dtype]
+    machine = stack.enter_context(EngineProcess("machine", command, threads))
+    groups = {
+        weights: [stack.enter_context(EngineProcess(each.name, each.command, threads)) for each in group]
+        for weights, group in launches.items()
+    }
+    return machine, groups
+
+
+def _records(
+    plan: Plan, checkpoint: Checkpoint, figures: Mapping[str, Figures], startups: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """Return the record of each format. The bytes of a weight are the mean: int4 keeps embedding and head in int8."""
+    ops, dtype = backend_and_dtype(plan.backend, plan.dtype)
+    numbers = sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())
+    records = {}
+    for weights, found in figures.items():
+        mean_bytes = weights_bytes(checkpoint, ops, plan.dtype, weights) / numbers
+        records[weights] = make_record(
+            checkpoint.config, mean_bytes, found, startups[weights], plan.new_tokens, dtype.itemsize
+        )
+    return records
 
 
 @contextmanager
