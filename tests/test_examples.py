@@ -14,12 +14,18 @@ APART = {
     "minillm.__main__", "minillm.classroom.worker.worker_process", "minillm.text.template_process",
     "minillm.text.tokenizer_process",
 }  # fmt: skip
+EXTRAS = ("numba", "llvmlite")  # without them, modules that need them are left out
 NAMES = sorted(found.name for found in pkgutil.walk_packages(minillm.__path__, "minillm.") if found.name not in APART)
 
 
 def with_examples(name):
     """The docstrings of this module that have an example."""
-    module = importlib.import_module(name)
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as problem:
+        if problem.name not in EXTRAS:
+            raise
+        return []
     names = vars(module) | {"minillm": minillm, "np": np}
     return [test for test in doctest.DocTestFinder(exclude_empty=True).find(module, globs=names) if test.examples]
 

@@ -53,7 +53,7 @@ def _cells(phase: Mapping[str, Any], engines: list[str]) -> Iterator[str]:
 
 def _verification(costs: Mapping[str, Mapping[str, float]]) -> Table:
     """Return the cost of a pass by its rows, with a row for each format."""
-    table = table_of("pass, in decode steps", *(f"{rows} rows" for rows in next(iter(costs.values()))))
+    table = table_of("pass, in decode steps", *(f"rows: {rows}" for rows in next(iter(costs.values()))))
     for weights, cost in costs.items():
         table.add_row(weights, *map(_ratio, cost.values()))
     return table

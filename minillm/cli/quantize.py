@@ -8,6 +8,7 @@ from typing import Any
 from minillm.cli.options import DEFAULT_MODEL, check_folder_of, check_plot_file
 from minillm.cli.printing import bytes_text, print_json, show
 from minillm.support.checks import check_integer
+from minillm.support.wording import counted
 
 DEFAULT_TOKENS = 10_000
 COMPARE = ("model", "backend", "formats", "tokens", "text", "plot")  # options of each form alone
@@ -139,7 +140,7 @@ def _show(record: Mapping[str, Any]) -> None:
             f"{row['perplexity']:,.2f}", f"{row['kl_divergence']:.5f}", f"{row['agreement']:.1%}",
         )  # fmt: skip
     show(
-        f"{record['model']}, {record['backend']} backend, {record['tokens']} tokens in windows of {record['window']}",
+        f"{record['model']}, {record['backend']} backend, {counted(record['tokens'], 'token')} in windows of {record['window']}",
         "", table, "",
         "MB: how much the memory of a process grows when it loads the model. tokens/s: decoding, one sequence.",
         "KL, agreement: what it predicts, compared with float32: the KL divergence, and how often the most probable "

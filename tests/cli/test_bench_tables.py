@@ -15,6 +15,7 @@ def engine(import_s, load_s, memory):
 RECORD = {
     "model": "m",
     "dtype": "float32",
+    "weights": "float32",
     "backend": "numpy",
     "threads": 3,
     "machine": {"processor": "CPU", "cores": 4, "date": "2026-01-02"},

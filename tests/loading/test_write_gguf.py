@@ -79,7 +79,7 @@ def test_the_bytes_of_blocks_are_the_numbers_of_the_matrix(weights, data):
 
 def test_minimums_of_q4_0_that_are_too_large_for_float16_have_no_blocks():
     wide = Int4(np.zeros((1, 1, 16), np.uint8), np.ones((1, 1), np.float16), np.full((1, 1), -1e5, np.float32), 32)
-    with pytest.raises(ValueError, match="its int4 blocks have no type in GGUF"):
+    with pytest.raises(ValueError, match="GGUF has no type for its blocks of int4"):
         to_blocks(wide)
 
 

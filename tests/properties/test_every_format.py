@@ -22,6 +22,7 @@ from test_exact_schedules import configs, sequences
 import minillm
 from minillm import Sampling, reference
 from minillm.loading.build import build
+from minillm.loading.stored import format_of
 from minillm.quantization import CLASSES, quantize
 from minillm.trace.counting import counted
 
@@ -33,7 +34,7 @@ def dequantised(config, seed, weights):
     """The checkpoint whose matrices have been rounded to the format, as arrays of floats."""
     checkpoint = random_checkpoint(config, seed)
     tensors = {
-        name: ArrayTensor(quantize(tensor.values, weights).dequantize().astype(float)) if tensor.values.ndim == 2
+        name: ArrayTensor(quantize(tensor.values, format_of(name, weights)).dequantize().astype(float)) if tensor.values.ndim == 2
         else tensor
         for name, tensor in checkpoint.tensors.items()
     }  # fmt: skip
@@ -116,8 +117,9 @@ def test_the_bytes_that_are_counted_are_those_of_the_format(weights, backend):
     minillm.forward(model, [5])
     config = model.config  # hidden size 64, inner 192, 4 heads of 16, 2 key heads, 2048 tokens
     layer = 64 * (64 + 2 * 32) + 64 * 64 + 3 * 64 * 192
-    matrices = config.num_hidden_layers * layer + 2048 * 64
-    assert count.weight_bytes == matrices * {"bfloat16": 2, "int8": 34 / 32, "int4": 20 / 32}[weights]
+    each = {"bfloat16": 2, "int8": 34 / 32, "int4": 20 / 32}
+    head = 2048 * 64 * each[format_of("lm_head.weight", weights)]
+    assert count.weight_bytes == config.num_hidden_layers * layer * each[weights] + head
 
 
 @every_format

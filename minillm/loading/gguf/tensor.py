@@ -139,7 +139,7 @@ def to_blocks(matrix: Quantized) -> Array:
     elif isinstance(matrix, Int4) and matrix.minimums.dtype == np.float16:
         parts = [matrix.scales[..., None], matrix.minimums[..., None], matrix.pairs]
     else:
-        raise ValueError(f"its {matrix.name} blocks have no type in GGUF")
+        raise ValueError(f"GGUF has no type for its blocks of {matrix.name}")
     joined = np.concatenate([np.ascontiguousarray(part).view("u1") for part in parts], axis=-1)
     return joined.reshape(len(joined), -1)
 
