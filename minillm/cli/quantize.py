@@ -139,8 +139,9 @@ def _show(record: Mapping[str, Any]) -> None:
             row["weights"], f"{row['resident_bytes'] / 1e6:.1f}", f"{row['tokens_per_s']['median']:.1f}",
             f"{row['perplexity']:,.2f}", f"{row['kl_divergence']:.5f}", f"{row['agreement']:.1%}",
         )  # fmt: skip
+    tokens = counted(record["tokens"], "token")
     show(
-        f"{record['model']}, {record['backend']} backend, {counted(record['tokens'], 'token')} in windows of {record['window']}",
+        f"{record['model']}, {record['backend']} backend, {tokens} in windows of {record['window']}",
         "", table, "",
         "MB: how much the memory of a process grows when it loads the model. tokens/s: decoding, one sequence.",
         "KL, agreement: what it predicts, compared with float32: the KL divergence, and how often the most probable "

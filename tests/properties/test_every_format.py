@@ -33,11 +33,11 @@ every_format = pytest.mark.parametrize("weights", FORMATS)
 def dequantised(config, seed, weights):
     """The checkpoint whose matrices have been rounded to the format, as arrays of floats."""
     checkpoint = random_checkpoint(config, seed)
-    tensors = {
-        name: ArrayTensor(quantize(tensor.values, format_of(name, weights)).dequantize().astype(float)) if tensor.values.ndim == 2
-        else tensor
-        for name, tensor in checkpoint.tensors.items()
-    }  # fmt: skip
+    tensors = dict(checkpoint.tensors)
+    for name, tensor in tensors.items():
+        if tensor.values.ndim == 2:
+            rounded = quantize(tensor.values, format_of(name, weights)).dequantize()
+            tensors[name] = ArrayTensor(rounded.astype(float))
     return dataclasses.replace(checkpoint, tensors=tensors)
 
 
