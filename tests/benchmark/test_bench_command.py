@@ -49,7 +49,8 @@ def test_bench_prints_json(folder, capsys):
     assert list(record["engines"]) == ["minillm"]
 
 
-@pytest.mark.parametrize("columns", [pytest.param(40, marks=pytest.mark.slow), 80])
+@pytest.mark.slow
+@pytest.mark.parametrize("columns", [40, 80])
 def test_the_tables_fit(folder, capsys, columns, monkeypatch, with_stand_ins):
     monkeypatch.setenv("COLUMNS", str(columns))
     assert run(["bench", "--model", folder, "--against", "transformers,llama.cpp", *BENCH]) == 0

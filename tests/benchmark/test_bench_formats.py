@@ -125,11 +125,13 @@ def test_llama_cpp_is_given_a_file_in_the_same_format_and_transformers_only_floa
         assert [launch.name for launch in launches] == ["transformers", "llama.cpp"]
 
 
-def test_our_engine_loads_the_format_that_its_command_names(folder):
-    launch = launch_minillm(folder, "numpy", weights="int8")
+def test_our_engine_loads_the_format_that_its_command_names(folder, monkeypatch):
+    launch, loaded = launch_minillm(folder, "numpy", weights="int8"), []
+    monkeypatch.setattr(engine_minillm, "load_model", lambda *given: loaded.append(minillm.load(*given)) or loaded[0])
     answer = engine_minillm.load(*launch.command[3:])
     answered = answer({"prompt": [3, 1, 4], "new_tokens": 4, "sequences": 1})
-    model = minillm.load(folder, weights="int8")
+    [model] = loaded
+    assert model.weights == "int8"
     assert answered["tokens"] == minillm.naive_decode(model, [3, 1, 4], 5)
     assert launch.loads == f"minillm.load({folder!r}, 'numpy', 'float32', 'int8')"
 

@@ -101,6 +101,7 @@ def test_compiled_loops_are_the_fastest_where_they_are_installed(monkeypatch, na
     assert fastest.fastest_backend() == expected
 
 
+@pytest.mark.slow
 def test_the_plot_shows_every_format(call, measured, tmp_path):
     assert call("quantize", "compare", "--plot", tmp_path / "x.svg").code == 0
     drawn = (tmp_path / "x.svg").read_text()

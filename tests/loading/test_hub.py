@@ -105,6 +105,7 @@ def test_only_what_is_needed_is_fetched_and_then_loads_offline(hub, generate):
         assert json.loads(offline.stdout)["tokens"] == json.loads(online.stdout)["tokens"]
 
 
+@pytest.mark.slow
 def test_a_copy_in_the_local_cache_loads_offline(generate, tmp_path):
     """The layout that every program that uses the hub shares."""
     repository = tmp_path / "hf" / "hub" / "models--org--name"
@@ -156,6 +157,7 @@ def estimate(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_an_estimate_fetches_the_config_alone(hub, estimate, generate):
     online = estimate("hf:org/name", HF_ENDPOINT=f"http://127.0.0.1:{hub.server_port}")
     assert (online.returncode, online.stderr, hub.fetched) == (0, "", {"config.json"})

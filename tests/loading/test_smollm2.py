@@ -257,6 +257,7 @@ def test_ctrl_c_leaves_nothing(cache, waiting):
     assert not left_behind(cache)
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_both_succeed(cache, wheel):
     processes = [child(cache, wheel) for _ in range(2)]
     assert [process.communicate(timeout=120) for process in processes] == [("", "")] * 2

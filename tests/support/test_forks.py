@@ -38,7 +38,7 @@ thread.join()
 """
 
 
-@pytest.mark.parametrize("tokens", [40, 400])
+@pytest.mark.parametrize("tokens", [40, pytest.param(400, marks=pytest.mark.slow)])
 def test_a_fork_while_another_thread_prefills_does_not_hang(tokens):
     """Short prompts use the threads of the BLAS library, and long ones minillm's own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "2"}
