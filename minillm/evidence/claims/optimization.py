@@ -26,7 +26,8 @@ def quant_sizes(parameters: float = 7e9, float32: float = 4.0, int8: float = 1.0
         else Verdict.FALSE,
         "scales are not counted; models are served in float16",
         f"float32 {gb(parameters * sizes['float32'])}, float16 {gb(parameters * sizes['float16'])}; "
-        f"Q4_0 with scales {8 * sizes['q4_0']:g} bit = {sizes['q4_0']} B; in the engine, with scales and a head in int8 at least, "
+        f"Q4_0 with scales {8 * sizes['q4_0']:g} bit = {sizes['q4_0']} B; "
+        "in the engine, with scales and a head in int8 at least, "
         + ", ".join(f"{weights} {each:.4g} B" for weights, each in kept.items()),
         *(f"{name}: {value:g} B a weight, {gb(parameters * value)}" for name, value in sizes.items()),
         "Q4_0: 4 bits and a 16-bit scale for 32 weights: 4 + 16/32 = 4.5 bits",
