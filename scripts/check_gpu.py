@@ -263,7 +263,7 @@ def attention_row(model: Model, limits: Record, sequences: int, paged: bool) -> 
 
     def work() -> None:
         for layer in range(layers):
-            model.ops.attention(q, k, v, batch.spans, batch.caches, layer, None)
+            model.ops.attention(q, k, v, batch, layer, None)
 
     ms = milliseconds(work) / layers
     needed = 2 * sequences * (CONTEXT + 1) * kv_heads * config.head_dim * 4

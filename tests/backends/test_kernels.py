@@ -208,7 +208,7 @@ def test_products_read_weights_of_every_kind(libraries, stored):
     for rows, inner, outs in ((1, 64, 9), (1, 61, 8), (11, 24, 17), (8, 7, 3)):
         shapes = ((rows, inner), (inner, outs), (outs,))
         x, weight, bias = (generator.normal(size=shape).astype(np.float32) for shape in shapes)
-        prepared = ops.prepare([ops.array(weight).T])
+        prepared = ops.prepare([ops.array(weight.T.copy())])
         found = ops.to_host(ops.linear(ops.array(x), prepared, ops.array(bias)))
         expected = x.astype(float) @ widen(prepared.numbers).T.astype(float) + bias
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
