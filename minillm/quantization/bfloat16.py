@@ -27,11 +27,6 @@ class Bfloat16(Quantized):
     bits: Array
     name = "bfloat16"
 
-    @property
-    def columns(self) -> int:
-        """The length of a row."""
-        return int(self.bits.shape[1])
-
     @classmethod
     def of(cls, values: Float[Array, "out in"]) -> "Bfloat16":
         """Round to the nearest bfloat16; of two that are equally near, to the one whose last bit is 0.
@@ -60,11 +55,6 @@ class Float16(Quantized):
 
     values: Array
     name = "float16"
-
-    @property
-    def columns(self) -> int:
-        """The length of a row."""
-        return int(self.values.shape[1])
 
     def dequantize(self) -> Float[Array, "out in"]:
         """Return the values in float32. Nothing is rounded."""

@@ -32,11 +32,6 @@ class Int8(Quantized):
     scales: Array
     name = "int8"
 
-    @property
-    def columns(self) -> int:
-        """The length of a row."""
-        return int(self.numbers.shape[1])
-
     @classmethod
     def of(cls, values: Float[Array, "out in"]) -> "Int8":
         """Round each weight to the nearest multiple of its group's scale. A group of zeros has scale 0.

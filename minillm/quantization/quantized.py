@@ -28,8 +28,8 @@ class Quantized:
 
     @property
     def columns(self) -> int:
-        """The length of a row."""
-        raise NotImplementedError
+        """The length of a row: of the first array, unless a format packs several weights into one of its numbers."""
+        return int(self.arrays()[0].shape[1])
 
     def arrays(self) -> tuple[Array, ...]:
         """Return the arrays that the matrix is stored in. Their first axis is `out`."""
