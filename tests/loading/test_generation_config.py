@@ -72,7 +72,7 @@ def test_old_files_have_them_in_config_json():
         read_config({**CONFIG, "repetition_penalty": 1.5, "do_sample": True, "top_k": 5})
     with warnings.catch_warnings():  # generation_config.json takes their place
         warnings.simplefilter("error")
-        read_config({**CONFIG, "repetition_penalty": 1.5}, generation={})
+        assert read_config({**CONFIG, "repetition_penalty": 1.5}, generation={}) == read_config(CONFIG)
 
 
 def test_the_answer_is_greedy_all_the_same(tmp_path):

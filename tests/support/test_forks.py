@@ -11,38 +11,14 @@ import pytest
 from minillm.support.forks import ForkGate
 
 ROOT = Path(__file__).parents[2]
-WHILE_PREFILLING = """
-import os, threading
-import numpy as np
-import minillm
-
-model, done = minillm.load("story"), threading.Event()
-ids = list(range(3, 3 + {tokens}))
-
-def prefill():
-    return minillm.prefill(model, ids, minillm.KVCache(model, len(ids)))
-
-def work():
-    while not done.is_set():
-        prefill()
-
-expected, thread = prefill(), threading.Thread(target=work)
-thread.start()
-for _ in range(5):
-    child = os.fork()
-    if not child:
-        os._exit(0 if np.allclose(prefill(), expected, atol=1e-3) else 1)
-    assert os.waitpid(child, 0)[1] == 0
-done.set()
-thread.join()
-"""
+PROGRAM = ROOT / "tests" / "fork_while_prefilling.py"
 
 
 @pytest.mark.parametrize("tokens", [40, pytest.param(400, marks=pytest.mark.slow)])
 def test_a_fork_while_another_thread_prefills_does_not_hang(tokens):
     """Short prompts use the threads of the BLAS library, and long ones minillm's own."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "2"}
-    command = [sys.executable, "-W", "ignore", "-c", WHILE_PREFILLING.format(tokens=tokens)]
+    command = [sys.executable, "-W", "ignore", str(PROGRAM), "numpy", str(tokens)]
     assert subprocess.run(command, env=environment, timeout=120).returncode == 0
 
 

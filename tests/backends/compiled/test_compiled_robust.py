@@ -17,31 +17,6 @@ from minillm.backends.compiled.rows import rms_norm
 from minillm.backends.compiled.sharing import new_counters, share
 
 ROOT = Path(__file__).parents[3]
-FORK = """
-import os, threading
-import numpy as np
-import minillm
-
-model, done = minillm.load("story", "compiled"), threading.Event()
-ids = list(range(3, 203))
-
-def prefill():
-    return minillm.prefill(model, ids, minillm.KVCache(model, len(ids)))
-
-def work():
-    while not done.is_set():
-        prefill()
-
-expected, thread = prefill(), threading.Thread(target=work)
-thread.start()
-for _ in range(3):
-    child = os.fork()
-    if not child:
-        os._exit(0 if np.array_equal(prefill(), expected) else 1)
-    assert os.waitpid(child, 0)[1] == 0
-done.set()
-thread.join()
-"""
 INTERRUPT = """
 import os, signal, sys, threading, time
 import numpy as np
@@ -68,21 +43,22 @@ assert rounds == 12
 """
 
 
-def run(program, **environment):
+def end_of(*program, **environment):
+    """The exit status of a Python program on three threads, and what it said."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "3", **environment}
-    command = [sys.executable, "-W", "ignore", "-c", program]
+    command = [sys.executable, "-W", "ignore", *program]
     done = subprocess.run(command, env=environment, timeout=250, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    return done.returncode, done.stderr
 
 
 @pytest.mark.slow
 def test_a_fork_while_another_thread_prefills():
-    run(FORK)
+    assert end_of(str(ROOT / "tests" / "fork_while_prefilling.py"), "compiled", "200") == (0, "")
 
 
 @pytest.mark.slow
 def test_ctrl_c_while_prefilling_loses_nothing():
-    run(INTERRUPT)
+    assert end_of("-c", INTERRUPT) == (0, "")
 
 
 def test_several_threads_with_two_models_get_the_bits_of_each_alone():

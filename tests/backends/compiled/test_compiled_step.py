@@ -7,36 +7,20 @@ import pytest
 
 pytest.importorskip("numba")
 
+import test_checks
 from random_models import random_checkpoint, random_model
 
 import minillm
 from minillm.backends.compiled.backend import Compiled
 from minillm.backends.plain import Plain
-from minillm.config import ModelConfig, RopeParameters
+from minillm.config import RopeParameters
 from minillm.loading.build import build
 from minillm.quantization import quantize
 
-CONFIG = ModelConfig(
-    model_type="llama",
-    vocab_size=37,
-    hidden_size=20,
-    intermediate_size=33,
-    num_hidden_layers=2,
-    num_attention_heads=6,
-    num_key_value_heads=2,
-    head_dim=6,
-    max_position_embeddings=300,
-    rms_norm_eps=1e-5,
-    tie_word_embeddings=True,
-    rope=RopeParameters(100.0),
-    attention_bias=False,
-    attention_output_bias=False,
-    mlp_bias=False,
-    qk_norm=False,
-    sliding_windows=(None, None),
-    bos_token_id=None,
-    eos_token_ids=(0,),
-)
+CONFIG = dataclasses.replace(
+    test_checks.CONFIG, vocab_size=37, hidden_size=20, intermediate_size=33, num_attention_heads=6, head_dim=6,
+    max_position_embeddings=300, rope=RopeParameters(100.0),
+)  # fmt: skip
 OPTIONS = {
     "plain": {},
     "biases": {"attention_bias": True, "attention_output_bias": True, "mlp_bias": True},
