@@ -50,18 +50,19 @@ class WorkCount:
 
 
 def counted(model: Model) -> tuple[Model, WorkCount]:
-    """Return a copy of the model and the count of the work that this copy does. Its caches must be made for it."""
+    """Return a copy of the model and the count of the work that this copy does. Its caches must be made for it.
+
+    The products of NumPy are counted. So the backend has to be plain, numpy or exact.
+    """
     count, ops = WorkCount(), copy(model.ops)
-    setattr(ops, "linear", partial(_linear, ops.linear, count, model.dtype.itemsize))  # noqa: B010  # mypy: a method
+    setattr(ops, "linear", partial(_linear, ops.linear, count))  # noqa: B010  # mypy: a method
     setattr(ops, "attention", partial(_attention, ops.attention, count))  # noqa: B010
     # On one thread: several threads would read a matrix, and count it, more than once.
     setattr(ops, "run", partial(Plain.run, ops))  # noqa: B010
     return replace(model, ops=ops), count
 
 
-def _linear(
-    linear: Callable[..., Array], count: WorkCount, itemsize: int, x: Array, weight: Any, bias: Any = None
-) -> Array:
+def _linear(linear: Callable[..., Array], count: WorkCount, x: Array, weight: Any, bias: Any = None) -> Array:
     """Multiply as the backend does, and count each row times each number of the matrix."""
     before = count.performed_flops
     product = np.asarray(linear(x.view(_watching(count)), weight, bias))
@@ -69,8 +70,8 @@ def _linear(
     requested = 2 * rows * inner * out
     count.flops += requested
     count.padding_flops += count.performed_flops - before - requested
-    kept = sum(part.nbytes for part in weight) if isinstance(weight, list) else inner * out * itemsize
-    count.weight_bytes += kept if rows else 0
+    parts = weight if isinstance(weight, list) else [weight]
+    count.weight_bytes += sum(part.nbytes for part in parts) if rows else 0
     return product
 
 
