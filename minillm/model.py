@@ -87,9 +87,9 @@ class Model:
         weights = "" if self.weights == "float32" else f", weights {self.weights}"
         return f"Model({self.name!r}, {size}, {context}, backend {self.ops.name}, {self.dtype}{weights})"
 
-    def layers(self) -> Iterable[LayerWeights]:
-        """Return the layers in order. `forward` asks for them one at a time."""
-        return self.layer_weights
+    def layers(self, first: int = 0, end: int | None = None) -> Iterable[LayerWeights]:
+        """Return the layers from `first` to `end - 1`, by default all. `forward` asks for them one at a time."""
+        return self.layer_weights[first:end]
 
     @property
     def tokenizer(self) -> Tokenizer:

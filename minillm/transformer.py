@@ -81,17 +81,28 @@ def forward_batch(
 
 def all_layers(model: Model, batch: RaggedBatch) -> Float[Array, "rows vocab"]:
     """Compute logits from token ids. All arrays stay where the backend computes."""
-    ops = model.ops
-    cos_sin = _cos_sin(model, batch.positions)
-    x = embed(model, batch)
-    for number, layer in enumerate(model.layers()):
-        x = transformer_layer(model, layer, number, x, cos_sin, batch)
-    return ops.linear(ops.rms_norm(x[batch.logit_indices], model.final_norm, model.config.rms_norm_eps), model.head)
+    x = run_layers(model, embed(model, batch), batch, 0, model.config.num_hidden_layers)
+    return head(model, x[batch.logit_indices])
 
 
 def embed(model: Model, batch: RaggedBatch) -> Float[Array, "tokens dim"]:
     """Return the embedding's row of each new token, in the dtype of activations."""
     return model.ops.embed(model.embedding, batch.tokens).astype(model.dtype, copy=False)
+
+
+def run_layers(
+    model: Model, x: Float[Array, "tokens dim"], batch: RaggedBatch, first: int, end: int
+) -> Float[Array, "tokens dim"]:
+    """Return the residual stream after layers `first` to `end - 1`; `x` is the stream before them."""
+    cos_sin = _cos_sin(model, batch.positions)
+    for number, layer in enumerate(model.layers(first, end), first):
+        x = transformer_layer(model, layer, number, x, cos_sin, batch)
+    return x
+
+
+def head(model: Model, x: Float[Array, "rows dim"]) -> Float[Array, "rows vocab"]:
+    """Return the logits of the last layer's outputs."""
+    return model.ops.linear(model.ops.rms_norm(x, model.final_norm, model.config.rms_norm_eps), model.head)
 
 
 def transformer_layer(
@@ -145,13 +156,9 @@ def attention_weights(model: Model, tokens: Tokens, layer: int) -> Float[Array, 
     tokens, last = check_tokens(model, tokens), check_layer(model, layer)
     cache, ops = KVCache(model, len(tokens)), model.ops
     batch = ops.send(ragged_batch([tokens], [cache], [0]))
-    cos_sin = _cos_sin(model, batch.positions)
-    x = embed(model, batch)
-    for number, weights in enumerate(model.layers()):
-        if number == last:
-            break
-        x = transformer_layer(model, weights, number, x, cos_sin, batch)
-    q, k, _ = project_qkv(model, weights, x, cos_sin)
+    x = run_layers(model, embed(model, batch), batch, 0, last)
+    [weights] = model.layers(last, last + 1)
+    q, k, _ = project_qkv(model, weights, x, _cos_sin(model, batch.positions))
     return naive_attention_weights(ops.to_host(q), ops.to_host(k), model.config.sliding_windows[last])
 
 
