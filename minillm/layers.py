@@ -1,5 +1,7 @@
 """The functions of a layer other than attention: RMSNorm, RoPE and SwiGLU. They keep no state and know no backend."""
 
+from functools import cache
+
 import numpy as np
 
 from minillm.arrays import Array, Float, Int
@@ -17,6 +19,7 @@ def rms_norm(
     return x / np.sqrt(mean_square + eps) * weight
 
 
+@cache  # a decode step of a small model takes about as long as ten calls of NumPy
 def rope_frequencies(rope: RopeParameters, head_dim: int) -> Float[Array, "half"]:
     """Return the radians per position of each pair of a head, in float64 (Su et al., 2104.09864, section 3.2.2).
 

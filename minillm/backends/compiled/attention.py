@@ -66,6 +66,22 @@ def slot_of(sequences: Any, tables: Any, s: int, position: int) -> int:
     return tables[sequences[s, TABLE] + position // size] * size + position % size
 
 
+@inlined
+def find_slots(sequences: Any, tables: Any, s: int, first: int, count: int, slots: Any) -> None:
+    """Write the slots of `count` positions from `first` on to slots `[64]`, then the last one again, to the end.
+
+    A block holds positions that follow each other, so only the first slot of a block takes a division.
+    """
+    k, slot, size = np.int64(0), np.int64(0), sequences[s, BLOCK_SIZE]
+    while k < count:
+        slot = slot_of(sequences, tables, s, first + k)
+        for _ in range(min(count - k, size - slot % size)):
+            slots[k] = slot
+            k, slot = k + 1, slot + 1
+    for k in range(count, PIECE):
+        slots[k] = slots[count - 1]
+
+
 @kernel
 def gather_piece(sequences: Any, s: int, head: int, slots: Any, count: int, rows: Any, panels: Any) -> None:
     """Write keys and values at 64 slots of sequence s to panels.
@@ -83,7 +99,7 @@ def gather_piece(sequences: Any, s: int, head: int, slots: Any, count: int, rows
     shape = (sequences[s, SLOTS], head_dim)
     if sequences[s, KEY_SCALES] == 0:
         place = begin * head_dim * rows.itemsize
-        gather_keys(array_at(rows, sequences[s, KEYS] + place, shape), slots, head_dim, key_panels)
+        gather_keys(array_at(rows, sequences[s, KEYS] + place, shape), slots, head_dim, count, key_panels)
         gather_values(array_at(rows, sequences[s, VALUES] + place, shape), slots, head_dim, count, value_panels)
         return
     in_order = stack_array(slots, (PIECE,))
@@ -92,8 +108,8 @@ def gather_piece(sequences: Any, s: int, head: int, slots: Any, count: int, rows
     place, scales_place, slots_shape = begin * head_dim, begin * 4, (sequences[s, SLOTS],)
     numbers = array_at(np.int8, sequences[s, KEYS] + place, shape)
     scales = array_at(np.float32, sequences[s, KEY_SCALES] + scales_place, slots_shape)
-    read_int8(numbers, scales, slots, PIECE, rows)
-    gather_keys(rows, in_order, head_dim, key_panels)
+    read_int8(numbers, scales, slots, min(PIECE, count + LANES), rows)
+    gather_keys(rows, in_order, head_dim, count, key_panels)
     numbers = array_at(np.int8, sequences[s, VALUES] + place, shape)
     scales = array_at(np.float32, sequences[s, VALUE_SCALES] + scales_place, slots_shape)
     read_int8(numbers, scales, slots, count, rows)
@@ -132,10 +148,10 @@ def attention_items(
         in_window = max(0, position + 1 - window) // PIECE
         for piece in range(max(in_window, tasks[task, FIRST_PIECE]), tasks[task, END_PIECE]):
             first = piece * PIECE
-            for k in range(PIECE):
-                slots[k] = slot_of(sequences, tables, s, min(first + k, last))
+            keys = min(PIECE, last + 1 - first)
+            find_slots(sequences, tables, s, first, keys, slots)
             key_head = layer * kv_heads + head // (heads // kv_heads)
-            gather_piece(sequences, s, key_head, slots, min(PIECE, last + 1 - first), rows_read, panels)
+            gather_piece(sequences, s, key_head, slots, keys, rows_read, panels)
             attend_piece(queries, rows, count, position, window, first, panels, room, totals)
         for row in range(rows):
             if tasks[task, PARTIAL] < 0:

@@ -36,10 +36,13 @@ from minillm.backends.compiled.weights import LANES
 
 
 @kernel
-def gather_keys(keys: Any, slots: Any, head_dim: int, panels: Any) -> None:
-    """Write the keys at 64 slots to panels `[4, head_dim, 16]`: number d of key 16 * panel + lane."""
+def gather_keys(keys: Any, slots: Any, head_dim: int, count: int, panels: Any) -> None:
+    """Write the keys at `count` slots to panels `[4, head_dim, 16]`: number d of key 16 * panel + lane.
+
+    The last panel is filled with keys at the slots that follow.
+    """
     whole = head_dim - head_dim % 8
-    for first in range(0, PIECE, 8):
+    for first in range(0, (count + LANES - 1) // LANES * LANES, 8):
         panel, lane = first // LANES, first % LANES
         for d in range(0, whole, 8):
             store_rows(panels[panel], (d, lane), transpose(load_chosen_rows(keys, slots, first, d, 8, 8)))

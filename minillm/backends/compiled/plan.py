@@ -6,6 +6,8 @@ so that several threads share one sequence. A *merge* then joins the pieces of o
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,22 +76,17 @@ def plan(
     head_dim = layouts[0].keys.shape[3]
     if head_dim > LARGEST_HEAD:
         raise ValueError(f"head_dim is {head_dim}; the compiled backend takes at most {LARGEST_HEAD}")
-    starts = np.cumsum([0, *new])
-    tasks, merges, partials = _tasks(new, lengths, starts, heads, kv_heads)
+    # The one query of a decode step sees the same pieces until a new one begins, so its tasks are known 63 times of 64.
+    begun = [length - length % PIECE if n == 1 else length for n, length in zip(new, lengths, strict=True)]
+    tasks, merges, partials = _tasks(tuple(new), tuple(begun), heads, kv_heads)
     padded = -(-head_dim // LANES) * LANES
-    return Plan(
-        *_addresses(layouts, starts, lengths),
-        _table(tasks, 8),
-        _table(merges, 6),
-        np.empty((partials, padded + 2), dtype),
-    )
+    return Plan(*_addresses(layouts, new, lengths), tasks, merges, np.empty((partials, padded + 2), dtype))
 
 
-def _tasks(
-    new: Sequence[int], lengths: Sequence[int], starts: Array, heads: int, kv_heads: int
-) -> tuple[list[Any], list[Any], int]:
+@lru_cache(maxsize=8)
+def _tasks(new: Sequence[int], lengths: Sequence[int], heads: int, kv_heads: int) -> tuple[Array, Array, int]:
     """Return tasks, merges and the number of partials."""
-    group = heads // kv_heads
+    group, starts = heads // kv_heads, [0, *accumulate(new)]
     head_runs = [
         (h, min(ROWS, end - h)) for end in range(group, heads + 1, group) for h in range(end - group, end, ROWS)
     ]
@@ -107,21 +104,23 @@ def _tasks(
                     continue
                 rows = count * some
                 tasks.extend((*task, piece, piece + 1, partials + piece * rows) for piece in range(pieces))
-                first = int(starts[s]) + query
+                first = starts[s] + query
                 merges.extend((first + i, head, count, partials + i * count, pieces, rows) for i in range(some))
                 partials += pieces * rows
-    return tasks, merges, partials
+    return _table(tasks, 8), _table(merges, 6), partials
 
 
-def _addresses(layouts: Sequence[CacheLayout], starts: Array, lengths: Sequence[int]) -> tuple[Array, Array, Array]:
+def _addresses(
+    layouts: Sequence[CacheLayout], new: Sequence[int], lengths: Sequence[int]
+) -> tuple[Array, Array, Array]:
     """Return sequences, owners and tables. The arrays of a layout have to stay in memory while a kernel runs."""
-    sequences, table_start = [], 0
+    sequences, starts, table_start = [], [0, *accumulate(new)], 0
     for s, (layout, length) in enumerate(zip(layouts, lengths, strict=True)):
         arrays = [address(a) for a in (layout.keys, layout.values, layout.key_scales, layout.value_scales)]
         table = layout.block_size, table_start
-        sequences.append((*arrays, layout.keys.shape[2], *table, int(starts[s]), length))
+        sequences.append((*arrays, layout.keys.shape[2], *table, starts[s], length))
         table_start += len(layout.table)
-    owners = np.repeat(np.arange(len(layouts)), np.diff(starts))
+    owners = np.repeat(np.arange(len(layouts)), new)
     return _table(sequences, 9), owners, np.concatenate([np.asarray(layout.table, np.int64) for layout in layouts])
 
 

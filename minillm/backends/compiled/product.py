@@ -31,7 +31,7 @@ from minillm.backends.compiled.blocks import MOST_ROWS, add_rows
 from minillm.backends.compiled.compiling import inlined, kernel
 from minillm.backends.compiled.sharing import done_take_next, take, wait
 from minillm.backends.compiled.vectors import load, multiply_add, number, splat, stack_array, store, zeros
-from minillm.backends.compiled.weights import GROUP, LANES, TILE, factor_row, unpack, weight_row
+from minillm.backends.compiled.weights import GROUP, LANES, TILE, ask_ahead, factor_row, unpack, weight_row
 
 CHUNK = 128  # inputs, a multiple of a group
 ROWS = 192  # rows of an item: their sums take 24 KB
@@ -47,6 +47,7 @@ def one_row(x: Any, row: int, numbers: Any, scales: Any, minimums: Any, tile: in
         minimum = factor_row(numbers, minimums, tile, group)
         end = min(inputs, group * GROUP + GROUP)
         for eight in range(group * 4, end // 8):
+            ask_ahead(numbers, tile, eight)
             for k in range(8):  # unrolled by the compiler, which loads an int4 word once for its 8 inputs
                 weights = weight_row(numbers, scale, minimum, tile, eight, k)
                 sums = multiply_add(splat(number(x, (row, 8 * eight + k)), TILE), weights, sums)

@@ -40,6 +40,7 @@ from minillm.backends.compiled.vectors import (
     load,
     multiply_add,
     part,
+    prefetch,
     shift_left,
     shift_right,
     store,
@@ -49,6 +50,7 @@ from minillm.backends.compiled.vectors import (
 
 TILE = 32  # outputs; with 64, the sums and scales of int4 need more registers than AVX2 has: 30% slower
 GROUP = 32  # inputs that share a scale
+AHEAD = 1024  # bytes
 LANES = 16  # outputs of a panel, see blocks.py
 
 
@@ -56,11 +58,35 @@ def factor_row(numbers: Any, factors: Any, tile: int, group: int) -> Any:
     """Return the scales or minimums of a group in float32, one for each output of the tile. Floats have none."""
 
 
+def ask_ahead(numbers: Any, tile: int, eight: int) -> None:
+    """Ask for the numbers that come AHEAD bytes after those of 8 inputs, so that they arrive while these are used.
+
+    Not for floats: the processor sees by itself that such a loop reads one line of memory after another. In smaller
+    formats a loop takes longer over each line, and then waits for the next one. Measured: 10% of a decode step.
+    """
+
+
 def weight_row(numbers: Any, scale: Any, minimum: Any, tile: int, eight: int, k: int) -> Any:
     """Return the weights of input 8 * eight + k, one for each output of the tile."""
 
 
 # One function for each format. numba chooses by the dtype of `numbers`, when it compiles.
+
+
+@overload(ask_ahead, strict=False)
+def _ask_ahead(numbers: Any, tile: Any, eight: Any) -> Any:
+    if isinstance(numbers.dtype, types.Float):
+        return lambda numbers, tile, eight: None
+    itemsize = numbers.dtype.bitwidth // 8
+    line, first = 64 // itemsize, AHEAD // itemsize
+    rows = 1 if numbers.dtype == types.int32 else 8
+    lines = rows * TILE // line
+
+    def ask(numbers, tile, eight):  # type: ignore[no-untyped-def]
+        for number in range(lines):
+            prefetch(numbers, (tile, rows * eight, first + number * line))
+
+    return ask
 
 
 @overload(factor_row, strict=False)
@@ -119,6 +145,7 @@ def unpack(numbers: Any, scales: Any, minimums: Any, tile: int, first: int, end:
         minimum = factor_row(numbers, minimums, tile, group)
         stop = min(end, group * GROUP + GROUP)
         for eight in range(group * 4, stop // 8):
+            ask_ahead(numbers, tile, eight)
             for k in range(8):
                 weights = weight_row(numbers, scale, minimum, tile, eight, k)
                 store(buffer, (0, 8 * eight + k - first, 0), part(weights, 0, LANES))

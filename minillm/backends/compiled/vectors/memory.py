@@ -54,6 +54,22 @@ def number(_: Any, array: Any, index: Any) -> Any:
     return array.dtype(array, index_type(index)), emit
 
 
+@intrinsic
+def prefetch(_: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of array[index], which may be beyond the array's end, and go on without waiting for it."""
+
+    def emit(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        address = address_in(context, builder, typed(sig, args), ir.IntType(8))
+        word = ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [address.type, word, word, word]), "llvm.prefetch.p0"
+        )
+        builder.call(function, [address, word(0), word(3), word(1)])  # to read; into all caches; data, not code
+        return context.get_dummy_value()
+
+    return types.none(array, index_type(index)), emit
+
+
 @intrinsic(prefer_literal=True)
 def load(_: Any, array: Any, index: Any, lanes: Any) -> Any:
     """Return the `lanes` numbers that begin at array[index] and follow each other in memory."""
