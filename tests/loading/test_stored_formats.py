@@ -20,6 +20,7 @@ from minillm.loading import open_checkpoint
 from minillm.loading.build import build
 from minillm.loading.gguf.header import read_header
 from minillm.loading.gguf.tensor import FORMATS, GgufTensor, blocks
+from minillm.loading.stored import format_of
 from minillm.quantization import Bfloat16, Float16, Int4, Int8, Quantized, quantize, stack
 from minillm.quantization.bfloat16 import widen
 
@@ -238,6 +239,13 @@ def test_saved_as_gguf_and_loaded_again(seed, tmp_path_factory):
     found = model.layer_weights[0].down[0].dequantize()
     expected = dequantize(gguf.quants.quantize(tensors["model.layers.0.mlp.down_proj.weight"], kind), kind)
     assert np.array_equal(found, expected)
+
+
+def test_only_embedding_and_head_of_an_int4_model_are_in_int8():
+    """Also a head of its own."""
+    wide, narrow = ("model.embed_tokens.weight", "lm_head.weight"), "model.layers.1.mlp.down_proj.weight"
+    assert [format_of(name, "int4") for name in (*wide, narrow)] == ["int8", "int8", "int4"]
+    assert {format_of(name, weights) for weights in ("bfloat16", "int8") for name in wide} == {"bfloat16", "int8"}
 
 
 def test_widening_is_exact():
