@@ -49,10 +49,11 @@ def device_batch(
 ) -> DeviceBatch:
     """Return the batch whose fields are views of the message; `shape` has their lengths."""
     ends = [int(end) for end in np.cumsum(shape)]
-    tokens, positions, logit_indices, *others = (
+    tokens, positions, logit_indices, owners, sequences, tables, query_tiles = (
         message[end - size : end] for end, size in zip(ends, shape, strict=True)
     )
-    return DeviceBatch(tokens, positions, logit_indices, batch.spans, batch.caches, *others, kept_shape)
+    integers = tokens, positions, logit_indices, batch.spans, batch.caches
+    return DeviceBatch(*integers, owners, sequences, tables, query_tiles, kept_shape)
 
 
 def _query_tiles(batch: RaggedBatch, queries: int) -> Int[Array, "tiles"]:

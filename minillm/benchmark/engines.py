@@ -39,8 +39,8 @@ def launch_minillm(
 ) -> Launch:
     """Return how minillm is started."""
     arguments = model, backend, dtype, weights
-    command = (sys.executable, "-m", "minillm.benchmark.engine_minillm", *arguments)
-    command += (cache_dtype,) if cache_dtype else ()
+    last = (cache_dtype,) if cache_dtype else ()
+    command = (sys.executable, "-m", "minillm.benchmark.engine_minillm", *arguments, *last)
     return Launch("minillm", command, "import minillm", f"minillm.load{arguments!r}")
 
 
