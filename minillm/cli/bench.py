@@ -62,9 +62,15 @@ def run(options: argparse.Namespace) -> int:
         from minillm.benchmark.plot import phases_svg
 
         Path(options.plot).write_text(phases_svg(record), encoding="utf-8")
-    if options.json:
+    _print(record, options.json)
+    return 0
+
+
+def _print(record: dict[str, Any], as_json: bool) -> None:
+    """Print the record of one format, or of several, as JSON or as tables."""
+    if as_json:
         print_json(record)
-    elif len(plan.weights) > 1:
+    elif "formats" in record:
         from minillm.cli.bench_formats import print_formats
 
         print_formats(record)
@@ -72,7 +78,6 @@ def run(options: argparse.Namespace) -> int:
         from minillm.cli.bench_tables import print_record
 
         print_record(record)
-    return 0
 
 
 def _check_only_speculative(options: argparse.Namespace) -> None:
@@ -109,14 +114,14 @@ def _plan(options: argparse.Namespace) -> Any:
     from minillm.loading.load import backend_and_dtype
     from minillm.support.checks import check_choice
 
-    against = list(dict.fromkeys(name.strip() for name in options.against.split(",") if name.strip()))
+    against = _names(options.against)
     for name in against:
         check_installed(name)
     ops, _ = backend_and_dtype(options.backend, options.dtype)
     cache_dtype = cache_dtype_from(options)
     if cache_dtype and not ops.int8_caches:
         raise ValueError(f"the {ops.name} backend reads caches of floats only; leave out --kv-cache")
-    weights = list(dict.fromkeys(name.strip() for name in options.weights.split(",")))
+    weights = _names(options.weights) or [options.weights]  # none: refused below
     known = [name for name in TYPES if name in ops.formats]  # the formats that a peer can be given
     for name in weights:
         check_choice(f"the {ops.name} backend: --weights", name, known)
@@ -137,6 +142,11 @@ def _plan(options: argparse.Namespace) -> Any:
         scaling=options.scaling,
         cache_dtype=cache_dtype,
     )
+
+
+def _names(text: str) -> list[str]:
+    """Return `a, b,a` as ["a", "b"]: in the order given, without duplicates."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _exact_cost(plan: Any) -> dict[str, Any]:
