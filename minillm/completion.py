@@ -5,6 +5,7 @@ history for the repetition penalty, its own text and its own stop strings. `gene
 all use it. Only here do tokens become text: the scheduler sees only token ids.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,26 +80,42 @@ class Completion:
             (max_new_tokens or the context).
     """
 
-    def __init__(self, model: Model, prompt: Tokens, max_new_tokens: int, sampling: Sampling | None) -> None:
-        """Check everything; no token is sampled yet.
+    def __init__(
+        self,
+        prompt: list[int],
+        max_new_tokens: int,
+        sampling: Sampling | None = None,
+        eos_token_ids: Sequence[int] = (),
+        text_stream: TextStream | None = None,
+    ) -> None:
+        """Take what is checked already. Without a text stream there are token ids alone."""
+        self.sequence = prompt
+        self.prompt_tokens = len(prompt)
+        self.max_new_tokens = max_new_tokens
+        self.sampling = sampling or Sampling()
+        self.eos_token_ids = eos_token_ids
+        self.text_stream = text_stream
+        self.generator = self.sampling.generator()
+        self.logprobs: list[TokenLogprobs] = []
+        self.finish_reason = ""
+
+    @classmethod
+    def of(cls, model: Model, prompt: Tokens, max_new_tokens: int, sampling: Sampling | None) -> "Completion":
+        """Check everything, and begin a completion by this model; no token is sampled yet.
 
         Raises:
             ValueError: a wrong argument, an empty prompt, or one longer than the model's context.
         """
         check_model(model)
-        self.sampling = check_sampling(model, sampling)
+        sampling = check_sampling(model, sampling)
         check_integer("max_new_tokens", max_new_tokens, 1)
-        self.sequence = [int(token) for token in check_tokens(model, prompt)]
-        self.prompt_tokens = len(self.sequence)
-        room = model.config.max_position_embeddings - self.prompt_tokens + 1  # the last token is never fed back
-        self.max_new_tokens = min(int(max_new_tokens), room)
-        self.eos_token_ids = () if self.sampling.ignore_eos else model.config.eos_token_ids
-        self.text_stream: TextStream | None = None  # a model without a tokenizer gives token ids alone
-        if model.stored_tokenizer is not None or self.sampling.stop:
-            self.text_stream = TextStream(model.tokenizer, self.sampling.stop or (), self.sequence)
-        self.generator = self.sampling.generator()
-        self.logprobs: list[TokenLogprobs] = []
-        self.finish_reason = ""
+        sequence = [int(token) for token in check_tokens(model, prompt)]
+        room = model.config.max_position_embeddings - len(sequence) + 1  # the last token is never fed back
+        eos_token_ids = () if sampling.ignore_eos else model.config.eos_token_ids
+        text_stream = None
+        if model.stored_tokenizer is not None or sampling.stop:
+            text_stream = TextStream(model.tokenizer, sampling.stop or (), sequence)
+        return cls(sequence, min(int(max_new_tokens), room), sampling, eos_token_ids, text_stream)
 
     @property
     def tokens(self) -> list[int]:

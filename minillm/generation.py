@@ -153,7 +153,7 @@ class Generation:
         check_bool("use_cache", use_cache)
         memory_kind(model, cache_dtype)  # refuses a wrong dtype
         self.model, self.prompt, self.cache_dtype = model, encode_prompt(model, prompt), cache_dtype
-        self.completion = Completion(model, self.prompt, max_new_tokens, sampling)
+        self.completion = Completion.of(model, self.prompt, max_new_tokens, sampling)
         if cache is not None:
             check_cache(model, cache)
             check_integer("cache.length", cache.length, 0, len(self.prompt) - 1)  # the last token gives logits

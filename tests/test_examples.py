@@ -40,5 +40,5 @@ def test_the_examples_of_a_module(name):
 
 def test_there_are_examples_of_names_that_are_not_exported():
     found = {test.name for name in NAMES for test in with_examples(name)}
-    assert {"minillm.kv_cache.prefix.PrefixTable", "minillm.kv_cache.paged.slot_ranges"} <= found
+    assert {"minillm.kv_cache.prefix.PrefixTable", "minillm.kv_cache.block_table.slot_ranges"} <= found
     assert {"minillm.attention.causal_mask", "minillm.speculative.rounds.residual"} <= found

@@ -313,7 +313,7 @@ def test_a_prompt_that_changes_later_changes_nothing():
     prompt, messages = [3, 4, 5], [{"role": "user", "content": "a"}]
     expected = minillm.generate(MODEL, [3, 4, 5], 5, ON).tokens
     engine, generation = minillm.Engine(MODEL), Generation(MODEL, prompt, 5, ON)
-    request, completed = engine.submit(prompt, 5, ON), minillm.completion.Completion(MODEL, prompt, 5, ON)
+    request, completed = engine.submit(prompt, 5, ON), minillm.completion.Completion.of(MODEL, prompt, 5, ON)
     chat = text_model("{{ messages[0]['content'] }}")
     answer = Generation(chat, messages, 3, ON)
     prompt[:], messages[0]["content"] = [9, 9, 9, 9], "zzz"

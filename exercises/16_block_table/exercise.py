@@ -1,7 +1,8 @@
 """The block table: where the keys and values of a token are stored in a paged cache.
 
-Where the engine does it: `slot_ranges` in minillm/kv_cache/paged.py. The memory is one long array of slots, divided
-into blocks. The blocks of a sequence need not be contiguous. Its block table lists them (Kwon et al., 2309.06180).
+Where the engine does it: `slot_ranges` in minillm/kv_cache/block_table.py. The memory is one long array of slots,
+divided into blocks. The blocks of a sequence need not be contiguous. Its block table lists them (Kwon et al.,
+2309.06180).
 """
 
 # %% learner

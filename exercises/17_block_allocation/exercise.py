@@ -1,7 +1,7 @@
 """Block allocation with sharing: a shared prefix is computed once.
 
-Where the engine does it: `PagedKVCache.adopt_prefix` in minillm/kv_cache/paged.py, with minillm/kv_cache/prefix.py. A
-new sequence begins with the blocks that already hold the keys and values of its prefix. Only the later tokens need
+Where the engine does it: `BlockTable.adopt_prefix` in minillm/kv_cache/block_table.py, with minillm/kv_cache/prefix.py.
+A new sequence begins with the blocks that already hold the keys and values of its prefix. Only the later tokens need
 free blocks.
 """
 

@@ -1,6 +1,6 @@
 """Copy-on-write: a shared block is never written.
 
-Where the engine does it: `PagedKVCache.reserve` in minillm/kv_cache/paged.py. A fork shares all its blocks with the
+Where the engine does it: `BlockTable.reserve` in minillm/kv_cache/block_table.py. A fork shares all its blocks with the
 original. The first sequence that writes into a shared block takes a copy of it (Kwon et al., 2309.06180, section 4.4).
 """
 

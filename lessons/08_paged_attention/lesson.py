@@ -236,7 +236,8 @@ assert abs(block - 0.023) < 0.001
 #
 # - Explain to another person: block table, reference count and copy-on-write.
 #   Explain also why a block cannot be shared if the tokens before it differ.
-# - Read `minillm/kv_cache/paged.py`: `reserve`, `write`, `fork`. Then read
+# - Read `minillm/kv_cache/block_table.py`: `reserve`, `truncate`, `fork`; and
+#   `write` in `minillm/kv_cache/paged.py`. Then read
 #   `minillm/kv_cache/blocks.py` and `minillm/kv_cache/prefix.py`.
 # - Write it yourself: the exercises `block_table`, `block_allocation`,
 #   `copy_on_write`, `online_softmax` (attention over segments).

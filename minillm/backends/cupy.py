@@ -14,13 +14,13 @@ the shapes of an earlier step is replayed as a CUDA graph: one launch for the wh
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from minillm.arrays import Array, Float, Int
+from minillm.backends.cupy_batch import FEW_ROWS, DeviceBatch, device_batch, integers_of
 from minillm.backends.kernels import THREADS
 from minillm.backends.plain import Plain
 from minillm.config import RopeParameters
@@ -29,30 +29,9 @@ from minillm.quantization import Bfloat16, Matrix, dequantize
 from minillm.ragged_batch import RaggedBatch
 
 WARPS, LARGEST_HEAD = 8, 256  # as in kernels.cu
-FEW_ROWS = 32  # rows up to which our own kernel multiplies; with more rows cuBLAS is faster
 STEPS_KEPT = 64  # shapes of steps whose graphs are kept
 HALVES = ("float16", "bfloat16")  # for weights alone
 QUERY_BYTES, WIDEST_BYTES = 256, 1024  # as in kernels.cu: rows of a query tile, widest head, times bytes of a number
-TABLE_PADDING = 64  # block tables grow by 64 entries at a time, so that most steps have the shape of the step before
-
-
-@dataclass(frozen=True)
-class DeviceBatch(RaggedBatch):
-    """A ragged batch whose integers are on the device, and the addresses of the caches, for the attention kernels.
-
-    Attributes:
-        owners: `[tokens]`, the sequence of each row.
-        sequences: `[sequences, 8]`, see kernels.cu.
-        tables: all block tables, end to end.
-        query_tiles: the first row of every query tile; empty if a step is mostly decoding.
-        shape: two steps with the same shape can replay one graph; None if there are too many rows.
-    """
-
-    owners: Array
-    sequences: Array
-    tables: Array
-    query_tiles: Array
-    shape: tuple[int, ...] | None
 
 
 class CuPy(Plain):
@@ -145,38 +124,11 @@ class CuPy(Plain):
         return head, head
 
     def send(self, batch: RaggedBatch) -> RaggedBatch:
-        """Send all integers of a step in one copy, including the addresses of the caches.
-
-        The integers are one array on the device, the *message*: token ids, positions, logit indices, and so on.
-        """
-        owners = np.repeat(np.arange(len(batch.spans)), [span.stop - span.start for span in batch.spans])
-        fields = [
-            batch.tokens,
-            batch.positions,
-            batch.logit_indices,
-            owners,
-            *_cache_addresses(batch),
-            self._query_tiles(batch),
-        ]
+        """Send all integers of a step in one copy, including the addresses of the caches."""
+        fields = integers_of(batch, QUERY_BYTES // self.real.itemsize)
         shape = tuple(len(field) for field in fields)
         kept_shape = shape if len(batch.tokens) <= FEW_ROWS else None
-        message = self._deliver(np.concatenate(fields), kept_shape)
-        ends = [int(end) for end in np.cumsum(shape)]
-        tokens, positions, logit_indices, owners, sequences, tables, query_tiles = (
-            message[end - size : end] for end, size in zip(ends, shape, strict=True)
-        )
-        integers = tokens, positions, logit_indices, batch.spans, batch.caches
-        return DeviceBatch(*integers, owners, sequences, tables, query_tiles, kept_shape)
-
-    def _query_tiles(self, batch: RaggedBatch) -> Int[Array, "tiles"]:
-        """Return the first row of each query tile; none for at most 32 rows, or 2 per sequence on average.
-
-        All queries of a tile use a key once it has been read.
-        """
-        if len(batch.tokens) <= max(FEW_ROWS, 2 * len(batch.spans)):
-            return np.arange(0)
-        queries = QUERY_BYTES // self.real.itemsize
-        return np.concatenate([np.arange(span.start, span.stop, queries) for span in batch.spans])
+        return device_batch(batch, self._deliver(np.concatenate(fields), kept_shape), shape, kept_shape)
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """Launch the first step of a shape, capture the second as a graph, and replay the graph in later steps."""
@@ -313,20 +265,6 @@ class CuPy(Plain):
         if all(grid):
             kinds = str(real.dtype), {"uint16": "bfloat16"}.get(str(stored.dtype), str(stored.dtype))
             self.device.launch(name, kinds, grid, arguments)
-
-
-def _cache_addresses(batch: RaggedBatch) -> tuple[Int[Array, "numbers"], Int[Array, "entries"]]:
-    """Return a `Sequence` of kernels.cu for each sequence, end to end, and all block tables."""
-    sequences: list[int] = []
-    tables: list[int] = []
-    for span, cache in zip(batch.spans, batch.caches, strict=True):
-        layout: Any = cache.layout()
-        addresses = [layout.keys.data.ptr, layout.values.data.ptr]
-        sequences += [*addresses, layout.keys.shape[2], layout.block_size, len(tables), cache.length, span.start]
-        sequences.append(span.stop - span.start)
-        tables += layout.table
-    tables += [0] * (-len(tables) % TABLE_PADDING)
-    return np.array(sequences), np.array(tables)
 
 
 def _stride(x: Array) -> int:

@@ -223,7 +223,7 @@ class Engine:
 
     def _forward(self, plan: Plan) -> Float[Array, "rows vocab"]:
         """Run the forward pass of a step, and return the rows of logits that the plan asks for."""
-        batch = [(entry.rows, entry.request.cache) for entry in plan]
+        batch = [(entry.rows, entry.request.kv_cache) for entry in plan]
         return self.model.ops.to_host(forward_batch(self.model, batch, [entry.logit_rows for entry in plan]))
 
     def _process_logits(self, plan: Plan, logits: Float[Array, "rows vocab"]) -> None:
@@ -280,7 +280,7 @@ class Engine:
     def _new_request(
         self, prompt_ids: list[int], max_new_tokens: int, sampling: Sampling | None, group: object
     ) -> PagedRequest:
-        completion = Completion(self.model, prompt_ids, max_new_tokens, sampling)
+        completion = Completion.of(self.model, prompt_ids, max_new_tokens, sampling)
         self._check_fits(completion)
         speculation = self.speculator.begin(completion) if self.speculator else None
         return PagedRequest(completion, self.statistics.steps, PagedKVCache(self.pool), group, speculation)

@@ -6,6 +6,7 @@ Time is counted in steps: forward passes of the whole batch. Steps describe a sc
 from dataclasses import dataclass, field
 
 from minillm.completion import Completion, TokenLogprobs
+from minillm.kv_cache.block_table import BlockTable
 from minillm.kv_cache.paged import PagedKVCache, SwappedCache
 from minillm.speculative import Speculation
 
@@ -75,7 +76,7 @@ class PagedRequest(Request):
 
     Attributes:
         group: the same object for all samples of one prompt; they share its blocks.
-        cache: the keys and values of its first tokens; empty while it waits.
+        cache: the blocks of its first tokens; empty while it waits.
         swapped: what the cache held, if its blocks were swapped out.
         speculation: drafts its next tokens; None without speculative decoding.
     """
@@ -84,7 +85,7 @@ class PagedRequest(Request):
         self,
         completion: Completion,
         arrived_step: int,
-        cache: PagedKVCache,
+        cache: BlockTable,
         group: object,
         speculation: Speculation | None = None,
     ) -> None:
@@ -98,6 +99,12 @@ class PagedRequest(Request):
     def sequence(self) -> list[int]:
         """All its tokens: the prompt, then the new ones. The cache holds the first of them."""
         return self.completion.sequence
+
+    @property
+    def kv_cache(self) -> PagedKVCache:
+        """The cache with its keys and values, which a request to a `VirtualEngine` has not."""
+        assert isinstance(self.cache, PagedKVCache), "a bare block table has no keys and values"
+        return self.cache
 
     @property
     def remaining(self) -> int:

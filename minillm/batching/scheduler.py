@@ -18,7 +18,7 @@ from collections import deque
 
 from minillm.batching.request import PagedRequest, ScheduledTokens
 from minillm.batching.statistics import Statistics
-from minillm.kv_cache.paged import BlockPool
+from minillm.kv_cache.blocks import BlockAllocator
 
 Plan = list[ScheduledTokens]  # of one step, in the requests' order of arrival
 
@@ -31,7 +31,7 @@ class Scheduler:
         waiting: requests without blocks: preempted ones first, then new ones.
     """
 
-    def __init__(self, pool: BlockPool, max_batch_tokens: int, swap: bool, statistics: Statistics) -> None:
+    def __init__(self, pool: BlockAllocator, max_batch_tokens: int, swap: bool, statistics: Statistics) -> None:
         """Begin without requests. With `swap`, preempted keys and values are copied back later, else recomputed."""
         self.pool = pool
         self.max_batch_tokens = max_batch_tokens
@@ -75,7 +75,7 @@ class Scheduler:
             request.cache.free()
             return False
         if request.swapped is not None:
-            request.cache.swap_in(request.swapped)
+            request.kv_cache.swap_in(request.swapped)
         request.cache.reserve(request.slots_needed)
         request.swapped = None
         request.status = "running"
@@ -91,7 +91,7 @@ class Scheduler:
         samples share blocks again when they resume.)
         """
         if self.swap and request.cache.length:
-            request.swapped = request.cache.swap_out()
+            request.swapped = request.kv_cache.swap_out()
             self.statistics.swapped_tokens += request.swapped.length
         else:
             request.cache.free()

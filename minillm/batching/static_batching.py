@@ -65,7 +65,7 @@ class StaticBatching:
         Raises:
             ValueError: a wrong argument.
         """
-        completion = Completion(self.model, encode_prompt(self.model, prompt), max_new_tokens, sampling)
+        completion = Completion.of(self.model, encode_prompt(self.model, prompt), max_new_tokens, sampling)
         request = Request(completion, self.steps)
         self.waiting.append(request)
         return request

@@ -1,8 +1,8 @@
 """VirtualEngine: the engine's own scheduler over requests that have lengths but no model, so that time can be virtual.
 
 The scheduler decides here exactly as in `Engine`; a test compares the two step by step. Only the forward pass is
-missing: a simulation says how long it would take (`estimate/virtual_clock.py`). `VirtualStaticBatching` is the same for
-static batching.
+missing, and with it keys and values: a request has a bare block table. A simulation says how long a pass would take
+(`estimate/virtual_clock.py`). `VirtualStaticBatching` is the same for static batching.
 """
 
 from collections import deque
@@ -11,45 +11,17 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
+import numpy as np
+
 from minillm.batching.request import PagedRequest
 from minillm.batching.scheduler import Scheduler
 from minillm.batching.statistics import Statistics
 from minillm.completion import Completion
+from minillm.kv_cache.block_table import BlockTable
 from minillm.kv_cache.neighbours import NeighbourAllocator
-from minillm.kv_cache.paged import BlockPool, PagedKVCache
 from minillm.support.wording import counted
 
-
-class PretendedCompletion(Completion):
-    """An answer of a known length, whose tokens do not matter."""
-
-    def __init__(self, sequence: list[int], max_new_tokens: int) -> None:
-        """Take the prompt, and the number of tokens that will be added."""
-        self.sequence = sequence
-        self.prompt_tokens = len(sequence)
-        self.max_new_tokens = max_new_tokens
-        self.finish_reason = ""
-
-    @property
-    def complete(self) -> bool:
-        """Whether all tokens were added."""
-        return len(self.sequence) == self.prompt_tokens + self.max_new_tokens
-
-
-class PretendedPool(BlockPool):
-    """A pool whose blocks are counted, shared and evicted as usual, but hold no keys and values."""
-
-    def __init__(self, num_blocks: int, block_size: int) -> None:
-        NeighbourAllocator.__init__(self, num_blocks, block_size)
-        self.model: Any = None
-
-    @property
-    def block_nbytes(self) -> int:
-        """Zero: a block has no arrays."""
-        return 0
-
-    def copy_block(self, source: int, target: int) -> None:
-        """Do nothing."""
+NO_LOGITS = np.empty(0)  # tokens here come from no model
 
 
 @dataclass(frozen=True)
@@ -72,7 +44,7 @@ class VirtualEngine:
 
     def __init__(self, num_blocks: int, block_size: int = 16, max_batch_tokens: int = 512) -> None:
         """Begin without requests. The arguments are those of `Engine`."""
-        self.pool, self.statistics = PretendedPool(num_blocks, block_size), Statistics()
+        self.pool, self.statistics = NeighbourAllocator(num_blocks, block_size), Statistics()
         self.scheduler = Scheduler(self.pool, max_batch_tokens, False, self.statistics)
         self._fresh = count()
 
@@ -91,8 +63,8 @@ class VirtualEngine:
         need = self.pool.blocks_for(len(tokens) + new_tokens - 1)
         if need > self.pool.num_blocks:
             raise ValueError(f"a request needs {counted(need, 'block')}, but the pool has {self.pool.num_blocks}")
-        completion = PretendedCompletion(tokens, new_tokens)
-        request = PagedRequest(completion, self.statistics.steps, PagedKVCache(self.pool), object())
+        completion = Completion(tokens, new_tokens)
+        request = PagedRequest(completion, self.statistics.steps, BlockTable(self.pool), object())
         self.scheduler.add(request)
         return request
 
@@ -108,12 +80,11 @@ class VirtualEngine:
             request.cache.length += len(entry.tokens)
             request.cache.publish(request.sequence)
             if entry.logit_rows:
-                request.completion.sequence.append(request.completion.sequence[-1])
+                request.completion.append(request.sequence[-1], NO_LOGITS)
                 got_token.append(request)
-        finished = [request for request in got_token if len(request.tokens) == request.completion.max_new_tokens]
+        finished = [request for request in got_token if request.completion.finish_reason]
         for request in finished:
             self.scheduler.remove(request)
-            request.completion.finish_reason = "length"
             request.status, request.finished_step = "finished", self.statistics.steps
         return VirtualStep(batch, got_token, finished)
 
@@ -122,17 +93,17 @@ class VirtualStaticBatching:
     """Static batching without a model: a batch starts together, and all are answered when the longest one is done."""
 
     def __init__(self, batch_size: int) -> None:
-        self.batch_size, self.waiting = batch_size, deque[PretendedCompletion]()
-        self.running: list[PretendedCompletion] = []
+        self.batch_size, self.waiting = batch_size, deque[Completion]()
+        self.running: list[Completion] = []
 
     @property
     def has_work(self) -> bool:
         """Whether a request is not answered."""
         return bool(self.running or self.waiting)
 
-    def submit(self, prompt: int, new_tokens: int) -> PretendedCompletion:
+    def submit(self, prompt: int, new_tokens: int) -> Completion:
         """Append a request with `prompt` prompt tokens and `new_tokens` new ones."""
-        request = PretendedCompletion([0] * prompt, new_tokens)
+        request = Completion([0] * prompt, new_tokens)
         self.waiting.append(request)
         return request
 
@@ -141,13 +112,13 @@ class VirtualStaticBatching:
         prefill = not self.running
         while prefill and self.waiting and len(self.running) < self.batch_size:
             self.running.append(self.waiting.popleft())
-        unfinished = [request for request in self.running if not request.complete]
+        unfinished = [request for request in self.running if not request.finish_reason]
         batch = []
         for request in unfinished:
             new = len(request.sequence) if prefill else 1
             batch.append((new, len(request.sequence) - new, 1))
-            request.sequence.append(0)
-        if not all(request.complete for request in self.running):
+            request.append(0, NO_LOGITS)
+        if not all(request.finish_reason for request in self.running):
             return VirtualStep(batch, unfinished, [])
         finished, self.running = self.running, []
         return VirtualStep(batch, unfinished, finished)

@@ -1,7 +1,7 @@
-"""minillm as an engine: `python -m minillm.benchmark.engine_minillm MODEL BACKEND DTYPE WEIGHTS`, asked like its peers.
+"""minillm as an engine: `python -m minillm.benchmark.engine_minillm MODEL BACKEND DTYPE WEIGHTS [CACHE_DTYPE]`.
 
-It answers three more requests: the time of a decode step beyond its matrix products, naive decoding, and the time of a
-verification by its rows.
+It is asked like its peers, and answers three more requests: the time of a decode step beyond its matrix products, naive
+decoding, and the time of a verification by its rows.
 """
 
 import statistics
@@ -23,12 +23,13 @@ from minillm.transformer import forward_batch
 class Minillm:
     """A model and the caches of its sequences."""
 
-    def __init__(self, model: Model) -> None:
-        self.model, self.caches = model, list[KVCache]()
+    def __init__(self, model: Model, cache_dtype: str | None = None) -> None:
+        self.model, self.cache_dtype = model, cache_dtype
+        self.caches: list[KVCache] = []
 
     def begin(self, sequences: int, room: int) -> None:
         """Create the caches."""
-        self.caches = [KVCache(self.model, room) for _ in range(sequences)]
+        self.caches = [KVCache(self.model, room, self.cache_dtype) for _ in range(sequences)]
 
     def prefill(self, prompt: list[int]) -> int:
         """Run the prompt into the first cache."""
@@ -46,9 +47,9 @@ class Minillm:
         return int(self.model.ops.to_host(logits).argmax())
 
 
-def beyond_products_s(model: Model, prompt: list[int], steps: int) -> float:
+def beyond_products_s(model: Model, prompt: list[int], steps: int, cache_dtype: str | None = None) -> float:
     """Return the seconds per layer that a decode step takes beyond its matrix products; both are timed in turn."""
-    cache = KVCache(model, len(prompt) + steps)
+    cache = KVCache(model, len(prompt) + steps, cache_dtype)
     prefill(model, prompt, cache)
     differences = [
         seconds(lambda: decode_step(model, 0, cache)) - seconds(lambda: products(model)) for _ in range(steps)
@@ -56,9 +57,11 @@ def beyond_products_s(model: Model, prompt: list[int], steps: int) -> float:
     return statistics.median(differences) / model.config.num_hidden_layers
 
 
-def verification_s(model: Model, prompt: list[int], rows: list[int], repeats: int) -> dict[str, float]:
+def verification_s(
+    model: Model, prompt: list[int], rows: list[int], repeats: int, cache_dtype: str | None = None
+) -> dict[str, float]:
     """Return the median seconds of a pass over each number of rows, all with logits; they are timed in turn."""
-    cache = KVCache(model, len(prompt) + max(rows))
+    cache = KVCache(model, len(prompt) + max(rows), cache_dtype)
     prefill(model, prompt, cache)
 
     def forward_s(count: int) -> float:
@@ -70,19 +73,19 @@ def verification_s(model: Model, prompt: list[int], rows: list[int], repeats: in
     return {str(count): statistics.median(one) for count, one in zip(rows, zip(*times, strict=True), strict=True)}
 
 
-def load(name: str, backend: str, dtype: str, weights: str = "float32") -> Answer:
+def load(name: str, backend: str, dtype: str, weights: str = "float32", cache_dtype: str | None = None) -> Answer:
     """Load the model; return the function that answers requests."""
     model = load_model(name, backend, dtype, weights)
-    engine = Minillm(model)
+    engine = Minillm(model, cache_dtype)
 
     def answer(request: dict[str, Any]) -> dict[str, Any]:
         prompt, new_tokens = request["prompt"], request["new_tokens"]
         if request.get("task") == "beyond products":
-            return {"seconds": beyond_products_s(model, prompt, new_tokens)}
+            return {"seconds": beyond_products_s(model, prompt, new_tokens, cache_dtype)}
         if request.get("task") == "naive":
             return {"seconds": seconds(lambda: naive_decode(model, prompt, new_tokens))}
         if request.get("task") == "verification":
-            return verification_s(model, prompt, request["rows"], new_tokens)
+            return verification_s(model, prompt, request["rows"], new_tokens, cache_dtype)
         return generate(engine, request)
 
     return answer

@@ -34,10 +34,13 @@ class Launch:
     loads: str
 
 
-def launch_minillm(model: str, backend: str, dtype: str = "float32", weights: str = "float32") -> Launch:
+def launch_minillm(
+    model: str, backend: str, dtype: str = "float32", weights: str = "float32", cache_dtype: str | None = None
+) -> Launch:
     """Return how minillm is started."""
     arguments = model, backend, dtype, weights
-    command = (sys.executable, "-m", "minillm.benchmark.engine_minillm", *arguments)
+    last = (cache_dtype,) if cache_dtype else ()
+    command = (sys.executable, "-m", "minillm.benchmark.engine_minillm", *arguments, *last)
     return Launch("minillm", command, "import minillm", f"minillm.load{arguments!r}")
 
 

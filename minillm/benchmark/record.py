@@ -12,6 +12,7 @@ from minillm.benchmark.limits import Limits
 from minillm.benchmark.rounds import Figures, Phase
 from minillm.benchmark.timing import ratios, spread
 from minillm.config import ModelConfig
+from minillm.estimate.units import Number
 from minillm.estimate.work import decode_work, prefill_work
 
 PACKAGES = {"minillm": "minillm-numpy", "transformers": "transformers", "llama.cpp": "llama-cpp-python"}
@@ -23,7 +24,7 @@ def make_record(
     figures: Figures,
     startups: Mapping[str, Sequence[tuple[float, float]]],
     new_tokens: int,
-    cache_bytes: int = 4,
+    cache_bytes: Number = 4,
 ) -> dict[str, Any]:
     """Return everything that was measured.
 
@@ -33,7 +34,7 @@ def make_record(
         figures: of all rounds.
         startups: seconds of import and load, by engine.
         new_tokens: decode steps of a measurement.
-        cache_bytes: of one number in a cache of minillm.
+        cache_bytes: of one number in a cache of minillm, its share of a scale included.
     """
     ours, *peers = figures.rates
     phases = sorted(figures.rates[ours], key=lambda phase: phase.kind != "prefill")
@@ -65,7 +66,7 @@ def _phase_record(figures: Figures, phase: Phase, roofline: Sequence[float]) -> 
 
 
 def roofline_rate(
-    config: ModelConfig, weight_bytes: float, cache_bytes: int, phase: Phase, new_tokens: int, limits: Limits
+    config: ModelConfig, weight_bytes: float, cache_bytes: Number, phase: Phase, new_tokens: int, limits: Limits
 ) -> float:
     """Return the tokens per second at the machine's limits; decode has the mean context of its steps."""
     if phase.kind == "prefill":

@@ -19,6 +19,8 @@ from minillm.benchmark.small_model import measure_small_model
 from minillm.benchmark.startup import startup_seconds
 from minillm.benchmark.timing import spread
 from minillm.benchmark.verification import measure_verification
+from minillm.estimate.memory import find_cache_format
+from minillm.estimate.units import Number
 from minillm.loading import Checkpoint, open_checkpoint
 from minillm.loading.load import backend_and_dtype, weights_bytes
 from minillm.support.progress import Report
@@ -39,6 +41,7 @@ class Plan:
         new_tokens: decode steps of each measurement.
         rounds: number of times that everything is measured.
         scaling: whether to measure how time grows as well.
+        cache_dtype: of minillm's keys and values, as in `KVCache`. Peers keep their own.
     """
 
     model: str
@@ -52,6 +55,7 @@ class Plan:
     new_tokens: int
     rounds: int
     scaling: bool
+    cache_dtype: str | None = None
 
 
 def run_benchmark(plan: Plan, report: Report) -> dict[str, Any]:
@@ -65,6 +69,7 @@ def run_benchmark(plan: Plan, report: Report) -> dict[str, Any]:
     prompt = benchmark_prompt(checkpoint, max(_tokens_needed(plan, checkpoint), longest_context(checkpoint.config)))
     runs = [(context, 1) for context in plan.contexts] + [(min(plan.contexts), batch) for batch in plan.batches]
     setting = {"model": plan.model, "backend": plan.backend, "dtype": str(dtype), "threads": plan.threads}
+    setting["kv_cache"] = plan.cache_dtype or str(dtype)
     with ExitStack() as stack:
         launches = {weights: stack.enter_context(_launches(plan, weights, report)) for weights in plan.weights}
         startups = _startups(launches, plan, report)
@@ -114,12 +119,15 @@ def _records(
 ) -> dict[str, dict[str, Any]]:
     """Return the record of each format. The bytes of a weight are the mean: int4 keeps embedding and head in int8."""
     ops, dtype = backend_and_dtype(plan.backend, plan.dtype)
+    cache_bytes: Number = dtype.itemsize
+    if plan.cache_dtype:
+        cache_bytes = find_cache_format(plan.cache_dtype, checkpoint.config).bytes_each
     numbers = sum(math.prod(tensor.shape) for tensor in checkpoint.tensors.values())
     records = {}
     for weights, found in figures.items():
         mean_bytes = weights_bytes(checkpoint, ops, plan.dtype, weights) / numbers
         records[weights] = make_record(
-            checkpoint.config, mean_bytes, found, startups[weights], plan.new_tokens, dtype.itemsize
+            checkpoint.config, mean_bytes, found, startups[weights], plan.new_tokens, cache_bytes
         )
     return records
 
@@ -128,7 +136,7 @@ def _records(
 def _launches(plan: Plan, weights: str, report: Report) -> Iterator[list[Launch]]:
     """Yield how minillm and its peers are started with weights in this format."""
     with launch_peers(plan.against, plan.model, plan.threads, report, weights) as peers:
-        yield [launch_minillm(plan.model, plan.backend, plan.dtype, weights), *peers]
+        yield [launch_minillm(plan.model, plan.backend, plan.dtype, weights, plan.cache_dtype), *peers]
 
 
 def _of_formats(

@@ -1,11 +1,10 @@
 """`minillm bench`: tokens/s of each phase, compared with the machine's limits and with peers in the same run."""
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from minillm.cli.options import add_model_options, check_plot_file
+from minillm.cli.options import add_cache_option, add_model_options, cache_dtype_from, check_plot_file
 from minillm.cli.printing import print_json
 from minillm.support.checks import check_integer
 
@@ -31,6 +30,7 @@ def add_parser(commands: Any) -> None:
     add("--exact", action="store_true", help="also measure how much slower the exact backend is")
     add("--batching", action="store_true", help="also compare the engine with a plain loop on whole loads (minutes)")
     add("--plot", metavar="FILE.svg", help="draw each phase against its limit")
+    add_cache_option(parser)
     add_model_options(parser, "smollm2", "; several, with commas between them, are compared with each other")
     parser.set_defaults(run=run)
 
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> int:
 
     plan = _plan(options)
     check_plot_file(options.plot)
-    _check_only_float32(options, plan.weights)
+    _check_only_float32(options, plan)
     if options.exact and options.backend == "exact":
         raise ValueError("--exact compares another backend with the exact one; expected --backend numpy or plain")
     with progress_on_stderr() as progress:
@@ -62,9 +62,15 @@ def run(options: argparse.Namespace) -> int:
         from minillm.benchmark.plot import phases_svg
 
         Path(options.plot).write_text(phases_svg(record), encoding="utf-8")
-    if options.json:
+    _print(record, options.json)
+    return 0
+
+
+def _print(record: dict[str, Any], as_json: bool) -> None:
+    """Print the record of one format, or of several, as JSON or as tables."""
+    if as_json:
         print_json(record)
-    elif len(plan.weights) > 1:
+    elif "formats" in record:
         from minillm.cli.bench_formats import print_formats
 
         print_formats(record)
@@ -72,7 +78,6 @@ def run(options: argparse.Namespace) -> int:
         from minillm.cli.bench_tables import print_record
 
         print_record(record)
-    return 0
 
 
 def _check_only_speculative(options: argparse.Namespace) -> None:
@@ -81,21 +86,23 @@ def _check_only_speculative(options: argparse.Namespace) -> None:
     Raises:
         ValueError: one of them is given.
     """
-    others = ("against", "threads", "scaling", "exact", "batching", "plot", "context", "batch")
+    others = ("against", "threads", "scaling", "exact", "batching", "plot", "context", "batch", "kv_cache")
     given = [name for name in others if getattr(options, name) not in ("", None, False, CONTEXTS, BATCHES)]
     if given:
-        raise ValueError(f"--speculative measures only that; leave out --{given[0]}, or run it without --speculative")
+        option = given[0].replace("_", "-")
+        raise ValueError(f"--speculative measures only that; leave out --{option}, or run it without --speculative")
 
 
-def _check_only_float32(options: argparse.Namespace, weights: Sequence[str]) -> None:
+def _check_only_float32(options: argparse.Namespace, plan: Any) -> None:
     """Refuse options that measure float32 alone.
 
     Raises:
-        ValueError: one of them is given with another format.
+        ValueError: one of them is given with another format of the weights or of the caches.
     """
+    others = ["--weights"] * (plan.weights != ["float32"]) + ["--kv-cache"] * (plan.cache_dtype is not None)
     for name in ("scaling", "exact", "batching"):
-        if getattr(options, name) and weights != ["float32"]:
-            raise ValueError(f"--{name} is measured in float32 only; leave out --weights, or run it without --{name}")
+        if getattr(options, name) and others:
+            raise ValueError(f"--{name} is measured in float32 only; leave out {others[0]}, or run it without --{name}")
 
 
 def _plan(options: argparse.Namespace) -> Any:
@@ -107,11 +114,14 @@ def _plan(options: argparse.Namespace) -> Any:
     from minillm.loading.load import backend_and_dtype
     from minillm.support.checks import check_choice
 
-    against = list(dict.fromkeys(name.strip() for name in options.against.split(",") if name.strip()))
+    against = _names(options.against)
     for name in against:
         check_installed(name)
     ops, _ = backend_and_dtype(options.backend, options.dtype)
-    weights = list(dict.fromkeys(name.strip() for name in options.weights.split(",")))
+    cache_dtype = cache_dtype_from(options)
+    if cache_dtype and not ops.int8_caches:
+        raise ValueError(f"the {ops.name} backend reads caches of floats only; leave out --kv-cache")
+    weights = _names(options.weights) or [options.weights]  # none: refused below
     known = [name for name in TYPES if name in ops.formats]  # the formats that a peer can be given
     for name in weights:
         check_choice(f"the {ops.name} backend: --weights", name, known)
@@ -130,7 +140,13 @@ def _plan(options: argparse.Namespace) -> Any:
         new_tokens=check_integer("--new-tokens", options.new_tokens, 1, 1_000_000),
         rounds=check_integer("--rounds", options.rounds, 1, 1000),
         scaling=options.scaling,
+        cache_dtype=cache_dtype,
     )
+
+
+def _names(text: str) -> list[str]:
+    """Return `a, b,a` as ["a", "b"]: in the order given, without duplicates."""
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _exact_cost(plan: Any) -> dict[str, Any]:

@@ -38,8 +38,9 @@ def print_record(record: Mapping[str, Any]) -> None:
 def setting_lines(record: Mapping[str, Any], numbers: str) -> list[str]:
     """Return what was measured, the machine, and its limits. `numbers`: the dtype or the formats of the weights."""
     machine, bandwidth, matmul = (record[key] for key in ("machine", "bandwidth_bytes_per_s", "matmul_flops_per_s"))
+    caches = ", caches in int8" if record["kv_cache"] == "int8" else ""
     return [
-        f"{record['model']}, {numbers}, {record['backend']} backend, {counted(record['threads'], 'thread')}",
+        f"{record['model']}, {numbers}{caches}, {record['backend']} backend, {counted(record['threads'], 'thread')}",
         f"{machine['processor']}, {machine['cores']} cores, {machine['date']}",
         f"memory {spread_text(bandwidth, 1e9)} GB/s, matrices {spread_text(matmul, 1e9)} GFLOP/s",
     ]

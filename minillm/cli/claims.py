@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> None:
         description="Fact-check an article on LLM inference: compute or run each claim that can be checked.",
     )
     add = parser.add_argument
-    add("id", nargs="?", help="show the calculation behind this claim")
+    add("id", nargs="*", help="show the calculation behind each of these claims")
     add("--set", action="append", default=[], metavar="INPUT=VALUE", help="change an input; may be repeated")
     add("--verdict", help="list only claims that are: true, 'true if', imprecise, false, 'not checkable'")
     add("--section", help="list only claims of this section (its first letters are enough)")
@@ -31,11 +31,11 @@ def add_parser(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print one claim, or the list of all claims that the filters leave."""
-    if options.id is not None:
+    """Print the named claims, or the list of all claims that the filters leave."""
+    if options.id:
         if options.verdict or options.section:
             raise ValueError("--verdict and --section filter the list; leave them out when you name a claim")
-        return _run_one(options)
+        return _run_named(options)
     if options.set:
         raise ValueError("--set needs a claim, as in: minillm claims kv-token-7b --set layers=80")
     judged = list(_chosen(options.verdict, options.section))
@@ -48,16 +48,22 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _run_one(options: argparse.Namespace) -> int:
-    claim = find_claim(options.id)
+def _run_named(options: argparse.Namespace) -> int:
+    claims = [find_claim(name) for name in dict.fromkeys(options.id)]
     settings = parse_settings(options.set)
-    finding = claim.judge(settings)
+    if settings and len(claims) > 1:
+        raise ValueError("--set changes the inputs of one claim; name one claim, or leave out --set")
+    judged = [(claim, claim.judge(settings)) for claim in claims]
     if options.json:
-        print_json(claim_record(claim, finding, settings) | {"timed": timings(claim.id)})
+        records = [claim_record(*pair, settings) | {"timed": timings(pair[0].id)} for pair in judged]
+        print_json(records[0] if len(records) == 1 else {"claims": records})
     elif options.markdown:
-        print(markdown_page([(claim, finding)]), end="")
+        print(markdown_page(judged), end="")
     else:
-        _show_one(claim, finding)
+        for claim, finding in judged:
+            if claim is not claims[0]:
+                show("")
+            _show_one(claim, finding)
     return 0
 
 

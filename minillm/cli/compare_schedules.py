@@ -51,7 +51,7 @@ def _jobs(model: Any, lines: list[Any], problems: Any, options: argparse.Namespa
             sampling = dataclasses.replace(sampling, seed=line.number)
         try:
             job = Job(*encoded(model, line, options.raw), sampling)
-            Completion(model, job.prompt, job.max_new_tokens, sampling)  # refuses a wrong request before anything runs
+            Completion.of(model, job.prompt, job.max_new_tokens, sampling)  # refuses a wrong request before any runs
         except ValueError as problem:
             problems.note(line.number, problem)
         else:

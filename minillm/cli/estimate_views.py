@@ -57,9 +57,10 @@ def one(options: argparse.Namespace) -> None:
     _show_lines(report, options.explain)
     show("", *bar_lines(report.parts_s))
     if "measured_tpot_s" in record:
-        show("", "A decode step of one request, measured: {}; predicted {}: {:+.0%}.".format(
-            seconds_text(record["measured_tpot_s"]), seconds_text(record["predicted_tpot_s"]),
-            record["predicted_tpot_s"] / record["measured_tpot_s"] - 1))  # fmt: skip
+        measured, predicted = record["measured_tpot_s"], record["predicted_tpot_s"]
+        show("", f"A decode step of one request, measured on the {record['measured_backend']} backend: "
+             f"{seconds_text(measured)}; predicted {seconds_text(predicted)}: "
+             f"{predicted / measured - 1:+.0%}.")  # fmt: skip
     elif serving.mfu == serving.mbu == 1 and not machine.overhead_s_per_layer:
         show("", "Lower bounds at the datasheet's peak; --mfu and --mbu lower it.")
     _show_doubts(options, config, workload)
@@ -71,18 +72,23 @@ def _show_doubts(options: argparse.Namespace, config: ModelConfig, workload: Wor
         show(line)
 
 
-def _measured(options: argparse.Namespace, serving: Serving, workload: Workload) -> dict[str, float]:
-    """Return the measured and the predicted time of a decode step; nothing for a model without weights on disk."""
+def _measured(options: argparse.Namespace, serving: Serving, workload: Workload) -> dict[str, Any]:
+    """Return the measured and the predicted time of a decode step; nothing for a model without weights on disk.
+
+    Weights in fewer bits are measured on the fastest backend: `numpy` would read them, and write them as floats too.
+    """
+    from minillm.benchmark.fastest import fastest_backend
     from minillm.benchmark.this_machine import measure_decode
     from minillm.loading.load import load
 
     if not weights_on_disk(options.model):
         return {}
     context = min(round(mean_context(workload)), serving.config.max_position_embeddings)
-    model = load(options.model, weights=options.weights or "float32")
+    weights = options.weights or "float32"
+    model = load(options.model, "numpy" if weights == "float32" else fastest_backend(), weights=weights)
     measured = measure_decode(model, context, "int8" if options.kv_cache == "int8" else None)
     predicted = decode_time(serving, context)
-    return {"measured_tpot_s": measured, "predicted_tpot_s": predicted.seconds}
+    return {"measured_backend": model.ops.name, "measured_tpot_s": measured, "predicted_tpot_s": predicted.seconds}
 
 
 def machine_from(options: argparse.Namespace, config: ModelConfig) -> Machine:

@@ -64,11 +64,7 @@ def _write(options: argparse.Namespace) -> int:
         missing = "--weights: float32, bfloat16, int8 or int4" if options.weights is None else "--out FILE.gguf"
         raise ValueError(f"expected {missing}, as in: minillm quantize story --weights int8 --out story.gguf")
     check_choice("--weights", options.weights, list(TYPES))
-    out = Path(options.out)
-    check_folder_of("--out", options.out)
-    if out.is_dir() or (out.exists() and not options.force):
-        way = "choose another name" if out.is_dir() else "choose another name, or replace it with --force"
-        raise ValueError(f"--out: {out} exists; {way}")
+    out = _new_file(options.out, options.force)
     with progress_on_stderr() as report:
         write_gguf(open_checkpoint(options.name), out, options.weights, report)
     record = {"model": options.name, "weights": options.weights, "file": str(out), "bytes": out.stat().st_size}
@@ -78,6 +74,22 @@ def _write(options: argparse.Namespace) -> int:
         show(f"{out}: {bytes_text(record['bytes'])}, weights in {options.weights}",
              f"Load it with minillm.load({str(out)!r}, weights=\"stored\"), or with llama.cpp.")  # fmt: skip
     return 0
+
+
+def _new_file(name: str, force: bool) -> Path:
+    """Return the path of the file to write.
+
+    Raises:
+        ValueError: the name does not end in .gguf, its folder does not exist, or a file is there and stays.
+    """
+    out = Path(name)
+    if out.suffix != ".gguf":
+        raise ValueError(f"--out is {name[:80]!r}; expected a name that ends in .gguf")
+    check_folder_of("--out", name)
+    if out.is_dir() or (out.exists() and not force):
+        way = "choose another name" if out.is_dir() else "choose another name, or replace it with --force"
+        raise ValueError(f"--out: {out} exists; {way}")
+    return out
 
 
 def _compare(options: argparse.Namespace) -> int:

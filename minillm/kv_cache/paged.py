@@ -1,16 +1,8 @@
 """PagedKVCache: a KV cache in blocks, taken from a common pool as the sequence grows.
 
 A contiguous cache reserves memory for the longest sequence that may come. A paged cache leaves at most one block
-partly empty. Token t of a sequence is in block `table[t // block_size]`, at slot `t % block_size` of that block:
-
-    block_size 3
-    pool     block 0         block 1           block 2        block 3
-             Spain is ___    The capital of    ___ ___ ___    France is ___
-    A.table  [1, 3]          The capital of France is
-    B.table  [1, 0]          The capital of Spain is          block 1 has two references
-
-Blocks can be shared. A fork shares all of them, and a new sequence begins with the blocks that another one computed
-for the same tokens. A shared block is never written: a sequence that has to write takes a copy first (copy-on-write).
+partly empty. Which blocks a sequence has, and when it shares them, is the matter of `BlockTable`. Here are the keys and
+values in them: written, read as segments, copied when a shared block has to be written, and swapped out and in.
 Source: Kwon et al., vLLM, 2309.06180, section 4.
 """
 
@@ -21,9 +13,9 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.attention import Segments
+from minillm.kv_cache.block_table import BlockTable, slot_ranges
 from minillm.kv_cache.cache import take_memory
 from minillm.kv_cache.neighbours import NeighbourAllocator
-from minillm.kv_cache.prefix import PrefixBlock
 from minillm.model import Model, check_model
 from minillm.ragged_batch import CacheLayout
 from minillm.support.checks import check_integer, shown
@@ -96,14 +88,13 @@ class SwappedCache:
         return int(self.arrays[0].shape[2])
 
 
-class PagedKVCache:
+class PagedKVCache(BlockTable):
     """The cache of one sequence, with the interface of `KVCache`. Call `free` when done: the blocks are the pool's.
 
     Attributes:
-        length: tokens in the cache.
-        table: its block table, in the order of the sequence; the last blocks may be reserved for tokens to come.
-        prefix: for each of its first full blocks, its entry in the prefix table: found by `adopt_prefix` or added by
-            `publish`. An entry may name another block with the same tokens, which was published before.
+        pool: the pool whose blocks it takes.
+        model: the model whose keys and values it holds.
+        length, table, prefix: as in `BlockTable`.
 
     Example:
         >>> model = minillm.load("story")
@@ -114,6 +105,8 @@ class PagedKVCache:
         >>> cache.free()
     """
 
+    pool: BlockPool
+
     def __init__(self, pool: BlockPool) -> None:
         """Begin empty, without a block.
 
@@ -122,54 +115,24 @@ class PagedKVCache:
         """
         if not isinstance(pool, BlockPool):
             raise ValueError(f"pool is of type {type(pool).__name__}; expected a minillm.BlockPool")
-        self.pool = pool
+        super().__init__(pool)
         self.model = pool.model
-        self.length = 0
-        self.table: list[int] = []
-        self.prefix: list[PrefixBlock] = []
         self._known_ranges: dict[tuple[int, int], list[slice]] = {}  # cleared when the table changes
-
-    def __repr__(self) -> str:
-        return f"PagedKVCache(length={self.length}, table={self.table}, block_size={self.pool.block_size})"
-
-    @property
-    def capacity(self) -> int:
-        """Number of tokens that fit into the blocks of the table."""
-        return len(self.table) * self.pool.block_size
 
     @property
     def nbytes(self) -> int:
         """Bytes of the blocks in the table, shared ones included."""
         return len(self.table) * self.pool.block_nbytes
 
-    def blocks_needed(self, new_tokens: int) -> int:
-        """Return the number of blocks to take for `new_tokens` more tokens: new ones, and a copy of a shared one."""
-        new = self.pool.blocks_for(self.length + new_tokens) - len(self.table)
-        return max(0, new) + (new_tokens > 0 and self._next_is_shared())
-
-    def check_room(self, new_tokens: int) -> None:
-        """Raise ValueError, before anything is written, if the pool lacks blocks for `new_tokens` more tokens."""
-        need, pool = self.blocks_needed(new_tokens), self.pool
-        if need > pool.available:
-            needs = f"{counted(new_tokens, 'more token')} need{'s' * (new_tokens == 1)} {counted(need, 'more block')}"
-            raise ValueError(
-                f"{needs} of {pool.block_size}, but {pool.available} of the pool's {pool.num_blocks} are available; "
-                "free another cache, or pass a larger num_blocks"
-            )
-
     def reserve(self, new_tokens: int) -> None:
-        """Take the blocks for `new_tokens` more tokens, and make the first of them writable, all or nothing.
-
-        Raises:
-            ValueError: the pool has too few.
-        """
-        self.check_room(new_tokens)
+        """Take the blocks for `new_tokens` more tokens, and make the first of them writable, all or nothing."""
         self._known_ranges.clear()
-        if new_tokens:
-            self._make_writable()
-        missing = self.pool.blocks_for(self.length + new_tokens) - len(self.table)
-        if missing > 0:
-            self.table += self.pool.allocate(missing, self.table[-1] if self.table else None)
+        super().reserve(new_tokens)
+
+    def truncate(self, length: int) -> None:
+        """Drop every token from index `length` on, and give back the blocks without a token."""
+        super().truncate(length)
+        self._known_ranges.clear()
 
     def write(
         self, layer: int, k: Float[Array, "new kv_heads head_dim"], v: Float[Array, "new kv_heads head_dim"]
@@ -197,55 +160,6 @@ class PagedKVCache:
         """Return the pool's arrays and this cache's table."""
         pool = self.pool
         return CacheLayout(pool.keys, pool.values, pool.block_size, self.table, *pool.memory.scales)
-
-    def truncate(self, length: int) -> None:
-        """Drop every token from index `length` on, and give back the blocks without a token.
-
-        Raises:
-            ValueError: length is negative or more than the cache holds.
-        """
-        self.length = check_integer("length", length, 0, self.length)
-        kept = self.pool.blocks_for(self.length)
-        dropped, self.table = self.table[kept:], self.table[:kept]
-        self._known_ranges.clear()
-        del self.prefix[self.length // self.pool.block_size :]
-        self.pool.free(dropped)
-
-    def free(self) -> None:
-        """Give all blocks back. The cache is then empty and can be used again."""
-        self.truncate(0)
-
-    def fork(self) -> "PagedKVCache":
-        """Return a cache with the same tokens in the same blocks. Neither of the two writes a shared block."""
-        copy = PagedKVCache(self.pool)
-        copy.length = self.length
-        copy.prefix = list(self.prefix)
-        copy.table = self.table[: self.pool.blocks_for(self.length)]
-        for block in copy.table:
-            self.pool.share(block)
-        return copy
-
-    def adopt_prefix(self, tokens: Sequence[int]) -> int:
-        """Fill an empty cache with the blocks that already hold a prefix of `tokens`.
-
-        Returns:
-            the number of tokens that are cached now: a multiple of the block size, less than `len(tokens)`.
-        """
-        assert not self.table, "only an empty cache can adopt a prefix"
-        self.prefix = self.pool.find_prefix(tokens)
-        self.table = [known.block for known in self.prefix]
-        for block in self.table:
-            self.pool.share(block)
-        self.length = len(self.table) * self.pool.block_size
-        return self.length
-
-    def publish(self, tokens: Sequence[int]) -> None:
-        """Let other sequences begin with the full blocks of this cache. `tokens` are its tokens, or more."""
-        size = self.pool.block_size
-        for number in range(len(self.prefix), self.length // size):
-            parent = self.prefix[-1] if self.prefix else None
-            block_tokens = tokens[number * size : (number + 1) * size]
-            self.prefix.append(self.pool.prefixes.add(parent, block_tokens, self.table[number]))
 
     def swap_out(self) -> SwappedCache:
         """Copy the keys and values of all tokens (at least one) out of the pool, and give all blocks back."""
@@ -276,29 +190,8 @@ class PagedKVCache:
             first = tokens.stop
         self.length = saved.length
 
-    def _next_is_shared(self) -> bool:
-        """Return whether the block of the next token is in another table too."""
-        number = self.length // self.pool.block_size
-        return number < len(self.table) and self.pool.reference_counts[self.table[number]] > 1
-
-    def _make_writable(self) -> None:
-        """Copy the block of the next token if it is shared (copy-on-write).
-
-        Later blocks are never shared, because `fork` shares only blocks with tokens.
-        """
-        number = self.length // self.pool.block_size
-        if self._next_is_shared():
-            block = self.table[number]
-            [new] = self.pool.allocate(1, self.table[number - 1] if number else None)
-            try:
-                self.pool.copy_block(block, new)
-            except BaseException:  # Ctrl-C, for example: the block is still shared
-                self.pool.free([new])
-                raise
-            self.table[number] = new
-            self.pool.free([block])
-        elif number < len(self.table) and self.table[number] in self.pool.prefixes:  # truncated into a published block
-            self.pool.unpublish(self.table[number])
+    def _copy_block(self, source: int, target: int) -> None:
+        self.pool.copy_block(source, target)
 
     def _slot_ranges(self, first: int, end: int) -> list[slice]:
         """Return `slot_ranges` of this table, computed once for all layers."""
@@ -312,22 +205,3 @@ class PagedKVCache:
         blocks = pooled.reshape(kv_heads, self.pool.num_blocks, -1)  # [kv_heads, blocks, block_size * head_dim]
         copied = blocks[:, self.table[: self.pool.blocks_for(end)]]
         return copied.reshape(kv_heads, -1, *each)[:, :end]
-
-
-def slot_ranges(table: Sequence[int], block_size: int, first: int, end: int) -> list[slice]:
-    """Return the slots of tokens `first` to `end` of a sequence with this table; neighbouring blocks are one slice.
-
-    Example:
-        >>> slot_ranges([1, 2, 7], block_size=4, first=2, end=10)
-        [slice(6, 12, None), slice(28, 30, None)]
-    """
-    ranges: list[slice] = []
-    while first < end:
-        number, offset = divmod(first, block_size)
-        start = table[number] * block_size + offset
-        count = min(block_size - offset, end - first)
-        if ranges and ranges[-1].stop == start:
-            start = ranges.pop().start
-        ranges.append(slice(start, table[number] * block_size + offset + count))
-        first += count
-    return ranges

@@ -31,7 +31,7 @@ from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.model_kinds import tensors_seem
 from minillm.loading.settle import group_of, reason
-from minillm.loading.stored import format_of, in_format, part_of
+from minillm.loading.stored import in_format, part_of
 from minillm.model import LayerWeights, Model
 from minillm.quantization import Matrix
 from minillm.support.wording import counted
@@ -142,7 +142,7 @@ class TensorReader:
         if self.weights in ("float32", "stored"):
             return np.asarray(tensor.read(), self.dtype)
         try:
-            return in_format(tensor, format_of(name, self.weights))
+            return in_format(name, tensor, self.weights)
         except ValueError as problem:
             raise ValueError(f"{self.name}: tensor {name}: {problem}") from None
 

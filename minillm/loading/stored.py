@@ -3,9 +3,10 @@
 import re
 
 from minillm.loading.checkpoint import StoredTensor
-from minillm.quantization import Quantized, quantize
+from minillm.quantization import Quantized, by_rows, quantize, tiles
 
 EMBEDDING_AND_HEAD = ("model.embed_tokens.weight", "lm_head.weight")
+READ_BYTES = 8_000_000  # of float32 values of the embedding, or the head, that are in memory while it is quantised
 
 
 def format_of(name: str, weights: str) -> str:
@@ -17,17 +18,27 @@ def format_of(name: str, weights: str) -> str:
     return "int8" if weights == "int4" and name in EMBEDDING_AND_HEAD else weights
 
 
-def in_format(tensor: StoredTensor, weights: str) -> Quantized:
-    """Return a matrix in a format of fewer bits. Numbers that are stored in it are not rounded again.
+def in_format(name: str, tensor: StoredTensor, weights: str) -> Quantized:
+    """Return a matrix in its format, if `weights` is asked for. Numbers that are stored in it are not rounded again.
+
+    Embedding and head are far larger than the matrices of a layer. They are read a few rows at a time, so that loading
+    takes hardly more memory than the model.
 
     Raises:
         ValueError: a value cannot be expressed in the format.
     """
-    if tensor.format == weights:
+    kind = format_of(name, weights)
+    if tensor.format == kind:
         matrix = tensor.stored()
         assert isinstance(matrix, Quantized)
         return matrix
-    return quantize(tensor.read(), weights)
+    if name not in EMBEDDING_AND_HEAD:
+        return quantize(tensor.read(), kind)
+    columns = range(tensor.shape[1])
+    return by_rows(
+        tiles(tensor, READ_BYTES),
+        lambda rows: quantize(tensor.cut(range(rows.start, rows.stop), columns).read(), kind),
+    )
 
 
 def part_of(name: str) -> str:

@@ -10,8 +10,9 @@ The naive twin of every product with a quantised matrix is the sentence "dequant
 Article: "Quantization". Source of the idea for language models: Dettmers et al., LLM.int8(), 2208.07339.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 
@@ -48,14 +49,20 @@ def quantize(values: Float[Array, "out in"], weights: str) -> Quantized:
     """
     if weights not in CLASSES:
         raise ValueError(f"weights is {weights!r}; expected one of {', '.join(CLASSES)}")
-    first, *others = tiles(values)
-    tile = CLASSES[weights].of(values[first])
+    return by_rows(tiles(values), lambda rows: CLASSES[weights].of(values[rows]))
+
+
+def by_rows(slices: Sequence[slice], quantized: Callable[[slice], Quantized]) -> Quantized:
+    """Return the matrix whose rows `quantized` gives, a slice at a time. Nothing else as large is in memory."""
+    first, *others = slices
+    part = quantized(first)
     if not others:
-        return tile
-    matrix = tile.with_arrays([np.empty((len(values), *array.shape[1:]), array.dtype) for array in tile.arrays()])
-    matrix.put(first, tile)
-    for rows in others:  # a tile at a time, so that nothing else as large as the matrix is in memory
-        matrix.put(rows, CLASSES[weights].of(values[rows]))
+        return part
+    out = others[-1].stop
+    matrix = part.with_arrays([np.empty((out, *array.shape[1:]), array.dtype) for array in part.arrays()])
+    matrix.put(first, part)
+    for rows in others:
+        matrix.put(rows, quantized(rows))
     return matrix
 
 
@@ -97,11 +104,11 @@ def _joined(parts: list[Matrix]) -> Matrix:
     return first.with_arrays([np.concatenate(same) for same in arrays])
 
 
-def tiles(matrix: Matrix) -> list[slice]:
-    """Return the slices that cut the rows of a matrix into tiles of at most TILE_BYTES in float32."""
+def tiles(matrix: Any, most_bytes: int | None = None) -> list[slice]:
+    """Return the slices that cut the rows of a matrix into tiles of at most `most_bytes` (TILE_BYTES) in float32."""
     out, inner = matrix.shape
-    rows = max(1, TILE_BYTES // (4 * max(1, inner)))
-    return [slice(first, first + rows) for first in range(0, max(1, out), rows)]
+    rows = max(1, (most_bytes or TILE_BYTES) // (4 * max(1, inner)))
+    return [slice(first, min(first + rows, out)) for first in range(0, max(1, out), rows)]
 
 
 def all_tiles(matrices: Sequence[Matrix]) -> list[Matrix]:

@@ -21,6 +21,8 @@ from minillm.backends.plain import Plain
 from minillm.model import Model
 from minillm.ragged_batch import RaggedBatch
 
+OTHER_PRODUCTS = ("compiled", "cupy")  # backends that multiply in loops or kernels of their own
+
 
 @dataclass
 class WorkCount:
@@ -52,8 +54,17 @@ class WorkCount:
 def counted(model: Model) -> tuple[Model, WorkCount]:
     """Return a copy of the model and the count of the work that this copy does. Its caches must be made for it.
 
-    The products of NumPy are counted. So the backend has to be plain, numpy or exact.
+    The products of NumPy are counted, so the backend has to compute with them. The requested operations are the same
+    on every backend.
+
+    Raises:
+        ValueError: the backend computes without NumPy.
     """
+    if model.ops.name in OTHER_PRODUCTS:
+        raise ValueError(
+            f"the {model.ops.name} backend computes without NumPy, whose products are counted; load the model with "
+            "backend='numpy', which is asked for the same operations"
+        )
     count, ops = WorkCount(), copy(model.ops)
     setattr(ops, "linear", partial(_linear, ops.linear, count))  # noqa: B010  # mypy: a method
     setattr(ops, "attention", partial(_attention, ops.attention, count))  # noqa: B010

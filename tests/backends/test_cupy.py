@@ -15,7 +15,8 @@ from golden_model import CONFIG
 from random_models import random_checkpoint, random_model
 
 import minillm
-from minillm.backends.cupy import FEW_ROWS, CuPy
+from minillm.backends.cupy import CuPy
+from minillm.backends.cupy_batch import FEW_ROWS
 from minillm.backends.cupy_device import CuPyDevice
 from minillm.backends.plain import Plain
 from minillm.loading.build import build

@@ -17,6 +17,7 @@ from minillm.benchmark import exact_cost as exact_cost_module
 from minillm.benchmark import run as run_module
 from minillm.benchmark.engines import Launch
 from minillm.benchmark.plot import phases_svg
+from minillm.benchmark.record import make_record
 from minillm.cli import bench
 from minillm.cli.main import run
 
@@ -47,6 +48,17 @@ def test_bench_prints_json(folder, capsys):
     assert printed.err == ""
     assert (record["model"], record["threads"], record["dtype"], record["scaling"]) == (folder, 1, "float32", [])
     assert list(record["engines"]) == ["minillm"]
+    assert record["kv_cache"] == "float32"
+
+
+def test_caches_in_int8_are_in_the_record_and_in_its_limit(folder, capsys, monkeypatch):
+    made = []
+    monkeypatch.setattr(run_module, "make_record", lambda *given: made.append(given) or make_record(*given))
+    assert run(["bench", "--model", folder, "--kv-cache", "int8", *BENCH]) == 0
+    assert "float32, caches in int8, numpy backend" in " ".join(capsys.readouterr().out.split())
+    assert made[0][-1] == 1 + 4 / TEXT_CONFIG.head_dim  # bytes of a number: its own, and its share of a scale
+    assert run(["bench", "--model", folder, "--kv-cache", "int8", "--json", *BENCH]) == 0
+    assert json.loads(capsys.readouterr().out)["kv_cache"] == "int8"
 
 
 @pytest.mark.slow
@@ -109,6 +121,12 @@ def test_a_bar_is_the_median_and_its_line_the_extremes():
         (["--plot", "speed.png"], "--plot is 'speed.png'; expected a name that ends in .svg"),
         (["--plot", "/nowhere/speed.svg"], "--plot: there is no folder /nowhere"),
         (["--model", "nothing"], "no model 'nothing'"),
+        (["--kv-cache", "int4"], "--kv-cache is 'int4'; expected int8, or leave it out"),
+        (["--kv-cache", "int8", "--scaling"], "--scaling is measured in float32 only; leave out --kv-cache,"),
+        (
+            ["--kv-cache", "int8", "--weights", "int8", "--exact"],
+            "--exact is measured in float32 only; leave out --w",
+        ),
     ],
 )
 def test_wrong_use_is_one_line(folder, capsys, arguments, expected):
@@ -119,7 +137,7 @@ def test_wrong_use_is_one_line(folder, capsys, arguments, expected):
 
 OTHERS = [
     "--threads 1", "--against transformers", "--plot x.svg", "--exact", "--batch 4", "--context 64", "--batching",
-    "--scaling",
+    "--scaling", "--kv-cache int8",
 ]  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from minillm.cli.main import run
 from minillm.loading.gguf.file import read_gguf
 
 STAND_IN = str(Path(__file__).with_name("stand_in.py"))
+IGNORE_EOS = minillm.Sampling(ignore_eos=True)
 BENCH = ("--context", "16,24", "--new-tokens", "2", "--rounds", "1", "--batch", "2", "--threads", "1")
 
 
@@ -60,7 +61,7 @@ def full_record():
     })  # fmt: skip
     compared = {"step_s": {"compiled": rate(0.002), "numpy": rate(0.008)}, "time_over_numpy": 0.25}
     return joined | {
-        "model": "m", "backend": "compiled", "dtype": "float32", "threads": 2,
+        "model": "m", "backend": "compiled", "dtype": "float32", "kv_cache": "float32", "threads": 2,
         "verification": {"float32": {"4": 1.5, "16": 3.25}, "int8": {"4": 1.25, "16": 2.5}},
         "small_model": {"model": "story", "one_sequence": compared, "under_load": compared},
     }  # fmt: skip
@@ -134,6 +135,26 @@ def test_our_engine_loads_the_format_that_its_command_names(folder, monkeypatch)
     assert model.weights == "int8"
     assert answered["tokens"] == minillm.naive_decode(model, [3, 1, 4], 5)
     assert launch.loads == f"minillm.load({folder!r}, 'numpy', 'float32', 'int8')"
+
+
+def test_our_engine_has_the_cache_that_its_command_names(folder):
+    """Which tokens a cache in int8 leads to, and what else is timed over it."""
+    launch = launch_minillm(folder, "numpy", weights="int8", cache_dtype="int8")
+    answer = engine_minillm.load(*launch.command[3:])
+    caches, kind = [], engine_minillm.KVCache
+
+    def recorded(*given):
+        caches.append(kind(*given))
+        return caches[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine_minillm, "KVCache", recorded)
+        answered = answer({"prompt": [3, 1, 4], "new_tokens": 4, "sequences": 2})
+        answer({"task": "beyond products", "prompt": [3, 1, 4], "new_tokens": 1})
+        answer({"task": "verification", "prompt": [3, 1, 4], "rows": [1, 2], "new_tokens": 1})
+    assert [cache.memory.stored_as for cache in caches] == ["int8"] * 4
+    expected = minillm.generate(minillm.load(folder, weights="int8"), [3, 1, 4], 5, IGNORE_EOS, cache_dtype="int8")
+    assert answered["tokens"] == expected.tokens
 
 
 def test_a_pass_is_timed_for_each_number_of_rows_over_the_same_context(monkeypatch):

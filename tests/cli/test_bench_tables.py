@@ -16,6 +16,7 @@ RECORD = {
     "model": "m",
     "dtype": "float32",
     "weights": "float32",
+    "kv_cache": "float32",
     "backend": "numpy",
     "threads": 3,
     "machine": {"processor": "CPU", "cores": 4, "date": "2026-01-02"},

@@ -35,6 +35,14 @@ def test_other_inputs_change_the_figure_and_the_verdict(call):
     assert record["inputs_by_default"] == {"layers": 32, "kv_heads": 32, "head_dim": 128, "bytes_each": 2}
 
 
+def test_several_claims_are_shown_one_after_another(call):
+    several, first, second = (call("claims", *names).out for names in (("kv-token-7b", "quant-sizes"), ("kv-token-7b",),
+                                                                       ("quant-sizes",)))  # fmt: skip
+    assert several == f"{first}\n{second}"
+    record = json.loads(call("claims", "kv-token-7b", "quant-sizes", "--json").out)
+    assert [claim["id"] for claim in record["claims"]] == ["kv-token-7b", "quant-sizes"]
+
+
 def test_the_list_can_be_filtered(call):
     record = json.loads(call("claims", "--section", "cost", "--json").out)
     assert [claim["id"] for claim in record["claims"]] == [
@@ -80,6 +88,7 @@ def test_nothing_is_wider_than_the_terminal(call, monkeypatch, columns):
     [
         (["kv-tokens"], "no claim 'kv-tokens'; `minillm claims` lists all 125; did you mean kv-token-7b?"),
         (["kv-token-7b", "--set", "layers"], "--set is 'layers'; expected INPUT=VALUE"),
+        (["kv-token-7b", "quant-loss", "--set", "layers=1"], "--set changes the inputs of one claim; name one claim"),
         (["kv-token-7b", "--set", "=3"], "--set is '=3'; expected INPUT=VALUE"),
         (["kv-token-7b", "--set", "depth=3"], "has no input 'depth'"),
         (["kv-token-7b", "--set", "layers=1e5"], "expected an integer"),

@@ -116,7 +116,15 @@ def test_the_prediction_for_this_machine_and_the_measurement(record, estimate, m
     this = ("--gpu", "this-machine", "--model", model_folder, "--prompt", 8, "--output", 4)
     found = record(*this)
     assert (found["measured_tpot_s"], found["predicted_tpot_s"]) == (4.0, pytest.approx(2.0))
-    assert "measured: 4.00 s; predicted 2.00 s: -50%." in " ".join(estimate(*this).split())
+    assert "measured on the numpy backend: 4.00 s; predicted 2.00 s: -50%." in " ".join(estimate(*this).split())
+
+
+def test_fewer_bits_are_measured_where_they_are_read_as_stored(record, measured, model_folder, monkeypatch):
+    """On the fastest backend. (`plain` stands for it here, which needs no compiler.)"""
+    monkeypatch.setattr("minillm.benchmark.fastest.fastest_backend", lambda: "plain")
+    this = ("--gpu", "this-machine", "--model", model_folder, "--prompt", 8, "--output", 4)
+    assert record(*this, "--weights", "int4")["measured_backend"] == "plain"
+    assert record(*this, "--weights", "float32")["measured_backend"] == "numpy"
 
 
 def test_gpus_without_a_link_cannot_share_a_model(call, measured):

@@ -134,6 +134,14 @@ def test_a_file_that_exists_is_replaced_only_with_force(call, model_folder, tmp_
     assert read_header(out).metadata["general.architecture"] == "llama"
 
 
+def test_a_folder_is_not_replaced(call, model_folder, tmp_path):
+    folder = tmp_path / "folder.gguf"
+    folder.mkdir()
+    result = call("quantize", model_folder, "--weights", "int8", "--out", folder, "--force")
+    assert (result.code, result.err) == (2, f"minillm: --out: {folder} exists; choose another name\n")
+    assert list(tmp_path.iterdir()) == [folder]
+
+
 def test_a_warning_is_one_line(finish, model_folder, tmp_path):
     """The rows of the tiny model are shorter than a block."""
     result = finish("quantize", model_folder, "--weights", "int8", "--out", tmp_path / "x.gguf")
@@ -144,9 +152,14 @@ def test_a_warning_is_one_line(finish, model_folder, tmp_path):
 REFUSED = {
     "no format": (["story", "--out", "x.gguf"], "expected --weights: float32, bfloat16, int8 or int4, as in: minillm"),
     "no file": (["story", "--weights", "int8"], "expected --out FILE.gguf, as in: minillm quantize story --weights"),
-    "an unknown format": (["story", "--weights", "int3", "--out", "x"], "--weights is 'int3'; expected one of float32"),
-    "no folder": (["story", "--weights", "int8", "--out", "/nowhere/x"], "--out: there is no folder /nowhere"),
-    "a folder": (["story", "--weights", "int8", "--out", "/", "--force"], "--out: / exists; choose another name"),
+    "an unknown format": (
+        ["story", "--weights", "int3", "--out", "x.gguf"],
+        "--weights is 'int3'; expected one of",
+    ),
+    "no folder": (["story", "--weights", "int8", "--out", "/nowhere/x.gguf"], "--out: there is no folder /nowhere"),
+    "a folder": (["story", "--weights", "int8", "--out", "/", "--force"], "--out is '/'; expected a name that ends in"),
+    "a device": (["story", "--weights", "int8", "--out", "/dev/null", "--force"], "--out is '/dev/null'; expected a"),
+    "no name": (["story", "--weights", "int8", "--out", ""], "--out is ''; expected a name that ends in .gguf"),
     "no model": (["no-such", "--weights", "int8", "--out", "x.gguf"], "no model 'no-such'"),
     "options of compare": (["story", "--tokens", "5"], "--tokens belongs to `minillm quantize compare`"),
     "options of NAME": (["compare", "--out", "x"], "--out belongs to `minillm quantize NAME`"),

@@ -1,11 +1,15 @@
 """The work of a real forward pass, counted where it meets the backend, is what the formulas say, to the last unit."""
 
+from copy import copy
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from bundled import BUNDLED
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from random_models import models, token_lists
+from random_models import models, random_model, token_lists
+from test_checks import CONFIG
 
 import minillm
 from minillm.estimate.memory import find_cache_format
@@ -107,3 +111,11 @@ def test_decode_masks_nothing():
     zero(count)
     minillm.decode_step(model, 5, cache)
     assert count.masked_flops == 0 < count.flops <= count.performed_flops
+
+
+def test_a_backend_without_numpy_is_refused_in_one_line():
+    model = random_model(CONFIG, 0)[0]
+    ops = copy(model.ops)
+    ops.name = "compiled"
+    with pytest.raises(ValueError, match=r"^the compiled backend computes without NumPy, .* backend='numpy', which is"):
+        counted(replace(model, ops=ops))

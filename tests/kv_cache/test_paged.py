@@ -15,8 +15,9 @@ from random_models import random_model
 from test_checks import CONFIG, MODEL
 
 import minillm
+from minillm.kv_cache.block_table import slot_ranges
 from minillm.kv_cache.int8 import dequantize, quantize
-from minillm.kv_cache.paged import BlockPool, PagedKVCache, slot_ranges
+from minillm.kv_cache.paged import BlockPool, PagedKVCache
 
 LAYERS, KV_HEADS, HEAD_DIM = CONFIG.num_hidden_layers, CONFIG.num_key_value_heads, CONFIG.head_dim
 

@@ -10,16 +10,18 @@ from gguf.quants import dequantize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
+from tensors import ArrayTensor
 from test_gguf import header, tensor
 from tiny_folder import CONFIG, weights, write_json
 from tiny_gguf import write_gguf
 
 import minillm
 from minillm.backends import get_backend
-from minillm.loading import open_checkpoint
+from minillm.loading import open_checkpoint, stored
 from minillm.loading.build import build
 from minillm.loading.gguf.header import read_header
 from minillm.loading.gguf.tensor import FORMATS, GgufTensor, blocks
+from minillm.loading.stored import format_of
 from minillm.quantization import Bfloat16, Float16, Int4, Int8, Quantized, quantize, stack
 from minillm.quantization.bfloat16 import widen
 
@@ -238,6 +240,30 @@ def test_saved_as_gguf_and_loaded_again(seed, tmp_path_factory):
     found = model.layer_weights[0].down[0].dequantize()
     expected = dequantize(gguf.quants.quantize(tensors["model.layers.0.mlp.down_proj.weight"], kind), kind)
     assert np.array_equal(found, expected)
+
+
+def test_only_embedding_and_head_of_an_int4_model_are_in_int8():
+    """Also a head of its own."""
+    wide, narrow = ("model.embed_tokens.weight", "lm_head.weight"), "model.layers.1.mlp.down_proj.weight"
+    assert [format_of(name, "int4") for name in (*wide, narrow)] == ["int8", "int8", "int4"]
+    assert {format_of(name, weights) for weights in ("bfloat16", "int8") for name in wide} == {"bfloat16", "int8"}
+
+
+@pytest.mark.parametrize("weights_", ["bfloat16", "int8"])
+def test_the_embedding_is_quantised_a_few_rows_at_a_time(weights_, monkeypatch):
+    """The same numbers, and no more than READ_BYTES are read at once."""
+    values = np.random.default_rng(0).normal(size=(11, 32)).astype(np.float32)
+    read = []
+
+    class Recorded(ArrayTensor):
+        def cut(self, rows, columns):
+            read.append((rows.start, rows.stop))
+            return super().cut(rows, columns)
+
+    monkeypatch.setattr(stored, "READ_BYTES", 4 * 4 * 32)
+    found, whole = stored.in_format("lm_head.weight", Recorded(values), weights_), quantize(values, weights_)
+    assert all(np.array_equal(*pair) for pair in zip(found.arrays(), whole.arrays(), strict=True))
+    assert read == [(0, 4), (4, 8), (8, 11)]
 
 
 def test_widening_is_exact():

@@ -27,7 +27,7 @@ from minillm.loading.build import build
 from minillm.loading.checkpoint import Checkpoint
 from minillm.loading.gguf.header import read_header
 from minillm.loading.gguf.tensor import blocks, permute, to_blocks, unpermute
-from minillm.loading.gguf.write import TYPES, write_gguf
+from minillm.loading.gguf.write import TYPES, type_of, write_gguf
 from minillm.quantization import Int4, quantize
 from minillm.text.special_tokens import SpecialTokens
 from minillm.text.tokenizer import Tokenizer
@@ -161,6 +161,17 @@ def test_rows_that_are_not_whole_blocks_stay_float32(tmp_path):
     down, up = (f"model.layers.0.mlp.{name}_proj.weight" for name in ("down", "up"))
     assert (read.tensors[down].format, read.tensors[up].format) == ("float32", "int8")
     assert np.array_equal(read.tensors[down].read(), given.tensors[down].read())
+
+
+def test_only_formats_with_blocks_need_whole_blocks():
+    types = [type_of("model.layers.0.mlp.up_proj.weight", (3, 20), weights) for weights in TYPES]
+    assert types == ["F32", "BF16", "F32", "F32"]
+
+
+def test_others_may_read_the_file(tmp_path):
+    """The temporary file, from which it is made, belongs to its user alone."""
+    written(tmp_path, checkpoint())
+    assert (tmp_path / "model.gguf").stat().st_mode & 0o777 == 0o644
 
 
 def test_a_tensor_that_no_model_of_the_family_has_is_left_out(tmp_path):

@@ -181,6 +181,14 @@ def test_a_weight_takes_the_bytes_of_the_table(weights):
     assert matrix.name == weights and matrix.shape == (5, 96)
 
 
+@pytest.mark.parametrize("weights", FORMATS)
+@pytest.mark.parametrize("inner", [1, 33, 64])
+def test_nothing_is_stored_for_a_group_that_is_not_full(weights, inner):
+    """An array is not a view of a larger one."""
+    for array in quantize(np.ones((2, inner)), weights).arrays():
+        assert array.base is None or array.base.nbytes == array.nbytes
+
+
 def test_an_unknown_format_is_refused():
     with pytest.raises(ValueError, match=r"^weights is 'int9'; expected one of bfloat16, int8, int4$"):
         quantize(np.ones((1, 1)), "int9")

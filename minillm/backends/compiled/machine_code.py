@@ -5,7 +5,8 @@
             product.product-112.py311.<digest of argument types and processor>      machine code of one function
 
 A digest covers all files, because a kernel contains code of the others. Another version of minillm, numba or Python, or
-an edited file, has a folder of its own. Folders that are no longer used may be deleted at any time.
+an edited file, has a folder of its own. A folder that no process has opened for 30 days is removed. Folders may be
+deleted at any time: who needs one compiles again.
 
 A file appears whole or not at all, and begins with the digest of what follows. So processes that start at once may
 write the same file, and a damaged one is compiled again. If the folder cannot be written (read-only, disk full), each
@@ -20,12 +21,16 @@ import hashlib
 import os
 import pickle
 import platform
+import shutil
 import stat
+import string
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from time import time
 from typing import Any
 
 import numba
@@ -34,6 +39,8 @@ from numba.core import caching, serialize
 from minillm.support.cache_folder import cache_folder
 
 DIGEST = hashlib.sha256().digest_size  # bytes
+DIGITS = 16  # of a folder's name
+KEPT_S = 30 * 86_400  # seconds for which an unused folder stays
 
 
 @cache
@@ -42,7 +49,7 @@ def digest_of_sources() -> str:
     digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()}".encode())
     for file in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:DIGITS]
 
 
 @cache
@@ -62,7 +69,22 @@ def folder() -> Path:
         status = made.stat()
         if hasattr(os, "getuid") and (status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)):
             raise OSError(f"other users can write to {made}")
+    _remove_unused(inside)
     return inside
+
+
+def _remove_unused(used: Path) -> None:
+    """Mark `used` as used now, by its time of modification, and remove its siblings that nobody used for 30 days."""
+    with suppress(OSError):  # a folder that cannot be written stays as it is
+        os.utime(used)
+        for other in used.parent.iterdir():
+            if is_digest(other.name) and other.lstat().st_mtime < time() - KEPT_S:
+                shutil.rmtree(other, ignore_errors=True)
+
+
+def is_digest(name: str) -> bool:
+    """Return whether a folder of machine code has such a name. Other files in the folder are not ours."""
+    return len(name) == DIGITS and set(name) <= set(string.hexdigits)
 
 
 class _Locator(caching.UserProvidedCacheLocator):

@@ -69,7 +69,7 @@ def spec_example(rejected: str = "is", correction: str = "beautiful") -> Finding
 
     words, drafted = ["The capital of France is", "Paris", rejected, correction], ["Paris", rejected]
     full = np.eye(small_model().config.vocab_size)[[words.index(word) for word in ("Paris", correction, correction)]]
-    answer = Completion(small_model(), [0], 3, Sampling(ignore_eos=True))
+    answer = Completion.of(small_model(), [0], 3, Sampling(ignore_eos=True))
     steps = verify_draft(answer, Draft([words.index(word) for word in drafted]), full)
     text, article = [words[token] for token in answer.sequence], words
     return finding(

@@ -185,7 +185,8 @@ def vllm_swap() -> Ours:
 def _copies_and_flops(block_size: int, tokens: int = 128) -> tuple[int, int]:
     """Count copies of keys and values if no two of a sequence's blocks are neighbours, and its prefill's operations."""
     from minillm.evidence.claims.experiments import small_model
-    from minillm.kv_cache.paged import BlockPool, PagedKVCache, slot_ranges
+    from minillm.kv_cache.block_table import slot_ranges
+    from minillm.kv_cache.paged import BlockPool, PagedKVCache
     from minillm.prefill import prefill
     from minillm.trace.counting import counted
 

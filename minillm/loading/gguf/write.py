@@ -122,7 +122,7 @@ def _data(checkpoint: Checkpoint, name: str, tensor: StoredTensor, weights: str)
     """Return what the file holds of a tensor: floats, or the bytes of its blocks. Rows are in llama.cpp's order."""
     quantised = type_of(name, tensor.shape, weights) != "F32"
     try:
-        values = in_format(tensor, format_of(name, weights)) if quantised else np.asarray(tensor.read(), np.float32)
+        values = in_format(name, tensor, weights) if quantised else np.asarray(tensor.read(), np.float32)
         ordered = _as_llama_cpp_orders(checkpoint.config, name, values)
         return to_blocks(ordered) if isinstance(ordered, Quantized) else np.ascontiguousarray(ordered, np.float32)
     except ValueError as problem:

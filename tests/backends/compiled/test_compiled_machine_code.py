@@ -2,9 +2,11 @@
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from time import time
 
 import numpy as np
 import pytest
@@ -78,6 +80,33 @@ def test_a_folder_that_others_can_write_is_not_used(folder):
     assert not hits()
     assert not hits()
     assert not files(folder)
+
+
+def test_folders_that_nobody_used_for_a_month_are_removed(folder):
+    """Folders of other versions, unless they are used; the own one; never what has another name or is a link."""
+    outside = folder.parent / "outside"
+    names = "0123456789abcdef", "fedcba9876543210", machine_code.digest_of_sources(), "not-a-digest", "00000000000000aa"
+    old, used, own, other, link = (folder / name for name in names)
+    for made in (outside, old, used, own, other):
+        made.mkdir(mode=0o700, parents=True)
+        (made / "file").touch()
+        os.utime(made, (0, 0))
+    folder.chmod(0o700)
+    link.symlink_to(outside)
+    os.utime(link, (0, 0), follow_symlinks=False)
+    os.utime(used, (time() - 29 * 86_400,) * 2)
+    assert not hits()
+    assert sorted(folder.iterdir()) == sorted([used, own, other, link])
+    assert own.stat().st_mtime > time() - 3600 and (outside / "file").exists()
+
+
+def test_a_folder_that_is_removed_while_a_process_uses_it_costs_only_time(folder):
+    function, x = kernel(add_one), np.zeros(3)
+    function(x)
+    shutil.rmtree(folder)  # as another version does after a month
+    function(x.astype(np.float32))
+    function(x)
+    assert x.tolist() == [2, 2, 2]
 
 
 def test_a_folder_that_cannot_be_made_costs_only_time(folder, monkeypatch):
