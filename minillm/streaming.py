@@ -24,7 +24,10 @@ IN_MEMORY = 2  # layers: the one that computes, and the one that is being read
 
 
 class StreamedLayers(Sequence[Any]):
-    """The layers of a model as a sequence. Each iteration over it, or over a slice, reads every layer once."""
+    """The layers of a model as a sequence. Each iteration over it, or over a slice, reads every layer once.
+
+    `read` returns the layer of a number. A test or a lesson may replace it, to count.
+    """
 
     def __init__(self, read: Callable[[int], Any], numbers: Sequence[int]) -> None:
         """Begin with no layer in memory.
@@ -33,7 +36,7 @@ class StreamedLayers(Sequence[Any]):
             read: returns the layer of this number. Several threads may call it.
             numbers: of the layers, in order.
         """
-        self._read, self._numbers = read, numbers
+        self.read, self._numbers = read, numbers
 
     def __len__(self) -> int:
         return len(self._numbers)
@@ -44,19 +47,19 @@ class StreamedLayers(Sequence[Any]):
     def __getitem__(self, index: slice) -> Sequence[Any]: ...
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
-            return StreamedLayers(self._read, self._numbers[index])
-        return self._read(self._numbers[index])
+            return StreamedLayers(self.read, self._numbers[index])
+        return self.read(self._numbers[index])
 
     def __iter__(self) -> Iterator[Any]:
         return iter(self.one_pass(1))
 
     def only(self, places: Sequence[int]) -> "StreamedLayers":
         """Return some of the layers, in this order."""
-        return StreamedLayers(self._read, [self._numbers[place] for place in places])
+        return StreamedLayers(self.read, [self._numbers[place] for place in places])
 
     def one_pass(self, threads: int) -> "LayerPass":
         """Return one pass through the layers that `threads` threads make together."""
-        return LayerPass(self._read, self._numbers, threads)
+        return LayerPass(self.read, self._numbers, threads)
 
 
 class LayerPass(Sequence[Any]):

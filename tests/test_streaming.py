@@ -254,15 +254,15 @@ def side_by_side_threads(monkeypatch, request):
 def test_side_by_side_each_layer_is_read_once(side_by_side_threads, backend, tied, tmp_path, monkeypatch):
     config = CONFIG | {"num_hidden_layers": 4, "tie_word_embeddings": tied}
     loaded, streamed = (load(write_folder(tmp_path, config), backend, layers=how) for how in HOW)
-    reads, read = [], streamed.layer_weights._read
-    monkeypatch.setattr(streamed.layer_weights, "_read", lambda number: reads.append(number) or read(number))
+    reads, read = [], streamed.layer_weights.read
+    monkeypatch.setattr(streamed.layer_weights, "read", lambda number: reads.append(number) or read(number))
     tokens = PROMPT * 4
     if backend == "exact":  # on numpy, bits depend on the threads
         np.testing.assert_array_equal(minillm.forward(loaded, tokens), minillm.forward(streamed, tokens))
     else:
         np.testing.assert_allclose(minillm.forward(loaded, tokens), minillm.forward(streamed, tokens), atol=1e-4)
     assert reads == [0, 1, 2, 3] and not readers()
-    monkeypatch.setattr(streamed.layer_weights, "_read", lambda number: 1 / (number - 2))
+    monkeypatch.setattr(streamed.layer_weights, "read", lambda number: 1 / (number - 2))
     with pytest.raises((ZeroDivisionError, AttributeError)):
         minillm.forward(streamed, tokens)
     assert not readers()
@@ -356,7 +356,7 @@ def test_ctrl_c_while_a_layer_is_read():
     """It is raised soon, the reader ends, and the model can be used afterwards."""
     model = load("story", layers="streamed")
     expected = minillm.forward(model, TOKENS)
-    read = model.layer_weights._read
+    read = model.layer_weights.read
     reading = threading.Event()
 
     def slowly(number):
@@ -365,7 +365,7 @@ def test_ctrl_c_while_a_layer_is_read():
             sleep(0.2)
         return read(number)
 
-    model.layer_weights._read = slowly
+    model.layer_weights.read = slowly
     main = threading.main_thread().ident
     interrupt = threading.Thread(target=lambda: reading.wait(10) and signal.pthread_kill(main, signal.SIGINT))
     interrupt.start()
@@ -373,7 +373,7 @@ def test_ctrl_c_while_a_layer_is_read():
         minillm.forward(model, TOKENS[:8])
     interrupt.join()
     assert not readers()
-    model.layer_weights._read = read
+    model.layer_weights.read = read
     np.testing.assert_array_equal(minillm.forward(model, TOKENS), expected)
 
 
