@@ -116,8 +116,9 @@ def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeigh
     gate, up, down = (f"{name}mlp.{projection}_proj" for projection in ("gate", "up", "down"))
     return LayerWeights(
         attention_norm=read(f"{name}input_layernorm.weight", dim),
-        # The largest matrix first: while it is joined it is in memory twice, and nothing else of the layer is.
+        # The largest matrices first: while a matrix is joined it is in memory twice, and then little else is.
         gate_up=read.matrix([(gate, inner), (up, inner)], dim),
+        down=read.matrix([(down, dim)], inner),
         qkv=read.matrix([(q_name, q), (k_name, kv), (v_name, kv)], dim),
         qkv_bias=read.bias([(q_name, q), (k_name, kv), (v_name, kv)], config.attention_bias),
         qk_norm=read.head_norms(f"{name}self_attn", config) if config.qk_norm else None,
@@ -125,7 +126,6 @@ def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeigh
         output_bias=read.bias([(o_name, dim)], config.attention_output_bias),
         mlp_norm=read(f"{name}post_attention_layernorm.weight", dim),
         gate_up_bias=read.bias([(gate, inner), (up, inner)], config.mlp_bias),
-        down=read.matrix([(down, dim)], inner),
         down_bias=read.bias([(down, dim)], config.mlp_bias),
     )
 
