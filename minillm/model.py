@@ -9,16 +9,18 @@ files, which `reference.py` uses:
     output           self_attn.o_proj
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from minillm.arrays import Array
+from minillm.arrays import Array, Int
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.estimate.parameters import parameters
+from minillm.streaming import StreamedEmbedding, StreamedLayers
 from minillm.support.wording import counted
 from minillm.text.tokenizer import Tokenizer
 
@@ -54,8 +56,9 @@ class Model:
         config: the architecture.
         ops: the backend, which does the arithmetic.
         dtype: of weights, activations and caches.
-        embedding: `[vocab, dim]`, a row for each token; what `ops.tie` made of it, if it is the head too.
-        layer_weights: the weights of each layer, in order.
+        embedding: `[vocab, dim]`, a row for each token; what `ops.tie` made of it, if it is the head too. In a streamed
+            model with a head of its own, a `StreamedEmbedding`.
+        layer_weights: the weights of each layer, in order: a tuple, or `StreamedLayers`.
         final_norm: `[dim]`.
         head: what `ops.prepare` made of `[dim, vocab]`.
         stored_tokenizer: None if the files have no tokenizer.
@@ -73,7 +76,7 @@ class Model:
     ops: Plain
     dtype: np.dtype[Any]
     embedding: Any
-    layer_weights: tuple[LayerWeights, ...]
+    layer_weights: Sequence[LayerWeights]
     final_norm: Array
     head: Any
     stored_tokenizer: Tokenizer | None
@@ -85,11 +88,38 @@ class Model:
         size = f"{parameters(config) / 1e6:.2f} M parameters, {counted(config.num_hidden_layers, 'layer')}"
         context = f"context {config.max_position_embeddings}"
         weights = "" if self.weights == "float32" else f", weights {self.weights}"
-        return f"Model({self.name!r}, {size}, {context}, backend {self.ops.name}, {self.dtype}{weights})"
+        streamed = ", layers streamed" if self.streamed else ""
+        return f"Model({self.name!r}, {size}, {context}, backend {self.ops.name}, {self.dtype}{weights}{streamed})"
 
     def layers(self, first: int = 0, end: int | None = None) -> Iterable[LayerWeights]:
         """Return the layers from `first` to `end - 1`, by default all. `forward` asks for them one at a time."""
         return self.layer_weights[first:end]
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the layers stay in the file, and each forward pass reads them from there."""
+        return not isinstance(self.layer_weights, tuple)
+
+    @contextmanager
+    def shared_by(self, threads: int) -> Iterator["Model"]:
+        """Provide the model for one forward pass that `threads` threads make together.
+
+        A streamed model then reads each layer once for all of them.
+        """
+        if not isinstance(self.layer_weights, StreamedLayers):
+            yield self
+            return
+        together = self.layer_weights.one_pass(threads)
+        try:
+            yield replace(self, layer_weights=together)
+        finally:
+            together.end()
+
+    def embedding_of(self, tokens: Int[Array, "tokens"]) -> tuple[Any, Int[Array, "tokens"]]:
+        """Return a table for `ops.embed`, and the row of each token in it. Of a streamed table only those are read."""
+        if isinstance(self.embedding, StreamedEmbedding):
+            return self.embedding.rows_of(self.ops.to_host(tokens))
+        return self.embedding, tokens
 
     @property
     def tokenizer(self) -> Tokenizer:

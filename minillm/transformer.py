@@ -87,7 +87,8 @@ def all_layers(model: Model, batch: RaggedBatch) -> Float[Array, "rows vocab"]:
 
 def embed(model: Model, batch: RaggedBatch) -> Float[Array, "tokens dim"]:
     """Return the embedding's row of each new token, in the dtype of activations."""
-    return model.ops.embed(model.embedding, batch.tokens).astype(model.dtype, copy=False)
+    table, rows = model.embedding_of(batch.tokens)
+    return model.ops.embed(table, rows).astype(model.dtype, copy=False)
 
 
 def run_layers(

@@ -248,6 +248,32 @@ assert sorted(alone, key=lambda n: alone[n]) == fastest_read
 # the largest batch, the size of the memory matters, too. A GPU that holds
 # more sequences reads the weights once for more of them.
 #
+# ## If the model does not fit
+#
+# The article's last strategy is lazy loading: the layers stay in the file,
+# and each forward pass reads them from there. Then only two layers are in
+# memory: one computes, and a thread reads the next one. We count the reads.
+
+# %%
+streamed = minillm.load("story", layers="streamed")
+tokens = streamed.tokenizer.encode("Once upon a time there was a cat")
+layers = streamed.layer_weights
+reads, read_layer = [], layers.read
+layers.read = lambda number: reads.append(number) or read_layer(number)
+minillm.prefill(streamed, tokens, minillm.KVCache(streamed, len(tokens)))
+print(f"prefill: {len(reads)} layers read for {len(tokens)} tokens")
+assert len(reads) == streamed.config.num_hidden_layers
+
+reads.clear()
+minillm.naive_decode(streamed, tokens, 3)
+print(f"3 new tokens: {len(reads)} layers read")
+assert len(reads) == 3 * streamed.config.num_hidden_layers
+
+# %% [markdown]
+# A pass reads every layer once, for one token or for many. So prefill shares
+# the price among its tokens, and decoding pays it for each token. The page
+# `docs/streaming.md` shows what that costs in milliseconds.
+#
 # ## The article's claims
 
 # %%

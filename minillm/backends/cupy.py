@@ -133,7 +133,7 @@ class CuPy(Plain):
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """Launch the first step of a shape, capture the second as a graph, and replay the graph in later steps."""
         assert isinstance(batch, DeviceBatch), "the batch was not sent to the device"
-        if batch.shape is None:
+        if batch.shape is None or model.streamed:  # a graph cannot read a file
             return compute(model, batch)
         key = (id(model), *batch.shape)
         if key not in self._steps:

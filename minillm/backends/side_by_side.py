@@ -54,14 +54,15 @@ def side_by_side(compute: Callable[..., Array], model: Any, batch: RaggedBatch) 
 
     def run(number: int) -> None:
         try:
-            logits[number] = compute(model, thread_batches[number][1])
+            logits[number] = compute(shared, thread_batches[number][1])
         except BaseException as problem:
             written.give_up(problem)
             raise
 
     # Ctrl-C is raised in the main thread only. The other threads would wait forever for keys it has not written.
-    with defer_interrupts(written.give_up), _one_at_a_time, _blas().limit(limits=1):
-        run_tasks(run, len(thread_batches))
+    threads = len(thread_batches)
+    with defer_interrupts(written.give_up), _one_at_a_time, _blas().limit(limits=1), model.shared_by(threads) as shared:
+        run_tasks(run, threads)
     return _in_order(batch, [rows for rows, _ in thread_batches], logits)
 
 

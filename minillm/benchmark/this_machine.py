@@ -78,7 +78,7 @@ def deepened(model: Model, times: int) -> Model:
     """Return a model with the same layers repeated `times` times."""
     windows = model.config.sliding_windows * times
     config = replace(model.config, num_hidden_layers=len(windows), sliding_windows=windows)
-    return replace(model, config=config, layer_weights=model.layer_weights * times)
+    return replace(model, config=config, layer_weights=tuple(model.layer_weights) * times)
 
 
 def products(model: Model) -> None:

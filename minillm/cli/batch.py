@@ -10,11 +10,13 @@ from typing import Any
 
 from minillm.cli.options import (
     add_cache_option,
+    add_layers_option,
     add_model_options,
     add_sampling_options,
     cache_dtype_from,
     check_folder_of,
     encoded,
+    layers_from,
     sampling_from,
 )
 from minillm.cli.printing import logprob_records, print_json, seconds_text
@@ -40,6 +42,7 @@ def add_parser(commands: Any) -> None:
     add("--batch-size", type=int, metavar="B", help="with --compare: requests in a static batch (default 8)")
     add("--raw", action="store_true", help="continue texts unchanged, without the chat template")
     add_model_options(parser)
+    add_layers_option(parser)
     add_cache_option(parser)
     add_sampling_options(parser)
     parser.set_defaults(run=run)
@@ -57,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     if not lines and not problems.found:
         raise ValueError(f"{problems.source} has no lines; expected at least one prompt")
     _warn_of_other_models(lines, options.model)
-    model = load(options.model, options.backend, options.dtype, options.weights)
+    model = load(options.model, options.backend, options.dtype, options.weights, layers_from(options))
     code = compare(model, lines, problems, options) if options.compare else _answer(model, lines, problems, options)
     return code or (2 if problems.found else 0)
 

@@ -15,10 +15,12 @@ from typing import Any
 from minillm.cli.options import (
     DEFAULT_CHAT_MODEL,
     add_cache_option,
+    add_layers_option,
     add_model_options,
     add_sampling_options,
     cache_dtype_from,
     check_utf8,
+    layers_from,
     max_new_tokens_from,
     sampling_from,
 )
@@ -36,6 +38,7 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser("chat", help="talk with a model", description=f"Talk with a model. {COMMANDS}.")
     parser.add_argument("--system", help="a system message, first in the conversation")
     add_model_options(parser, DEFAULT_CHAT_MODEL)
+    add_layers_option(parser)
     add_cache_option(parser)
     add_sampling_options(parser)
     parser.set_defaults(run=run)
@@ -48,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
 
     sampling, cache_dtype = sampling_from(options), cache_dtype_from(options)
     check_utf8("--system", options.system or "")
-    model = load(options.model, options.backend, options.dtype, options.weights)
+    model = load(options.model, options.backend, options.dtype, options.weights, layers_from(options))
     if model.tokenizer.chat_template is None:
         raise ValueError(f"{options.model} has no chat template; use `minillm generate --model {options.model}`")
     new_tokens = max_new_tokens_from(options, model.config.max_position_embeddings)

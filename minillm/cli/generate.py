@@ -8,10 +8,12 @@ from typing import Any
 
 from minillm.cli.options import (
     add_cache_option,
+    add_layers_option,
     add_model_options,
     add_sampling_options,
     cache_dtype_from,
     check_utf8,
+    layers_from,
     max_new_tokens_from,
     prompt_ids,
     sampling_from,
@@ -44,6 +46,7 @@ def add_parser(commands: Any) -> None:
     add("--logprobs", type=int, metavar="N", help="with --json: the N most probable tokens of each step")
     add("--with", dest="with_", metavar="DIR", help="run with your functions: the exercises passed in DIR")
     add_model_options(parser)
+    add_layers_option(parser)
     add_cache_option(parser)
     add_sampling_options(parser)
     add_speculative_options(parser)
@@ -76,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     text = _read_stdin() if options.prompt == "-" else options.prompt
     check_utf8("the prompt", text)
-    model = load(options.model, options.backend, options.dtype, options.weights)
+    model = load(options.model, options.backend, options.dtype, options.weights, layers_from(options))
     prompt = prompt_ids(model, text, options.raw)
     room = model.config.max_position_embeddings - len(prompt) + 1  # the last new token is never fed back
     new_tokens = max_new_tokens_from(options, room)

@@ -42,6 +42,20 @@ def add_weights_option(parser: Any, more: str = "") -> None:
     )
 
 
+def add_layers_option(parser: Any) -> None:
+    """Add --stream-layers."""
+    parser.add_argument(
+        "--stream-layers",
+        action="store_true",
+        help="leave the layers in the file, and read them from there in every pass: for models larger than the memory",
+    )
+
+
+def layers_from(options: argparse.Namespace) -> str:
+    """Return --stream-layers as `load` takes it."""
+    return "streamed" if options.stream_layers else "loaded"
+
+
 def add_cache_option(parser: Any) -> None:
     """Add --kv-cache."""
     parser.add_argument(

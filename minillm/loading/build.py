@@ -19,7 +19,7 @@ A bias has its matrix's name with `bias` instead of `weight`. Biases are joined 
 one that the file does not have. `settle.py` has decided which optional tensors there are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -32,14 +32,18 @@ from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.model_kinds import tensors_seem
 from minillm.loading.settle import group_of, reason
 from minillm.loading.stored import in_format, part_of
+from minillm.loading.without_values import without_values
 from minillm.model import LayerWeights, Model
-from minillm.quantization import Matrix
+from minillm.quantization import Matrix, stack
+from minillm.streaming import StreamedEmbedding, StreamedLayers
 from minillm.support.wording import counted
 
 MOST_COMPARED = 500  # names; a file may have 100,000
 
 
-def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any], weights: str = "float32") -> Model:
+def build(
+    checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any], weights: str = "float32", streamed: bool = False
+) -> Model:
     """Read a checkpoint's tensors, check each shape against the config, and let the backend prepare them.
 
     Args:
@@ -47,17 +51,17 @@ def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any], weights: str
         ops: the backend.
         dtype: of activations, and of weights that are not quantised.
         weights: the format of the matrices: one of `quantization.FORMATS`, or "stored" for those of the file.
+        streamed: leave the layers in the file; and the embedding, unless it is the head too.
     """
     config = checkpoint.config
     read = TensorReader(checkpoint, ops, dtype, weights)
-    embedding = read.part("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
-    if config.tie_word_embeddings:
-        table, head = ops.tie(embedding)  # before the layers: copying this largest matrix takes twice its memory
+    # Before the layers: copying the largest matrix takes twice its memory.
+    table, head = _embedding_and_head(read, config, streamed)
+    layer_weights: Sequence[LayerWeights]
+    if streamed:
+        layer_weights = _streamed_layers(read, config)
     else:
-        table = ops.prepare_embedding(embedding)
-        head = ops.prepare([read.part("lm_head.weight", config.vocab_size, config.hidden_size)])
-    del embedding
-    layer_weights = tuple(_layer(read, config, number) for number in range(config.num_hidden_layers))
+        layer_weights = tuple(_layer(read, config, number) for number in range(config.num_hidden_layers))
     final_norm = read("model.norm.weight", config.hidden_size)
     read.warn_of_unused()
     return Model(
@@ -75,6 +79,35 @@ def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any], weights: str
     )
 
 
+def _embedding_and_head(read: "TensorReader", config: ModelConfig, streamed: bool) -> tuple[Any, Any]:
+    """Return the embedding and the head. Only an embedding that is not the head too can be streamed."""
+    name, shape = "model.embed_tokens.weight", (config.vocab_size, config.hidden_size)
+    if config.tie_word_embeddings:
+        return read.ops.tie(read.part(name, *shape))
+    table = _streamed_embedding(read, config) if streamed else read.ops.prepare_embedding(read.part(name, *shape))
+    return table, read.ops.prepare([read.part("lm_head.weight", *shape)])
+
+
+def _streamed_embedding(read: "TensorReader", config: ModelConfig) -> StreamedEmbedding:
+    name, columns = "model.embed_tokens.weight", range(config.hidden_size)
+    tensor = read.stored(name, config.vocab_size, config.hidden_size)
+
+    def read_rows(tokens: list[int]) -> Any:
+        rows = [read.values(name, tensor.cut(range(token, token + 1), columns)) for token in tokens]
+        return read.ops.prepare_embedding(stack(rows)[0])
+
+    return StreamedEmbedding(read_rows)
+
+
+def _streamed_layers(read: "TensorReader", config: ModelConfig) -> StreamedLayers:
+    """Return the layers, still in the file. Their tensors are there, with the right shapes, or this raises."""
+    numbers = range(config.num_hidden_layers)
+    checked = without_values(read)
+    for number in numbers:
+        _layer(checked, config, number)
+    return StreamedLayers(lambda number: _layer(read, config, number), numbers)
+
+
 def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeights:
     dim, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
     q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
@@ -83,15 +116,16 @@ def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeigh
     gate, up, down = (f"{name}mlp.{projection}_proj" for projection in ("gate", "up", "down"))
     return LayerWeights(
         attention_norm=read(f"{name}input_layernorm.weight", dim),
+        # The largest matrices first: while a matrix is joined it is in memory twice, and then little else is.
+        gate_up=read.matrix([(gate, inner), (up, inner)], dim),
+        down=read.matrix([(down, dim)], inner),
         qkv=read.matrix([(q_name, q), (k_name, kv), (v_name, kv)], dim),
         qkv_bias=read.bias([(q_name, q), (k_name, kv), (v_name, kv)], config.attention_bias),
         qk_norm=read.head_norms(f"{name}self_attn", config) if config.qk_norm else None,
         output=read.matrix([(o_name, dim)], q),
         output_bias=read.bias([(o_name, dim)], config.attention_output_bias),
         mlp_norm=read(f"{name}post_attention_layernorm.weight", dim),
-        gate_up=read.matrix([(gate, inner), (up, inner)], dim),
         gate_up_bias=read.bias([(gate, inner), (up, inner)], config.mlp_bias),
-        down=read.matrix([(down, dim)], inner),
         down_bias=read.bias([(down, dim)], config.mlp_bias),
     )
 
@@ -136,7 +170,14 @@ class TensorReader:
         Raises:
             ValueError: the tensor is missing, has the wrong shape, or cannot be expressed in the format.
         """
-        tensor = self.stored(name, out, inner)
+        return self.values(name, self.stored(name, out, inner))
+
+    def values(self, name: str, tensor: StoredTensor) -> Matrix:
+        """Read the tensor of this name, or some of its rows, in the format that was asked for.
+
+        Raises:
+            ValueError: it cannot be expressed in the format.
+        """
         if tensor.format != "float32" and self.weights == "stored":
             return tensor.stored()
         if self.weights in ("float32", "stored"):

@@ -12,14 +12,22 @@ from minillm.backends.memory import return_freed_memory
 from minillm.backends.plain import Plain
 from minillm.loading import Checkpoint, open_checkpoint
 from minillm.loading.build import build
-from minillm.loading.stored import format_of
+from minillm.loading.settle import EMBEDDING
+from minillm.loading.stored import format_of, part_of
 from minillm.model import Model
 from minillm.quantization import FORMATS
+from minillm.streaming import IN_MEMORY
 from minillm.support.checks import check_choice
+
+LAYERS = ("loaded", "streamed")
 
 
 def load(
-    name: str | PathLike[str], backend: str | Plain = "numpy", dtype: str = "float32", weights: str = "float32"
+    name: str | PathLike[str],
+    backend: str | Plain = "numpy",
+    dtype: str = "float32",
+    weights: str = "float32",
+    layers: str = "loaded",
 ) -> Model:
     """Load a model from a name, a folder or a file.
 
@@ -31,6 +39,8 @@ def load(
         dtype: "float32" or "float64"; "exact" is always float64; on "cupy" weights may be "float16" or "bfloat16".
         weights: the format of the matrices in memory: "float32" (that is, `dtype`), "bfloat16", "int8" or "int4", or
             "stored" for the formats in which the file stores them; see `minillm.quantization`.
+        layers: "loaded" keeps all layers in memory; "streamed" leaves them in the file, and each forward pass reads
+            them from there, two at a time; see `minillm.streaming`.
 
     Raises:
         ValueError: the name, an argument or the contents of a file are wrong; the message says which.
@@ -44,8 +54,9 @@ def load(
     """
     ops, kept_as = backend_and_dtype(backend, dtype)
     check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
+    streamed = check_choice("layers", layers, LAYERS) == "streamed"
     checkpoint = open_checkpoint(name)
-    needed = weights_bytes(checkpoint, ops, dtype, weights)
+    needed = (streamed_bytes if streamed else weights_bytes)(checkpoint, ops, dtype, weights)
     on_device = ops.free_memory()
     free = "" if on_device is None else f", {on_device / 1e9:.1f} GB free"
     too_large = ValueError(
@@ -55,7 +66,7 @@ def load(
     if needed > (_memory() if on_device is None else on_device):  # else the system kills the process without a message
         raise too_large
     try:
-        model = build(checkpoint, ops, kept_as, weights)
+        model = build(checkpoint, ops, kept_as, weights, streamed)
     except MemoryError as problem:
         # The error of a device is also a ValueError: its message says what was needed and what is free.
         raise (problem if isinstance(problem, ValueError) else too_large) from None
@@ -65,11 +76,31 @@ def load(
 
 def weights_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -> float:
     """Return the bytes of memory that all tensors take on this backend."""
-    return sum(
-        math.prod(tensor.shape)
+    return sum(tensor_bytes(checkpoint, ops, dtype, weights).values())
+
+
+def streamed_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -> float:
+    """Return the bytes that are in memory at a time if layers are streamed: two layers, and what is not in a layer.
+
+    An embedding stays in the file if the head is another matrix.
+    """
+    needed = tensor_bytes(checkpoint, ops, dtype, weights)
+    in_layers = dict[str, float]()
+    for name in [name for name in needed if part_of(name) != name]:
+        layer = name.removesuffix(part_of(name))
+        in_layers[layer] = in_layers.get(layer, 0.0) + needed.pop(name)
+    if not checkpoint.config.tie_word_embeddings:
+        needed.pop(EMBEDDING, None)
+    return sum(needed.values()) + sum(sorted(in_layers.values())[-IN_MEMORY:])
+
+
+def tensor_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -> dict[str, float]:
+    """Return the bytes of memory that each tensor takes on this backend, by its name."""
+    return {
+        name: math.prod(tensor.shape)
         * ops.bytes_per_weight(dtype, tensor.format if weights == "stored" else format_of(name, weights))
         for name, tensor in checkpoint.tensors.items()
-    )
+    }
 
 
 def backend_and_dtype(backend: str | Plain, dtype: str) -> tuple[Plain, np.dtype[Any]]:

@@ -57,7 +57,7 @@ def read_rows(path: Path, state: FileState, dtype: str, offset: int, shape: tupl
     with path.open("rb", buffering=0) as file:
         for number, row in enumerate(values):
             file.seek(offset + number * row_bytes)
-            if file.readinto(row.data.cast("B")) < row.nbytes:
+            if file.readinto(row.view("u1").data) < row.nbytes:
                 raise changed(path.name, "became shorter")
         if state_of(file) != state:
             raise changed(path.name, "changed")
@@ -66,4 +66,4 @@ def read_rows(path: Path, state: FileState, dtype: str, offset: int, shape: tupl
 
 def changed(name: str, how: str) -> ValueError:
     """Return the error for a file that another program writes to."""
-    return ValueError(f"{name}: {how} while it was read; do not change it during loading")
+    return ValueError(f"{name}: {how} while it was read; do not change it during loading, or while layers are streamed")

@@ -126,7 +126,7 @@ def _tensor(path: Path, state: FileState, name: str, entry: Any, data_start: int
     if data_start + end > state.size:
         over = data_start + end - state.size
         raise ValueError(f"{where}: ends {over} bytes after the file's end; is the file truncated?")
-    return SafetensorsTensor(path, state, name, dtype, tuple(shape), data_start + begin)
+    return SafetensorsTensor(path.absolute(), state, name, dtype, tuple(shape), data_start + begin)
 
 
 def _are_sizes(values: Any) -> TypeGuard[list[int]]:

@@ -71,11 +71,6 @@ def test_what_was_mistaken_by_hand_says_so(call):
     assert "## Corrected" not in call("claims", "kv-token-7b", "--markdown").out
 
 
-def test_what_is_not_yet_run_says_so(call):
-    assert "Not yet run: decoding with layers streamed" in call("claims", "lazy-loading").out
-    assert "not yet run: decoding" in call("claims", "lazy-loading", "--markdown").out
-
-
 @pytest.mark.parametrize("columns", [30, 80])
 def test_nothing_is_wider_than_the_terminal(call, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))

@@ -72,7 +72,7 @@ def find_slots(sequences: Any, tables: Any, s: int, first: int, count: int, slot
 
     A block holds positions that follow each other, so only the first slot of a block takes a division.
     """
-    k, slot, size = np.int64(0), np.int64(0), sequences[s, BLOCK_SIZE]
+    k, size = 0, sequences[s, BLOCK_SIZE]
     while k < count:
         slot = slot_of(sequences, tables, s, first + k)
         for _ in range(min(count - k, size - slot % size)):

@@ -2,8 +2,8 @@
 
 Each method calls one kernel, on all threads. `run` is the quick way through a pass: it calls one kernel for all layers
 (`step.py`). That kernel is made of the same pieces, so it gives the bits that the methods give one after another. A
-pass goes through the methods if the layers' matrices have several formats, as in some GGUF files, and for a class that
-is derived from this one: its methods may differ.
+pass goes through the methods if the layers' matrices have several formats, as in some GGUF files, if the layers are
+streamed, and for a class that is derived from this one: its methods may differ.
 
     load    prepare    rows of the file -> tiles, in the format in which they are stored
     pass    run        plan the attention (plan.py), embed, all layers in one call, norm, head
@@ -162,7 +162,7 @@ class Compiled(Plain):
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """Return compute(model, batch), which is all layers and the head, with one call for the layers."""
-        layers = self._layers_of(model) if type(self) is Compiled else None
+        layers = self._layers_of(model) if type(self) is Compiled and not model.streamed else None
         if layers is None:
             return compute(model, batch)
         x = self._through_layers(model, batch, layers)[batch.logit_indices]

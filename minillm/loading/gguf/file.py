@@ -86,7 +86,7 @@ def _tensors(header: GgufHeader, path: Path, config: ModelConfig) -> dict[str, S
                 f"{heads * config.head_dim}"
             )
         if place.name != ROPE_FACTORS:
-            tensors[hugging_face_name(place.name)] = GgufTensor(path, place, heads)
+            tensors[hugging_face_name(place.name)] = GgufTensor(path.absolute(), place, heads)
     return tensors
 
 

@@ -53,7 +53,9 @@ class GgufTensor:
     def cut(self, rows: range, columns: range) -> "GgufTensor":
         """Return a part of a matrix: whole heads, if its rows are permuted. Blocks are read whole."""
         heads = self.unpermute_heads * len(rows) // self.shape[0]
-        return replace(self, unpermute_heads=heads, part=(rows, columns))
+        all_rows, all_columns = self.part or (range(self.shape[0]), range(self.shape[1]))
+        part = all_rows[rows.start : rows.stop], all_columns[columns.start : columns.stop]  # also of a part
+        return replace(self, unpermute_heads=heads, part=part)
 
     @property
     def shape(self) -> tuple[int, ...]:

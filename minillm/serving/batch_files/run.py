@@ -17,7 +17,7 @@ QUEUE = 64  # requests waiting in the engine; more would only take memory
 
 def model_fingerprint(model: Model) -> str:
     """Return a hash that tells versions of a model apart: of config, template, final norm, 64 rows of the embedding."""
-    some_rows = model.ops.embed(model.embedding, np.arange(min(64, model.config.vocab_size)))
+    some_rows = model.ops.embed(*model.embedding_of(np.arange(min(64, model.config.vocab_size))))
     weights = [np.asarray(model.ops.to_host(array), np.float32) for array in (model.final_norm, some_rows)]
     template = model.stored_tokenizer.chat_template if model.stored_tokenizer else None
     return _hash(repr((model.config, template)).encode(), *(array.tobytes() for array in weights))
