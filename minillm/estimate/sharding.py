@@ -37,6 +37,16 @@ def share_of(units: int, gpus: int) -> int:
     return -(-units // gpus)
 
 
+def span_of(units: int, gpus: int, gpu: int) -> range:
+    """Return which of `units` indivisible parts one GPU holds. Counts differ by at most 1: of 32 heads on 3, 10 or 11.
+
+    Example:
+        >>> [span_of(16, 3, gpu) for gpu in range(3)]
+        [range(0, 5), range(5, 10), range(10, 16)]
+    """
+    return range(units * gpu // gpus, units * (gpu + 1) // gpus)
+
+
 def all_reduce_bytes_sent(payload_bytes: Number, gpus: int) -> Number:
     """Return the bytes each GPU sends in a ring all-reduce: reduce-scatter and all-gather, (gpus - 1) parts each."""
     return 2 * (gpus - 1) / gpus * payload_bytes
@@ -46,6 +56,27 @@ def tensor_parallel_bytes_sent(config: ModelConfig, tokens: int, gpus: int, byte
     """Return the bytes that each GPU sends for one forward pass of `tokens`: two all-reduces per layer."""
     payload = tokens * config.hidden_size * bytes_each
     return 2 * config.num_hidden_layers * all_reduce_bytes_sent(payload, gpus)
+
+
+def pipeline_bytes_sent(
+    config: ModelConfig, tokens: int, logit_rows: int, stages: int, stage: int, bytes_each: Number = 2
+) -> Number:
+    """Return the bytes that one stage sends for a forward pass of `tokens`, of which `logit_rows` have logits.
+
+    A stage sends the residual stream to the next one. The last sends the logits to the first, which samples. A row of
+    logits is vocab_size / hidden_size times a row of the stream: 85 times for smollm2.
+    """
+    if stages == 1:
+        return 0
+    last = stage == stages - 1
+    return (logit_rows * config.vocab_size if last else tokens * config.hidden_size) * bytes_each
+
+
+def pipeline_messages_sent(logit_rows: int, stages: int, stage: int, micro_batches: int = 1) -> int:
+    """Return the messages that one stage sends for a forward pass: one for each micro-batch, the last one in all."""
+    if stages == 1:
+        return 0
+    return int(logit_rows > 0) if stage == stages - 1 else micro_batches
 
 
 def pipeline_bubble(stages: int, micro_batches: int, layers: int | None = None) -> Number:

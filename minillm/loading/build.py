@@ -20,6 +20,7 @@ one that the file does not have. `settle.py` has decided which optional tensors 
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -39,7 +40,39 @@ from minillm.support.wording import counted
 MOST_COMPARED = 500  # names; a file may have 100,000
 
 
-def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any], weights: str = "float32") -> Model:
+@dataclass(frozen=True)
+class ModelPart:
+    """What one of several processes holds of a model: layers that follow each other.
+
+    Attributes:
+        layers: the numbers of the layers.
+        has_embedding: whether the part begins with the embedding.
+        has_head: whether it ends with the final norm and the head.
+    """
+
+    layers: range
+    has_embedding: bool = True
+    has_head: bool = True
+
+    def of(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Return the checkpoint with the tensors of this part only."""
+        prefixes = [f"model.layers.{number}." for number in self.layers]
+        tied = checkpoint.config.tie_word_embeddings
+        if self.has_embedding or (self.has_head and tied):
+            prefixes.append("model.embed_tokens.")
+        if self.has_head:
+            prefixes += ["model.norm.", "lm_head."]
+        tensors = {name: t for name, t in checkpoint.tensors.items() if name.startswith(tuple(prefixes))}
+        return replace(checkpoint, tensors=tensors)
+
+
+def build(
+    checkpoint: Checkpoint,
+    ops: Plain,
+    dtype: np.dtype[Any],
+    weights: str = "float32",
+    part: ModelPart | None = None,
+) -> Model:
     """Read a checkpoint's tensors, check each shape against the config, and let the backend prepare them.
 
     Args:
@@ -47,18 +80,15 @@ def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any], weights: str
         ops: the backend.
         dtype: of activations, and of weights that are not quantised.
         weights: the format of the matrices: one of `quantization.FORMATS`, or "stored" for those of the file.
+        part: what this process holds, and the checkpoint has; by default the whole model. What it lacks is None.
     """
     config = checkpoint.config
+    part = part or ModelPart(range(config.num_hidden_layers))
     read = TensorReader(checkpoint, ops, dtype, weights)
-    embedding = read.part("model.embed_tokens.weight", config.vocab_size, config.hidden_size)
-    if config.tie_word_embeddings:
-        table, head = ops.tie(embedding)  # before the layers: copying this largest matrix takes twice its memory
-    else:
-        table = ops.prepare_embedding(embedding)
-        head = ops.prepare([read.part("lm_head.weight", config.vocab_size, config.hidden_size)])
-    del embedding
-    layer_weights = tuple(_layer(read, config, number) for number in range(config.num_hidden_layers))
-    final_norm = read("model.norm.weight", config.hidden_size)
+    # Before the layers: copying this largest matrix takes twice its memory.
+    table, head = _embedding_and_head(read, config, part)
+    layer_weights = tuple(_layer(read, config, number) for number in part.layers)
+    final_norm = read("model.norm.weight", config.hidden_size) if part.has_head else None
     read.warn_of_unused()
     return Model(
         checkpoint.name,
@@ -73,6 +103,15 @@ def build(checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any], weights: str
         checkpoint.no_tokenizer,
         weights,
     )
+
+
+def _embedding_and_head(read: "TensorReader", config: ModelConfig, part: ModelPart) -> tuple[Any, Any]:
+    shape, ops = (config.vocab_size, config.hidden_size), read.ops
+    head_name = "model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"
+    if config.tie_word_embeddings and part.has_embedding and part.has_head:
+        return ops.tie(read.part(head_name, *shape))
+    table = ops.prepare_embedding(read.part("model.embed_tokens.weight", *shape)) if part.has_embedding else None
+    return table, ops.prepare([read.part(head_name, *shape)]) if part.has_head else None
 
 
 def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeights:
@@ -198,7 +237,7 @@ class TensorReader:
 
             shown = ", ".join(repr(name)[:80] for name in unused[:4])
             are = f"{counted(len(unused), 'tensor')} {'is' if len(unused) == 1 else 'are'}"
-            warnings.warn(f"{self.name}: {are} not used: {shown}", stacklevel=4)
+            warnings.warn(f"{self.name}: {are} not used: {shown}", stacklevel=5)
 
 
 def is_usual(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
@@ -11,7 +12,7 @@ from minillm.backends import get_backend
 from minillm.backends.memory import return_freed_memory
 from minillm.backends.plain import Plain
 from minillm.loading import Checkpoint, open_checkpoint
-from minillm.loading.build import build
+from minillm.loading.build import ModelPart, build
 from minillm.loading.stored import format_of
 from minillm.model import Model
 from minillm.quantization import FORMATS
@@ -42,9 +43,31 @@ def load(
         >>> model.tokenizer.decode(model.tokenizer.encode("Once upon a time"))
         'Once upon a time'
     """
+    return load_part(name, backend, dtype, weights, lambda layers: None)
+
+
+def load_part(
+    name: str | PathLike[str],
+    backend: str | Plain,
+    dtype: str,
+    weights: str,
+    part_of: Callable[[int], ModelPart | None],
+) -> Model:
+    """Load what one of several processes holds of a model.
+
+    Args:
+        name, backend, dtype, weights: as in `load`.
+        part_of: returns the part, given the number of layers; None for the whole model.
+
+    Raises:
+        ValueError, OSError: as in `load`, or what `part_of` raises.
+    """
     ops, kept_as = backend_and_dtype(backend, dtype)
     check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
     checkpoint = open_checkpoint(name)
+    part = part_of(checkpoint.config.num_hidden_layers)
+    if part is not None:
+        checkpoint = part.of(checkpoint)
     needed = weights_bytes(checkpoint, ops, dtype, weights)
     on_device = ops.free_memory()
     free = "" if on_device is None else f", {on_device / 1e9:.1f} GB free"
@@ -55,7 +78,7 @@ def load(
     if needed > (_memory() if on_device is None else on_device):  # else the system kills the process without a message
         raise too_large
     try:
-        model = build(checkpoint, ops, kept_as, weights)
+        model = build(checkpoint, ops, kept_as, weights, part)
     except MemoryError as problem:
         # The error of a device is also a ValueError: its message says what was needed and what is free.
         raise (problem if isinstance(problem, ValueError) else too_large) from None
