@@ -221,6 +221,11 @@ def world() -> Ranks:
     return _active[0] if _active else Ranks(_mpi().COMM_WORLD)
 
 
+def processes() -> int:
+    """Return the number of processes that mpiexec started; 1 without it. It does not need mpi4py."""
+    return int(os.environ.get("PMI_SIZE") or os.environ.get("OMPI_COMM_WORLD_SIZE") or 1)
+
+
 def fail_if_parallel(problem: str, code: int = 2) -> None:
     """End all ranks with one line that names this one, if there are several; else return."""
     if _active:
