@@ -44,7 +44,17 @@ def load(
     """
     ops, kept_as = backend_and_dtype(backend, dtype)
     check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
-    checkpoint = open_checkpoint(name)
+    return build_in_memory(open_checkpoint(name), ops, kept_as, dtype, weights)
+
+
+def build_in_memory(
+    checkpoint: Checkpoint, ops: Plain, kept_as: np.dtype[Any], dtype: str = "float32", weights: str = "float32"
+) -> Model:
+    """Build a model, if there is memory for its weights.
+
+    Raises:
+        ValueError: there is not, or the contents of a file are wrong.
+    """
     needed = weights_bytes(checkpoint, ops, dtype, weights)
     on_device = ops.free_memory()
     free = "" if on_device is None else f", {on_device / 1e9:.1f} GB free"

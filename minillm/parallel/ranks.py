@@ -65,6 +65,7 @@ class Ranks:
     Attributes:
         rank: the number of this process, from 0.
         size: the number of processes.
+        models: the number of models that they have loaded together.
         sent: what this rank has sent, by kind: "all_reduce", "all_gather" and "send".
     """
 
@@ -80,6 +81,7 @@ class Ranks:
             raise ValueError(f"comm is of type {type(comm).__name__}; expected a communicator of mpi4py")
         self._mpi, self._comm, self._end = mpi, comm.Dup(), comm.Dup()  # messages of others never match ours
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        self.models = 0
         self.sent = {kind: Traffic() for kind in ("all_reduce", "all_gather", "send")}
         if self.size > 1:
             _end_together(self)
@@ -219,6 +221,11 @@ def world() -> Ranks:
         OSError: mpi4py is not installed.
     """
     return _active[0] if _active else Ranks(_mpi().COMM_WORLD)
+
+
+def ranks_of(comm: Any) -> Ranks:
+    """Return the processes of a communicator: `world()` if it is that of all."""
+    return world() if comm is _mpi().COMM_WORLD else Ranks(comm)
 
 
 def fail_if_parallel(problem: str, code: int = 2) -> None:
