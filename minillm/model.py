@@ -9,8 +9,8 @@ files, which `reference.py` uses:
     output           self_attn.o_proj
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -90,6 +90,12 @@ class Model:
     def layers(self, first: int = 0, end: int | None = None) -> Iterable[LayerWeights]:
         """Return the layers from `first` to `end - 1`, by default all. `forward` asks for them one at a time."""
         return self.layer_weights[first:end]
+
+    def with_layers(self, numbers: Sequence[int]) -> "Model":
+        """Return the model with these layers alone. It shares their weights."""
+        windows = tuple(self.config.sliding_windows[number] for number in numbers)
+        config = replace(self.config, num_hidden_layers=len(numbers), sliding_windows=windows)
+        return replace(self, config=config, layer_weights=tuple(self.layer_weights[number] for number in numbers))
 
     @property
     def tokenizer(self) -> Tokenizer:

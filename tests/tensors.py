@@ -26,6 +26,9 @@ class ArrayTensor:
     def stored(self) -> np.ndarray:
         return self.values
 
+    def cut(self, rows: range, columns: range) -> "ArrayTensor":
+        return ArrayTensor(self.values[rows.start : rows.stop, columns.start : columns.stop])
+
 
 def tensor_shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
     """Every tensor of a model with this config, as Hugging Face names and shapes it."""

@@ -6,7 +6,8 @@ Time is counted in steps: forward passes of the whole batch. Steps describe a sc
 from dataclasses import dataclass, field
 
 from minillm.completion import Completion, TokenLogprobs
-from minillm.kv_cache.paged import PagedKVCache, SwappedCache
+from minillm.kv_cache.memory import SwappedCache
+from minillm.kv_cache.paged import PagedKVCache
 from minillm.speculative import Speculation
 
 

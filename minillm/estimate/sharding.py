@@ -16,17 +16,19 @@ def largest_share(config: ModelConfig, gpus: int) -> ModelConfig:
 
     Heads, columns of the MLP and tokens of the vocabulary are never divided, so each count is rounded up. A GPU has
     query heads that follow each other, and copies of all KV heads that these read. It holds the norms of all layers.
+    Each count is the largest of all GPUs.
 
         16 query heads, 2 KV heads, 8 GPUs:   a share of 2 query heads and 1 KV head
-        16 query heads, 2 KV heads, 3 GPUs:   6 query heads, 6 to 11 on the second GPU, and both KV heads
+        16 query heads, 2 KV heads, 3 GPUs:   6 query heads on the third, and both KV heads on the second (heads 5 to 9)
     """
-    heads = share_of(config.num_attention_heads, gpus)
-    group = config.num_attention_heads // config.num_key_value_heads  # query heads that read the same KV head
-    begins = range(0, config.num_attention_heads - heads + 1, heads)  # of the shares that have the most query heads
+    heads = config.num_attention_heads
+    gpus_with_heads = min(gpus, heads)
     return replace(
         config,
-        num_attention_heads=heads,
-        num_key_value_heads=max((begin + heads - 1) // group - begin // group + 1 for begin in begins),
+        num_attention_heads=share_of(heads, gpus),
+        num_key_value_heads=max(
+            len(kv_heads_of(config, span_of(heads, gpus_with_heads, gpu))) for gpu in range(gpus_with_heads)
+        ),
         intermediate_size=share_of(config.intermediate_size, gpus),
         vocab_size=share_of(config.vocab_size, gpus),
     )
@@ -45,6 +47,12 @@ def span_of(units: int, gpus: int, gpu: int) -> range:
         [range(0, 5), range(5, 10), range(10, 16)]
     """
     return range(units * gpu // gpus, units * (gpu + 1) // gpus)
+
+
+def kv_heads_of(config: ModelConfig, heads: range) -> range:
+    """Return the KV heads that these query heads read."""
+    group = config.num_attention_heads // config.num_key_value_heads  # query heads that read the same KV head
+    return range(heads.start // group, (heads.stop - 1) // group + 1)
 
 
 def all_reduce_bytes_sent(payload_bytes: Number, gpus: int) -> Number:

@@ -88,7 +88,7 @@ def build(
     # Before the layers: copying this largest matrix takes twice its memory.
     table, head = _embedding_and_head(read, config, part)
     layer_weights = tuple(_layer(read, config, number) for number in part.layers)
-    final_norm = read("model.norm.weight", config.hidden_size) if part.has_head else None
+    final_norm: Any = read("model.norm.weight", config.hidden_size) if part.has_head else None
     read.warn_of_unused()
     return Model(
         checkpoint.name,
@@ -115,7 +115,7 @@ def _embedding_and_head(read: "TensorReader", config: ModelConfig, part: ModelPa
 
 
 def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeights:
-    dim, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
+    dim, inner, d, ops = config.hidden_size, config.intermediate_size, config.head_dim, read.ops
     q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
     name = f"model.layers.{number}."
     q_name, k_name, v_name, o_name = (f"{name}self_attn.{letter}_proj" for letter in "qkvo")
@@ -125,12 +125,12 @@ def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeigh
         qkv=read.matrix([(q_name, q), (k_name, kv), (v_name, kv)], dim),
         qkv_bias=read.bias([(q_name, q), (k_name, kv), (v_name, kv)], config.attention_bias),
         qk_norm=read.head_norms(f"{name}self_attn", config) if config.qk_norm else None,
-        output=read.matrix([(o_name, dim)], q),
+        output=ops.prepare_cut([read.part(f"{o_name}.weight", dim, q)]),
         output_bias=read.bias([(o_name, dim)], config.attention_output_bias),
         mlp_norm=read(f"{name}post_attention_layernorm.weight", dim),
         gate_up=read.matrix([(gate, inner), (up, inner)], dim),
         gate_up_bias=read.bias([(gate, inner), (up, inner)], config.mlp_bias),
-        down=read.matrix([(down, dim)], inner),
+        down=ops.prepare_cut([read.part(f"{down}.weight", dim, inner)]),
         down_bias=read.bias([(down, dim)], config.mlp_bias),
     )
 

@@ -36,6 +36,10 @@ class StoredTensor(Protocol):
         """Return a matrix in its `format`, with the numbers that are in the file. The arrays are copies."""
         ...
 
+    def cut(self, rows: range, columns: range) -> "StoredTensor":
+        """Return a part of a matrix. Only its bytes are read from the file."""
+        ...
+
 
 @dataclass(frozen=True)
 class Checkpoint:

@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
@@ -43,31 +42,24 @@ def load(
         >>> model.tokenizer.decode(model.tokenizer.encode("Once upon a time"))
         'Once upon a time'
     """
-    return load_part(name, backend, dtype, weights, lambda layers: None)
-
-
-def load_part(
-    name: str | PathLike[str],
-    backend: str | Plain,
-    dtype: str,
-    weights: str,
-    part_of: Callable[[int], ModelPart | None],
-) -> Model:
-    """Load what one of several processes holds of a model.
-
-    Args:
-        name, backend, dtype, weights: as in `load`.
-        part_of: returns the part, given the number of layers; None for the whole model.
-
-    Raises:
-        ValueError, OSError: as in `load`, or what `part_of` raises.
-    """
     ops, kept_as = backend_and_dtype(backend, dtype)
     check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
-    checkpoint = open_checkpoint(name)
-    part = part_of(checkpoint.config.num_hidden_layers)
-    if part is not None:
-        checkpoint = part.of(checkpoint)
+    return build_in_memory(open_checkpoint(name), ops, kept_as, dtype, weights)
+
+
+def build_in_memory(
+    checkpoint: Checkpoint,
+    ops: Plain,
+    kept_as: np.dtype[Any],
+    dtype: str = "float32",
+    weights: str = "float32",
+    part: ModelPart | None = None,
+) -> Model:
+    """Build a model, or the part of it that the checkpoint has, if there is memory for its weights.
+
+    Raises:
+        ValueError: there is not, or the contents of a file are wrong.
+    """
     needed = weights_bytes(checkpoint, ops, dtype, weights)
     on_device = ops.free_memory()
     free = "" if on_device is None else f", {on_device / 1e9:.1f} GB free"

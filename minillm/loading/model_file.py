@@ -45,6 +45,25 @@ def read_range(path: Path, state: FileState, dtype: str, offset: int, shape: tup
     return values.reshape(shape)
 
 
+def read_rows(path: Path, state: FileState, dtype: str, offset: int, shape: tuple[int, int], row_bytes: int) -> Array:
+    """Return the values of a part of a matrix `[rows, columns]`: each row begins `row_bytes` after the one before.
+
+    Raises:
+        ValueError: the file has changed since it had this state.
+    """
+    if row_bytes == shape[1] * np.dtype(dtype).itemsize:  # whole rows
+        return read_range(path, state, dtype, offset, shape)
+    values = np.empty(shape, dtype)
+    with path.open("rb", buffering=0) as file:
+        for number, row in enumerate(values):
+            file.seek(offset + number * row_bytes)
+            if file.readinto(row.view("u1")) < row.nbytes:
+                raise changed(path.name, "became shorter")
+        if state_of(file) != state:
+            raise changed(path.name, "changed")
+    return values
+
+
 def changed(name: str, how: str) -> ValueError:
     """Return the error for a file that another program writes to."""
     return ValueError(f"{name}: {how} while it was read; do not change it during loading")

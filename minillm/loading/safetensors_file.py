@@ -9,14 +9,14 @@ values. Source: the safetensors README, "Format".
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from reprlib import repr as short  # short for values of any size and depth
 from typing import Any, TypeGuard
 
 from minillm.arrays import Array
 from minillm.loading.folder_kinds import looks_like, names_in
-from minillm.loading.model_file import FileState, read_range, state_of
+from minillm.loading.model_file import FileState, read_range, read_rows, state_of
 from minillm.loading.model_kinds import UNQUANTISED
 from minillm.quantization import Bfloat16, Float16, Matrix
 from minillm.quantization.bfloat16 import widen
@@ -32,7 +32,10 @@ SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "U64": 8, "I32": 4, 
 
 @dataclass(frozen=True)
 class SafetensorsTensor:
-    """One tensor of a file whose header was checked when the file had this state."""
+    """One tensor of a file whose header was checked when the file had this state; or a part of a matrix, `cut`.
+
+    `row_bytes` is the distance of a part's rows in the file.
+    """
 
     path: Path
     state: FileState
@@ -40,6 +43,13 @@ class SafetensorsTensor:
     dtype: str
     shape: tuple[int, ...]
     offset: int
+    row_bytes: int | None = None
+
+    def cut(self, rows: range, columns: range) -> "SafetensorsTensor":
+        """Return a part of a matrix."""
+        size, row_bytes = SIZES[self.dtype], self.row_bytes or self.shape[1] * SIZES[self.dtype]
+        offset = self.offset + rows.start * row_bytes + columns.start * size
+        return replace(self, shape=(len(rows), len(columns)), offset=offset, row_bytes=row_bytes)
 
     @property
     def format(self) -> str:
@@ -66,7 +76,10 @@ class SafetensorsTensor:
             kind = f"other types are of quantised weights: {UNQUANTISED}"
             where = f"{self.path.name}: tensor {self.name!r}"
             raise ValueError(f"{where} is of type {self.dtype}; expected {expected}; {kind}")
-        return read_range(self.path, self.state, DTYPES[self.dtype], self.offset, self.shape)
+        dtype = DTYPES[self.dtype]
+        if self.row_bytes is not None:
+            return read_rows(self.path, self.state, dtype, self.offset, (self.shape[0], self.shape[1]), self.row_bytes)
+        return read_range(self.path, self.state, dtype, self.offset, self.shape)
 
 
 def read_safetensors(path: Path) -> dict[str, SafetensorsTensor]:

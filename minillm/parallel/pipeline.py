@@ -28,8 +28,8 @@ from minillm.arrays import Array, Float
 from minillm.backends.plain import Plain
 from minillm.estimate.sharding import span_of
 from minillm.loading.build import ModelPart
-from minillm.loading.load import backend_and_dtype, load_part
 from minillm.model import Model
+from minillm.parallel.plan import Leader
 from minillm.ragged_batch import RaggedBatch
 from minillm.support.checks import check_integer
 from minillm.support.wording import counted
@@ -56,16 +56,36 @@ class Stage:
 
     Attributes:
         ranks: the processes, one for each stage.
+        layers: the numbers of its layers.
         micro_batches: the most micro-batches of one pass; None takes the number that the backend's costs suggest.
         done: the micro-batches that this stage has computed, in order: the number of the pass, that of the
             micro-batch in the pass. `bubble` counts the idle slots from the records of all stages.
     """
 
-    def __init__(self, ranks: Neighbours, micro_batches: int | None = None) -> None:
+    def __init__(self, ranks: Neighbours, layers: int, micro_batches: int | None = None) -> None:
+        """Choose the layers of this rank.
+
+        Args:
+            ranks: as above.
+            layers: the number of layers of the whole model.
+            micro_batches: as above.
+
+        Raises:
+            ValueError: there are more ranks than layers, or micro_batches is not an integer of at least 1.
+        """
+        if ranks.size > layers:
+            stages = counted(ranks.size, "stage")
+            raise ValueError(f"a pipeline of {stages}, but the model has {counted(layers, 'layer')}; start fewer ranks")
         self.ranks = ranks
+        self.layers = span_of(layers, ranks.size, ranks.rank)
         self.micro_batches = None if micro_batches is None else check_integer("micro_batches", micro_batches, 1)
         self.done: list[tuple[int, int]] = []
         self._passes = 0
+
+    @property
+    def part(self) -> ModelPart:
+        """What this rank loads."""
+        return ModelPart(self.layers, self.is_first, self.is_last)
 
     @property
     def is_first(self) -> bool:
@@ -76,17 +96,6 @@ class Stage:
     def is_last(self) -> bool:
         """Whether this stage has the final norm and the head."""
         return self.ranks.rank == self.ranks.size - 1
-
-    def part(self, layers: int) -> ModelPart:
-        """Return which of the model's `layers` layers this rank holds: numbers that follow each other.
-
-        Raises:
-            ValueError: there are more ranks than layers.
-        """
-        if self.ranks.size > layers:
-            stages = counted(self.ranks.size, "stage")
-            raise ValueError(f"a pipeline of {stages}, but the model has {counted(layers, 'layer')}; start fewer ranks")
-        return ModelPart(span_of(layers, self.ranks.size, self.ranks.rank), self.is_first, self.is_last)
 
     def run(self, model: Model, batch: RaggedBatch) -> Float[Array, "rows vocab"]:
         """Run the pass that all ranks run. On rank 0 return its logits; on the other ranks zeros in their place."""
@@ -177,52 +186,38 @@ def bubble(done: Sequence[Sequence[tuple[int, int]]]) -> float:
     return 1 - sum(map(len, done)) / (len(done) * last)
 
 
-def load_stage(
-    ranks: Neighbours,
-    name: Any,
-    backend: str | Plain = "numpy",
-    dtype: str = "float32",
-    weights: str = "float32",
-    micro_batches: int | None = None,
-) -> tuple[Model, Stage]:
-    """Load this rank's layers of a model, and the embedding or the head if its stage has them.
+class OnStage(Plain):
+    """A backend whose passes go through the pipeline. `on_stage` puts it before the class of a backend.
 
-    The model that is returned has these layers only, so a cache that is made for it stores only their keys and values.
-    All ranks call `forward_batch` with the same tokens; rank 0 receives the logits.
-
-    Args:
-        ranks: the processes, one for each stage.
-        name, backend, dtype, weights: as in `minillm.load`.
-        micro_batches: the most micro-batches of one pass; by default the number that costs least.
-
-    Raises:
-        ValueError: there are more ranks than layers; or as in `minillm.load`.
-        OSError: as in `minillm.load`.
+    Attributes:
+        stage: this rank's part.
+        leader: on rank 0, what sends each pass to the other ranks; None on the others, and where all ranks call
+            `forward_batch` alike.
     """
-    ops, _ = backend_and_dtype(backend, dtype)
-    if type(ops).send is not Plain.send:
-        raise ValueError(f"the {ops.name} backend has no pipeline; expected a backend that computes on the processor")
-    stage = Stage(ranks, micro_batches)
-    part = load_part(name, ops, dtype, weights, stage.part)
-    return on_stage(part, stage), stage
+
+    stage: Stage
+    leader: Leader | None
+
+    def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
+        """Run the stage: the embedding or what the stage before sends, and then this rank's layers."""
+        if model.config.num_hidden_layers != len(self.stage.layers):
+            raise ValueError("a pipeline runs all layers of its model; pass another draft model, or PromptLookup()")
+        if self.leader is None:
+            return self.stage.run(model, batch)
+        with self.leader.sends_pass(model, batch):
+            return self.stage.run(model, batch)
+
+    def tell(self, memory: Any, operation: str, *arguments: Any) -> None:
+        """Send an operation on a cache's memory to the other ranks."""
+        if self.leader is not None:
+            self.leader.send_operation(memory, operation, *arguments)
 
 
 def on_stage(model: Model, stage: Stage) -> Model:
     """Return the model with this stage's layers of the config, on a backend whose passes go through the pipeline."""
-    layers = stage.part(model.config.num_hidden_layers).layers
-    windows = model.config.sliding_windows[layers.start : layers.stop]
-    config = replace(model.config, num_hidden_layers=len(layers), sliding_windows=windows)
-    return replace(model, config=config, ops=_staged(model.ops, stage))
-
-
-def _staged(ops: Plain, stage: Stage) -> Plain:
-    """Return a copy of the backend whose `run` is that of the stage."""
-
-    class Staged(type(ops)):  # type: ignore[misc]
-        def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
-            """Run the stage: the embedding or what the stage before sends, and then this rank's layers."""
-            return stage.run(model, batch)
-
-    staged = copy(ops)
-    staged.__class__ = Staged
-    return staged
+    ops: Any = copy(model.ops)
+    ops.__class__ = type(f"{type(ops).__name__}OnStage", (OnStage, type(ops)), {})
+    ops.stage, ops.leader = stage, None
+    windows = model.config.sliding_windows[stage.layers.start : stage.layers.stop]
+    config = replace(model.config, num_hidden_layers=len(stage.layers), sliding_windows=windows)
+    return replace(model, config=config, ops=ops)

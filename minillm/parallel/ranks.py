@@ -65,6 +65,7 @@ class Ranks:
     Attributes:
         rank: the number of this process, from 0.
         size: the number of processes.
+        models: the number of models that they have loaded together.
         sent: what this rank has sent, by kind: "all_reduce", "all_gather" and "send".
     """
 
@@ -80,6 +81,7 @@ class Ranks:
             raise ValueError(f"comm is of type {type(comm).__name__}; expected a communicator of mpi4py")
         self._mpi, self._comm, self._end = mpi, comm.Dup(), comm.Dup()  # messages of others never match ours
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        self.models = 0
         self.sent = {kind: Traffic() for kind in ("all_reduce", "all_gather", "send")}
         if self.size > 1:
             _end_together(self)
@@ -224,6 +226,11 @@ def world() -> Ranks:
 def processes() -> int:
     """Return the number of processes that mpiexec started; 1 without it. It does not need mpi4py."""
     return int(os.environ.get("PMI_SIZE") or os.environ.get("OMPI_COMM_WORLD_SIZE") or 1)
+
+
+def ranks_of(comm: Any) -> Ranks:
+    """Return the processes of a communicator: `world()` if it is that of all."""
+    return world() if comm is _mpi().COMM_WORLD else Ranks(comm)
 
 
 def fail_if_parallel(problem: str, code: int = 2) -> None:

@@ -226,7 +226,4 @@ def skip_layers(model: Model, kept: Sequence[int] | None = None) -> Model:
     numbers = [check_layer(model, number) for number in kept] if isinstance(kept, Sequence) else []
     if not numbers or numbers != sorted(set(numbers)):
         raise ValueError(f"kept is {shown(kept)}; expected numbers of layers in order, at least one, each once")
-    windows = tuple(model.config.sliding_windows[number] for number in numbers)
-    config = replace(model.config, num_hidden_layers=len(numbers), sliding_windows=windows)
-    weights = tuple(model.layer_weights[number] for number in numbers)
-    return replace(model, name=f"{model.name} without layers", config=config, layer_weights=weights)
+    return replace(model.with_layers(numbers), name=f"{model.name} without layers")

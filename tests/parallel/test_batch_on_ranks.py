@@ -130,6 +130,6 @@ sys.exit(run(sys.argv[2:]))
 def test_ranks_with_other_files_under_the_same_name_are_refused(batch, tmp_path):
     other = save_model_folder(tmp_path / "other", chat_template=None)
     done = run_script(3, OTHER_FILES, str(other), *batch(LINES, "out.jsonl"))
-    assert done.returncode == 2
+    assert done.returncode in (2, 9)  # 9: mpiexec's, if it has killed the others before rank 0 has ended
     says = "the ranks disagree: the model's files on rank 2 are not those on rank 1"
     assert done.stderr == f"minillm: rank 0 of 3: {says}\n"

@@ -12,15 +12,14 @@ from test_checks import CONFIG
 import minillm
 from minillm.estimate.sharding import pipeline_bubble, pipeline_bytes_sent, pipeline_messages_sent
 from minillm.loading.build import build
-from minillm.parallel.pipeline import Stage, bubble, cut_rows, load_stage, on_stage
+from minillm.parallel.pipeline import Stage, bubble, cut_rows, on_stage
 from minillm.parallel.thread_ranks import in_threads
 from minillm.ragged_batch import ragged_batch
 
 
 def staged(checkpoint, backend, rank, micro_batches=None, dtype="float64", weights="float32"):
-    ops, stage = make_ops(backend), Stage(rank, micro_batches)
-    part = stage.part(checkpoint.config.num_hidden_layers)
-    model = build(part.of(checkpoint), ops, ops.choose_dtype(dtype), weights, part)
+    ops, stage = make_ops(backend), Stage(rank, checkpoint.config.num_hidden_layers, micro_batches)
+    model = build(stage.part.of(checkpoint), ops, ops.choose_dtype(dtype), weights, stage.part)
     return on_stage(model, stage), stage
 
 
@@ -177,6 +176,12 @@ def test_a_cut_has_every_row_once_and_chunks_after_those_before(lengths, data):
             assert cache.length == part.positions[span][0]
 
 
-def test_a_gpu_is_refused():
-    with pytest.raises(ValueError, match="the cupy backend has no pipeline; expected a backend that computes on the"):
-        in_threads(1, lambda rank: load_stage(rank, "story", make_ops("cupy")))
+def test_a_model_without_some_layers_is_refused():
+    """It could be a draft model for itself. Each rank would skip layers of its own."""
+
+    def run(rank):
+        skipping = minillm.skip_layers(staged(deep(4), "numpy", rank)[0], [0])
+        with pytest.raises(ValueError, match=r"a pipeline runs all layers of its model; pass another draft model, or"):
+            minillm.forward(skipping, [1])
+
+    in_threads(2, run)

@@ -134,7 +134,7 @@ def test_answers_are_put_in_the_order_of_the_prompts(path, written):
         file.append(ANSWERS[0] | {"line": 2})
         file.put_in_order()
     assert [json.loads(line)["line"] for line in path.read_bytes().splitlines()] == [1, 2, 3, 12]
-    assert sorted(path.read_bytes().splitlines())[2:] == sorted(written.splitlines())[1:]
+    assert set(written.splitlines()) < set(path.read_bytes().splitlines())
     assert path.stat().st_mode & 0o777 == 0o640 and list(path.parent.iterdir()) == [path]
     inode = path.stat().st_ino
     with AnswerFile(path) as file:

@@ -19,7 +19,7 @@ Tensors of other types are dequantised by the gguf library. Source: ggml's docs/
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.loading.gguf.header import TensorPlace
-from minillm.loading.model_file import read_range
+from minillm.loading.model_file import read_range, read_rows
 from minillm.quantization import GROUP, Bfloat16, Float16, Int4, Int8, Matrix, Quantized
 
 FLOATS = {"F32": "<f4", "F64": "<f8"}
@@ -36,19 +36,29 @@ FORMATS = {"BF16": "bfloat16", "F16": "float16", "Q8_0": "int8", "Q4_0": "int4",
 
 @dataclass(frozen=True)
 class GgufTensor:
-    """One tensor of a file whose header was checked.
+    """One tensor of a file whose header was checked; or a part of a matrix, `cut`.
 
-    `unpermute_heads` is the number of heads if the rows are permuted, else 0.
+    Attributes:
+        path: the file.
+        place: where the tensor is in the file.
+        unpermute_heads: the number of heads if the rows are permuted, else 0.
+        part: the rows and columns of a part; None for the whole tensor.
     """
 
     path: Path
     place: TensorPlace
     unpermute_heads: int
+    part: tuple[range, range] | None = None
+
+    def cut(self, rows: range, columns: range) -> "GgufTensor":
+        """Return a part of a matrix: whole heads, if its rows are permuted. Blocks are read whole."""
+        heads = self.unpermute_heads * len(rows) // self.shape[0]
+        return replace(self, unpermute_heads=heads, part=(rows, columns))
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Return the shape in Hugging Face's order, `[out, in]`. GGUF lists the axes in reverse."""
-        return self.place.shape[::-1]
+        return self.place.shape[::-1] if self.part is None else (len(self.part[0]), len(self.part[1]))
 
     @property
     def format(self) -> str:
@@ -62,10 +72,9 @@ class GgufTensor:
             ValueError: the gguf library cannot dequantise this type, or the file has changed.
         """
         if self.format != "float32" and len(self.shape) == 2:
-            stored = self.stored()
-            return stored.dequantize() if isinstance(stored, Quantized) else stored
-        values = self._dequantized().reshape(self.shape)
-        return unpermute(values, self.unpermute_heads) if self.unpermute_heads else values
+            return self._columns(self._blocks().dequantize())
+        values = self._dequantized().reshape(*self.shape[:-1], -1)
+        return self._columns(unpermute(values, self.unpermute_heads) if self.unpermute_heads else values)
 
     def stored(self) -> Matrix:
         """Return a matrix in its `format`, with the numbers that are in the file.
@@ -75,10 +84,24 @@ class GgufTensor:
         """
         if self.format == "float32":
             return self.read()
-        out, inner = self.shape
-        matrix = blocks(self._bytes().reshape(out, -1), self._type().name, inner)
+        matrix = self._blocks()
+        assert matrix.shape == self.shape, f"{self.place.name}: columns {self.part} cut a block"
+        return matrix
+
+    def _blocks(self) -> Quantized:
+        """Return the rows in blocks; of a part, also the columns next to it in the same blocks."""
+        rows = self._bytes().reshape(self.shape[0], -1)
+        per_block, block_bytes = self._block()
+        matrix = blocks(rows, self._type().name, rows.shape[1] // block_bytes * per_block)
         heads = self.unpermute_heads
         return matrix.with_arrays([unpermute(array, heads) for array in matrix.arrays()]) if heads else matrix
+
+    def _columns(self, values: Array) -> Array:
+        """Return the columns of this part, out of those of whole blocks."""
+        if self.part is None:
+            return values
+        skipped = self.part[1].start % self._block()[0]
+        return values[:, skipped : skipped + self.shape[1]]
 
     def _dequantized(self) -> Array:
         from gguf.quants import dequantize
@@ -87,7 +110,7 @@ class GgufTensor:
         if kind.name in FLOATS:
             return self._bytes().view(FLOATS[kind.name])
         try:
-            return np.asarray(dequantize(self._bytes().reshape(math.prod(self.place.shape[1:]), -1), kind))
+            return np.asarray(dequantize(self._bytes().reshape(math.prod(self.shape[:-1]), -1), kind))
         except NotImplementedError:
             expected = "; expected a type that the gguf library can dequantise, such as Q4_0 or Q8_0"
             raise ValueError(f"{self.path.name}: {self.place.name!r} is of type {kind.name}{expected}") from None
@@ -97,8 +120,23 @@ class GgufTensor:
 
         return GGMLQuantizationType(self.place.kind)
 
+    def _block(self) -> tuple[int, int]:
+        """Return the weights and the bytes of a block: (1, 4) for F32, (32, 34) for Q8_0."""
+        from gguf import GGML_QUANT_SIZES
+
+        per_block, block_bytes = GGML_QUANT_SIZES[self._type()]
+        return int(per_block), int(block_bytes)
+
     def _bytes(self) -> Array:
-        return read_range(self.path, self.place.state, "u1", self.place.offset, (self.place.size,))
+        place = self.place
+        if self.part is None:
+            return read_range(self.path, place.state, "u1", place.offset, (place.size,))
+        (rows, columns), (per_block, block_bytes) = self.part, self._block()
+        row_bytes = place.shape[0] // per_block * block_bytes
+        first, end = columns.start // per_block, -(-columns.stop // per_block)
+        offset = place.offset + rows.start * row_bytes + first * block_bytes
+        part = (len(rows), (end - first) * block_bytes)
+        return read_rows(self.path, place.state, "u1", offset, part, row_bytes).reshape(-1)
 
 
 def blocks(rows: Array, kind: str, inner: int) -> Quantized:
