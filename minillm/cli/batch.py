@@ -17,6 +17,7 @@ from minillm.cli.options import (
     encoded,
     sampling_from,
 )
+from minillm.cli.parallel import add_parallel_option, load_model
 from minillm.cli.printing import logprob_records, print_json, seconds_text
 from minillm.support.checks import check_integer
 from minillm.support.printable import one_line, safe
@@ -39,6 +40,7 @@ def add_parser(commands: Any) -> None:
     add("--compare", action="store_true", help="instead, run naive, static and continuous batching and compare them")
     add("--batch-size", type=int, metavar="B", help="with --compare: requests in a static batch (default 8)")
     add("--raw", action="store_true", help="continue texts unchanged, without the chat template")
+    add_parallel_option(parser)
     add_model_options(parser)
     add_cache_option(parser)
     add_sampling_options(parser)
@@ -48,7 +50,6 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read all lines, load the model, and answer the lines or compare the schedules."""
     from minillm.cli.compare_schedules import compare
-    from minillm.loading.load import load
     from minillm.serving.batch_files.prompts import read_lines
 
     _check_combination(options)
@@ -57,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
     if not lines and not problems.found:
         raise ValueError(f"{problems.source} has no lines; expected at least one prompt")
     _warn_of_other_models(lines, options.model)
-    model = load(options.model, options.backend, options.dtype, options.weights)
+    model = load_model(options)
     code = compare(model, lines, problems, options) if options.compare else _answer(model, lines, problems, options)
     return code or (2 if problems.found else 0)
 
