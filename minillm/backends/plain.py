@@ -134,6 +134,10 @@ class Plain:
         """Return x @ head, for the whole vocabulary."""
         return self.linear(x, head)
 
+    def whole(self, config: ModelConfig) -> ModelConfig:
+        """Return the config of the whole model, given that of this rank's share."""
+        return config
+
     def tell(self, memory: Any, operation: str, *arguments: Any) -> None:
         """Announce an operation on a cache's memory, before it is done. Several ranks do it alike."""
 

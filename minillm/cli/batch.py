@@ -17,7 +17,7 @@ from minillm.cli.options import (
     encoded,
     sampling_from,
 )
-from minillm.parallel.ranks import processes
+from minillm.cli.parallel import add_parallel_option, load_model, place, way_of
 from minillm.support.checks import check_integer
 from minillm.support.printable import one_line
 
@@ -37,6 +37,7 @@ def add_parser(commands: Any) -> None:
     add("--compare", action="store_true", help="instead, run naive, static and continuous batching and compare them")
     add("--batch-size", type=int, metavar="B", help="with --compare: requests in a static batch (default 8)")
     add("--raw", action="store_true", help="continue texts unchanged, without the chat template")
+    add_parallel_option(parser)
     add_model_options(parser)
     add_cache_option(parser)
     add_sampling_options(parser)
@@ -46,14 +47,13 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read all lines, load the model, and answer the lines or compare the schedules."""
     from minillm.cli.compare_schedules import compare
-    from minillm.loading.load import load
 
-    if processes() > 1:
+    if place()[1] > 1 and way_of(options) is None:
         from minillm.cli.batch_on_ranks import answer_on_ranks
 
         return answer_on_ranks(options, lambda: _read(options))
     lines, problems = _read(options)
-    model = load(options.model, options.backend, options.dtype, options.weights)
+    model = load_model(options)
     code = compare(model, lines, problems, options) if options.compare else _answer(model, lines, problems, options)
     return code or (2 if problems.found else 0)
 
@@ -73,7 +73,7 @@ def _read(options: argparse.Namespace) -> tuple[list[Any], Problems]:
 
 def _check_combination(options: argparse.Namespace) -> None:
     cache_dtype_from(options)
-    if options.compare and processes() > 1:
+    if options.compare and place()[1] > 1:
         raise ValueError("--compare measures schedules on one process; start it without mpiexec")
     if options.batch_size is not None and not options.compare:
         raise ValueError("--batch-size belongs to --compare; leave it out, or add --compare")

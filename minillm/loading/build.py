@@ -47,7 +47,7 @@ class ModelPart:
     Attributes:
         layers: the numbers of the layers.
         has_embedding: whether the part begins with the embedding.
-        has_head: whether it ends with the final norm and the head.
+        has_head: whether it ends with the head. All parts have the final norm, which is small.
     """
 
     layers: range
@@ -56,12 +56,12 @@ class ModelPart:
 
     def of(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return the checkpoint with the tensors of this part only."""
-        prefixes = [f"model.layers.{number}." for number in self.layers]
+        prefixes = ["model.norm.", *(f"model.layers.{number}." for number in self.layers)]
         tied = checkpoint.config.tie_word_embeddings
         if self.has_embedding or (self.has_head and tied):
             prefixes.append("model.embed_tokens.")
         if self.has_head:
-            prefixes += ["model.norm.", "lm_head."]
+            prefixes.append("lm_head.")
         tensors = {name: t for name, t in checkpoint.tensors.items() if name.startswith(tuple(prefixes))}
         return replace(checkpoint, tensors=tensors)
 
@@ -88,7 +88,7 @@ def build(
     # Before the layers: copying this largest matrix takes twice its memory.
     table, head = _embedding_and_head(read, config, part)
     layer_weights = tuple(_layer(read, config, number) for number in part.layers)
-    final_norm: Any = read("model.norm.weight", config.hidden_size) if part.has_head else None
+    final_norm = read("model.norm.weight", config.hidden_size)
     read.warn_of_unused()
     return Model(
         checkpoint.name,

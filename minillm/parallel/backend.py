@@ -25,6 +25,7 @@ import numpy as np
 
 from minillm.arrays import Array, Float, Int
 from minillm.backends.plain import Plain
+from minillm.config import ModelConfig
 from minillm.parallel.plan import Leader
 from minillm.parallel.ranks import Ranks
 from minillm.parallel.shard import Share
@@ -56,6 +57,9 @@ class OnRanks(Plain):
 
     def embed(self, embedding: Any, tokens: Int[Array, "tokens"]) -> Float[Array, "tokens dim"]:
         """Return the embedding's row of each token: from the rank that has it."""
+        if self.leader is not None and not self.together:  # outside of a pass
+            with self.leader.sends("embed", tokens), self.all_together():
+                return self.embed(embedding, tokens)
         own = (tokens >= self.share.vocab.start) & (tokens < self.share.vocab.stop)
         x = super().embed(embedding, np.where(own, tokens - self.share.vocab.start, 0))
         x[~own] = 0
@@ -83,11 +87,11 @@ class OnRanks(Plain):
         window: int | None,
     ) -> Float[Array, "tokens heads*head_dim"]:
         """Attend with the rank's heads. Where KV heads have unequally many of them, zeros fill up."""
-        places = self.share.even_places()
-        if places is None:
+        even_places = self.share.even_places()
+        if even_places is None:
             return super().attention(q, k, v, batch, layer, window)
-        tokens, _, d = q.shape
-        even = np.zeros((tokens, -(-int(places.max() + 1) // k.shape[1]) * k.shape[1], d), q.dtype)
+        (places, count), (tokens, _, d) = even_places, q.shape
+        even = np.zeros((tokens, count, d), q.dtype)
         even[:, places] = q
         output = super().attention(even, k, v, batch, layer, window)
         return output.reshape(tokens, -1, d)[:, places].reshape(tokens, -1)
@@ -98,6 +102,10 @@ class OnRanks(Plain):
             raise ValueError(f"rank {self.ranks.rank} follows rank 0, which makes the forward passes")
         with self.leader.sends_pass(model, batch), self.all_together():
             return compute(model, batch)
+
+    def whole(self, config: ModelConfig) -> ModelConfig:
+        """Return the config of the whole model."""
+        return self.share.whole
 
     def tell(self, memory: Any, operation: str, *arguments: Any) -> None:
         """Send an operation on a cache's memory to the other ranks."""

@@ -26,6 +26,7 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.backends.plain import Plain
+from minillm.config import ModelConfig
 from minillm.estimate.sharding import span_of
 from minillm.loading.build import ModelPart
 from minillm.model import Model
@@ -191,11 +192,13 @@ class OnStage(Plain):
 
     Attributes:
         stage: this rank's part.
+        config: of the whole model.
         leader: on rank 0, what sends each pass to the other ranks; None on the others, and where all ranks call
             `forward_batch` alike.
     """
 
     stage: Stage
+    config: ModelConfig
     leader: Leader | None
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
@@ -207,6 +210,10 @@ class OnStage(Plain):
         with self.leader.sends_pass(model, batch):
             return self.stage.run(model, batch)
 
+    def whole(self, config: ModelConfig) -> ModelConfig:
+        """Return the config of the whole model."""
+        return self.config
+
     def tell(self, memory: Any, operation: str, *arguments: Any) -> None:
         """Send an operation on a cache's memory to the other ranks."""
         if self.leader is not None:
@@ -217,7 +224,7 @@ def on_stage(model: Model, stage: Stage) -> Model:
     """Return the model with this stage's layers of the config, on a backend whose passes go through the pipeline."""
     ops: Any = copy(model.ops)
     ops.__class__ = type(f"{type(ops).__name__}OnStage", (OnStage, type(ops)), {})
-    ops.stage, ops.leader = stage, None
+    ops.stage, ops.config, ops.leader = stage, model.config, None
     windows = model.config.sliding_windows[stage.layers.start : stage.layers.stop]
     config = replace(model.config, num_hidden_layers=len(stage.layers), sliding_windows=windows)
     return replace(model, config=config, ops=ops)

@@ -47,14 +47,21 @@ class Leader:
 
     @contextmanager
     def sends_pass(self, model: Model, batch: RaggedBatch) -> Iterator[None]:
-        """Send a pass; the `with` block computes it. Ctrl-C waits for its end: the other ranks cannot stop half-way."""
+        """Send a pass, which the `with` block computes. Ctrl-C waits for its end: no rank can stop alone."""
         caches = []
         for cache in batch.caches:
             layout, memory = cache.layout(), cache.memory  # type: ignore[attr-defined]  # of both kinds of caches
             caches.append((self._number(memory), cache.length, layout.block_size, list(layout.table)))
         arrays = batch.tokens, batch.positions, batch.logit_indices
+        with self.sends("pass", self._layers_of(model), *arrays, list(batch.spans), caches):
+            yield
+
+    @contextmanager
+    def sends(self, operation: str, *arguments: Any) -> Iterator[None]:
+        """Send what all ranks do in the `with` block."""
         with self._turn, defer_interrupts():
-            self._send("pass", self._layers_of(model), *arrays, list(batch.spans), caches)
+            dropped = [self._dropped.popleft() for _ in range(len(self._dropped))]
+            self._ranks.broadcast((dropped, operation, arguments))
             yield
 
     def send_operation(self, memory: CacheMemory, operation: str, *arguments: Any) -> None:
@@ -67,17 +74,13 @@ class Leader:
                 self._number(argument) if isinstance(argument, CacheMemory | SwappedCache) else argument
                 for argument in arguments
             )
-        with self._turn, defer_interrupts():
-            self._send(operation, self._number(memory), *arguments)
+        with self.sends(operation, self._number(memory), *arguments):
+            pass
 
     def end(self) -> None:
         """Let the other ranks end."""
-        with self._turn, defer_interrupts():
-            self._send("end")
-
-    def _send(self, operation: str, *arguments: Any) -> None:
-        dropped = [self._dropped.popleft() for _ in range(len(self._dropped))]
-        self._ranks.broadcast((dropped, operation, arguments))
+        with self.sends("end"):
+            pass
 
     def _number(self, thing: Any) -> int:
         if thing not in self._numbers:
@@ -114,6 +117,8 @@ class Follower:
                 return
             if operation == "pass":
                 self._pass(compute, *arguments)
+            elif operation == "embed":
+                self.model.ops.embed(self.model.embedding, *arguments)
             else:
                 self._do(operation, *arguments)
 

@@ -223,11 +223,6 @@ def world() -> Ranks:
     return _active[0] if _active else Ranks(_mpi().COMM_WORLD)
 
 
-def processes() -> int:
-    """Return the number of processes that mpiexec started; 1 without it. It does not need mpi4py."""
-    return int(os.environ.get("PMI_SIZE") or os.environ.get("OMPI_COMM_WORLD_SIZE") or 1)
-
-
 def ranks_of(comm: Any) -> Ranks:
     """Return the processes of a communicator: `world()` if it is that of all."""
     return world() if comm is _mpi().COMM_WORLD else Ranks(comm)

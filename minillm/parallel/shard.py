@@ -61,8 +61,8 @@ class Share:
             vocab_size=len(self.vocab),
         )
 
-    def even_places(self) -> Int[Array, "heads"] | None:
-        """Return a place for each query head, such that equally many follow each other for each KV head.
+    def even_places(self) -> tuple[Int[Array, "heads"], int] | None:
+        """Return a place for each query head, such that each KV head has equally many places, and their number.
 
         Attention expects that. It is None if the heads are so already. A rank with heads 2, 3 and 4, where 0 to 2 read
         KV head 0 and 3 to 5 KV head 1, has places 0, 2 and 3 of four: the place 1 stays empty.
@@ -73,7 +73,7 @@ class Share:
         if (counts == counts[0]).all():
             return None
         within = np.concatenate([np.arange(count) for count in counts])
-        return of * counts.max() + within
+        return of * counts.max() + within, int(counts.max()) * len(counts)
 
 
 def share_of_rank(config: ModelConfig, ranks: int, rank: int, grouped: bool = False) -> Share:

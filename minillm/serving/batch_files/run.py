@@ -20,7 +20,7 @@ def model_fingerprint(model: Model) -> str:
     some_rows = model.ops.embed(model.embedding, np.arange(min(64, model.config.vocab_size)))
     weights = [np.asarray(model.ops.to_host(array), np.float32) for array in (model.final_norm, some_rows)]
     template = model.stored_tokenizer.chat_template if model.stored_tokenizer else None
-    return _hash(repr((model.config, template)).encode(), *(array.tobytes() for array in weights))
+    return _hash(repr((model.ops.whole(model.config), template)).encode(), *(array.tobytes() for array in weights))
 
 
 def fingerprint(settings: Mapping[str, Any], line: PromptLine) -> str:
