@@ -1,4 +1,6 @@
-"""Random models and schedules on several ranks: each gives what one rank gives. Run by test_tensor_parallel.py.
+"""Random models and schedules on several ranks: each gives what one rank gives.
+
+Run by test_tensor_parallel.py and test_pipeline_parallel.py. Arguments: the number of cases, and how models are cut.
 
 On the exact backend to the bit; on the others to a tolerance, and the same tokens.
 """
@@ -19,12 +21,13 @@ from minillm.sampling import Sampling
 from minillm.speculative import PromptLookup, skip_layers
 
 RANKS = world()
-CASES = int(sys.argv[1])
+CASES, WAY = int(sys.argv[1]), sys.argv[2]
 
 
 @st.composite
 def cases(draw):
-    config = draw(architectures().filter(lambda config: config.num_attention_heads >= RANKS.size))
+    units = "num_attention_heads" if WAY == "tensor" else "num_hidden_layers"
+    config = draw(architectures().filter(lambda config: getattr(config, units) >= RANKS.size))
     backend = draw(st.sampled_from(["exact", "exact", "plain", "numpy"]))
     return config, draw(st.integers(0, 2**32 - 1)), backend, draw(st.sampled_from(["float32", "bfloat16"]))
 
@@ -34,7 +37,8 @@ def both(config, number, backend, weights):
     checkpoint = random_checkpoint(config, number)
     whole = build(checkpoint, make_ops(backend), np.dtype(np.float64), weights)
     parallel.open_checkpoint = lambda name: checkpoint
-    return whole, parallel.load_share(RANKS, "random", backend, "float64", weights)
+    load_part = parallel.load_share if WAY == "tensor" else parallel.load_stage
+    return whole, load_part(RANKS, "random", backend, "float64", weights)
 
 
 def same(found, expected, backend):
@@ -55,7 +59,7 @@ def check_engine(draw, whole, cut):
         "k": 3,
     }
     options["num_blocks"] = draw(st.integers(1, 3)) + -(-24 // options["block_size"])
-    speculation = draw(st.sampled_from([None, "lookup", "skip"]))
+    speculation = draw(st.sampled_from([None, "lookup", "skip" if WAY == "tensor" else "lookup"]))
     prompts = draw(st.lists(token_lists(vocab, 10), min_size=1, max_size=5))
     prefix = draw(token_lists(vocab, 6))
     requests = [
@@ -64,7 +68,7 @@ def check_engine(draw, whole, cut):
     ]
     cancelled = draw(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 4)), max_size=2))
     for model in (whole, cut):
-        drafter = {None: None, "lookup": PromptLookup(), "skip": skip_layers(model)}[speculation]
+        drafter = {None: None, "lookup": PromptLookup(), "skip": skip_layers(model)}[speculation]  # not on a pipeline
         engine = minillm.Engine(model, drafter=drafter, **options)
         submitted = [
             request
