@@ -131,6 +131,8 @@ def run(arguments: list[str] | None = None) -> int:
         print(file=sys.stderr)
         code = 130
     _flush_or_discard_output()
+    if code:
+        _end_ranks(None, code)
     return code
 
 
@@ -179,8 +181,8 @@ def _flush_or_discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _end_ranks(problem: str, code: int) -> None:
-    """End all processes with one line, if there are several that compute together."""
+def _end_ranks(problem: str | None, code: int) -> None:
+    """End all processes with one line, if there are several that compute together; without, if it is printed."""
     ranks = sys.modules.get("minillm.parallel.ranks")
     if ranks is not None:
         ranks.fail_if_parallel(problem, code)

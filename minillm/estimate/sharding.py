@@ -66,6 +66,17 @@ def tensor_parallel_bytes_sent(config: ModelConfig, tokens: int, gpus: int, byte
     return 2 * config.num_hidden_layers * all_reduce_bytes_sent(payload, gpus)
 
 
+def vocabulary_parallel_bytes_sent(
+    config: ModelConfig, tokens: int, rows: int, gpus: int, bytes_each: Number = 2
+) -> Number:
+    """Return the bytes that each GPU sends because the vocabulary is cut: all-reduce of embeddings, all-gather of logits.
+
+    `tokens` go in; the logits of `rows` of them come out. In an all-gather around a ring each GPU sends gpus - 1 parts.
+    """
+    gathered = (gpus - 1) / gpus * rows * config.vocab_size * bytes_each
+    return all_reduce_bytes_sent(tokens * config.hidden_size * bytes_each, gpus) + gathered
+
+
 def pipeline_bytes_sent(
     config: ModelConfig, tokens: int, logit_rows: int, stages: int, stage: int, bytes_each: Number = 2
 ) -> Number:

@@ -160,5 +160,6 @@ class FollowedCache(PagedKVCache):
         blocks = memory.keys.shape[2] // block_size
         pool: Any = SimpleNamespace(memory=memory, block_size=block_size, num_blocks=blocks)
         pool.keys, pool.values = memory.keys, memory.values
+        pool.blocks_for = lambda tokens: -(-tokens // block_size)
         self.pool, self.length, self.table = pool, length, table
         self._known_ranges = {}

@@ -66,7 +66,7 @@ class Ranks:
         rank: the number of this process, from 0.
         size: the number of processes.
         models: the number of models that they have loaded together.
-        sent: what this rank has sent, by kind: "all_reduce", "all_gather" and "send".
+        sent: what this rank has sent, by kind: "all_reduce", "all_gather", "send" and "broadcast".
     """
 
     def __init__(self, comm: Any) -> None:
@@ -82,7 +82,7 @@ class Ranks:
         self._mpi, self._comm, self._end = mpi, comm.Dup(), comm.Dup()  # messages of others never match ours
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.models = 0
-        self.sent = {kind: Traffic() for kind in ("all_reduce", "all_gather", "send")}
+        self.sent = {kind: Traffic() for kind in ("all_reduce", "all_gather", "send", "broadcast")}
         if self.size > 1:
             _end_together(self)
 
@@ -124,6 +124,7 @@ class Ranks:
         self._wait(self._comm.Ibcast(length))
         buffer = bytearray(data) if self.rank == 0 else bytearray(int(length[0]))
         self._wait(self._comm.Ibcast(buffer))
+        self.sent["broadcast"].add(1, len(buffer))
         return value if self.rank == 0 else pickle.loads(buffer)
 
     def gather(self, value: Any) -> list[Any]:
@@ -183,10 +184,11 @@ class Ranks:
                 if first.get(name) != other.get(name):
                     raise ValueError(f"the ranks disagree: {name} is {mine} on rank 0, {its} on rank {rank}")
 
-    def fail(self, problem: str, code: int = 2) -> NoReturn:
-        """Print one line that names this rank, and end all processes. Not collective."""
-        self._wait_for_turn()
-        os.write(2, f"minillm: rank {self.rank} of {self.size}: {one_line(problem)}\n".encode())
+    def fail(self, problem: str | None, code: int = 2) -> NoReturn:
+        """Print one line that names this rank, unless there is nothing to say, and end all processes. Not collective."""
+        if problem is not None:
+            self._wait_for_turn()
+            os.write(2, f"minillm: rank {self.rank} of {self.size}: {one_line(problem)}\n".encode())
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI_Abort would say it again
         self._comm.Abort(code)
         os._exit(code)
@@ -228,7 +230,7 @@ def ranks_of(comm: Any) -> Ranks:
     return world() if comm is _mpi().COMM_WORLD else Ranks(comm)
 
 
-def fail_if_parallel(problem: str, code: int = 2) -> None:
+def fail_if_parallel(problem: str | None, code: int = 2) -> None:
     """End all ranks with one line that names this one, if there are several; else return."""
     if _active:
         _active[0].fail(problem, code)

@@ -9,13 +9,17 @@ ROOT = Path(__file__).parents[2]
 MPIEXEC = Path(sys.executable).with_name("mpiexec")
 
 
+def environment() -> dict[str, str]:
+    """This environment, with one thread for each process."""
+    threads = dict.fromkeys(["OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"], "1")
+    return os.environ | threads | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
+
+
 def start(ranks: int, *arguments: str, **options) -> subprocess.Popen:
     """Start this interpreter with these arguments on each rank, with one thread each."""
-    threads = dict.fromkeys(["OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"], "1")
-    environment = os.environ | threads | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
     command = [str(MPIEXEC), "-n", str(ranks), sys.executable, *arguments]
     piped = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, text=True, env=environment, cwd=ROOT, **(piped | options))
+    return subprocess.Popen(command, text=True, env=environment(), cwd=ROOT, **(piped | options))
 
 
 def run(ranks: int, *arguments: str, timeout: float = 60, **options) -> subprocess.CompletedProcess:
