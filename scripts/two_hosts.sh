@@ -33,9 +33,10 @@ for host in a b; do
     number=$((number + 1))
 done
 
-# What mpiexec calls instead of ssh: `launch HOST COMMAND`.
+# What mpiexec calls instead of ssh: `launch [-x] HOST COMMAND`.
 cat > "$work/launch" << LAUNCH
 #!/bin/sh
+while [ "\${1#-}" != "\$1" ]; do shift; done
 case \$1 in 10.213.7.2) host=a ;; *) host=b ;; esac
 shift
 exec ip netns exec minillm-$id-\$host sh -c "\$*"
