@@ -54,11 +54,8 @@ def check_place(options: argparse.Namespace) -> None:
     """
     size, way, command = place()[1], way_of(options), f"minillm {options.command}"
     if size > 1 and way is None and options.command != "batch":
-        how = (
-            f"add {SIMPLE} or {BY_LAYERS}"
-            if hasattr(options, "tensor_parallel")
-            else "it runs in one; leave out mpiexec"
-        )
+        can = hasattr(options, "tensor_parallel")
+        how = f"add {SIMPLE} or {BY_LAYERS}" if can else "it runs in one; leave out mpiexec"
         raise ValueError(f"mpiexec started {size} processes of {command}: {how}")
     if way is None:
         return

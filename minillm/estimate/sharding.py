@@ -69,7 +69,7 @@ def tensor_parallel_bytes_sent(config: ModelConfig, tokens: int, gpus: int, byte
 def vocabulary_parallel_bytes_sent(
     config: ModelConfig, tokens: int, rows: int, gpus: int, bytes_each: Number = 2
 ) -> Number:
-    """Return the bytes that each GPU sends for a cut vocabulary: all-reduce of embeddings, all-gather of logits.
+    """Return the bytes that each GPU sends for a cut vocabulary: embeddings are all-reduced, logits all-gathered.
 
     `tokens` go in; the logits of `rows` of them come out. In an all-gather around a ring each GPU sends gpus - 1 parts.
     """

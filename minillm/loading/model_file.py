@@ -57,7 +57,7 @@ def read_rows(path: Path, state: FileState, dtype: str, offset: int, shape: tupl
     with path.open("rb", buffering=0) as file:
         for number, row in enumerate(values):
             file.seek(offset + number * row_bytes)
-            if file.readinto(row.view("u1")) < row.nbytes:
+            if file.readinto(row.data.cast("B")) < row.nbytes:
                 raise changed(path.name, "became shorter")
         if state_of(file) != state:
             raise changed(path.name, "changed")

@@ -8,7 +8,7 @@ to happen on the other ranks too, and rank 0 sends them, in order, before it doe
 
 A follower has memories of its own, with its share of the KV heads, and does with them what it is told. It has no
 scheduler, no block allocator and no prefix table: who owns which block is decided by rank 0 alone. So the ranks cannot
-disagree, whatever the schedule, the clock or the user does.
+disagree: the schedule, the clock and the user act on rank 0 alone.
 """
 
 import itertools
@@ -132,7 +132,7 @@ class Follower:
         spans: list[slice],
         caches: list[tuple[int, int, int, list[int]]],
     ) -> None:
-        followed = [FollowedCache(self._things[number], *where) for number, *where in caches]
+        followed = [FollowedCache(self._things[number], length, size, table) for number, length, size, table in caches]
         compute(self._with_layers(layers), RaggedBatch(tokens, positions, logit_indices, spans, followed))
 
     def _do(self, operation: str, number: int, *arguments: Any) -> None:

@@ -185,7 +185,7 @@ class Ranks:
                     raise ValueError(f"the ranks disagree: {name} is {mine} on rank 0, {its} on rank {rank}")
 
     def fail(self, problem: str | None, code: int = 2) -> NoReturn:
-        """Print one line that names this rank, unless there is nothing to say, and end all processes. Not collective."""
+        """Print one line that names this rank (none for None), and end all processes. Not collective."""
         if problem is not None:
             self._wait_for_turn()
             os.write(2, f"minillm: rank {self.rank} of {self.size}: {one_line(problem)}\n".encode())

@@ -91,7 +91,9 @@ def gpipe_bubble() -> Ours:
 
         idle.append(bubble(in_threads(4, done)))
     same = np.allclose(idle, [pipeline_bubble(4, 4), pipeline_bubble(4, 16)])
-    return Ours(", ".join(f"{share:.1%}" for share in idle), bool(same) and idle[1] < 0.2, COUNT)
+    return Ours(
+        ", ".join(f"{share:.1%}" for share in idle), bool(same) and idle[1] < 0.2, f"{COUNT}, in a run of 4 stages"
+    )
 
 
 @topic.figure("tp-bytes", MEGATRON, "2 all-reduces a layer, 2·(p - 1)/p of tokens·D·b by each rank")
