@@ -12,6 +12,7 @@ def main() -> NoReturn:
     # These two time small products; on a busy machine several BLAS threads would wait for each other.
     if sys.argv[1:2] in (["lesson"], ["claims"]):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    share_processors()
     heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a background job ignores Ctrl-C
     try:
         if heard:
@@ -27,6 +28,15 @@ def main() -> NoReturn:
     if heard:
         signal.signal(signal.SIGINT, leave)
     sys.exit(code)
+
+
+def share_processors() -> None:
+    """Give each process that mpiexec started on this machine its part of the processors, unless the user has."""
+    ranks = os.environ.get("MPI_LOCALNRANKS", "")
+    if ranks.isdecimal() and int(ranks) > 1:
+        threads = max(1, (os.cpu_count() or 1) // int(ranks))
+        for name in ("OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+            os.environ.setdefault(name, str(threads))
 
 
 def leave(*_: object) -> NoReturn:

@@ -77,6 +77,12 @@ def compiled(session: nox.Session) -> None:
 
 
 @nox.session
+def parallel(session: nox.Session) -> None:
+    """Several processes, which `mpiexec` starts: 2 to 4 ranks on two cores, tiny models. Under 3 minutes."""
+    run(session, "test,compiled,mpi", "pytest", "-q", "-n", "0", "-m", "", "tests/parallel", *session.posargs)
+
+
+@nox.session
 def arm(session: nox.Session) -> None:
     """The exact backend's hashes on an emulated ARM: on Debian, with an environment in .venv."""
     session.run("scripts/check_arm.sh", external=True)

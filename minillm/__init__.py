@@ -27,8 +27,8 @@ from minillm.conversation import Conversation
 from minillm.decode import decode_step, naive_decode
 from minillm.generation import Generation, Output, Timings, generate
 from minillm.kv_cache import BlockPool, KVCache, PagedKVCache
-from minillm.loading.load import load
 from minillm.model import Model
+from minillm.parallel.load import load
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
 from minillm.score import Score, score

@@ -95,6 +95,15 @@ class Model:
         """Return the layers from `first` to `end - 1`, by default all. `forward` asks for them one at a time."""
         return self.layer_weights[first:end]
 
+    def with_layers(self, numbers: Sequence[int]) -> "Model":
+        """Return the model with these layers alone. It shares their weights."""
+        windows = tuple(self.config.sliding_windows[number] for number in numbers)
+        config = replace(self.config, num_hidden_layers=len(numbers), sliding_windows=windows)
+        layers = self.layer_weights
+        if isinstance(layers, StreamedLayers):
+            return replace(self, config=config, layer_weights=layers.only(numbers))
+        return replace(self, config=config, layer_weights=tuple(layers[number] for number in numbers))
+
     @property
     def streamed(self) -> bool:
         """Whether the layers stay in the file, and each forward pass reads them from there."""

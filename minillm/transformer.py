@@ -103,7 +103,7 @@ def run_layers(
 
 def head(model: Model, x: Float[Array, "rows dim"]) -> Float[Array, "rows vocab"]:
     """Return the logits of the last layer's outputs."""
-    return model.ops.linear(model.ops.rms_norm(x, model.final_norm, model.config.rms_norm_eps), model.head)
+    return model.ops.logits(model.ops.rms_norm(x, model.final_norm, model.config.rms_norm_eps), model.head)
 
 
 def transformer_layer(

@@ -48,6 +48,7 @@ ROW_BITS, COLUMN_BITS = 27, 26  # 27 + 26 = 53
 WEIGHTS_BITS, VALUE_BITS = 27, 25  # 52: one spare bit, because rounding may add half a step to each of 2**22 weights
 SMALLEST = 2.0**-400  # far smaller numbers become 0, so that no product comes near float64's smallest, 2**-1074
 QUERY_TILE = 64  # queries that attend at once
+Reduce = Callable[..., Array]  # (array, "sum" or "max") -> the same over all ranks
 
 
 def on_grid(x: Float[Array, "*shape"], size: Float[Array, "*sizes"], bits: int) -> Float[Array, "*shape"]:
@@ -64,15 +65,24 @@ def on_grid(x: Float[Array, "*shape"], size: Float[Array, "*sizes"], bits: int) 
     return rounded
 
 
-def exact_sum(x: Float[Array, "*shape"], axis: int = -1) -> Float[Array, "*sums"]:
-    """Return the sum of numbers >= 0 along an axis, which is kept with length 1."""
+def _alone(x: Array, operation: str = "sum") -> Array:
+    return x
+
+
+def exact_sum(x: Float[Array, "*shape"], axis: int = -1, reduce: Reduce = _alone) -> Float[Array, "*sums"]:
+    """Return the sum of numbers >= 0 along an axis, which is kept with length 1.
+
+    If the axis is cut over several ranks, they first agree on the largest number, and so on one grid: `reduce` is the
+    backend's `all_reduce`.
+    """
     assert x.shape[axis] <= MOST_TERMS, f"a sum of {x.shape[axis]} terms; exact up to {MOST_TERMS}"
-    return on_grid(x, x.max(axis, keepdims=True), TERM_BITS).sum(axis, keepdims=True)
+    size = reduce(x.max(axis, keepdims=True), "max")
+    return reduce(on_grid(x, size, TERM_BITS).sum(axis, keepdims=True))
 
 
-def norm(x: Float[Array, "*shape"], axis: int = -1) -> Float[Array, "*norms"]:
+def norm(x: Float[Array, "*shape"], axis: int = -1, reduce: Reduce = _alone) -> Float[Array, "*norms"]:
     """Return the root of the sum of squares along an axis. It is the same in any order."""
-    return np.maximum(np.sqrt(exact_sum(x * x, axis)), SMALLEST)
+    return np.maximum(np.sqrt(exact_sum(x * x, axis, reduce)), SMALLEST)
 
 
 def largest(x: Float[Array, "*shape"]) -> Float[Array, "*largest"]:
@@ -109,16 +119,27 @@ class Exact(Plain):
 
     def prepare(self, parts: Sequence[Matrix]) -> Any:
         """Round each column to its grid, once, and store the matrix contiguous along its longer axis as `Fast` does."""
+        return self._prepare(parts, _alone)
+
+    def prepare_cut(self, parts: Sequence[Matrix]) -> Any:
+        """Do the same. The grid of a column is that of the whole column, of which other ranks have parts."""
+        return self._prepare(parts, self.all_reduce)
+
+    def _prepare(self, parts: Sequence[Matrix], reduce: Reduce) -> Any:
         [stacked] = stack([dequantize(part).astype(np.float64, copy=False) for part in parts])
         weight = dequantize(stacked).T
         inner, out = weight.shape
         weight = np.ascontiguousarray(weight) if inner < out else weight
-        return on_grid(weight, norm(weight, axis=0), COLUMN_BITS)
+        return on_grid(weight, norm(weight, 0, reduce), COLUMN_BITS)
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
         """Return x @ weight (+ bias). Each row of x is rounded to its grid, so that no sum rounds."""
         product = on_grid(x, norm(x), ROW_BITS) @ weight
         return product if bias is None else product + bias
+
+    def cut_linear(self, x: Float[Array, "tokens inner"], weight: Any) -> Float[Array, "tokens out"]:
+        """Return x @ weight. The grid of a row is that of the whole row, so the sums of all ranks are on one grid."""
+        return self.all_reduce(on_grid(x, norm(x, -1, self.all_reduce), ROW_BITS) @ weight)
 
     def rms_norm(self, x: Array, weight: Array, eps: float) -> Array:
         """Return `layers.rms_norm`, with an exact sum."""

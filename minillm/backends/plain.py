@@ -118,6 +118,29 @@ class Plain:
         product = multiply(x, weight) if isinstance(weight, list) else x @ weight
         return product if bias is None else product + bias
 
+    def all_reduce(self, x: Array, operation: str = "sum") -> Array:
+        """Return the sum (or "max") of this array over all ranks. Here there is one rank. See `parallel/backend.py`."""
+        return x
+
+    def prepare_cut(self, parts: Sequence[Matrix]) -> Any:
+        """Prepare a matrix for `cut_linear`: output and down, of which each rank has some columns of `[out, inner]`."""
+        return self.prepare(parts)
+
+    def cut_linear(self, x: Float[Array, "tokens inner"], weight: Any) -> Float[Array, "tokens out"]:
+        """Return x @ weight, where each rank has a part of x and of the weight's inner axis: the parts are summed."""
+        return self.all_reduce(self.linear(x, weight))
+
+    def logits(self, x: Float[Array, "rows dim"], head: Any) -> Float[Array, "rows vocab"]:
+        """Return x @ head, for the whole vocabulary."""
+        return self.linear(x, head)
+
+    def whole(self, config: ModelConfig) -> ModelConfig:
+        """Return the config of the whole model, given that of this rank's share."""
+        return config
+
+    def tell(self, memory: Any, operation: str, *arguments: Any) -> None:
+        """Announce an operation on a cache's memory, before it is done. Several ranks do it alike."""
+
     def add_linear(
         self, x: Float[Array, "tokens out"], h: Float[Array, "tokens inner"], weight: Any, bias: Any = None
     ) -> Float[Array, "tokens out"]:

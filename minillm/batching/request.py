@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from minillm.completion import Completion, TokenLogprobs
 from minillm.kv_cache.block_table import BlockTable
-from minillm.kv_cache.paged import PagedKVCache, SwappedCache
+from minillm.kv_cache.memory import SwappedCache
+from minillm.kv_cache.paged import PagedKVCache
 from minillm.speculative import Speculation
 
 

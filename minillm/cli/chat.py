@@ -20,10 +20,10 @@ from minillm.cli.options import (
     add_sampling_options,
     cache_dtype_from,
     check_utf8,
-    layers_from,
     max_new_tokens_from,
     sampling_from,
 )
+from minillm.cli.parallel import add_parallel_option, load_model
 from minillm.cli.printing import print_json, write
 from minillm.support.printable import one_line
 from minillm.support.terminal import is_interactive, wrapped
@@ -37,6 +37,7 @@ def add_parser(commands: Any) -> None:
     """Add `chat` with --system and the options of model and sampling."""
     parser = commands.add_parser("chat", help="talk with a model", description=f"Talk with a model. {COMMANDS}.")
     parser.add_argument("--system", help="a system message, first in the conversation")
+    add_parallel_option(parser)
     add_model_options(parser, DEFAULT_CHAT_MODEL)
     add_layers_option(parser)
     add_cache_option(parser)
@@ -47,11 +48,10 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Read lines until the end of input, and answer each."""
     from minillm.conversation import Conversation
-    from minillm.loading.load import load
 
     sampling, cache_dtype = sampling_from(options), cache_dtype_from(options)
     check_utf8("--system", options.system or "")
-    model = load(options.model, options.backend, options.dtype, options.weights, layers_from(options))
+    model = load_model(options)
     if model.tokenizer.chat_template is None:
         raise ValueError(f"{options.model} has no chat template; use `minillm generate --model {options.model}`")
     new_tokens = max_new_tokens_from(options, model.config.max_position_embeddings)

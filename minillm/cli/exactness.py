@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from minillm.cli.options import DEFAULT_MODEL, add_weights_option
+from minillm.cli.parallel import add_parallel_option, load_model
 from minillm.cli.printing import print_json, show
 from minillm.support.checks import check_integer
 from minillm.support.wording import counted
@@ -32,20 +33,20 @@ def add_parser(commands: Any) -> None:
     add("--max-new-tokens", type=int, metavar="N", help=f"tokens to generate, greedily (default {NEW_TOKENS})")
     add("--hash-only", action="store_true", help="print the hash and nothing else")
     add("--json", action="store_true", help="print one JSON object instead of text")
-    parser.set_defaults(run=run)
+    add_parallel_option(parser)
+    parser.set_defaults(run=run, backend="exact", dtype="float64")
 
 
 def run(options: argparse.Namespace) -> int:
     """Hash the logits, compare the schedules, and print."""
     from minillm.evidence.exactness import PROMPT, logits_hash
     from minillm.generation import encode_prompt
-    from minillm.loading.load import load
     from minillm.transformer import forward
 
     if options.hash_only and options.json:
         raise ValueError("--hash-only prints the hash alone; leave out --json")
     text = PROMPT if options.prompt is None else options.prompt
-    exact = load(options.model, "exact", weights=options.weights)
+    exact = load_model(options)
     prompt = encode_prompt(exact, text)
     new_tokens = 0 if options.hash_only else _new_tokens(options, exact.config.max_position_embeddings - len(prompt))
     digest = logits_hash(forward(exact, prompt))

@@ -13,11 +13,11 @@ from minillm.cli.options import (
     add_sampling_options,
     cache_dtype_from,
     check_utf8,
-    layers_from,
     max_new_tokens_from,
     prompt_ids,
     sampling_from,
 )
+from minillm.cli.parallel import add_parallel_option, load_model
 from minillm.cli.printing import bytes_text, logprob_records, print_json, seconds_text, show, write
 from minillm.cli.speculative import (
     StepWriter,
@@ -45,6 +45,7 @@ def add_parser(commands: Any) -> None:
     add("--show-phases", action="store_true", help="show the tokens, the prefill and each decode step")
     add("--logprobs", type=int, metavar="N", help="with --json: the N most probable tokens of each step")
     add("--with", dest="with_", metavar="DIR", help="run with your functions: the exercises passed in DIR")
+    add_parallel_option(parser)
     add_model_options(parser)
     add_layers_option(parser)
     add_cache_option(parser)
@@ -70,7 +71,6 @@ def run(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from minillm.cli.samples import run_samples
     from minillm.generation import Generation
-    from minillm.loading.load import load
 
     _check_combination(options)
     sampling, cache_dtype = (
@@ -79,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     )
     text = _read_stdin() if options.prompt == "-" else options.prompt
     check_utf8("the prompt", text)
-    model = load(options.model, options.backend, options.dtype, options.weights, layers_from(options))
+    model = load_model(options)
     prompt = prompt_ids(model, text, options.raw)
     room = model.config.max_position_embeddings - len(prompt) + 1  # the last new token is never fed back
     new_tokens = max_new_tokens_from(options, room)

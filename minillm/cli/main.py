@@ -127,15 +127,20 @@ def run(arguments: list[str] | None = None) -> int:
     except MemoryError:
         code = _complain("not enough memory for this model or context; use a smaller one")
     except KeyboardInterrupt:
+        _end_ranks("interrupted", 130)
         print(file=sys.stderr)
         code = 130
     _flush_or_discard_output()
+    if code:
+        _end_ranks(None, code)
     return code
 
 
 def _parse_and_run(arguments: list[str] | None) -> int:
     from minillm.cli.arguments import hint, join_values
+    from minillm.cli.parallel import be_quiet_unless_first, begin_together, check_place
 
+    be_quiet_unless_first()
     parser = make_parser()
     Parser.typed = tuple(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -151,6 +156,8 @@ def _parse_and_run(arguments: list[str] | None) -> int:
         return 2
     from minillm.backends.memory import keep_freed_memory
 
+    check_place(options)
+    begin_together(options)
     keep_freed_memory()  # a setting of the whole process: the command may change it, the library may not
     return int(options.run(options))
 
@@ -174,7 +181,15 @@ def _flush_or_discard_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
+def _end_ranks(problem: str | None, code: int) -> None:
+    """End all processes with one line, if there are several that compute together; without, if it is printed."""
+    ranks = sys.modules.get("minillm.parallel.ranks")
+    if ranks is not None:
+        ranks.fail_if_parallel(problem, code)
+
+
 def _complain(message: str) -> int:
+    _end_ranks(message, 2)
     print(f"minillm: {one_line(message)}", file=sys.stderr)
     return 2
 

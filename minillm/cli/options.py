@@ -53,7 +53,7 @@ def add_layers_option(parser: Any) -> None:
 
 def layers_from(options: argparse.Namespace) -> str:
     """Return --stream-layers as `load` takes it."""
-    return "streamed" if options.stream_layers else "loaded"
+    return "streamed" if getattr(options, "stream_layers", False) else "loaded"
 
 
 def add_cache_option(parser: Any) -> None:

@@ -116,6 +116,5 @@ class KVCache:
         """Return an independent copy with the same tokens."""
         copy = KVCache(self.model, self.capacity, self.dtype)
         copy.length = self.length
-        for new, old in zip(copy.memory.arrays, self.memory.arrays, strict=True):
-            new[:, :, : self.length] = old[:, :, : self.length]
+        copy.memory.copy_from(self.memory, slice(0, self.length))
         return copy

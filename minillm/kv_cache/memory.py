@@ -5,7 +5,8 @@ A contiguous or paged cache decides which *slot* a token takes. The memory decid
     arrays     [layers, kv_heads, slots, ...]     floats: keys, values
                                                   int8: keys, values, the scales of the keys, those of the values
 
-A fork, a copy-on-write and a swap copy the slots of every array, so they need not know what is stored.
+A fork, a copy-on-write and a swap copy the slots of every array, so they need not know what is stored. Each tells the
+backend before it copies: on several ranks, every rank's memory does the same.
 """
 
 import math
@@ -25,6 +26,7 @@ class CacheMemory:
 
     Attributes:
         stored_as: the `dtype` that a user passes to get this kind of memory.
+        ops: the model's backend.
         dtype: the model's dtype, in which keys and values are read.
         arrays: what is stored, `[layers, kv_heads, slots, ...]` each.
     """
@@ -33,7 +35,8 @@ class CacheMemory:
 
     def __init__(self, model: Model, slots: int) -> None:
         """Allocate zeros. Most systems do not back pages with memory until they are written."""
-        self.dtype = model.dtype
+        self.ops, self.dtype = model.ops, model.dtype
+        self.ops.tell(self, "new", model, slots)
         self.arrays = tuple(model.ops.zeros(shape, dtype) for shape, dtype in self.shapes(model, slots))
 
     @staticmethod
@@ -83,3 +86,47 @@ class CacheMemory:
         """Return keys and values as floats. `stored` are slots of one layer: `[kv_heads, _, ...]` of each array."""
         keys, values = stored
         return keys, values
+
+    def copy(self, source: slice, target: slice) -> None:
+        """Copy slots to other slots, in all layers."""
+        self.ops.tell(self, "copy", source, target)
+        for array in self.arrays:
+            array[:, :, target] = array[:, :, source]
+
+    def copy_from(self, other: "CacheMemory", slots: slice) -> None:
+        """Copy slots of another memory of this kind to the same slots here."""
+        self.ops.tell(self, "copy_from", other, slots)
+        for new, old in zip(self.arrays, other.arrays, strict=True):
+            new[:, :, slots] = old[:, :, slots]
+
+    def save(self, ranges: Sequence[slice]) -> "SwappedCache":
+        """Return a copy of these slots on the host, laid end to end."""
+        saved = SwappedCache()
+        self.ops.tell(self, "save", saved, ranges)
+        to_host = self.ops.to_host
+        saved.arrays = [
+            np.concatenate([to_host(array[:, :, slots]) for slots in ranges], axis=2) for array in self.arrays
+        ]
+        return saved
+
+    def restore(self, saved: "SwappedCache", tokens: slice, slots: slice) -> None:
+        """Copy saved slots, by their places in the copy, back to these slots."""
+        self.ops.tell(self, "restore", saved, tokens, slots)
+        for array, copied in zip(self.arrays, saved.arrays, strict=True):
+            array[:, :, slots] = self.ops.array(copied[:, :, tokens])
+
+
+class SwappedCache:
+    """The contents of a cache, copied out of its memory.
+
+    Attributes:
+        arrays: those of the memory, `[layers, kv_heads, tokens, ...]` each.
+    """
+
+    def __init__(self) -> None:
+        self.arrays: list[Array] = []
+
+    @property
+    def length(self) -> int:
+        """Number of tokens."""
+        return int(self.arrays[0].shape[2])

@@ -6,15 +6,11 @@ values in them: written, read as segments, copied when a shared block has to be 
 Source: Kwon et al., vLLM, 2309.06180, section 4.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
-
 from minillm.arrays import Array, Float
 from minillm.attention import Segments
 from minillm.kv_cache.block_table import BlockTable, slot_ranges
 from minillm.kv_cache.cache import take_memory
+from minillm.kv_cache.memory import CacheMemory, SwappedCache
 from minillm.kv_cache.neighbours import NeighbourAllocator
 from minillm.model import Model, check_model
 from minillm.ragged_batch import CacheLayout
@@ -72,20 +68,7 @@ class BlockPool(NeighbourAllocator):
         """Copy the keys and values of block `source` to block `target`, in all layers."""
         size = self.block_size
         old, new = slice(source * size, (source + 1) * size), slice(target * size, (target + 1) * size)
-        for array in self.memory.arrays:
-            array[:, :, new] = array[:, :, old]
-
-
-@dataclass(frozen=True)
-class SwappedCache:
-    """The contents of a cache, copied out of the pool: the arrays of its memory, `[layers, kv_heads, tokens, ...]`."""
-
-    arrays: Sequence[Array]
-
-    @property
-    def length(self) -> int:
-        """Number of tokens."""
-        return int(self.arrays[0].shape[2])
+        self.memory.copy(old, new)
 
 
 class PagedKVCache(BlockTable):
@@ -118,6 +101,11 @@ class PagedKVCache(BlockTable):
         super().__init__(pool)
         self.model = pool.model
         self._known_ranges: dict[tuple[int, int], list[slice]] = {}  # cleared when the table changes
+
+    @property
+    def memory(self) -> CacheMemory:
+        """The arrays that store keys and values: the pool's."""
+        return self.pool.memory
 
     @property
     def nbytes(self) -> int:
@@ -163,13 +151,9 @@ class PagedKVCache(BlockTable):
 
     def swap_out(self) -> SwappedCache:
         """Copy the keys and values of all tokens (at least one) out of the pool, and give all blocks back."""
-        to_host, ranges = self.model.ops.to_host, self._slot_ranges(0, self.length)
-        arrays = [
-            np.concatenate([to_host(array[:, :, slots]) for slots in ranges], axis=2)
-            for array in self.pool.memory.arrays
-        ]
+        saved = self.pool.memory.save(self._slot_ranges(0, self.length))
         self.free()
-        return SwappedCache(arrays)
+        return saved
 
     def swap_in(self, saved: SwappedCache) -> None:
         """Take blocks and copy the saved keys and values into them, after the tokens that the cache holds already.
@@ -177,7 +161,7 @@ class PagedKVCache(BlockTable):
         Raises:
             ValueError: the pool has too few blocks, or another dtype; nothing has changed then.
         """
-        arrays, first, to_device = self.pool.memory.arrays, self.length, self.model.ops.array
+        arrays, first = self.pool.memory.arrays, self.length
         if [array.dtype for array in saved.arrays] != [array.dtype for array in arrays]:
             raise ValueError(f"the saved keys are in {saved.arrays[0].dtype}, those of the pool in {arrays[0].dtype}")
         if saved.length <= first:
@@ -185,8 +169,7 @@ class PagedKVCache(BlockTable):
         self.reserve(saved.length - first)
         for slots in self._slot_ranges(first, saved.length):
             tokens = slice(first, first + slots.stop - slots.start)
-            for array, swapped in zip(arrays, saved.arrays, strict=True):
-                array[:, :, slots] = to_device(swapped[:, :, tokens])
+            self.pool.memory.restore(saved, tokens, slots)
             first = tokens.stop
         self.length = saved.length
 

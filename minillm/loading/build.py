@@ -20,6 +20,7 @@ one that the file does not have. `settle.py` has decided which optional tensors 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -41,8 +42,39 @@ from minillm.support.wording import counted
 MOST_COMPARED = 500  # names; a file may have 100,000
 
 
+@dataclass(frozen=True)
+class ModelPart:
+    """What one of several processes holds of a model: layers that follow each other.
+
+    Attributes:
+        layers: the numbers of the layers.
+        has_embedding: whether the part begins with the embedding.
+        has_head: whether it ends with the head. All parts have the final norm, which is small.
+    """
+
+    layers: range
+    has_embedding: bool = True
+    has_head: bool = True
+
+    def of(self, checkpoint: Checkpoint) -> Checkpoint:
+        """Return the checkpoint with the tensors of this part only."""
+        prefixes = ["model.norm.", *(f"model.layers.{number}." for number in self.layers)]
+        tied = checkpoint.config.tie_word_embeddings
+        if self.has_embedding or (self.has_head and tied):
+            prefixes.append("model.embed_tokens.")
+        if self.has_head:
+            prefixes.append("lm_head.")
+        tensors = {name: t for name, t in checkpoint.tensors.items() if name.startswith(tuple(prefixes))}
+        return replace(checkpoint, tensors=tensors)
+
+
 def build(
-    checkpoint: Checkpoint, ops: Plain, dtype: np.dtype[Any], weights: str = "float32", streamed: bool = False
+    checkpoint: Checkpoint,
+    ops: Plain,
+    dtype: np.dtype[Any],
+    weights: str = "float32",
+    part: ModelPart | None = None,
+    streamed: bool = False,
 ) -> Model:
     """Read a checkpoint's tensors, check each shape against the config, and let the backend prepare them.
 
@@ -51,17 +83,19 @@ def build(
         ops: the backend.
         dtype: of activations, and of weights that are not quantised.
         weights: the format of the matrices: one of `quantization.FORMATS`, or "stored" for those of the file.
+        part: what this process holds, and the checkpoint has; by default the whole model. What it lacks is None.
         streamed: leave the layers in the file; and the embedding, unless it is the head too.
     """
     config = checkpoint.config
+    part = part or ModelPart(range(config.num_hidden_layers))
     read = TensorReader(checkpoint, ops, dtype, weights)
     # Before the layers: copying the largest matrix takes twice its memory.
-    table, head = _embedding_and_head(read, config, streamed)
+    table, head = _embedding_and_head(read, config, part, streamed)
     layer_weights: Sequence[LayerWeights]
     if streamed:
         layer_weights = _streamed_layers(read, config)
     else:
-        layer_weights = tuple(_layer(read, config, number) for number in range(config.num_hidden_layers))
+        layer_weights = tuple(_layer(read, config, number) for number in part.layers)
     final_norm = read("model.norm.weight", config.hidden_size)
     read.warn_of_unused()
     return Model(
@@ -79,13 +113,16 @@ def build(
     )
 
 
-def _embedding_and_head(read: "TensorReader", config: ModelConfig, streamed: bool) -> tuple[Any, Any]:
-    """Return the embedding and the head. Only an embedding that is not the head too can be streamed."""
-    name, shape = "model.embed_tokens.weight", (config.vocab_size, config.hidden_size)
-    if config.tie_word_embeddings:
-        return read.ops.tie(read.part(name, *shape))
-    table = _streamed_embedding(read, config) if streamed else read.ops.prepare_embedding(read.part(name, *shape))
-    return table, read.ops.prepare([read.part("lm_head.weight", *shape)])
+def _embedding_and_head(read: "TensorReader", config: ModelConfig, part: ModelPart, streamed: bool) -> tuple[Any, Any]:
+    """Return the embedding and the head; None for what the part lacks. A tied embedding is not streamed."""
+    shape, ops, name = (config.vocab_size, config.hidden_size), read.ops, "model.embed_tokens.weight"
+    head_name = name if config.tie_word_embeddings else "lm_head.weight"
+    if config.tie_word_embeddings and part.has_embedding and part.has_head:
+        return ops.tie(read.part(name, *shape))
+    table = None
+    if part.has_embedding:
+        table = _streamed_embedding(read, config) if streamed else ops.prepare_embedding(read.part(name, *shape))
+    return table, ops.prepare([read.part(head_name, *shape)]) if part.has_head else None
 
 
 def _streamed_embedding(read: "TensorReader", config: ModelConfig) -> StreamedEmbedding:
@@ -109,7 +146,7 @@ def _streamed_layers(read: "TensorReader", config: ModelConfig) -> StreamedLayer
 
 
 def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeights:
-    dim, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
+    dim, inner, d, ops = config.hidden_size, config.intermediate_size, config.head_dim, read.ops
     q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
     name = f"model.layers.{number}."
     q_name, k_name, v_name, o_name = (f"{name}self_attn.{letter}_proj" for letter in "qkvo")
@@ -118,11 +155,11 @@ def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeigh
         attention_norm=read(f"{name}input_layernorm.weight", dim),
         # The largest matrices first: while a matrix is joined it is in memory twice, and then little else is.
         gate_up=read.matrix([(gate, inner), (up, inner)], dim),
-        down=read.matrix([(down, dim)], inner),
+        down=ops.prepare_cut([read.part(f"{down}.weight", dim, inner)]),
         qkv=read.matrix([(q_name, q), (k_name, kv), (v_name, kv)], dim),
         qkv_bias=read.bias([(q_name, q), (k_name, kv), (v_name, kv)], config.attention_bias),
         qk_norm=read.head_norms(f"{name}self_attn", config) if config.qk_norm else None,
-        output=read.matrix([(o_name, dim)], q),
+        output=ops.prepare_cut([read.part(f"{o_name}.weight", dim, q)]),
         output_bias=read.bias([(o_name, dim)], config.attention_output_bias),
         mlp_norm=read(f"{name}post_attention_layernorm.weight", dim),
         gate_up_bias=read.bias([(gate, inner), (up, inner)], config.mlp_bias),
@@ -239,7 +276,7 @@ class TensorReader:
 
             shown = ", ".join(repr(name)[:80] for name in unused[:4])
             are = f"{counted(len(unused), 'tensor')} {'is' if len(unused) == 1 else 'are'}"
-            warnings.warn(f"{self.name}: {are} not used: {shown}", stacklevel=4)
+            warnings.warn(f"{self.name}: {are} not used: {shown}", stacklevel=5)
 
 
 def is_usual(name: str) -> bool:

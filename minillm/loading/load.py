@@ -11,7 +11,7 @@ from minillm.backends import get_backend
 from minillm.backends.memory import return_freed_memory
 from minillm.backends.plain import Plain
 from minillm.loading import Checkpoint, open_checkpoint
-from minillm.loading.build import build
+from minillm.loading.build import ModelPart, build
 from minillm.loading.settle import EMBEDDING
 from minillm.loading.stored import format_of, part_of
 from minillm.model import Model
@@ -55,7 +55,23 @@ def load(
     ops, kept_as = backend_and_dtype(backend, dtype)
     check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
     streamed = check_choice("layers", layers, LAYERS) == "streamed"
-    checkpoint = open_checkpoint(name)
+    return build_in_memory(open_checkpoint(name), ops, kept_as, dtype, weights, streamed=streamed)
+
+
+def build_in_memory(
+    checkpoint: Checkpoint,
+    ops: Plain,
+    kept_as: np.dtype[Any],
+    dtype: str = "float32",
+    weights: str = "float32",
+    part: ModelPart | None = None,
+    streamed: bool = False,
+) -> Model:
+    """Build a model, or the part of it that the checkpoint has, if there is memory for its weights.
+
+    Raises:
+        ValueError: there is not, or the contents of a file are wrong.
+    """
     needed = (streamed_bytes if streamed else weights_bytes)(checkpoint, ops, dtype, weights)
     on_device = ops.free_memory()
     free = "" if on_device is None else f", {on_device / 1e9:.1f} GB free"
@@ -66,7 +82,7 @@ def load(
     if needed > (_memory() if on_device is None else on_device):  # else the system kills the process without a message
         raise too_large
     try:
-        model = build(checkpoint, ops, kept_as, weights, streamed)
+        model = build(checkpoint, ops, kept_as, weights, part, streamed)
     except MemoryError as problem:
         # The error of a device is also a ValueError: its message says what was needed and what is free.
         raise (problem if isinstance(problem, ValueError) else too_large) from None

@@ -18,7 +18,6 @@ from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
 from minillm.prefill import PREFILL_CHUNK, prefill
 from minillm.sampling import Sampling, probabilities, sample_from
-from minillm.streaming import StreamedLayers
 from minillm.support.checks import shown
 from minillm.support.wording import counted
 
@@ -227,8 +226,4 @@ def skip_layers(model: Model, kept: Sequence[int] | None = None) -> Model:
     numbers = [check_layer(model, number) for number in kept] if isinstance(kept, Sequence) else []
     if not numbers or numbers != sorted(set(numbers)):
         raise ValueError(f"kept is {shown(kept)}; expected numbers of layers in order, at least one, each once")
-    windows = tuple(model.config.sliding_windows[number] for number in numbers)
-    config = replace(model.config, num_hidden_layers=len(numbers), sliding_windows=windows)
-    layers_of = model.layer_weights
-    weights = layers_of.only(numbers) if isinstance(layers_of, StreamedLayers) else tuple(layers_of[n] for n in numbers)
-    return replace(model, name=f"{model.name} without layers", config=config, layer_weights=weights)
+    return replace(model.with_layers(numbers), name=f"{model.name} without layers")

@@ -38,21 +38,22 @@ def test_the_kv_projections_are_copied_with_their_heads():
 
 def most_kv_heads(heads: int, group: int, gpus: int) -> int:
     """Deal the query heads out one after the other, and count the KV heads that each GPU needs."""
-    most = ceil(heads / gpus)
-    return max(
-        len({head // group for head in range(begin, min(begin + most, heads))}) for begin in range(0, heads, most)
-    )
+    needed = [set() for _ in range(gpus)]
+    for head in range(heads):
+        gpu = max(gpu for gpu in range(gpus) if heads * gpu // gpus <= head)
+        needed[gpu].add(head // group)
+    return max(map(len, needed))
 
 
 @pytest.mark.parametrize(
     ("heads", "kv_heads", "gpus", "share"),
     [
-        (16, 2, 3, (6, 2)), (16, 2, 4, (4, 1)), (16, 2, 8, (2, 1)), (16, 2, 16, (1, 1)), (28, 4, 8, (4, 2)),
+        (16, 2, 3, (6, 2)), (16, 2, 4, (4, 1)), (16, 2, 8, (2, 1)), (16, 2, 16, (1, 1)), (28, 4, 8, (4, 1)),
         (32, 32, 3, (11, 11)), (4, 2, 9, (1, 1)),
     ],
 )  # fmt: skip
 def test_the_query_heads_of_a_share_bring_the_kv_heads_that_they_read(heads, kv_heads, gpus, share):
-    """16 query heads on 3 GPUs: 0 to 5, 6 to 11, 12 to 15. The second reads both KV heads: 6 to 7, and 8 to 11."""
+    """16 query heads on 3 GPUs: 0 to 4, 5 to 9, 10 to 15. The second reads both KV heads: 5 to 7, and 8 to 9."""
     found = largest_share(replace(LLAMA, num_attention_heads=heads, num_key_value_heads=kv_heads), gpus)
     assert (found.num_attention_heads, found.num_key_value_heads) == share
 

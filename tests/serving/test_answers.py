@@ -126,3 +126,29 @@ def test_a_folder_or_a_device_is_refused(tmp_path):
     for place in (tmp_path, "/dev/null"):
         with pytest.raises(OSError, match="expected an ordinary file"):
             AnswerFile(type(tmp_path)(place))
+
+
+def test_answers_are_put_in_the_order_of_the_prompts(path, written):
+    path.chmod(0o640)
+    with AnswerFile(path) as file:  # one found in the file, and one appended
+        file.append(ANSWERS[0] | {"line": 2})
+        file.put_in_order()
+    assert [json.loads(line)["line"] for line in path.read_bytes().splitlines()] == [1, 2, 3, 12]
+    assert set(written.splitlines()) < set(path.read_bytes().splitlines())
+    assert path.stat().st_mode & 0o777 == 0o640 and list(path.parent.iterdir()) == [path]
+    inode = path.stat().st_ino
+    with AnswerFile(path) as file:
+        file.put_in_order()
+    assert path.stat().st_ino == inode  # they are in order already
+
+
+def test_a_disk_without_room_for_a_copy_leaves_the_file_as_it_was(path, written):
+    with AnswerFile(path) as file:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(written) - 1, before[1]))
+        try:
+            with pytest.raises(OSError, match=r"answers\.jsonl: File too large; free some space"):
+                file.put_in_order()
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == written and list(path.parent.iterdir()) == [path]

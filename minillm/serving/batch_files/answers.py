@@ -2,14 +2,17 @@
 
 Every answer carries the number of its prompt's line and a fingerprint of what was asked: the model, the prompt and
 all settings. Opening the file again tells which lines are answered. If the last line has no line end, the run was
-killed while writing it: that answer is cut off and generated again. Nothing else in the file is ever changed. A file
-that holds anything other than answers is refused.
+killed while writing it: that answer is cut off and generated again. Answers are appended in the order in which they are
+finished. When all are there, they are put in the order of the prompts, so that the file does not depend on the
+schedule, on interruptions or on the number of processes. A file that holds anything other than answers is refused.
 """
 
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -44,6 +47,7 @@ class AnswerFile:
         try:
             self._lock()
             self.answered: dict[int, Asked] = {}
+            self._places: dict[int, tuple[int, int]] = {}  # of each answer in the file: its first byte, and its end
             end = self._read_answers()
             self._file.truncate(end)
             self._file.seek(end)
@@ -79,11 +83,42 @@ class AnswerFile:
         Raises:
             OSError: the disk is full, for example. An incomplete line is cut off when the file is opened again.
         """
+        begin, line = self._file.tell(), json.dumps(answer, allow_nan=False).encode() + b"\n"
         try:
-            self._file.write(json.dumps(answer, allow_nan=False).encode() + b"\n")
+            self._file.write(line)
             self._file.flush()
         except OSError as problem:
-            raise OSError(f"{self.path}: {problem.strerror}; free some space, run the same command again") from None
+            raise self._full(problem) from None
+        self._places[answer["line"]] = begin, begin + len(line)
+
+    def put_in_order(self) -> None:
+        """Put the answers in the order of the prompts: write a new file, which then takes the place of this one.
+
+        If it is killed meanwhile, this file is as it was. Nothing can be appended afterwards.
+
+        Raises:
+            OSError: the disk is full, for example; the file is as it was.
+        """
+        places = [self._places[number] for number in sorted(self._places)]
+        if all(one < later for one, later in pairwise(places)):
+            return
+        file = Path(os.path.realpath(self.path))
+        ordered = file.with_name(f".{file.name}.ordered")
+        try:
+            with ordered.open("wb") as new:
+                for begin, end in places:
+                    self._file.seek(begin)
+                    new.write(self._file.read(end - begin))
+                new.flush()
+                os.fsync(new.fileno())
+            shutil.copymode(file, ordered)
+            ordered.replace(file)
+        except OSError as problem:
+            ordered.unlink(missing_ok=True)
+            raise self._full(problem) from None
+
+    def _full(self, problem: OSError) -> OSError:
+        return OSError(f"{self.path}: {problem.strerror}; free some space, run the same command again")
 
     def _lock(self) -> None:
         try:
@@ -101,6 +136,7 @@ class AnswerFile:
                 break
             answered, asked = self._parse(number, line)
             self.answered[answered] = asked
+            self._places[answered] = end, end + len(line)
             end += len(line)
         return end
 

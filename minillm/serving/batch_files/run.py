@@ -20,7 +20,7 @@ def model_fingerprint(model: Model) -> str:
     some_rows = model.ops.embed(*model.embedding_of(np.arange(min(64, model.config.vocab_size))))
     weights = [np.asarray(model.ops.to_host(array), np.float32) for array in (model.final_norm, some_rows)]
     template = model.stored_tokenizer.chat_template if model.stored_tokenizer else None
-    return _hash(repr((model.config, template)).encode(), *(array.tobytes() for array in weights))
+    return _hash(repr((model.ops.whole(model.config), template)).encode(), *(array.tobytes() for array in weights))
 
 
 def fingerprint(settings: Mapping[str, Any], line: PromptLine) -> str:
@@ -43,6 +43,7 @@ def answer_lines(
     lines: Iterable[PromptLine],
     encode: Callable[[PromptLine], tuple[list[int], int]],
     on_bad_line: Callable[[int, ValueError], Any],
+    queue: int | None = None,
 ) -> Iterator[tuple[PromptLine, Request]]:
     """Yield every line with its finished request, in the order in which they finish.
 
@@ -51,6 +52,8 @@ def answer_lines(
         lines: read lazily as the engine proceeds, so there may be millions.
         encode: returns the token ids of a line's prompt, and the most new tokens.
         on_bad_line: called with the number of a line that cannot be run, and the reason; the other lines are run.
+        queue: requests that wait in the engine until no further line is read; 64 by default. With 1, a line is read
+            when the engine has admitted the line before.
     """
     unfinished: dict[Request, PromptLine] = {}
     for line in lines:
@@ -59,7 +62,7 @@ def answer_lines(
             unfinished[engine.submit(prompt, max_new_tokens, line.sampling)] = line
         except ValueError as problem:
             on_bad_line(line.number, problem)
-        while len(engine.scheduler.waiting) >= QUEUE:
+        while len(engine.scheduler.waiting) >= (queue or QUEUE):
             yield from _finished(engine.step(), unfinished)
     for event in engine.events():
         yield from _finished([event], unfinished)

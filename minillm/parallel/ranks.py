@@ -1,0 +1,266 @@
+"""Ranks: the processes that `mpiexec` started, and what they send to each other. Rank 0 reads, prints and decides.
+
+MPI carries the messages (extra `mpi`: mpi4py and MPICH). Each call here is *collective* unless it says otherwise: all
+ranks make it, in the same order. While a rank waits, it yields the processor and hears Ctrl-C: MPI's own waiting would
+do neither.
+
+    all_reduce    rank 0: [1, 2]   rank 1: [10, 20]   ->   both: [11, 22]
+    all_gather    rank 0: [1, 2]   rank 1: [10, 20]   ->   both: [[1, 2], [10, 20]]
+    broadcast     rank 0: "go"                        ->   both: "go"
+
+`sent` counts what a ring would send (Patarasuk and Yuan, Bandwidth optimal all-reduce algorithms, 2009), whichever
+algorithm MPI takes, so that `estimate/sharding.py` can be compared with it.
+
+A rank that fails ends all others: `fail` prints one line that names it, and MPI_Abort ends every process. If a process
+is killed, mpiexec sees it, and ends the others.
+"""
+
+import atexit
+import json
+import os
+import pickle
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, NoReturn
+
+import numpy as np
+
+from minillm.arrays import Array
+from minillm.support.install_hint import install_hint
+from minillm.support.printable import one_line
+
+BUSY_TURNS = 2000  # times a waiting rank asks again at once: about a millisecond, longer than a layer's wait
+PAUSE_S = 0.0002  # between later questions
+FAREWELL_S = 4.0  # a rank that ends waits this long for the others to end
+TURN_S = 0.3  # a failing rank lets each rank before it speak first: often all fail alike
+
+
+@dataclass
+class Traffic:
+    """What one rank has sent in one kind of call.
+
+    Attributes:
+        calls: number of calls.
+        messages: number of messages to the next rank of the ring.
+        bytes: bytes in these messages.
+    """
+
+    calls: int = 0
+    messages: int = 0
+    bytes: float = 0
+
+    def add(self, messages: int, sent_bytes: float) -> None:
+        """Count one more call."""
+        self.calls += 1
+        self.messages += messages
+        self.bytes += sent_bytes
+
+
+class Ranks:
+    """The processes of one `mpiexec`, as one of them sees the others.
+
+    Attributes:
+        rank: the number of this process, from 0.
+        size: the number of processes.
+        models: the number of models that they have loaded together.
+        sent: what this rank has sent, by kind: "all_reduce", "all_gather", "send" and "broadcast".
+    """
+
+    def __init__(self, comm: Any) -> None:
+        """Use an mpi4py communicator, such as `MPI.COMM_WORLD`.
+
+        Raises:
+            ValueError: it is something else.
+            OSError: mpi4py is not installed.
+        """
+        mpi = _mpi()
+        if not isinstance(comm, mpi.Intracomm):
+            raise ValueError(f"comm is of type {type(comm).__name__}; expected a communicator of mpi4py")
+        self._mpi, self._comm, self._end = mpi, comm.Dup(), comm.Dup()  # messages of others never match ours
+        self.rank, self.size = comm.Get_rank(), comm.Get_size()
+        self.models = 0
+        self.sent = {kind: Traffic() for kind in ("all_reduce", "all_gather", "send", "broadcast")}
+        if self.size > 1:
+            _end_together(self)
+
+    def __repr__(self) -> str:
+        return f"Ranks(rank {self.rank} of {self.size})"
+
+    def all_reduce(self, x: Array, operation: str = "sum") -> Array:
+        """Return the sum (or "max") of every rank's array, element by element, the same on all ranks."""
+        total = np.array(x, order="C")
+        if self.size > 1:
+            op = {"sum": self._mpi.SUM, "max": self._mpi.MAX}[operation]
+            self._wait(self._comm.Iallreduce(self._mpi.IN_PLACE, total, op))
+            self.sent["all_reduce"].add(2 * (self.size - 1), 2 * (self.size - 1) / self.size * total.nbytes)
+        return total
+
+    def all_gather(self, x: Array, lengths: Sequence[int]) -> list[Array]:
+        """Return every rank's array in the order of the ranks. They may differ in the length of their first axis.
+
+        Args:
+            x: this rank's array.
+            lengths: of each rank's first axis.
+        """
+        if self.size == 1:
+            return [x]
+        x = np.ascontiguousarray(x)
+        joined = np.empty((sum(lengths), *x.shape[1:]), x.dtype)
+        row = joined[:1].size
+        counts = [length * row for length in lengths]
+        self._wait(self._comm.Iallgatherv(x, [joined, counts]))
+        self.sent["all_gather"].add(self.size - 1, (self.size - 1) / self.size * joined.nbytes)
+        return np.split(joined, np.cumsum(lengths)[:-1])
+
+    def broadcast(self, value: Any = None) -> Any:
+        """Return the value that rank 0 passes: any Python value, arrays included. Other ranks pass nothing."""
+        if self.size == 1:
+            return value
+        data = pickle.dumps(value, protocol=5) if self.rank == 0 else b""
+        length = np.array([len(data)], np.int64)
+        self._wait(self._comm.Ibcast(length))
+        buffer = bytearray(data) if self.rank == 0 else bytearray(int(length[0]))
+        self._wait(self._comm.Ibcast(buffer))
+        self.sent["broadcast"].add(1, len(buffer))
+        return value if self.rank == 0 else pickle.loads(buffer)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every rank's Python value in the order of the ranks, on all ranks."""
+        if self.size == 1:
+            return [value]
+        data = np.frombuffer(pickle.dumps(value, protocol=5), np.uint8)
+        lengths = np.zeros(self.size, np.int64)
+        lengths[self.rank] = len(data)
+        self._wait(self._comm.Iallreduce(self._mpi.IN_PLACE, lengths))
+        joined = np.empty(int(lengths.sum()), np.uint8)
+        self._wait(self._comm.Iallgatherv(data, [joined, lengths.tolist()]))
+        return [pickle.loads(part.tobytes()) for part in np.split(joined, np.cumsum(lengths)[:-1])]
+
+    def send(self, x: Array, to: int, tag: int = 0) -> None:
+        """Send an array to one rank, which calls `receive`. Not collective. It returns when `x` may be changed."""
+        x = np.ascontiguousarray(x)
+        self._wait(self._comm.Isend(x, to, tag))
+        self.sent["send"].add(1, x.nbytes)
+
+    def receive(self, source: int, shape: Sequence[int], dtype: Any, tag: int = 0) -> Array:
+        """Return the array that rank `source` sends to this rank. Not collective."""
+        x = np.empty(tuple(shape), dtype)
+        self._wait(self._comm.Irecv(x, source, tag))
+        return x
+
+    def send_value(self, value: Any, to: int, tag: int = 0) -> None:
+        """Send a Python value to one rank, which calls `receive_value`. Not collective."""
+        self._wait(self._comm.isend(value, to, tag))
+
+    def receive_value(self, source: int | None = None, tag: int = 0) -> tuple[Any, int]:
+        """Return a Python value that a rank sent to this rank, and that rank. None takes from any rank."""
+        status = self._mpi.Status()
+        anyone = self._mpi.ANY_SOURCE if source is None else source
+        for turn in count():
+            message = self._comm.improbe(anyone, tag, status)
+            if message is not None:
+                return message.recv(), status.Get_source()
+            _pause(turn)
+        raise AssertionError
+
+    def barrier(self) -> None:
+        """Wait until all ranks are here."""
+        self._wait(self._comm.Ibarrier())
+
+    def agree(self, facts: Mapping[str, Any]) -> None:
+        """Check that all ranks have the same facts, such as the version of minillm and the arguments.
+
+        Raises:
+            ValueError: they differ; on all ranks, with the same message.
+        """
+        told = self.gather(json.dumps(dict(facts), default=str))
+        first = json.loads(told[0])
+        for rank, other in enumerate(map(json.loads, told)):
+            for name in (*first, *other):
+                mine, its = (str(facts.get(name, "unknown"))[:60] for facts in (first, other))
+                if first.get(name) != other.get(name):
+                    raise ValueError(f"the ranks disagree: {name} is {mine} on rank 0, {its} on rank {rank}")
+
+    def fail(self, problem: str | None, code: int = 2) -> NoReturn:
+        """Print one line that names this rank (none for None), and end all processes. Not collective."""
+        if problem is not None:
+            self._wait_for_turn()
+            os.write(2, f"minillm: rank {self.rank} of {self.size}: {one_line(problem)}\n".encode())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI_Abort would say it again
+        self._comm.Abort(code)
+        os._exit(code)
+
+    def _wait_for_turn(self) -> None:
+        time.sleep(min(self.rank * TURN_S, FAREWELL_S))
+
+    def _wait(self, request: Any) -> None:
+        for turn in count():
+            if request.Test():
+                return
+            _pause(turn)
+
+    def _farewell(self) -> None:
+        """Wait for the others to end too. A rank that ends alone would leave them waiting for its part for ever."""
+        if self._mpi.Is_finalized():
+            return
+        request, end = self._end.Ibarrier(), time.monotonic() + FAREWELL_S
+        while not request.Test():
+            if time.monotonic() > end:
+                self.fail("has ended, but other ranks have not")
+            time.sleep(PAUSE_S)
+
+
+_active: list[Ranks] = []  # at most one: what ends together
+
+
+def world() -> Ranks:
+    """Return the processes that mpiexec started; one process without it.
+
+    Raises:
+        OSError: mpi4py is not installed.
+    """
+    return _active[0] if _active else Ranks(_mpi().COMM_WORLD)
+
+
+def ranks_of(comm: Any) -> Ranks:
+    """Return the processes of a communicator: `world()` if it is that of all."""
+    return world() if comm is _mpi().COMM_WORLD else Ranks(comm)
+
+
+def fail_if_parallel(problem: str | None, code: int = 2) -> None:
+    """End all ranks with one line that names this one, if there are several; else return."""
+    if _active:
+        _active[0].fail(problem, code)
+
+
+def _pause(turn: int) -> None:
+    time.sleep(0 if turn < BUSY_TURNS else PAUSE_S)
+
+
+def _mpi() -> Any:
+    try:
+        from mpi4py import MPI
+    except (ImportError, RuntimeError) as problem:  # the second: mpi4py is there, but no MPI library
+        raise OSError(f"several processes need mpi4py and MPICH: {install_hint('mpi')}") from problem
+    return MPI
+
+
+def _end_together(ranks: Ranks) -> None:
+    """Make an exception that nobody catches, or an early end, on one rank end the others."""
+    if _active:
+        return
+    _active.append(ranks)
+    atexit.register(ranks._farewell)
+    shown = sys.excepthook
+
+    def hook(kind: type[BaseException], problem: BaseException, trace: Any) -> None:
+        if kind is not KeyboardInterrupt:
+            ranks._wait_for_turn()
+            shown(kind, problem, trace)
+        interrupted = kind is KeyboardInterrupt
+        ranks.fail("interrupted" if interrupted else f"{kind.__name__}: {problem}", 130 if interrupted else 2)
+
+    sys.excepthook = hook

@@ -1,0 +1,81 @@
+"""Commands on several ranks: `mpiexec -n 2 minillm ... --tensor-parallel`."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from mpiexec import MPIEXEC, environment, run
+
+COMMAND = ("-c", "from _minillm_command import main; main()")
+HASH = "5957289063390916a9623aa09b3745b012e4c46a8e60f6303d5ba319d03a9aa2"  # docs/exactness.md
+
+
+def minillm(ranks, *arguments, **options):
+    done = run(ranks, *COMMAND, *arguments, **options)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("ranks", [2, 3, 4])
+def test_one_hash_on_any_number_of_ranks(ranks):
+    assert minillm(ranks, "exactness", "--hash-only", "--tensor-parallel") == (0, f"{HASH}\n", "")
+
+
+def test_generate_with_a_prompt_from_standard_input(tmp_path):
+    (tmp_path / "prompt").write_text("The capital of France is")
+    with (tmp_path / "prompt").open() as prompt:
+        code, out, err = minillm(2, "generate", "-", "--json", "--tensor-parallel", "--speculative", stdin=prompt)
+    record = json.loads(out)
+    assert (code, record["text"], record["tokens"], err) == (0, " Paris.", [379, 1910, 14, 0], "")
+
+
+def test_batch_writes_the_answers_of_one_rank(tmp_path):
+    """The same fingerprints too: one rank resumes what two ranks began."""
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(f'{{"prompt": "{text} is"}}\n' for text in ("The sky", "One and one", "", "A cat")))
+    answers = []
+    for ranks, more in ((2, ["--tensor-parallel"]), (1, [])):
+        out = tmp_path / f"{ranks}.jsonl"
+        options = ("--out", str(out), "--backend", "exact", "--max-new-tokens", "8", *more)
+        code, printed, err = minillm(ranks, "batch", str(prompts), *options)
+        assert (code, "4 answers written" in printed, err) == (0, True, "")
+        answers.append(sorted(out.read_text().splitlines()))
+    assert answers[0] == answers[1]
+
+
+def test_more_ranks_than_heads():
+    code, out, err = minillm(5, "generate", "x", "--model", "story-draft", "--tensor-parallel")
+    assert (code, out) == (2, "")
+    assert err == "minillm: rank 0 of 5: 5 ranks cannot share the model's 4 query heads; use at most 4 ranks\n"
+
+
+@pytest.mark.parametrize(
+    ("ranks", "arguments", "says"),
+    [
+        (2, ["generate", "x"], "mpiexec started 2 processes of minillm generate: add --tensor-parallel"),
+        (2, ["models"], "mpiexec started 2 processes of minillm models: it runs in one; leave out mpiexec"),
+        (2, ["generate", "x", "--tensor-parallel", "--with", "."], "--with runs your functions in one process"),
+        (2, ["generate", "x", "--tensor-parallel", "--model", "none"], "rank 0 of 2: no model 'none'"),
+        (2, ["generate", "x", "--tensor-parallel", "--backend", "cupy"], "cupy"),
+        (1, ["generate", "x", "--tensor-parallel"], "mpiexec -n 2 minillm generate ... --tensor-parallel"),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(ranks, arguments, says):
+    code, out, err = minillm(ranks, *arguments)
+    assert (code, out, err.count("\n"), says in err) == (2, "", 1, True), (code, out, err)
+
+
+def test_ranks_with_different_arguments_are_refused():
+    """`mpiexec -n 1 A : -n 1 B` starts different programs."""
+    one = [sys.executable, *COMMAND, "generate", "x", "--tensor-parallel"]
+    command = [str(MPIEXEC), "-n", "1", *one, ":", "-n", "1", *one, "--raw"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
+    wrong = "the command is generate x --tensor-parallel on rank 0, generate x --tensor-parallel --raw on rank 1"
+    assert (done.returncode, done.stderr) == (2, f"minillm: rank 0 of 2: the ranks disagree: {wrong}\n")
+
+
+def test_chat_reads_the_keyboard_on_rank_0(tmp_path):
+    """story has no chat template: rank 0 says so, once."""
+    code, out, err = minillm(2, "chat", "--model", "story", "--tensor-parallel")
+    assert (code, out) == (2, "")
+    assert err == "minillm: rank 0 of 2: story has no chat template; use `minillm generate --model story`\n"

@@ -1,0 +1,99 @@
+"""What ranks send to each other, and how they end together."""
+
+import signal
+import time
+
+import pytest
+from mpiexec import run_script
+
+CALLS = """
+import numpy as np
+from minillm.parallel.ranks import world
+
+ranks = world()
+own = np.full((ranks.rank + 1, 2), ranks.rank + 1.0)
+np.testing.assert_array_equal(ranks.all_reduce(np.array([1.0, ranks.rank])), [3, 3])
+assert ranks.sent["all_reduce"].messages == 4 and ranks.sent["all_reduce"].bytes == 2 * 2 / 3 * 16
+np.testing.assert_array_equal(ranks.all_reduce(np.array([1.0, ranks.rank]), "max"), [1, 2])
+np.testing.assert_array_equal(np.concatenate(ranks.all_gather(own, [1, 2, 3]))[:, 0], [1, 2, 2, 3, 3, 3])
+assert ranks.broadcast({"a": [1, 2]} if ranks.rank == 0 else None) == {"a": [1, 2]}
+assert ranks.gather("x" * ranks.rank) == ["", "x", "xx"]
+if ranks.rank == 2:
+    ranks.send(own, 0)
+    ranks.send_value("done", 0, tag=1)
+if ranks.rank == 0:
+    np.testing.assert_array_equal(ranks.receive(2, (3, 2), float), np.full((3, 2), 3.0))
+    assert ranks.receive_value(tag=1) == ("done", 2)
+ranks.barrier()
+"""
+
+FAULTS = """
+import os, signal, sys, time
+from minillm.parallel.ranks import world
+
+ranks = world()
+ranks.barrier()
+if ranks.rank == 1:
+    {fault}
+ranks.all_reduce(ranks.rank * 1.0)
+ranks.barrier()
+"""
+
+
+def test_calls():
+    done = run_script(3, CALLS)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "says"),
+    [
+        ("raise ValueError('a\\nb')", 2, "minillm: rank 1 of 3: ValueError: a b"),
+        ("os.kill(os.getpid(), signal.SIGINT)", 130, "minillm: rank 1 of 3: interrupted"),
+        ("sys.exit(0)", 2, "minillm: rank 1 of 3: has ended, but other ranks have not"),
+        ("ranks.fail('stop')", 2, "minillm: rank 1 of 3: stop"),
+    ],
+)
+def test_a_rank_that_fails_ends_all_with_one_line_that_names_it(fault, code, says):
+    started = time.monotonic()
+    done = run_script(3, FAULTS.format(fault=fault))
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (code, says)
+    assert time.monotonic() - started < 15  # 5 seconds, and the start of three interpreters on a busy machine
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_rank_that_is_killed_ends_all(number):
+    done = run_script(3, FAULTS.format(fault=f"os.kill(os.getpid(), {int(number)})"))
+    assert done.returncode == number
+
+
+def test_ctrl_c_reaches_a_rank_that_waits_for_the_others():
+    """MPI's own waiting would hear it only when the message is there."""
+    fault = "os.kill(PID, signal.SIGINT); time.sleep(60)"
+    script = FAULTS.replace("if ranks.rank == 1", "PID = ranks.gather(os.getpid())[2]\nif ranks.rank == 1")
+    done = run_script(3, script.format(fault=fault))
+    assert (done.returncode, done.stderr) == (130, "minillm: rank 2 of 3: interrupted\n")
+
+
+def test_ranks_that_disagree_are_refused():
+    done = run_script(2, "from minillm.parallel.ranks import world; r = world(); r.agree({'version': r.rank // 1})")
+    lines = [line for line in done.stderr.splitlines() if line.startswith("minillm")]
+    assert lines == ["minillm: rank 0 of 2: ValueError: the ranks disagree: version is 0 on rank 0, 1 on rank 1"]
+    assert done.returncode == 2
+
+
+def test_without_mpiexec_there_is_one_rank():
+    from minillm.parallel.ranks import fail_if_parallel, world
+
+    ranks = world()
+    assert (ranks.rank, ranks.size, ranks.broadcast(3), ranks.gather(4)) == (0, 1, 3, [4])
+    assert list(ranks.all_reduce([1.0])) == [1.0] and ranks.sent["all_reduce"].calls == 0
+    fail_if_parallel("nothing happens")
+
+
+def test_mpi4py_is_missing(monkeypatch):
+    from minillm.parallel.ranks import world
+
+    monkeypatch.setitem(__import__("sys").modules, "mpi4py", None)
+    with pytest.raises(OSError, match=r"several processes need mpi4py and MPICH: pip install -e .*\[mpi\]"):
+        world()
