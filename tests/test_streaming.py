@@ -38,7 +38,7 @@ PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5]
 def both(checkpoint, backend, weights="float32", dtype="float32"):
     """The model loaded whole, and streamed."""
     return [
-        build(checkpoint, ops, ops.choose_dtype(dtype), weights, streamed)
+        build(checkpoint, ops, ops.choose_dtype(dtype), weights, streamed=streamed)
         for streamed in (False, True)
         for ops in [make_ops(backend)]
     ]
