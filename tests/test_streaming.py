@@ -357,17 +357,23 @@ def test_ctrl_c_while_a_layer_is_read():
     model = load("story", layers="streamed")
     expected = minillm.forward(model, TOKENS)
     read = model.layer_weights.read
-    reading = threading.Event()
+    reading, interrupted = threading.Event(), threading.Event()
 
     def slowly(number):
         if number == 3:
             reading.set()
-            sleep(0.2)
+            interrupted.wait(10)
         return read(number)
 
     model.layer_weights.read = slowly
     main = threading.main_thread().ident
-    interrupt = threading.Thread(target=lambda: reading.wait(10) and signal.pthread_kill(main, signal.SIGINT))
+
+    def interrupt_main():
+        reading.wait(10)
+        signal.pthread_kill(main, signal.SIGINT)
+        interrupted.set()
+
+    interrupt = threading.Thread(target=interrupt_main)
     interrupt.start()
     with pytest.raises(KeyboardInterrupt):
         minillm.forward(model, TOKENS[:8])

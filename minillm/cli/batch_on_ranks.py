@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minillm.cli.batch_report import Done, Problems, answer_record, asked_of, settings_of, tell
-from minillm.cli.options import encoded
+from minillm.cli.options import encoded, layers_from
 from minillm.parallel.dealing import deal, dealt, end, give
 from minillm.parallel.ranks import Ranks, world
 from minillm.support.wording import failure_text
@@ -62,6 +62,7 @@ def _write(ranks: Ranks, options: argparse.Namespace, read: Read) -> int:
         except KeyboardInterrupt:
             ranks.fail(f"interrupted; {done.stopped()}", 130)
         answers.put_in_order()
+    ranks.barrier()  # the other ranks wait: one that ends long before the others has failed
     tell(sum(steps), done, problems, options)
     return 2 if problems.found else 0
 
@@ -73,7 +74,7 @@ def _answer(ranks: Ranks, options: argparse.Namespace) -> int:
     from minillm.serving.batch_files.run import answer_lines, model_fingerprint
 
     ranks.broadcast()  # rank 0 has read the prompts
-    model = load(options.model, options.backend, options.dtype, options.weights)
+    model = load(options.model, options.backend, options.dtype, options.weights, layers_from(options))
     _same_model(ranks, model_fingerprint(model))
     engine, fingerprints = Engine(model, cache_dtype=options.kv_cache), dict[int, str]()
 
@@ -88,6 +89,7 @@ def _answer(ranks: Ranks, options: argparse.Namespace) -> int:
     for line, request in answer_lines(engine, lines(), lambda line: encoded(model, line, options.raw), note, queue=1):
         give(ranks, answer_record(line, request, fingerprints.pop(line.number), options.model))
     end(ranks, engine.statistics.steps)
+    ranks.barrier()
     return 0
 
 
