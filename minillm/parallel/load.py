@@ -63,6 +63,8 @@ def load(
         raise ValueError("layers is 'streamed'; a model on several ranks is loaded: leave out layers or comm")
     check_choice("parallel", parallel, ("tensor", "pipeline"))
     ranks = ranks_of(comm)
+    if ranks.models:
+        raise ValueError("these ranks follow the model that they have loaded; load another in a run of its own")
     load_part = load_share if parallel == "tensor" else load_stage
     model = load_part(ranks, name, backend, dtype, weights)
     if ranks.rank:

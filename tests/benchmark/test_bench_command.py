@@ -51,6 +51,7 @@ def test_bench_prints_json(folder, capsys):
     assert record["kv_cache"] == "float32"
 
 
+@pytest.mark.slow
 def test_caches_in_int8_are_in_the_record_and_in_its_limit(folder, capsys, monkeypatch):
     made = []
     monkeypatch.setattr(run_module, "make_record", lambda *given: made.append(given) or make_record(*given))

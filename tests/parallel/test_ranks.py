@@ -62,6 +62,16 @@ def test_a_rank_that_fails_ends_all_with_one_line_that_names_it(fault, code, say
     assert time.monotonic() - started < 15  # 5 seconds, and the start of three interpreters on a busy machine
 
 
+def test_a_second_model_is_refused():
+    """The other ranks are in the call that loaded the first."""
+    twice = (
+        "from mpi4py import MPI\nimport minillm\nfor _ in range(2): minillm.load('story-draft', comm=MPI.COMM_WORLD)"
+    )
+    done = run_script(2, twice)
+    assert "these ranks follow the model that they have loaded" in done.stderr
+    assert done.returncode != 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_rank_that_is_killed_ends_all(number):
     done = run_script(3, FAULTS.format(fault=f"os.kill(os.getpid(), {int(number)})"))
