@@ -135,8 +135,6 @@ print(
         {name: each.intensity for name, each in work.items()},
     )
 )
-
-# %%
 ridge = ridge_flops_per_byte(a100)
 predict(
     "With 2 bytes per weight, n tokens do 2·n FLOPs per 2 bytes. So from "
@@ -224,8 +222,6 @@ predict(
     "attention, it is "
     f"{most_sequences(Serving(find_model('llama-3-8b'), a100), 500)}.",
 )
-
-# %%
 rows, rates, alone = [], {}, {}
 for name, gpu in gpu_table().items():
     serving = Serving(seven, gpu)

@@ -38,6 +38,8 @@ NOT_RUN = {  # how a command begins, and why it is not run
     "minillm lesson 3 --notebook ": "needs the extra `notebook`: tests/notebooks runs it",
     'minillm generate "Once upon a time" --with ': "needs exercises that are passed",
     'minillm generate "The capital of France is" --backend cupy ': "needs a GPU",
+    "mpiexec ": "needs the extra `mpi`: tests/parallel runs such commands",
+    "OPENBLAS_NUM_THREADS=1 mpiexec ": "needs the extra `mpi`",
     "python scripts/": "hours, or a GPU",
 }
 SAID = ("minute", "hour", "downloads")  # a page says beforehand what a command costs that is not run because of it
