@@ -8,6 +8,7 @@ from typing import Any
 
 from minillm.cli.batch_report import Done, Problems, answer_record, asked_of, settings_of, tell
 from minillm.cli.options import encoded, layers_from
+from minillm.cli.parallel import check_launcher
 from minillm.parallel.dealing import deal, dealt, end, give
 from minillm.parallel.ranks import Ranks, world
 from minillm.support.wording import failure_text
@@ -23,6 +24,7 @@ def answer_on_ranks(options: argparse.Namespace, read: Read) -> int:
         read: reads the prompts, on rank 0.
     """
     ranks = world()
+    check_launcher(ranks.size)
     try:
         ranks.agree({"minillm": sys.modules["minillm"].__version__, "the command": vars(options) | {"run": None}})
         return _write(ranks, options, read) if ranks.rank == 0 else _answer(ranks, options)

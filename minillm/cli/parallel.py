@@ -68,12 +68,22 @@ def check_place(options: argparse.Namespace) -> None:
         raise ValueError(f"--with runs your functions in one process; leave out {option}")
 
 
+def check_launcher(ranks: int) -> None:
+    """Raise ValueError if mpi4py knows another number of processes than the launcher has told."""
+    if ranks != place()[1]:
+        raise ValueError(
+            f"mpiexec started {place()[1]} processes, of which mpi4py finds {ranks}: it is another MPI's mpiexec; "
+            "use the one that the extra `mpi` has installed next to python"
+        )
+
+
 def begin_together(options: argparse.Namespace) -> None:
     """Make ranks of the processes, and let all but rank 0 follow it: they do not return."""
     if way_of(options):
         from minillm.parallel.ranks import world
 
         ranks = world()
+        check_launcher(ranks.size)
         ranks.agree({"the command": " ".join(sys.argv[1:])})
         if ranks.rank:
             load_model(options)

@@ -20,6 +20,8 @@ from minillm.parallel.shard import cut, is_grouped, share_of_rank
 from minillm.support.checks import check_choice
 from minillm.transformer import all_layers
 
+_cut: list[Model] = []  # at most one: the other ranks are in the call that loaded it
+
 
 def load(
     name: str | PathLike[str],
@@ -62,15 +64,16 @@ def load(
     if check_choice("layers", layers, loading.LAYERS) == "streamed":
         raise ValueError("layers is 'streamed'; a model on several ranks is loaded: leave out layers or comm")
     check_choice("parallel", parallel, ("tensor", "pipeline"))
-    ranks = ranks_of(comm)
-    if ranks.models:
+    if _cut:
         raise ValueError("these ranks follow the model that they have loaded; load another in a run of its own")
+    ranks = ranks_of(comm)
     load_part = load_share if parallel == "tensor" else load_stage
     model = load_part(ranks, name, backend, dtype, weights)
     if ranks.rank:
         follow(model)
         sys.exit()
     atexit.register(end, model)
+    _cut.append(model)
     return model
 
 
@@ -132,7 +135,7 @@ def _agreed(
         {
             "minillm": sys.modules["minillm"].__version__,
             "parallel": parallel,
-            "the backend": str(backend),
+            "the backend": backend if isinstance(backend, str) else type(backend).__qualname__,
             "dtype": dtype,
             "weights": weights,
             "the number of loaded models": ranks.models,

@@ -1,6 +1,7 @@
 """Commands on several ranks: `mpiexec -n 2 minillm ... --tensor-parallel`."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -79,3 +80,14 @@ def test_chat_reads_the_keyboard_on_rank_0(tmp_path):
     code, out, err = minillm(2, "chat", "--model", "story", "--tensor-parallel")
     assert (code, out) == (2, "")
     assert err == "minillm: rank 0 of 2: story has no chat template; use `minillm generate --model story`\n"
+
+
+@pytest.mark.parametrize("command", [["generate", "a", "--tensor-parallel"], ["batch", os.devnull, "--out", "x"]])
+def test_the_launcher_of_another_mpi_is_refused(command):
+    """It tells two processes their places, and mpi4py, which knows nothing of it, finds one."""
+    place = {"OMPI_COMM_WORLD_RANK": "0", "OMPI_COMM_WORLD_SIZE": "2"}
+    done = subprocess.run(
+        [sys.executable, "-m", "minillm", *command], env=environment() | place, capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "it is another MPI's mpiexec" in done.stderr and len(done.stderr.splitlines()) == 1
