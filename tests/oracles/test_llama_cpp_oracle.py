@@ -16,8 +16,10 @@ from minillm.loading.registry import REGISTRY
 llama_cpp = pytest.importorskip("llama_cpp")
 PROMPT = "Once upon a time there was a cat who lived by the sea. One day, 3 dogs came to the house and asked:"
 MODELS = ["story", *(["smollm2"] if REGISTRY["smollm2"].folder() else [])]
-# The largest difference of logits over their spread. llama.cpp rounds activations to 8 bits for Q8_0 and Q4_1.
-LARGEST = {"float32": 1e-4, "bfloat16": 0.05, "int8": 0.1, "int4": 0.1}
+# The root of the mean squared difference of logits over their spread, three times what was found or less. llama.cpp
+# computes parts of attention in float16; it rounds activations to bfloat16 for BF16, and to 8 bits for Q8_0 and Q4_1.
+# Swapped halves of a byte or a forgotten minimum give 0.5 and more.
+LARGEST = {"float32": 0.0015, "bfloat16": 0.02, "int8": 0.08, "int4": 0.08}
 
 
 def their_logits(path, tokens):
@@ -60,8 +62,10 @@ def their_tokens(path, text):
 
 @pytest.fixture(scope="module", autouse=True)
 def backend():
-    llama_cpp.llama_log_set(llama_cpp.llama_log_callback(lambda *_: None), ctypes.c_void_p(0))
+    silent = llama_cpp.llama_log_callback(lambda *_: None)
+    llama_cpp.llama_log_set(silent, ctypes.c_void_p(0))
     llama_cpp.llama_backend_init()
+    yield silent  # the C library calls it as long as tests run
 
 
 @pytest.mark.parametrize("weights", TYPES)
@@ -73,6 +77,6 @@ def test_logits_and_tokens_are_ours(tmp_path, name, weights):
     tokens = model.tokenizer.encode(PROMPT)
     assert their_tokens(path, PROMPT) == tokens
     ours, theirs = minillm.forward(model, tokens), their_logits(path, tokens)
-    difference = float(np.abs(ours - theirs).max() / ours.std())
-    print(f"{name} {weights}: largest difference {difference:.2e} of the logits' spread")
+    difference = float(np.sqrt(np.mean((ours - theirs) ** 2)) / ours.std())
+    print(f"{name} {weights}: difference {difference:.2e} of the logits' spread")
     assert difference < LARGEST[weights]
