@@ -111,7 +111,6 @@ def claim_record(claim: Claim, finding: Finding, settings: Mapping[str, str] | N
         "inputs": claim.inputs | claim.parsed(settings or {}),
         "inputs_by_default": claim.inputs,
         "runs_the_engine": claim.runs,
-        "not_yet_run": claim.not_yet_run,
         "corrects": claim.corrects,
     }
 
@@ -145,8 +144,6 @@ def _show_one(claim: Claim, finding: Finding) -> None:
     if claim.id in EXPERIMENTS:
         show("", "Timed on this machine, just now; the verdict does not depend on it:",
              *(f"  {line}" for line in timings(claim.id)))  # fmt: skip
-    if claim.not_yet_run:
-        show(f"Not yet run: {claim.not_yet_run}.")
     if claim.corrects:
         show(f"The figure worked out by hand was {claim.corrects}.")
     if claim.inputs:
@@ -175,6 +172,6 @@ def markdown_page(judged: list[tuple[Claim, Finding]]) -> str:
 
 
 def _found(claim: Claim, finding: Finding) -> str:
-    ran = " (run on the engine)" if claim.runs else f" (not yet run: {claim.not_yet_run})" if claim.not_yet_run else ""
+    ran = " (run on the engine)" if claim.runs else ""
     timed = f" (timed on your machine by `minillm claims {claim.id}`)" if claim.id in EXPERIMENTS else ""
     return finding.figure + ran + timed

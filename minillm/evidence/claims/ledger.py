@@ -52,7 +52,6 @@ class Claim:
         quote: the words of the article.
         function: computes or runs what the claim says, and judges it.
         runs: whether the function runs the engine.
-        not_yet_run: an experiment that the engine cannot run yet; empty if there is none.
         corrects: the wrong result of an earlier calculation by hand, and the reason; empty if it agreed with code.
     """
 
@@ -61,7 +60,6 @@ class Claim:
     quote: str
     function: Callable[..., Finding]
     runs: bool = False
-    not_yet_run: str = ""
     corrects: str = ""
 
     @property
@@ -127,12 +125,12 @@ class Section:
         self.title, self.claims = title, list[Claim]()
 
     def claim(
-        self, id: str, quote: str, runs: bool = False, not_yet_run: str = "", corrects: str = ""
+        self, id: str, quote: str, runs: bool = False, corrects: str = ""
     ) -> Callable[[Callable[..., Finding]], Callable[..., Finding]]:
         """Return a decorator that makes a function a claim of this section; for the arguments see Claim."""
 
         def add(function: Callable[..., Finding]) -> Callable[..., Finding]:
-            self.claims.append(Claim(id, self.title, quote, function, runs, not_yet_run, corrects))
+            self.claims.append(Claim(id, self.title, quote, function, runs, corrects))
             return function
 
         return add
