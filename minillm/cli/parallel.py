@@ -13,16 +13,16 @@ from typing import Any
 
 from minillm.cli.options import layers_from
 
-# The number of this process and of all, as launchers tell it: MPICH's and Intel's, Open MPI's, PMIx's.
+# The number of this process and of all, as launchers tell it: MPICH's and Intel's, then Open MPI's.
 PLACES = (("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"))
-SIMPLE, BY_LAYERS = "--tensor-parallel", "--pipeline-parallel"
+BY_COLUMNS, BY_LAYERS = "--tensor-parallel", "--pipeline-parallel"
 
 
 def add_parallel_option(parser: Any) -> None:
     """Add --tensor-parallel and --pipeline-parallel, which exclude each other."""
     ways = parser.add_mutually_exclusive_group()
     ways.add_argument(
-        SIMPLE,
+        BY_COLUMNS,
         action="store_true",
         help="cut every layer over the processes of `mpiexec -n N minillm ...` (see docs/parallel.md)",
     )
@@ -57,7 +57,7 @@ def check_place(options: argparse.Namespace) -> None:
     size, way, command = place()[1], way_of(options), f"minillm {options.command}"
     if size > 1 and way is None and options.command != "batch":
         can = hasattr(options, "tensor_parallel")
-        how = f"add {SIMPLE} or {BY_LAYERS}" if can else "it runs in one; leave out mpiexec"
+        how = f"add {BY_COLUMNS} or {BY_LAYERS}" if can else "it runs in one; leave out mpiexec"
         raise ValueError(f"mpiexec started {size} processes of {command}: {how}")
     if way is None:
         return

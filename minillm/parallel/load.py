@@ -138,10 +138,8 @@ def _agreed(
             "the backend": backend if isinstance(backend, str) else type(backend).__qualname__,
             "dtype": dtype,
             "weights": weights,
-            "the number of loaded models": ranks.models,
         }
     )
-    ranks.models += 1
     ops, kept_as = loading.backend_and_dtype(backend, dtype)
     if ops.name not in BACKENDS:
         raise ValueError(f"the {ops.name} backend computes on one rank; on several, use one of {', '.join(BACKENDS)}")

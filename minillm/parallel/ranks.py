@@ -65,7 +65,6 @@ class Ranks:
     Attributes:
         rank: the number of this process, from 0.
         size: the number of processes.
-        models: the number of models that they have loaded together.
         sent: what this rank has sent, by kind: "all_reduce", "all_gather", "send" and "broadcast".
     """
 
@@ -81,7 +80,6 @@ class Ranks:
             raise ValueError(f"comm is of type {type(comm).__name__}; expected a communicator of mpi4py")
         self._mpi, self._comm, self._end = mpi, comm.Dup(), comm.Dup()  # messages of others never match ours
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
-        self.models = 0
         self.sent = {kind: Traffic() for kind in ("all_reduce", "all_gather", "send", "broadcast")}
         if self.size > 1:
             _end_together(self)
