@@ -16,6 +16,7 @@ Each row is computed by the same code as on one rank. On the exact backend the l
 others too, if the rows are cut into the same passes. Source: Huang et al., GPipe, 1811.06965, section 2.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
@@ -36,6 +37,7 @@ from minillm.support.checks import check_integer
 from minillm.support.wording import counted
 from minillm.transformer import embed, head, run_layers
 
+RECORDED = 10_000  # micro-batches
 MICRO_BATCHES_PER_STAGE = 4  # at most: with m = 4p the bubble is below 1/5
 
 
@@ -60,7 +62,7 @@ class Stage:
         layers: the numbers of its layers.
         micro_batches: the most micro-batches of one pass; None takes the number that the backend's costs suggest.
         done: the micro-batches that this stage has computed, in order: the number of the pass, that of the
-            micro-batch in the pass. `bubble` counts the idle slots from the records of all stages.
+            micro-batch in the pass; the last 10,000. `bubble` counts the idle slots from the records of all stages.
     """
 
     def __init__(self, ranks: Neighbours, layers: int, micro_batches: int | None = None) -> None:
@@ -80,7 +82,7 @@ class Stage:
         self.ranks = ranks
         self.layers = span_of(layers, ranks.size, ranks.rank)
         self.micro_batches = None if micro_batches is None else check_integer("micro_batches", micro_batches, 1)
-        self.done: list[tuple[int, int]] = []
+        self.done = deque[tuple[int, int]](maxlen=RECORDED)
         self._passes = 0
 
     @property

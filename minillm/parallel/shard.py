@@ -119,11 +119,11 @@ def cut(checkpoint: Checkpoint, share: Share) -> Checkpoint:
 def _cut_tensor(checkpoint: Checkpoint, name: str, share: Share) -> StoredTensor:
     tensor, part = checkpoint.tensors[name], part_of(name)
     module, _, kind = part.rpartition(".")
-    parts, whole = _parts(share), share.whole
+    parts = _parts(share)
     if module not in parts or (kind == "bias" and parts[module][1] is not None):
         return tensor  # a norm; or the bias of a matrix that is cut by columns: every rank adds it once, after the sum
     rows, columns = parts[module]
-    sizes = _sizes(whole)[module]
+    sizes = _shape(share.whole, module)
     expected = sizes if kind == "weight" else sizes[:1]
     if tuple(tensor.shape) != expected:
         wrong = f"{list(tensor.shape)}; the config requires {list(expected)}"
@@ -134,7 +134,7 @@ def _cut_tensor(checkpoint: Checkpoint, name: str, share: Share) -> StoredTensor
 
 
 def _parts(share: Share) -> Mapping[str, tuple[range | None, range | None]]:
-    """Return the rows and the columns of each matrix that this rank has; None for all."""
+    """Return the rows and the columns of each matrix `[out, in]` that this rank has; None for all, `hidden_size`."""
     d = share.whole.head_dim
     heads, kv_heads = (range(span.start * d, span.stop * d) for span in (share.heads, share.kv_heads))
     return {
@@ -150,21 +150,10 @@ def _parts(share: Share) -> Mapping[str, tuple[range | None, range | None]]:
     }
 
 
-def _sizes(config: ModelConfig) -> Mapping[str, tuple[int, int]]:
-    """Return the shape of each whole matrix."""
-    dim, inner, d = config.hidden_size, config.intermediate_size, config.head_dim
-    q, kv = config.num_attention_heads * d, config.num_key_value_heads * d
-    return {
-        "self_attn.q_proj": (q, dim),
-        "self_attn.k_proj": (kv, dim),
-        "self_attn.v_proj": (kv, dim),
-        "self_attn.o_proj": (dim, q),
-        "mlp.gate_proj": (inner, dim),
-        "mlp.up_proj": (inner, dim),
-        "mlp.down_proj": (dim, inner),
-        "model.embed_tokens": (config.vocab_size, dim),
-        "lm_head": (config.vocab_size, dim),
-    }
+def _shape(config: ModelConfig, module: str) -> tuple[int, int]:
+    """Return the shape of a whole matrix: the part that one rank alone would have."""
+    rows, columns = _parts(share_of_rank(config, 1, 0))[module]
+    return len(rows or range(config.hidden_size)), len(columns or range(config.hidden_size))
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ sent, size = ranks.sent["send"], ranks.size
 prefill, decode = (60, 1, size, ranks.rank), (1, 1, size, ranks.rank)
 assert sent.bytes == sum(pipeline_bytes_sent(model.ops.config, *p, bytes_each=4) for p in (prefill, decode)), sent
 assert sent.messages == pipeline_messages_sent(*prefill[1:], 5) + pipeline_messages_sent(*decode[1:]), sent
-records = ranks.gather(stage.done)
+records = ranks.gather(list(stage.done))
 assert abs(bubble([record[:5] for record in records]) - pipeline_bubble(size, 5)) < 1e-12
 assert abs(bubble([record[5:] for record in records]) - pipeline_bubble(size, 1)) < 1e-12
 if ranks.rank == 0:

@@ -87,7 +87,7 @@ def gpipe_bubble() -> Ours:
             stage = Stage(rank, model.config.num_hidden_layers, micro_batches)
             part = replace(model, layer_weights=tuple(model.layers(stage.layers.start, stage.layers.stop)))
             forward(on_stage(part, stage), range(64))
-            return stage.done
+            return list(stage.done)
 
         idle.append(bubble(in_threads(4, done)))
     same = np.allclose(idle, [pipeline_bubble(4, 4), pipeline_bubble(4, 16)])
