@@ -1,4 +1,4 @@
-"""load: turn a name into a model that can run."""
+"""load: turn a name into a model that can run, in one process. The public `load` is in `parallel/load.py`."""
 
 import math
 import os
@@ -29,29 +29,7 @@ def load(
     weights: str = "float32",
     layers: str = "loaded",
 ) -> Model:
-    """Load a model from a name, a folder or a file.
-
-    Args:
-        name: a registry name such as "smollm2", a folder in Hugging Face layout, a GGUF file, or "hf:org/name".
-        backend: "numpy", "compiled" (by numba, the fastest on a CPU), "plain" (readable), "exact" (the same bits on
-            every machine) or "cupy" (GPU); or a backend of your own, an object whose class is derived from
-            `minillm.backends.plain.Plain`.
-        dtype: "float32" or "float64"; "exact" is always float64; on "cupy" weights may be "float16" or "bfloat16".
-        weights: the format of the matrices in memory: "float32" (that is, `dtype`), "bfloat16", "int8" or "int4", or
-            "stored" for the formats in which the file stores them; see `minillm.quantization`.
-        layers: "loaded" keeps all layers in memory; "streamed" leaves them in the file, and each forward pass reads
-            them from there, two at a time; see `minillm.streaming`.
-
-    Raises:
-        ValueError: the name, an argument or the contents of a file are wrong; the message says which.
-        OSError: a file is missing or cannot be read, a download failed, "compiled" finds no numba, or "cupy" no
-            GPU.
-
-    Example:
-        >>> model = minillm.load("story")
-        >>> model.tokenizer.decode(model.tokenizer.encode("Once upon a time"))
-        'Once upon a time'
-    """
+    """Load a model in this process. Arguments and errors are those of `minillm.load`, in `parallel/load.py`."""
     ops, kept_as = backend_and_dtype(backend, dtype)
     check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
     streamed = check_choice("layers", layers, LAYERS) == "streamed"
