@@ -11,17 +11,20 @@ do neither.
 `sent` counts what a ring would send (Patarasuk and Yuan, Bandwidth optimal all-reduce algorithms, 2009), whichever
 algorithm MPI takes, so that `estimate/sharding.py` can be compared with it.
 
-A rank that fails ends all others: `fail` prints one line that names it, and MPI_Abort ends every process. If a process
-is killed, mpiexec sees it, and ends the others.
+A rank that fails ends all others: `fail` prints one line that names it, and MPI_Abort ends every process. If all ranks
+fail (no such model, Ctrl-C), rank 0 speaks for all, and each ends by itself: mpiexec then has nothing to say. If a
+process is killed, mpiexec sees it, and ends the others.
 """
 
 import atexit
 import json
 import os
 import pickle
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NoReturn
@@ -35,7 +38,8 @@ from minillm.support.printable import one_line
 BUSY_TURNS = 2000  # times a waiting rank asks again at once: about a millisecond, longer than a layer's wait
 PAUSE_S = 0.0002  # between later questions
 FAREWELL_S = 4.0  # a rank that ends waits this long for the others to end
-TURN_S = 0.3  # a failing rank lets each rank before it speak first: often all fail alike
+ALIKE_S = 3.0  # a rank that fails waits this long for the others to fail too
+TURN_S = 0.3  # if only some fail, each lets the ranks before it speak first
 
 
 @dataclass
@@ -78,7 +82,9 @@ class Ranks:
         mpi = _mpi()
         if not isinstance(comm, mpi.Intracomm):
             raise ValueError(f"comm is of type {type(comm).__name__}; expected a communicator of mpi4py")
-        self._mpi, self._comm, self._end = mpi, comm.Dup(), comm.Dup()  # messages of others never match ours
+        self._mpi, self._comm = mpi, comm.Dup()  # messages of others never match ours
+        self._end, self._failing = comm.Dup(), comm.Dup()  # nor do those of barriers at an end
+        self._all_fail: bool | None = None  # not known before this rank fails
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.sent = {kind: Traffic() for kind in ("all_reduce", "all_gather", "send", "broadcast")}
         if self.size > 1:
@@ -183,16 +189,36 @@ class Ranks:
                     raise ValueError(f"the ranks disagree: {name} is {mine} on rank 0, {its} on rank {rank}")
 
     def fail(self, problem: str | None, code: int = 2) -> NoReturn:
-        """Print one line that names this rank (none for None), and end all processes. Not collective."""
-        if problem is not None:
-            self._wait_for_turn()
-            os.write(2, f"minillm: rank {self.rank} of {self.size}: {one_line(problem)}\n".encode())
+        """Print one line (none for None), which names this rank unless all fail, and end all processes.
+
+        Not collective.
+        """
+        if self._may_speak() and problem is not None:
+            where = "" if self._all_fail else f"rank {self.rank} of {self.size}: "
+            os.write(2, f"minillm: {where}{one_line(problem)}\n".encode())
+        if self._all_fail:
+            self._leave(code)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI_Abort would say it again
         self._comm.Abort(code)
         os._exit(code)
 
-    def _wait_for_turn(self) -> None:
-        time.sleep(min(self.rank * TURN_S, FAREWELL_S))
+    def _may_speak(self) -> bool:
+        """Return whether this rank says why it ends, when it is its turn. If all ranks fail, rank 0 speaks for all."""
+        if self._all_fail is None:
+            self._all_fail = self._within(ALIKE_S, self._failing.Ibarrier())
+            if not self._all_fail:
+                time.sleep(min(self.rank * TURN_S, FAREWELL_S))
+        return self.rank == 0 or not self._all_fail
+
+    def _leave(self, code: int) -> NoReturn:
+        """End MPI, as all ranks do, and exit. If one of them hangs in it, SIGALRM ends it, and mpiexec the others."""
+        with suppress(OSError, ValueError):  # a closed or broken standard output
+            sys.stdout.flush()
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(int(FAREWELL_S))
+        self._mpi.Finalize()
+        time.sleep(TURN_S)  # when the first rank exits with an error, mpiexec kills those that are still in MPI
+        os._exit(code)
 
     def _wait(self, request: Any) -> None:
         for turn in count():
@@ -204,11 +230,17 @@ class Ranks:
         """Wait for the others to end too. A rank that ends alone would leave them waiting for its part for ever."""
         if self._mpi.Is_finalized():
             return
-        request, end = self._end.Ibarrier(), time.monotonic() + FAREWELL_S
+        if not self._within(FAREWELL_S, self._end.Ibarrier()):
+            self.fail("has ended, but other ranks have not")
+
+    def _within(self, seconds: float, request: Any) -> bool:
+        """Return whether the request is done within this time."""
+        end = time.monotonic() + seconds
         while not request.Test():
             if time.monotonic() > end:
-                self.fail("has ended, but other ranks have not")
+                return False
             time.sleep(PAUSE_S)
+        return True
 
 
 _active: list[Ranks] = []  # at most one: what ends together
@@ -255,8 +287,7 @@ def _end_together(ranks: Ranks) -> None:
     shown = sys.excepthook
 
     def hook(kind: type[BaseException], problem: BaseException, trace: Any) -> None:
-        if kind is not KeyboardInterrupt:
-            ranks._wait_for_turn()
+        if ranks._may_speak() and kind is not KeyboardInterrupt:
             shown(kind, problem, trace)
         interrupted = kind is KeyboardInterrupt
         ranks.fail("interrupted" if interrupted else f"{kind.__name__}: {problem}", 130 if interrupted else 2)

@@ -47,7 +47,7 @@ def test_batch_writes_the_answers_of_one_rank(tmp_path):
 def test_more_ranks_than_heads():
     code, _, err = minillm(5, "generate", "x", "--model", "story-draft", "--tensor-parallel")
     assert code in (2, 9)  # 9: on a busy machine mpiexec may kill the rank before it has left, and says so
-    assert err == "minillm: rank 0 of 5: 5 ranks cannot share the model's 4 query heads; use at most 4 ranks\n"
+    assert err == "minillm: 5 ranks cannot share the model's 4 query heads; use at most 4 ranks\n"
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_more_ranks_than_heads():
         (2, ["generate", "x"], "mpiexec started 2 processes of minillm generate: add --tensor-parallel"),
         (2, ["models"], "mpiexec started 2 processes of minillm models: it runs in one; leave out mpiexec"),
         (2, ["generate", "x", "--tensor-parallel", "--with", "."], "--with runs your functions in one process"),
-        (2, ["generate", "x", "--tensor-parallel", "--model", "none"], "rank 0 of 2: no model 'none'"),
+        (2, ["generate", "x", "--tensor-parallel", "--model", "none"], "minillm: no model 'none'"),
         (2, ["generate", "x", "--tensor-parallel", "--backend", "cupy"], "cupy"),
         (1, ["generate", "x", "--tensor-parallel"], "mpiexec -n 2 minillm generate ... --tensor-parallel"),
     ],
@@ -72,7 +72,7 @@ def test_ranks_with_different_arguments_are_refused():
     command = [str(MPIEXEC), "-n", "1", *one, ":", "-n", "1", *one, "--raw"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
     wrong = "the command is generate x --tensor-parallel on rank 0, generate x --tensor-parallel --raw on rank 1"
-    assert (done.returncode, done.stderr) == (2, f"minillm: rank 0 of 2: the ranks disagree: {wrong}\n")
+    assert (done.returncode, done.stderr) == (2, f"minillm: the ranks disagree: {wrong}\n")
 
 
 def test_chat_reads_the_keyboard_on_rank_0(tmp_path):

@@ -90,7 +90,7 @@ def test_ctrl_c_reaches_a_rank_that_waits_for_the_others():
 def test_ranks_that_disagree_are_refused():
     done = run_script(2, "from minillm.parallel.ranks import world; r = world(); r.agree({'version': r.rank // 1})")
     lines = [line for line in done.stderr.splitlines() if line.startswith("minillm")]
-    assert lines == ["minillm: rank 0 of 2: ValueError: the ranks disagree: version is 0 on rank 0, 1 on rank 1"]
+    assert lines == ["minillm: ValueError: the ranks disagree: version is 0 on rank 0, 1 on rank 1"]
     assert done.returncode == 2
 
 
