@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib.util import find_spec
 from time import sleep
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -338,6 +339,23 @@ def test_what_is_wrong_in_a_layer_is_found_when_the_model_is_loaded(tmp_path):
 def test_layers_is_loaded_or_streamed():
     with pytest.raises(ValueError, match="layers is 'lazy'; expected one of loaded, streamed"):
         load("story", layers="lazy")
+
+
+def test_memory_needed_by_layers_of_different_sizes():
+    """The two largest: mixtures of formats in GGUF files make layers unequal."""
+    sizes = {"model.layers.0.mlp.up_proj.weight": (4, 4), "model.layers.1.mlp.up_proj.weight": (8, 4)}
+    sizes |= {"model.layers.2.mlp.up_proj.weight": (2, 4), "lm_head.weight": (1, 4)}
+    tensors = {name: SimpleNamespace(shape=shape, format="float32") for name, shape in sizes.items()}
+    checkpoint = SimpleNamespace(tensors=tensors, config=SimpleNamespace(tie_word_embeddings=False))
+    assert streamed_bytes(checkpoint, Exact(), "float32", "float32") == 8 * (32 + 16 + 4)
+
+
+def test_a_shared_pass_that_breaks_off_leaves_no_reader():
+    model = load("story-draft", layers="streamed")
+    with model.shared_by(2) as shared:
+        next(iter(shared.layers()))
+        assert readers()
+    assert not readers()
 
 
 def test_memory_needed(tmp_path, monkeypatch):

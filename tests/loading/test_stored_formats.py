@@ -21,6 +21,7 @@ from minillm.loading import open_checkpoint, stored
 from minillm.loading.build import build
 from minillm.loading.gguf.header import read_header
 from minillm.loading.gguf.tensor import FORMATS, GgufTensor, blocks
+from minillm.loading.model_file import read_rows, state_of
 from minillm.loading.stored import format_of
 from minillm.quantization import Bfloat16, Float16, Int4, Int8, Quantized, quantize, stack
 from minillm.quantization.bfloat16 import widen
@@ -269,3 +270,14 @@ def test_the_embedding_is_quantised_a_few_rows_at_a_time(weights_, monkeypatch):
 def test_widening_is_exact():
     bits = np.arange(2**16, dtype=np.uint16)
     assert np.array_equal(widen(bits).view(np.uint32) >> 16, bits)
+
+
+def test_a_file_that_changes_while_rows_are_read(tmp_path):
+    path = tmp_path / "numbers"
+    path.write_bytes(np.arange(12, dtype="<f4").tobytes())
+    with path.open("rb") as file:
+        state = state_of(file)
+    np.testing.assert_array_equal(read_rows(path, state, "<f4", 4, (3, 2), 16), [[1, 2], [5, 6], [9, 10]])
+    path.write_bytes(np.arange(13, dtype="<f4").tobytes())
+    with pytest.raises(ValueError, match="numbers: changed while it was read"):
+        read_rows(path, state, "<f4", 4, (3, 2), 16)
