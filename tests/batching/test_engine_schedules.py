@@ -45,7 +45,7 @@ def submissions(draw, vocab_size):
 
 
 @st.composite
-def engines(draw, model, wanted):
+def engines(draw, model, wanted, least_budget=1, **others):
     """An engine in which the largest request fits, often little more, so that requests have to give way."""
     block_size = draw(st.integers(1, 4))
     largest = max(-(-(len(prompt) + new - 1) // block_size) for prompt, new, _ in wanted)
@@ -53,9 +53,10 @@ def engines(draw, model, wanted):
         model,
         block_size=block_size,
         num_blocks=largest + draw(st.sampled_from([0, 1, 2, 40])),
-        max_batch_tokens=draw(st.integers(1, 4) | st.integers(5, 30)),
+        max_batch_tokens=draw(st.integers(least_budget, 4) | st.integers(5, 30)),
         preemption=draw(st.sampled_from(["recompute", "swap"])),
         cache_dtype=draw(cache_dtypes(model)),
+        **others,
     )
 
 

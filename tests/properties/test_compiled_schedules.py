@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("numba")
 
 import dataclasses
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -15,10 +16,12 @@ from golden_model import CONFIG
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import architectures, cache_dtypes, random_checkpoint, random_model
+from test_engine_schedules import alone, dtype_of, engines, submissions
 from test_exact_schedules import TEXTS, configs, sequences
 
 import minillm
-from minillm.backends import get_backend
+from minillm.backends import get_backend, threads
+from minillm.backends.compiled import sharing
 from minillm.loading.build import build
 from minillm.quantization import quantize
 
@@ -49,6 +52,40 @@ def test_any_schedule_of_a_real_model(name, weights, cache_dtype):
     model = minillm.load(name, "compiled", weights=weights)
     sequences = [model.tokenizer.encode(text) for text in TEXTS]
     assert_any_schedule_is_naive(model, sequences, Random(0), cache_dtype=cache_dtype)
+
+
+@contextmanager
+def threads_of_this_process(count):
+    """Let every kernel run on `count` threads, however little it has to do. Tests have one thread else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OPENBLAS_NUM_THREADS", str(count))
+        patch.setattr(sharing, "LITTLE_WORK", 0)
+        threads._waiting_threads.cache_clear()
+        assert sharing.thread_count() == count
+        yield
+    threads._waiting_threads.cache_clear()
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("weights", slow_unless_quick(FORMATS))
+@settings(max_examples=6)
+@given(data=st.data(), config=architectures(), seed=st.integers(0, 2**32))
+def test_requests_of_an_engine_are_as_if_alone(count, weights, data, config, seed):
+    """Paged, with shared beginnings, chunks, preemption and swap, and guesses by prompt lookup: the same bits."""
+    model = random_model(config, seed, "compiled", "float32", weights)[0]
+    wanted = data.draw(submissions(config.vocab_size))
+    speculates = data.draw(st.booleans())
+    chosen = {"drafter": minillm.PromptLookup(), "k": 3, "least_budget": 4} if speculates else {}
+    if speculates:  # of a greedy request; a sampled one has the distribution of decoding, and not its draws
+        wanted = [(prompt, new, dataclasses.replace(sampling, temperature=0.0)) for prompt, new, sampling in wanted]
+    with threads_of_this_process(count):
+        engine = data.draw(engines(model, wanted, **chosen))
+        requests = [engine.submit(*each) for each in wanted]
+        engine.run()
+    for request, each in zip(requests, wanted, strict=True):
+        out = alone(model, each, dtype_of(engine))
+        found = request.tokens, request.finish_reason, request.logprobs
+        assert found == (out.tokens, out.finish_reason, out.logprobs)
 
 
 @dataclasses.dataclass(frozen=True)
