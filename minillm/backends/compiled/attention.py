@@ -116,11 +116,44 @@ def gather_piece(sequences: Any, s: int, head: int, slots: Any, count: int, rows
     gather_values(rows, in_order, head_dim, count, value_panels)
 
 
+@inlined
+def load_queries(q: Any, token: int, head: int, count: int, rows: int, queries: Any) -> None:
+    """Write the queries of a task, over sqrt(head_dim), to queries: all heads of a token, then the next.
+
+    Args:
+        q: `[tokens, heads, head_dim]`.
+        token, head, count: the task's first token, first head and number of heads.
+        rows: the number of its queries, which is tokens times heads.
+        queries: `[64, head_dim]`, room for them.
+    """
+    head_dim = queries.shape[1]
+    scale = q.dtype.type(1 / np.sqrt(head_dim))
+    for row in range(rows):
+        for d in range(head_dim):
+            queries[row, d] = q[token + row // count, head + row % count, d] * scale
+
+
+@inlined
+def write_task(task: Any, token: int, rows: int, totals: Any, out: Any, partials: Any) -> None:
+    """Write the outputs of a task's rows to `out`; if it is a single piece, with maxima and sums to `partials`."""
+    total, maxima, sums = totals
+    head, count, padded = task[HEAD], task[HEADS], total.shape[1]
+    for row in range(rows):
+        if task[PARTIAL] < 0:
+            for d in range(out.shape[2]):
+                out[token + row // count, head + row % count, d] = total[row, d] / sums[0, row]
+        else:
+            partial = task[PARTIAL] + row
+            for d in range(padded):
+                partials[partial, d] = total[row, d]
+            partials[partial, padded], partials[partial, padded + 1] = maxima[0, row], sums[0, row]
+
+
 @kernel
 def attention_items(
     q: Any, layer: int, kv_heads: int, window: int, plan: Any, out: Any, counters: Any, phase: int
 ) -> None:
-    """Work through the tasks of a layer. The arrays on the stack take 400 KB."""
+    """Work through the tasks of a layer. The arrays on the stack take 400 KB, or 800 KB in float64."""
     sequences, _, tables, tasks, _, partials = plan
     heads, head_dim = out.shape[1], out.shape[2]
     padded = (head_dim + LANES - 1) // LANES * LANES
@@ -134,35 +167,25 @@ def attention_items(
     maxima, sums = stack_array(q, (2, ROWS)), stack_array(q, (2, ROWS))  # [0]: of all pieces so far, [1]: of one piece
     slots = stack_array(tables, (PIECE,))
     panels, room, totals = (key_panels, value_panels), (scores, outputs), (total, maxima, sums)
-    scale = q.dtype.type(1 / np.sqrt(head_dim))
-    task = take(counters, phase)
-    while task < len(tasks):
-        s, head, count = tasks[task, SEQUENCE], tasks[task, HEAD], tasks[task, HEADS]
-        rows, token = count * tasks[task, QUERIES], sequences[s, FIRST_ROW] + tasks[task, QUERY]
+    number = take(counters, phase)
+    while number < len(tasks):
+        task = tasks[number]
+        s, head, count = task[SEQUENCE], task[HEAD], task[HEADS]
+        rows, token = count * task[QUERIES], sequences[s, FIRST_ROW] + task[QUERY]
+        load_queries(q, token, head, count, rows, queries)
         for row in range(rows):
             sums[0, row] = 0
-            for d in range(head_dim):
-                queries[row, d] = q[token + row // count, head + row % count, d] * scale
-        position = sequences[s, LENGTH] + tasks[task, QUERY]
-        last = position + tasks[task, QUERIES] - 1
-        in_window = max(0, position + 1 - window) // PIECE
-        for piece in range(max(in_window, tasks[task, FIRST_PIECE]), tasks[task, END_PIECE]):
+        position = sequences[s, LENGTH] + task[QUERY]
+        last = position + task[QUERIES] - 1
+        key_head = layer * kv_heads + head // (heads // kv_heads)
+        for piece in range(max(max(0, position + 1 - window) // PIECE, task[FIRST_PIECE]), task[END_PIECE]):
             first = piece * PIECE
             keys = min(PIECE, last + 1 - first)
             find_slots(sequences, tables, s, first, keys, slots)
-            key_head = layer * kv_heads + head // (heads // kv_heads)
             gather_piece(sequences, s, key_head, slots, keys, rows_read, panels)
             attend_piece(queries, rows, count, position, window, first, panels, room, totals)
-        for row in range(rows):
-            if tasks[task, PARTIAL] < 0:
-                for d in range(head_dim):
-                    out[token + row // count, head + row % count, d] = total[row, d] / sums[0, row]
-            else:
-                partial = tasks[task, PARTIAL] + row
-                for d in range(padded):
-                    partials[partial, d] = total[row, d]
-                partials[partial, padded], partials[partial, padded + 1] = maxima[0, row], sums[0, row]
-        task = done_take_next(counters, phase)
+        write_task(task, token, rows, totals, out, partials)
+        number = done_take_next(counters, phase)
     wait(counters, phase, len(tasks))
 
 

@@ -39,14 +39,12 @@ class Layers(NamedTuple):
 
     Attributes:
         fields: `[layers, 20]`, addresses of arrays and windows.
-        numbers, scales, minimums: empty arrays with the dtypes of the weights.
+        weights: empty arrays with the dtypes of numbers, scales and minimums.
         depths: `[3]`, the length of the second axis of the numbers of (q k v, gate and up), output, down.
     """
 
     fields: Array
-    numbers: Array
-    scales: Array
-    minimums: Array
+    weights: tuple[Array, Array, Array]
     depths: Array
 
 
@@ -54,7 +52,7 @@ class Compiled(Plain):
     """The backend of compiled loops."""
 
     name = "compiled"
-    row_costs: Mapping[int, float] = {1: 1.0, 2: 1.2, 4: 1.4, 8: 2.0, 16: 3.0}
+    row_costs: Mapping[int, float] = {1: 1.0, 4: 1.65, 8: 2.25, 16: 3.35}  # means of four formats, docs/performance.md
     bytes_per_s, seconds_per_layer = 20e9, 10e-6
 
     def __init__(self) -> None:
@@ -177,14 +175,14 @@ class Compiled(Plain):
         shapes = [(config.hidden_size,), (heads + 2 * kv_heads, d), (heads, d)]
         shapes += [(2 * config.intermediate_size,), (config.intermediate_size,)]
         room = [np.empty((tokens, *shape), self.real) for shape in shapes]
-        planned = _plan(batch, heads, kv_heads, self.real)
-        arrays = heads, kv_heads, float(config.rms_norm_eps), x, *room, cosine, sine, tuple(planned)
+        sizes, planned = (heads, kv_heads, float(config.rms_norm_eps)), _plan(batch, heads, kv_heads, self.real)
+        arguments = tuple(layers), sizes, x, tuple(room), (cosine, sine), tuple(planned)
         work = layers_parameters(config) / len(layers.fields) * tokens + 2 * heads * d * float(batch.positions.sum())
         count = max(1, int(MOST_WORK / work))
         for first in range(0, len(layers.fields), count):
             end = min(len(layers.fields), first + count)
             counters = new_counters((end - first) * PHASES)
-            share((end - first) * work, layers_step, first, end, *layers, *arrays, counters)
+            share((end - first) * work, layers_step, first, end, *arguments, counters)
         return x
 
     def _layers_of(self, model: Any) -> Layers | None:
@@ -234,9 +232,8 @@ def _layers(model: Any) -> Layers | None:
     windows = model.config.sliding_windows
     fields = [_fields(layer, window) for layer, window in zip(layers, windows, strict=True)]
     depths = [matrix.numbers.shape[1] for matrix in (layers[0].qkv, layers[0].output, layers[0].down)]
-    empty = [np.empty((0, 0, 0), dtype) for dtype in next(iter(kinds)) or ()]
-    numbers, scales, minimums = empty
-    return Layers(np.array(fields, np.int64), numbers, scales, minimums, np.array(depths, np.int64))
+    numbers, scales, minimums = (np.empty((0, 0, 0), dtype) for dtype in next(iter(kinds)) or ())
+    return Layers(np.array(fields, np.int64), (numbers, scales, minimums), np.array(depths, np.int64))
 
 
 def _fields(layer: Any, window: int | None) -> list[int]:

@@ -56,6 +56,27 @@ def rotate_row(x: Any, start: int, half: int, cosine: Any, sine: Any, angle: int
 
 
 @kernel
+def rotate_heads(x: Any, row: int, heads: int, weight: Any, eps: float, angles: Any) -> None:
+    """Rotate the first `heads` heads of x[row] in place, after RMSNorm of each if there is a weight.
+
+    Args:
+        x: `[rows, heads or more, head_dim]`.
+        row, heads: as above.
+        weight: `[heads * head_dim]`, or empty.
+        eps: of the norm.
+        angles: cosine and sine, `[rows, half]` each.
+    """
+    cosine, sine = angles
+    head_dim, half = x.shape[2], x.shape[2] // 2
+    flat, flat_cosine, flat_sine = x.reshape(-1), cosine.reshape(-1), sine.reshape(-1)
+    for head in range(heads):
+        start = (row * x.shape[1] + head) * head_dim
+        if weight.size:
+            norm_row(flat, start, weight, head * head_dim, head_dim, eps, flat, start)
+        rotate_row(flat, start, half, flat_cosine, flat_sine, row * half)
+
+
+@kernel
 def swiglu_row(gate_up: Any, start: int, inner: int, first: int, end: int, out: Any, to: int) -> None:
     """Write silu(gate_up[start + i]) * gate_up[start + inner + i] to out[to + i], for i from `first` to `end`."""
     one, zero = splat(gate_up.dtype.type(1), LANES), zeros(gate_up, LANES)
@@ -154,14 +175,8 @@ def rotate(x: Any, weight: Any, eps: float, cosine: Any, sine: Any, counters: An
         cosine, sine: `[tokens, half]`.
         counters: `new_counters(1)`.
     """
-    tokens, heads, head_dim = x.shape
-    flat, flat_cosine, flat_sine = x.reshape(-1), cosine.reshape(-1), sine.reshape(-1)
     row = take(counters, 0)
-    while row < tokens:
-        for head in range(heads):
-            start = (row * heads + head) * head_dim
-            if weight.size:
-                norm_row(flat, start, weight, head * head_dim, head_dim, eps, flat, start)
-            rotate_row(flat, start, head_dim // 2, flat_cosine, flat_sine, row * (head_dim // 2))
+    while row < x.shape[0]:
+        rotate_heads(x, row, x.shape[1], weight, eps, (cosine, sine))
         row = done_take_next(counters, 0)
-    wait(counters, 0, tokens)
+    wait(counters, 0, x.shape[0])

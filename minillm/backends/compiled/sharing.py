@@ -63,16 +63,21 @@ def share(work: float, kernel: Callable[..., None], *args: Any) -> None:
         kernel: what to call.
         *args: its arguments. The last are new counters.
     """
-    threads, types_of_args = thread_count(), (kernel, *[getattr(argument, "dtype", None) for argument in args])
-    if threads == 1 or work < LITTLE_WORK or types_of_args not in _compiled:
+    threads, call = thread_count(), (kernel, _dtypes(args))
+    if threads == 1 or work < LITTLE_WORK or call not in _compiled:
         kernel(*args)
-        _compiled.add(types_of_args)
+        _compiled.add(call)
         return
     try:
         run_tasks(lambda number: kernel(*args), threads)
     except BaseException:
         kernel(*args)
         raise
+
+
+def _dtypes(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Return the dtype of each argument, also of those in tuples; None for a number."""
+    return tuple(_dtypes(each) if isinstance(each, tuple) else getattr(each, "dtype", None) for each in args)
 
 
 @inlined

@@ -29,7 +29,7 @@ from minillm.backends.compiled.compiling import inlined, kernel
 from minillm.backends.compiled.int8_rows import write_int8
 from minillm.backends.compiled.plan import FIRST_ROW, KEY_SCALES, KEYS, LENGTH, SLOTS, VALUE_SCALES, VALUES
 from minillm.backends.compiled.product import product_items
-from minillm.backends.compiled.rows import norm_items, norm_row, rotate_row, swiglu_items
+from minillm.backends.compiled.rows import norm_items, rotate_heads, swiglu_items
 from minillm.backends.compiled.sharing import done_take_next, take, wait
 from minillm.backends.compiled.vectors import array_at
 from minillm.backends.compiled.weights import GROUP, TILE
@@ -45,26 +45,23 @@ PHASES = 10
 
 @inlined
 def matrix_product(
-    x: Any,
-    layers: Any,
-    layer: int,
-    matrix: int,
-    depth: int,
-    numbers: Any,
-    scales: Any,
-    minimums: Any,
-    bias: Any,
-    residual: Any,
-    out: Any,
-    counters: Any,
-    phase: int,
+    x: Any, fields: Any, matrix: int, depth: int, weights: Any, residual: Any, out: Any, counters: Any, phase: int
 ) -> None:
-    """Multiply with a matrix of the layer: its arrays are given by their addresses."""
+    """Multiply with a matrix of a layer, whose fields give the addresses of its arrays.
+
+    Args:
+        x, residual, out, counters, phase: see `product_items`.
+        fields: `[20]`, of the layer.
+        matrix: QKV, OUTPUT, GATE_UP or DOWN.
+        depth: the length of the second axis of its numbers.
+        weights: empty arrays with the dtypes of numbers, scales and minimums.
+    """
+    numbers, scales, minimums = weights
     tiles, groups = (out.shape[1] + TILE - 1) // TILE, (x.shape[1] + GROUP - 1) // GROUP
-    n = array_at(numbers, layers[layer, matrix + NUMBERS], (tiles, depth, TILE))
-    s = array_at(scales, layers[layer, matrix + SCALES], (tiles, groups, TILE))
-    m = array_at(minimums, layers[layer, matrix + MINIMUMS], (tiles, groups, TILE))
-    b = array_at(bias, layers[layer, matrix + BIAS], (out.shape[1] if layers[layer, matrix + BIAS] else 0,))
+    n = array_at(numbers, fields[matrix + NUMBERS], (tiles, depth, TILE))
+    s = array_at(scales, fields[matrix + SCALES], (tiles, groups, TILE))
+    m = array_at(minimums, fields[matrix + MINIMUMS], (tiles, groups, TILE))
+    b = array_at(x, fields[matrix + BIAS], (out.shape[1] if fields[matrix + BIAS] else 0,))
     product_items(x, n, s, m, b, residual, out, counters, phase)
 
 
@@ -91,30 +88,14 @@ def write_to_cache(row: Any, numbers: int, scales: int, head: int, slots: int, s
 
 @kernel
 def rotate_items(
-    qkv: Any,
-    heads: int,
-    kv_heads: int,
-    qk_norm: Any,
-    eps: float,
-    cosine: Any,
-    sine: Any,
-    layer: int,
-    plan: Any,
-    counters: Any,
-    phase: int,
+    qkv: Any, sizes: Any, qk_norm: Any, angles: Any, layer: int, plan: Any, counters: Any, phase: int
 ) -> None:
     """For each row: normalise and rotate queries and keys, then write key and value to the cache of its sequence."""
     sequences, owners, tables, _, _, _ = plan
-    rows, head_dim = qkv.shape[0], qkv.shape[2]
-    half = head_dim // 2
-    flat, flat_cosine, flat_sine = qkv.reshape(-1), cosine.reshape(-1), sine.reshape(-1)
+    heads, kv_heads, eps = sizes
     row = take(counters, phase)
-    while row < rows:
-        for head in range(heads + kv_heads):
-            start = (row * qkv.shape[1] + head) * head_dim
-            if qk_norm.size:
-                norm_row(flat, start, qk_norm, head * head_dim, head_dim, eps, flat, start)
-            rotate_row(flat, start, half, flat_cosine, flat_sine, row * half)
+    while row < qkv.shape[0]:
+        rotate_heads(qkv, row, heads + kv_heads, qk_norm, eps, angles)
         s = owners[row]
         slot = slot_of(sequences, tables, s, sequences[s, LENGTH] + row - sequences[s, FIRST_ROW])
         for head in range(kv_heads):
@@ -123,71 +104,41 @@ def rotate_items(
             write_to_cache(key, sequences[s, KEYS], sequences[s, KEY_SCALES], place, sequences[s, SLOTS], slot)
             write_to_cache(value, sequences[s, VALUES], sequences[s, VALUE_SCALES], place, sequences[s, SLOTS], slot)
         row = done_take_next(counters, phase)
-    wait(counters, phase, rows)
+    wait(counters, phase, qkv.shape[0])
 
 
 @kernel
 def layers_step(
-    first_layer: int,
-    end_layer: int,
-    layers: Any,
-    numbers: Any,
-    scales: Any,
-    minimums: Any,
-    depths: Any,
-    heads: int,
-    kv_heads: int,
-    eps: float,
-    x: Any,
-    h: Any,
-    qkv: Any,
-    attended: Any,
-    gate_up: Any,
-    gated: Any,
-    cosine: Any,
-    sine: Any,
-    plan: Any,
-    counters: Any,
+    first_layer: int, end_layer: int, layers: Any, sizes: Any, x: Any, room: Any, angles: Any, plan: Any, counters: Any
 ) -> None:
-    """Run layers `first_layer` to `end_layer` on all rows of a ragged batch.
+    """Run layers `first_layer` to `end_layer - 1` on all rows of a ragged batch.
 
     Args:
         first_layer, end_layer: numbers of layers.
-        layers: `[layers, 20]`: addresses and windows, see above.
-        numbers, scales, minimums: empty arrays with the dtypes of the weights.
-        depths: the length of the second axis of `numbers` for (q k v, gate and up), output, down.
-        heads, kv_heads, eps: of the config.
+        layers: `[layers, 20]`, addresses and windows, see above; empty arrays with the dtypes of numbers, scales and
+            minimums; and the depths of (q k v, gate and up), output, down: the second axis of their numbers.
+        sizes: heads, kv_heads and eps of the config.
         x: `[rows, dim]`, the residual stream: input and output.
-        h, qkv, attended, gate_up, gated: room for `[rows, dim]`, `[rows, heads + 2 * kv_heads, head_dim]`,
-            `[rows, heads, head_dim]`, `[rows, 2 * inner]`, `[rows, inner]`.
-        cosine, sine: `[rows, half]`.
+        room: for h `[rows, dim]`, qkv `[rows, heads + 2 * kv_heads, head_dim]`, attended `[rows, heads, head_dim]`,
+            gate_up `[rows, 2 * inner]` and gated `[rows, inner]`.
+        angles: cosine and sine, `[rows, half]` each.
         plan: `tuple(plan.plan(...))`.
         counters: `new_counters((end_layer - first_layer) * PHASES)`.
     """
-    rows, dim = x.shape
-    head_dim = qkv.shape[2]
-    bias = array_at(x, np.int64(0), (0,))
+    table, weights, depths = layers
+    (heads, kv_heads, eps), (h, qkv, attended, gate_up, gated) = sizes, room
     nothing = array_at(x, np.int64(0), (0, 0))
-    flat_qkv = qkv.reshape(rows, -1)
-    flat_attended = attended.reshape(rows, -1)
+    flat_qkv, flat_attended = qkv.reshape(x.shape[0], -1), attended.reshape(x.shape[0], -1)
     for layer in range(first_layer, end_layer):
-        phase = (layer - first_layer) * PHASES
-        norm_items(x, array_at(x, layers[layer, ATTENTION_NORM], (dim,)), eps, h, counters, phase)
-        matrix_product(
-            h, layers, layer, QKV, depths[0], numbers, scales, minimums, bias, nothing, flat_qkv, counters, phase + 1
-        )
-        qk_norm = array_at(x, layers[layer, QK_NORM], ((heads + kv_heads) * head_dim if layers[layer, QK_NORM] else 0,))
-        rotate_items(qkv, heads, kv_heads, qk_norm, eps, cosine, sine, layer, plan, counters, phase + 2)
-        attention_items(qkv, layer, kv_heads, layers[layer, WINDOW], plan, attended, counters, phase + 3)
+        fields, phase = table[layer], (layer - first_layer) * PHASES
+        norm_items(x, array_at(x, fields[ATTENTION_NORM], (x.shape[1],)), eps, h, counters, phase)
+        matrix_product(h, fields, QKV, depths[0], weights, nothing, flat_qkv, counters, phase + 1)
+        norms = (heads + kv_heads) * qkv.shape[2] if fields[QK_NORM] else 0
+        rotate_items(qkv, sizes, array_at(x, fields[QK_NORM], (norms,)), angles, layer, plan, counters, phase + 2)
+        attention_items(qkv, layer, kv_heads, fields[WINDOW], plan, attended, counters, phase + 3)
         merge_items(plan, attended, counters, phase + 4)
-        matrix_product(
-            flat_attended, layers, layer, OUTPUT, depths[1], numbers, scales, minimums, bias, x, x, counters, phase + 5
-        )
-        norm_items(x, array_at(x, layers[layer, MLP_NORM], (dim,)), eps, h, counters, phase + 6)
-        matrix_product(
-            h, layers, layer, GATE_UP, depths[0], numbers, scales, minimums, bias, nothing, gate_up, counters, phase + 7
-        )
+        matrix_product(flat_attended, fields, OUTPUT, depths[1], weights, x, x, counters, phase + 5)
+        norm_items(x, array_at(x, fields[MLP_NORM], (x.shape[1],)), eps, h, counters, phase + 6)
+        matrix_product(h, fields, GATE_UP, depths[0], weights, nothing, gate_up, counters, phase + 7)
         swiglu_items(gate_up, gated, counters, phase + 8)
-        matrix_product(
-            gated, layers, layer, DOWN, depths[2], numbers, scales, minimums, bias, x, x, counters, phase + 9
-        )
+        matrix_product(gated, fields, DOWN, depths[2], weights, x, x, counters, phase + 9)
