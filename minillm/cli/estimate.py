@@ -1,6 +1,7 @@
 """`minillm estimate`: memory, time and cost of a model on a GPU, computed from its config, and what bounds each."""
 
 import argparse
+from collections.abc import Callable
 from typing import Any
 
 from minillm.cli.options import check_plot_file
@@ -33,6 +34,15 @@ def add_parser(commands: Any) -> None:
         metavar="B",
         help="requests in a batch (default 1); sweep: from..to (1..256); serve: the static batch (32)",
     )
+    _add_settings(add)
+    add("--explain", action="store_true", help="show each formula with its numbers")
+    add("--plot", metavar="FILE.svg", help="draw the roofline and this workload's points")
+    add("--json", action="store_true", help="print one JSON object instead of text")
+    parser.set_defaults(run=run)
+
+
+def _add_settings(add: Callable[..., Any]) -> None:
+    """Add the options that say how the model runs, and how requests arrive."""
     add("--weights", metavar="FORMAT", help="format of the weights, as in minillm: float32, bfloat16, int8, int4")
     add("--dtype", help="the same by the numbers alone: float16 (default), float32, bfloat16, int8, int4, q8_0, q4_0")
     add("--kv-cache", metavar="FORMAT", help="of keys and values: float16 (default; float32 if the weights are), int8")
@@ -46,10 +56,6 @@ def add_parser(commands: Any) -> None:
     add("--trace", metavar="FILE", help="serve: read the arrivals from a CSV file with columns at_s,prompt,new_tokens")
     add("--replicas", type=int, default=1, metavar="N", help="serve: copies of the server (default 1)")
     add("--target", type=float, metavar="S", help="serve: find the replicas that keep 95%% of first tokens below S s")
-    add("--explain", action="store_true", help="show each formula with its numbers")
-    add("--plot", metavar="FILE.svg", help="draw the roofline and this workload's points")
-    add("--json", action="store_true", help="print one JSON object instead of text")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
