@@ -354,7 +354,7 @@ def test_a_shared_pass_that_breaks_off_leaves_no_reader():
     model = load("story", layers="streamed")  # more layers than are in memory: the reader waits for the threads
     with model.shared_by(2) as shared:
         next(iter(shared.layers()))
-        assert len(model.layers) > IN_MEMORY and readers()
+        assert len(model.layer_weights) > IN_MEMORY and readers()
     assert not readers()
 
 
