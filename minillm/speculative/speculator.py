@@ -63,8 +63,8 @@ class Speculator:
         self.drafter = drafter
         self.k = check_k(k)
         self.cache_dtype = cache_dtype
-        draft_cost = draft_step_cost(drafter, model) if isinstance(drafter, Model) else 0.0
-        self._costs = [k * draft_cost + model.ops.cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
+        self._draft_cost = draft_step_cost(drafter, model) if isinstance(drafter, Model) else 0.0
+        self._costs = [k * self._draft_cost + model.ops.cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
 
     @property
     def max_draft_tokens(self) -> int:
@@ -80,7 +80,9 @@ class Speculator:
         drafter = self._new_drafter(completion.max_cached_tokens)
         if self.k != "auto":
             return Speculation(drafter, DraftLength(int(self.k)))
-        return Speculation(drafter, LookupLength(self._costs) if drafter.free else AdaptiveLength(self._costs))
+        if drafter.free:
+            return Speculation(drafter, LookupLength(self._costs))
+        return Speculation(drafter, AdaptiveLength(self._costs, self._draft_cost))
 
     def _new_drafter(self, capacity: int) -> Drafter:
         if isinstance(self.drafter, Model):

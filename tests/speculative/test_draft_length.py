@@ -1,7 +1,6 @@
-"""The adaptive k: follows acceptance and costs, stops where speculation would lose, and tries again."""
+"""The adaptive k: follows acceptance and costs, never loses more than its budget, and tries again."""
 
 import dataclasses
-import itertools
 
 import numpy as np
 import pytest
@@ -14,10 +13,12 @@ from minillm.backends.plain import Plain
 from minillm.estimate.speculation import best_k
 from minillm.speculative import SpeculativeGeneration, Speculator
 from minillm.speculative.draft_length import (
+    BUDGET,
+    INCOME,
     LONGEST_DRAFT,
     MAX_DRAFT_TOKENS,
-    PAUSE,
     AdaptiveLength,
+    Budget,
     CountedLength,
     LookupLength,
 )
@@ -37,7 +38,7 @@ LOOKUP_COSTS = [Plain().cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
 
 
 def test_what_is_accepted_decides():
-    length = AdaptiveLength(papers_costs(0.1))
+    length = AdaptiveLength(papers_costs(0.1), 0.1)
     for rate, best in ((0.5, 2), (0.7, 4), (0.9, 10)):  # Leviathan et al.'s best for c = 0.1
         length.accepted, length.judged = rate * 10, 10.0
         assert length.choose() == best
@@ -64,35 +65,95 @@ def test_tokens_after_the_end_of_a_round_are_not_judged():
     assert length.judged == pytest.approx(1.95)
 
 
-def test_a_draft_that_loses_is_tried_again_after_a_pause():
-    """At costs at which only a good draft pays, and never again at costs at which none does."""
-    length, chosen = AdaptiveLength(papers_costs(0.5)), []
-    for _ in range(10 * PAUSE):
-        chosen.append(length.choose())
-        assert length.choose() == chosen[-1]  # asking changes nothing: an interrupted round asks again
-        length.observe(Draft([1] * chosen[-1]), [0])
-    tries = [index for index, k in enumerate(chosen) if k]
-    gaps = {later - earlier for earlier, later in itertools.pairwise(tries)}
-    assert gaps == {1, PAUSE + 1} and len(tries) < 0.2 * len(chosen) and tries[0] == 0
-    length = AdaptiveLength(papers_costs(1.0))
-    for _ in range(3 * PAUSE):
+def decode(length, accepted, tokens):
+    """Return the decode steps that `tokens` tokens take, if accepted(place) draft tokens are right."""
+    steps = done = unread = 0
+    while done < tokens:
+        k = length.choose()
+        assert length.choose() == k  # asking changes nothing: an interrupted round asks again
+        draft = Draft([1] * k)
+        verified = draft.first(length.keep(draft))
+        right = min(len(verified.tokens), accepted(done))
+        steps += length.costs[len(verified.tokens)] + (0.04 * getattr(length, "draft_cost", 0) * unread if k else 0)
+        unread = 0 if k else unread + 1
+        length.observe(draft, [1] * right + [2])
+        done += right + 1
+    return steps
+
+
+@pytest.mark.parametrize(
+    ("table", "draft_cost"),
+    [(Plain.row_costs, 0.17), (Plain.row_costs, 0.9), ({1: 1.0, 4: 1.65, 8: 2.25, 16: 3.35}, 0.5), ({1: 1.0}, 0.05)],
+)
+def test_no_draft_loses_more_than_the_budget(table, draft_cost):
+    """Drafts that are always wrong, that get worse, and that deceive: right until drafts are long, then wrong."""
+    ops = Plain()
+    ops.row_costs = table
+    costs = [k * draft_cost + ops.cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
+    random = np.random.default_rng(0)
+    for accepted in (
+        lambda place: 0,
+        lambda place: 15 if place < 40 else 0,
+        lambda place: place % 2,
+        lambda place: int(random.geometric(0.3)) - 1,
+    ):
+        for length in (AdaptiveLength(costs, draft_cost), LookupLength(ops_costs(ops))):
+            tokens = 120
+            assert decode(length, accepted, tokens) <= tokens + LONGEST_DRAFT + BUDGET + INCOME * tokens
+    assert decode(AdaptiveLength(costs, draft_cost), lambda place: 0, 200) < 200 / 0.97
+
+
+def ops_costs(ops):
+    return [ops.cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
+
+
+def test_a_budget_pays_for_the_worst_case():
+    budget = Budget()
+    assert budget.longest([1, 2, 4, 4.1]) == 2
+    budget.record(4, 1)  # all rejected
+    assert budget.left == pytest.approx(INCOME) and budget.longest([1, 1.1]) == 0
+    for _ in range(8):
+        budget.record(1, 1)
+    assert budget.longest([1, 1.1]) == 1  # it is tried again
+    budget.record(1, 100)
+    assert budget.left == 10  # of what was gained, this is kept
+
+
+def test_a_draft_that_never_pays_is_never_tried():
+    length = AdaptiveLength(papers_costs(1.0), 1.0)
+    for _ in range(80):
         assert length.choose() == 0
         length.observe(Draft([]), [0])
 
 
 def test_a_text_that_becomes_easy_is_noticed():
-    length, chosen = AdaptiveLength(papers_costs(0.5)), []
-    for index in range(200):
+    costs = [k * 0.1 + Plain().cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
+    length, chosen = AdaptiveLength(costs, 0.1), []
+    for index in range(300):
         chosen.append(length.choose())
         length.observe(Draft([1] * chosen[-1]), [1] * (chosen[-1] + 1) if index > 50 else [0])
-    assert set(chosen[35:50]) == {0} and min(chosen[100:]) > 5
+    assert set(chosen[35:50]) == {0} and min(chosen[200:]) > 5
+
+
+def test_a_draft_model_that_was_left_out_reads_first():
+    """The more it has to read, the longer the budget has to wait."""
+    tried = []
+    for draft_cost in (0.0, 0.15, 0.25):
+        length = AdaptiveLength([1.0, 1.3], draft_cost)
+        length.budget.left = 0.0
+        rounds = 0
+        while not length.choose():
+            length.observe(Draft([]), [0])
+            rounds += 1
+        tried.append(rounds)
+    assert tried == pytest.approx([25, 50, 150], abs=1)
 
 
 def test_free_drafts_are_compared_while_nothing_is_verified():
     length, draft = LookupLength(LOOKUP_COSTS), Draft([1] * LONGEST_DRAFT, matched=9)
     assert length.choose() == LONGEST_DRAFT and length.keep(draft) == 0  # one of two: does not pay
     for _ in range(40):
-        length.observe(draft, [1])
+        length.observe(draft, [1] * (length.keep(draft) + 1))
     assert length.keep(draft) > 8 and length.keep(draft.first(4)) == 4 and length.keep(Draft([])) == 0
     for _ in range(20):
         length.observe(draft, [2])
