@@ -24,7 +24,7 @@ For example, with a = 0.8, free draft tokens, and the costs of a pass on the pla
     tokens / cost     1      1.18   1.33   1.39   1.65   1.70   1.64     so k = 10
 
 What is added. Texts change between easy and hard, so recent draft tokens count more (`CountedLength`). A round whose
-draft is rejected costs more than plain decoding. A `Budget` limits what is lost that way, whatever the draft is: a
+draft is rejected costs more than plain decoding. A `Budget` limits what is lost that way, for every draft: a
 round drafts only as many tokens as the budget could pay if all were rejected. If a draft model does not pay, counting
 begins again, and the budget says when it is next tried (`AdaptiveLength`). A free drafter always proposes, and the
 draft is cut afterwards. Prompt lookup is right more often after a long match than after a short one, so matches are
