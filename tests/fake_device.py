@@ -7,6 +7,7 @@ what stands there is checked against the real CuPy by tests/gpu. `FakeDevice` ru
 
 import weakref
 from collections import Counter
+from functools import cache
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,6 +20,9 @@ from minillm.backends.cupy_device import OutOfMemory
 UFUNCS = {"add": (), "multiply": ()}
 FUNCTIONS = {"concatenate": ("axis",)}
 METHODS = {"astype": ("copy",), "copy": (), "reshape": (), "transpose": (), "swapaxes": ()}
+
+
+name_of = cache(str)  # of a dtype: NumPy takes long to find it, and it is asked for in every launch
 
 
 class FakeArray(NDArrayOperatorsMixin):
@@ -193,7 +197,7 @@ class FakeDevice:
         assert all(type(size) is int and 0 < size for size in grid) and max(grid[1:], default=1) < 2**16
         assert not any(isinstance(argument, np.ndarray) for argument in arguments), "an array of the host"
         plain = [self.unwrap(argument) for argument in arguments]
-        found = {str(x.dtype) for x in plain if isinstance(x, np.ndarray) and x.dtype != np.int64}
+        found = {name_of(x.dtype) for x in plain if isinstance(x, np.ndarray) and x.dtype != np.int64}
         allowed = {*kinds, "uint16"} if "bfloat16" in kinds else {*kinds}
         assert found - {"float64" if name == "cos_sin" else ""} <= allowed, f"{name} reads {found} as {allowed}"
         self.do(name, lambda: TWINS[name](*plain, numbers_at=self._arrays.__getitem__))

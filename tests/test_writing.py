@@ -40,8 +40,13 @@ def banned():
 
 @cache
 def any_banned():
-    """Match any of the phrases: one search tells that a text has none, as most have."""
-    return re.compile("|".join(searched.pattern for _, searched, _ in banned()), re.IGNORECASE)
+    """Match any of the phrases in lower case: one search tells that a text has none, as most have.
+
+    Each alternative begins with a letter, so the search skips what begins with another one.
+    """
+    begin, end = r"(?<![\w-])", r"(?![\w-])"
+    phrases = [searched.pattern.removeprefix(begin).removesuffix(end) for _, searched, _ in banned()]
+    return re.compile(f"(?:{'|'.join(phrases)}){end}")
 
 
 @cache
@@ -53,7 +58,7 @@ def quotes():
 def find(text):
     """Yield (line, phrase) for each banned phrase of a text; lines count from 0. Code in backticks is not prose."""
     text = re.sub(r"`[^`\n]+`", "`", text)
-    if not any_banned().search(text):
+    if not any_banned().search(text.lower()):
         return
     for phrase, searched, fine in banned():
         allowed = [match.span() for one in fine for match in pattern(one).finditer(text)]
@@ -77,8 +82,16 @@ def comments(source):
     yield begun, "\n".join(lines)
 
 
+def may_be_wrong(source):
+    """Whether a banned phrase or an empty docstring may be in a program: most have none, and need no parsing."""
+    words = re.sub(r"\\[a-z]|\b[rbfu]{1,2}(?=[\"'])|[^\w.,;-]", " ", source.lower())  # escapes, prefixes, quotes, signs
+    return any_banned().search(words) or re.search(rf'"{SAYS_NOTHING.pattern}"', source)
+
+
 def in_python(source):
     """Yield (line, what is wrong) for a program: its comments, its strings (docstrings too), and empty docstrings."""
+    if not may_be_wrong(source):
+        return
     for line, text in comments(source):
         yield from ((line + below, phrase) for below, phrase in find(text))
     for node in ast.walk(ast.parse(source)):
@@ -142,6 +155,15 @@ def f(x):
 def test_planted_phrases_are_found():
     found = sorted(in_python(PLANTED))
     assert found == [(1, "so many"), (5, "beside"), (7, "See DraftLength."), (8, "is no")]
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["# so\n#  many", "x = 'is ' 'no number'", "x = 'is ' f'no number'", r"x = 'there are\nno, so\nmany'",
+     "x = 'is another.'", "x = f'so many'", 'def f():\n    """See f."""', '"""All."""'],
+)  # fmt: skip
+def test_what_is_wrong_is_found_however_it_is_written(source):
+    assert list(in_python(source))
 
 
 def test_a_page_is_searched_but_for_its_exceptions():

@@ -30,6 +30,7 @@ Demmel and Nguyen, Fast Reproducible Floating-Point Summation, ARITH 2013.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,14 @@ def largest(x: Float[Array, "*shape"]) -> Float[Array, "*largest"]:
     return np.maximum(np.abs(x).max(axis=-1, keepdims=True), SMALLEST)
 
 
+@cache  # once in a process: NumPy has no fast product of integers
+def check_products() -> None:
+    """Raise OSError if NumPy's matrix product rounds integers up to 2**53."""
+    integers = np.random.default_rng(0).integers(2**21, size=(2, 2048, 48))  # sums up to 2**53
+    if not np.array_equal((integers[0].T.astype(float) @ integers[1].astype(float)), integers[0].T @ integers[1]):
+        raise OSError("this NumPy's matrix product rounds integers below 2**53; reinstall NumPy")
+
+
 class Exact(Plain):
     """The backend whose sums are exact, so that every schedule gives the same bits. It computes in float64."""
 
@@ -105,9 +114,7 @@ class Exact(Plain):
         Raises:
             OSError: it rounds them.
         """
-        integers = np.random.default_rng(0).integers(2**21, size=(2, 2048, 48))  # sums up to 2**53
-        if not np.array_equal((integers[0].T.astype(float) @ integers[1].astype(float)), integers[0].T @ integers[1]):
-            raise OSError("this NumPy's matrix product rounds integers below 2**53; reinstall NumPy")
+        check_products()
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """Compute on several threads if there are many rows. That is another schedule with the same bits."""

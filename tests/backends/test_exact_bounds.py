@@ -9,7 +9,17 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from minillm.backends.exact import MOST_TERMS, SMALLEST, Exact, _weights_on_grid, exact_sum, largest, norm, on_grid
+from minillm.backends.exact import (
+    MOST_TERMS,
+    SMALLEST,
+    Exact,
+    _weights_on_grid,
+    check_products,
+    exact_sum,
+    largest,
+    norm,
+    on_grid,
+)
 
 OPS = Exact()
 
@@ -162,5 +172,6 @@ def test_the_longest_context_with_equal_scores():
 def test_a_matrix_product_that_rounds_is_noticed_at_load(monkeypatch):
     """Float32 stands in for a library that is not exact up to 2**53."""
     monkeypatch.setattr("minillm.backends.exact.float", np.float32, raising=False)
+    check_products.cache_clear()
     with pytest.raises(OSError, match="rounds integers below"):
         Exact()
