@@ -19,7 +19,7 @@ A bias has its matrix's name with `bias` instead of `weight`. Biases are joined 
 one that the file does not have. `settle.py` has decided which optional tensors there are.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
@@ -91,26 +91,11 @@ def build(
     read = TensorReader(checkpoint, ops, dtype, weights)
     # Before the layers: copying the largest matrix takes twice its memory.
     table, head = _embedding_and_head(read, config, part, streamed)
-    layer_weights: Sequence[LayerWeights]
-    if streamed:
-        layer_weights = _streamed_layers(read, config)
-    else:
-        layer_weights = tuple(_layer(read, config, number) for number in part.layers)
+    layers = _streamed_layers(read, config) if streamed else tuple(_layer(read, config, each) for each in part.layers)
     final_norm = read("model.norm.weight", config.hidden_size)
     read.warn_of_unused()
-    return Model(
-        checkpoint.name,
-        config,
-        ops,
-        dtype,
-        table,
-        layer_weights,
-        final_norm,
-        head,
-        checkpoint.tokenizer,
-        checkpoint.no_tokenizer,
-        weights,
-    )
+    tokenizer = checkpoint.tokenizer, checkpoint.no_tokenizer
+    return Model(checkpoint.name, config, ops, dtype, table, layers, final_norm, head, *tokenizer, weights)
 
 
 def _embedding_and_head(read: "TensorReader", config: ModelConfig, part: ModelPart, streamed: bool) -> tuple[Any, Any]:
