@@ -56,8 +56,8 @@ class Model:
         config: the architecture.
         ops: the backend, which does the arithmetic.
         dtype: of weights, activations and caches.
-        embedding: `[vocab, dim]`, a row for each token; what `ops.tie` made of it, if it is the head too. In a streamed
-            model with a head of its own, a `StreamedEmbedding`.
+        embedding: `[vocab, dim]`, a row for each token; the head's memory, if they are tied. A `StreamedEmbedding` in
+            a streamed model in which they do not share it.
         layer_weights: the weights of each layer, in order: a tuple, or `StreamedLayers`.
         final_norm: `[dim]`.
         head: what `ops.prepare` made of `[dim, vocab]`.

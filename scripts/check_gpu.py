@@ -109,7 +109,8 @@ def random_model(name: str, dtype: str) -> Model:
             ones, qkv, None, None, output, None, ones, matrix(dim, 2 * inner), None, matrix(inner, dim), None
         )
 
-    embedding, head = ops.tie(random_weights(ops.device, config.vocab_size, dim))
+    head = ops.prepare([random_weights(ops.device, config.vocab_size, dim)])
+    embedding = ops.embedding_of(head)
     layers = tuple(layer() for _ in range(config.num_hidden_layers))
     return Model(f"random {name}", config, ops, real, embedding, layers, ones, head, None)
 

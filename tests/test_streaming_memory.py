@@ -1,63 +1,66 @@
-"""The memory that a streamed model takes, in a process of its own; `resident_streaming.py` says how it is measured."""
+"""The memory that a streamed model takes, in a process of its own; `scripts/measure_streaming_memory.py` measures it.
 
-import json
+The models are random: one with the shapes of smollm2, and four layers with those of a model of 3B.
+"""
+
 import sys
+from importlib.util import find_spec
 
 import pytest
+from measure_streaming_memory import BESIDES, THREE_B, bound, in_a_process, shapes, write_folder
 from tensors import tensor_shapes
-from unchecked import run_unchecked
 
+from minillm.loading import open_checkpoint
+from minillm.loading.gguf.write import write_gguf
 from minillm.loading.read_config import read_config
-from minillm.loading.registry import REGISTRY
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
-BESIDES = 80e6  # bytes: the KV cache, activations, buffers of libraries, freed memory that is kept
-THREE_B = {
-    "model_type": "llama", "vocab_size": 32_000, "hidden_size": 3072, "intermediate_size": 8192,
-    "num_hidden_layers": 28, "num_attention_heads": 24, "num_key_value_heads": 8, "max_position_embeddings": 2048,
-    "rms_norm_eps": 1e-5, "bos_token_id": None, "eos_token_id": 0, "tie_word_embeddings": False,
+BACKENDS = [
+    "plain", "numpy", "exact",
+    pytest.param("compiled", marks=pytest.mark.skipif(find_spec("numba") is None, reason="needs numba")),
+]  # fmt: skip
+SMOLLM2 = THREE_B | {
+    "vocab_size": 49_152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
+    "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64,
 }  # fmt: skip
+HEAD, LAYER = 49_152 * 576, 3_540_096  # weights of smollm2
 
 
-def measured(model, backend, weights, layers, megabytes=0):
-    return run_unchecked("resident_streaming.py", str(model), backend, weights, layers, str(megabytes))
-
-
-def write_sparse_folder(folder, config):
-    """A model in bfloat16 whose weights are all 0: holes in the file, which take no disk and are read like others."""
-    shapes, end = tensor_shapes(read_config(config)), 0
-    header = {}
-    for name, shape in shapes.items():
-        begin, end = end, end + 2 * int(shape[0]) * (int(shape[1]) if len(shape) == 2 else 1)
-        header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    with (folder / "model.safetensors").open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + end)
-    (folder / "config.json").write_text(json.dumps(config))
+@pytest.fixture(scope="module")
+def like_smollm2(tmp_path_factory):
+    """A folder in bfloat16, and in it a GGUF file in int8."""
+    folder = write_folder(tmp_path_factory.mktemp("like_smollm2"), SMOLLM2, 1_000_003)
+    write_gguf(open_checkpoint(folder), folder / "int8.gguf", "int8")
     return folder
 
 
-@pytest.mark.parametrize("backend", ["plain", "numpy"])
-def test_smollm2_takes_its_embedding_and_two_layers(backend):
-    if REGISTRY["smollm2"].folder() is None:
-        pytest.skip("smollm2 is not on disk")
-    embedding, layer = 4 * 49_152 * 576, 4 * 3_540_096
-    found = measured("smollm2", backend, "float32", "streamed")
-    print({name: f"{value / 1e6:.0f} MB" for name, value in found.items() if name != "tokens"})
-    assert found["added"] <= embedding + 2 * layer + BESIDES
-    # While it is loaded, the embedding is copied once into the layout of the head, on numpy.
-    assert found["peak"] <= (2 if backend == "numpy" else 1) * embedding + 2 * layer + BESIDES
-    assert found["tokens"] == measured("smollm2", backend, "float32", "loaded")["tokens"]
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("weights", ["float32", "stored"])
+def test_the_head_and_two_layers_are_in_memory(backend, weights, like_smollm2):
+    model = like_smollm2 if weights == "float32" else like_smollm2 / "int8.gguf"
+    each = 8 if backend == "exact" else 4 if weights == "float32" else 1 + 2 / 32
+    assert bound(model, backend, weights) == pytest.approx(each * (HEAD + 2 * LAYER) + BESIDES, abs=2e6)  # the cache
+    streamed, loaded = (in_a_process(model, backend, weights, layers) for layers in ("streamed", "loaded"))
+    print({name: f"{value / 1e6:.0f} MB" for name, value in streamed.items() if name in ("peak", "added")})
+    assert streamed["peak"] <= bound(model, backend, weights)
+    assert loaded["peak"] >= each * (HEAD + 30 * LAYER)
+    assert streamed["tokens"] == loaded["tokens"] and len(streamed["tokens"]) == 2
 
 
-def test_a_model_larger_than_the_memory_that_the_process_may_have(tmp_path):
-    """Four layers as of a model of 3B, 403 MB each in float32. The limit suffices for two layers, not for four."""
-    folder = write_sparse_folder(tmp_path, THREE_B | {"num_hidden_layers": 4, "vocab_size": 1000})
-    head, layer = 4 * 1000 * 3072, 4 * 100_669_440
-    limit = (head + 2 * layer + layer // 4 + BESIDES) / 1e6
-    assert measured(folder, "numpy", "float32", "loaded", limit)["tokens"] == []
-    found = measured(folder, "numpy", "float32", "streamed", limit)
-    print({name: f"{value / 1e6:.0f} MB" for name, value in found.items() if name != "tokens"})
-    assert len(found["tokens"]) == 2
-    assert found["peak"] <= head + 2 * layer + BESIDES
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_model_larger_than_the_memory_that_the_process_may_have(tied, tmp_path):
+    """Four layers of 403 MB each in float32. The limit suffices for two layers, not for four."""
+    config = THREE_B | {"num_hidden_layers": 4, "vocab_size": 10_000, "tie_word_embeddings": tied}
+    folder = write_folder(tmp_path, config, 1_000_003)
+    limit = 4 * (10_000 * 3072 + 2 * 100_669_440) + BESIDES
+    assert bound(folder, "numpy", "float32") == pytest.approx(limit, abs=1e6)
+    assert in_a_process(folder, "numpy", "float32", "loaded", limit)["tokens"] == []
+    found = in_a_process(folder, "numpy", "float32", "streamed", limit)
+    print({name: f"{found[name] / 1e6:.0f} MB" for name in ("peak", "added")})
+    assert len(found["tokens"]) == 2 and found["peak"] <= limit
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_script_writes_the_tensors_of_a_model(tied):
+    config = read_config(SMOLLM2 | {"tie_word_embeddings": tied})
+    assert dict(shapes(config)) == tensor_shapes(config)

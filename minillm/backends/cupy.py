@@ -118,10 +118,9 @@ class CuPy(Plain):
         """Return the table on the device."""
         return self._on_device(embedding)
 
-    def tie(self, embedding: Matrix) -> tuple[Any, Any]:
-        """Store one array for both: the head has the layout of the embedding."""
-        head = self.prepare([embedding])
-        return head, head
+    def embedding_of(self, head: Any) -> Any:
+        """Return the head: it has the layout of the embedding."""
+        return head
 
     def send(self, batch: RaggedBatch) -> RaggedBatch:
         """Send all integers of a step in one copy, including the addresses of the caches."""

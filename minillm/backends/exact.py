@@ -29,7 +29,7 @@ Demmel and Nguyen, Fast Reproducible Floating-Point Summation, ARITH 2013.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -38,10 +38,11 @@ import numpy as np
 from minillm.arrays import Array, Float, Int
 from minillm.attention import Segments, causal_mask
 from minillm.backends.exact_functions import cos_sin, exp
+from minillm.backends.layout import copy_in_blocks
 from minillm.backends.plain import Plain
 from minillm.backends.side_by_side import side_by_side
 from minillm.config import RopeParameters
-from minillm.quantization import Matrix, dequantize, stack
+from minillm.quantization import Matrix, Quantized, dequantize
 from minillm.ragged_batch import RaggedBatch
 
 MOST_TERMS, TERM_BITS = 2**22, 31  # 22 + 31 = 53
@@ -49,6 +50,7 @@ ROW_BITS, COLUMN_BITS = 27, 26  # 27 + 26 = 53
 WEIGHTS_BITS, VALUE_BITS = 27, 25  # 52: one spare bit, because rounding may add half a step to each of 2**22 weights
 SMALLEST = 2.0**-400  # far smaller numbers become 0, so that no product comes near float64's smallest, 2**-1074
 QUERY_TILE = 64  # queries that attend at once
+ROW_TILE = 64  # rows of a weight matrix that are rounded at once, on every rank
 Reduce = Callable[..., Array]  # (array, "sum" or "max") -> the same over all ranks
 
 
@@ -126,18 +128,18 @@ class Exact(Plain):
 
     def prepare(self, parts: Sequence[Matrix]) -> Any:
         """Round each column to its grid, once, and store the matrix contiguous along its longer axis as `Fast` does."""
-        return self._prepare(parts, _alone)
+        return _round_columns(sum(part.shape[0] for part in parts), parts, _alone)
+
+    def prepare_tiles(self, out: int, tiles: Iterable[Matrix]) -> Any:
+        """Do the same with a matrix that is read a few rows at a time."""
+        return _round_columns(out, tiles, _alone)
+
+    def embedding_of(self, head: Any) -> None:
+        """Return None: the head is rounded to its grids, and the embedding is not."""
 
     def prepare_cut(self, parts: Sequence[Matrix]) -> Any:
         """Do the same. The grid of a column is that of the whole column, of which other ranks have parts."""
-        return self._prepare(parts, self.all_reduce)
-
-    def _prepare(self, parts: Sequence[Matrix], reduce: Reduce) -> Any:
-        [stacked] = stack([dequantize(part).astype(np.float64, copy=False) for part in parts])
-        weight = dequantize(stacked).T
-        inner, out = weight.shape
-        weight = np.ascontiguousarray(weight) if inner < out else weight
-        return on_grid(weight, norm(weight, 0, reduce), COLUMN_BITS)
+        return _round_columns(sum(part.shape[0] for part in parts), parts, self.all_reduce)
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
         """Return x @ weight (+ bias). Each row of x is rounded to its grid, so that no sum rounds."""
@@ -173,6 +175,24 @@ class Exact(Plain):
         """Return `attention.attend`, in query tiles, so that no square matrix of all scores is needed."""
         tiles = range(0, len(q), QUERY_TILE)
         return np.concatenate([_attend(q[i : i + QUERY_TILE], segments, start + i, window) for i in tiles])
+
+
+def _round_columns(out: int, parts: Iterable[Matrix], reduce: Reduce) -> Float[Array, "inner out"]:
+    """Return parts `[rows, inner]`, one below the other, as `[inner, out]`, each column on its grid.
+
+    A few rows at a time are dequantised and rounded, so no second matrix as large is in memory.
+    """
+    weight, end = np.empty((0, 0)), 0
+    for part in parts:
+        if not end:
+            inner = part.shape[1]
+            weight = np.empty((inner, out)) if inner < out else np.empty((out, inner)).T
+        for first in range(0, part.shape[0], ROW_TILE):
+            tile = slice(first, first + ROW_TILE)
+            rows = dequantize(part.take(tile) if isinstance(part, Quantized) else part[tile]).astype(np.float64)
+            copy_in_blocks(on_grid(rows, norm(rows, -1, reduce), COLUMN_BITS).T, weight[:, end : end + len(rows)])
+            end += len(rows)
+    return weight
 
 
 def _attend(

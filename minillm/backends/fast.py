@@ -9,8 +9,8 @@ Every method has a naive twin: the readable method that it equals. Each docstrin
   are mostly not computed.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Sequence
+from itertools import accumulate, chain
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from minillm.backends.plain import Plain
 from minillm.backends.side_by_side import side_by_side
 from minillm.backends.threads import run_tasks, thread_count
 from minillm.config import RopeParameters
-from minillm.quantization import Matrix, Quantized, dequantize
+from minillm.quantization import Matrix, Quantized
 from minillm.ragged_batch import RaggedBatch
 
 QUERY_TILE = 64  # queries that attend at once in prefill
@@ -47,27 +47,19 @@ class Fast(Plain):
         axis up to 40% faster. Files store `[out, inner]`: if `inner` is the longer axis, the matrix is used as it is.
         A quantised matrix stays as it is.
         """
-        matrices = [dequantize(part) for part in parts if not isinstance(part, Quantized)]
-        if len(matrices) < len(parts):
+        if any(isinstance(part, Quantized) for part in parts):
             return super().prepare(parts)
-        inner, out = matrices[0].shape[1], sum(map(len, matrices))
-        if inner > out:
-            return super().prepare(parts)
-        joined = np.empty((inner, out), matrices[0].dtype)
-        ends = np.cumsum([len(matrix) for matrix in matrices])
-        for matrix, columns in zip(matrices, np.split(joined, ends[:-1], axis=1), strict=True):
-            copy_in_blocks(matrix.T, columns)
-        return joined
+        inner, out = parts[0].shape[1], sum(part.shape[0] for part in parts)
+        return super().prepare(parts) if inner > out else _transposed(out, parts)
 
-    def tie(self, embedding: Matrix) -> tuple[Any, Any]:
-        """Store one copy, in the layout of the head. Naive twin: `Plain.tie`.
-
-        A decode step reads the whole matrix for the logits, but only one column of it for the embedding of the token.
-        """
-        if isinstance(embedding, Quantized):
-            return super().tie(embedding)
-        head = self.prepare([embedding])
-        return head.T, head
+    def prepare_tiles(self, out: int, tiles: Iterable[Matrix]) -> Any:
+        """Copy each tile into the layout of `prepare`. Naive twin: `Plain.prepare_tiles`."""
+        tiles = iter(tiles)
+        first = next(tiles)
+        tiles = chain([first], tiles)
+        if isinstance(first, Quantized) or first.shape[1] > out:
+            return super().prepare_tiles(out, tiles)
+        return _transposed(out, tiles)
 
     def linear(self, x: Float[Array, "tokens inner"], weight: Any, bias: Any = None) -> Float[Array, "tokens out"]:
         """Return x @ weight (+ bias), computed in the way that is fastest for this number of rows and this layout.
@@ -154,6 +146,16 @@ class Fast(Plain):
         tiles = [slice(first, first + QUERY_TILE) for first in range(0, len(q), QUERY_TILE)]
         attention_output = [_attend_tile(q[tile], segments, start + tile.start, window) for tile in tiles]
         return attention_output[0] if len(attention_output) == 1 else np.concatenate(attention_output)
+
+
+def _transposed(out: int, matrices: Iterable[Any]) -> Array:
+    """Return matrices `[rows, inner]`, one below the other, as `[inner, out]`, stored row by row."""
+    joined, end = np.empty((0, 0)), 0
+    for matrix in matrices:
+        joined = joined if end else np.empty((matrix.shape[1], out), matrix.dtype)
+        copy_in_blocks(matrix.T, joined[:, end : end + len(matrix)])
+        end += len(matrix)
+    return joined
 
 
 def _attend_each(q: Float[Array, "sequences heads head_dim"], seen: Sequence[Segments]) -> Array:

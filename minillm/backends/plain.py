@@ -1,12 +1,12 @@
 """Plain: the arithmetic of the forward pass in readable NumPy. This is the reference that every backend must equal.
 
-A backend decides three things: how a weight matrix is stored (`prepare`, `prepare_embedding`, `tie`), how it is used
-(`linear`, `embed`), and how the queries of a ragged batch attend over their caches (`attention`). It also says what a
-pass costs (`cost_of_rows`, `step_seconds`). Other backends are subclasses that override some of these methods. A test
-compares each override with the method here.
+A backend decides three things: how a weight matrix is stored (`prepare`, `prepare_tiles`, `prepare_embedding`), how it
+is used (`linear`, `embed`), and how the queries of a ragged batch attend over their caches (`attention`). It also says
+what a pass costs (`cost_of_rows`, `step_seconds`). Other backends are subclasses that override some of these methods. A
+test compares each override with the method here.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from minillm import attention, layers
 from minillm.arrays import Array, Float, Int
 from minillm.config import ModelConfig, RopeParameters
 from minillm.estimate.parameters import matrix_parameters
-from minillm.quantization import BYTES_PER_WEIGHT, FORMATS, Matrix, Quantized, dequantize, multiply, stack
+from minillm.quantization import BYTES_PER_WEIGHT, FORMATS, Matrix, Quantized, dequantize, join_rows, multiply, stack
 from minillm.ragged_batch import RaggedBatch
 
 
@@ -103,9 +103,20 @@ class Plain:
         """Return the table `[vocab, dim]` that `embed` uses."""
         return embedding
 
-    def tie(self, embedding: Matrix) -> tuple[Any, Any]:
-        """Return (table for `embed`, prepared head) for an embedding that is also the output head."""
-        return self.prepare_embedding(embedding), self.prepare([embedding])
+    def prepare_tiles(self, out: int, tiles: Iterable[Matrix]) -> Any:
+        """Return what `prepare` makes of one matrix of `out` rows, of which `tiles` reads some rows at a time.
+
+        A large matrix is then never in memory twice.
+        """
+        return self.prepare([join_rows(out, tiles)])
+
+    def embedding_of(self, head: Any) -> Any:
+        """Return the table for `embed` that a prepared head also is, for a tied embedding; None if it cannot be both.
+
+        A decode step reads the whole head for the logits, but only one row of it for the embedding of the token. So
+        there is one copy, in the layout of the head.
+        """
+        return head[0] if isinstance(head, list) else head.T
 
     def embed(self, embedding: Any, tokens: Int[Array, "tokens"]) -> Float[Array, "tokens dim"]:
         """Return the embedding's row of each token."""

@@ -47,6 +47,8 @@ def _add_settings(add: Callable[..., Any]) -> None:
     add("--dtype", help="the same by the numbers alone: float16 (default), float32, bfloat16, int8, int4, q8_0, q4_0")
     add("--kv-cache", metavar="FORMAT", help="of keys and values: float16 (default; float32 if the weights are), int8")
     add("--tp", type=int, default=1, metavar="N", help="GPUs that share the model by tensor parallelism (default 1)")
+    add("--layers", default="loaded", help="loaded (default), or streamed: each pass reads the layers from the file")
+    add("--disk", type=float, metavar="GB/S", help="streamed: bandwidth of the file, in GB a second")
     add("--rps", type=float, metavar="R", help="requests that arrive per second")
     add("--price", type=float, metavar="D", help="dollars per hour of one GPU (default: the table's, if it has one)")
     add("--mfu", type=float, default=1.0, metavar="F", help="fraction of the peak arithmetic reached (default 1)")

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minillm.support.checks import check_integer
+from minillm.support.checks import check_choice, check_integer
 from minillm.support.wording import counted
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from minillm.estimate.hardware import Machine
     from minillm.estimate.report import Workload
     from minillm.estimate.serving import Serving
+    from minillm.estimate.streaming import Streamed
 
 MOST_TOKENS, MOST_BATCH = 10_000_000, 100_000
 
@@ -33,6 +34,8 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
     gpus = check_integer("--tp", options.tp, 1, MOST_GPUS)
     if gpus > 1 and not machine.link_bytes_per_s:
         raise ValueError(f"--tp is {gpus}, but {machine.name} has no link to other GPUs; expected 1")
+    if gpus > 1 and options.layers == "streamed":
+        raise ValueError(f"--tp is {gpus}; layers are streamed to one GPU: leave out --tp or --layers")
     return Serving(
         config=config,
         machine=machine,
@@ -41,7 +44,26 @@ def serving_from(options: argparse.Namespace, machine: "Machine", config: "Model
         cache_bytes=find_cache_format(cache_format_from(options, machine.name), config).bytes_each,
         mfu=check_number("--mfu", options.mfu, 0.001, 1),
         mbu=check_number("--mbu", options.mbu, 0.001, 1),
+        streamed=streamed_from(options, dtype, config),
     )
+
+
+def streamed_from(options: argparse.Namespace, weights: str, config: "ModelConfig") -> "Streamed | None":
+    """Return what is read from the file if the layers are streamed, else None.
+
+    Raises:
+        ValueError: there is a bandwidth but nothing is streamed, or the reverse.
+    """
+    from minillm.estimate.streaming import streamed
+
+    if check_choice("--layers", options.layers, ("loaded", "streamed")) == "loaded":
+        if options.disk is not None:
+            raise ValueError("--disk belongs to --layers streamed; leave it out")
+        return None
+    if options.disk is None:
+        raise ValueError("--layers streamed needs --disk, the GB a second that the file gives: 3 for an NVMe disk")
+    # --dtype int4 counts the numbers alone, --weights int4 scales and an int8 head.
+    return streamed(config, weights, check_number("--disk", options.disk, 1e-3, 1e5) * 1e9, options.weights is not None)
 
 
 def dtype_from(options: argparse.Namespace, gpu: str) -> str:
@@ -59,7 +81,7 @@ def cache_format_from(options: argparse.Namespace, gpu: str) -> str:
 
 def asked(options: argparse.Namespace, gpu: str, *more: str) -> dict[str, Any]:
     """Return the JSON record of what was estimated; `more` names options that belong to one view."""
-    names = ("model", "tp", "mfu", "mbu", "prompt", "output", *more)
+    names = ("model", "tp", "mfu", "mbu", "prompt", "output", "layers", "disk", *more)
     formats = {
         "dtype": dtype_from(options, gpu),
         "weights": options.weights,

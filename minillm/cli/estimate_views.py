@@ -23,7 +23,7 @@ from minillm.cli.printing import print_json, seconds_text, show
 from minillm.config import ModelConfig
 from minillm.estimate.batching import knee
 from minillm.estimate.hardware import Machine, find_gpu, gpu_table
-from minillm.estimate.report import Report, Workload, make_report, mean_context, works
+from minillm.estimate.report import Report, Workload, make_report, mean_context, rate_text, works
 from minillm.estimate.serving import Serving, decode_time
 from minillm.support.terminal import terminal_width
 from minillm.support.wording import counted, rounded
@@ -85,7 +85,8 @@ def _measured(options: argparse.Namespace, serving: Serving, workload: Workload)
         return {}
     context = min(round(mean_context(workload)), serving.config.max_position_embeddings)
     weights = options.weights or "float32"
-    model = load(options.model, "numpy" if weights == "float32" else fastest_backend(), weights=weights)
+    backend = "numpy" if weights == "float32" else fastest_backend()
+    model = load(options.model, backend, weights=weights, layers=options.layers)
     measured = measure_decode(model, context, "int8" if options.kv_cache == "int8" else None)
     predicted = decode_time(serving, context)
     return {"measured_backend": model.ops.name, "measured_tpot_s": measured, "predicted_tpot_s": predicted.seconds}
@@ -164,7 +165,7 @@ def _comparison(rows: Sequence[Mapping[str, Any]]) -> Table:
         cost = row.get("dollars_per_million_tokens")
         cells = [
             row["gpu"], seconds_text(row["ttft_s"]), seconds_text(row["tpot_s"]), seconds_text(row["total_s"]),
-            f"{row['tokens_per_s']:,.0f}", "" if cost is None else rounded(cost),
+            rate_text(row["tokens_per_s"]), "" if cost is None else rounded(cost),
         ]  # fmt: skip
         table.add_row(*cells, *([] if row["fits"] else [_needs(row["gpus_needed"])]))
     return table
@@ -193,7 +194,7 @@ def sweep(options: argparse.Namespace) -> None:
     for row in rows:
         bar = "█" * max(1, round(longest * row["decode_tokens_per_s"] / most))
         note = "" if row["fits"] else _needs(row["gpus_needed"], " GPUs")
-        table.add_row(str(row["batch"]), f"{row['decode_tokens_per_s']:,.0f}", seconds_text(row["tpot_s"]), bar, note)
+        table.add_row(str(row["batch"]), rate_text(row["decode_tokens_per_s"]), seconds_text(row["tpot_s"]), bar, note)
     found = f"The knee is at batch {bend}" if bend else f"There is no knee up to batch {batches[-1]}"
     less = "from there on" if bend else "it is where"
     show(f"{options.model} on {serving.gpus} x {serving.machine.name}: decode at {mean_context(workloads[0]):g} tokens",

@@ -22,6 +22,7 @@ from minillm.estimate.serving import (
     most_sequences,
     prefill_time,
 )
+from minillm.estimate.streaming import IN_MEMORY
 from minillm.estimate.units import GB, GIB, Number
 from minillm.estimate.work import Tokens, Work, decode_work, forward_work
 from minillm.support.wording import rounded
@@ -111,11 +112,10 @@ def _memory(serving: Serving, workload: Workload) -> tuple[list[Line], dict[str,
     sequences = f"{most:,} sequence{'s' * (most != 1)} of {_tokens(tokens)}"
     of_one = " of one GPU" if serving.gpus > 1 else ""
     lines = [
-        Line("memory", "weights", _bytes(weights), "parameters · bytes each",
-             f"{parameters(serving.config):,} · {serving.weights.bytes_each:g} B"),
+        *_weights(serving),
         Line("memory", "KV cache", _bytes(cache), "batch · tokens · 2 · layers · KV heads · head_dim · bytes",
              f"{workload.batch} · {tokens} · {each:,.0f} B"),
-        Line("memory", f"on {serving.gpus} {serving.machine.name}", _fits(most >= workload.batch, needed),
+        Line("memory", f"on {serving.gpus} {serving.machine.name}", _fits(most >= workload.batch, needed, serving),
              f"(weights + cache){of_one} / (GPU memory · usable share)",
              f"{(share.weights_bytes + on_one) / GB:.2f} GB / ({memory / GB:.0f} GB · {serving.usable:g})"),
         Line("memory", "largest batch", sequences, f"(usable memory - weights) / (tokens · B){of_one}",
@@ -125,12 +125,28 @@ def _memory(serving: Serving, workload: Workload) -> tuple[list[Line], dict[str,
     record = {"weights_bytes": weights, "kv_cache_bytes": cache, "kv_cache_bytes_per_token": each,
               "gpu_weights_bytes": share.weights_bytes, "gpu_kv_cache_bytes": on_one,
               "fits": most >= workload.batch, "gpus_needed": needed, "largest_batch": most}  # fmt: skip
+    if serving.streamed is not None:
+        record |= {"file_bytes": serving.streamed.file_bytes, "file_s": serving.streamed.seconds}
     return lines, record
 
 
-def _fits(fits: bool, needed: int | None) -> str:
-    if fits:
-        return "fits"
+def _weights(serving: Serving) -> list[Line]:
+    streamed, each = serving.streamed, f"{serving.weights.bytes_each:g} B"
+    if streamed is None:
+        numbers = f"{parameters(serving.config):,} · {each}"
+        return [Line("memory", "weights", _bytes(serving.weights_bytes), "parameters · bytes each", numbers)]
+    formula = f"head + {min(IN_MEMORY, serving.config.num_hidden_layers)} layers and the final norm"
+    return [
+        Line("memory", "weights", _bytes(streamed.memory_bytes), formula,
+             f"{_bytes(streamed.head_bytes)} + {_bytes(streamed.layers_bytes)}"),
+        Line("memory", "in the file", f"layers of {_bytes(streamed.file_bytes)}, {_seconds(streamed.seconds)} a pass",
+             "bytes of the layers / bandwidth of the file", f"{streamed.file_bytes:.4g} / {streamed.bytes_per_s:.3g}"),
+    ]  # fmt: skip
+
+
+def _fits(fits: bool, needed: int | None, serving: Serving) -> str:
+    if fits or serving.streamed is not None:
+        return "fits" if fits else "does not fit, even streamed"
     return f"does not fit: it takes {needed or f'more than {MOST_GPUS:,}, since KV heads are not divided'}"
 
 
@@ -140,12 +156,13 @@ def _phases(serving: Serving, load: Workload, prefill: Time, decode: Time) -> tu
     total_s = prefill.seconds + decode_s
     first, step = works(serving, load)
     rate = load.batch / decode.seconds
+    formula = "max(FLOP / FLOP/s, bytes / (bytes/s)" + (", layers / bandwidth of the file)" if decode.file_s else ")")
     lines = [
         Line("prefill", "time to first token", f"{_seconds(prefill.seconds)}, {prefill.bound} bound",
-             "max(FLOP / FLOP/s, bytes / (bytes/s))", _numbers(first, serving, prefill)),
+             formula, _numbers(first, serving, prefill)),
         Line("decode", f"a step at {context:g} tokens", f"{_seconds(decode.seconds)}, {decode.bound} bound",
-             "max(FLOP / FLOP/s, bytes / (bytes/s))", _numbers(step, serving, decode)),
-        Line("decode", "throughput", f"{rate:,.0f} tokens/s, {rate / load.batch:,.1f} for each",
+             formula, _numbers(step, serving, decode)),
+        Line("decode", "throughput", f"{rate_text(rate)} tokens/s, {rate_text(rate / load.batch, 1)} for each",
              "batch / step", f"{load.batch} / {_seconds(decode.seconds)}"),
         Line("decode", "intensity",
              f"{rounded(step.intensity)} FLOP/byte; ridge {rounded(ridge_flops_per_byte(machine))}",
@@ -212,6 +229,8 @@ def _parts(serving: Serving, workload: Workload, prefill: Time, decode: Time) ->
     if decode.compute_s > decode.memory_s:
         shares = {"decode: arithmetic": 1.0}
     parts = {"prefill": prefill.seconds}
+    if decode.bound == "file":
+        return parts | ({"decode: reading the file": steps * decode.file_s} if steps else {})
     parts |= {name: steps * share * max(decode.compute_s, decode.memory_s) for name, share in shares.items()}
     parts |= {"decode: overhead": steps * decode.overhead_s, "decode: communication": steps * decode.communication_s}
     return {name: seconds for name, seconds in parts.items() if seconds}
@@ -225,7 +244,13 @@ def _numbers(work: Work, serving: Serving, time: Time) -> str:
         f"{work.bytes:.3g} / ({gpus}{bandwidth:.3g}) = {_seconds(time.memory_s)})"
     )
     text += f" + {_seconds(time.overhead_s)} overhead" if time.overhead_s else ""
-    return text + (f" + {_seconds(time.communication_s)} communication" if time.communication_s else "")
+    text += f" + {_seconds(time.communication_s)} communication" if time.communication_s else ""
+    return f"max({text}, {_seconds(time.file_s)} for the file)" if time.file_s else text
+
+
+def rate_text(per_s: Number, decimals: int = 0) -> str:
+    """Return a rate with this number of decimals; below 1 with three digits, because streamed layers are slow."""
+    return f"{per_s:,.{decimals}f}" if per_s >= 1 else rounded(per_s)
 
 
 def _tokens(count: int) -> str:

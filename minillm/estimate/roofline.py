@@ -21,21 +21,25 @@ class Time:
         memory_s: reading weights and cache.
         overhead_s: neither of the two: calls, kernel launches, small operations.
         communication_s: between GPUs.
+        file_s: reading streamed layers; overlaps with all of the above.
     """
 
     compute_s: Number
     memory_s: Number
     overhead_s: Number = 0.0
     communication_s: Number = 0.0
+    file_s: Number = 0.0
 
     @property
     def seconds(self) -> Number:
-        """Return the total; of arithmetic and memory only the longer counts."""
-        return max(self.compute_s, self.memory_s) + self.overhead_s + self.communication_s
+        """Return the total; of arithmetic and memory only the longer counts, and of all that and the file too."""
+        return max(max(self.compute_s, self.memory_s) + self.overhead_s + self.communication_s, self.file_s)
 
     @property
     def bound(self) -> str:
-        """Return the cause that takes longest: "compute", "memory", "overhead" or "communication"."""
+        """Return the cause that takes longest: "compute", "memory", "overhead", "communication" or "file"."""
+        if self.file_s and self.file_s == self.seconds:
+            return "file"
         parts = {"memory": self.memory_s, "compute": self.compute_s}
         parts |= {"overhead": self.overhead_s, "communication": self.communication_s}
         return max(parts, key=lambda name: parts[name])

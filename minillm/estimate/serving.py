@@ -11,6 +11,7 @@ from minillm.estimate.hardware import Machine
 from minillm.estimate.memory import USABLE, NumberFormat, cache_bytes_per_token, max_sequences, weights_bytes
 from minillm.estimate.roofline import Time, roofline_time
 from minillm.estimate.sharding import largest_share, tensor_parallel_bytes_sent
+from minillm.estimate.streaming import Streamed
 from minillm.estimate.units import Number
 from minillm.estimate.work import Tokens, forward_work
 
@@ -31,6 +32,7 @@ class Serving:
         cache_bytes: bytes of one number in the KV cache.
         mfu, mbu: fractions of peak arithmetic and bandwidth that are reached; 1 gives lower bounds of time.
         usable: fraction of the memory that weights and cache may take.
+        streamed: what a pass reads from the file, if the layers stay there; on one GPU only.
     """
 
     config: ModelConfig
@@ -41,10 +43,13 @@ class Serving:
     mfu: Number = 1.0
     mbu: Number = 1.0
     usable: Number = USABLE
+    streamed: Streamed | None = None
 
     @property
     def weights_bytes(self) -> Number:
-        """Return the bytes of all weights."""
+        """Return the bytes of the weights that are in memory: of all, unless the layers are streamed."""
+        if self.streamed is not None:
+            return self.streamed.memory_bytes
         return weights_bytes(self.config, self.weights.bytes_each)
 
     @property
@@ -77,6 +82,7 @@ def forward_time(serving: Serving, batch: Sequence[Tokens]) -> Time:
         alone.memory_s,
         machine.overhead_s_per_layer * config.num_hidden_layers + machine.overhead_s_per_step,
         sent / machine.link_bytes_per_s if sent else 0.0,
+        serving.streamed.seconds if serving.streamed is not None else 0.0,
     )
 
 
@@ -130,6 +136,8 @@ def fewest_gpus(serving: Serving, sequences: int, tokens: Number) -> int | None:
     def hold(gpus: int) -> bool:
         return most_sequences(replace(serving, gpus=gpus), tokens) >= sequences
 
+    if serving.streamed is not None:
+        return 1 if hold(1) else None
     heads = min(serving.config.num_attention_heads, MOST_GPUS)
     few = next(filter(hold, range(1, heads)), None)
     many = range(heads, MOST_GPUS + 1)

@@ -19,7 +19,7 @@ A bias has its matrix's name with `bias` instead of `weight`. Biases are joined 
 one that the file does not have. `settle.py` has decided which optional tensors there are.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
@@ -32,7 +32,7 @@ from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.model_kinds import tensors_seem
 from minillm.loading.settle import group_of, reason
-from minillm.loading.stored import in_format, part_of
+from minillm.loading.stored import in_format, in_tiles, part_of
 from minillm.loading.without_values import without_values
 from minillm.model import LayerWeights, Model
 from minillm.quantization import Matrix, stack
@@ -89,7 +89,6 @@ def build(
     config = checkpoint.config
     part = part or ModelPart(range(config.num_hidden_layers))
     read = TensorReader(checkpoint, ops, dtype, weights)
-    # Before the layers: copying the largest matrix takes twice its memory.
     table, head = _embedding_and_head(read, config, part, streamed)
     layers = _streamed_layers(read, config) if streamed else tuple(_layer(read, config, each) for each in part.layers)
     final_norm = read("model.norm.weight", config.hidden_size)
@@ -99,15 +98,19 @@ def build(
 
 
 def _embedding_and_head(read: "TensorReader", config: ModelConfig, part: ModelPart, streamed: bool) -> tuple[Any, Any]:
-    """Return the embedding and the head; None for what the part lacks. A tied embedding is not streamed."""
+    """Return the embedding and the head; None for what the part lacks. They share their memory if they can.
+
+    The head is the largest matrix of most models. It is read some rows at a time, so it is in memory only once.
+    """
     shape, ops, name = (config.vocab_size, config.hidden_size), read.ops, "model.embed_tokens.weight"
     head_name = name if config.tie_word_embeddings else "lm_head.weight"
-    if config.tie_word_embeddings and part.has_embedding and part.has_head:
-        return ops.tie(read.part(name, *shape))
-    table = None
     if part.has_embedding:
+        read.stored(name, *shape)  # if it is missing, it is the first to be named
+    head = ops.prepare_tiles(shape[0], read.tiles(head_name, *shape)) if part.has_head else None
+    table = ops.embedding_of(head) if part.has_head and config.tie_word_embeddings else None
+    if part.has_embedding and table is None:
         table = _streamed_embedding(read, config) if streamed else ops.prepare_embedding(read.part(name, *shape))
-    return table, ops.prepare([read.part(head_name, *shape)]) if part.has_head else None
+    return table if part.has_embedding else None, head
 
 
 def _streamed_embedding(read: "TensorReader", config: ModelConfig) -> StreamedEmbedding:
@@ -193,6 +196,10 @@ class TensorReader:
             ValueError: the tensor is missing, has the wrong shape, or cannot be expressed in the format.
         """
         return self.values(name, self.stored(name, out, inner))
+
+    def tiles(self, name: str, out: int, inner: int) -> Iterator[Matrix]:
+        """Read one matrix as `part`, a few rows at a time."""
+        return (self.values(name, rows) for rows in in_tiles(self.stored(name, out, inner)))
 
     def values(self, name: str, tensor: StoredTensor) -> Matrix:
         """Read the tensor of this name, or some of its rows, in the format that was asked for.

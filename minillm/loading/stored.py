@@ -1,12 +1,13 @@
 """Tensors of a checkpoint: their names without the layer, and their values in a format that was asked for."""
 
 import re
+from collections.abc import Iterator
 
 from minillm.loading.checkpoint import StoredTensor
-from minillm.quantization import Quantized, by_rows, quantize, tiles
+from minillm.quantization import Quantized, join_rows, quantize, tiles
 
 EMBEDDING_AND_HEAD = ("model.embed_tokens.weight", "lm_head.weight")
-READ_BYTES = 8_000_000  # of float32 values of the embedding, or the head, that are in memory while it is quantised
+READ_BYTES = 4_000_000  # of float32 values of the embedding, or the head, that are in memory while it is prepared
 
 
 def format_of(name: str, weights: str) -> str:
@@ -34,11 +35,16 @@ def in_format(name: str, tensor: StoredTensor, weights: str) -> Quantized:
         return matrix
     if name not in EMBEDDING_AND_HEAD:
         return quantize(tensor.read(), kind)
+    quantized = join_rows(tensor.shape[0], (quantize(rows.read(), kind) for rows in in_tiles(tensor)))
+    assert isinstance(quantized, Quantized)
+    return quantized
+
+
+def in_tiles(tensor: StoredTensor) -> Iterator[StoredTensor]:
+    """Return a matrix a few rows at a time, the first rows first."""
     columns = range(tensor.shape[1])
-    return by_rows(
-        tiles(tensor, READ_BYTES),
-        lambda rows: quantize(tensor.cut(range(rows.start, rows.stop), columns).read(), kind),
-    )
+    for rows in tiles(tensor, READ_BYTES):
+        yield tensor.cut(range(rows.start, rows.stop), columns)
 
 
 def part_of(name: str) -> str:

@@ -10,7 +10,7 @@ The naive twin of every product with a quantised matrix is the sentence "dequant
 Article: "Quantization". Source of the idea for language models: Dettmers et al., LLM.int8(), 2208.07339.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -49,21 +49,29 @@ def quantize(values: Float[Array, "out in"], weights: str) -> Quantized:
     """
     if weights not in CLASSES:
         raise ValueError(f"weights is {weights!r}; expected one of {', '.join(CLASSES)}")
-    return by_rows(tiles(values), lambda rows: CLASSES[weights].of(values[rows]))
+    quantized = join_rows(len(values), (CLASSES[weights].of(values[rows]) for rows in tiles(values)))
+    assert isinstance(quantized, Quantized)
+    return quantized
 
 
-def by_rows(slices: Sequence[slice], quantized: Callable[[slice], Quantized]) -> Quantized:
-    """Return the matrix whose rows `quantized` gives, a slice at a time. Nothing else as large is in memory."""
-    first, *others = slices
-    part = quantized(first)
-    if not others:
-        return part
-    out = others[-1].stop
-    matrix = part.with_arrays([np.empty((out, *array.shape[1:]), array.dtype) for array in part.arrays()])
-    matrix.put(first, part)
-    for rows in others:
-        matrix.put(rows, quantized(rows))
-    return matrix
+def join_rows(out: int, parts: Iterable[Matrix]) -> Matrix:
+    """Return the matrix of `out` rows that these parts of one format are, one below the other.
+
+    Each part is asked for when the one before is copied, so nothing else as large as the matrix is in memory.
+    """
+    whole: list[Array] = []
+    end = 0
+    for part in parts:
+        if part.shape[0] == out:
+            return part
+        arrays = part.arrays() if isinstance(part, Quantized) else (part,)
+        whole = whole or [np.empty((out, *array.shape[1:]), array.dtype) for array in arrays]
+        # Minimums of a later part may need float32, if those of the first one fit into float16.
+        whole = [w.astype(np.promote_types(w.dtype, a.dtype), copy=False) for w, a in zip(whole, arrays, strict=True)]
+        end += part.shape[0]
+        for all_rows, array in zip(whole, arrays, strict=True):
+            all_rows[end - part.shape[0] : end] = array
+    return part.with_arrays(whole) if isinstance(part, Quantized) else whole[0]
 
 
 def dequantize(matrix: Matrix) -> Float[Array, "out in"]:

@@ -49,11 +49,6 @@ class Quantized:
         """Return these rows: a slice, or an array of row numbers. A slice copies nothing."""
         return self.with_arrays([array[rows] for array in self.arrays()])
 
-    def put(self, rows: slice, matrix: "Quantized") -> None:
-        """Overwrite these rows with those of a matrix of the same format and row length."""
-        for whole, part in zip(self.arrays(), matrix.arrays(), strict=True):
-            whole[rows] = part
-
     def with_arrays(self, arrays: list[Array]) -> Self:
         """Return a matrix of the same format and row length that is stored in these arrays."""
         return replace(self, **dict(zip(self._names(), arrays, strict=True)))

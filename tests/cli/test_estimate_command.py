@@ -307,3 +307,16 @@ def test_serve_reads_a_trace(call, tmp_path):
 )
 def test_serve_mistakes_are_one_line(call, arguments, expected):
     assert_refused(call("estimate", "serve", *arguments), expected)
+
+
+def test_streamed_layers_are_read_in_every_pass(call):
+    streamed = ("estimate", "--gpu", "t4", "--layers", "streamed")
+    record = json.loads(call(*streamed, "--disk", 3, "--json").out)
+    assert (record["layers"], record["disk"], record["decode_bound"]) == ("streamed", 3, "file")
+    assert record["tpot_s"] == record["file_s"] == record["file_bytes"] / 3e9
+    assert "4.32 s, file bound" in call(*streamed, "--disk", 3).out
+    assert_refused(call(*streamed), "--layers streamed needs --disk")
+    assert_refused(call("estimate", "--disk", 3), "--disk belongs to --layers streamed")
+    assert_refused(call(*streamed, "--disk", 0), "--disk is 0")
+    assert_refused(call(*streamed, "--disk", 3, "--tp", 2), "streamed to one GPU")
+    assert_refused(call("estimate", "--layers", "lazy"), "--layers is 'lazy'; expected one of loaded, streamed")

@@ -1,5 +1,6 @@
 """Products with quantised matrices are those with the dequantised ones; matrices are joined, and rows taken."""
 
+from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -10,9 +11,10 @@ from matrices import FORMATS, INNER, matrices, quantised
 
 from minillm import quantization
 from minillm.backends import get_backend
-from minillm.quantization import Int4, dequantize, multiply, quantize, stack
+from minillm.quantization import Int4, dequantize, join_rows, multiply, quantize, stack
 
 BACKENDS = ["plain", "numpy", "exact"]
+needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="needs numba")
 
 
 def numbers(*shape, seed=0, dtype="float64"):
@@ -69,6 +71,28 @@ def test_minimums_of_two_types_are_joined():
     assert np.array_equal(joined.dequantize(), np.concatenate([one.dequantize(), other.dequantize()]))
 
 
+@given(data=st.data(), out=st.integers(1, 9), inner=st.sampled_from(INNER))
+@pytest.mark.parametrize("backend", [*BACKENDS, pytest.param("compiled", marks=needs_numba)])
+def test_a_matrix_prepared_in_tiles_is_that_prepared_whole(backend, data, out, inner):
+    weights, rows = data.draw(st.sampled_from(["float32", *FORMATS])), data.draw(st.integers(1, 9))
+    values, x = numbers(out, inner, dtype="float32"), numbers(2, inner, dtype="float32")
+    matrix, ops = values if weights == "float32" else quantize(values, weights), get_backend(backend)
+    tiles = [slice(first, first + rows) for first in range(0, out, rows)]
+    prepared = ops.prepare_tiles(out, (matrix[t] if weights == "float32" else matrix.take(t) for t in tiles))
+    assert np.array_equal(ops.linear(x, prepared), ops.linear(x, ops.prepare([matrix])))
+    if backend != "exact":
+        assert np.array_equal(ops.embed(ops.embedding_of(prepared), np.arange(out)), dequantize(matrix))
+
+
+def test_tiles_with_minimums_of_two_types_are_joined():
+    """A part of a Q4_0 matrix may have minimums that float16 cannot express."""
+    small = quantize(numbers(2, 40), "int4")
+    large = Int4(small.pairs, small.scales, small.minimums.astype(np.float32) * 1e6, small.inner)
+    for tiles in ([small, large, small], [large, small]):
+        joined = join_rows(2 * len(tiles), iter(tiles))
+        assert np.array_equal(joined.dequantize(), np.concatenate([tile.dequantize() for tile in tiles]))
+
+
 @given(matrix=quantised(), data=st.data())
 def test_taken_rows_are_those_rows(matrix, data):
     out, whole = len(matrix.dequantize()), matrix.dequantize()
@@ -96,7 +120,8 @@ def test_every_backend_multiplies_as_dequantised(backend, data, inner, rows, bia
 @given(matrix=quantised(), data=st.data())
 def test_a_tied_embedding_is_both(backend, matrix, data):
     ops, tokens = get_backend(backend), np.array(data.draw(st.lists(st.integers(0, matrix.shape[0] - 1), min_size=1)))
-    table, head = ops.tie(matrix)
+    head = ops.prepare([matrix])
+    table = ops.prepare_embedding(matrix) if backend == "exact" else ops.embedding_of(head)
     whole = matrix.dequantize().astype(float)
     assert np.array_equal(ops.embed(table, tokens), whole[tokens])
     x = numbers(2, matrix.shape[1])
@@ -108,5 +133,5 @@ def test_a_tied_embedding_is_both(backend, matrix, data):
 @pytest.mark.parametrize("weights", FORMATS)
 def test_a_tied_embedding_is_stored_once(backend, weights):
     matrix = quantize(numbers(40, 32), weights)
-    table, [head] = get_backend(backend).tie(matrix)
-    assert np.shares_memory(table.arrays()[0], head.arrays()[0])
+    [head] = prepared = get_backend(backend).prepare([matrix])
+    assert np.shares_memory(get_backend(backend).embedding_of(prepared).arrays()[0], head.arrays()[0])

@@ -9,7 +9,7 @@ streamed, and for a class that is derived from this one: its methods may differ.
     pass    run        plan the attention (plan.py), embed, all layers in one call, norm, head
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 from weakref import ref
@@ -21,7 +21,7 @@ from minillm.attention import Segments
 from minillm.backends.compiled import rows
 from minillm.backends.compiled.attention import NO_WINDOW, attention
 from minillm.backends.compiled.compiling import check_compiler
-from minillm.backends.compiled.packed import Packed, pack
+from minillm.backends.compiled.packed import Packed, pack, pack_in_turn
 from minillm.backends.compiled.plan import LENGTH, Plan, address, plan
 from minillm.backends.compiled.product import product
 from minillm.backends.compiled.sharing import new_counters, share
@@ -81,14 +81,19 @@ class Compiled(Plain):
         matrices = [pack(list(same)) for _, same in groupby(parts, type)]
         return matrices[0] if len(matrices) == 1 else matrices
 
+    def prepare_tiles(self, out: int, tiles: Iterable[Matrix]) -> Packed:
+        """Store one matrix in the same way, a few rows at a time."""
+        if self.real == np.float64:
+            tiles = (dequantize(rows).astype(np.float64, copy=False) for rows in tiles)
+        return pack_in_turn(out, tiles)
+
     def prepare_embedding(self, embedding: Matrix) -> Any:
         """Store the table in tiles, as `prepare`."""
         return self.prepare([embedding])
 
-    def tie(self, embedding: Matrix) -> tuple[Any, Any]:
-        """Store one matrix for both."""
-        head = self.prepare([embedding])
-        return head, head
+    def embedding_of(self, head: Any) -> Any:
+        """Return the head: one matrix for both."""
+        return head
 
     def embed(self, embedding: Any, tokens: Int[Array, "tokens"]) -> Float[Array, "tokens dim"]:
         """Return the embedding's row of each token: a lane of its tile."""
