@@ -13,6 +13,7 @@ import numpy as np
 
 from minillm.arrays import Array, Float, Int, Tokens
 from minillm.batch_checks import check_tokens
+from minillm.events import TokenChosen, listener
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling, log_probabilities, sample
 from minillm.support.checks import check_integer
@@ -151,6 +152,8 @@ class Completion:
         text = self._push_text(token)
         logprobs = self._logprobs_of(logits, token)
         self.logprobs += [logprobs] if logprobs else []
+        if tell := listener():
+            tell(TokenChosen(self, token, logits, text, origin, self.finish_reason))
         return Step(token, text, logprobs, self.finish_reason, origin)
 
     def _push_text(self, token: int) -> str:
