@@ -135,6 +135,7 @@ class StepEnded(Event):
 
     Attributes:
         prefill_tokens, decode_tokens, draft_tokens: of the pass, as in `Statistics`.
+        budget: the most tokens that it could have.
         running, waiting: numbers of requests.
         used_blocks: blocks in at least one table.
         table_blocks: entries of all tables.
@@ -144,6 +145,7 @@ class StepEnded(Event):
     prefill_tokens: int
     decode_tokens: int
     draft_tokens: int
+    budget: int
     running: int
     waiting: int
     used_blocks: int

@@ -18,7 +18,7 @@ from minillm.arrays import Array
 from minillm.batch_checks import check_cache, check_tokens
 from minillm.completion import DEFAULT_NEW_TOKENS, Completion, Step, TokenLogprobs
 from minillm.decode import decode_step
-from minillm.events import Admitted, Finished, Submitted, tell
+from minillm.events import Admitted, Finished, tell
 from minillm.kv_cache.cache import memory_kind
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
@@ -203,7 +203,7 @@ class Generation:
     def _tell_beginning(self) -> None:
         answer, cache = self.completion, self.cache
         known_tokens = min(cache.length, len(self.prompt) - 1) if cache else 0  # the last token of a prompt always runs
-        tell(Submitted(answer, tuple(self.prompt), answer.max_new_tokens, answer.sampling, group=None))
+        tell(answer.submitted())
         tell(Admitted(answer, cache, known_tokens, restored_tokens=0))
 
     def _output(self, timings: Timings) -> Output:

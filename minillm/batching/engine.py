@@ -25,7 +25,7 @@ from minillm.batching.request import PagedRequest, Request, ScheduledTokens
 from minillm.batching.scheduler import Plan, Scheduler
 from minillm.batching.statistics import Statistics
 from minillm.completion import DEFAULT_NEW_TOKENS, Completion, Step
-from minillm.events import Event, Finished, Submitted, tell
+from minillm.events import Event, Finished, tell
 from minillm.generation import Prompt, encode_prompt
 from minillm.kv_cache.cache import memory_kind
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
@@ -158,8 +158,7 @@ class Engine:
             requests = [self._new_request(ids, max_new_tokens, _sampling_of(i, sampling), group) for i in range(n)]
             self.scheduler.waiting.extend(requests)  # one call: Ctrl-C leaves all of them in the queue or none
             for request in requests:
-                answer = request.completion
-                self._tell(Submitted(answer, tuple(ids), answer.max_new_tokens, answer.sampling, group))
+                self._tell(request.completion.submitted(group))
         return list(requests)
 
     @defer_interrupts()

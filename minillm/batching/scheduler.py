@@ -109,6 +109,7 @@ class Scheduler:
                 prefill_tokens=sum(count for count in own if count > 1),
                 decode_tokens=own.count(1),
                 draft_tokens=sum(len(entry.draft_tokens) for entry in plan),
+                budget=self.max_batch_tokens,
                 running=len(self.running),
                 waiting=len(self.waiting),
                 used_blocks=pool.used,

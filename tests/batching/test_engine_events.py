@@ -15,6 +15,8 @@ from minillm import Engine, PromptLookup, events
 from minillm.batching.statistics import Statistics
 from minillm.batching.virtual_engine import VirtualEngine
 from minillm.events import listening
+from minillm.kv_cache.block_table import BlockTable
+from minillm.kv_cache.neighbours import NeighbourAllocator
 
 ACTIONS = "submit", "samples", "step", "step", "cancel"
 
@@ -68,6 +70,7 @@ class Ledger:
             assert each.first == self.length[each.cache]
             self.length[each.cache] += len(each.tokens)
         assert (event.running, event.waiting) == (len(self.running), len(self.waiting))
+        assert sum(len(each.tokens) for each in self.rows) <= event.budget == self.engine.scheduler.max_batch_tokens
         filled = {}
         for table in self.running.values():
             for number, block in enumerate(self.tables[table]):
@@ -187,6 +190,33 @@ def test_the_ledger_sees_every_kind_of_event():
     ledger.check()
     kinds = {name for name, kind in vars(events).items() if isinstance(kind, type) and issubclass(kind, events.Event)}
     assert kinds - {"Event"} - set(heard) <= {"BlockUnpublished"}
+
+
+def test_a_static_batch_tells_the_same_of_its_requests():
+    batching, heard = minillm.StaticBatching(random_model(CONFIG, 0, "exact")[0], batch_size=2), []
+    with listening(heard.append):
+        requests = [batching.submit([1, 2, 3], new, minillm.Sampling(ignore_eos=True)) for new in (2, 1)]
+        batching.run()
+    names = [type(event).__name__ for event in heard]
+    passes = ["PassBegun", "PassEnded", "TokenChosen", "TokenChosen", "PassBegun", "PassEnded", "TokenChosen"]
+    assert names == [*2 * ["Submitted"], *2 * ["Admitted"], *passes, *2 * ["Finished"]]
+    assert [event.request for event in heard[:2]] == [request.completion for request in requests]
+
+
+def test_a_table_that_writes_into_a_published_block_tells_that_it_is_unknown():
+    pool, heard = NeighbourAllocator(num_blocks=3, block_size=2), []
+    with listening(heard.append):
+        table = BlockTable(pool)
+        table.reserve(4)
+        table.length = 4
+        table.publish([1, 2, 3, 4])
+        table.truncate(3)
+        table.reserve(1)
+        table.free()
+    taken, *published, unpublished, released = heard
+    assert (taken.table, taken.blocks, released.blocks) == (table, (0, 1), (0, 1))
+    assert [event.block for event in published] == [0, 1]
+    assert isinstance(unpublished, events.BlockUnpublished) and (unpublished.pool, unpublished.block) == (pool, 1)
 
 
 def test_a_virtual_engine_counts_what_an_engine_counts():
