@@ -19,7 +19,7 @@ speculative) gives the same logits to the bit, on every machine. To read the cod
 `transformer.py`.
 """
 
-from minillm import reference
+from minillm import reference, trace
 from minillm.batching import Engine, NewToken, Request, StaticBatching
 from minillm.completion import Step
 from minillm.config import ModelConfig
@@ -78,4 +78,5 @@ __all__ = [
     "skip_layers",
     "speculative_generate",
     "stream",
+    "trace",
 ]

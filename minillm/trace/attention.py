@@ -1,12 +1,12 @@
 """Attention weights of a run, computed after it: those of a token never depend on the tokens after it.
 
 So one naive pass over the finished sequence has the weights of every pass of the run, and the run itself is not
-touched. Queries and keys are those of the run to the bit on the exact backend. Draft tokens that were rejected are not
-in the sequence: they have none.
+touched. Draft tokens that were rejected are not in the sequence, so they have no weights. The products are in float64:
+on the exact backend, the bytes below are then the same on every machine.
 """
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 from functools import partial
@@ -20,36 +20,51 @@ from minillm.backends.plain import Plain
 from minillm.completion import Completion
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model
+from minillm.parallel.backend import OnRanks
+from minillm.parallel.pipeline import OnStage
 from minillm.ragged_batch import RaggedBatch
 from minillm.transformer import forward_batch
 
-FEW_LAYERS = 6  # a model with no more of them is shown whole
+FEW_LAYERS = 6  # all layers of a model with no more are recorded
+STEPS = 255  # from 0 to the largest weight of a row
 QueriesAndKeys = tuple[Float[Array, "tokens heads head_dim"], Float[Array, "tokens kv_heads head_dim"]]
 
 
-def default_layers(model: Model) -> list[int]:
-    """Return all layers of a small model, else the first, the middle and the last."""
+def layers_of(model: Model, layers: Sequence[int] | None) -> list[int]:
+    """Return the layers to record: all of a small model, else the first, the middle and the last."""
     count = model.config.num_hidden_layers
-    return list(range(count)) if count <= FEW_LAYERS else [0, count // 2, count - 1]
+    few = range(count) if count <= FEW_LAYERS else (0, count // 2, count - 1)
+    return list(few if layers is None else layers)
+
+
+def room_for(model: Model, completions: Sequence[Completion], layers: Sequence[int] | None, room: int) -> str:
+    """Return why the attention of these requests cannot be recorded in `room` bytes; "" if it can."""
+    chosen, config = layers_of(model, layers), model.config
+    if isinstance(model.ops, OnRanks | OnStage):
+        return "attention is recorded of a model that is whole, in one process"
+    if chosen and max(chosen) >= config.num_hidden_layers:
+        return f"the attention of layer {max(chosen)} was asked for, but the layers are 0 to {config.num_hidden_layers - 1}"
+    weights = sum(len(completion.sequence) ** 2 for completion in completions) // 2
+    size = weights * len(chosen) * config.num_attention_heads * 4 // 3  # base64
+    if size > room:
+        return f"the attention takes {size / 1e6:.0f} MB, and {room / 1e6:.0f} MB are left; choose fewer layers"
+    return ""
 
 
 def attention_lines(
-    model: Model, completions: Sequence[Completion], step: int, layers: Sequence[int] | None
+    model: Model,
+    completions: Sequence[Completion],
+    layers: Sequence[int] | None,
+    cache_dtypes: Mapping[int, str | None],
 ) -> Iterator[dict[str, Any]]:
     """Yield a line for each request, layer and head: the weights of all tokens that went through the model."""
-    chosen = default_layers(model) if layers is None else layers
     for number, completion in enumerate(completions):
         tokens = completion.sequence[:-1]  # the last one was never fed back
-        if not tokens:
-            continue
-        seen = queries_and_keys(model, tokens, chosen, None)
+        chosen = layers_of(model, layers) if tokens else []
+        seen = queries_and_keys(model, tokens, chosen, cache_dtypes.get(number)) if chosen else {}
         for layer, (queries, keys) in seen.items():
-            group = queries.shape[1] // keys.shape[1]
-            for head in range(queries.shape[1]):
-                q, k = queries[:, head : head + 1], keys[:, head // group : head // group + 1]
-                [weights] = naive_attention_weights(q, k, model.config.sliding_windows[layer])
-                line = {"t": "attention", "s": step, "id": number, "layer": layer, "head": head}
-                yield line | packed(weights)
+            for head, weights in enumerate(weights_of(queries, keys, model.config.sliding_windows[layer])):
+                yield {"t": "attention", "id": number, "layer": layer, "head": head} | packed(weights)
 
 
 def queries_and_keys(
@@ -59,7 +74,7 @@ def queries_and_keys(
     seen: dict[int, QueriesAndKeys] = {}
     ops = copy(model.ops)
     setattr(ops, "attention", partial(_attention, model.ops, seen, layers))  # noqa: B010  # mypy: a method
-    setattr(ops, "run", partial(Plain.run, ops))  # noqa: B010  # on one thread: rows of a sequence stay together
+    setattr(ops, "run", partial(Plain.run, ops))  # noqa: B010  # in one thread, which sees all rows
     watched = replace(model, ops=ops)
     forward_batch(watched, [(tokens, KVCache(watched, len(tokens), cache_dtype))], [0])
     return seen
@@ -80,14 +95,40 @@ def _attention(
     output = ops.attention(q, k, v, batch, layer, window)
     if layer in layers:
         [cache] = batch.caches
-        keys = np.concatenate([np.asarray(ops.to_host(keys)) for keys, _ in cache.segments(layer, len(q))], axis=1)
-        seen[layer] = np.float64(ops.to_host(q)), np.float64(keys).swapaxes(0, 1)
+        keys = [ops.to_host(keys) for keys, _ in cache.segments(layer, len(q))]  # [kv_heads, tokens, head_dim]
+        seen[layer] = np.float64(ops.to_host(q)), np.concatenate(keys, axis=1, dtype=np.float64).swapaxes(0, 1)
     return output
 
 
+def weights_of(
+    queries: Float[Array, "tokens heads head_dim"], keys: Float[Array, "tokens kv_heads head_dim"], window: int | None
+) -> Iterator[Float[Array, "tokens tokens"]]:
+    """Yield the weights of each head, one at a time: those of a long sequence are large."""
+    group = queries.shape[1] // keys.shape[1]  # query heads that share a key head
+    for head in range(queries.shape[1]):
+        q, k = queries[:, head : head + 1], keys[:, head // group : head // group + 1]
+        yield naive_attention_weights(q, k, window)[0]
+
+
 def packed(weights: Float[Array, "tokens tokens"]) -> dict[str, Any]:
-    """Return the weights as bytes: of query i its i + 1 weights, as fractions of the largest in 255 steps."""
+    """Return the weights as bytes: of query i its i + 1 weights, as fractions of the largest.
+
+    Example:
+        >>> import numpy as np
+        >>> from minillm.trace.attention import packed
+        >>> packed(np.array([[1.0, 0.0], [0.2, 0.8]]))  # 255; 64, 255
+        {'scales': [1.0, 0.8], 'weights': '/0D/'}
+    """
     scales = [float(f"{row.max():.4g}") for row in weights]
-    rows = [np.rint(row[: i + 1] / scales[i] * 255).clip(0, 255) for i, row in enumerate(weights)]
+    rows = [np.rint(row[: i + 1] / scales[i] * STEPS).clip(0, STEPS) for i, row in enumerate(weights)]
     data = np.concatenate(rows).astype(np.uint8).tobytes()
     return {"scales": scales, "weights": base64.b64encode(data).decode()}
+
+
+def unpacked(line: Mapping[str, Any]) -> Float[Array, "tokens tokens"]:
+    """Return the weights of an attention line: 0 where a query does not see a key."""
+    count = len(line["scales"])
+    weights = np.zeros((count, count))
+    data = np.frombuffer(base64.b64decode(line["weights"]), np.uint8)
+    weights[np.tril_indices(count)] = data
+    return weights / STEPS * np.array(line["scales"])[:, None]

@@ -25,6 +25,7 @@ class BlockLines:
         self._tables = tables
         self._pools = Numbers()
         self._first: list[int] = []  # number of each pool's first block
+        self._blocks = 0  # of all pools
 
     def lines(self, event: Event) -> list[Line]:
         """Return the lines of an event: first those of what had not appeared before."""
@@ -57,10 +58,10 @@ class BlockLines:
     def _describe(self, pool: Any) -> list[Line]:
         if pool in self._pools:
             return []
-        first = sum(earlier.num_blocks for earlier in self._pools.objects)
         self._pools.of(pool)
-        self._first.append(first)
-        return [pool_line(first, pool)]
+        self._first.append(self._blocks)
+        self._blocks += pool.num_blocks
+        return [pool_line(self._first[-1], pool)]
 
     def _held_before(self, event: Event, table: Any, blocks: list[int]) -> list[Line]:
         """Describe the blocks that a table held before the recording began."""

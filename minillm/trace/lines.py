@@ -36,13 +36,13 @@ def model_line(number: int, model: Model) -> dict[str, Any]:
     }
 
 
-def request_line(number: int, completion: Completion, group: int | None) -> dict[str, Any]:
-    """Describe a request, as it was when it was submitted."""
+def request_line(number: int, completion: Completion, tokens: int, group: int | None) -> dict[str, Any]:
+    """Describe a request that has `tokens` tokens: its prompt, or more if the recording began later."""
     sampling = {name: getattr(completion.sampling, name) for name in SAMPLING}
     return {
         "t": "request",
         "id": number,
-        "prompt": completion.sequence[: completion.prompt_tokens],
+        "prompt": completion.sequence[:tokens],
         "max": completion.max_new_tokens,
         "sampling": sampling | {"stop": list(completion.sampling.stop or ())},
         "group": group,

@@ -26,25 +26,21 @@ class Pending:
         self.lines: list[dict[str, Any]] = []
         self._prepares = False  # whether the lines belong to the next pass
 
-    @property
-    def now(self) -> int:
-        """The step that a line belongs to now."""
-        return self.step + self._prepares
-
     def add(self, line: dict[str, Any]) -> None:
         """Append a line, and give it its step."""
         if line["t"] == "preempt":
             self._take_back_release(line.pop("table"))
         if line.get("do") == "release" and self._was_tried_only(line):
             return
+        if line["t"] == "pass" and not line["model"]:
+            self.step, self._prepares = self.step + 1, False
         self._prepares |= line["t"] in PREPARES or line.get("do") in ACTIONS_THAT_PREPARE or line.get("model", 0) > 0
-        kind = line.pop("t")
-        self.lines.append({"t": kind, "s": self.now, **line})
+        self.lines.append({"t": line["t"], "s": self.step + self._prepares} | line)
 
-    def add_pass(self, line: dict[str, Any]) -> None:
-        """Append the line of a pass of the model that answers: it ends what prepared it."""
-        self.step, self._prepares = self.step + 1, False
-        self.add(line)
+    def add_first(self, line: dict[str, Any]) -> None:
+        """Put a line before all that wait."""
+        step = self.lines[0]["s"] if self.lines else self.step + self._prepares
+        self.lines.insert(0, {"t": line["t"], "s": step} | line)
 
     def take(self) -> list[dict[str, Any]]:
         """Return the lines, and keep none of them."""
@@ -58,15 +54,18 @@ class Pending:
             last["s"] = self.step + 1
 
     def _was_tried_only(self, release: dict[str, Any]) -> bool:
-        """Whether this releases what the last lines have just shared with the table. Then drop those lines, too."""
-        own = 0
-        while own < len(self.lines) and self.lines[-1 - own].get("table") == release["table"]:
-            own += 1
-        tail = self.lines[len(self.lines) - own :]
-        if not tail or tail[0].get("do") not in ("hit", "share"):
+        """Return whether this empties a table that has just begun with shared blocks. Then drop the lines of that."""
+        first, released = len(self.lines) - 1, len(release["blocks"])
+        while first >= 0 and _is(self.lines[first], release["table"], "release"):
+            released += len(self.lines[first]["blocks"])
+            first -= 1
+        if first < 0 or not _is(self.lines[first], release["table"], "hit", "share"):
             return False
-        held = len(tail[0]["blocks"]) - sum(len(line["blocks"]) for line in tail[1:] if line["do"] == "release")
-        if any(line["do"] != "release" for line in tail[1:]) or held != len(release["blocks"]):
+        if released != len(self.lines[first]["blocks"]):
             return False
-        del self.lines[len(self.lines) - own :]
+        del self.lines[first:]
         return True
+
+
+def _is(line: dict[str, Any], table: int, *actions: str) -> bool:
+    return line.get("do") in actions and line["table"] == table

@@ -1,52 +1,127 @@
-"""Reader: a trace from a file that anybody may have written. Everything is bounded and checked before it is used."""
+"""Reader: a trace from a file that anybody may have written. It is bounded and checked before anything uses it."""
 
+import base64
+import binascii
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from minillm.support.checks import shown
 from minillm.support.files import parse_json, read_ordinary_file
-from minillm.trace.schema import check
+from minillm.trace.schema import FORMAT, LARGEST, LONGEST_LINE, MOST_LINES, VERSION, check
 from minillm.trace.state import States
-
-LARGEST, MOST_LINES, LONGEST_LINE = 64_000_000, 1_000_000, 4_000_000  # bytes, lines, bytes
 
 Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Trace:
-    """What a run did.
+    """What a run did, as a file has it.
 
     Attributes:
         header: what was recorded, and how.
         lines: all lines after the header, in order.
+        states: the state after each step, and the lines of each step.
     """
 
     header: Line
     lines: list[Line]
+    states: States
+
+    def __repr__(self) -> str:
+        interrupted = "" if self.finished else ", interrupted"
+        return f"Trace({len(self.states.steps) - 1} steps, {len(self.states.last['requests'])} requests{interrupted})"
 
     @property
     def finished(self) -> bool:
-        """Whether the recording came to its end: the run was not interrupted."""
+        """Whether the recording came to its end; if not, the run was interrupted."""
         return bool(self.lines) and self.lines[-1]["t"] == "end"
 
-    @property
+    @cached_property
     def texts(self) -> dict[int, str]:
         """The text of every token that the trace names."""
         return {token: text for line in self.lines if line["t"] == "tokens" for token, text in line["texts"]}
 
-    @cached_property
-    def states(self) -> States:
-        """The state after each step."""
-        return States(self.lines)
-
 
 def read(path: str | os.PathLike[str]) -> Trace:
-    """Return the trace in a file."""
+    """Return the trace in a file. The trace of an interrupted run has what ran until then.
+
+    Raises:
+        ValueError: the file is not a trace of this version, is damaged or too large; or its lines contradict each other.
+        OSError: the file cannot be read, or is not an ordinary file.
+
+    Example:
+        >>> with minillm.trace.record("run.jsonl"):
+        ...     out = minillm.generate(minillm.load("story"), "The capital of France is", max_new_tokens=3)
+        >>> trace = minillm.trace.read("run.jsonl")
+        >>> trace, trace.states.at(2)["requests"][0]["text"]
+        (Trace(3 steps, 1 requests), ' Paris')
+    """
     file = Path(path)
-    data = read_ordinary_file(file, LARGEST)
-    *whole, _ = data.split(b"\n")
-    header, *lines = [check(parse_json(line)) for line in whole]
-    return Trace(header, lines)
+    header, *lines = _numbered_lines(file)
+    _check_header(file.name, header[1])
+    states = States()
+    for number, line in lines:
+        try:
+            states.add(check(line))
+            _check_line(line, number, states)
+        except (KeyError, IndexError):
+            raise ValueError(f"{file.name}, line {number}: {line['t']} does not follow from the lines before") from None
+        except ValueError as problem:
+            raise ValueError(f"{file.name}, line {number}: {problem}") from None
+    return Trace(header[1], [line for _, line in lines], states)
+
+
+def _numbered_lines(file: Path) -> Iterator[tuple[int, Any]]:
+    """Yield what the lines of a file hold, with their numbers from 1."""
+    *lines, last = read_ordinary_file(file, LARGEST).split(b"\n")
+    if len(lines) > MOST_LINES:
+        raise ValueError(f"{file.name}: expected at most {MOST_LINES} lines, found more")
+    for number, line in enumerate(lines, start=1):
+        if len(line) > LONGEST_LINE:
+            raise ValueError(f"{file.name}, line {number}: {len(line)} bytes; expected at most {LONGEST_LINE}")
+        yield number, parse_json(line, f"{file.name}, line {number}", lines[0])
+    if last or not lines:
+        what = f"line {len(lines) + 1} is cut off; delete it to read the lines before" if lines else "not a trace"
+        raise ValueError(f"{file.name}: {what}")
+
+
+def _check_header(name: str, header: Any) -> None:
+    """Raise ValueError unless this is the first line of a trace that this version can read."""
+    if type(header) is not dict or header.get("format") != FORMAT or header.get("t") != "header":
+        raise ValueError(f'{name}: expected a trace, whose first line has "format":"{FORMAT}"; found {shown(header)}')
+    if header.get("version") != VERSION:
+        found = shown(header.get("version"))
+        raise ValueError(f"{name}: a trace of version {found}; this minillm reads version {VERSION}, record it again")
+    try:
+        check(header)
+    except ValueError as problem:
+        raise ValueError(f"{name}, line 1: {problem}") from None
+
+
+def _check_line(line: Line, number: int, states: States) -> None:
+    """Raise ValueError if a line contradicts those before it in what the fold of the states does not read."""
+    match line["t"]:
+        case "header":
+            raise ValueError("a second header")
+        case "attention":
+            _check_attention(line, states)
+        case "end" if line["lines"] != number - 1:
+            raise ValueError(f"the trace had {line['lines']} lines before its end; found {number - 1}")
+
+
+def _check_attention(line: Line, states: States) -> None:
+    config, queries = states.models[0]["config"], len(line["scales"])
+    if line["layer"] >= config["num_hidden_layers"] or line["head"] >= config["num_attention_heads"]:
+        raise ValueError("attention of a layer or a head that the model does not have")
+    if line["id"] not in states.last["requests"]:
+        raise KeyError(line["id"])
+    try:
+        data = base64.b64decode(line["weights"], validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("attention.weights: expected base64") from None
+    if len(data) != queries * (queries + 1) // 2:
+        raise ValueError(f"attention.weights: expected {queries * (queries + 1) // 2} bytes; found {len(data)}")

@@ -12,7 +12,9 @@ from typing import Any
 from minillm import events
 from minillm.completion import Completion
 from minillm.events import Event, PassBegun, Rows
+from minillm.kv_cache.cache import Cache
 from minillm.model import Model
+from minillm.support.interrupts import defer_interrupts
 from minillm.trace.block_lines import BlockLines
 from minillm.trace.choices import chosen_line, rounded, unseen_line
 from minillm.trace.lines import admit_line, model_line, phase_of, request_line
@@ -30,35 +32,36 @@ class Recorder:
 
     Attributes:
         model: the model that answers; None before its first pass.
-        requests: the completions that appeared, by number.
-        problem: why the recording stopped before its end; "" while it goes on.
+        completions: of all requests, by number.
+        cache_dtypes: what the keys and values of each request were stored in, as `KVCache` takes it.
+        problem: why the recording ended before the run; "" if it goes on.
     """
 
     def __init__(self, write: Callable[[Line], None], detail: str, times: bool) -> None:
         self._write, self._detail, self._times = write, detail, times
         self._started = self._began = perf_counter()
-        self._pending = Pending()
-        self.requests, self._tables, self._groups, self._draft_models = Numbers(), Numbers(), Numbers(), Numbers()
         self.model: Model | None = None
+        self.completions: list[Completion] = []
+        self.cache_dtypes: dict[int, str | None] = {}
         self.problem = ""
-        self._texts, self._told = TokenTexts(None), {"model", "pool"}
+        self._requests, self._tables, self._groups, self._draft_models = (Numbers() for _ in range(4))
+        self._caches: dict[int, object] = {}  # of each running request; None without a cache
+        self._preempted = set[int]()  # requests that ever were
+        self._pending, self._blocks, self._texts = Pending(), BlockLines(self._tables), TokenTexts(None)
+        self._told = {"model", "pool"}  # kinds of lines whose source is known, or that have none
         self._sources: dict[str, str] = {}  # where lines are told whose kind is new
-        self._blocks = BlockLines(self._tables)
-        self._owners: dict[int, int] = {}  # the request of each cache, by identity of the cache
-        self._naive: set[int] = set()  # running requests without a cache
-        self._preempted: set[int] = set()  # requests that ever were
         self._pass: PassBegun | None = None
         self._drawn: events.Drawn | None = None
         self._judged: list[Line] = []
-        self._drafted: list[tuple[Rows, Line]] = []  # rows of draft models whose request is not known yet
+        self._draft_rows: list[Line] = []  # of draft models since the last draft: the request is not known yet
         self._chosen: Line = {}  # the last choice
 
     def hear(self, event: Event) -> None:
-        """Take one event."""
-        if not self.problem:
-            kind = type(event).__name__
-            hear = getattr(self, f"_hear_{kind}", self._hear_block if kind.startswith("Block") else None)
-            if hear:
+        """Take one event. Ctrl-C waits for it, because half a line would be left of it."""
+        kind = type(event).__name__
+        hear = getattr(self, f"_hear_{kind}", self._hear_block if kind.startswith("Block") else None)
+        if hear and not self.problem:
+            with defer_interrupts():
                 hear(event)
 
     def close(self) -> None:
@@ -71,56 +74,60 @@ class Recorder:
                 self._write(named)
             self._write(line)
 
-    @property
-    def step(self) -> int:
-        """The step that a line belongs to now."""
-        return self._pending.now
-
     def _add(self, line: Line) -> None:
         """Append a line. For the first of its kind, note where in the code it is told."""
         source = line.get("do", line["t"])
         if source not in self._told:
             self._told.add(source)
             self._sources[source] = source_of_event()
-        self._pending.add_pass(line) if line.get("model") == 0 else self._pending.add(line)
+        self._pending.add(line)
 
-    # requests
+    # Requests
 
     def _hear_Submitted(self, event: events.Submitted) -> None:
-        self._number(event.request, event.group)
+        self._describe(event.request, len(event.prompt), event.group)
 
     def _hear_Admitted(self, event: events.Admitted) -> None:
-        number, cache = self._number(event.request), event.cache
+        request, cache = event.request, event.cache
+        assert isinstance(request, Completion)
+        number = self._describe(request, len(request.sequence))
+        if self._caches.get(number, cache) is not cache:
+            self._tables.drop(self._caches[number])  # a preempted request begins with another table
+        self._caches[number] = cache
         table = None if cache is None else self._tables.of(cache)
-        if cache is None:
-            self._naive.add(number)
-        else:
-            self._owners[id(cache)] = number
         known = {"known": event.known_tokens, "restored": event.restored_tokens}
         self._add(admit_line(number, table, cache) | known | {"resumed": number in self._preempted})
 
     def _hear_Preempted(self, event: events.Preempted) -> None:
         number = self._number(event.request)
         self._preempted.add(number)
-        tables = [self._tables.of(cache) for cache in self._tables.objects if self._owners.get(id(cache)) == number]
-        self._add(
-            {"t": "preempt", "id": number, "swapped": event.swapped_tokens, "table": tables[-1] if tables else None}
-        )
+        table = self._tables.of(self._caches[number]) if self._caches[number] else None
+        self._add({"t": "preempt", "id": number, "swapped": event.swapped_tokens, "table": table})
 
     def _hear_Finished(self, event: events.Finished) -> None:
         number = self._number(event.request)
-        self._naive.discard(number)
+        self._tables.drop(self._caches.pop(number, None))
         self._add({"t": "finish", "id": number, "why": event.reason})
 
-    def _number(self, request: object, group: object = None) -> int:
+    def _describe(self, request: object, tokens: int, group: object = None) -> int:
         """Return the number of a request; describe it first if it is new."""
         assert isinstance(request, Completion)
-        if request not in self.requests:
+        if request not in self._requests:
             grouped = None if group is None else self._groups.of(group)
-            self._add(request_line(self.requests.of(request), request, grouped))
-        return self.requests.of(request)
+            self.completions.append(request)
+            self._add(request_line(self._requests.of(request), request, tokens, grouped))
+        return self._requests.of(request)
 
-    # passes
+    def _number(self, request: object, new_tokens: int = 0) -> int:
+        """Return the number of a running request, which may have begun before the recording."""
+        assert isinstance(request, Completion)
+        if request not in self._requests:
+            number = self._describe(request, len(request.sequence) - new_tokens)
+            self._caches[number] = None
+            self._add(admit_line(number, None, None) | {"known": 0, "restored": 0, "resumed": False})
+        return self._requests.of(request)
+
+    # Passes
 
     def _hear_PassBegun(self, event: PassBegun) -> None:
         self._pass, self._began = event, perf_counter()
@@ -130,42 +137,39 @@ class Recorder:
 
     def _hear_PassEnded(self, event: events.PassEnded) -> None:
         begun, self._pass = self._pass, None
-        if begun is None or self.problem:  # None: the recording began within the pass
+        if begun is None:  # the recording began within the pass
             return
-        line = self._pass_line(begun)
+        answers = self._answers(begun)
+        line: Line = {"t": "pass", "model": 0 if answers else self._draft_model(begun.model), "rows": []}
+        line["rows"] = [self._row(rows) if answers else self._draft_row(rows) for rows in begun.sequences]
+        work = pass_work(begun)
+        line |= {"flops": int(work.flops), "weight_bytes": int(work.weight_bytes), "cache_bytes": int(work.cache_bytes)}
+        if self._times:
+            seconds = perf_counter() - self._began
+            line |= {"began": rounded(self._began - self._started), "took": rounded(seconds)}
         self._add(line)
-        if line["model"]:
-            return
-        self._drafted.clear()
-        self.close()
+        if answers:
+            self._draft_rows.clear()
+            self.close()
 
     def _answers(self, begun: PassBegun) -> bool:
-        """Whether this is a pass of the model that answers, and not of a draft model.
-
-        The caches of a draft model are told of nowhere else.
-        """
+        """Return whether this is a pass of the model that answers. Caches of draft models belong to no request."""
+        if self.model is None or not any(self._caches.values()):  # without a cache, nobody speculates
+            return True
         caches = [rows.cache for rows in begun.sequences]
-        known = any(id(cache) in self._owners for cache in caches)
-        paged = any(hasattr(cache, "pool") for cache in caches)
-        return known or paged or self.model is None or bool(self._naive) or not self._owners
+        return any(hasattr(cache, "pool") or self._request_of(cache) is not None for cache in caches)
+
+    def _request_of(self, cache: object) -> int | None:
+        return next((number for number, own in self._caches.items() if own is cache), None)
 
     def _meet(self, model: object) -> None:
         """Describe the model that answers. A trace is of one such model."""
         assert isinstance(model, Model)
         if self.model is None:
             self.model, self._texts = model, TokenTexts(model.stored_tokenizer)
-            self._pending.lines.insert(0, {"t": "model", "s": self._pending.step, **_without_t(model_line(0, model))})
+            self._pending.add_first(model_line(0, model))
         elif model is not self.model:
-            self.problem = f"a trace is of one model, and {model.name} runs after {self.model.name}"
-
-    def _pass_line(self, begun: PassBegun) -> Line:
-        answers, work, now = self._answers(begun), pass_work(begun), perf_counter()
-        number = 0 if answers else self._draft_model(begun.model)
-        line: Line = {"t": "pass", "model": number, "rows": [self._row(each, answers) for each in begun.sequences]}
-        line |= {"flops": int(work.flops), "weight_bytes": int(work.weight_bytes), "cache_bytes": int(work.cache_bytes)}
-        if self._times:
-            line |= {"began": rounded(self._began - self._started), "took": rounded(now - self._began)}
-        return line
+            self.problem = f"a trace is of one model, but {model.name} ran after {self.model.name}; record them apart"
 
     def _draft_model(self, model: object) -> int:
         assert isinstance(model, Model)
@@ -173,62 +177,48 @@ class Recorder:
             self._add(model_line(1 + self._draft_models.of(model), model))
         return 1 + self._draft_models.of(model)
 
-    def _row(self, rows: Rows, answers: bool) -> Line:
-        number = self._owners.get(id(rows.cache))
-        if answers and number is None and self._naive:
-            number = max(self._naive)
-        row = {
-            "id": number,
-            "phase": "draft",
-            "first": rows.first,
-            "count": len(rows.tokens),
-            "logits": rows.logit_rows,
-        }
-        if answers:
-            completion = None if number is None else self.requests.objects[number]
-            row["phase"] = phase_of(rows, completion, number in self._naive, number in self._preempted)
-        else:
-            self._drafted.append((rows, row))
-        return row
+    def _row(self, rows: Rows) -> Line:
+        number = self._request_of(rows.cache)
+        naive = [request for request, cache in self._caches.items() if cache is None]
+        if number is None and naive and rows.first == 0:
+            number = naive[-1]
+        completion = None if number is None else self.completions[number]
+        phase = phase_of(rows, completion, number in naive, number in self._preempted)
+        if number is not None and number not in self.cache_dtypes and isinstance(rows.cache, Cache):
+            self.cache_dtypes[number] = getattr(rows.cache, "memory").stored_as  # noqa: B009
+        return _row_line(rows, phase, number)
+
+    def _draft_row(self, rows: Rows) -> Line:
+        self._draft_rows.append(_row_line(rows, "draft", None))
+        return self._draft_rows[-1]
 
     def _hear_StepEnded(self, event: events.StepEnded) -> None:
-        self._add(
-            {
-                "t": "step",
-                "prefill": event.prefill_tokens,
-                "decode": event.decode_tokens,
-                "draft": event.draft_tokens,
-                "budget": event.budget,
-                "running": event.running,
-                "waiting": event.waiting,
-                "used": event.used_blocks,
-                "entries": event.table_blocks,
-                "filled": event.filled_slots,
-            }
-        )
+        counts = {"prefill": event.prefill_tokens, "decode": event.decode_tokens, "draft": event.draft_tokens}
+        queues = {"budget": event.budget, "running": event.running, "waiting": event.waiting}
+        blocks = {"used": event.used_blocks, "entries": event.table_blocks, "filled": event.filled_slots}
+        self._add({"t": "step"} | counts | queues | blocks)
 
     def _hear_block(self, event: Event) -> None:
         for line in self._blocks.lines(event):
             self._add(line)
 
-    # tokens
+    # Tokens
 
     def _hear_Drawn(self, event: events.Drawn) -> None:
         self._drawn = event
 
     def _hear_TokenChosen(self, event: events.TokenChosen) -> None:
-        number, drawn, self._drawn = self._number(event.request), self._drawn, None
+        number, drawn, self._drawn = self._number(event.request, new_tokens=1), self._drawn, None
         chosen = {"t": "choice", "id": number, "token": event.token, "text": event.text, "origin": event.origin}
         candidates = unseen_line() if self._detail == "tokens" else chosen_line(event, drawn)
         self._chosen = chosen | {"why": event.finish_reason} | candidates
         self._add(self._chosen)
 
     def _hear_DraftProposed(self, event: events.DraftProposed) -> None:
-        number, probs = self._number(event.request), event.probs
-        for rows, row in self._drafted:
+        number, probs, self._drawn = self._number(event.request), event.probs, None
+        for row in self._draft_rows:
             row["id"] = number
-        self._drafted.clear()
-        self._drawn = None
+        self._draft_rows.clear()
         q = None if probs is None else [rounded(float(p[x])) for p, x in zip(probs, event.tokens, strict=False)]
         self._add({"t": "draft", "id": number, "tokens": list(event.tokens), "q": q})
 
@@ -243,5 +233,5 @@ class Recorder:
         self._add(line | {"token": self._chosen["token"] if then else None})
 
 
-def _without_t(line: Line) -> Line:
-    return {name: value for name, value in line.items() if name != "t"}
+def _row_line(rows: Rows, phase: str, number: int | None) -> Line:
+    return {"id": number, "phase": phase, "first": rows.first, "count": len(rows.tokens), "logits": rows.logit_rows}

@@ -27,6 +27,7 @@ CLOCKS = ("steps", "seconds")
 PHASES = ("prefill", "chunk", "decode", "verify", "recompute", "naive", "draft")
 BLOCK_ACTIONS = ("take", "hit", "share", "copy", "release", "publish", "unpublish", "evict")
 MOST = 2**53  # integers below it are exact in JavaScript
+LARGEST, MOST_LINES, LONGEST_LINE = 32_000_000, 200_000, 4_000_000  # of a file: bytes, lines, bytes of a line
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def _is_number(value: Any) -> bool:
 
 
 INTEGER = Type("integer", lambda value: type(value) is int and 0 <= value < MOST)
+POSITIVE = Type("integer of at least 1", lambda value: type(value) is int and 0 < value < MOST)
 NUMBER = Type("number", _is_number)
 TEXT = Type("text", lambda value: type(value) is str)
 BOOL = Type("true or false", lambda value: type(value) is bool)
@@ -84,16 +86,16 @@ def record_of(**fields: Type) -> Type:
 
 
 CONFIG = record_of(
-    vocab_size=INTEGER,
-    hidden_size=INTEGER,
-    intermediate_size=INTEGER,
+    vocab_size=POSITIVE,
+    hidden_size=POSITIVE,
+    intermediate_size=POSITIVE,
     num_hidden_layers=INTEGER,
-    num_attention_heads=INTEGER,
-    num_key_value_heads=INTEGER,
-    head_dim=INTEGER,
-    max_position_embeddings=INTEGER,
+    num_attention_heads=POSITIVE,
+    num_key_value_heads=POSITIVE,
+    head_dim=POSITIVE,
+    max_position_embeddings=POSITIVE,
     tie_word_embeddings=BOOL,
-    sliding_windows=list_of(optional(INTEGER)),
+    sliding_windows=list_of(optional(POSITIVE)),
 )
 SAMPLING = record_of(
     temperature=NUMBER,
@@ -109,6 +111,7 @@ ROW = record_of(id=optional(INTEGER), phase=one_of(*PHASES), first=INTEGER, coun
 JUDGED = record_of(token=INTEGER, p=NUMBER, q=NUMBER, r=NUMBER, accepted=BOOL)
 CANDIDATES = Type("list of [token, probability], most probable first", list_of(pair_of(INTEGER, NUMBER)).fits)
 TOKENS = list_of(INTEGER)
+BLOCKS = Type("integer from 1 to 10,000,000", lambda value: POSITIVE.fits(value) and value <= 10_000_000)
 
 
 @dataclass(frozen=True)
@@ -195,8 +198,8 @@ KINDS: dict[str, dict[str, Field]] = {
     "pool": STEP
     | {
         "first": Field(INTEGER, "number of its first block"),
-        "blocks": Field(INTEGER, "how many it has"),
-        "size": Field(INTEGER, "tokens in a block"),
+        "blocks": Field(BLOCKS, "how many it has"),
+        "size": Field(POSITIVE, "tokens in a block"),
         "bytes": Field(INTEGER, "of the keys and values of a block"),
     },
     "block": STEP

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import minillm
 from minillm.trace.reader import read
-from minillm.trace.record import record
+from minillm.trace.recording import record
 
 HERE = Path(__file__).parent
 NAMES = "golden_generate", "golden_engine", "golden_speculative"
