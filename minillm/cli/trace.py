@@ -56,21 +56,18 @@ def add_parser(commands: Any) -> None:
     add("--perfetto", metavar="FILE", help="write spans as JSON, which ui.perfetto.dev opens")
     add("--force", action="store_true", help="overwrite these files")
     add(
-        "--detail", help="tokens, choices (with candidates; the default) or attention (also weights; default of --html)"
+        "--detail",
+        help="tokens, choices (also candidates; the default) or attention (also weights; the default of --html)",
     )
-    add(
-        "--layers", metavar="L", help="whose attention is recorded: numbers such as 0,5 (default: three, or all of six)"
-    )
+    add("--layers", metavar="L", help="layers whose attention is recorded, such as 0,5 (default: three, or all of six)")
     add("--times", action="store_true", help="also record seconds; then no two traces are equal")
     add("--raw", action="store_true", help="continue texts unchanged, without the chat template")
     add("--no-cache", action="store_true", help="recompute the whole sequence for each token")
     add("--n", type=int, default=1, metavar="N", help="N samples of the prompt in one engine")
-    add("--block-size", type=int, metavar="N", help="with --batch or --n: tokens in a block (default 16)")
-    add("--num-blocks", type=int, metavar="N", help="with --batch or --n: blocks in the pool; few lead to preemption")
-    add(
-        "--max-batch-tokens", type=int, metavar="N", help="with --batch or --n: the most tokens in a step (default 512)"
-    )
-    add("--preemption", help="with --batch or --n: recompute (default) or swap")
+    add("--block-size", type=int, metavar="N", help="of the engine: tokens in a block (default 16)")
+    add("--num-blocks", type=int, metavar="N", help="of the engine: blocks in the pool; few lead to preemption")
+    add("--max-batch-tokens", type=int, metavar="N", help="of the engine: the most tokens in a step (default 512)")
+    add("--preemption", help="of the engine: recompute (default) or swap")
     add_model_options(parser)
     add_layers_option(parser)
     add_cache_option(parser)
@@ -103,9 +100,7 @@ def run(options: argparse.Namespace) -> int:
 def _check_combination(options: argparse.Namespace) -> None:
     sources = [option for option in ("prompt", "batch", "read") if getattr(options, option) is not None]
     if len(sources) != 1:
-        found = (
-            "none of them" if not sources else " and ".join("a prompt" if s == "prompt" else f"--{s}" for s in sources)
-        )
+        found = " and ".join("a prompt" if source == "prompt" else f"--{source}" for source in sources) or "nothing"
         raise ValueError(f"expected a prompt, --batch FILE or --read FILE; found {found}")
     if options.read is not None and (options.out or options.detail or options.layers or options.times):
         raise ValueError("--read takes a trace as it is; leave out --out, --detail, --layers and --times")
