@@ -38,9 +38,8 @@ def test_weights_of_a_cache_in_int8_are_those_of_its_rounded_keys():
 
 def test_later_tokens_do_not_change_the_weights_of_earlier_ones():
     model, _ = random_model(CONFIG, 0, "exact")
-    long, short = (
-        [*weights_of(*queries_and_keys(model, tokens, [1], None)[1], None)] for tokens in ([1, 2, 3, 4], [1, 2])
-    )
+    long, short = (queries_and_keys(model, tokens, [1], None)[1] for tokens in ([1, 2, 3, 4], [1, 2]))
+    long, short = weights_of(*long, None), weights_of(*short, None)
     assert all(np.array_equal(a[:2, :2], b) for a, b in zip(long, short, strict=True))
 
 

@@ -184,9 +184,8 @@ def test_a_recording_may_begin_in_the_middle_of_a_run(tmp_path):
     before = [len(request.tokens) for request in requests]
     trace, _ = recorded(tmp_path, engine.run)
     found = trace.states.last["requests"]
-    assert [each["prompt"] + each["tokens"] for each in found.values()] == [
-        each.completion.sequence for each in requests
-    ]
+    sequences = [each.completion.sequence for each in requests]
+    assert [each["prompt"] + each["tokens"] for each in found.values()] == sequences
     assert [len(each["prompt"]) for each in found.values()] == [3 + count for count in before]
     assert {each["status"] for each in found.values()} == {"finished"}
     assert not any(block["refs"] for block in trace.states.last["blocks"].values())
@@ -261,6 +260,6 @@ def test_stepping_back_costs_no_more_than_stepping_forward(tmp_path):
 
 
 def test_the_file_is_plain_ascii(tmp_path):
-    trace, _ = recorded(tmp_path, RUNS["generate"])
+    recorded(tmp_path, RUNS["generate"])
     for line in (tmp_path / "run.jsonl").read_bytes().splitlines():
         assert line.isascii() and json.loads(line)["t"]
