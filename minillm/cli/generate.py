@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> int:
         sampling_from(options, 4 if options.show_phases else options.logprobs),
         cache_dtype_from(options),
     )
-    text = _read_stdin() if options.prompt == "-" else options.prompt
+    text = read_prompt(options.prompt)
     check_utf8("the prompt", text)
     model = load_model(options)
     prompt = prompt_ids(model, text, options.raw)
@@ -118,8 +118,14 @@ def _check_combination(options: argparse.Namespace) -> None:
     check_speculative_options(options)
 
 
-def _read_stdin() -> str:
-    """Return all of standard input, without the line end that `echo` adds."""
+def read_prompt(prompt: str) -> str:
+    """Return the prompt; for `-` all of standard input, without the line end that `echo` adds.
+
+    Raises:
+        ValueError: standard input is too long, or not in UTF-8.
+    """
+    if prompt != "-":
+        return prompt
     data = sys.stdin.buffer.read(LONGEST_INPUT + 1) if sys.stdin is not None else b""
     if len(data) > LONGEST_INPUT:
         raise ValueError(f"standard input has more than {LONGEST_INPUT} bytes; expected a prompt")

@@ -86,6 +86,7 @@ def make_parser() -> Parser:
         models,
         papers,
         quantize,
+        trace,
     )
 
     parser = Parser(prog="minillm", description="How LLM inference works, in Python and NumPy.")
@@ -105,6 +106,7 @@ def make_parser() -> Parser:
         exactness,
         bench,
         quantize,
+        trace,
     ):
         command.add_parser(commands)
     return parser

@@ -40,10 +40,16 @@ def check_speculative_options(options: argparse.Namespace) -> None:
     elif options.no_cache or options.show_phases:
         other = "--no-cache" if options.no_cache else "--show-phases"
         raise ValueError(f"--speculative verifies on a cache, round by round; leave {other} out")
-    _k_from(options.k)
+    draft_length_from(options)
 
 
-def _k_from(text: str | None) -> int | str:
+def draft_length_from(options: argparse.Namespace) -> int | str:
+    """Return --k: an integer, or "auto".
+
+    Raises:
+        ValueError: it is neither.
+    """
+    text: str | None = options.k
     if text is None or text == "auto":
         return "auto"
     if not text.isdecimal() or len(text) > 9:
@@ -55,19 +61,22 @@ def speculative_generation(
     model: Any, prompt: list[int], new_tokens: int, sampling: Any, options: argparse.Namespace
 ) -> Any:
     """Return the SpeculativeGeneration that the options describe."""
-    from minillm.loading.load import load
-    from minillm.speculative import PromptLookup, SpeculativeGeneration, skip_layers
+    from minillm.speculative import SpeculativeGeneration
 
-    draft = options.draft
-    if draft is None or draft == "lookup":
-        drafter: Any = PromptLookup()
-    elif draft == "skip":
-        drafter = skip_layers(model)
-    else:
-        drafter = load(draft, options.backend, options.dtype, options.weights)
-    return SpeculativeGeneration(
-        model, drafter, prompt, new_tokens, sampling, _k_from(options.k), cache_dtype_from(options)
-    )
+    drafter, k = drafter_from(model, options), draft_length_from(options)
+    return SpeculativeGeneration(model, drafter, prompt, new_tokens, sampling, k, cache_dtype_from(options))
+
+
+def drafter_from(model: Any, options: argparse.Namespace) -> Any:
+    """Return the drafter that --draft names, for this model."""
+    from minillm.loading.load import load
+    from minillm.speculative import PromptLookup, skip_layers
+
+    if options.draft is None or options.draft == "lookup":
+        return PromptLookup()
+    if options.draft == "skip":
+        return skip_layers(model)
+    return load(options.draft, options.backend, options.dtype, options.weights)
 
 
 class StepWriter:

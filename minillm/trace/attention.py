@@ -43,7 +43,8 @@ def room_for(model: Model, completions: Sequence[Completion], layers: Sequence[i
     if isinstance(model.ops, OnRanks | OnStage):
         return "attention is recorded of a model that is whole, in one process"
     if chosen and max(chosen) >= config.num_hidden_layers:
-        return f"the attention of layer {max(chosen)} was asked for, but the layers are 0 to {config.num_hidden_layers - 1}"
+        last = config.num_hidden_layers - 1
+        return f"the attention of layer {max(chosen)} was asked for, and the layers are 0 to {last}"
     weights = sum(len(completion.sequence) ** 2 for completion in completions) // 2
     size = weights * len(chosen) * config.num_attention_heads * 4 // 3  # base64
     if size > room:

@@ -50,7 +50,7 @@ def read(path: str | os.PathLike[str]) -> Trace:
     """Return the trace in a file. The trace of an interrupted run has what ran until then.
 
     Raises:
-        ValueError: the file is not a trace of this version, is damaged or too large; or its lines contradict each other.
+        ValueError: the file is not a trace of this version, is damaged or too large; or its lines contradict.
         OSError: the file cannot be read, or is not an ordinary file.
 
     Example:

@@ -148,7 +148,10 @@ def _copy(state: State, line: Line) -> None:
 
 def _release(state: State, line: Line) -> None:
     table = _table(state, line["table"])
-    del table["blocks"][len(table["blocks"]) - len(line["blocks"]) :]
+    kept = max(0, len(table["blocks"]) - len(line["blocks"]))
+    if table["blocks"][kept:] != line["blocks"]:
+        raise ValueError(f"table {line['table']} does not end with the blocks that it releases")
+    del table["blocks"][kept:]
     for number in line["blocks"]:
         _drop_reference(state, number)
     if not table["blocks"]:
@@ -269,6 +272,8 @@ class States:
             ValueError, KeyError, IndexError: it contradicts the lines before it.
         """
         step = line["s"]
+        if self.steps[-1] and self.steps[-1][-1]["t"] == "end":
+            raise ValueError("a line after the end")
         if not len(self.steps) - 1 <= step <= len(self.steps):
             raise ValueError(f"step {step} after step {len(self.steps) - 1}")
         self._check_references(line)

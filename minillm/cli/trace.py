@@ -1,0 +1,264 @@
+"""`minillm trace`: record a run, then say what each step did, or write the trace, a page or spans for Perfetto."""
+
+import argparse
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from minillm.cli.generate import read_prompt
+from minillm.cli.options import (
+    add_cache_option,
+    add_layers_option,
+    add_model_options,
+    add_sampling_options,
+    cache_dtype_from,
+    check_folder_of,
+    check_utf8,
+    encoded,
+    layers_from,
+    max_new_tokens_from,
+    prompt_ids,
+    sampling_from,
+)
+from minillm.cli.printing import bytes_text, print_json, write
+from minillm.cli.speculative import (
+    add_speculative_options,
+    check_speculative_options,
+    draft_length_from,
+    drafter_from,
+    speculative_generation,
+)
+from minillm.support.checks import check_choice, check_integer
+from minillm.support.wording import counted
+
+DETAILS, PREEMPTION = ("tokens", "choices", "attention"), ("recompute", "swap")  # as in minillm.trace and batching
+ENGINE = ("block_size", "num_blocks", "max_batch_tokens", "preemption")
+FILES = ("out", "html", "perfetto")
+MOST_SAMPLES = 100
+
+
+def add_parser(commands: Any) -> None:
+    """Add `trace` with its own options and those of model, sampling, speculative decoding and engine."""
+    parser = commands.add_parser(
+        "trace",
+        help="record a run, step by step",
+        description="Record what a run does: say it step by step, or write it to files.",
+    )
+    add = parser.add_argument
+    add("prompt", nargs="?", help="a question or, with --raw, a text to continue; - reads it from standard input")
+    add("--batch", metavar="FILE", help="instead, all prompts of a file such as `minillm batch` takes, in one engine")
+    add("--read", metavar="FILE", help="instead, a trace that was written before")
+    add("--out", metavar="FILE", help="write the trace: JSON lines (see docs/trace.md)")
+    add("--html", metavar="FILE", help="write a page that steps through the run")
+    add("--perfetto", metavar="FILE", help="write spans as JSON, which ui.perfetto.dev opens")
+    add("--force", action="store_true", help="overwrite these files")
+    add(
+        "--detail",
+        help="tokens, choices (also candidates; the default) or attention (also weights; the default of --html)",
+    )
+    add("--layers", metavar="L", help="layers whose attention is recorded, such as 0,5 (default: three, or all of six)")
+    add("--times", action="store_true", help="also record seconds; then no two traces are equal")
+    add("--raw", action="store_true", help="continue texts unchanged, without the chat template")
+    add("--no-cache", action="store_true", help="recompute the whole sequence for each token")
+    add("--n", type=int, default=1, metavar="N", help="N samples of the prompt in one engine")
+    add("--block-size", type=int, metavar="N", help="of the engine: tokens in a block (default 16)")
+    add("--num-blocks", type=int, metavar="N", help="of the engine: blocks in the pool; few lead to preemption")
+    add("--max-batch-tokens", type=int, metavar="N", help="of the engine: the most tokens in a step (default 512)")
+    add("--preemption", help="of the engine: recompute (default) or swap")
+    add_model_options(parser)
+    add_layers_option(parser)
+    add_cache_option(parser)
+    add_sampling_options(parser)
+    add_speculative_options(parser)
+    parser.set_defaults(run=run, show_phases=False)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Record or read a trace, then print it or write files."""
+    from minillm.trace.reader import read
+
+    _check_combination(options)
+    if options.read is not None:
+        trace = read(options.read)
+    else:
+        with _file_of(options) as path:
+            _record(path, options)
+            trace = read(path)
+    files = [*_write_files(trace, options)]
+    if options.json:
+        print_json(_summary(trace))
+    elif files or options.out:
+        _print_files([*([options.out] if options.out and options.read is None else []), *files], trace)
+    else:
+        _print_sentences(trace)
+    return 0
+
+
+def _check_combination(options: argparse.Namespace) -> None:
+    sources = [option for option in ("prompt", "batch", "read") if getattr(options, option) is not None]
+    if len(sources) != 1:
+        found = " and ".join("a prompt" if source == "prompt" else f"--{source}" for source in sources) or "nothing"
+        raise ValueError(f"expected a prompt, --batch FILE or --read FILE; found {found}")
+    if options.read is not None and (options.out or options.detail or options.layers or options.times):
+        raise ValueError("--read takes a trace as it is; leave out --out, --detail, --layers and --times")
+    check_choice("--detail", _detail(options), DETAILS)
+    if options.layers and _detail(options) != "attention":
+        raise ValueError("--layers belongs to --detail attention; add that, or leave out --layers")
+    check_integer("--n", options.n, 1, MOST_SAMPLES)
+    _check_engine_options(options)
+    check_speculative_options(options)
+    for option in FILES:
+        _check_new_file(f"--{option}", getattr(options, option), options.force)
+
+
+def _check_engine_options(options: argparse.Namespace) -> None:
+    engine = options.batch is not None or options.n > 1
+    if engine and options.no_cache:
+        raise ValueError("--no-cache decodes one prompt naively, and an engine has a cache; leave out one of them")
+    if options.batch is not None and options.n > 1:
+        raise ValueError("--n gives samples of one prompt; leave it out, or --batch")
+    for name in ENGINE:
+        if getattr(options, name) is not None and not engine:
+            raise ValueError(f"--{name.replace('_', '-')} is an option of an engine; add --batch FILE or --n")
+
+
+def _check_new_file(option: str, file: str | None, force: bool) -> None:
+    if file is None:
+        return
+    check_folder_of(option, file)
+    if Path(file).exists() and not force:
+        raise ValueError(f"{option} {file} exists; add --force to overwrite it, or choose another name")
+
+
+def _detail(options: argparse.Namespace) -> str:
+    return str(options.detail or ("attention" if options.html else "choices"))
+
+
+def _layers(text: str | None) -> list[int] | None:
+    """Return the numbers in a text such as 0,5."""
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.isdecimal() and len(part) < 6 for part in parts):
+        raise ValueError(f"--layers is {text[:40]!r}; expected numbers of layers such as 0,5")
+    return [int(part) for part in parts]
+
+
+@contextmanager
+def _file_of(options: argparse.Namespace) -> Iterator[Path]:
+    """Provide the file that is recorded: --out, or one that is deleted at the end."""
+    if options.out:
+        yield Path(options.out)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder) / "run.jsonl"
+
+
+def _record(path: Path, options: argparse.Namespace) -> None:
+    """Load the model, and record the run that the options describe."""
+    from minillm.loading.load import load
+    from minillm.trace.recording import record
+
+    layers, text = _layers(options.layers), read_prompt(options.prompt) if options.prompt is not None else ""
+    sampling, cache_dtype = sampling_from(options), cache_dtype_from(options)
+    check_utf8("the prompt", text)
+    lines = _lines(options, sampling) if options.batch is not None else []
+    model = load(options.model, options.backend, options.dtype, options.weights, layers_from(options))
+    if lines:
+        asked = [(*encoded(model, line, options.raw), line.sampling) for line in lines]
+        runs = _engine_run(model, asked, options)
+    else:
+        prompt = prompt_ids(model, text, options.raw)
+        room = model.config.max_position_embeddings - len(prompt) + 1  # the last new token is never fed back
+        runs = _single_run(model, prompt, max_new_tokens_from(options, room), sampling, cache_dtype, options)
+    with record(path, _detail(options), layers, options.times, options.force):
+        for _ in runs:
+            pass
+
+
+def _lines(options: argparse.Namespace, sampling: Any) -> list[Any]:
+    """Return the lines of --batch. Unlike `minillm batch`, a line that cannot be answered ends the command."""
+    from minillm.serving.batch_files.prompts import parse_line, read_lines
+
+    lines = []
+    for number, line in read_lines(options.batch):
+        try:
+            lines.append(parse_line(number, line, options.max_new_tokens, sampling))
+        except ValueError as problem:
+            raise ValueError(f"{options.batch}, line {number}: {problem}") from None
+    if not lines:
+        raise ValueError(f"{options.batch} has no lines; expected at least one prompt")
+    return lines
+
+
+def _single_run(
+    model: Any, prompt: list[int], new_tokens: int, sampling: Any, cache_dtype: str | None, options: argparse.Namespace
+) -> Iterator[Any]:
+    """Return what runs one prompt when it is iterated over."""
+    from minillm.generation import Generation
+
+    if options.n > 1:
+        return _engine_run(model, [(prompt, new_tokens, sampling)], options)
+    if options.speculative:
+        return iter(speculative_generation(model, prompt, new_tokens, sampling, options))
+    return iter(Generation(model, prompt, new_tokens, sampling, not options.no_cache, cache_dtype=cache_dtype))
+
+
+def _engine_run(model: Any, asked: list[tuple[list[int], int, Any]], options: argparse.Namespace) -> Iterator[Any]:
+    """Submit all prompts to an engine when it is iterated over, and run it."""
+    from minillm.batching import Engine
+
+    given = {name: getattr(options, name) for name in ENGINE if getattr(options, name) is not None}
+    if options.speculative:
+        given |= {"drafter": drafter_from(model, options), "k": draft_length_from(options)}
+    engine = Engine(model, cache_dtype=options.kv_cache, **given)
+    for prompt, new_tokens, sampling in asked:
+        engine.submit_samples(prompt, options.n, new_tokens, sampling)
+    yield from engine.events()
+
+
+def _write_files(trace: Any, options: argparse.Namespace) -> Iterator[str]:
+    """Write the page and the spans, and yield their names."""
+    if options.html:
+        from importlib import import_module
+
+        page = import_module("minillm.trace.page").page
+        Path(options.html).write_text(page(trace), encoding="utf-8")
+        yield options.html
+    if options.perfetto:
+        from minillm.trace.perfetto import chrome_trace
+
+        Path(options.perfetto).write_text(json.dumps(chrome_trace(trace)), encoding="ascii")
+        yield options.perfetto
+
+
+def _print_files(files: list[str], trace: Any) -> None:
+    steps, requests = len(trace.states.steps) - 1, len(trace.states.last["requests"])
+    write(f"{counted(steps, 'step')} of {counted(requests, 'request')}\n")
+    for file in files:
+        write(f"{file}: {bytes_text(Path(file).stat().st_size)}\n")
+
+
+def _print_sentences(trace: Any) -> None:
+    from minillm.trace.words import sentences
+
+    for step, sentence in enumerate(sentences(trace)):
+        write(f"{step:4}  {sentence}\n")
+
+
+def _summary(trace: Any) -> dict[str, Any]:
+    """Return what --json prints."""
+    from minillm.trace.words import sentences
+
+    last = trace.states.last
+    names = ("tokens", "text", "status", "why")
+    requests = [{name: request[name] for name in names} for request in last["requests"].values()]
+    return {
+        "finished": trace.finished,
+        "requests": requests,
+        "totals": last["totals"],
+        "steps": sentences(trace),
+    }

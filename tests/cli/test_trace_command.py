@@ -1,0 +1,144 @@
+"""`minillm trace`: a run in words, as a trace, and as spans."""
+
+import json
+
+import pytest
+
+import minillm
+from minillm.trace import read
+
+WARM = ("--temperature", 1, "--seed", 7, "--ignore-eos", "--max-new-tokens", 6)
+
+
+@pytest.fixture
+def trace(call, model_folder, tmp_path, monkeypatch):
+    """`minillm trace` on the tiny model, in a folder of its own; a failure fails the test."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        result = call("trace", "--model", model_folder, *arguments)
+        assert (result.code, result.err) == (0, "")
+        return result.out
+
+    return run
+
+
+@pytest.fixture
+def refused(call, model_folder, tmp_path, monkeypatch):
+    """What `minillm trace` says of a mistake."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        result = call("trace", "--model", model_folder, *arguments)
+        assert result.code == 2 and result.err.count("\n") == 1
+        return result.err
+
+    return run
+
+
+def requests_of(path="run.jsonl"):
+    return list(read(path).states.last["requests"].values())
+
+
+def test_each_step_is_a_line(trace):
+    lines = trace("hello", *WARM).splitlines()
+    assert len(lines) == 7 and lines[1].startswith("   1  Prefill: ") and lines[-1].endswith("its maximum of tokens.")
+
+
+@pytest.mark.parametrize("options", [(), ("--no-cache",), ("--speculative",), ("--kv-cache", "int8"), ("--raw",)])
+def test_the_trace_has_the_tokens_of_generate(trace, call, model_folder, options):
+    trace("hello", *WARM, *options, "--out", "run.jsonl", "--detail", "attention")
+    found = json.loads(call("generate", "--model", model_folder, "hello", *WARM, *options, "--json").out)
+    [request] = requests_of()
+    assert (request["tokens"], request["text"]) == (found["tokens"], found["text"])
+    assert any(line["t"] == "attention" for line in read("run.jsonl").lines)
+
+
+def test_samples_share_the_prompt(trace):
+    trace("hello", *WARM, "--n", 2, "--out", "run.jsonl", "--block-size", 4)
+    first, second = requests_of()
+    assert first["prompt"] == second["prompt"] and first["tokens"] != second["tokens"]
+    assert "share" in {line.get("do") for line in read("run.jsonl").lines}
+
+
+@pytest.mark.parametrize("preemption", ["swap", "recompute"])
+@pytest.mark.parametrize("options", [(), ("--speculative", "--draft", "lookup")])
+def test_a_batch_runs_in_one_engine(trace, tmp_path, preemption, options):
+    (tmp_path / "prompts.jsonl").write_text("".join(f'{{"prompt": "{word}"}}\n' for word in ("aaaa", "bbbb", "cccc")))
+    small = ("--block-size", 2, "--num-blocks", 8, "--max-batch-tokens", 20, "--preemption", preemption)
+    trace("--batch", "prompts.jsonl", "--raw", *WARM, *small, *options, "--out", "run.jsonl")
+    last = read("run.jsonl").states.last
+    assert [len(request["tokens"]) for request in last["requests"].values()] == [6, 6, 6]
+    assert last["totals"]["preemptions"] and last["totals"]["passes"] < 18
+
+
+def test_spans_are_written_and_a_trace_is_read_again(trace, tmp_path):
+    out = trace("hello", *WARM, "--out", "run.jsonl", "--perfetto", "run.json")
+    assert out.splitlines()[0] == "6 steps of 1 request" and "run.jsonl: " in out and "run.json: " in out
+    first = json.loads((tmp_path / "run.json").read_text())
+    trace("--read", "run.jsonl", "--perfetto", "run.json", "--force")
+    assert json.loads((tmp_path / "run.json").read_text()) == first
+    assert trace("--read", "run.jsonl") == trace("hello", *WARM)
+
+
+def test_json_has_the_steps_in_words(trace):
+    found = json.loads(trace("hello", *WARM, "--json"))
+    assert found.keys() == {"finished", "requests", "totals", "steps"} and len(found["steps"]) == 7
+    assert found["finished"] and found["requests"][0]["why"] == "length" and found["totals"]["passes"] == 6
+
+
+def test_times_and_layers_are_options(trace):
+    trace("hello", *WARM, "--out", "run.jsonl", "--times", "--detail", "attention", "--layers", "1")
+    found = read("run.jsonl")
+    assert found.header["clock"] == "seconds"
+    assert {line["layer"] for line in found.lines if line["t"] == "attention"} == {1}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "expected a prompt, --batch FILE or --read FILE; found nothing"),
+        (("hello", "--read", "run.jsonl"), "found a prompt and --read"),
+        (("--read", "run.jsonl", "--out", "x.jsonl"), "--read takes a trace as it is"),
+        (("--read", "missing.jsonl"), "missing.jsonl: No such file"),
+        (("--read", "."), "expected an ordinary file"),
+        (("hello", "--detail", "all"), "expected one of tokens, choices, attention"),
+        (("hello", "--layers", "0"), "--layers belongs to --detail attention"),
+        (("hello", "--detail", "attention", "--layers", "a"), "expected numbers of layers"),
+        (("hello", "--detail", "attention", "--layers", "99"), "the layers are 0 to"),
+        (("hello", "--num-blocks", 4), "--num-blocks is an option of an engine"),
+        (("hello", "--n", 0), "--n is 0"),
+        (("hello", "--n", 2, "--no-cache"), "leave out one of them"),
+        (("hello", "--k", 2), "--k is an option of --speculative"),
+        (("hello", "--out", "no/run.jsonl"), "--out: there is no folder"),
+        (("", "--raw"), "at least one token"),
+        (("--batch", "missing.jsonl"), "there is no file missing.jsonl"),
+    ],
+)
+def test_a_mistake_is_one_line(refused, arguments, words):
+    assert words in refused(*arguments)
+
+
+def test_a_file_that_exists_stays_without_force(refused, tmp_path):
+    (tmp_path / "run.jsonl").write_text("mine")
+    assert "add --force to overwrite it" in refused("hello", "--out", "run.jsonl")
+    assert (tmp_path / "run.jsonl").read_text() == "mine"
+
+
+def test_a_trace_of_another_program_is_one_line(refused, tmp_path):
+    (tmp_path / "run.jsonl").write_text('{"traceEvents": []}\n')
+    assert "run.jsonl: expected a trace" in refused("--read", "run.jsonl")
+
+
+def test_a_bad_line_of_a_batch_is_named(refused, tmp_path):
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "a"}\n{"prompt": 7}\n')
+    assert "prompts.jsonl, line 2: prompt: expected one text" in refused("--batch", "prompts.jsonl")
+
+
+def test_names_of_the_command_are_those_of_the_library():
+    from minillm.batching import engine
+    from minillm.cli import trace
+    from minillm.trace import schema
+
+    assert (trace.DETAILS, trace.PREEMPTION) == (schema.DETAILS, engine.PREEMPTION)
+    assert minillm.trace.read is read
