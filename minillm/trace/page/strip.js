@@ -54,7 +54,8 @@ function stripCell(lines, step) {
   const counts = tokensByPhase(lines);
   const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
   const parts = Object.entries(counts).map(([phase, count]) =>
-    make("span", { class: `strip-part strip-${phase}`, style: { "flex-grow": count } }, PHASES[phase][0]));
+    make("span", { class: `strip-part strip-${phase}`, style: { "flex-grow": count } },
+      count / total > 0.35 ? PHASES[phase][0] : "")); // a lower part has no room for its letter
   const title = total ? `step ${step}: ${counted(total, "token")}` : `step ${step}: no pass`;
   return make("span", { class: "strip-cell", title, style: { "flex-grow": Math.sqrt(total || 1) } }, parts);
 }

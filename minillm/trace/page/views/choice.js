@@ -112,7 +112,7 @@ function numberLine(trace, line) {
       }, p > 0.07 ? tokenText(trace, token) : "")),
       make("span", { class: "choice-needle", style: { left: `${100 * line.number}%` } }, make("b", { class: line.number > 0.5 ? "choice-left" : "" }, short(line.number)))),
     make("div", { class: "choice-ends", "aria-hidden": "true" }, make("span", {}, "0"),
-      make("span", { class: "choice-name", style: { left: `${Math.min(Math.max(middle, 8), 92)}%` } }, text), make("span", {}, "1")),
+      make("span", { class: "choice-name", style: { left: `${Math.min(Math.max(middle, 8), 92)}%` } }, high - line.low > 0.07 ? "" : text), make("span", {}, "1")),
     make("figcaption", {}, `The number ${short(line.number)} is drawn between 0 and 1. Each candidate has a share as wide as its probability, in the order of token ids. `,
       `${text} has the numbers from ${short(line.low)} to ${short(Math.min(high, 1))}, so it is taken.`));
 }

@@ -11,10 +11,11 @@ views.text = {
   draw(el, moment) {
     const detail = make("p", { class: "text-detail" }, "Point at a token, or tap it, to see its bytes.");
     const ids = Object.keys(moment.state.requests).map(Number);
-    const rows = ids.map((id) => requestRow(id, moment, detail, ids.length > 1));
+    const several = moment.trace.lines.filter((line) => line.t === "request").length > 1; // now or later: rows keep their shape
+    const rows = ids.map((id) => requestRow(id, moment, detail, several));
     const scroller = make("div", { class: "text-rows", tabindex: 0, role: "group", "aria-label": "requests and their tokens" }, rows);
     const old = el.querySelector(".text-rows")?.scrollTop ?? 0;
-    el.replaceChildren(scroller, make("div", { class: "text-foot" }, legend(moment), detail), tokenTable(ids, moment));
+    el.replaceChildren(scroller, make("div", { class: "text-foot" }, legend(moment), detail, tokenTable(ids, moment)));
     scroller.scrollTop = old;
     keepInSight(scroller);
   },
