@@ -19,7 +19,7 @@ class Controls {
       this.playing,
       iconButton("forward", "one step forward", () => player.forward()),
       iconButton("last", "to the end", () => player.go(player.last)),
-      this.speeds, this.count, this.guess, make("button", { class: "theme", onclick: changeTheme, "aria-label": "light or dark" }, "◐"));
+      this.speeds, this.count, this.guess);
   }
 
   speed() {

@@ -187,11 +187,12 @@ function described({ header, lines, sentences }) {
 }
 
 function heading(trace, last) {
-  const model = trace.models[0];
+  const model = trace.models[0] ?? { name: "an unknown model", backend: "unknown", dtype: "" };
   const requests = trace.lines.filter((line) => line.t === "request").length;
   const facts = [`${model.backend} backend`, model.dtype, counted(requests, "request"), counted(last, "step")];
   if (trace.lines.at(-1)?.t !== "end") facts.push("interrupted: this is what ran until then");
-  return make("header", { class: "heading" }, make("h1", {}, `A run of ${visible(model.name)}`), make("p", {}, facts.join(" · ")));
+  return make("header", { class: "heading" }, make("h1", {}, `A run of ${visible(model.name)}`), make("p", {}, facts.join(" · ")),
+    make("button", { class: "theme", onclick: changeTheme, "aria-label": "light or dark" }, "◐"));
 }
 
 // Where a view's lines were told, and the lesson on it.

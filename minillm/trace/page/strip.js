@@ -22,10 +22,10 @@ class Strip {
   }
 
   legend() {
-    const entries = this.phases.map((phase) => [
-      make("dt", { class: `strip-part strip-${phase}` }, PHASES[phase][0]), make("dd", {}, PHASES[phase][1]),
-    ]);
-    return make("dl", { class: "legend" }, entries, make("dd", { class: "legend-note" }, "wider: more tokens in the pass"));
+    const entry = (kind, sign, words) => make("div", {}, make("dt", { class: kind }, sign), make("dd", {}, words));
+    return make("dl", { class: "legend" },
+      this.phases.map((phase) => entry(`strip-part strip-${phase}`, ...PHASES[phase])),
+      entry("legend-wide", "↔", "wider: more tokens in the pass"));
   }
 
   drag(event) {

@@ -79,8 +79,9 @@ function fateOf(token, line, sampling) {
 
 function candidatesTable(trace, rows, line) {
   const longest = Math.max(...rows.flatMap((row) => [row.before ?? 0, row.after ?? 0]));
-  const bar = (p, kind) => make("td", { class: `choice-${kind}` },
-    make("span", { class: "choice-bar", style: { width: `${(100 * (p ?? 0)) / longest}%` } }), make("span", { class: "choice-p" }, p ? percent(p) : "–"));
+  const bar = (p, kind) => make("td", { class: `choice-${kind}` }, make("span", { class: "choice-cell" },
+    make("span", { class: "choice-track" }, make("span", { class: "choice-bar", style: { width: `${(100 * (p ?? 0)) / longest}%` } })),
+    make("span", { class: "choice-p" }, p ? percent(p) : "–")));
   const residual = line.origin === "corrected";
   return make("table", { class: "choice-table" },
     make("caption", {}, `The ${rows.length} most probable tokens. The longest bar is ${percent(longest)}.`),
