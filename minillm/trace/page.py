@@ -1,7 +1,7 @@
 """Page: a trace as one HTML file, in which a reader steps through the run, forward and back.
 
-The file has all it needs: script, style and trace. A content security policy forbids everything else, so the page
-asks nothing of a network, and runs no script but its own. Texts of the trace are data: JSON without `<`.
+The file has all it needs: style, script and trace. Its content security policy forbids everything else: it asks
+nothing of a network, and runs no script but its own. What the trace says is data: JSON in which no `<` occurs.
 """
 
 import base64
@@ -9,11 +9,12 @@ import hashlib
 import html
 import json
 from pathlib import Path
-from typing import Any
 
 from minillm.trace.reader import Trace
+from minillm.trace.words import sentences
 
 FOLDER = Path(__file__).parent / "page"
+PARTS = ("elements", "reducer", "strip", "guess", "controls", "shell")
 VIEWS = ("text", "pass", "cache", "attention", "choice", "batch", "speculation")  # in the order of the tabs
 LARGEST_PAGE = 2_000_000  # bytes
 
@@ -27,77 +28,70 @@ TEMPLATE = """<!doctype html>
 <style>{style}</style>
 </head>
 <body>
+<main><noscript>This page needs JavaScript. It asks nothing of a network.</noscript></main>
 <script type="application/json" id="trace">{data}</script>
 <script>{script}</script>
 </body>
 </html>
 """
-START = """
-const trace = JSON.parse(document.getElementById("trace").textContent);
-const model = { get: (name) => ({ trace, page: true })[name] };
-minillmTrace.render({ model, el: document.body.appendChild(document.createElement("main")) });
-"""
+START = 'render(JSON.parse(document.getElementById("trace").textContent), document.querySelector("main"));'
 
 
 def page(trace: Trace) -> str:
     """Return the page of a trace.
 
     Raises:
-        ValueError: it would be larger than 2 MB.
+        ValueError: it would have more than 2 MB.
     """
-    style, start = (FOLDER / "style.css").read_text(encoding="utf-8"), script() + START
+    style, script = _style(), _script()
     text = TEMPLATE.format(
-        policy=f"default-src 'none'; script-src {_hash(start)}; style-src {_hash(style)}; base-uri 'none'; form-action 'none'",
-        title=html.escape(_title(trace)),
-        style=style,
-        data=_data(trace),
-        script=start,
+        policy=_policy(style, script), title=_title(trace), style=style, data=_data(trace), script=script
     )
-    if len(text.encode()) > LARGEST_PAGE:
-        raise ValueError("too large")
+    size = len(text.encode())
+    if size > LARGEST_PAGE:
+        raise ValueError(f"the page would have {size / 1e6:.1f} MB, and 2 MB are the most; {_what_to_leave_out(trace)}")
     return text
 
 
-def script() -> str:
-    """Return the script: one expression, whose views see the helpers but not each other."""
-    views = [
-        f"{{\n{(FOLDER / 'views' / f'{name}.js').read_text(encoding='utf-8')}}}\n"
-        for name in VIEWS
-        if (FOLDER / "views" / f"{name}.js").exists()
-    ]
-    parts = [(FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in ("elements", "reducer", "shell")]
-    return "\n".join(
-        [
-            "const minillmTrace = (() => {",
-            '"use strict";',
-            "const views = {};",
-            *parts,
-            *views,
-            "return { render };",
-            "})();",
-        ]
-    )
+def _script() -> str:
+    """Return the script, in a function of its own. A view sees the names of the parts, but not those of other views."""
+    parts = [_read(f"{name}.js") for name in PARTS]
+    views = [f"{{\n{_read(f'views/{name}.js')}}}" for name in VIEWS if (FOLDER / f'views/{name}.js').exists()]
+    return "\n".join(["(() => {", '"use strict";', "const views = {};", *parts, *views, START, "})();"])
 
 
-def content(trace: Trace) -> dict[str, Any]:
-    """Return what the page's script is given."""
-    try:
-        from minillm.trace.words import sentences
+def _style() -> str:
+    return "\n".join(_read(file.relative_to(FOLDER)) for file in [FOLDER / "style.css", *sorted(FOLDER.glob("views/*.css"))])
 
-        words = sentences(trace)
-    except ImportError:
-        words = []
-    return {"header": trace.header, "lines": trace.lines, "sentences": words}
+
+def _read(name: str | Path) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
 
 
 def _data(trace: Trace) -> str:
     """Return the trace as JSON that ends no element: `<` occurs only in texts, where it can be escaped."""
-    return json.dumps(content(trace), separators=(",", ":")).replace("<", "\\u003c")
+    content = {"header": trace.header, "lines": trace.lines, "sentences": sentences(trace)}
+    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _title(trace: Trace) -> str:
-    return "A run of " + trace.states.models[0]["name"]
+def _policy(style: str, script: str) -> str:
+    """Return the content security policy: this style, this script, and nothing from anywhere."""
+    parts = "default-src 'none'", f"style-src {_hash(style)}", f"script-src {_hash(script)}"
+    return "; ".join([*parts, "base-uri 'none'", "form-action 'none'"])
 
 
 def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def _title(trace: Trace) -> str:
+    model = trace.states.models.get(0)
+    return html.escape(f"A run of {model['name']}" if model else "A run")
+
+
+def _what_to_leave_out(trace: Trace) -> str:
+    """Return how to make the page smaller: by the kind of line that takes most of it."""
+    sizes = {kind: sum(len(json.dumps(line)) for line in trace.lines if line["t"] == kind) for kind in ("attention", "choice")}
+    if sizes["attention"] > sizes["choice"]:
+        return "record fewer layers (--layers), or no attention (--detail choices)"
+    return "record fewer tokens, or no candidates (--detail tokens)"

@@ -80,3 +80,15 @@ function table(caption, head, rows, attributes = {}) {
 function asTable(caption, head, rows) {
   return make("details", { class: "as-table" }, make("summary", {}, "As a table"), table(caption, head, rows));
 }
+
+// A number with three digits: 0.0941286 -> "0.0941".
+function short(number) {
+  return String(Number(number.toPrecision(3)));
+}
+
+// A row of buttons, one for each request, of which one is chosen.
+function requestButtons(ids, chosen, select) {
+  return ids.length < 2 ? null : make("div", { class: "requests", role: "group", "aria-label": "request" }, ids.map((id) =>
+    make("button", { class: "request", "aria-pressed": String(id === chosen), "data-focus": `request ${id}`, onclick: () => select({ request: id }) },
+      badge(id))));
+}

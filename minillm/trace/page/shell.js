@@ -1,8 +1,9 @@
 // The player: one moment of a run, in all views. A moment is a step: one pass and what came of it.
 
-function render({ model, el }) {
-  const player = new Player(model.get("trace"), el);
-  player.go(0);
+const SPEEDS = [0.5, 1, 2, 4]; // steps a second
+
+function render(data, el) {
+  new Player(data, el).begin();
 }
 
 class Player {
@@ -11,41 +12,214 @@ class Player {
     this.states = new States(data.lines);
     this.el = el;
     this.n = 0;
-    this.view = Object.keys(views).find((name) => name !== "text");
+    this.last = this.states.steps.length - 1;
     this.selected = { request: 0, layer: 0, head: 0 };
-    this.parts = Object.fromEntries(["text", "sentence", "view"].map((name) => [name, make("section", { class: name })]));
-    this.slider = make("input", { type: "range", min: 0, max: this.states.steps.length - 1, "aria-label": "step", oninput: (event) => this.go(Number(event.target.value)) });
-    const tabs = Object.entries(views).filter(([name]) => name !== "text").map(([name, view]) => make("button", { onclick: () => { this.view = name; this.draw(); } }, view.title));
-    el.replaceChildren(this.parts.text, this.slider, this.parts.sentence, make("nav", {}, tabs), this.parts.view);
-    document.addEventListener("keydown", (event) => { if (event.target !== this.slider) this.go(this.n + ({ ArrowRight: 1, ArrowLeft: -1 }[event.key] ?? 0)); });
+    this.tabs = Object.keys(views).filter((name) => name !== "text" && (views[name].shows?.(this.trace) ?? true));
+    this.view = views.speculation && this.tabs.includes("speculation") ? "speculation" : this.tabs[0];
+    this.timer = null;
+    this.guesses = { on: false, question: null, answer: null, right: 0, asked: 0 };
   }
 
-  go(n) {
-    this.n = Math.max(0, Math.min(n, this.states.steps.length - 1));
-    this.slider.value = this.n;
-    this.draw();
+  begin() {
+    this.strip = new Strip(this.states.steps, (n) => this.go(n));
+    this.controls = new Controls(this);
+    const part = (name, label) => make("section", { class: name, "aria-label": label });
+    this.parts = { text: part("text", "the text"), sentence: part("sentence", "this step"), view: part("view", "view") };
+    this.nav = make("nav", { class: "tabs", "aria-label": "views" }, this.tabs.map((name) => this.tab(name)));
+    const { text, sentence, view } = this.parts;
+    const player = make("div", { class: "player" }, this.strip.el, this.controls.el);
+    this.el.replaceChildren(heading(this.trace, this.last), text, player, this.strip.legend(), sentence, this.nav, view, help());
+    document.addEventListener("keydown", (event) => this.key(event));
+    window.addEventListener("hashchange", () => this.readHash());
+    this.readHash();
   }
 
+  tab(name) {
+    return make("button", { "data-view": name, onclick: () => this.show(name) }, views[name].title);
+  }
+
+  // What a view is given. `state` and `before` are copies.
   moment() {
     const { trace, n, selected } = this;
-    const select = (changes) => { Object.assign(this.selected, changes); this.draw(); };
-    return { trace, n, lines: this.states.steps[n], state: this.states.at(n), before: this.states.at(n - 1), selected, select };
+    const select = (changes) => this.draw(Object.assign(this.selected, changes));
+    return {
+      trace, n, lines: this.states.steps[n], state: this.states.at(n), before: this.states.at(n - 1), selected, select,
+      go: (step) => this.go(step),
+    };
   }
 
   draw() {
+    const focus = document.activeElement?.dataset?.focus;
     const moment = this.moment();
     views.text?.draw(this.parts.text, moment);
-    this.parts.sentence.textContent = `Step ${this.n}: ${this.trace.sentences[this.n] ?? ""}`;
-    views[this.view]?.draw(this.parts.view, moment);
+    this.drawView(moment);
+    this.drawSentence();
+    this.strip.show(this.n, this.sentence());
+    this.controls.show();
+    if (focus) [...this.el.querySelectorAll("[data-focus]")].find((element) => element.dataset.focus === focus)?.focus();
+    this.writeHash();
+  }
+
+  drawView(moment) {
+    const view = views[this.view];
+    for (const tab of this.nav.children) tab.setAttribute("aria-current", String(tab.dataset.view === this.view));
+    if (!view) return;
+    const body = make("div", { class: `view-body ${this.view}` });
+    view.draw(body, moment);
+    this.parts.view.setAttribute("aria-label", view.title);
+    this.parts.view.replaceChildren(body, origins(view, this.trace));
+  }
+
+  drawSentence() {
+    const { question, answer } = this.guesses;
+    const words = make("p", {}, make("strong", {}, `Step ${this.n}. `), this.sentence());
+    const shown = question ? questionCard(this.guesses, (index) => this.answer(index)) : [answer && answerCard(this.guesses), words];
+    this.parts.sentence.setAttribute("aria-live", this.timer ? "off" : "polite"); // not a word a second while it plays
+    this.parts.sentence.replaceChildren(...[shown].flat().filter(Boolean));
+  }
+
+  sentence() {
+    return this.trace.sentences[this.n] ?? "";
+  }
+
+  // Show a step, whichever it is. A question that was open is dropped.
+  go(n) {
+    this.n = Math.max(0, Math.min(n, this.last));
+    Object.assign(this.guesses, { question: null, answer: null });
+    this.draw();
+  }
+
+  // Go one step forward; with guesses, first ask.
+  forward() {
+    const { guesses } = this;
+    const asks = guesses.on && !guesses.question && this.n < this.last;
+    const question = asks ? questionOn(this.trace, this.states.at(this.n), this.states.steps[this.n + 1]) : null;
+    if (!question) return this.go(this.n + 1);
+    this.pause();
+    Object.assign(guesses, { question, answer: null });
+    this.draw();
+    this.parts.sentence.querySelector("button").focus();
+  }
+
+  answer(index) {
+    const { guesses } = this;
+    const { question } = guesses;
+    if (!question || index >= question.options.length) return;
+    this.go(this.n + 1);
+    guesses.asked += 1;
+    guesses.right += index === question.right ? 1 : 0;
+    guesses.answer = { question, index };
+    this.drawSentence();
+    this.strip.el.focus();
+  }
+
+  guessing(on) {
+    Object.assign(this.guesses, { on, question: null, answer: null });
+    this.draw();
+  }
+
+  show(view) {
+    this.view = view;
+    this.draw();
+  }
+
+  play() {
+    if (this.timer) return this.pause();
+    if (this.n === this.last) this.go(0);
+    this.timer = setInterval(() => (this.n < this.last ? this.forward() : this.pause()), 1000 / this.controls.speed());
+    this.forward();
+  }
+
+  pause() {
+    clearInterval(this.timer);
+    this.timer = null;
+    this.draw();
+  }
+
+  key(event) {
+    const { target } = event;
+    if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (target instanceof Element && target.matches("input, select, textarea")) return; // arrows are theirs
+    if (event.key === " " && target instanceof Element && target.matches("button, summary, a")) return;
+    const action = this.actions()[event.key];
+    if (!action) return;
+    event.preventDefault();
+    action();
+  }
+
+  actions() {
+    const far = Math.max(1, Math.round(this.last / 10));
+    const keys = {
+      ArrowRight: () => this.forward(), ArrowLeft: () => this.go(this.n - 1), Home: () => this.go(0), End: () => this.go(this.last),
+      PageDown: () => this.go(this.n + far), PageUp: () => this.go(this.n - far), " ": () => this.play(),
+      "?": () => this.guessing(!this.guesses.on),
+    };
+    for (const name of this.tabs) keys[views[name].letter] = () => this.show(name);
+    if (this.guesses.question) for (let digit = 1; digit <= 9; digit++) keys[digit] = () => this.answer(digit - 1);
+    return keys;
+  }
+
+  // #step=17&view=cache: a link to a moment. What is not a step or a view of this run changes nothing.
+  readHash() {
+    const wanted = new URLSearchParams(location.hash.slice(1));
+    if (this.tabs.includes(wanted.get("view"))) this.view = wanted.get("view");
+    const request = Number(wanted.get("request") ?? this.selected.request);
+    if (this.states.at(this.last).requests[request]) this.selected.request = request;
+    const step = Number(wanted.get("step") ?? this.n);
+    this.go(Number.isInteger(step) ? step : this.n);
+  }
+
+  writeHash() {
+    if (location.protocol === "about:") return; // a frame of a notebook has no address of its own
+    const request = this.selected.request ? `&request=${this.selected.request}` : "";
+    history.replaceState(null, "", `#step=${this.n}&view=${this.view}${request}`);
   }
 }
 
-// The trace, with what its lines say of tokens, models and sources found by key.
+// The trace, with what its lines say of tokens, models, pools and sources.
 function described({ header, lines, sentences }) {
   const of = (kind) => lines.filter((line) => line.t === kind);
   const texts = Object.fromEntries(of("tokens").flatMap((line) => line.texts));
   const bytes = Object.fromEntries(of("tokens").flatMap((line) => line.bytes));
   const models = Object.fromEntries(of("model").map((line) => [line.model, line]));
   const sources = Object.fromEntries(of("source").map((line) => [line.of, line.at]));
-  return { header, lines, sentences, texts, bytes, models, sources };
+  return { header, lines, sentences, texts, bytes, models, sources, pools: of("pool") };
+}
+
+function heading(trace, last) {
+  const model = trace.models[0] ?? { name: "an unknown model", backend: "unknown", dtype: "" };
+  const requests = trace.lines.filter((line) => line.t === "request").length;
+  const facts = [`${model.backend} backend`, model.dtype, counted(requests, "request"), counted(last, "step")];
+  if (trace.lines.at(-1)?.t !== "end") facts.push("interrupted: this is what ran until then");
+  return make("header", { class: "heading" }, make("h1", {}, `A run of ${visible(model.name)}`), make("p", {}, facts.join(" · ")),
+    make("button", { class: "theme", onclick: changeTheme, "aria-label": "light or dark" }, "◐"));
+}
+
+// Where a view's lines were told, and the lesson on it.
+function origins(view, trace) {
+  const places = [...new Set((view.sources ?? []).map((kind) => trace.sources[kind]).filter(Boolean))];
+  if (!places.length && !view.lesson) return null;
+  const code = places.map((place, index) => [index ? ", " : "", make("code", {}, place)]);
+  return make("p", { class: "origins" }, places.length ? ["Told by ", code, ". "] : null,
+    view.lesson ? ["Lesson: ", make("code", {}, `minillm lesson ${view.lesson}`), "."] : null);
+}
+
+function questionCard({ question }, answer) {
+  return make("div", { class: "question" }, make("p", {}, make("strong", {}, "What happens next? "), question.text),
+    make("div", { class: "options" }, question.options.map((option, index) =>
+      make("button", { onclick: () => answer(index) }, make("kbd", {}, index + 1), ` ${option}`))));
+}
+
+function answerCard({ answer: { question, index }, right, asked }) {
+  const good = index === question.right;
+  const verdict = good ? "✓ Right. " : `✗ Not this time: ${question.options[question.right]}. `;
+  return make("p", { class: `answer ${good ? "answer-right" : "answer-wrong"}` }, make("strong", {}, verdict), question.why,
+    make("span", { class: "score" }, ` ${right} of ${asked} right so far.`));
+}
+
+function help() {
+  const keys = [["← →", "one step"], ["Home End", "beginning, end"], ["Space", "play, pause"], ["?", "guess what happens next"]];
+  const views_ = Object.values(views).filter((view) => view !== views.text).map((view) => [view.letter, view.title]);
+  return make("details", { class: "help" }, make("summary", {}, "Keys"),
+    make("dl", {}, [...keys, ...views_].map(([key, what]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, what)])));
 }

@@ -1,0 +1,68 @@
+// "What happens next?": questions on the step that comes, made from what the trace says of it.
+// A question: { text, options: [text], right: number of the right option, why }.
+
+// Return the question on a step, or null if it has nothing to guess. `state` is the state before it.
+function questionOn(trace, state, lines) {
+  const makers = [verdictQuestion, blockQuestion, tokenQuestion];
+  const found = makers.map((maker) => maker(trace, state, lines)).filter(Boolean);
+  return found.length ? found[(state.step + 1) % found.length] : null; // steps take turns, so that blocks get asked too
+}
+
+function verdictQuestion(trace, state, lines) {
+  const verdict = lines.find((line) => line.t === "verdict" && line.tokens.length);
+  const draft = verdict && lines.findLast((line) => line.t === "draft" && line.id === verdict.id);
+  if (!draft) return null;
+  const texts = draft.tokens.map((token) => `“${tokenText(trace, token)}”`).join(" ");
+  const options = [...Array(draft.tokens.length + 1).keys()].map((count) => (count ? `${count}` : "none"));
+  const rejected = verdict.tokens.find((judged) => !judged.accepted);
+  const right = verdict.tokens.filter((judged) => judged.accepted).length;
+  const why = rejected
+    ? `“${tokenText(trace, rejected.token)}” is rejected: r × q = ${short(rejected.r * rejected.q)} is not below p = ${short(rejected.p)}.`
+    : "For each of them, r × q is below p.";
+  return { text: `The draft is ${texts}. How many of its tokens does the model accept, from the left?`, options, right, why };
+}
+
+function blockQuestion(trace, state, lines) {
+  const rows = lines.filter((line) => line.t === "pass" && line.model === 0).flatMap((line) => line.rows);
+  const row = rows.find((row) => row.phase === "decode" && state.tables[state.requests[row.id]?.table]?.kind === "paged");
+  if (!row) return null;
+  const number = state.requests[row.id].table;
+  const { blocks } = state.tables[number];
+  const { size } = poolOf(trace, blocks[0]);
+  const of = (action) => lines.some((line) => line.t === "block" && line.table === number && line.do === action);
+  const right = of("copy") ? 2 : of("take") ? 1 : 0;
+  const slot = row.first % size;
+  const why = [
+    `Position ${row.first} is slot ${slot} of the last block, which has ${size} slots and is this request’s own.`,
+    `${row.first} tokens fill ${counted(blocks.length, "block")} of ${size}, so position ${row.first} begins a new one.`,
+    "The last block is shared, and another request reads it. So it is copied before it is written.",
+  ][right];
+  const options = [`into the last block, ${blocks.at(-1)}`, "into a new block", `into a copy of block ${blocks.at(-1)}`];
+  return { text: `Request ${letterOf(row.id)} decodes its token at position ${row.first}. Where do its keys and values go?`, options, right, why };
+}
+
+function tokenQuestion(trace, state, lines) {
+  const choice = lines.find((line) => line.t === "choice" && line.before.length > 1);
+  if (!choice) return null;
+  const best = choice.before.slice(0, 4).map(([token]) => token);
+  const tokens = best.includes(choice.token) ? best : [...best.slice(0, 3), choice.token];
+  tokens.sort((a, b) => a - b); // by number: their order must not say which is probable
+  const whose = Object.keys(state.requests).length > 1 ? ` of request ${letterOf(choice.id)}` : "";
+  return {
+    text: `Which token comes next${whose}?`,
+    options: tokens.map((token) => `“${tokenText(trace, token)}”`),
+    right: tokens.indexOf(choice.token),
+    why: whyToken(trace, choice),
+  };
+}
+
+function whyToken(trace, choice) {
+  const chance = (candidates) => percent(Object.fromEntries(candidates)[choice.token] ?? 0);
+  const text = `“${tokenText(trace, choice.token)}”`;
+  if (choice.number === null) return `${text} has ${chance(choice.before)}, and no token has more.`;
+  return `The draw gave ${short(choice.number)}, which falls into the share of ${text}: ${chance(choice.after)} after the filters.`;
+}
+
+function poolOf(trace, block) {
+  return trace.pools.findLast((pool) => pool.first <= block);
+}
