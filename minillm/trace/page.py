@@ -92,8 +92,9 @@ def _title(trace: Trace) -> str:
 
 
 def _what_to_leave_out(trace: Trace) -> str:
-    """Return how to make the page smaller: by the kind of line that takes most of it."""
-    attention, rest = (sum(len(json.dumps(line)) for line in trace.lines if (line["t"] == "attention") is is_it) for is_it in (True, False))
-    if attention > rest:
+    """Return how to make the page smaller, by what most of it is."""
+    sizes = [(line["t"] == "attention", len(json.dumps(line))) for line in trace.lines]
+    attention = sum(size for is_attention, size in sizes if is_attention)
+    if 2 * attention > sum(size for _, size in sizes):
         return "record fewer layers (--layers), or no attention (--detail choices)"
     return "record fewer tokens, or no candidates (--detail tokens)"

@@ -25,7 +25,8 @@ function verdictQuestion(trace, state, lines) {
 
 function blockQuestion(trace, state, lines) {
   const rows = lines.filter((line) => line.t === "pass" && line.model === 0).flatMap((line) => line.rows);
-  const row = rows.find((row) => row.phase === "decode" && state.tables[state.requests[row.id]?.table]?.kind === "paged");
+  const tableBefore = (row) => state.tables[state.requests[row.id]?.table]; // a preempted request's has no blocks
+  const row = rows.find((row) => row.phase === "decode" && tableBefore(row)?.blocks.length);
   if (!row) return null;
   const number = state.requests[row.id].table;
   const { blocks } = state.tables[number];
