@@ -14,7 +14,6 @@ from minillm.trace.reader import Trace
 from minillm.trace.words import sentences
 
 FOLDER = Path(__file__).parent / "page"
-PARTS = ("elements", "reducer", "strip", "guess", "controls", "shell")
 VIEWS = ("text", "pass", "cache", "attention", "choice", "batch", "speculation")  # in the order of the tabs
 LARGEST_PAGE = 2_000_000  # bytes
 
@@ -55,17 +54,19 @@ def page(trace: Trace) -> str:
 
 def _script() -> str:
     """Return the script, in a function of its own. A view sees the names of the parts, but not those of other views."""
-    parts = [_read(f"{name}.js") for name in PARTS]
-    views = [f"{{\n{_read(f'views/{name}.js')}}}" for name in VIEWS if (FOLDER / f'views/{name}.js').exists()]
+    parts = [_read(file) for file in sorted(FOLDER.glob("*.js"))]
+    views = [f"{{\n{_read(FOLDER / 'views' / f'{name}.js')}}}" for name in VIEWS]
     return "\n".join(["(() => {", '"use strict";', "const views = {};", *parts, *views, START, "})();"])
 
 
 def _style() -> str:
-    return "\n".join(_read(file.relative_to(FOLDER)) for file in [FOLDER / "style.css", *sorted(FOLDER.glob("views/*.css"))])
+    first = FOLDER / "style.css"  # it has the colours
+    others = sorted({*FOLDER.glob("*.css"), *FOLDER.glob("views/*.css")} - {first})
+    return "\n".join(map(_read, [first, *others]))
 
 
-def _read(name: str | Path) -> str:
-    return (FOLDER / name).read_text(encoding="utf-8")
+def _read(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 def _data(trace: Trace) -> str:
@@ -86,12 +87,14 @@ def _hash(text: str) -> str:
 
 def _title(trace: Trace) -> str:
     model = trace.states.models.get(0)
-    return html.escape(f"A run of {model['name']}" if model else "A run")
+    name = "".join(sign if sign.isprintable() else "\ufffd" for sign in model["name"]) if model else "an unknown model"
+    return html.escape(f"A run of {name}")
 
 
 def _what_to_leave_out(trace: Trace) -> str:
-    """Return how to make the page smaller: by the kind of line that takes most of it."""
-    sizes = {kind: sum(len(json.dumps(line)) for line in trace.lines if line["t"] == kind) for kind in ("attention", "choice")}
-    if sizes["attention"] > sizes["choice"]:
+    """Return how to make the page smaller, by what most of it is."""
+    sizes = [(line["t"] == "attention", len(json.dumps(line))) for line in trace.lines]
+    attention = sum(size for is_attention, size in sizes if is_attention)
+    if 2 * attention > sum(size for _, size in sizes):
         return "record fewer layers (--layers), or no attention (--detail choices)"
     return "record fewer tokens, or no candidates (--detail tokens)"

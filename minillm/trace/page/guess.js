@@ -13,18 +13,20 @@ function verdictQuestion(trace, state, lines) {
   const draft = verdict && lines.findLast((line) => line.t === "draft" && line.id === verdict.id);
   if (!draft) return null;
   const texts = draft.tokens.map((token) => `“${tokenText(trace, token)}”`).join(" ");
-  const options = [...Array(draft.tokens.length + 1).keys()].map((count) => (count ? `${count}` : "none"));
+  const options = ["none", ...draft.tokens.map((_, index) => (index ? `the first ${index + 1}` : "the first"))];
+  options[draft.tokens.length] = draft.tokens.length > 1 ? `all ${draft.tokens.length}` : "it";
   const rejected = verdict.tokens.find((judged) => !judged.accepted);
   const right = verdict.tokens.filter((judged) => judged.accepted).length;
   const why = rejected
     ? `“${tokenText(trace, rejected.token)}” is rejected: r × q = ${short(rejected.r * rejected.q)} is not below p = ${short(rejected.p)}.`
     : "For each of them, r × q is below p.";
-  return { text: `The draft is ${texts}. How many of its tokens does the model accept, from the left?`, options, right, why };
+  return { text: `The draft is ${texts}. Which of its tokens does the model accept?`, options, right, why };
 }
 
 function blockQuestion(trace, state, lines) {
   const rows = lines.filter((line) => line.t === "pass" && line.model === 0).flatMap((line) => line.rows);
-  const row = rows.find((row) => row.phase === "decode" && state.tables[state.requests[row.id]?.table]?.kind === "paged");
+  const tableBefore = (row) => state.tables[state.requests[row.id]?.table]; // a preempted request's has no blocks
+  const row = rows.find((row) => row.phase === "decode" && tableBefore(row)?.blocks.length);
   if (!row) return null;
   const number = state.requests[row.id].table;
   const { blocks } = state.tables[number];
@@ -47,9 +49,9 @@ function tokenQuestion(trace, state, lines) {
   const best = choice.before.slice(0, 4).map(([token]) => token);
   const tokens = best.includes(choice.token) ? best : [...best.slice(0, 3), choice.token];
   tokens.sort((a, b) => a - b); // by number: their order must not say which is probable
-  const whose = Object.keys(state.requests).length > 1 ? ` of request ${letterOf(choice.id)}` : "";
+  const whose = Object.keys(state.requests).length > 1 ? `does request ${letterOf(choice.id)} get next` : "comes next";
   return {
-    text: `Which token comes next${whose}?`,
+    text: `Which token ${whose}?`,
     options: tokens.map((token) => `“${tokenText(trace, token)}”`),
     right: tokens.indexOf(choice.token),
     why: whyToken(trace, choice),

@@ -1,0 +1,121 @@
+"""The page of a trace: one file without a network, in which texts of strangers are data."""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from minillm.trace import page as page_module
+from minillm.trace.page import page
+from minillm.trace.reader import read
+
+HERE = Path(__file__).parent
+GOLDEN = sorted(HERE.glob("golden_*.jsonl"))
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "<!--<script>",
+    "]]>&amp;\"'",
+    "\u202eevil",
+    "\x00",
+    "\ud800",
+    "\u2028",
+    "</SCRIPT >",
+]
+
+
+@pytest.fixture(params=GOLDEN, ids=lambda file: file.stem)
+def golden(request):
+    return read(request.param)
+
+
+def island(text):
+    """The JSON of a page, and the page without it."""
+    [found] = re.findall(r'<script type="application/json" id="trace">(.*?)</script>', text, re.DOTALL)
+    return json.loads(found), text.replace(found, "")
+
+
+def test_the_page_has_the_trace(golden):
+    content, _ = island(page(golden))
+    assert content["header"] == golden.header
+    assert content["lines"] == golden.lines
+    assert len(content["sentences"]) == len(golden.states.steps)
+
+
+def test_nothing_in_it_is_an_address(golden):
+    text = page(golden).replace("http://www.w3.org/2000/svg", "")  # a name, which browsers do not fetch
+    assert not re.search(r"https?:|//[a-z]+\.|\bsrc=|\bhref=|url\(|@import|fetch\(|XMLHttpRequest|WebSocket", text)
+
+
+def test_scripts_do_not_turn_texts_into_elements():
+    for file in (HERE.parents[1] / "minillm" / "trace" / "page").rglob("*.js"):
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"innerHTML|outerHTML|insertAdjacent|document\.write|eval\(|Function\(|srcdoc", text), file
+
+
+def test_the_policy_allows_this_style_and_this_script_only(golden):
+    text = page(golden)
+    [policy] = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    _, rest = island(text)
+    [style], [_, script] = (
+        re.findall(r"<style>(.*?)</style>", rest, re.DOTALL),
+        re.findall(r"<script[^>]*>(.*?)</script>", rest, re.DOTALL),
+    )
+    digests = [base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in (style, script)]
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{digests[0]}'; script-src 'sha256-{digests[1]}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def hostile_trace(path):
+    """The trace of a short run in which texts and names are what could end a script or an attribute."""
+    header, *lines = map(json.loads, GOLDEN[1].read_text(encoding="ascii").splitlines())
+    for line in lines:
+        if line["t"] == "tokens":
+            line["texts"] = [[token, HOSTILE[token % len(HOSTILE)]] for token, _ in line["texts"]]
+        if line["t"] in ("choice", "model"):
+            line["text" if line["t"] == "choice" else "name"] = HOSTILE[0]
+    path.write_text("".join(json.dumps(line) + "\n" for line in (header, *lines)), encoding="ascii")
+    return read(path)
+
+
+def test_hostile_texts_are_data(tmp_path):
+    trace = hostile_trace(tmp_path / "hostile.jsonl")
+    text = page(trace)
+    content, rest = island(text)
+    assert content["lines"] == trace.lines
+    assert text.encode()  # a lone surrogate is not in the page as it is
+    assert len(re.findall("<script", text)) == len(re.findall("</script", text)) == 2
+    assert "<title>A run of &lt;/script&gt;&lt;script&gt;alert(1)&lt;/script&gt;</title>" in rest
+
+
+def test_a_run_that_was_interrupted_at_once_has_a_page(tmp_path):
+    file = tmp_path / "empty.jsonl"
+    file.write_text(GOLDEN[0].read_text(encoding="ascii").split("\n")[0] + "\n", encoding="ascii")
+    assert "<title>A run of an unknown model</title>" in page(read(file))
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"), [("golden_generate", "fewer layers"), ("golden_speculative", "fewer tokens")]
+)
+def test_a_large_page_is_refused_with_what_to_leave_out(name, advice, monkeypatch):
+    monkeypatch.setattr(page_module, "LARGEST_PAGE", 20_000)
+    trace = read(HERE / f"{name}.jsonl")
+    lines = [line for line in trace.lines if line["t"] == "attention"] * 4
+    trace.lines.extend(lines)
+    with pytest.raises(ValueError, match=rf"the page would have \d+\.\d MB, and 2 MB are the most; record {advice}"):
+        page(trace)
+
+
+@pytest.mark.parametrize("script", ["reducer.test.js", "guess.test.js"])
+def test_the_scripts_pass_their_own_tests(script):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    done = subprocess.run([node, HERE / script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
