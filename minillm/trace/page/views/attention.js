@@ -10,11 +10,11 @@ views.attention = {
   letter: "a",
   shows: (trace) => attentionAll(trace).length > 0,
   draw(el, moment) {
-    const lines = attentionAll(moment.trace);
+    const ran = attentionRan(moment);
+    const lines = attentionAll(moment.trace).filter((line) => ran[line.id]);
+    if (!lines.length) return el.replaceChildren(make("p", {}, "No token with recorded weights has run yet."));
     const line = attentionChosen(moment, lines);
-    if (!line) return el.replaceChildren(make("p", {}, "No attention weights were recorded."));
-    const seen = attentionSeen(moment, line);
-    if (!seen) return el.replaceChildren(make("p", {}, "No token of this request has run yet. The first pass comes with step 1."));
+    const seen = Math.min(line.scales.length, ran[line.id]);
     const query = attentionQuery(moment, seen);
     el.replaceChildren(
       attentionChoices(moment, lines, line, seen, query),
@@ -39,16 +39,18 @@ function attentionChosen({ selected }, lines) {
     const same = some.filter((line) => line[field] === value);
     return same.length ? same : some.filter((line) => line[field] === some.at(otherwise)[field]);
   };
-  if (!lines.length) return undefined;
   const ofLayer = best(best(lines, "id", selected.request, 0), "layer", selected.headChosen ? selected.layer : null, -1);
   return best(ofLayer, "head", selected.headChosen ? selected.head : null, 0)[0];
 }
 
-// How many of the line's tokens had gone through the model by this step.
-function attentionSeen({ trace, n }, line) {
-  const rows = trace.lines.filter((each) => each.t === "pass" && each.model === 0 && each.s <= n).flatMap((pass) => pass.rows);
-  const ran = rows.filter((row) => row.id === line.id).map((row) => row.first + row.count);
-  return Math.min(line.scales.length, Math.max(0, ...ran));
+// For each request, how many of its tokens had gone through the model by this step.
+function attentionRan({ trace, n }) {
+  const ran = {};
+  for (const line of trace.lines) {
+    if (line.t !== "pass" || line.model > 0 || line.s > n) continue;
+    for (const row of line.rows) ran[row.id] = Math.max(ran[row.id] ?? 0, row.first + row.count);
+  }
+  return ran;
 }
 
 // The token whose row is shown: the one the reader chose in this step, or the last.
@@ -86,9 +88,9 @@ function attentionWindow(moment, line) {
 function attentionChoices(moment, lines, line, seen, query) {
   const unique = (field, some) => [...new Set(some.map((each) => each[field]))];
   const ofRequest = lines.filter((each) => each.id === line.id);
-  const known = unique("id", lines).filter((id) => moment.state.requests[id]);
+  const requests = unique("id", lines);
   return make("div", { class: "attention-choices" },
-    known.length > 1 ? attentionSelect(moment, line, "request", known, letterOf) : null,
+    requests.length > 1 ? attentionSelect(moment, line, "request", requests, letterOf) : null,
     attentionSelect(moment, line, "layer", unique("layer", ofRequest), String),
     attentionSelect(moment, line, "head", unique("head", ofRequest.filter((each) => each.layer === line.layer)), String),
     attentionQuerySelect(moment, line, seen, query),

@@ -82,7 +82,7 @@ function batchTable(moment, history, steps) {
 
 function batchHead(moment, step) {
   const now = step === moment.n;
-  return make("th", { scope: "col", class: now ? "batch-now" : null, "aria-current": now ? "step" : null }, make("button", { type: "button", onclick: () => moment.go(step), "aria-label": `step ${step}` }, step));
+  return make("th", { scope: "col", class: now ? "batch-now" : null, "aria-current": now ? "step" : null }, make("button", { type: "button", tabindex: -1, onclick: () => moment.go(step), "aria-label": `step ${step}` }, step));
 }
 
 function batchRow(moment, history, steps, id) {
@@ -146,7 +146,7 @@ function batchLegend(history) {
   const seen = new Set(history.flatMap((column) => Object.values(column.cells).flatMap((cell) => [cell?.kind, cell?.end])));
   return make("ul", { class: "batch-legend" }, Object.keys(BATCH_SIGNS).filter((kind) => seen.has(kind)).map((kind) =>
     make("li", {}, make("span", { class: `batch-cell batch-${kind}`, "aria-hidden": "true" }, BATCH_SIGNS[kind]), ` ${BATCH_WORDS[kind]}`)),
-    history.some((column) => column.step) ? BATCH_PARTS.map((name) => make("li", {}, make("span", { class: `batch-part batch-part-${name}` }), ` ${name} tokens of the budget`)) : null);
+    BATCH_PARTS.filter((name) => history.some(({ step }) => step?.[name])).map((name) => make("li", {}, make("span", { class: `batch-part batch-part-${name}` }), ` budget: ${name} tokens`)));
 }
 
 // Scroll this step's column into sight, and nothing else.
