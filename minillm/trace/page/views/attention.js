@@ -1,27 +1,28 @@
 // Attention: which earlier tokens each token looked at, in one layer and head.
 
 const ATTENTION_LEVELS = 16; // shades of a matrix
-const ATTENTION_ARCS = 40; // tokens along the line; a longer text shows those before the query
+const ATTENTION_TEXT = 160; // tokens of the text; a longer one shows those before the query
+const ATTENTION_LINES = 10; // lines, for the largest weights; more would hide the text
+const ATTENTION_LEAST = 0.01; // the smallest weight that is written, and has a line
 
 views.attention = {
   title: "attention",
   letter: "a",
+  shows: (trace) => attentionAll(trace).length > 0,
   draw(el, moment) {
-    const lines = attentionLines(moment);
+    const lines = attentionAll(moment.trace);
     const line = attentionChosen(moment, lines);
-    if (!line) return el.replaceChildren(make("p", {}, attentionNothing(moment, lines)));
+    if (!line) return el.replaceChildren(make("p", {}, "No attention weights were recorded."));
     const seen = attentionSeen(moment, line);
-    if (!seen) return el.replaceChildren(make("p", {}, "No token of this request has run yet."));
+    if (!seen) return el.replaceChildren(make("p", {}, "No token of this request has run yet. The first pass comes with step 1."));
     const query = attentionQuery(moment, seen);
-    el.replaceChildren(...[
+    el.replaceChildren(
       attentionChoices(moment, lines, line, seen, query),
-      make("h3", {}, "Lines over the text"), attentionArcs(moment, line, query),
+      make("h3", {}, "Lines over the text"), attentionText(moment, line, query, el.clientWidth || 700),
       make("div", { class: "attention-columns" },
         make("section", {}, make("h3", {}, "As a matrix"), attentionMatrix(moment, line, seen, query)),
         make("section", {}, make("h3", {}, "All heads that were recorded"), attentionHeads(moment, lines, line, seen))),
-    ]);
-    const frame = el.querySelector(".attention-scroll");
-    frame.scrollLeft = frame.scrollWidth;
+    );
   },
 };
 
@@ -31,23 +32,16 @@ function attentionAll(trace) {
   return trace.lines.filter((line) => line.t === "attention");
 }
 
-function attentionLines(moment) {
-  return attentionAll(moment.trace);
-}
-
-function attentionNothing({ trace, state }, lines) {
-  if (!attentionAll(trace).length) return "This trace has no attention weights. Record one with detail \"attention\".";
-  return Object.keys(state.requests).length && lines.length ? "The chosen request has no attention weights." : "No request yet.";
-}
-
-// The line of the selected request, layer and head; of another head or request if that one was not recorded.
+// The line of the selected request, layer and head. Of what was not recorded, or not yet chosen, it is the last layer,
+// whose heads look at few tokens, and the first head.
 function attentionChosen({ selected }, lines) {
-  const ranked = ["request", "layer", "head"].reduce((some, name) => {
-    const field = name === "request" ? "id" : name;
-    const same = some.filter((line) => line[field] === selected[name]);
-    return same.length ? same : some;
-  }, lines);
-  return ranked[0];
+  const best = (some, field, value, otherwise) => {
+    const same = some.filter((line) => line[field] === value);
+    return same.length ? same : some.filter((line) => line[field] === some.at(otherwise)[field]);
+  };
+  if (!lines.length) return undefined;
+  const ofLayer = best(best(lines, "id", selected.request, 0), "layer", selected.headChosen ? selected.layer : null, -1);
+  return best(ofLayer, "head", selected.headChosen ? selected.head : null, 0)[0];
 }
 
 // How many of the line's tokens had gone through the model by this step.
@@ -94,23 +88,24 @@ function attentionChoices(moment, lines, line, seen, query) {
   const ofRequest = lines.filter((each) => each.id === line.id);
   const known = unique("id", lines).filter((id) => moment.state.requests[id]);
   return make("div", { class: "attention-choices" },
-    known.length > 1 ? attentionSelect(moment, "request", known, line.id, letterOf) : null,
-    attentionSelect(moment, "layer", unique("layer", ofRequest), line.layer, String),
-    attentionSelect(moment, "head", unique("head", ofRequest.filter((each) => each.layer === line.layer)), line.head, String),
+    known.length > 1 ? attentionSelect(moment, line, "request", known, letterOf) : null,
+    attentionSelect(moment, line, "layer", unique("layer", ofRequest), String),
+    attentionSelect(moment, line, "head", unique("head", ofRequest.filter((each) => each.layer === line.layer)), String),
     attentionQuerySelect(moment, line, seen, query),
     make("span", { class: "attention-mask" }, attentionMaskWords(attentionWindow(moment, line))));
 }
 
-function attentionSelect(moment, name, values, chosen, words) {
-  const change = (event) => moment.select({ [name]: Number(event.target.value) });
-  return make("label", {}, `${name} `, make("select", { onchange: change, "data-choice": name }, values.map((value) =>
-    make("option", { value, selected: value === chosen }, words(value)))));
+function attentionSelect(moment, line, name, values, words) {
+  const now = { request: line.id, layer: line.layer, head: line.head };
+  const change = (event) => moment.select({ ...now, [name]: Number(event.target.value), headChosen: true });
+  return make("label", {}, `${name} `, make("select", { onchange: change, "data-choice": name, "data-focus": `attention-${name}` }, values.map((value) =>
+    make("option", { value, selected: value === now[name] }, words(value)))));
 }
 
 function attentionQuerySelect(moment, line, seen, query) {
   const tokens = attentionTokens(moment, line.id);
   const change = (event) => moment.select({ query: { step: moment.n, token: Number(event.target.value) } });
-  return make("label", {}, "token ", make("select", { onchange: change, "data-choice": "query" }, Array.from({ length: seen }, (_, at) =>
+  return make("label", {}, "token ", make("select", { onchange: change, "data-choice": "query", "data-focus": "attention-query" }, Array.from({ length: seen }, (_, at) =>
     make("option", { value: at, selected: at === query }, `${at} ${tokenText(moment.trace, tokens[at])}`))));
 }
 
@@ -121,48 +116,75 @@ function attentionMaskWords(window) {
 
 // --- lines over the text
 
-// The text in one line, with an arc from the query to every token that it looked at; wide arcs are large weights.
-function attentionArcs(moment, line, query) {
+const ATTENTION_ROW = { above: 34, box: 23, below: 17 }; // pixels: for lines, a token, its weight
+
+// The text, with a line from the query to every token that it looked at; wide and dark ones are large weights.
+function attentionText(moment, line, query, width) {
   const tokens = attentionTokens(moment, line.id);
-  const from = Math.max(0, query - ATTENTION_ARCS + 1);
-  const weights = attentionRows(line)[query];
-  const labels = tokens.slice(from, query + 1).map((token) => tokenText(moment.trace, token).slice(0, 14));
-  const places = attentionPlaces(labels);
-  const width = places.at(-1).end + 6;
-  const height = Math.min(110, 34 + width / 9);
-  const hue = colourOf(line.id);
-  const words = attentionTop(moment, line, query).slice(0, 3).map(([at, weight]) => `${tokenText(moment.trace, tokens[at])} ${percent(weight)}`).join(", ");
-  const picture = svg("svg", { class: "attention-arcs", width, height: height + 44, viewBox: `0 0 ${width} ${height + 44}`, role: "img", "aria-label": `${labels.at(-1)} looks at ${words}`, style: { "--hue": hue } },
-    places.map((place, index) => attentionArc(place, places.at(-1), weights[from + index], height)),
-    places.map((place, index) => attentionLabel(place, labels[index], weights[from + index], height, index === places.length - 1)));
-  const before = from ? make("p", { class: "attention-note" }, `${counted(from, "token")} before these had ${percent(sum(weights.slice(0, from)))} of the weight.`) : null;
-  return make("div", {}, make("div", { class: "attention-scroll", tabindex: 0, role: "region", "aria-label": "the text with its weights" }, picture), before,
-    asTable(`What token ${query} looked at`, ["position", "token", "weight"], attentionTop(moment, line, query).map(([at, weight]) => [at, tokenText(moment.trace, tokens[at]), percent(weight)])));
+  const from = Math.max(0, query - ATTENTION_TEXT + 1);
+  const weights = attentionRows(line)[query].slice(from);
+  const labels = tokens.slice(from, query + 1).map((token) => attentionShort(tokenText(moment.trace, token)));
+  const places = attentionPlaces(labels, width);
+  const height = places.at(-1).y + ATTENTION_ROW.box + ATTENTION_ROW.below;
+  const least = Math.max(ATTENTION_LEAST, [...weights].sort((a, b) => b - a)[ATTENTION_LINES - 1] ?? 0);
+  const picture = svg("svg", { class: "attention-text", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": attentionWords(moment, line, query), style: { "--hue": colourOf(line.id) } },
+    places.map((place, index) => (weights[index] >= least ? attentionLine(place, places.at(-1), weights[index]) : null)),
+    places.map((place, index) => attentionLabel(place, labels[index], weights[index], index === places.length - 1)));
+  return make("div", {}, picture, attentionBefore(line, query, from), attentionTable(moment, line, query));
 }
 
-// Where each label of a fixed-width font begins and ends.
-function attentionPlaces(labels) {
-  let x = 6;
+function attentionShort(text) {
+  const signs = [...text];
+  return signs.length > 16 ? `${signs.slice(0, 15).join("")}…` : text;
+}
+
+function attentionWords(moment, line, query) {
+  const tokens = attentionTokens(moment, line.id);
+  const top = attentionTop(moment, line, query).slice(0, 3).map(([at, weight]) => `${tokenText(moment.trace, tokens[at])} ${percent(weight)}`);
+  return `${tokenText(moment.trace, tokens[query])} looks at ${top.join(", ")}`;
+}
+
+function attentionBefore(line, query, from) {
+  const weight = sum(attentionRows(line)[query].slice(0, from));
+  return from ? make("p", { class: "attention-note" }, `${counted(from, "token")} before these had ${percent(weight)} of the weight.`) : null;
+}
+
+function attentionTable(moment, line, query) {
+  const tokens = attentionTokens(moment, line.id);
+  const rows = attentionTop(moment, line, query).map(([at, weight]) => [at, tokenText(moment.trace, tokens[at]), percent(weight)]);
+  return asTable(`What token ${query} looked at most`, ["position", "token", "weight"], rows);
+}
+
+// Where the label of each token stands: a fixed-width font, in rows of this width.
+function attentionPlaces(labels, width) {
+  const { above, box, below } = ATTENTION_ROW;
+  let [x, y] = [2, above];
   return labels.map((label) => {
-    const place = { start: x, end: x + Math.max(34, [...label].length * 8.2 + 10) };
-    x = place.end + 4;
-    return { ...place, middle: (place.start + place.end) / 2 };
+    const size = Math.max(36, [...label].length * 8.2 + 12);
+    if (x + size > width - 2 && x > 2) [x, y] = [2, y + box + below + above];
+    const place = { x, y, size, middle: x + size / 2 };
+    x += size + 5;
+    return place;
   });
 }
 
-function attentionArc(place, last, weight, height) {
-  if (weight < 0.005) return null;
-  const rise = Math.min(height - 6, 16 + (last.middle - place.middle) / 5);
-  const loop = place === last ? `M${place.middle - 7} ${height}C${place.middle - 16} ${height - 26} ${place.middle + 16} ${height - 26} ${place.middle + 7} ${height}` : `M${place.middle} ${height}C${place.middle} ${height - rise * 1.3} ${last.middle} ${height - rise * 1.3} ${last.middle} ${height}`;
-  return svg("path", { class: "attention-arc", d: loop, "stroke-width": (1 + weight * 9).toFixed(2), "stroke-opacity": (0.25 + 0.75 * weight).toFixed(2) });
+function attentionLine(place, last, weight) {
+  return svg("path", { class: "attention-line", d: attentionCurve(place, last), "stroke-width": (1 + weight * 6).toFixed(2), "stroke-opacity": (0.2 + 0.8 * Math.sqrt(weight)).toFixed(2) });
 }
 
-function attentionLabel(place, label, weight, height, isQuery) {
-  const width = place.end - place.start;
-  return [svg("rect", { class: isQuery ? "attention-box attention-box-query" : "attention-box", x: place.start, y: height + 2, width, height: 22, rx: 4 }),
-    svg("rect", { class: "attention-fill", x: place.start, y: height + 2, width, height: 22, rx: 4, "fill-opacity": (weight * 0.6).toFixed(3) }),
-    svg("text", { class: "attention-token", x: place.middle, y: height + 17.5, "text-anchor": "middle" }, label),
-    svg("text", { class: "attention-weight", x: place.middle, y: height + 39, "text-anchor": "middle" }, weight >= 0.01 ? percent(weight) : "")];
+// From the top of one token to the top of another: a loop for the query itself, an arc in its row, an S to rows above.
+function attentionCurve(place, last) {
+  if (place === last) return `M${last.middle - 8} ${last.y}C${last.middle - 16} ${last.y - 24} ${last.middle + 16} ${last.y - 24} ${last.middle + 8} ${last.y}`;
+  const rise = place.y === last.y ? 12 + Math.min(20, (last.middle - place.middle) / 10) : 28;
+  return `M${place.middle} ${place.y}C${place.middle} ${place.y - rise * 1.3} ${last.middle} ${last.y - rise * 1.3} ${last.middle} ${last.y}`;
+}
+
+function attentionLabel({ x, y, size, middle }, label, weight, isQuery) {
+  const box = { x, y, width: size, height: ATTENTION_ROW.box, rx: 4 };
+  return [svg("rect", { class: isQuery ? "attention-box attention-box-query" : "attention-box", ...box }),
+    svg("rect", { class: "attention-fill", ...box, "fill-opacity": (Math.sqrt(weight) * 0.6).toFixed(3) }),
+    svg("text", { class: "attention-token", x: middle, y: y + 16, "text-anchor": "middle" }, label),
+    svg("text", { class: "attention-weight", x: middle, y: y + 36, "text-anchor": "middle" }, weight >= ATTENTION_LEAST ? percent(weight) : "")];
 }
 
 // Position and weight of the tokens that a query looked at most.
@@ -237,7 +259,7 @@ function attentionHeads(moment, lines, chosen, seen) {
 }
 
 function attentionThumb(moment, line, isChosen, seen) {
-  const choose = () => moment.select({ request: line.id, layer: line.layer, head: line.head });
-  return make("button", { type: "button", class: "attention-thumb", "aria-pressed": String(isChosen), "aria-label": `layer ${line.layer}, head ${line.head}`, onclick: choose },
+  const choose = () => moment.select({ request: line.id, layer: line.layer, head: line.head, headChosen: true });
+  return make("button", { type: "button", class: "attention-thumb", "aria-pressed": String(isChosen), "aria-label": `layer ${line.layer}, head ${line.head}`, "data-focus": `attention-${line.layer}-${line.head}`, onclick: choose },
     svg("svg", { viewBox: `0 0 ${seen} ${seen}`, "aria-hidden": "true" }, svg("g", { class: "attention-shades" }, attentionShadePaths(line, seen))));
 }

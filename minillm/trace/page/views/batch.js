@@ -10,12 +10,14 @@ const BATCH_WORDS = {
   naive: "naive: the whole sequence", idle: "runs, but not in this step", preempted: "preempted: gives its memory back",
   done: "done", cancelled: "cancelled",
 };
+const BATCH_PARTS = ["prefill", "decode", "draft"]; // of a step's budget
 const BATCH_BEFORE = 23; // columns to the left of this step
 const BATCH_AFTER = 4; // columns to its right, still empty
 
 views.batch = {
   title: "the batch",
   letter: "b",
+  sources: ["step", "admit", "preempt", "finish"],
   draw(el, moment) {
     const history = batchHistory(moment.trace);
     const first = Math.max(0, moment.n - BATCH_BEFORE);
@@ -24,7 +26,6 @@ views.batch = {
       make("div", { class: "batch-facts" }, batchFacts(moment)),
       make("div", { class: "batch-scroll", tabindex: 0, role: "region", "aria-label": "requests by step" }, batchTable(moment, history, steps)),
       batchLegend(history),
-      sourceNote(moment.trace, "step", "admit", "preempt", "finish"),
     );
     batchShowColumn(el);
   },
@@ -81,7 +82,7 @@ function batchTable(moment, history, steps) {
 
 function batchHead(moment, step) {
   const now = step === moment.n;
-  return make("th", { scope: "col", class: now ? "batch-now" : null, "aria-current": now ? "step" : null }, step);
+  return make("th", { scope: "col", class: now ? "batch-now" : null, "aria-current": now ? "step" : null }, make("button", { type: "button", onclick: () => moment.go(step), "aria-label": `step ${step}` }, step));
 }
 
 function batchRow(moment, history, steps, id) {
@@ -116,11 +117,10 @@ function batchBudgetRow(moment, history, steps) {
 }
 
 function batchBudget(line) {
-  const parts = [["prefill", line.prefill], ["decode", line.decode], ["draft", line.draft]];
-  const used = sum(parts.map(([, count]) => count));
+  const used = sum(BATCH_PARTS.map((name) => line[name]));
   let top = 40;
-  const bars = parts.filter(([, count]) => count).map(([name, count]) => {
-    const height = Math.min((count / Math.max(line.budget, used)) * 40, top);
+  const bars = BATCH_PARTS.filter((name) => line[name]).map((name) => {
+    const height = Math.min((line[name] / Math.max(line.budget, used)) * 40, top);
     top -= height;
     return svg("rect", { class: `batch-part-${name}`, x: 4, y: top, width: 16, height });
   });
@@ -135,8 +135,8 @@ function batchFacts({ state, lines }) {
   const queue = (name, ids) => make("span", {}, make("b", {}, name), " ", ids.length ? ids.map(badge) : "none");
   const facts = [queue("running", state.running), queue("waiting", state.waiting)];
   if (line) {
-    const used = line.prefill + line.decode + line.draft;
-    const kinds = ["prefill", "decode", "draft"].filter((name) => line[name]).map((name) => `${line[name]} ${name}`).join(" + ");
+    const used = sum(BATCH_PARTS.map((name) => line[name]));
+    const kinds = BATCH_PARTS.filter((name) => line[name]).map((name) => `${line[name]} ${name}`).join(" + ");
     facts.push(make("span", {}, make("b", {}, "budget"), ` ${used} of ${line.budget} tokens (${kinds || "none"})`));
   }
   return facts;
@@ -145,7 +145,8 @@ function batchFacts({ state, lines }) {
 function batchLegend(history) {
   const seen = new Set(history.flatMap((column) => Object.values(column.cells).flatMap((cell) => [cell?.kind, cell?.end])));
   return make("ul", { class: "batch-legend" }, Object.keys(BATCH_SIGNS).filter((kind) => seen.has(kind)).map((kind) =>
-    make("li", {}, make("span", { class: `batch-cell batch-${kind}`, "aria-hidden": "true" }, BATCH_SIGNS[kind]), ` ${BATCH_WORDS[kind]}`)));
+    make("li", {}, make("span", { class: `batch-cell batch-${kind}`, "aria-hidden": "true" }, BATCH_SIGNS[kind]), ` ${BATCH_WORDS[kind]}`)),
+    history.some((column) => column.step) ? BATCH_PARTS.map((name) => make("li", {}, make("span", { class: `batch-part batch-part-${name}` }), ` ${name} tokens of the budget`)) : null);
 }
 
 // Scroll this step's column into sight, and nothing else.

@@ -2,6 +2,7 @@
 
 const CACHE_CHIPS = 160; // tokens with their texts; a longer cache shows its last ones
 const CACHE_BLOCKS = 320; // blocks drawn; a larger pool shows those in use first
+const CACHE_TEXTS = 6; // slots of a block that have room for their texts; more are small squares
 const CACHE_WORDS = {
   take: "taken from the free ones", hit: "found by its tokens, and shared", share: "shared with a fork",
   copy: "copied, because it had several readers (copy-on-write)", release: "given back",
@@ -15,6 +16,7 @@ const CACHE_BADGES = {
 views.cache = {
   title: "the cache",
   letter: "c",
+  sources: ["admit", "take", "hit", "share", "copy", "release", "publish", "unpublish", "evict"],
   draw(el, moment) {
     const pools = moment.trace.lines.filter((line) => line.t === "pool" && line.s <= moment.n);
     const contiguous = Object.entries(moment.state.tables).filter(([, table]) => table.kind === "contiguous");
@@ -24,7 +26,6 @@ views.cache = {
       pools.map((pool) => cachePool(moment, pool)),
       none ? make("p", {}, cacheNothing(moment)) : null,
       pools.length ? cacheChanges(moment) : null,
-      none ? null : sourceNote(moment.trace, "admit", ...Object.keys(CACHE_WORDS)),
     ].flat().filter(Boolean));
   },
 };
@@ -60,8 +61,8 @@ function cacheMeter({ trace }, length, capacity) {
 }
 
 // A chip for each slot: a token's keys and values in all layers.
-function cacheSlots({ trace, state }, request, { length, capacity, fresh, ran }) {
-  const tokens = cacheRan(request, state, length);
+function cacheSlots({ trace }, request, { length, capacity, fresh, ran }) {
+  const tokens = sequenceOf(request);
   const from = Math.max(0, Math.min(length - CACHE_CHIPS / 2, capacity - CACHE_CHIPS));
   const to = Math.min(capacity, from + CACHE_CHIPS);
   const chips = Array.from({ length: to - from }, (_, index) => {
@@ -75,19 +76,15 @@ function cacheSlots({ trace, state }, request, { length, capacity, fresh, ran })
     to < capacity ? make("li", { class: "cache-more" }, `… ${capacity - to} after`) : null);
 }
 
-function cacheRan(request, state, length) {
-  return sequenceOf(request).slice(0, length);
-}
-
 const CACHE_KEYS = {
   new: "written in this step", old: "written before, only read", empty: "reserved, and empty",
   cut: "a rejected draft token: written, then cut off", shared: "in several tables", known: "in no table, but known: a prompt that begins with its tokens can use it again",
-  free: "free",
+  findable: "full: others may find it by its tokens", free: "free",
 };
 
 function cacheKey(kinds) {
   return make("ul", { class: "cache-key" }, kinds.filter(Boolean).map((kind) =>
-    make("li", {}, make("span", { class: `cache-slot cache-${kind}`, "aria-hidden": "true" }), ` ${CACHE_KEYS[kind]}`)));
+    make("li", {}, make("span", { class: `cache-slot cache-${kind}`, "aria-hidden": "true" }, kind === "findable" ? "◆" : ""), ` ${CACHE_KEYS[kind]}`)));
 }
 
 // --- many requests, blocks of one pool
@@ -100,7 +97,7 @@ function cachePool(moment, pool) {
     cachePoolFacts(moment, pool, holders),
     make("ol", { class: "cache-blocks", "aria-label": "blocks of the pool" }, numbers.map((number) => cacheBlock(moment, pool, number, holders, done)),
       numbers.length < pool.blocks ? make("li", { class: "cache-more" }, `… and ${pool.blocks - numbers.length} free blocks`) : null),
-    cacheKey(["new", "old", "shared", "known", "free"]),
+    cacheKey(["new", "old", "shared", "findable", "known", "free"]),
     make("h3", {}, "Block tables"),
     cacheTables(moment, pool));
 }
@@ -149,7 +146,7 @@ function cacheBlock(moment, pool, number, holders, done) {
   const hues = Object.fromEntries([...new Set(mine.map(({ id }) => id))].slice(0, 2).map((id, index) => [index ? "--hue-2" : "--hue", colourOf(id)]));
   return make("li", { class: `cache-block cache-block-${kind}`, style: { "--hue-2": hues["--hue"], ...hues } },
     make("div", { class: "cache-block-head" }, make("b", {}, number), make("span", {}, cacheReferences(block, mine))),
-    make("div", { class: "cache-block-slots", "aria-hidden": "true" }, cacheBlockSlots(moment, pool, block, mine)),
+    make("div", { class: `cache-block-slots${pool.size > CACHE_TEXTS ? " cache-block-small" : ""}`, "aria-hidden": "true" }, cacheBlockSlots(moment, pool, block, mine)),
     make("div", { class: "cache-block-done" }, cacheBadges(done[number] ?? [])));
 }
 
@@ -163,12 +160,12 @@ function cacheReferences(block, mine) {
 function cacheBlockSlots(moment, pool, block, [holder]) {
   const tokens = holder ? sequenceOf(moment.state.requests[holder.id]) : [];
   const row = holder && answeringPass(moment.lines)?.rows.find((each) => each.id === holder.id);
-  return Array.from({ length: Math.min(pool.size, 16) }, (_, index) => {
+  return Array.from({ length: Math.min(pool.size, 64) }, (_, index) => {
     const position = holder ? holder.at * pool.size + index : 0;
     const full = holder ? position < holder.table.length : block !== undefined;
     const fresh = full && row && position >= row.first;
     const text = holder && full ? tokenText(moment.trace, tokens[position]) : "";
-    return make("span", { class: `cache-slot cache-${fresh ? "new" : full ? "old" : "empty"}`, title: text || null }, text);
+    return make("span", { class: `cache-slot cache-${fresh ? "new" : full ? "old" : "empty"}`, title: text || null }, pool.size > CACHE_TEXTS ? "" : text);
   });
 }
 

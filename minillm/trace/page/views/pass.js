@@ -9,6 +9,7 @@ const PASS_PHASES = {
 views.pass = {
   title: "the pass",
   letter: "p",
+  sources: ["pass"],
   draw(el, moment) {
     const pass = answeringPass(moment.lines);
     const model = moment.trace.models[0];
@@ -19,7 +20,6 @@ views.pass = {
       make("h3", {}, "What runs"), passRows(moment, pass), passDrafts(moment),
       make("h3", {}, "From tokens to logits"), passArrays(model.config, pass, parts),
       make("h3", {}, "Under the roofline"), passRoofline(moment, pass, el.clientWidth),
-      sourceNote(moment.trace, "pass"),
     ].filter(Boolean));
   },
 };
@@ -33,7 +33,7 @@ function passFacts(pass) {
   const bytes = pass.weight_bytes + pass.cache_bytes;
   const facts = [
     [counted(tokens, "token"), pass.rows.length === 1 ? "of one sequence" : `of ${pass.rows.length} sequences`],
-    [`${amount(pass.flops)}FLOPs`, `${amount(pass.flops / tokens)}a token`],
+    [`${amount(pass.flops)}FLOPs`, `${amount(pass.flops / tokens)}FLOPs a token`],
     [bytesText(bytes), `read: ${bytesText(pass.weight_bytes)} weights, ${bytesText(pass.cache_bytes)} cache`],
     [(pass.flops / bytes).toPrecision(2), "FLOPs for each byte"],
   ];
@@ -98,7 +98,7 @@ function passParts(config, pass) {
   const product = (name, rows, matrix, times, extra) => ({
     name, shape: [rows, matrix[1]], matrix, flops: 2 * rows * matrix[0] * matrix[1] * times, weights: matrix[0] * matrix[1] * times, ...extra });
   return [
-    { name: "embedding", shape: [tokens, hidden], matrix: [config.vocab_size, hidden], flops: 0, weights: 0, note: "a row is looked up for each token" },
+    { name: "embedding", lookup: true, shape: [tokens, hidden], matrix: [config.vocab_size, hidden], flops: 0, weights: 0, note: "a row is looked up for each token" },
     product("queries", tokens, [hidden, heads * size], layers, { inLayer: true, shape: [tokens, heads, size] }),
     product("keys and values", tokens, [hidden, 2 * kvHeads * size], layers, { inLayer: true, shape: [tokens, 2, kvHeads, size], note: "go into the cache" }),
     { name: "scores and mix", inLayer: true, scores: true, shape: null, matrix: null, flops: 4 * heads * size * pairs, weights: 0, note: "each query with every key that it may see" },
@@ -116,15 +116,15 @@ function passArrays(config, pass, parts) {
   const group = (label, some) => make("tbody", {}, label ? make("tr", { class: "pass-group" }, make("th", { colspan: 5, scope: "rowgroup" }, label)) : null, some.map(row));
   return make("table", { class: "pass-arrays" },
     make("caption", { class: "hidden-visually" }, "Arrays of the pass, with their shapes and work"),
-    make("thead", {}, make("tr", {}, ["array", "to scale", "shape", "FLOPs", "weights read"].map((name) => make("th", { scope: "col" }, name)))),
+    make("thead", {}, make("tr", {}, ["array", "to scale", "shape", "FLOPs", "weights"].map((name) => make("th", { scope: "col" }, name)))),
     group(null, parts.slice(0, 1)),
     group(`in each of ${counted(config.num_hidden_layers, "layer")}; work of all of them`, parts.filter((part) => part.inLayer)),
     group(null, parts.slice(-1)));
 }
 
 function passArrayRow(config, pass, part, most, perWeight) {
-  const weights = part.flops && part.weights ? bytesText(part.weights * perWeight) : "–";
-  const matrix = part.matrix ? make("small", {}, ` of ${shapeText(part.matrix)}`) : null;
+  const weights = part.flops && part.weights ? bytesText(part.weights * perWeight) : part.lookup ? "looked up" : "none";
+  const matrix = part.matrix ? make("small", {}, shapeText(part.matrix)) : null;
   return make("tr", {},
     make("th", { scope: "row" }, part.name, part.note ? make("small", {}, part.note) : null),
     make("td", { class: "pass-picture" }, part.scores ? passScoresPicture(pass) : passPicture(config, pass, part)),
@@ -212,15 +212,15 @@ function passRoofline(moment, pass, clientWidth) {
 }
 
 function passAxes(frame, x, y) {
-  const xs = range(ROOF_X[0], ROOF_X[1]).map((power) => [svg("line", { class: "pass-grid", x1: x(10 ** power), x2: x(10 ** power), y1: frame.top, y2: frame.bottom }),
-    svg("text", { x: x(10 ** power), y: frame.bottom + 17, "text-anchor": power === ROOF_X[1] ? "end" : "middle" }, (10 ** power).toLocaleString("en"))]);
-  const ys = range(ROOF_Y[0], Math.floor(ROOF_Y[1]), 3).map((power) => [svg("line", { class: "pass-grid", x1: frame.left, x2: frame.right, y1: y(10 ** power), y2: y(10 ** power) }),
+  const xs = powers(ROOF_X[0], ROOF_X[1]).map((power) => [svg("line", { class: "pass-grid", x1: x(10 ** power), x2: x(10 ** power), y1: frame.top, y2: frame.bottom }),
+    svg("text", { x: x(10 ** power), y: frame.bottom + 17, "text-anchor": power === ROOF_X[1] ? "end" : "middle" }, ["0.1", "1", "10", "100", "1 k", "10 k"][power - ROOF_X[0]])]);
+  const ys = powers(ROOF_Y[0], Math.floor(ROOF_Y[1]), 3).map((power) => [svg("line", { class: "pass-grid", x1: frame.left, x2: frame.right, y1: y(10 ** power), y2: y(10 ** power) }),
     svg("text", { x: frame.left - 6, y: y(10 ** power) + 4, "text-anchor": "end" }, { 9: "1 G", 12: "1 T", 15: "1 P" }[power])]);
   return [xs, ys, svg("text", { x: frame.right, y: frame.bottom + 36, "text-anchor": "end" }, "FLOPs for each byte read →"),
     svg("text", { class: "pass-axis", x: frame.left + 6, y: frame.top + 12 }, "↑ FLOPs per second")];
 }
 
-function range(from, to, step = 1) {
+function powers(from, to, step = 1) {
   return Array.from({ length: Math.floor((to - from) / step) + 1 }, (_, index) => from + index * step);
 }
 

@@ -52,9 +52,3 @@ function tokenBytes(trace) {
   const keys = sum(line.rows.flatMap((row) => windows.map((window) => visibleKeys(row.first, row.count, window))));
   return (line.cache_bytes * windows.length) / keys;
 }
-
-// Where in minillm the lines of a kind are told, as a small note.
-function sourceNote(trace, ...kinds) {
-  const places = [...new Set(kinds.map((kind) => trace.sources[kind]).filter(Boolean))];
-  return places.length ? make("p", { class: "source-note" }, "told by ", places.map((at) => make("code", {}, at))) : null;
-}

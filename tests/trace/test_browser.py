@@ -1,0 +1,194 @@
+"""The page in a real browser: each golden run is stepped through, forward and back, with keys alone.
+
+Playwright drives the Chromium of the system, so nothing is downloaded. Without one of the two these tests are skipped.
+"""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from minillm.trace.page import page as page_of
+from minillm.trace.reader import read
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
+]
+HERE = Path(__file__).parent
+GOLDEN = "golden_generate", "golden_engine", "golden_speculative"
+KEYS = {"pass": "p", "cache": "c", "attention": "a", "batch": "b"}
+# Elements with text of their own that begin or end outside the page. What scrolls inside its own frame may be wider.
+OVERFLOWING = """() => [...document.querySelectorAll("main *")].filter((element) => {
+  const hasText = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+  if (!hasText || element.closest(".hidden-visually, details:not([open]) > :not(summary)")) return false;
+  for (let outer = element; outer; outer = outer.parentElement) {
+    if (["auto", "scroll"].includes(getComputedStyle(outer).overflowX)) return false;
+  }
+  const box = element.getBoundingClientRect();
+  return box.width > 0 && (box.right > innerWidth + 1 || box.left < -1);
+}).map((element) => `${element.tagName} ${element.textContent.slice(0, 40)}`)"""
+# The contents of the view as a reader has them. Attributes count: classes are colours and patterns.
+SHOWN = '() => document.querySelector(".view-body").innerHTML'
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        running = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """The pages of the golden runs."""
+    folder = tmp_path_factory.mktemp("pages")
+    for name in GOLDEN:
+        (folder / f"{name}.html").write_text(page_of(read(HERE / f"{name}.jsonl")), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def visit(browser, files):
+    """A function that opens the page of a golden run. After the test: no console error, and no request."""
+    contexts, problems = [], []
+
+    def opened(name, hash_="", width=1200, scheme="light"):
+        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: problems.append(message.text) if message.type != "log" else None)
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: None if request.url.startswith("file:") else problems.append(request.url))
+        page.goto(f"file://{files / name}.html{hash_}")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert problems == []
+
+
+def views_of(page):
+    return page.eval_on_selector_all("[data-view]", "tabs => tabs.map((tab) => tab.dataset.view)")
+
+
+def last_step(name):
+    return len(read(HERE / f"{name}.jsonl").states.steps) - 1
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_stepping_back_shows_what_stepping_forward_showed(visit, name):
+    page = visit(name)
+    for view in views_of(page):
+        page.click(f"[data-view={view}]")
+        page.keyboard.press("Home")
+        forward = [page.evaluate(SHOWN)]
+        for _ in range(last_step(name)):
+            page.keyboard.press("ArrowRight")
+            forward.append(page.evaluate(SHOWN))
+        for shown in reversed(forward[:-1]):
+            page.keyboard.press("ArrowLeft")
+            assert page.evaluate(SHOWN) == shown
+        assert all(forward), f"{view} is empty"
+        assert len(set(forward)) > 1, f"{view} never changes"
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_the_end_shows_the_text_of_the_run(visit, name):
+    page, trace = visit(name), read(HERE / f"{name}.jsonl")
+    page.keyboard.press("End")
+    shown = "".join(page.inner_text(".text").split())
+    for request in trace.states.last["requests"].values():
+        for token in request["prompt"] + request["tokens"]:
+            assert "".join(trace.texts[token].split()) + str(token) in shown
+
+
+def test_keys_choose_a_view_and_a_step_and_the_address_says_so(visit):
+    page = visit("golden_generate")
+    for view, key in KEYS.items():
+        page.keyboard.press(key)
+        assert page.get_attribute(f"[data-view={view}]", "aria-current") == "true"
+        assert f"view={view}" in page.evaluate("location.hash")
+    page.keyboard.press("End")
+    assert "step=4" in page.evaluate("location.hash")
+
+
+def test_keys_in_a_choice_of_attention_do_not_step(visit):
+    page = visit("golden_generate", "#step=3&view=attention")
+    page.focus("[data-choice=head]")
+    page.keyboard.press("ArrowDown")
+    assert "step=3" in page.evaluate("location.hash")
+    assert page.input_value("[data-choice=head]") == "1"
+    assert page.evaluate("document.activeElement.dataset.choice") == "head"  # the focus is still there
+
+
+def test_blocks_are_shared_known_or_free_as_the_states_say(visit):
+    page, states = visit("golden_engine", "#step=0&view=cache"), read(HERE / "golden_engine.jsonl").states
+    for step in range(len(states.steps)):
+        blocks = states.at(step)["blocks"]
+        expected = [kind_of(blocks.get(number)) for number in range(11)]
+        kinds = page.eval_on_selector_all(".cache-block", "all => all.map((one) => one.className.split('cache-block-')[1])")
+        assert kinds == expected, f"step {step}"
+        page.keyboard.press("ArrowRight")
+
+
+def kind_of(block):
+    if block is None:
+        return "free"
+    return "known" if block["refs"] == 0 else "shared" if block["refs"] > 1 else "used"
+
+
+def test_a_rejected_draft_token_is_cut_from_the_cache(visit):
+    page = visit("golden_speculative", "#step=5&view=cache")
+    assert page.locator(".cache-slots .cache-cut").count() == 3
+    assert "14 of 19 tokens" in page.inner_text(".cache-meter")
+
+
+def test_the_matrix_grows_a_row_a_token(visit):
+    page = visit("golden_generate", "#step=1&view=attention")
+    sizes = []
+    for _ in range(4):
+        sizes.append(page.eval_on_selector(".attention-matrix", "matrix => Math.floor(matrix.viewBox.baseVal.width)"))
+        page.keyboard.press("ArrowRight")
+    assert sizes == [5, 6, 7, 8]
+
+
+def test_a_click_on_the_matrix_chooses_its_row(visit):
+    page = visit("golden_generate", "#step=4&view=attention")
+    box = page.locator(".attention-matrix").bounding_box()
+    page.locator(".attention-matrix").click(position={"x": 5, "y": box["height"] * 2.5 / 8})
+    assert page.input_value("[data-choice=query]") == "2"
+
+
+def test_a_column_of_the_batch_is_a_link_to_its_step(visit):
+    page = visit("golden_engine", "#step=9&view=batch")
+    page.click(".batch-table thead button >> text='4'")
+    assert "step=4" in page.evaluate("location.hash")
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_nothing_leaves_a_page_of_320_pixels(visit, name):
+    page = visit(name, width=320)
+    for view in views_of(page):
+        page.click(f"[data-view={view}]")
+        page.keyboard.press("Home")
+        for step in range(last_step(name) + 1):
+            assert page.evaluate(OVERFLOWING) == [], f"{view}, step {step}"
+            assert page.evaluate("document.documentElement.scrollWidth") <= 320, f"{view}, step {step}"
+            page.keyboard.press("ArrowRight")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "step"), [("golden_generate", 3), ("golden_engine", 7), ("golden_speculative", 5)])
+def test_axe_finds_nothing_serious(visit, name, step, scheme):
+    page = visit(name, f"#step={step}", scheme=scheme)
+    for view in views_of(page):
+        page.click(f"[data-view={view}]")
+        found = axe.Axe().run(page).response["violations"]
+        serious = [each for each in found if each["impact"] in ("serious", "critical")]
+        assert [(each["id"], each["nodes"][0]["html"][:200]) for each in serious] == [], view
