@@ -3,6 +3,7 @@
     with minillm.trace.record("run.jsonl"):                          # a file of what happens in the block
         minillm.generate(model, "The capital of France is")
     trace = minillm.trace.read("run.jsonl")                          # trace.states.at(3): the run after 3 passes
+    minillm.trace.show(trace)                                        # a page in a notebook, which steps through it
 
 The names are imported when they are used, so that `import minillm` takes no longer.
 """
@@ -10,17 +11,17 @@ The names are imported when they are used, so that `import minillm` takes no lon
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from minillm.trace.notebook import show
     from minillm.trace.reader import Trace, read
     from minillm.trace.recording import record
 
-__all__ = ["Trace", "read", "record"]
+__all__ = ["Trace", "read", "record", "show"]
+HOMES = {"Trace": "reader", "read": "reader", "record": "recording", "show": "notebook"}  # their modules
 
 
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name in ("Trace", "read"):
-        return getattr(import_module("minillm.trace.reader"), name)
-    if name == "record":
-        return import_module("minillm.trace.recording").record
+    if name in HOMES:
+        return getattr(import_module(f"minillm.trace.{HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -22,7 +22,7 @@ KEYS = {"pass": "p", "cache": "c", "attention": "a", "batch": "b"}
 # Elements with text of their own that begin or end outside the page. What scrolls inside its own frame may be wider.
 OVERFLOWING = """() => [...document.querySelectorAll("main *")].filter((element) => {
   const hasText = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-  if (!hasText || element.closest(".hidden-visually, details:not([open]) > :not(summary)")) return false;
+  if (!hasText || element.closest(".unseen, details:not([open]) > :not(summary)")) return false;
   for (let outer = element; outer; outer = outer.parentElement) {
     if (["auto", "scroll"].includes(getComputedStyle(outer).overflowX)) return false;
   }

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import minillm
 from minillm.trace import page as page_module
 from minillm.trace.page import page
 from minillm.trace.reader import read
@@ -110,6 +112,13 @@ def test_a_large_page_is_refused_with_what_to_leave_out(name, advice, monkeypatc
     trace.lines.extend(lines)
     with pytest.raises(ValueError, match=rf"the page would have \d+\.\d MB, and 2 MB are the most; record {advice}"):
         page(trace)
+
+
+def test_a_notebook_shows_the_page_in_a_frame_of_its_own(golden):
+    shown = minillm.trace.show(golden, height=500)
+    frame = re.fullmatch(r'<iframe srcdoc="([^"]*)" sandbox="allow-scripts" [^<>]*></iframe>', shown._repr_html_())
+    assert html.unescape(frame[1]) == page(golden)
+    assert minillm.trace.show(GOLDEN[0]).page == page(read(GOLDEN[0]))
 
 
 @pytest.mark.parametrize("script", [file.name for file in sorted(HERE.glob("*.test.js"))])

@@ -41,11 +41,9 @@ class Player {
   // What a view is given. `state` and `before` are copies.
   moment() {
     const { trace, n, selected } = this;
-    const select = (changes) => this.draw(Object.assign(this.selected, changes));
-    return {
-      trace, n, lines: this.states.steps[n], state: this.states.at(n), before: this.states.at(n - 1), selected, select,
-      go: (step) => this.go(step),
-    };
+    const states = { state: this.states.at(n), before: this.states.at(n - 1) };
+    const actions = { select: (changes) => this.select(changes), go: (step) => this.go(step) };
+    return { trace, n, lines: this.states.steps[n], selected, ...states, ...actions };
   }
 
   draw() {
@@ -62,12 +60,13 @@ class Player {
 
   drawView(moment) {
     const view = views[this.view];
+    if (!view) return; // a trace of nothing has no views
     for (const tab of this.nav.children) tab.setAttribute("aria-current", String(tab.dataset.view === this.view));
-    if (!view) return;
+    this.nav.scrollLeft = this.nav.querySelector("[aria-current=true]").offsetLeft - this.nav.offsetLeft - 40; // a phone shows only some
     const body = make("div", { class: `view-body ${this.view}` });
-    view.draw(body, moment);
     this.parts.view.setAttribute("aria-label", view.title);
-    this.parts.view.replaceChildren(body, origins(view, this.trace));
+    this.parts.view.replaceChildren(make("h2", { class: "unseen" }, view.title), body, origins(view, this.trace) ?? "");
+    view.draw(body, moment); // it is on the page by now, so that a view can measure and scroll
   }
 
   drawSentence() {
@@ -79,7 +78,7 @@ class Player {
   }
 
   sentence() {
-    return this.trace.sentences[this.n] ?? "";
+    return visible(this.trace.sentences[this.n] ?? "");
   }
 
   // Show a step, whichever it is. A question that was open is dropped.
@@ -111,6 +110,12 @@ class Player {
     guesses.answer = { question, index };
     this.drawSentence();
     this.strip.el.focus();
+  }
+
+  // Change what is selected: a request, a layer, a head, or what else a view has.
+  select(changes) {
+    Object.assign(this.selected, changes);
+    this.draw();
   }
 
   guessing(on) {
@@ -184,42 +189,4 @@ function described({ header, lines, sentences }) {
   const models = Object.fromEntries(of("model").map((line) => [line.model, line]));
   const sources = Object.fromEntries(of("source").map((line) => [line.of, line.at]));
   return { header, lines, sentences, texts, bytes, models, sources, pools: of("pool") };
-}
-
-function heading(trace, last) {
-  const model = trace.models[0] ?? { name: "an unknown model", backend: "unknown", dtype: "" };
-  const requests = trace.lines.filter((line) => line.t === "request").length;
-  const facts = [`${model.backend} backend`, model.dtype, counted(requests, "request"), counted(last, "step")];
-  if (trace.lines.at(-1)?.t !== "end") facts.push("interrupted: this is what ran until then");
-  return make("header", { class: "heading" }, make("h1", {}, `A run of ${visible(model.name)}`), make("p", {}, facts.join(" · ")),
-    make("button", { class: "theme", onclick: changeTheme, "aria-label": "light or dark" }, "◐"));
-}
-
-// Where a view's lines were told, and the lesson on it.
-function origins(view, trace) {
-  const places = [...new Set((view.sources ?? []).map((kind) => trace.sources[kind]).filter(Boolean))];
-  if (!places.length && !view.lesson) return null;
-  const code = places.map((place, index) => [index ? ", " : "", make("code", {}, place)]);
-  return make("p", { class: "origins" }, places.length ? ["Told by ", code, ". "] : null,
-    view.lesson ? ["Lesson: ", make("code", {}, `minillm lesson ${view.lesson}`), "."] : null);
-}
-
-function questionCard({ question }, answer) {
-  return make("div", { class: "question" }, make("p", {}, make("strong", {}, "What happens next? "), question.text),
-    make("div", { class: "options" }, question.options.map((option, index) =>
-      make("button", { onclick: () => answer(index) }, make("kbd", {}, index + 1), ` ${option}`))));
-}
-
-function answerCard({ answer: { question, index }, right, asked }) {
-  const good = index === question.right;
-  const verdict = good ? "✓ Right. " : `✗ Not this time: ${question.options[question.right]}. `;
-  return make("p", { class: `answer ${good ? "answer-right" : "answer-wrong"}` }, make("strong", {}, verdict), question.why,
-    make("span", { class: "score" }, ` ${right} of ${asked} right so far.`));
-}
-
-function help() {
-  const keys = [["← →", "one step"], ["Home End", "beginning, end"], ["Space", "play, pause"], ["?", "guess what happens next"]];
-  const views_ = Object.values(views).filter((view) => view !== views.text).map((view) => [view.letter, view.title]);
-  return make("details", { class: "help" }, make("summary", {}, "Keys"),
-    make("dl", {}, [...keys, ...views_].map(([key, what]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, what)])));
 }

@@ -13,7 +13,7 @@ views.text = {
     const ids = Object.keys(moment.state.requests).map(Number);
     const several = moment.trace.lines.filter((line) => line.t === "request").length > 1; // now or later: rows keep their shape
     const rows = ids.map((id) => requestRow(id, moment, detail, several));
-    const scroller = make("div", { class: "text-rows", tabindex: 0, role: "group", "aria-label": "requests and their tokens" }, rows);
+    const scroller = make("div", { class: "text-rows", tabindex: 0, role: "group", "aria-label": "requests and their tokens", "data-focus": "text" }, rows);
     const old = el.querySelector(".text-rows")?.scrollTop ?? 0;
     el.replaceChildren(scroller, make("div", { class: "text-foot" }, legend(moment), detail, tokenTable(ids, moment)));
     scroller.scrollTop = old;

@@ -1,0 +1,39 @@
+// What is around the views: the heading, questions and their answers, and where to read on.
+
+function heading(trace, last) {
+  const model = trace.models[0] ?? { name: "an unknown model", backend: "unknown", dtype: "" };
+  const requests = trace.lines.filter((line) => line.t === "request").length;
+  const facts = [`${model.backend} backend`, model.dtype, counted(requests, "request"), counted(last, "step")];
+  if (trace.lines.at(-1)?.t !== "end") facts.push("interrupted: this is what ran until then");
+  return make("header", { class: "heading" }, make("h1", {}, `A run of ${visible(model.name)}`), make("p", {}, facts.join(" · ")),
+    make("button", { class: "theme", onclick: changeTheme, "aria-label": "light or dark" }, "◐"));
+}
+
+// Where a view's lines were told, and the lesson on it.
+function origins(view, trace) {
+  const places = [...new Set((view.sources ?? []).map((kind) => trace.sources[kind]).filter(Boolean))];
+  if (!places.length && !view.lesson) return null;
+  const code = places.map((place, index) => [index ? ", " : "", make("code", {}, place)]);
+  return make("p", { class: "origins" }, places.length ? ["Told by ", code, ". "] : null,
+    view.lesson ? ["Lesson: ", make("code", {}, `minillm lesson ${view.lesson}`), "."] : null);
+}
+
+function questionCard({ question }, answer) {
+  return make("div", { class: "question" }, make("p", {}, make("strong", {}, "What happens next? "), question.text),
+    make("div", { class: "options" }, question.options.map((option, index) =>
+      make("button", { onclick: () => answer(index) }, make("kbd", {}, index + 1), ` ${option}`))));
+}
+
+function answerCard({ answer: { question, index }, right, asked }) {
+  const good = index === question.right;
+  const verdict = good ? "✓ Right. " : `✗ Not this time: ${question.options[question.right]}. `;
+  return make("p", { class: `answer ${good ? "answer-right" : "answer-wrong"}` }, make("strong", {}, verdict), question.why,
+    make("span", { class: "score" }, ` ${right} of ${asked} right so far.`));
+}
+
+function help() {
+  const keys = [["← →", "one step"], ["Home End", "beginning, end"], ["Space", "play, pause"], ["?", "guess what happens next"]];
+  const views_ = Object.values(views).filter((view) => view !== views.text).map((view) => [view.letter, view.title]);
+  return make("details", { class: "help" }, make("summary", {}, "Keys"),
+    make("dl", {}, [...keys, ...views_].map(([key, what]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, what)])));
+}
