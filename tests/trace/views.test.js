@@ -10,11 +10,14 @@ const read = (name) => readFileSync(join(PAGE, `${name}.js`), "utf8");
 const load = (files, names) =>
   new Function(`"use strict"; const views = {}; ${files.map(read).join("\n")}; return { ${names} };`)();
 
-const { passParts, passIntensity, passReach } = load(["amounts", "views/pass"], "passParts, passIntensity, passReach");
+const { passParts, passIntensity, passReach } = load(
+  ["amounts", "pass_arrays", "pass_roofline"],
+  "passParts, passIntensity, passReach",
+);
 const { tokenBytes, amount } = load(["amounts"], "tokenBytes, amount");
 const { batchFold } = load(["amounts", "reducer", "views/batch"], "batchFold");
 const { attentionUnpack, attentionPaths, attentionPlaces } = load(
-  ["amounts", "views/attention"],
+  ["attention_weights", "attention_text", "attention_matrix"],
   "attentionUnpack, attentionPaths, attentionPlaces",
 );
 

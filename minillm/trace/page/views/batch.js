@@ -156,7 +156,8 @@ function batchTableCell(moment, history, step, id) {
   const now = step === moment.n ? "batch-now" : null;
   const cell = step > moment.n ? null : history[step].cells[id];
   if (!cell) return make("td", { class: now });
-  const words = `step ${step}, request ${letterOf(Number(id))}: ${BATCH_WORDS[cell.kind]}${cell.count > 1 ? `, ${cell.count} tokens` : ""}`;
+  const tokens = cell.count > 1 ? `, ${counted(cell.count, "token")}` : "";
+  const words = `step ${step}, request ${letterOf(Number(id))}: ${BATCH_WORDS[cell.kind]}${tokens}`;
   return make(
     "td",
     { class: now },
@@ -170,12 +171,7 @@ function batchTableCell(moment, history, step, id) {
         cell.count > 1 ? make("small", {}, cell.count) : null,
         cell.end ? BATCH_SIGNS[cell.end] : null,
       ),
-      make(
-        "span",
-        { class: "unseen" },
-        BATCH_WORDS[cell.kind],
-        cell.end ? `, then ${BATCH_WORDS[cell.end]}` : "",
-      ),
+      make("span", { class: "unseen" }, BATCH_WORDS[cell.kind], cell.end ? `, then ${BATCH_WORDS[cell.end]}` : ""),
     ),
   );
 }
