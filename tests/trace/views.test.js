@@ -14,7 +14,8 @@ const { passParts, passIntensity, passReach } = load(
   ["amounts", "pass_arrays", "pass_roofline"],
   "passParts, passIntensity, passReach",
 );
-const { tokenBytes, amount } = load(["amounts"], "tokenBytes, amount");
+const { tokenBytes, amount, ratio } = load(["amounts"], "tokenBytes, amount, ratio");
+const { cacheRuns } = load(["cache_blocks"], "cacheRuns");
 const { batchFold } = load(["amounts", "reducer", "views/batch"], "batchFold");
 const { attentionUnpack, attentionPaths, attentionPlaces } = load(
   ["attention_weights", "attention_text", "attention_matrix"],
@@ -67,6 +68,33 @@ ok(passIntensity({ flops: 6, weight_bytes: 2, cache_bytes: 1 }) === 2);
 const pool = traces.engine.lines.find((line) => line.t === "pool");
 deepStrictEqual(tokenBytes(traces.engine) * pool.size, pool.bytes);
 deepStrictEqual([0, 7, 999.4, 24448512, 1e15].map(amount), ["0 ", "7 ", "999 ", "24.4 M", "1000 T"]);
+
+deepStrictEqual([0.2461, 3.52, 99.4, 100, 1234].map(ratio), ["0.25", "3.5", "99", "100", "1,234"]);
+
+// Free blocks of a large pool are drawn as one; all blocks of a small pool one by one; and not too many.
+const used = (...numbers) => ({
+  blocks: Object.fromEntries(numbers.map((number) => [number, { refs: 1, known: false }])),
+});
+const large = { first: 10, blocks: 40 };
+deepStrictEqual(cacheRuns(used(12, 9, 49, 50), large), {
+  runs: [
+    [10, 11],
+    [12, 12],
+    [13, 48],
+    [49, 49],
+  ],
+  more: 0,
+});
+deepStrictEqual(cacheRuns(used(), { first: 0, blocks: 3 }), {
+  runs: [
+    [0, 0],
+    [1, 1],
+    [2, 2],
+  ],
+  more: 0,
+});
+const many = cacheRuns(used(...Array(500).keys()), { first: 0, blocks: 900 });
+deepStrictEqual([many.runs.length, many.runs.at(-1), many.more], [320, [319, 319], 180]);
 
 // The batch: what the requests of the golden run do, step by step. ' ' is before a request came or after it ended.
 const signs = { prefill: "P", chunk: "C", decode: "D", waiting: ".", preempted: "X", cancelled: "c" };

@@ -14,6 +14,11 @@ function bytesText(bytes) {
   return `${amount(bytes)}B`;
 }
 
+// 0.2461 -> "0.25", 3.52 -> "3.5", 295.2 -> "295"
+function ratio(number) {
+  return number >= 99.5 ? Math.round(number).toLocaleString("en") : number.toPrecision(2);
+}
+
 // [5, 192] -> "5 × 192"
 function shapeText(shape) {
   return shape.map((size) => size.toLocaleString("en")).join(" × ");

@@ -89,13 +89,16 @@ function attentionLine(place, last, weight) {
   });
 }
 
-// From the top of one token to the top of another: a loop for the query itself, an arc in its row, an S to rows above.
+// A loop at the query itself, an arc to a token in its row, and from a row above a curve that begins under the weight.
 function attentionCurve(place, last) {
-  const curve = (from, to, height) =>
-    `M${from} ${place.y}C${from} ${place.y - height} ${to} ${last.y - height} ${to} ${last.y}`;
   if (place === last) return `M${last.middle - 8} ${last.y}c-8 -24 24 -24 16 0`;
-  const rise = place.y === last.y ? 16 + Math.min(26, (last.middle - place.middle) / 8) : 36;
-  return curve(place.middle, last.middle, rise);
+  const curve = (y, high, low) =>
+    `M${place.middle} ${y}C${place.middle} ${high} ${last.middle} ${low} ${last.middle} ${last.y}`;
+  const rise = last.y - (16 + Math.min(26, (last.middle - place.middle) / 8));
+  if (place.y === last.y) return curve(place.y, rise, rise);
+  const start = place.y + ATTENTION_ROW.box + ATTENTION_ROW.below;
+  const bend = Math.min(40, (last.y - start) * 0.7);
+  return curve(start, start + bend, last.y - bend);
 }
 
 function attentionLabel({ x, y, size, middle }, label, weight, isQuery) {

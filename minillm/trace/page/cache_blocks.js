@@ -1,6 +1,7 @@
 // A pool of blocks, the tables that hold them, and what a step did with them.
 
-const CACHE_BLOCKS = 320; // blocks drawn; a larger pool shows those in use first
+const CACHE_BLOCKS = 320; // blocks drawn
+const CACHE_FEW = 24; // free blocks are drawn one by one in a pool of no more; else neighbours are drawn as one
 const CACHE_TEXTS = 6; // slots of a block that have room for their texts; more are small squares
 const CACHE_WORDS = {
   take: "taken from the free ones",
@@ -26,7 +27,7 @@ const CACHE_BADGES = {
 function cachePool(moment, pool) {
   const holders = cacheHolders(moment, pool);
   const done = cacheDone(moment.lines);
-  const numbers = cacheShown(moment.state, pool);
+  const { runs, more } = cacheRuns(moment.state, pool);
   return make(
     "section",
     { class: "cache-pool" },
@@ -34,10 +35,10 @@ function cachePool(moment, pool) {
     make(
       "ol",
       { class: "cache-blocks", "aria-label": "blocks of the pool" },
-      numbers.map((number) => cacheBlock(moment, pool, number, holders, done)),
-      numbers.length < pool.blocks
-        ? make("li", { class: "cache-more" }, `… and ${pool.blocks - numbers.length} free blocks`)
-        : null,
+      runs.map(([first, last]) =>
+        first === last ? cacheBlock(moment, pool, first, holders, done) : cacheFreeRun(first, last),
+      ),
+      more ? make("li", { class: "cache-more" }, `… and ${counted(more, "block")} in use`) : null,
     ),
     cacheKey(["new", "old", "shared", "findable", "known", "free"]),
     make("h3", {}, "Block tables"),
@@ -62,20 +63,44 @@ function cacheDone(lines) {
   return done;
 }
 
-// The numbers of the blocks to draw: all, or of a large pool those in use and a few more.
-function cacheShown(state, pool) {
-  const all = Array.from({ length: Math.min(pool.blocks, CACHE_BLOCKS) }, (_, index) => pool.first + index);
-  if (pool.blocks <= CACHE_BLOCKS) return all;
-  const used = Object.keys(state.blocks)
-    .map(Number)
-    .filter((number) => number >= pool.first && number < pool.first + pool.blocks);
-  return [...new Set([...used, ...all])].slice(0, CACHE_BLOCKS).sort((a, b) => a - b);
+// What is drawn: [first, last] of each run of neighbours. Blocks in use and known ones are runs of one.
+function cacheRuns(state, pool) {
+  const end = pool.first + pool.blocks;
+  const all = cacheNumbers(state, pool);
+  const shown = all.slice(0, CACHE_BLOCKS);
+  const stops = all.length > shown.length ? shown : [...shown, end];
+  const runs = [];
+  let next = pool.first;
+  for (const number of stops) {
+    if (number > next) runs.push(...cacheFree(next, number - 1, pool));
+    if (number < end) runs.push([number, number]);
+    next = number + 1;
+  }
+  return { runs, more: all.length - shown.length };
+}
+
+// The blocks of a pool that are in use or known, in order.
+function cacheNumbers(state, pool) {
+  const numbers = Object.keys(state.blocks).map(Number);
+  return numbers.filter((number) => number >= pool.first && number < pool.first + pool.blocks).sort((a, b) => a - b);
+}
+
+function cacheFree(first, last, pool) {
+  if (pool.blocks > CACHE_FEW) return [[first, last]];
+  return Array.from({ length: last - first + 1 }, (_, index) => [first + index, first + index]);
+}
+
+function cacheFreeRun(first, last) {
+  return make(
+    "li",
+    { class: "cache-block cache-block-free" },
+    make("div", { class: "cache-block-head" }, make("b", {}, `${first} to ${last}`), "free"),
+    counted(last - first + 1, "block"),
+  );
 }
 
 function cachePoolFacts({ state }, pool) {
-  const blocks = Object.entries(state.blocks)
-    .filter(([number]) => number >= pool.first && number < pool.first + pool.blocks)
-    .map(([, block]) => block);
+  const blocks = cacheNumbers(state, pool).map((number) => state.blocks[number]);
   const used = blocks.filter((block) => block.refs > 0).length;
   const known = blocks.length - used;
   const entries = sum(blocks.map((block) => block.refs));

@@ -31,7 +31,7 @@ function passRoofline(moment, pass, clientWidth) {
       class: "pass-roofline",
       viewBox: `0 0 ${width} 292`,
       role: "img",
-      "aria-label": `Roofline: this pass has ${intensity.toPrecision(2)} FLOPs for each byte`,
+      "aria-label": `Roofline: this pass has ${ratio(intensity)} FLOPs for each byte`,
     },
     passAxes(frame, x, y),
     PASS_MACHINES.map((machine) => passRoof(machine, x, y, frame)),
@@ -98,8 +98,8 @@ function passVerdicts(pass) {
   const intensity = passIntensity(pass);
   const sentences = PASS_MACHINES.map((machine) => {
     const bound = intensity < machine.flops / machine.bandwidth ? "memory is the limit" : "arithmetic is the limit";
-    const share = ((100 * passReach(machine, intensity)) / machine.flops).toPrecision(2);
-    return `On ${machine.name} ${bound}: at most ${share}% of its arithmetic is used.`;
+    const share = percent(passReach(machine, intensity) / machine.flops);
+    return `On ${machine.name} ${bound}: at most ${share} of its arithmetic is used.`;
   });
   return make("figcaption", {}, sentences.join(" "), " Small dots are the passes before.");
 }
@@ -111,7 +111,7 @@ function passRooflineTable(pass) {
     ["machine", "ridge (FLOPs for each byte)", "at most", "takes at least"],
     PASS_MACHINES.map((machine) => [
       machine.name,
-      (machine.flops / machine.bandwidth).toPrecision(3),
+      ratio(machine.flops / machine.bandwidth),
       `${amount(passReach(machine, intensity))}FLOP/s`,
       passTime(pass.flops / passReach(machine, intensity)),
     ]),
@@ -119,5 +119,5 @@ function passRooflineTable(pass) {
 }
 
 function passTime(seconds) {
-  return seconds < 1e-3 ? `${(seconds * 1e6).toPrecision(3)} µs` : `${(seconds * 1e3).toPrecision(3)} ms`;
+  return seconds < 1e-3 ? `${ratio(seconds * 1e6)} µs` : `${ratio(seconds * 1e3)} ms`;
 }

@@ -48,9 +48,9 @@ function passFacts(pass) {
     [counted(tokens, "token"), pass.rows.length === 1 ? "of one sequence" : `of ${pass.rows.length} sequences`],
     [`${amount(pass.flops)}FLOPs`, `${amount(pass.flops / tokens)}FLOPs a token`],
     [bytesText(bytes), `read: ${bytesText(pass.weight_bytes)} weights, ${bytesText(pass.cache_bytes)} cache`],
-    [(pass.flops / bytes).toPrecision(2), "FLOPs for each byte"],
+    [ratio(pass.flops / bytes), "FLOPs for each byte"],
   ];
-  if (pass.took) facts.push([`${(pass.took * 1000).toPrecision(3)} ms`, "measured"]);
+  if (pass.took) facts.push([passTime(pass.took), "measured"]);
   return facts.map(([number, words]) => make("span", {}, make("b", {}, number), make("span", {}, words)));
 }
 
