@@ -154,10 +154,11 @@ class Recorder:
 
     def _answers(self, begun: PassBegun) -> bool:
         """Return whether this is a pass of the model that answers. Caches of draft models belong to no request."""
-        if self.model is None or not any(self._caches.values()):  # without a cache, nobody speculates
-            return True
         caches = [rows.cache for rows in begun.sequences]
-        return any(hasattr(cache, "pool") or self._request_of(cache) is not None for cache in caches)
+        if self.model is None or any(hasattr(each, "pool") or self._request_of(each) is not None for each in caches):
+            return True
+        naive = None in self._caches.values() and begun.model is self.model  # a new cache in each pass
+        return naive or not self._caches
 
     def _request_of(self, cache: object) -> int | None:
         return next((number for number, own in self._caches.items() if own is cache), None)

@@ -41,6 +41,7 @@ def step_in_words(trace: Trace, step: int) -> str:
         return _beginning(_of(lines, "request"))
     alone = len(trace.states.last["requests"]) == 1
     parts = [*_preparation(lines, alone), *_passes(lines, alone), *_tokens(trace, lines), *_ends(lines, alone)]
+    parts += [f"Request {line['id']} joins the queue." for line in _of(lines, "request")]
     return " ".join(parts) or "The run was interrupted before the pass of this step."
 
 

@@ -19,12 +19,8 @@ ROOT = Path(__file__).parents[2]
 TRACES = {name: read(HERE / f"{name}.jsonl") for name in NAMES}
 
 
-def test_each_source_is_a_line_that_tells(tmp_path):
-    import golden_runs
-
-    for name in NAMES:
-        path = tmp_path / f"{name}.jsonl"
-        getattr(golden_runs, name)(path)
+def test_each_source_is_a_line_that_tells(runs_again):
+    for path in runs_again.values():
         lines = read(path).lines
         told = {line.get("do", line["t"]) for line in lines} - {"source", "tokens", "model", "pool", "attention", "end"}
         sources = {line["of"]: line["at"] for line in lines if line["t"] == "source"}
@@ -99,7 +95,7 @@ def test_an_interrupted_step_is_said(tmp_path):
     with pytest.raises(KeyboardInterrupt), minillm.trace.record(path):
         interrupted()
     trace = read(path)
-    assert sentences(trace)[-1] == "Request 0 begins."
+    assert sentences(trace)[-1] == "The run was interrupted before the pass of this step."
     assert trace.states.last["requests"][0]["status"] == "running"
 
 
