@@ -103,8 +103,9 @@ def _attention(
     output = ops.attention(q, k, v, batch, layer, window)
     if layer in layers:
         [cache] = batch.caches
-        keys = [ops.to_host(keys) for keys, _ in cache.segments(layer, len(q))]  # [kv_heads, tokens, head_dim]
-        seen[layer] = np.float64(ops.to_host(q)), np.concatenate(keys, axis=1, dtype=np.float64).swapaxes(0, 1)
+        segments = [ops.to_host(keys) for keys, _ in cache.segments(layer, len(q))]  # [kv_heads, tokens, head_dim]
+        queries, keys = np.asarray(ops.to_host(q), np.float64), np.concatenate(segments, axis=1, dtype=np.float64)
+        seen[layer] = queries, keys.swapaxes(0, 1)
     return output
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from minillm.support.checks import shown
 from minillm.support.files import parse_json, read_ordinary_file
 from minillm.trace.schema import FORMAT, LARGEST, LONGEST_LINE, MOST_LINES, VERSION, check
-from minillm.trace.state import States
+from minillm.trace.states import States
 
 Line = dict[str, Any]
 

@@ -6,7 +6,7 @@ import pytest
 from golden_runs import HERE, NAMES
 
 from minillm.trace import read, reader, schema
-from minillm.trace.state import States
+from minillm.trace.states import States
 
 GOLDEN = (HERE / "golden_engine.jsonl").read_bytes()
 LINES = GOLDEN.splitlines(keepends=True)
@@ -106,7 +106,7 @@ def test_sizes_are_bounded(tmp_path, monkeypatch):
 
 
 def test_states_of_a_stranger_do_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr("minillm.trace.state.MOST_KEPT", 1000)
+    monkeypatch.setattr("minillm.trace.states.MOST_KEPT", 1000)
     states = States()
     states.add(json.loads(LINES[2]) | {"t": "request", "s": 0, "id": 0, "group": None, "prompt": [1]})
     with pytest.raises(ValueError, match="too long to keep its states"):

@@ -14,7 +14,8 @@ import minillm
 from minillm import Engine, PromptLookup, Sampling
 from minillm.events import listening
 from minillm.trace import read, record
-from minillm.trace.state import EVERY, apply, new_state
+from minillm.trace.state import apply, new_state
+from minillm.trace.states import EVERY
 
 MODEL, _ = random_model(CONFIG, 0, "exact")
 DRAFT, _ = random_model(CONFIG, 1, "exact")
