@@ -4,7 +4,8 @@
     |                    |                    |
     step 0 ....... 31    step 32 ...... 63    step 64 ...
 
-A keyframe is a copy of the state before its step. The state after step 40 is keyframe 1, and the lines of steps 32 to 40.
+A keyframe is a copy of the state before its step. The state after step 40 is keyframe 1, and the lines of steps 32
+to 40.
 """
 
 from typing import Any
