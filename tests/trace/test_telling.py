@@ -64,13 +64,13 @@ def test_every_step_is_said_in_words():
     assert said["golden_generate"][-1].endswith("The answer ends: an end-of-sequence token came.")
     engine = " ".join(said["golden_engine"])
     for words in (
-        "Request 1 begins, with 10 tokens already cached.",
+        "Request B begins, with 10 tokens already cached.",
         "is shared and has to be written, so it is copied to block",
-        "Blocks ran out: request 4 is preempted, and 16 tokens are copied out.",
-        "Request 4 resumes, with 4 tokens already cached and 12 tokens copied back.",
+        "Blocks ran out: request E is preempted, and 16 tokens are copied out.",
+        "Request E resumes, with 4 tokens already cached and 12 tokens copied back.",
         "cached blocks are evicted.",
         "3 decode, 1 runs a chunk of its prompt.",
-        "Request 5 ends: it was cancelled.",
+        "Request F ends: it was cancelled.",
     ):
         assert words in engine
     speculative = " ".join(said["golden_speculative"])
