@@ -147,6 +147,18 @@ def test_a_trace_of_another_program_is_one_line(refused, tmp_path):
     assert "run.jsonl: expected a trace" in refused("--read", "run.jsonl")
 
 
+def test_texts_of_a_stranger_do_not_steer_the_terminal(trace, tmp_path):
+    trace("hello", *WARM, "--out", "run.jsonl")
+    lines = (tmp_path / "run.jsonl").read_text().splitlines()
+    for index, line in enumerate(map(json.loads, lines)):
+        if line["t"] == "tokens":
+            bad = "\x1b[2J\u202e\0</script>\ud800\n"
+            lines[index] = json.dumps(line | {"texts": [[token, bad] for token, _ in line["texts"]]})
+    (tmp_path / "run.jsonl").write_text("\n".join(lines) + "\n")
+    out = trace("--read", "run.jsonl", "--perfetto", "run.json") + trace("--read", "run.jsonl")
+    assert "</script>" in out and not set(out) & set("\x1b\u202e\0") and len(out.splitlines()) == 2 + 7
+
+
 def test_a_bad_line_of_a_batch_is_named(refused, tmp_path):
     (tmp_path / "prompts.jsonl").write_text('{"prompt": "a"}\n{"prompt": 7}\n')
     assert "prompts.jsonl, line 2: prompt: expected one text" in refused("--batch", "prompts.jsonl")
