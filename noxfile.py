@@ -83,6 +83,12 @@ def parallel(session: nox.Session) -> None:
 
 
 @nox.session
+def browser(session: nox.Session) -> None:
+    """The page of a trace in Chromium (on Debian: `apt-get install chromium`): every step of every view. Minutes."""
+    run(session, "browser", "pytest", "-q", "-n", "0", "tests/browser", *session.posargs)
+
+
+@nox.session
 def arm(session: nox.Session) -> None:
     """The exact backend's hashes on an emulated ARM: on Debian, with an environment in .venv."""
     session.run("scripts/check_arm.sh", external=True)

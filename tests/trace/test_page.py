@@ -5,6 +5,8 @@ import hashlib
 import html
 import json
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,12 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(golden):
     frame = re.fullmatch(r'<iframe srcdoc="([^"]*)" sandbox="allow-scripts" [^<>]*></iframe>', shown._repr_html_())
     assert html.unescape(frame[1]) == page(golden)
     assert minillm.trace.show(GOLDEN[0]).page == page(read(GOLDEN[0]))
+
+
+@pytest.mark.parametrize("script", [file.name for file in sorted(HERE.glob("*.test.js"))])
+def test_the_scripts_pass_their_own_tests(script):
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("node is not installed")
+    done = subprocess.run([node, HERE / script], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr

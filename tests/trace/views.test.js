@@ -7,28 +7,40 @@ const { join } = require("node:path");
 const PAGE = join(__dirname, "..", "..", "minillm", "trace", "page");
 const read = (name) => readFileSync(join(PAGE, `${name}.js`), "utf8");
 // Several files as one script; its last line gives the functions to test.
-const load = (files, names) => new Function(`"use strict"; const views = {}; ${files.map(read).join("\n")}; return { ${names} };`)();
+const load = (files, names) =>
+  new Function(`"use strict"; const views = {}; ${files.map(read).join("\n")}; return { ${names} };`)();
 
 const { passParts, passIntensity, passReach } = load(["amounts", "views/pass"], "passParts, passIntensity, passReach");
 const { tokenBytes, amount } = load(["amounts"], "tokenBytes, amount");
 const { batchFold } = load(["amounts", "reducer", "views/batch"], "batchFold");
-const { attentionUnpack, attentionPaths, attentionPlaces } = load(["amounts", "views/attention"], "attentionUnpack, attentionPaths, attentionPlaces");
+const { attentionUnpack, attentionPaths, attentionPlaces } = load(
+  ["amounts", "views/attention"],
+  "attentionUnpack, attentionPaths, attentionPlaces",
+);
 
 function traceOf(name) {
   const text = readFileSync(join(__dirname, `${name}.jsonl`), "utf8");
-  const [header, ...lines] = text.trimEnd().split("\n").map((line) => JSON.parse(line));
+  const [header, ...lines] = text
+    .trimEnd()
+    .split("\n")
+    .map((line) => JSON.parse(line));
   const models = Object.fromEntries(lines.filter((line) => line.t === "model").map((line) => [line.model, line]));
   return { header, lines, models };
 }
 
-const traces = Object.fromEntries(["generate", "engine", "speculative"].map((name) => [name, traceOf(`golden_${name}`)]));
+const traces = Object.fromEntries(
+  ["generate", "engine", "speculative"].map((name) => [name, traceOf(`golden_${name}`)]),
+);
 
 // The work of the arrays adds up to the work of the pass.
 let passes = 0;
 for (const { lines, models } of Object.values(traces)) {
   for (const pass of lines.filter((line) => line.t === "pass")) {
     const parts = passParts(models[pass.model].config, pass);
-    deepStrictEqual(parts.reduce((sum, part) => sum + part.flops, 0), pass.flops);
+    deepStrictEqual(
+      parts.reduce((sum, part) => sum + part.flops, 0),
+      pass.flops,
+    );
     const weights = parts.filter((part) => part.flops).reduce((sum, part) => sum + part.weights, 0);
     deepStrictEqual(weights * 8, pass.weight_bytes); // the exact backend keeps 8 bytes a weight
     passes++;
@@ -38,7 +50,8 @@ ok(passes > 40);
 
 // A layer with a window: a query sees at most `window` keys, and so does its work.
 const config = { ...traces.generate.models[0].config, sliding_windows: [3, 3, 3, 3, 3, 3] };
-const scores = (first, count) => passParts(config, { rows: [{ id: 0, phase: "decode", first, count, logits: 1 }] }).find((part) => part.scores).flops;
+const scores = (first, count) =>
+  passParts(config, { rows: [{ id: 0, phase: "decode", first, count, logits: 1 }] }).find((part) => part.scores).flops;
 deepStrictEqual(scores(100, 1), scores(2, 1));
 deepStrictEqual(scores(0, 4), 4 * 6 * 32 * 6 * (1 + 2 + 3 + 3));
 
@@ -56,15 +69,10 @@ deepStrictEqual([0, 7, 999.4, 24448512, 1e15].map(amount), ["0 ", "7 ", "999 ", 
 const signs = { prefill: "P", chunk: "C", decode: "D", waiting: ".", preempted: "X", cancelled: "c" };
 const history = batchFold(traces.engine.lines);
 const rows = [0, 1, 2, 3, 4, 5, 6].map((id) => history.map(({ cells }) => signs[cells[id]?.kind] ?? " ").join(""));
-deepStrictEqual(rows.map((row) => row.trimEnd()), [
-  ".PDDDDDDDD",
-  "..PDDDDDDDD",
-  "..PDD",
-  "   .PDDDDDD",
-  "   ..CPX...DDDDDDDDDDD",
-  "   c",
-  "                     .PDD",
-]);
+deepStrictEqual(
+  rows.map((row) => row.trimEnd()),
+  [".PDDDDDDDD", "..PDDDDDDDD", "..PDD", "   .PDDDDDD", "   ..CPX...DDDDDDDDDDD", "   c", "                     .PDD"],
+);
 deepStrictEqual(history[4].cells[2].end, "done");
 
 // Attention: every row adds up to 100%, but for the rounding to bytes; every weight is in one shade or in none.
@@ -74,10 +82,20 @@ for (const line of traces.generate.lines.filter((each) => each.t === "attention"
     ok(Math.abs(row.reduce((sum, weight) => sum + weight, 0) - 1) < 0.02);
   }
   const drawn = attentionPaths(line).flat().join("").split("z").length - 1;
-  deepStrictEqual(drawn, attentionUnpack(line).flat().filter((weight) => weight > 0).length);
+  deepStrictEqual(
+    drawn,
+    attentionUnpack(line)
+      .flat()
+      .filter((weight) => weight > 0).length,
+  );
 }
 
 // The text wraps: no label leaves its width, and no two overlap.
 const places = attentionPlaces(Array(30).fill("token"), 300);
-ok(places.every((place, index) => place.x + place.size <= 300 && (index === 0 || place.x > places[index - 1].x || place.y > places[index - 1].y)));
+ok(
+  places.every(
+    (place, index) =>
+      place.x + place.size <= 300 && (index === 0 || place.x > places[index - 1].x || place.y > places[index - 1].y),
+  ),
+);
 console.log(`${passes} passes, ${history.length} steps of a batch`);

@@ -64,9 +64,13 @@ class Player {
     for (const tab of this.nav.children) tab.setAttribute("aria-current", String(tab.dataset.view === this.view));
     this.nav.scrollLeft = this.nav.querySelector("[aria-current=true]").offsetLeft - this.nav.offsetLeft - 40; // a phone shows only some
     const body = make("div", { class: `view-body ${this.view}` });
-    view.draw(body, moment);
     this.parts.view.setAttribute("aria-label", view.title);
+<<<<<<< HEAD
     this.parts.view.replaceChildren(make("h2", { class: "hidden-visually" }, view.title), body, origins(view, this.trace) ?? "");
+=======
+    this.parts.view.replaceChildren(make("h2", { class: "unseen" }, view.title), body, origins(view, this.trace) ?? "");
+    view.draw(body, moment); // it is on the page by now, so that a view can measure and scroll
+>>>>>>> views
   }
 
   drawSentence() {

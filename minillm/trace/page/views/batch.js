@@ -1,14 +1,30 @@
 // The batch: a row for each request, a column for each step, up to this one.
 
 const BATCH_SIGNS = {
-  waiting: "·", prefill: "P", chunk: "C", decode: "D", verify: "V", recompute: "R", naive: "N", idle: "–",
-  preempted: "✕", done: "■", cancelled: "□",
+  waiting: "·",
+  prefill: "P",
+  chunk: "C",
+  decode: "D",
+  verify: "V",
+  recompute: "R",
+  naive: "N",
+  idle: "–",
+  preempted: "✕",
+  done: "■",
+  cancelled: "□",
 };
 const BATCH_WORDS = {
-  waiting: "waits", prefill: "prefill: the prompt, or its last part", chunk: "chunk: a part of a prompt",
-  decode: "decode: one token", verify: "verify: draft tokens and the one before", recompute: "recompute after a preemption",
-  naive: "naive: the whole sequence", idle: "runs, but not in this step", preempted: "preempted: gives its memory back",
-  done: "done", cancelled: "cancelled",
+  waiting: "waits",
+  prefill: "prefill: the prompt, or its last part",
+  chunk: "chunk: a part of a prompt",
+  decode: "decode: one token",
+  verify: "verify: draft tokens and the one before",
+  recompute: "recompute after a preemption",
+  naive: "naive: the whole sequence",
+  idle: "runs, but not in this step",
+  preempted: "preempted: gives its memory back",
+  done: "done",
+  cancelled: "cancelled",
 };
 const BATCH_PARTS = ["prefill", "decode", "draft"]; // of a step's budget
 const BATCH_BEFORE = 23; // columns to the left of this step
@@ -24,7 +40,11 @@ views.batch = {
     const steps = history.slice(first, moment.n + BATCH_AFTER + 1).map((_, index) => first + index);
     el.replaceChildren(
       make("div", { class: "batch-facts" }, batchFacts(moment)),
-      make("div", { class: "batch-scroll", tabindex: 0, role: "region", "aria-label": "requests by step" }, batchTable(moment, history, steps)),
+      make(
+        "div",
+        { class: "batch-scroll", tabindex: 0, role: "region", "aria-label": "requests by step" },
+        batchTable(moment, history, steps),
+      ),
       batchLegend(history),
     );
     batchShowColumn(el);
@@ -73,26 +93,63 @@ function batchCell(request, row, ended, preempted) {
 
 function batchTable(moment, history, steps) {
   const ids = Object.keys(moment.state.requests);
-  return make("table", { class: "batch-table" },
-    make("caption", { class: "hidden-visually" }, "What each request does in each step"),
-    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "step"), steps.map((step) => batchHead(moment, step)))),
-    make("tbody", {}, ids.map((id) => batchRow(moment, history, steps, id))),
-    history.some((column) => column.step) ? make("tfoot", {}, batchBudgetRow(moment, history, steps)) : null);
+  return make(
+    "table",
+    { class: "batch-table" },
+    make("caption", { class: "unseen" }, "What each request does in each step"),
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        make("th", { scope: "col" }, "step"),
+        steps.map((step) => batchHead(moment, step)),
+      ),
+    ),
+    make(
+      "tbody",
+      {},
+      ids.map((id) => batchRow(moment, history, steps, id)),
+    ),
+    history.some((column) => column.step) ? make("tfoot", {}, batchBudgetRow(moment, history, steps)) : null,
+  );
 }
 
 function batchHead(moment, step) {
   const now = step === moment.n;
-  return make("th", { scope: "col", class: now ? "batch-now" : null, "aria-current": now ? "step" : null }, make("button", { type: "button", onclick: () => moment.go(step), "aria-label": `step ${step}` }, step));
+  return make(
+    "th",
+    { scope: "col", class: now ? "batch-now" : null, "aria-current": now ? "step" : null },
+    make(
+      "button",
+      { type: "button", tabindex: -1, onclick: () => moment.go(step), "aria-label": `step ${step}` },
+      step,
+    ),
+  );
 }
 
 function batchRow(moment, history, steps, id) {
-  const label = make("th", { scope: "row" }, badge(Number(id)), make("span", { class: "batch-prompt" }, batchPrompt(moment, id)));
-  return make("tr", { style: { "--hue": colourOf(Number(id)) } }, label, steps.map((step) => batchTableCell(moment, history, step, id)));
+  const label = make(
+    "th",
+    { scope: "row" },
+    badge(Number(id)),
+    make("span", { class: "batch-prompt" }, batchPrompt(moment, id)),
+  );
+  return make(
+    "tr",
+    { style: { "--hue": colourOf(Number(id)) } },
+    label,
+    steps.map((step) => batchTableCell(moment, history, step, id)),
+  );
 }
 
 function batchPrompt(moment, id) {
   const { prompt } = moment.state.requests[id];
-  return prompt.slice(0, 12).map((token) => visible(moment.trace.texts[token] ?? "")).join("");
+  return prompt
+    .slice(0, 12)
+    .map((token) => visible(moment.trace.texts[token] ?? ""))
+    .join("");
 }
 
 function batchTableCell(moment, history, step, id) {
@@ -100,20 +157,42 @@ function batchTableCell(moment, history, step, id) {
   const cell = step > moment.n ? null : history[step].cells[id];
   if (!cell) return make("td", { class: now });
   const words = `step ${step}, request ${letterOf(Number(id))}: ${BATCH_WORDS[cell.kind]}${cell.count > 1 ? `, ${cell.count} tokens` : ""}`;
-  return make("td", { class: now },
-    make("span", { class: `batch-cell batch-${cell.kind}`, title: words },
-      make("span", { "aria-hidden": "true" }, BATCH_SIGNS[cell.kind], cell.count > 1 ? make("small", {}, cell.count) : null, cell.end ? BATCH_SIGNS[cell.end] : null),
-      make("span", { class: "hidden-visually" }, BATCH_WORDS[cell.kind], cell.end ? `, then ${BATCH_WORDS[cell.end]}` : "")));
+  return make(
+    "td",
+    { class: now },
+    make(
+      "span",
+      { class: `batch-cell batch-${cell.kind}`, title: words },
+      make(
+        "span",
+        { "aria-hidden": "true" },
+        BATCH_SIGNS[cell.kind],
+        cell.count > 1 ? make("small", {}, cell.count) : null,
+        cell.end ? BATCH_SIGNS[cell.end] : null,
+      ),
+      make(
+        "span",
+        { class: "unseen" },
+        BATCH_WORDS[cell.kind],
+        cell.end ? `, then ${BATCH_WORDS[cell.end]}` : "",
+      ),
+    ),
+  );
 }
 
 // Under the requests: how much of the step's budget its tokens took.
 function batchBudgetRow(moment, history, steps) {
   const label = make("th", { scope: "row" }, make("span", { class: "batch-prompt" }, "tokens of the budget"));
-  return make("tr", {}, label, steps.map((step) => {
-    const line = step > moment.n ? null : history[step].step;
-    const now = step === moment.n ? "batch-now" : null;
-    return make("td", { class: now }, line ? batchBudget(line) : null);
-  }));
+  return make(
+    "tr",
+    {},
+    label,
+    steps.map((step) => {
+      const line = step > moment.n ? null : history[step].step;
+      const now = step === moment.n ? "batch-now" : null;
+      return make("td", { class: now }, line ? batchBudget(line) : null);
+    }),
+  );
 }
 
 function batchBudget(line) {
@@ -124,9 +203,17 @@ function batchBudget(line) {
     top -= height;
     return svg("rect", { class: `batch-part-${name}`, x: 4, y: top, width: 16, height });
   });
-  return make("span", { class: "batch-budget", title: `${used} of ${line.budget} tokens` },
-    svg("svg", { viewBox: "0 0 24 40", "aria-hidden": "true" }, svg("rect", { class: "batch-budget-frame", x: 3.5, y: 0.5, width: 17, height: 39 }), bars),
-    make("span", {}, used));
+  return make(
+    "span",
+    { class: "batch-budget", title: `${used} of ${line.budget} tokens` },
+    svg(
+      "svg",
+      { viewBox: "0 0 24 40", "aria-hidden": "true" },
+      svg("rect", { class: "batch-budget-frame", x: 3.5, y: 0.5, width: 17, height: 39 }),
+      bars,
+    ),
+    make("span", {}, used),
+  );
 }
 
 // The step's numbers in words.
@@ -136,17 +223,35 @@ function batchFacts({ state, lines }) {
   const facts = [queue("running", state.running), queue("waiting", state.waiting)];
   if (line) {
     const used = sum(BATCH_PARTS.map((name) => line[name]));
-    const kinds = BATCH_PARTS.filter((name) => line[name]).map((name) => `${line[name]} ${name}`).join(" + ");
+    const kinds = BATCH_PARTS.filter((name) => line[name])
+      .map((name) => `${line[name]} ${name}`)
+      .join(" + ");
     facts.push(make("span", {}, make("b", {}, "budget"), ` ${used} of ${line.budget} tokens (${kinds || "none"})`));
   }
   return facts;
 }
 
 function batchLegend(history) {
-  const seen = new Set(history.flatMap((column) => Object.values(column.cells).flatMap((cell) => [cell?.kind, cell?.end])));
-  return make("ul", { class: "batch-legend" }, Object.keys(BATCH_SIGNS).filter((kind) => seen.has(kind)).map((kind) =>
-    make("li", {}, make("span", { class: `batch-cell batch-${kind}`, "aria-hidden": "true" }, BATCH_SIGNS[kind]), ` ${BATCH_WORDS[kind]}`)),
-    history.some((column) => column.step) ? BATCH_PARTS.map((name) => make("li", {}, make("span", { class: `batch-part batch-part-${name}` }), ` ${name} tokens of the budget`)) : null);
+  const seen = new Set(
+    history.flatMap((column) => Object.values(column.cells).flatMap((cell) => [cell?.kind, cell?.end])),
+  );
+  return make(
+    "ul",
+    { class: "batch-legend" },
+    Object.keys(BATCH_SIGNS)
+      .filter((kind) => seen.has(kind))
+      .map((kind) =>
+        make(
+          "li",
+          {},
+          make("span", { class: `batch-cell batch-${kind}`, "aria-hidden": "true" }, BATCH_SIGNS[kind]),
+          ` ${BATCH_WORDS[kind]}`,
+        ),
+      ),
+    BATCH_PARTS.filter((name) => history.some(({ step }) => step?.[name])).map((name) =>
+      make("li", {}, make("span", { class: `batch-part batch-part-${name}` }), ` budget: ${name} tokens`),
+    ),
+  );
 }
 
 // Scroll this step's column into sight, and nothing else.

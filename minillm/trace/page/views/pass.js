@@ -2,8 +2,13 @@
 
 const PASS_CHIPS = 48; // tokens of a row that are written out
 const PASS_PHASES = {
-  prefill: "prefill", chunk: "chunk of a prompt", decode: "decode", verify: "verify draft tokens",
-  recompute: "recompute", naive: "naive, the whole sequence", draft: "draft",
+  prefill: "prefill",
+  chunk: "chunk of a prompt",
+  decode: "decode",
+  verify: "verify draft tokens",
+  recompute: "recompute",
+  naive: "naive, the whole sequence",
+  draft: "draft",
 };
 
 views.pass = {
@@ -15,17 +20,25 @@ views.pass = {
     const model = moment.trace.models[0];
     if (!pass || !model) return el.replaceChildren(make("p", {}, passNothing(moment)));
     const parts = passParts(model.config, pass);
-    el.replaceChildren(...[
-      make("p", { class: "pass-facts" }, passFacts(pass)),
-      make("h3", {}, "What runs"), passRows(moment, pass), passDrafts(moment),
-      make("h3", {}, "From tokens to logits"), passArrays(model.config, pass, parts),
-      make("h3", {}, "Under the roofline"), passRoofline(moment, pass, el.clientWidth),
-    ].filter(Boolean));
+    el.replaceChildren(
+      ...[
+        make("p", { class: "pass-facts" }, passFacts(pass)),
+        make("h3", {}, "What runs"),
+        passRows(moment, pass),
+        passDrafts(moment),
+        make("h3", {}, "From tokens to logits"),
+        passArrays(model.config, pass, parts),
+        make("h3", {}, "Under the roofline"),
+        passRoofline(moment, pass, el.clientWidth),
+      ].filter(Boolean),
+    );
   },
 };
 
 function passNothing({ n }) {
-  return n === 0 ? "Nothing has run yet. The first pass comes with step 1." : "The run was interrupted before this step's pass ended.";
+  return n === 0
+    ? "Nothing has run yet. The first pass comes with step 1."
+    : "The run was interrupted before this step's pass ended.";
 }
 
 function passFacts(pass) {
@@ -45,18 +58,38 @@ function passFacts(pass) {
 
 function passRows(moment, pass) {
   const longest = Math.max(...pass.rows.map((row) => row.first + row.count));
-  return make("ul", { class: "pass-rows" }, pass.rows.map((row) => passRow(moment, row, longest)));
+  return make(
+    "ul",
+    { class: "pass-rows" },
+    pass.rows.map((row) => passRow(moment, row, longest)),
+  );
 }
 
 function passRow(moment, row, longest) {
   const hue = row.id === null ? "var(--muted)" : colourOf(row.id);
   const cached = row.first ? `${counted(row.first, "token")} in the cache, ` : "";
-  return make("li", { style: { "--hue": hue } },
-    make("div", { class: "pass-row-head" }, row.id === null ? null : badge(row.id), make("b", {}, PASS_PHASES[row.phase]),
-      make("span", {}, `${cached}${row.count} new, ${row.logits ? counted(row.logits, "row") + " of logits" : "no logits"}`)),
-    make("div", { class: "pass-bar", "aria-hidden": "true" },
-      passBarPart("cached", row.first / longest), passBarPart("new", row.count / longest)),
-    make("ol", { class: "pass-tokens" }, passChips(moment, row)));
+  return make(
+    "li",
+    { style: { "--hue": hue } },
+    make(
+      "div",
+      { class: "pass-row-head" },
+      row.id === null ? null : badge(row.id),
+      make("b", {}, PASS_PHASES[row.phase]),
+      make(
+        "span",
+        {},
+        `${cached}${row.count} new, ${row.logits ? counted(row.logits, "row") + " of logits" : "no logits"}`,
+      ),
+    ),
+    make(
+      "div",
+      { class: "pass-bar", "aria-hidden": "true" },
+      passBarPart("cached", row.first / longest),
+      passBarPart("new", row.count / longest),
+    ),
+    make("ol", { class: "pass-tokens" }, passChips(moment, row)),
+  );
 }
 
 function passBarPart(kind, share) {
@@ -74,16 +107,26 @@ function passChips({ before, state, lines, trace }, row) {
   const chips = mine.slice(0, PASS_CHIPS).map((token, index) => {
     const at = row.first + index;
     const logits = index >= row.count - row.logits ? " pass-token-logits" : "";
-    return make("li", { class: `pass-token${at >= known ? " pass-token-guess" : ""}${logits}`, title: `position ${at}` }, tokenText(trace, token));
+    return make(
+      "li",
+      { class: `pass-token${at >= known ? " pass-token-guess" : ""}${logits}`, title: `position ${at}` },
+      tokenText(trace, token),
+    );
   });
-  return mine.length > PASS_CHIPS ? [chips, make("li", { class: "pass-more" }, `… and ${mine.length - PASS_CHIPS} more`)] : chips;
+  return mine.length > PASS_CHIPS
+    ? [chips, make("li", { class: "pass-more" }, `… and ${mine.length - PASS_CHIPS} more`)]
+    : chips;
 }
 
 function passDrafts({ lines, trace }) {
   const passes = lines.filter((line) => line.t === "pass" && line.model > 0);
   if (!passes.length) return null;
   const name = visible(trace.models[passes[0].model].name);
-  return make("p", { class: "pass-drafts" }, `Before it, ${name} drafted in ${counted(passes.length, "pass").replace("passs", "passes")}: ${amount(sum(passes.map((pass) => pass.flops)))}FLOPs, ${bytesText(sum(passes.map((pass) => pass.weight_bytes)))} of weights.`);
+  return make(
+    "p",
+    { class: "pass-drafts" },
+    `Before it, ${name} drafted in ${counted(passes.length, "pass").replace("passs", "passes")}: ${amount(sum(passes.map((pass) => pass.flops)))}FLOPs, ${bytesText(sum(passes.map((pass) => pass.weight_bytes)))} of weights.`,
+  );
 }
 
 // --- the arrays, from embedding to logits
@@ -94,47 +137,112 @@ function passParts(config, pass) {
   const logits = sum(pass.rows.map((row) => row.logits));
   const { hidden_size: hidden, num_attention_heads: heads, num_key_value_heads: kvHeads, head_dim: size } = config;
   const layers = config.num_hidden_layers;
-  const pairs = sum(pass.rows.flatMap((row) => config.sliding_windows.map((window) => visiblePairs(row.first, row.count, window))));
+  const pairs = sum(
+    pass.rows.flatMap((row) => config.sliding_windows.map((window) => visiblePairs(row.first, row.count, window))),
+  );
   const product = (name, rows, matrix, times, extra) => ({
-    name, shape: [rows, matrix[1]], matrix, flops: 2 * rows * matrix[0] * matrix[1] * times, weights: matrix[0] * matrix[1] * times, ...extra });
+    name,
+    shape: [rows, matrix[1]],
+    matrix,
+    flops: 2 * rows * matrix[0] * matrix[1] * times,
+    weights: matrix[0] * matrix[1] * times,
+    ...extra,
+  });
   return [
-    { name: "embedding", lookup: true, shape: [tokens, hidden], matrix: [config.vocab_size, hidden], flops: 0, weights: 0, note: "a row is looked up for each token" },
+    {
+      name: "embedding",
+      lookup: true,
+      shape: [tokens, hidden],
+      matrix: [config.vocab_size, hidden],
+      flops: 0,
+      weights: 0,
+      note: "a row is looked up for each token",
+    },
     product("queries", tokens, [hidden, heads * size], layers, { inLayer: true, shape: [tokens, heads, size] }),
-    product("keys and values", tokens, [hidden, 2 * kvHeads * size], layers, { inLayer: true, shape: [tokens, 2, kvHeads, size], note: "go into the cache" }),
-    { name: "scores and mix", inLayer: true, scores: true, shape: null, matrix: null, flops: 4 * heads * size * pairs, weights: 0, note: "each query with every key that it may see" },
+    product("keys and values", tokens, [hidden, 2 * kvHeads * size], layers, {
+      inLayer: true,
+      shape: [tokens, 2, kvHeads, size],
+      note: "go into the cache",
+    }),
+    {
+      name: "scores and mix",
+      inLayer: true,
+      scores: true,
+      shape: null,
+      matrix: null,
+      flops: 4 * heads * size * pairs,
+      weights: 0,
+      note: "each query with every key that it may see",
+    },
     product("attention output", tokens, [heads * size, hidden], layers, { inLayer: true }),
     product("gate and up", tokens, [hidden, 2 * config.intermediate_size], layers, { inLayer: true }),
     product("down", tokens, [config.intermediate_size, hidden], layers, { inLayer: true }),
-    product("logits", logits, [hidden, config.vocab_size], 1, { logits: true, note: logits ? "only of the rows that need them" : "none: a chunk needs no logits" }),
+    product("logits", logits, [hidden, config.vocab_size], 1, {
+      logits: true,
+      note: logits ? "only of the rows that need them" : "none: a chunk needs no logits",
+    }),
   ];
 }
 
 function passArrays(config, pass, parts) {
   const most = Math.max(...parts.map((part) => part.flops));
-  const perWeight = pass.weight_bytes / Math.max(1, sum(parts.filter((part) => part.flops).map((part) => part.weights)));
+  const perWeight =
+    pass.weight_bytes / Math.max(1, sum(parts.filter((part) => part.flops).map((part) => part.weights)));
   const row = (part) => passArrayRow(config, pass, part, most, perWeight);
-  const group = (label, some) => make("tbody", {}, label ? make("tr", { class: "pass-group" }, make("th", { colspan: 5, scope: "rowgroup" }, label)) : null, some.map(row));
-  return make("table", { class: "pass-arrays" },
-    make("caption", { class: "hidden-visually" }, "Arrays of the pass, with their shapes and work"),
-    make("thead", {}, make("tr", {}, ["array", "to scale", "shape", "FLOPs", "weights"].map((name) => make("th", { scope: "col" }, name)))),
+  const group = (label, some) =>
+    make(
+      "tbody",
+      {},
+      label ? make("tr", { class: "pass-group" }, make("th", { colspan: 5, scope: "rowgroup" }, label)) : null,
+      some.map(row),
+    );
+  return make(
+    "table",
+    { class: "pass-arrays" },
+    make("caption", { class: "unseen" }, "Arrays of the pass, with their shapes and work"),
+    make(
+      "thead",
+      {},
+      make(
+        "tr",
+        {},
+        ["array", "to scale", "shape", "FLOPs", "weights"].map((name) => make("th", { scope: "col" }, name)),
+      ),
+    ),
     group(null, parts.slice(0, 1)),
-    group(`in each of ${counted(config.num_hidden_layers, "layer")}; work of all of them`, parts.filter((part) => part.inLayer)),
-    group(null, parts.slice(-1)));
+    group(
+      `in each of ${counted(config.num_hidden_layers, "layer")}; work of all of them`,
+      parts.filter((part) => part.inLayer),
+    ),
+    group(null, parts.slice(-1)),
+  );
 }
 
 function passArrayRow(config, pass, part, most, perWeight) {
   const weights = part.flops && part.weights ? bytesText(part.weights * perWeight) : part.lookup ? "looked up" : "none";
   const matrix = part.matrix ? make("small", {}, shapeText(part.matrix)) : null;
-  return make("tr", {},
+  return make(
+    "tr",
+    {},
     make("th", { scope: "row" }, part.name, part.note ? make("small", {}, part.note) : null),
     make("td", { class: "pass-picture" }, part.scores ? passScoresPicture(pass) : passPicture(config, pass, part)),
     make("td", { class: "pass-shape" }, part.scores ? passScoresShapes(config, pass) : shapeText(part.shape)),
-    make("td", { class: "pass-flops" }, make("span", {}, part.flops ? amount(part.flops).trim() : "0"), passShare(part.flops / most)),
-    make("td", { class: "pass-weights" }, weights, matrix));
+    make(
+      "td",
+      { class: "pass-flops" },
+      make("span", {}, part.flops ? amount(part.flops).trim() : "0"),
+      passShare(part.flops / most),
+    ),
+    make("td", { class: "pass-weights" }, weights, matrix),
+  );
 }
 
 function passShare(share) {
-  return svg("svg", { viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" }, svg("rect", { class: "pass-share", width: (share * 100).toFixed(2), height: 4 }));
+  return svg(
+    "svg",
+    { viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" },
+    svg("rect", { class: "pass-share", width: (share * 100).toFixed(2), height: 4 }),
+  );
 }
 
 const PASS_WIDTH = 200; // of the pictures, in units of their view boxes
@@ -148,7 +256,15 @@ function passPicture(config, pass, part) {
   const areas = pass.rows.map((row, index) => {
     const width = counts[index] * unit;
     x += width;
-    return width ? svg("rect", { class: "pass-area", x: x - width, width, height, style: { "--hue": row.id === null ? "var(--muted)" : colourOf(row.id) } }) : null;
+    return width
+      ? svg("rect", {
+          class: "pass-area",
+          x: x - width,
+          width,
+          height,
+          style: { "--hue": row.id === null ? "var(--muted)" : colourOf(row.id) },
+        })
+      : null;
   });
   return svg("svg", { viewBox: `0 0 ${PASS_WIDTH} ${height + 1}`, "aria-hidden": "true" }, areas);
 }
@@ -167,8 +283,15 @@ function passScoresPicture(pass) {
   const areas = pass.rows.map((row) => {
     const [left, right] = [x, x + row.count * unit];
     x = right;
-    const steps = Array.from({ length: row.count }, (_, index) => `L${left + index * unit} ${(row.first + index + 1) * high}h${unit}`);
-    return svg("path", { class: "pass-area", d: `M${left} 0${steps.join("")}L${right} 0z`, style: { "--hue": row.id === null ? "var(--muted)" : colourOf(row.id) } });
+    const steps = Array.from(
+      { length: row.count },
+      (_, index) => `L${left + index * unit} ${(row.first + index + 1) * high}h${unit}`,
+    );
+    return svg("path", {
+      class: "pass-area",
+      d: `M${left} 0${steps.join("")}L${right} 0z`,
+      style: { "--hue": row.id === null ? "var(--muted)" : colourOf(row.id) },
+    });
   });
   return svg("svg", { viewBox: `0 0 ${PASS_WIDTH} ${tallest * high + 1}`, "aria-hidden": "true" }, areas);
 }
@@ -200,24 +323,51 @@ function passReach(machine, intensity) {
 function passRoofline(moment, pass, clientWidth) {
   const width = Math.max(270, Math.min(clientWidth || 640, 760));
   const frame = { left: 52, right: width - 14, top: 12, bottom: 250 };
-  const x = (value) => frame.left + ((Math.log10(value) - ROOF_X[0]) / (ROOF_X[1] - ROOF_X[0])) * (frame.right - frame.left);
-  const y = (value) => frame.bottom - ((Math.log10(value) - ROOF_Y[0]) / (ROOF_Y[1] - ROOF_Y[0])) * (frame.bottom - frame.top);
+  const x = (value) =>
+    frame.left + ((Math.log10(value) - ROOF_X[0]) / (ROOF_X[1] - ROOF_X[0])) * (frame.right - frame.left);
+  const y = (value) =>
+    frame.bottom - ((Math.log10(value) - ROOF_Y[0]) / (ROOF_Y[1] - ROOF_Y[0])) * (frame.bottom - frame.top);
   const earlier = moment.trace.lines.filter((line) => line.t === "pass" && line.model === 0 && line.s < moment.n);
   const intensity = passIntensity(pass);
-  const picture = svg("svg", { class: "pass-roofline", viewBox: `0 0 ${width} 292`, role: "img", "aria-label": `Roofline: this pass has ${intensity.toPrecision(2)} FLOPs for each byte` },
-    passAxes(frame, x, y), PASS_MACHINES.map((machine) => passRoof(machine, x, y, frame)),
+  const picture = svg(
+    "svg",
+    {
+      class: "pass-roofline",
+      viewBox: `0 0 ${width} 292`,
+      role: "img",
+      "aria-label": `Roofline: this pass has ${intensity.toPrecision(2)} FLOPs for each byte`,
+    },
+    passAxes(frame, x, y),
+    PASS_MACHINES.map((machine) => passRoof(machine, x, y, frame)),
     svg("line", { class: "pass-here", x1: x(intensity), x2: x(intensity), y1: frame.top, y2: frame.bottom }),
-    PASS_MACHINES.map((machine) => passPoints(machine, earlier, pass, x, y)));
+    PASS_MACHINES.map((machine) => passPoints(machine, earlier, pass, x, y)),
+  );
   return make("figure", { class: "pass-figure" }, picture, passVerdicts(pass), passRooflineTable(pass));
 }
 
 function passAxes(frame, x, y) {
-  const xs = powers(ROOF_X[0], ROOF_X[1]).map((power) => [svg("line", { class: "pass-grid", x1: x(10 ** power), x2: x(10 ** power), y1: frame.top, y2: frame.bottom }),
-    svg("text", { x: x(10 ** power), y: frame.bottom + 17, "text-anchor": power === ROOF_X[1] ? "end" : "middle" }, ["0.1", "1", "10", "100", "1 k", "10 k"][power - ROOF_X[0]])]);
-  const ys = powers(ROOF_Y[0], Math.floor(ROOF_Y[1]), 3).map((power) => [svg("line", { class: "pass-grid", x1: frame.left, x2: frame.right, y1: y(10 ** power), y2: y(10 ** power) }),
-    svg("text", { x: frame.left - 6, y: y(10 ** power) + 4, "text-anchor": "end" }, { 9: "1 G", 12: "1 T", 15: "1 P" }[power])]);
-  return [xs, ys, svg("text", { x: frame.right, y: frame.bottom + 36, "text-anchor": "end" }, "FLOPs for each byte read →"),
-    svg("text", { class: "pass-axis", x: frame.left + 6, y: frame.top + 12 }, "↑ FLOPs per second")];
+  const xs = powers(ROOF_X[0], ROOF_X[1]).map((power) => [
+    svg("line", { class: "pass-grid", x1: x(10 ** power), x2: x(10 ** power), y1: frame.top, y2: frame.bottom }),
+    svg(
+      "text",
+      { x: x(10 ** power), y: frame.bottom + 17, "text-anchor": power === ROOF_X[1] ? "end" : "middle" },
+      ["0.1", "1", "10", "100", "1 k", "10 k"][power - ROOF_X[0]],
+    ),
+  ]);
+  const ys = powers(ROOF_Y[0], Math.floor(ROOF_Y[1]), 3).map((power) => [
+    svg("line", { class: "pass-grid", x1: frame.left, x2: frame.right, y1: y(10 ** power), y2: y(10 ** power) }),
+    svg(
+      "text",
+      { x: frame.left - 6, y: y(10 ** power) + 4, "text-anchor": "end" },
+      { 9: "1 G", 12: "1 T", 15: "1 P" }[power],
+    ),
+  ]);
+  return [
+    xs,
+    ys,
+    svg("text", { x: frame.right, y: frame.bottom + 36, "text-anchor": "end" }, "FLOPs for each byte read →"),
+    svg("text", { class: "pass-axis", x: frame.left + 6, y: frame.top + 12 }, "↑ FLOPs per second"),
+  ];
 }
 
 function powers(from, to, step = 1) {
@@ -228,12 +378,23 @@ function powers(from, to, step = 1) {
 function passRoof(machine, x, y, frame) {
   const ridge = machine.flops / machine.bandwidth;
   const start = 10 ** ROOF_X[0];
-  return [svg("path", { class: "pass-roof", d: `M${x(start)} ${y(passReach(machine, start))}L${x(ridge)} ${y(machine.flops)}L${frame.right} ${y(machine.flops)}` }),
-    svg("text", { x: frame.right, y: y(machine.flops) + 17, "text-anchor": "end" }, machine.name)];
+  return [
+    svg("path", {
+      class: "pass-roof",
+      d: `M${x(start)} ${y(passReach(machine, start))}L${x(ridge)} ${y(machine.flops)}L${frame.right} ${y(machine.flops)}`,
+    }),
+    svg("text", { x: frame.right, y: y(machine.flops) + 17, "text-anchor": "end" }, machine.name),
+  ];
 }
 
 function passPoints(machine, earlier, pass, x, y) {
-  const point = (each, kind, radius) => svg("circle", { class: kind, cx: x(passIntensity(each)), cy: y(passReach(machine, passIntensity(each))), r: radius });
+  const point = (each, kind, radius) =>
+    svg("circle", {
+      class: kind,
+      cx: x(passIntensity(each)),
+      cy: y(passReach(machine, passIntensity(each))),
+      r: radius,
+    });
   return [earlier.slice(-200).map((each) => point(each, "pass-point-before", 3.5)), point(pass, "pass-point", 7)];
 }
 
@@ -241,15 +402,23 @@ function passVerdicts(pass) {
   const intensity = passIntensity(pass);
   const sentences = PASS_MACHINES.map((machine) => {
     const bound = intensity < machine.flops / machine.bandwidth ? "memory is the limit" : "arithmetic is the limit";
-    return `On ${machine.name} ${bound}: at most ${(100 * passReach(machine, intensity) / machine.flops).toPrecision(2)}% of its arithmetic is used.`;
+    return `On ${machine.name} ${bound}: at most ${((100 * passReach(machine, intensity)) / machine.flops).toPrecision(2)}% of its arithmetic is used.`;
   });
   return make("figcaption", {}, sentences.join(" "), " Small dots are the passes before.");
 }
 
 function passRooflineTable(pass) {
   const intensity = passIntensity(pass);
-  return asTable("This pass on two machines, by their datasheets", ["machine", "ridge (FLOPs for each byte)", "at most", "takes at least"], PASS_MACHINES.map((machine) => [
-    machine.name, (machine.flops / machine.bandwidth).toPrecision(3), `${amount(passReach(machine, intensity))}FLOP/s`, passTime(pass.flops / passReach(machine, intensity))]));
+  return asTable(
+    "This pass on two machines, by their datasheets",
+    ["machine", "ridge (FLOPs for each byte)", "at most", "takes at least"],
+    PASS_MACHINES.map((machine) => [
+      machine.name,
+      (machine.flops / machine.bandwidth).toPrecision(3),
+      `${amount(passReach(machine, intensity))}FLOP/s`,
+      passTime(pass.flops / passReach(machine, intensity)),
+    ]),
+  );
 }
 
 function passTime(seconds) {

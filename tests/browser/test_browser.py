@@ -1,6 +1,7 @@
 """The page in a real browser: each golden run is stepped through, forward and back, with keys alone.
 
 Playwright drives the Chromium of the system, so nothing is downloaded. Without one of the two these tests are skipped.
+`nox -s browser` runs them.
 """
 
 import shutil
@@ -14,17 +15,14 @@ from minillm.trace.reader import read
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
-]
-HERE = Path(__file__).parent
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+TRACES = Path(__file__).parents[1] / "trace"
 GOLDEN = "golden_generate", "golden_engine", "golden_speculative"
 KEYS = {"pass": "p", "cache": "c", "attention": "a", "batch": "b"}
 # Elements with text of their own that begin or end outside the page. What scrolls inside its own frame may be wider.
 OVERFLOWING = """() => [...document.querySelectorAll("main *")].filter((element) => {
   const hasText = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-  if (!hasText || element.closest(".hidden-visually, details:not([open]) > :not(summary)")) return false;
+  if (!hasText || element.closest(".unseen, details:not([open]) > :not(summary)")) return false;
   for (let outer = element; outer; outer = outer.parentElement) {
     if (["auto", "scroll"].includes(getComputedStyle(outer).overflowX)) return false;
   }
@@ -48,7 +46,7 @@ def files(tmp_path_factory):
     """The pages of the golden runs."""
     folder = tmp_path_factory.mktemp("pages")
     for name in GOLDEN:
-        (folder / f"{name}.html").write_text(page_of(read(HERE / f"{name}.jsonl")), encoding="utf-8")
+        (folder / f"{name}.html").write_text(page_of(read(TRACES / f"{name}.jsonl")), encoding="utf-8")
     return folder
 
 
@@ -78,7 +76,7 @@ def views_of(page):
 
 
 def last_step(name):
-    return len(read(HERE / f"{name}.jsonl").states.steps) - 1
+    return len(read(TRACES / f"{name}.jsonl").states.steps) - 1
 
 
 @pytest.mark.parametrize("name", GOLDEN)
@@ -100,7 +98,7 @@ def test_stepping_back_shows_what_stepping_forward_showed(visit, name):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_the_end_shows_the_text_of_the_run(visit, name):
-    page, trace = visit(name), read(HERE / f"{name}.jsonl")
+    page, trace = visit(name), read(TRACES / f"{name}.jsonl")
     page.keyboard.press("End")
     shown = "".join(page.inner_text(".text").split())
     for request in trace.states.last["requests"].values():
@@ -128,11 +126,13 @@ def test_keys_in_a_choice_of_attention_do_not_step(visit):
 
 
 def test_blocks_are_shared_known_or_free_as_the_states_say(visit):
-    page, states = visit("golden_engine", "#step=0&view=cache"), read(HERE / "golden_engine.jsonl").states
+    page, states = visit("golden_engine", "#step=0&view=cache"), read(TRACES / "golden_engine.jsonl").states
     for step in range(len(states.steps)):
         blocks = states.at(step)["blocks"]
         expected = [kind_of(blocks.get(number)) for number in range(11)]
-        kinds = page.eval_on_selector_all(".cache-block", "all => all.map((one) => one.className.split('cache-block-')[1])")
+        kinds = page.eval_on_selector_all(
+            ".cache-block", "all => all.map((one) => one.className.split('cache-block-')[1])"
+        )
         assert kinds == expected, f"step {step}"
         page.keyboard.press("ArrowRight")
 
