@@ -65,7 +65,7 @@ class Player {
     this.nav.scrollLeft = this.nav.querySelector("[aria-current=true]").offsetLeft - this.nav.offsetLeft - 40; // a phone shows only some
     const body = make("div", { class: `view-body ${this.view}` });
     this.parts.view.setAttribute("aria-label", view.title);
-    this.parts.view.replaceChildren(make("h2", { class: "hidden-visually" }, view.title), body, origins(view, this.trace) ?? "");
+    this.parts.view.replaceChildren(make("h2", { class: "unseen" }, view.title), body, origins(view, this.trace) ?? "");
     view.draw(body, moment); // it is on the page by now, so that a view can measure and scroll
   }
 
