@@ -14,6 +14,7 @@ NAMES = """
     BlockPool Conversation Draft Drafter Engine Generation KVCache Model ModelConfig NewToken Output PagedKVCache
     PromptLookup Request Sampling Score SpeculativeOutput StaticBatching Step Timings attention_weights decode_step
     forward forward_batch generate load naive_decode prefill reference score skip_layers speculative_generate stream
+    trace
 """.split()
 
 

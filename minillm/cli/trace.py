@@ -160,6 +160,7 @@ def _file_of(options: argparse.Namespace) -> Iterator[Path]:
 def _record(path: Path, options: argparse.Namespace) -> None:
     """Load the model, and record the run that the options describe."""
     from minillm.loading.load import load
+    from minillm.trace.attention import missing_layers
     from minillm.trace.recording import record
 
     layers, text = _layers(options.layers), read_prompt(options.prompt) if options.prompt is not None else ""
@@ -167,6 +168,8 @@ def _record(path: Path, options: argparse.Namespace) -> None:
     check_utf8("the prompt", text)
     lines = _lines(options, sampling) if options.batch is not None else []
     model = load(options.model, options.backend, options.dtype, options.weights, layers_from(options))
+    if missing := missing_layers(model, layers or []):
+        raise ValueError(missing)
     if lines:
         asked = [(*encoded(model, line, options.raw), line.sampling) for line in lines]
         runs = _engine_run(model, asked, options)

@@ -1,11 +1,14 @@
 """Trace: looking at a run from outside, without changing what it computes.
 
-    with minillm.trace.record("run.jsonl"):                          # a file of what happens in the block
-        minillm.generate(model, "The capital of France is")
-    trace = minillm.trace.read("run.jsonl")                          # trace.states.at(3): the run after 3 passes
-    minillm.trace.show(trace)                                        # a page in a notebook, which steps through it
+`record` writes what happens in a block to a file, and `read` gives the run as it was after each step. `show` is a page
+in a notebook that steps through it. They are imported when they are used, so that `import minillm` takes no longer.
 
-The names are imported when they are used, so that `import minillm` takes no longer.
+    >>> import tempfile
+    >>> model, path = minillm.load("story"), tempfile.mkdtemp() + "/run.jsonl"
+    >>> with minillm.trace.record(path):
+    ...     out = minillm.generate(model, "The capital of France is", max_new_tokens=3)
+    >>> minillm.trace.read(path).states.at(2)["requests"][0]["text"]
+    ' Paris'
 """
 
 from typing import TYPE_CHECKING, Any

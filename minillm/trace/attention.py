@@ -42,14 +42,21 @@ def room_for(model: Model, completions: Sequence[Completion], layers: Sequence[i
     chosen, config = layers_of(model, layers), model.config
     if isinstance(model.ops, OnRanks | OnStage):
         return "attention is recorded of a model that is whole, in one process"
-    if chosen and max(chosen) >= config.num_hidden_layers:
-        last = config.num_hidden_layers - 1
-        return f"the attention of layer {max(chosen)} was asked for, and the layers are 0 to {last}"
+    if missing := missing_layers(model, chosen):
+        return missing
     weights = sum(len(completion.sequence) ** 2 for completion in completions) // 2
     size = weights * len(chosen) * config.num_attention_heads * 4 // 3  # base64
     if size > room:
         return f"the attention takes {size / 1e6:.0f} MB, and {room / 1e6:.0f} MB are left; choose fewer layers"
     return ""
+
+
+def missing_layers(model: Model, layers: Sequence[int]) -> str:
+    """Return which of these layers the model does not have; "" if it has all."""
+    last = model.config.num_hidden_layers - 1
+    if max(layers, default=0) <= last:
+        return ""
+    return f"the attention of layer {max(layers)} was asked for, and the layers of {model.name} are 0 to {last}"
 
 
 def attention_lines(
@@ -96,8 +103,9 @@ def _attention(
     output = ops.attention(q, k, v, batch, layer, window)
     if layer in layers:
         [cache] = batch.caches
-        keys = [ops.to_host(keys) for keys, _ in cache.segments(layer, len(q))]  # [kv_heads, tokens, head_dim]
-        seen[layer] = np.float64(ops.to_host(q)), np.concatenate(keys, axis=1, dtype=np.float64).swapaxes(0, 1)
+        segments = [ops.to_host(keys) for keys, _ in cache.segments(layer, len(q))]  # [kv_heads, tokens, head_dim]
+        queries, keys = np.asarray(ops.to_host(q), np.float64), np.concatenate(segments, axis=1, dtype=np.float64)
+        seen[layer] = queries, keys.swapaxes(0, 1)
     return output
 
 

@@ -45,7 +45,7 @@ def _filtered(completion: Completion, logits: Float[Array, "vocab"]) -> Float[Ar
     return probabilities(logits, sampling, seen)
 
 
-def _best(probs: Float[Array, "vocab"], token: int) -> list[list[float]]:
+def _best(probs: Float[Array, "vocab"], token: int) -> list[list[int | float]]:
     """Return the most probable tokens and the chosen one, with their probabilities; none that cannot be chosen."""
     best = [int(index) for index in largest(probs, min(CANDIDATES, len(probs))) if probs[index]]
     best += [token] if token not in best else []

@@ -22,6 +22,11 @@ CONFIG = (
 SAMPLING = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty", "seed", "ignore_eos")
 
 
+def kind_of(line: dict[str, Any]) -> str:
+    """Return what a line tells: its kind, or the action of a block line."""
+    return str(line.get("do") or line["t"])
+
+
 def model_line(number: int, model: Model) -> dict[str, Any]:
     """Describe a model."""
     config: dict[str, Any] = {name: getattr(model.config, name) for name in CONFIG}

@@ -29,7 +29,8 @@ class Pending:
     def add(self, line: dict[str, Any]) -> None:
         """Append a line, and give it its step."""
         if line["t"] == "preempt":
-            self._take_back_release(line.pop("table"))
+            self._take_back_release(line["table"])
+            line = {name: value for name, value in line.items() if name != "table"}
         if line.get("do") == "release" and self._was_tried_only(line):
             return
         if line["t"] == "pass" and not line["model"]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from minillm.trace.reader import Trace
+from minillm.trace.words import letter
 
 Line = dict[str, Any]
 Event = dict[str, Any]
@@ -54,12 +55,12 @@ class Spans:
 
     def _finish(self, line: Line) -> Iterator[Event]:
         yield from self._end_waiting(line["id"])
-        yield _instant(self._lanes.pop(line["id"]), f"request {line['id']}: {line['why']}", self._time)
+        yield _instant(self._lanes.pop(line["id"]), f"request {letter(line['id'])}: {line['why']}", self._time)
 
     def _end_waiting(self, request: int) -> Iterator[Event]:
         began = self._waits.pop(request, self._time)
         if self._time > began:
-            yield _span(self._lanes[request], f"request {request} waits", began, self._time - began, {})
+            yield _span(self._lanes[request], f"request {letter(request)} waits", began, self._time - began, {})
 
     def _pass(self, line: Line) -> Iterator[Event]:
         if line["model"] and not self._seconds:
@@ -72,7 +73,7 @@ class Spans:
         for row in () if line["model"] else line["rows"]:
             if row["id"] in self._lanes:
                 counts = {name: row[name] for name in ("first", "count", "logits")}
-                yield _span(self._lanes[row["id"]], f"request {row['id']}: {row['phase']}", began, took, counts)
+                yield _span(self._lanes[row["id"]], f"request {letter(row['id'])}: {row['phase']}", began, took, counts)
 
     def _step(self, line: Line) -> Iterator[Event]:
         yield _counter("requests", self._time, {"running": line["running"], "waiting": line["waiting"]})

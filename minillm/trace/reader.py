@@ -12,7 +12,7 @@ from typing import Any
 from minillm.support.checks import shown
 from minillm.support.files import parse_json, read_ordinary_file
 from minillm.trace.schema import FORMAT, LARGEST, LONGEST_LINE, MOST_LINES, VERSION, check
-from minillm.trace.state import States
+from minillm.trace.states import States
 
 Line = dict[str, Any]
 
@@ -54,9 +54,11 @@ def read(path: str | os.PathLike[str]) -> Trace:
         OSError: the file cannot be read, or is not an ordinary file.
 
     Example:
-        >>> with minillm.trace.record("run.jsonl"):
+        >>> import tempfile
+        >>> path = tempfile.mkdtemp() + "/run.jsonl"
+        >>> with minillm.trace.record(path):
         ...     out = minillm.generate(minillm.load("story"), "The capital of France is", max_new_tokens=3)
-        >>> trace = minillm.trace.read("run.jsonl")
+        >>> trace = minillm.trace.read(path)
         >>> trace, trace.states.at(2)["requests"][0]["text"]
         (Trace(3 steps, 1 requests), ' Paris')
     """

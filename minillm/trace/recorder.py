@@ -17,7 +17,7 @@ from minillm.model import Model
 from minillm.support.interrupts import defer_interrupts
 from minillm.trace.block_lines import BlockLines
 from minillm.trace.choices import chosen_line, rounded, unseen_line
-from minillm.trace.lines import admit_line, model_line, phase_of, request_line
+from minillm.trace.lines import admit_line, kind_of, model_line, phase_of, request_line
 from minillm.trace.numbers import Numbers
 from minillm.trace.pending import Pending
 from minillm.trace.sources import source_of_event
@@ -67,7 +67,7 @@ class Recorder:
     def close(self) -> None:
         """Write the lines that wait."""
         for line in self._pending.take():
-            source = line.get("do", line["t"])
+            source = kind_of(line)
             if at := self._sources.pop(source, ""):
                 self._write({"t": "source", "s": line["s"], "of": source, "at": at})
             if named := self._texts.line(line["s"], tokens_of(line)):
@@ -76,7 +76,7 @@ class Recorder:
 
     def _add(self, line: Line) -> None:
         """Append a line. For the first of its kind, note where in the code it is told."""
-        source = line.get("do", line["t"])
+        source = kind_of(line)
         if source not in self._told:
             self._told.add(source)
             self._sources[source] = source_of_event()
@@ -154,10 +154,11 @@ class Recorder:
 
     def _answers(self, begun: PassBegun) -> bool:
         """Return whether this is a pass of the model that answers. Caches of draft models belong to no request."""
-        if self.model is None or not any(self._caches.values()):  # without a cache, nobody speculates
-            return True
         caches = [rows.cache for rows in begun.sequences]
-        return any(hasattr(cache, "pool") or self._request_of(cache) is not None for cache in caches)
+        if self.model is None or any(hasattr(each, "pool") or self._request_of(each) is not None for each in caches):
+            return True
+        naive = None in self._caches.values() and begun.model is self.model  # a new cache in each pass
+        return naive or not self._caches
 
     def _request_of(self, cache: object) -> int | None:
         return next((number for number, own in self._caches.items() if own is cache), None)

@@ -71,10 +71,11 @@ def record(
         OSError: the file exists, or cannot be written.
 
     Example:
-        >>> model = minillm.load("story")
-        >>> with minillm.trace.record("run.jsonl"):
+        >>> import tempfile
+        >>> model, path = minillm.load("story"), tempfile.mkdtemp() + "/run.jsonl"
+        >>> with minillm.trace.record(path):
         ...     out = minillm.generate(model, "The capital of France is", max_new_tokens=3)
-        >>> len(minillm.trace.read("run.jsonl").states.steps)  # step 0, and 3 passes
+        >>> len(minillm.trace.read(path).states.steps)  # step 0, and 3 passes
         4
     """
     check_choice("detail", detail, DETAILS)
@@ -92,6 +93,7 @@ def record(
         finally:
             recorder.close()
         if recorder.model is None:
+            Path(path).unlink()
             raise ValueError(f"nothing ran while {Path(path).name} was recorded; run the model within the block")
         problem = _write_attention(recorder, file, chosen) if detail == "attention" else ""
         file.write({"t": "end", "s": file.step, "lines": file.lines})

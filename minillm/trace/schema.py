@@ -15,6 +15,7 @@ missing. Requests, tables, pools and models are numbered from 0, by first appear
 """
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ DETAILS = ("tokens", "choices", "attention")  # each has what those before it ha
 CLOCKS = ("steps", "seconds")
 PHASES = ("prefill", "chunk", "decode", "verify", "recompute", "naive", "draft")
 BLOCK_ACTIONS = ("take", "hit", "share", "copy", "release", "publish", "unpublish", "evict")
+SOURCE_FORM = r"[\w./-]{1,200}:\d{1,7}"
 MOST = 2**53  # integers below it are exact in JavaScript
 LARGEST, MOST_LINES, LONGEST_LINE = 32_000_000, 200_000, 4_000_000  # of a file: bytes, lines, bytes of a line
 
@@ -46,6 +48,7 @@ INTEGER = Type("integer", lambda value: type(value) is int and 0 <= value < MOST
 POSITIVE = Type("integer of at least 1", lambda value: type(value) is int and 0 < value < MOST)
 NUMBER = Type("number", _is_number)
 TEXT = Type("text", lambda value: type(value) is str)
+SOURCE = Type("text such as minillm/prefill.py:45", lambda v: type(v) is str and bool(re.fullmatch(SOURCE_FORM, v)))
 BOOL = Type("true or false", lambda value: type(value) is bool)
 
 
@@ -144,7 +147,7 @@ KINDS: dict[str, dict[str, Field]] = {
     "source": STEP
     | {
         "of": Field(TEXT, "a kind of line, or an action of a block line"),
-        "at": Field(TEXT, "the file and line of minillm that tells it"),
+        "at": Field(SOURCE, "the file and line that tells it"),
     },
     "tokens": STEP
     | {
@@ -170,7 +173,7 @@ KINDS: dict[str, dict[str, Field]] = {
         "resumed": Field(BOOL, "whether it ran before, and was preempted"),
     },
     "preempt": STEP | ID | {"swapped": Field(INTEGER, "tokens that were copied out; 0: all are recomputed later")},
-    "finish": STEP | ID | {"why": Field(TEXT, "eos, stop, length or cancelled")},
+    "finish": STEP | ID | {"why": Field(one_of("eos", "stop", "length", "cancelled"), "the reason")},
     "pass": STEP
     | {
         "model": Field(INTEGER, "which model ran"),

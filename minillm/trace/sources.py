@@ -1,5 +1,6 @@
 """Sources: which line of minillm told an event, read from the frames that are running, so that it cannot go stale."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ def source_of_event() -> str:
         frame = frame.f_back
     path = Path(frame.f_code.co_filename)
     name = path.relative_to(PACKAGE.parent).as_posix() if path.is_relative_to(PACKAGE) else path.name
-    return f"{name}:{frame.f_lineno}"
+    return re.sub(r"[^\w./-]", "_", name[-200:]) + f":{frame.f_lineno}"
 
 
 def _hands_on(file: str) -> bool:

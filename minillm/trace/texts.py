@@ -19,9 +19,9 @@ class TokenTexts:
         self.named |= tokens
         if self.tokenizer is None or not new:
             return None
-        texts = [[token, self.tokenizer.token_text(token)] for token in new]
-        parts = [[token, self._bytes(token).hex()] for token, text in texts if "\ufffd" in text]
-        return {"t": "tokens", "s": step, "texts": texts, "bytes": parts}
+        texts = [(token, self.tokenizer.token_text(token)) for token in new]
+        parts = [(token, self._bytes(token).hex()) for token, text in texts if "\ufffd" in text]
+        return {"t": "tokens", "s": step, "texts": [*map(list, texts)], "bytes": [*map(list, parts)]}
 
     @cached_property
     def _stored(self) -> dict[int, str]:

@@ -41,6 +41,7 @@ def step_in_words(trace: Trace, step: int) -> str:
         return _beginning(_of(lines, "request"))
     alone = len(trace.states.last["requests"]) == 1
     parts = [*_preparation(lines, alone), *_passes(lines, alone), *_tokens(trace, lines), *_ends(lines, alone)]
+    parts += [f"Request {letter(line['id'])} joins the queue." for line in _of(lines, "request")]
     return " ".join(parts) or "The run was interrupted before the pass of this step."
 
 
@@ -48,6 +49,18 @@ def quoted(trace: Trace, token: int) -> str:
     """Return the text of a token in quotes, with escapes for line ends; its number if the text is not known."""
     text = trace.texts.get(token)
     return f"token {token}" if text is None else json.dumps(text, ensure_ascii=False)
+
+
+def letter(request: int) -> str:
+    """Return the letters that stand for a request: A to Z, then AA.
+
+    Example:
+        >>> from minillm.trace.words import letter
+        >>> letter(0), letter(25), letter(26)
+        ('A', 'Z', 'AA')
+    """
+    last = chr(ord("A") + request % 26)
+    return last if request < 26 else letter(request // 26 - 1) + last
 
 
 def _of(lines: list[Line], kind: str, field: str = "t") -> list[Line]:
@@ -84,11 +97,11 @@ def _preparation(lines: list[Line], alone: bool) -> list[str]:
 
 def _preemption(line: Line) -> str:
     tokens = f"{_are(line['swapped'], 'token')} copied out" if line["swapped"] else "its tokens will be recomputed"
-    return f"Blocks ran out: request {line['id']} is preempted, and {tokens}."
+    return f"Blocks ran out: request {letter(line['id'])} is preempted, and {tokens}."
 
 
 def _admission(line: Line) -> str:
-    begins = f"Request {line['id']} {'resumes' if line['resumed'] else 'begins'}"
+    begins = f"Request {letter(line['id'])} {'resumes' if line['resumed'] else 'begins'}"
     known = [f"{counted(line['known'], 'token')} already cached"] if line["known"] else []
     known += [f"{counted(line['restored'], 'token')} copied back"] if line["restored"] else []
     return f"{begins}, with {' and '.join(known)}." if known else f"{begins}."
@@ -100,7 +113,7 @@ def _passes(lines: list[Line], alone: bool) -> list[str]:
     if not rows:
         return []
     if len(rows) == 1:
-        whose = "" if alone or rows[0]["id"] is None else f"Request {rows[0]['id']}, "
+        whose = "" if alone or rows[0]["id"] is None else f"Request {letter(rows[0]['id'])}, "
         runs = _single(rows[0])
         return [f"{whose}{runs}" if whose else runs[0].upper() + runs[1:]]
     does = Counter(row["phase"] for row in rows)
@@ -136,7 +149,7 @@ def _tokens(trace: Trace, lines: list[Line]) -> list[str]:
     if len(requests) > FEW:
         return [f"{len(choices)} new tokens."]
     new = [[quoted(trace, line["token"]) for line in choices if line["id"] == number] for number in requests]
-    each = [f"{' '.join(tokens)} of request {number}" for number, tokens in zip(requests, new, strict=True)]
+    each = [f"{' '.join(tokens)} of request {letter(number)}" for number, tokens in zip(requests, new, strict=True)]
     return [f"New tokens: {', '.join(each)}."]
 
 
@@ -159,6 +172,6 @@ def _verdict(trace: Trace, line: Line) -> str:
 
 def _ends(lines: list[Line], alone: bool) -> list[str]:
     return [
-        f"{'The answer' if alone else 'Request ' + str(line['id'])} ends: {REASONS.get(line['why'], line['why'])}."
+        f"{'The answer' if alone else 'Request ' + letter(line['id'])} ends: {REASONS.get(line['why'], line['why'])}."
         for line in _of(lines, "finish")
     ]

@@ -105,13 +105,13 @@ def test_times_and_layers_are_options(trace):
         (("hello", "--detail", "all"), "expected one of tokens, choices, attention"),
         (("hello", "--layers", "0"), "--layers belongs to --detail attention"),
         (("hello", "--detail", "attention", "--layers", "a"), "expected numbers of layers"),
-        (("hello", "--detail", "attention", "--layers", "99"), "the layers are 0 to"),
+        (("hello", "--detail", "attention", "--layers", "99"), "of layer 99 was asked for"),
         (("hello", "--num-blocks", 4), "--num-blocks is an option of an engine"),
         (("hello", "--n", 0), "--n is 0"),
         (("hello", "--n", 2, "--no-cache"), "leave out one of them"),
         (("hello", "--k", 2), "--k is an option of --speculative"),
         (("hello", "--out", "no/run.jsonl"), "--out: there is no folder"),
-        (("", "--raw"), "at least one token"),
+        (("", "--raw"), "the prompt is empty"),
         (("--batch", "missing.jsonl"), "there is no file missing.jsonl"),
     ],
 )
@@ -125,9 +125,38 @@ def test_a_file_that_exists_stays_without_force(refused, tmp_path):
     assert (tmp_path / "run.jsonl").read_text() == "mine"
 
 
+def test_ctrl_c_leaves_a_trace_of_what_ran(call, model_folder, tmp_path, monkeypatch):
+    from minillm.cli import trace
+
+    def interrupted(*arguments):
+        run = single_run(*arguments)
+        yield from (next(run), next(run))
+        raise KeyboardInterrupt
+
+    single_run = trace._single_run
+    monkeypatch.setattr(trace, "_single_run", interrupted)
+    monkeypatch.chdir(tmp_path)
+    assert call("trace", "--model", model_folder, "hello", *WARM, "--out", "run.jsonl", "--html", "x.html").code == 130
+    [request] = requests_of()
+    assert len(request["tokens"]) == 2 and request["status"] == "running" and not read("run.jsonl").finished
+    assert not (tmp_path / "x.html").exists()
+
+
 def test_a_trace_of_another_program_is_one_line(refused, tmp_path):
     (tmp_path / "run.jsonl").write_text('{"traceEvents": []}\n')
     assert "run.jsonl: expected a trace" in refused("--read", "run.jsonl")
+
+
+def test_texts_of_a_stranger_do_not_steer_the_terminal(trace, tmp_path):
+    trace("hello", *WARM, "--out", "run.jsonl")
+    lines = (tmp_path / "run.jsonl").read_text().splitlines()
+    for index, line in enumerate(map(json.loads, lines)):
+        if line["t"] == "tokens":
+            bad = "\x1b[2J\u202e\0</script>\ud800\n"
+            lines[index] = json.dumps(line | {"texts": [[token, bad] for token, _ in line["texts"]]})
+    (tmp_path / "run.jsonl").write_text("\n".join(lines) + "\n")
+    out = trace("--read", "run.jsonl", "--perfetto", "run.json") + trace("--read", "run.jsonl")
+    assert "</script>" in out and not set(out) & set("\x1b\u202e\0") and len(out.splitlines()) == 2 + 7
 
 
 def test_a_bad_line_of_a_batch_is_named(refused, tmp_path):

@@ -121,10 +121,27 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(golden):
     assert minillm.trace.show(GOLDEN[0]).page == page(read(GOLDEN[0]))
 
 
-@pytest.mark.parametrize("script", [file.name for file in sorted(HERE.glob("*.test.js"))])
-def test_the_scripts_pass_their_own_tests(script):
-    node = shutil.which("node")
-    if node is None:
+@pytest.fixture
+def node():
+    """A function that runs node, and asserts that it succeeds."""
+    found = shutil.which("node")
+    if found is None:
         pytest.skip("node is not installed")
-    done = subprocess.run([node, HERE / script], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+
+    def run(*arguments):
+        done = subprocess.run([found, *arguments], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stderr
+
+    return run
+
+
+def test_the_script_of_the_page_is_javascript(tmp_path, node):
+    _, rest = island(page(read(GOLDEN[1])))
+    [_, script] = re.findall(r"<script[^>]*>(.*?)</script>", rest, re.DOTALL)
+    (tmp_path / "page.js").write_text(script, encoding="utf-8")
+    node("--check", tmp_path / "page.js")
+
+
+@pytest.mark.parametrize("script", [file.name for file in sorted(HERE.glob("*.test.js"))])
+def test_the_scripts_pass_their_own_tests(script, node):
+    node(HERE / script)

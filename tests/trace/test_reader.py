@@ -6,7 +6,7 @@ import pytest
 from golden_runs import HERE, NAMES
 
 from minillm.trace import read, reader, schema
-from minillm.trace.state import States
+from minillm.trace.states import States
 
 GOLDEN = (HERE / "golden_engine.jsonl").read_bytes()
 LINES = GOLDEN.splitlines(keepends=True)
@@ -41,7 +41,10 @@ DAMAGED = {
     "an unknown kind": (HEADER + b'{"t":"magic","s":0}\n', "line 2: expected an object whose t is one of"),
     "no object": (HEADER + b"[]\n", "line 2: expected an object"),
     "nested": (HEADER + b"[" * 100_000 + b"]" * 100_000 + b"\n", "line 2: the JSON is nested too deeply"),
-    "a missing field": (HEADER + b'{"t":"finish","s":0,"id":0}\n', "finish.why: expected text; found nothing"),
+    "a missing field": (
+        HEADER + b'{"t":"finish","s":0,"id":0}\n',
+        'finish.why: expected "eos", "stop", "length", "cancelled"; found nothing',
+    ),
     "a foreign field": (changed("finish", more=1), "finish has a field 'more'"),
     "a huge integer": (changed("request", max=2**60), "request.max: expected integer"),
     "infinity": (GOLDEN.replace(b'"temperature":0.8', b'"temperature":1e999', 1), "request.sampling"),
@@ -56,6 +59,7 @@ DAMAGED = {
     "a block released twice": (b"".join([*LINES[:-1], LINES[-3]]), "does not end with the blocks that it releases"),
     "lines left out": (b"".join([*LINES[:2], *LINES[3:]]), "lines before its end; found"),
     "lines after the end": (GOLDEN + LINES[-1], "a line after the end"),
+    "a source that is not a line": (changed("source", at="javascript:alert(1)"), "source.at: expected text such as"),
     "no base64": (attention(weights="#" * 48), "attention.weights: expected base64"),
     "too few weights": (attention(weights="AAAA"), "attention.weights: expected 36 bytes; found 3"),
     "no such layer": (attention(layer=6), "attention of a layer or a head"),
@@ -106,7 +110,7 @@ def test_sizes_are_bounded(tmp_path, monkeypatch):
 
 
 def test_states_of_a_stranger_do_not_fill_the_memory(monkeypatch):
-    monkeypatch.setattr("minillm.trace.state.MOST_KEPT", 1000)
+    monkeypatch.setattr("minillm.trace.states.MOST_KEPT", 1000)
     states = States()
     states.add(json.loads(LINES[2]) | {"t": "request", "s": 0, "id": 0, "group": None, "prompt": [1]})
     with pytest.raises(ValueError, match="too long to keep its states"):

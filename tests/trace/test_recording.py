@@ -14,7 +14,8 @@ import minillm
 from minillm import Engine, PromptLookup, Sampling
 from minillm.events import listening
 from minillm.trace import read, record
-from minillm.trace.state import EVERY, apply, new_state
+from minillm.trace.state import apply, new_state
+from minillm.trace.states import EVERY
 
 MODEL, _ = random_model(CONFIG, 0, "exact")
 DRAFT, _ = random_model(CONFIG, 1, "exact")
@@ -208,7 +209,11 @@ def test_an_interrupted_run_leaves_a_trace_of_what_ran(tmp_path):
     [
         (lambda: None, {}, "nothing ran"),
         (lambda: (minillm.forward(MODEL, [1]), minillm.forward(DRAFT, [1])), {}, "a trace is of one model"),
-        (lambda: minillm.generate(MODEL, [1], 2), {"detail": "attention", "layers": [7]}, "the layers are 0 to 1"),
+        (
+            lambda: minillm.generate(MODEL, [1], 2),
+            {"detail": "attention", "layers": [7]},
+            "the layers of random are 0 to 1",
+        ),
         (lambda: None, {"detail": "all"}, "expected one of tokens, choices, attention"),
         (lambda: None, {"layers": [0]}, "layers belong to detail='attention'"),
         (lambda: None, {"detail": "attention", "layers": "0"}, "expected a list of numbers of layers"),

@@ -19,12 +19,8 @@ ROOT = Path(__file__).parents[2]
 TRACES = {name: read(HERE / f"{name}.jsonl") for name in NAMES}
 
 
-def test_each_source_is_a_line_that_tells(tmp_path):
-    import golden_runs
-
-    for name in NAMES:
-        path = tmp_path / f"{name}.jsonl"
-        getattr(golden_runs, name)(path)
+def test_each_source_is_a_line_that_tells(runs_again):
+    for path in runs_again.values():
         lines = read(path).lines
         told = {line.get("do", line["t"]) for line in lines} - {"source", "tokens", "model", "pool", "attention", "end"}
         sources = {line["of"]: line["at"] for line in lines if line["t"] == "source"}
@@ -68,13 +64,13 @@ def test_every_step_is_said_in_words():
     assert said["golden_generate"][-1].endswith("The answer ends: an end-of-sequence token came.")
     engine = " ".join(said["golden_engine"])
     for words in (
-        "Request 1 begins, with 10 tokens already cached.",
+        "Request B begins, with 10 tokens already cached.",
         "is shared and has to be written, so it is copied to block",
-        "Blocks ran out: request 4 is preempted, and 16 tokens are copied out.",
-        "Request 4 resumes, with 4 tokens already cached and 12 tokens copied back.",
+        "Blocks ran out: request E is preempted, and 16 tokens are copied out.",
+        "Request E resumes, with 4 tokens already cached and 12 tokens copied back.",
         "cached blocks are evicted.",
         "3 decode, 1 runs a chunk of its prompt.",
-        "Request 5 ends: it was cancelled.",
+        "Request F ends: it was cancelled.",
     ):
         assert words in engine
     speculative = " ".join(said["golden_speculative"])
@@ -99,7 +95,7 @@ def test_an_interrupted_step_is_said(tmp_path):
     with pytest.raises(KeyboardInterrupt), minillm.trace.record(path):
         interrupted()
     trace = read(path)
-    assert sentences(trace)[-1] == "Request 0 begins."
+    assert sentences(trace)[-1] == "The run was interrupted before the pass of this step."
     assert trace.states.last["requests"][0]["status"] == "running"
 
 

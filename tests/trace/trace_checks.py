@@ -3,7 +3,7 @@
 from minillm.trace import read, record
 from minillm.trace.recorder import Recorder
 from minillm.trace.schema import check
-from minillm.trace.state import States
+from minillm.trace.states import States
 
 
 def recorded(folder, run, **options):

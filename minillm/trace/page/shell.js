@@ -71,7 +71,8 @@ class Player {
 
   drawSentence() {
     const { question, answer } = this.guesses;
-    const words = make("p", {}, make("strong", {}, `Step ${this.n}. `), this.sentence());
+    const begin = make("button", { class: "begin", "data-focus": "begin", onclick: () => this.forward() }, "Begin ", make("kbd", {}, "→"));
+    const words = make("p", {}, make("strong", {}, `Step ${this.n}. `), this.sentence(), " ", this.n === 0 && this.last > 0 && begin);
     const shown = question ? questionCard(this.guesses, (index) => this.answer(index)) : [answer && answerCard(this.guesses), words];
     this.parts.sentence.setAttribute("aria-live", this.timer ? "off" : "polite"); // not a word a second while it plays
     this.parts.sentence.replaceChildren(...[shown].flat().filter(Boolean));

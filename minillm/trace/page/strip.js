@@ -57,7 +57,7 @@ function stripCell(lines, step) {
     make("span", { class: `strip-part strip-${phase}`, style: { "flex-grow": count } },
       count / total > 0.35 ? PHASES[phase][0] : "")); // a lower part has no room for its letter
   const title = total ? `step ${step}: ${counted(total, "token")}` : `step ${step}: no pass`;
-  return make("span", { class: "strip-cell", title, style: { "flex-grow": Math.sqrt(total || 1) } }, parts);
+  return make("span", { class: "strip-cell", title, style: { "flex-grow": Math.sqrt(total || 0.3) } }, parts);
 }
 
 function tokensByPhase(lines) {

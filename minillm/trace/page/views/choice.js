@@ -22,7 +22,7 @@ views.choice = {
 };
 
 function nothing(n) {
-  return make("p", { class: "empty" }, n ? "No token was chosen in this step." : "Nothing has been chosen: step 1 has the first pass.");
+  return make("p", { class: "empty" }, n ? "No token was chosen in this step." : "Nothing has been chosen. A choice shows the most probable tokens, what temperature, top-k and top-p leave of them, and the number that decides.");
 }
 
 // One pass of speculative decoding chooses several tokens.

@@ -10,7 +10,7 @@ views.speculation = {
     const { lines, selected, select } = moment;
     const ids = [...new Set(lines.filter((line) => line.t === "verdict").map((line) => line.id))];
     const id = ids.includes(selected.request) ? selected.request : ids[0];
-    const round = ids.length ? roundOf(moment, id) : [make("p", { class: "empty" }, "No guess was judged in this step.")];
+    const round = ids.length ? roundOf(moment, id) : [make("p", { class: "empty" }, moment.n ? "No guess was judged in this step." : "Nothing has run. A step with guesses shows how the model judges each of them.")];
     el.replaceChildren(...[requestButtons(ids, id, select), ...round, ...rounds(moment, id ?? selected.request)].filter(Boolean));
   },
 };
