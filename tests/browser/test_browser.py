@@ -4,6 +4,7 @@ Playwright drives the Chromium of the system, so nothing is downloaded. Without 
 `nox -s browser` runs them.
 """
 
+import json
 import shutil
 from pathlib import Path
 
@@ -18,6 +19,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 TRACES = Path(__file__).parents[1] / "trace"
 GOLDEN = "golden_generate", "golden_engine", "golden_speculative"
+HOSTILE = "</script><img src=x onerror=alert(1)>", "\u202e", "\0", "\ud800", "<!--", "'\"><b onclick=alert(1)>"
 KEYS = {"pass": "p", "cache": "c", "attention": "a", "batch": "b"}
 # Elements with text of their own that begin or end outside the page. What scrolls inside its own frame may be wider.
 OVERFLOWING = """() => [...document.querySelectorAll("main *")].filter((element) => {
@@ -47,7 +49,21 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pages")
     for name in GOLDEN:
         (folder / f"{name}.html").write_text(page_of(read(TRACES / f"{name}.jsonl")), encoding="utf-8")
+    hostile = hostile_trace(folder / "hostile.jsonl")
+    (folder / "hostile.html").write_text(page_of(read(hostile)), encoding="utf-8")
     return folder
+
+
+def hostile_trace(path):
+    """The golden speculative run, as if its vocabulary and its model's name were by somebody who attacks readers."""
+    lines = list(map(json.loads, (TRACES / "golden_speculative.jsonl").read_text(encoding="ascii").splitlines()))
+    for line in lines:
+        if line["t"] == "tokens":
+            line["texts"] = [[token, HOSTILE[token % len(HOSTILE)]] for token, _ in line["texts"]]
+        if line["t"] == "model":
+            line["name"] = HOSTILE[0]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="ascii")
+    return path
 
 
 @pytest.fixture
@@ -143,6 +159,14 @@ def kind_of(block):
     return "known" if block["refs"] == 0 else "shared" if block["refs"] > 1 else "used"
 
 
+def test_what_a_step_did_with_blocks_is_listed_with_whose_they_are(visit):
+    page = visit("golden_engine", "#step=4&view=cache")
+    assert page.inner_text(".cache-changes").splitlines()[-1] == "C blocks 5, 6: given back"  # it has ended
+    page.goto(page.url.replace("step=4", "step=2"))
+    page.wait_for_function("location.hash.includes('step=2')")
+    assert "block 2 to block 7: copied" in page.inner_text(".cache-changes")
+
+
 def test_a_rejected_draft_token_is_cut_from_the_cache(visit):
     page = visit("golden_speculative", "#step=5&view=cache")
     assert page.locator(".cache-slots .cache-cut").count() == 3
@@ -181,6 +205,18 @@ def test_nothing_leaves_a_page_of_320_pixels(visit, name):
             assert page.evaluate(OVERFLOWING) == [], f"{view}, step {step}"
             assert page.evaluate("document.documentElement.scrollWidth") <= 320, f"{view}, step {step}"
             page.keyboard.press("ArrowRight")
+
+
+def test_texts_of_strangers_are_shown_and_never_run(visit):
+    page = visit("hostile")
+    for view in views_of(page):
+        page.click(f"[data-view={view}]")
+        page.keyboard.press("Home")
+        for _ in range(last_step("golden_speculative")):
+            page.keyboard.press("ArrowRight")
+            assert page.locator("img, b[onclick]").count() == 0
+            assert "\u202e" not in page.inner_text("main")
+    assert "<img" in page.inner_text(".text")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -228,10 +228,10 @@ function cacheWaiting(request, { trace }) {
 }
 
 // What this step did with blocks, line by line.
-function cacheChanges({ lines, state }) {
+function cacheChanges({ lines, state, before }) {
   const blocks = lines.filter((line) => line.t === "block" || line.t === "preempt");
   if (!blocks.length) return make("p", { class: "cache-quiet" }, "This step took, shared and released no block.");
-  const owner = (number) => state.tables[number]?.request ?? null;
+  const owner = (number) => (state.tables[number] ?? before.tables[number])?.request ?? null; // it may have ended
   return make(
     "div",
     {},
