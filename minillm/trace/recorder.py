@@ -61,7 +61,7 @@ class Recorder:
     def hear(self, event: Event) -> None:
         """Take one event. Ctrl-C waits for it, because half a line would be left of it.
 
-        Events are told in the middle of bookkeeping. So nothing is raised here: the recording ends, and the run goes on.
+        Events are told amid bookkeeping. So nothing is raised here: the recording ends, and the run goes on.
         """
         kind = type(event).__name__
         hear = getattr(self, f"_hear_{kind}", self._hear_block if kind.startswith("Block") else None)
