@@ -35,6 +35,7 @@ class Recorder:
         completions: of all requests, by number.
         cache_dtypes: what the keys and values of each request were stored in, as `KVCache` takes it.
         problem: why the recording ended before the run; "" if it goes on.
+        failure: the exception, if that is the reason.
     """
 
     def __init__(self, write: Callable[[Line], None], detail: str, times: bool) -> None:
@@ -44,6 +45,7 @@ class Recorder:
         self.completions: list[Completion] = []
         self.cache_dtypes: dict[int, str | None] = {}
         self.problem = ""
+        self.failure: Exception | None = None
         self._requests, self._tables, self._groups, self._draft_models = (Numbers() for _ in range(4))
         self._caches: dict[int, object] = {}  # of each running request; None without a cache
         self._preempted = set[int]()  # requests that ever were
@@ -57,12 +59,18 @@ class Recorder:
         self._chosen: Line = {}  # the last choice
 
     def hear(self, event: Event) -> None:
-        """Take one event. Ctrl-C waits for it, because half a line would be left of it."""
+        """Take one event. Ctrl-C waits for it, because half a line would be left of it.
+
+        Events are told amid bookkeeping. So nothing is raised here: the recording ends, and the run goes on.
+        """
         kind = type(event).__name__
         hear = getattr(self, f"_hear_{kind}", self._hear_block if kind.startswith("Block") else None)
         if hear and not self.problem:
             with defer_interrupts():
-                hear(event)
+                try:
+                    hear(event)
+                except Exception as failure:
+                    self.failure, self.problem = failure, f"the recorder failed: {type(failure).__name__}: {failure}"
 
     def close(self) -> None:
         """Write the lines that wait."""

@@ -92,13 +92,14 @@ def record(
                 yield
         finally:
             recorder.close()
-        if recorder.model is None:
+        if recorder.model is None and not recorder.problem:
             Path(path).unlink()
             raise ValueError(f"nothing ran while {Path(path).name} was recorded; run the model within the block")
-        problem = _write_attention(recorder, file, chosen) if detail == "attention" else ""
-        file.write({"t": "end", "s": file.step, "lines": file.lines})
-        if problem := recorder.problem or file.problem or problem:
-            raise ValueError(f"{Path(path).name}: {problem}")
+        problem = recorder.problem or (_write_attention(recorder, file, chosen) if detail == "attention" else "")
+        if not recorder.problem:
+            file.write({"t": "end", "s": file.step, "lines": file.lines})
+        if problem := problem or file.problem:
+            raise ValueError(f"{Path(path).name}: {problem}") from recorder.failure
 
 
 def _write_attention(recorder: Recorder, file: TraceFile, layers: Sequence[int] | None) -> str:

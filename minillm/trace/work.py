@@ -1,5 +1,7 @@
 """The work of a pass, from the shapes of its rows alone, as `estimate/work.py` computes it."""
 
+from typing import Any
+
 from minillm.estimate.memory import WEIGHTS
 from minillm.estimate.parameters import head_parameters, layers_parameters
 from minillm.estimate.work import Tokens, Work, forward_work
@@ -29,7 +31,13 @@ def weight_bytes(model: Model) -> float:
         return stored.bytes_each if stored and model.weights != "float32" else model.dtype.itemsize
     matrices = [model.head, *(matrix for layer in model.layers() for matrix in _matrices(layer))]
     parts = [part for matrix in matrices for part in (matrix if isinstance(matrix, list) else [matrix])]
-    return sum(part.nbytes for part in parts) / (layers_parameters(config) + head_parameters(config))
+    return sum(map(_stored_bytes, parts)) / (layers_parameters(config) + head_parameters(config))
+
+
+def _stored_bytes(part: Any) -> int:
+    """Return the bytes of an array, of a quantised matrix, or of the tiles of the compiled backend."""
+    arrays = [part] if hasattr(part, "nbytes") else part.arrays
+    return sum(int(array.nbytes) for array in arrays)
 
 
 def _matrices(layer: LayerWeights) -> list[object]:

@@ -247,6 +247,25 @@ def test_a_full_disk_does_not_break_the_run(tmp_path, monkeypatch):
     assert not read(tmp_path / "run.jsonl").finished
 
 
+def test_a_failure_of_the_recorder_does_not_break_the_run(tmp_path, monkeypatch):
+    from minillm.trace import recorder
+
+    monkeypatch.setattr(recorder, "chosen_line", lambda *_: 1 / 0)
+    with pytest.raises(ValueError, match="the recorder failed: ZeroDivisionError"), record(tmp_path / "run.jsonl"):
+        tokens = RUNS["generate"]()
+    assert tokens == RUNS["generate"]()
+    assert not read(tmp_path / "run.jsonl").finished
+
+
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8", "int4"])
+def test_weights_are_counted_in_their_format(weights, tmp_path):
+    from minillm.trace.counting import counted
+
+    model, count = counted(random_model(CONFIG, 0, "numpy", "float32", weights)[0])
+    trace, _ = recorded(tmp_path, lambda: minillm.generate(model, PROMPT, 3, WARM))
+    assert trace.states.last["totals"]["weight_bytes"] == pytest.approx(count.weight_bytes, rel=1e-3)
+
+
 def test_times_are_seconds_of_each_pass(tmp_path):
     trace, _ = recorded(tmp_path, RUNS["generate"], times=True)
     passes = [line for line in trace.lines if line["t"] == "pass"]

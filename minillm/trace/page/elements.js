@@ -76,9 +76,18 @@ function table(caption, head, rows, attributes = {}) {
     make("tbody", {}, rows.map((row) => make("tr", {}, row.map((cell) => make("td", {}, cell))))));
 }
 
-// A picture's table, folded away.
+const openTables = new Set(); // captions: a table that was opened stays open in the next step
+
+// A picture's table, folded away. It is made when it is opened: a long run has thousands of rows.
 function asTable(caption, head, rows) {
-  return make("details", { class: "as-table" }, make("summary", {}, "As a table"), table(caption, head, rows));
+  const details = make("details", { class: "as-table", open: openTables.has(caption) }, make("summary", {}, "As a table"));
+  const fill = () => details.children.length < 2 && details.append(table(caption, head, rows));
+  details.addEventListener("toggle", () => {
+    openTables[details.open ? "add" : "delete"](caption);
+    if (details.open) fill();
+  });
+  if (details.open) fill();
+  return details;
 }
 
 // A number with three digits: 0.0941286 -> "0.0941".

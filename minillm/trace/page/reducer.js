@@ -1,5 +1,6 @@
 // The state of a run after a step, as a fold of the lines of its trace. minillm/trace/state.py has the same functions
-// in Python, in the same order, and says what a state holds. tests/trace/golden_states.json holds the two together.
+// in Python, in the same order, and says what a state holds. States is in minillm/trace/states.py there.
+// tests/trace/golden_states.json holds the two together.
 
 const TOTALS = [
   "passes", "draft_passes", "flops", "weight_bytes", "cache_bytes", "drafted", "accepted", "known", "preemptions",
