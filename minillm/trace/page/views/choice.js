@@ -84,7 +84,7 @@ function candidatesTable(trace, rows, line) {
     make("span", { class: "choice-p" }, p ? percent(p) : "–")));
   const residual = line.origin === "corrected";
   return make("table", { class: "choice-table" },
-    make("caption", {}, `The ${rows.length} most probable tokens. The longest bar is ${percent(longest)}.`),
+    make("caption", {}, `The most probable tokens${rows.length > SHOWN ? ", and the one that was taken" : ""}. The longest bar is ${percent(longest)}.`),
     make("thead", {}, make("tr", {}, ["token", "the model says", residual ? "what q left of p" : "after temperature and filters", ""].map((name) =>
       make("th", { scope: "col" }, name)))),
     make("tbody", {}, rows.map((row) => make("tr", { class: row.taken ? "choice-taken" : row.after ? "" : "choice-cut" },

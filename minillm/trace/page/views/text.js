@@ -108,7 +108,8 @@ function tokenTable(ids, moment) {
 
 // A long text scrolls inside its frame, so that the newest token is seen. The page itself stays where it is.
 function keepInSight(scroller) {
-  const newest = [...scroller.querySelectorAll(".text-selected .token-fresh, .text-selected .token-rejected")].at(-1);
+  const fresh = (where) => [...scroller.querySelectorAll(`${where} .token-fresh, ${where} .token-rejected`)];
+  const newest = fresh(".text-selected").at(-1) ?? fresh(".text-row")[0]; // the selected request may have ended
   if (!newest) return;
   const [frame, token] = [scroller.getBoundingClientRect(), newest.getBoundingClientRect()];
   if (token.bottom > frame.bottom) scroller.scrollTop += token.bottom - frame.bottom + 8;
