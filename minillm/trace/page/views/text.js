@@ -18,6 +18,7 @@ views.text = {
     el.replaceChildren(scroller, make("div", { class: "text-foot" }, legend(moment), detail, tokenTable(ids, moment)));
     scroller.scrollTop = old;
     keepInSight(scroller);
+    requestAnimationFrame(() => keepInSight(scroller)); // rows that came into sight have their height only now
   },
 };
 
