@@ -64,7 +64,7 @@ function attentionTable(moment, line, query) {
     tokenText(moment.trace, tokens[at]),
     percent(weight),
   ]);
-  return asTable(`What token ${query} looked at most`, ["position", "token", "weight"], rows);
+  return asTable("What this token looked at most", ["position", "token", "weight"], rows);
 }
 
 // Where the label of each token stands: a fixed-width font, in rows of this width.
