@@ -134,7 +134,7 @@ class Counted:
     def __init__(self, layers=6, fails_at=None):
         self.reads, self.alive, self.most, self.fails_at = [], 0, 0, fails_at
         self.layers = StreamedLayers(self.read, range(layers))
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a layer may be collected while another is counted
 
     def read(self, number):
         if number == self.fails_at:
@@ -218,7 +218,7 @@ def test_threads_that_share_a_pass_read_each_layer_once():
     def through(number):
         seen = []
         for layer in together[0:6]:
-            barrier.wait(10)  # as attention waits for the keys of all
+            barrier.wait(60)  # as attention waits for the keys of all
             sleep(0.002 * number)
             seen.append(layer.number)
         return seen

@@ -7,12 +7,15 @@ from dataclasses import asdict, replace
 from os import PathLike
 from typing import Any
 
+import numpy as np
+
 from minillm.backends.plain import Plain
 from minillm.loading import load as loading
 from minillm.loading import open_checkpoint
 from minillm.loading.checkpoint import Checkpoint
 from minillm.model import Model
 from minillm.parallel.backend import BACKENDS, OnRanks, on_ranks
+from minillm.parallel.messages import Messages
 from minillm.parallel.pipeline import OnStage, Stage, on_stage
 from minillm.parallel.plan import Follower, Leader
 from minillm.parallel.ranks import Ranks, ranks_of
@@ -86,14 +89,27 @@ def load_share(ranks: Ranks, name: str | PathLike[str], backend: str | Plain, dt
         ValueError: as `load`; or the ranks disagree, or there are more ranks than heads.
     """
     ops, kept_as, checkpoint = _agreed(ranks, "tensor", name, backend, dtype, weights)
+    model = build_share(ranks, checkpoint, ops, kept_as, dtype, weights)
+    if ranks.rank == 0:
+        assert isinstance(model.ops, OnRanks)
+        model.ops.leader = Leader(ranks, model)
+    return model
+
+
+def build_share(
+    ranks: Messages,
+    checkpoint: Checkpoint,
+    ops: Plain,
+    kept_as: np.dtype[Any],
+    dtype: str = "float32",
+    weights: str = "float32",
+) -> Model:
+    """Build this rank's share of a checkpoint, as `load_share` does. All ranks call it, with the same arguments."""
     share = share_of_rank(checkpoint.config, ranks.size, ranks.rank, is_grouped(checkpoint, weights))
     here = on_ranks(ops, ranks, share)
     with here.all_together():
         model = loading.build_in_memory(cut(checkpoint, share), here, kept_as, dtype, weights)
-    model = replace(model, config=replace(model.config, vocab_size=checkpoint.config.vocab_size))
-    if ranks.rank == 0:
-        here.leader = Leader(ranks, model)
-    return model
+    return replace(model, config=replace(model.config, vocab_size=checkpoint.config.vocab_size))
 
 
 def load_stage(
@@ -156,7 +172,7 @@ def follow(model: Model) -> None:
         assert isinstance(ops.stage.ranks, Ranks)
         Follower(ops.stage.ranks, model).follow(ops.stage.run)
         return
-    assert isinstance(ops, OnRanks)
+    assert isinstance(ops, OnRanks) and isinstance(ops.ranks, Ranks)
     with ops.all_together():
         Follower(ops.ranks, model).follow(all_layers)
 

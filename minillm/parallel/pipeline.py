@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +31,7 @@ from minillm.config import ModelConfig
 from minillm.estimate.sharding import span_of
 from minillm.loading.build import ModelPart
 from minillm.model import Model
+from minillm.parallel.messages import Messages
 from minillm.parallel.plan import Leader
 from minillm.ragged_batch import RaggedBatch
 from minillm.support.checks import check_integer
@@ -39,19 +40,6 @@ from minillm.transformer import embed, head, run_layers
 
 RECORDED = 10_000  # micro-batches
 MICRO_BATCHES_PER_STAGE = 4  # at most: with m = 4p the bubble is below 1/5
-
-
-class Neighbours(Protocol):
-    """What a stage asks of the ranks: `Ranks`, or `ThreadRank`."""
-
-    rank: int
-    size: int
-
-    def send(self, x: Array, to: int) -> None:
-        """Send an array to a rank."""
-
-    def receive(self, source: int, shape: Sequence[int], dtype: Any) -> Array:
-        """Return the array that a rank sends."""
 
 
 class Stage:
@@ -65,7 +53,7 @@ class Stage:
             micro-batch in the pass; the last 10,000. `bubble` counts the idle slots from the records of all stages.
     """
 
-    def __init__(self, ranks: Neighbours, layers: int, micro_batches: int | None = None) -> None:
+    def __init__(self, ranks: Messages, layers: int, micro_batches: int | None = None) -> None:
         """Choose the layers of this rank.
 
         Args:

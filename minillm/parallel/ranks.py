@@ -4,12 +4,11 @@ MPI carries the messages (extra `mpi`: mpi4py and MPICH). Each call here is *col
 ranks make it, in the same order. While a rank waits, it yields the processor and hears Ctrl-C: MPI's own waiting would
 do neither.
 
-    all_reduce    rank 0: [1, 2]   rank 1: [10, 20]   ->   both: [11, 22]
-    all_gather    rank 0: [1, 2]   rank 1: [10, 20]   ->   both: [[1, 2], [10, 20]]
-    broadcast     rank 0: "go"                        ->   both: "go"
+    all_reduce, all_gather     as in `messages.py`
+    broadcast                  rank 0: "go"   ->   all: "go"
 
-`sent` counts what a ring would send (Patarasuk and Yuan, Bandwidth optimal all-reduce algorithms, 2009), whichever
-algorithm MPI takes, so that `estimate/sharding.py` can be compared with it.
+`sent` counts what the ring of `thread_ranks.py` would send, whichever algorithm MPI takes, so that
+`estimate/sharding.py` can be compared with it.
 
 A rank that fails ends all others: `fail` prints one line that names it, and MPI_Abort ends every process. If all ranks
 fail (no such model, Ctrl-C), rank 0 speaks for all, and each ends by itself: mpiexec then has nothing to say. If a
@@ -25,13 +24,13 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, NoReturn
 
 import numpy as np
 
 from minillm.arrays import Array
+from minillm.parallel.messages import Traffic
 from minillm.support.install_hint import install_hint
 from minillm.support.printable import one_line
 
@@ -40,27 +39,6 @@ PAUSE_S = 0.0002  # between later questions
 FAREWELL_S = 4.0  # a rank that ends waits this long for the others to end
 ALIKE_S = 3.0  # a rank that fails waits this long for the others to fail too
 TURN_S = 0.3  # if only some fail, each lets the ranks before it speak first
-
-
-@dataclass
-class Traffic:
-    """What one rank has sent in one kind of call.
-
-    Attributes:
-        calls: number of calls.
-        messages: number of messages to the next rank of the ring.
-        bytes: bytes in these messages.
-    """
-
-    calls: int = 0
-    messages: int = 0
-    bytes: float = 0
-
-    def add(self, messages: int, sent_bytes: float) -> None:
-        """Count one more call."""
-        self.calls += 1
-        self.messages += messages
-        self.bytes += sent_bytes
 
 
 class Ranks:

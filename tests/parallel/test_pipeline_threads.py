@@ -129,8 +129,8 @@ def test_passes_without_logits_follow_each_other_without_a_bubble_between_them()
 @pytest.mark.parametrize(("stages", "micro_batches", "rows"), [(1, 3, 1), (2, 1, 1), (3, 5, 4), (4, 2, 0)])
 def test_messages_and_bytes_are_those_of_the_formulas(stages, micro_batches, rows):
     for rank, _ in run_stages(4, stages, micro_batches, 10, rows):
-        assert rank.messages == pipeline_messages_sent(rows, stages, rank.rank, micro_batches)
-        assert rank.bytes == pipeline_bytes_sent(CONFIG, 10, rows, stages, rank.rank, bytes_each=8)
+        assert rank.sent["send"].messages == pipeline_messages_sent(rows, stages, rank.rank, micro_batches)
+        assert rank.sent["send"].bytes == pipeline_bytes_sent(CONFIG, 10, rows, stages, rank.rank, bytes_each=8)
 
 
 def test_a_cache_stores_the_keys_of_its_own_layers_only():
