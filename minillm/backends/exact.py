@@ -95,7 +95,7 @@ def largest(x: Float[Array, "*shape"]) -> Float[Array, "*largest"]:
 class Exact(Plain):
     """The backend whose sums are exact, so that every schedule gives the same bits. It computes in float64."""
 
-    name = "exact"
+    name, keeps_quantized = "exact", False
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
         """Return float64 for every choice."""
