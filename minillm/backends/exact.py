@@ -185,6 +185,7 @@ def _round_columns(out: int, parts: Iterable[Matrix], reduce: Reduce) -> Float[A
             rows = dequantize(part.take(tile) if isinstance(part, Quantized) else part[tile]).astype(np.float64)
             copy_in_blocks(on_grid(rows, norm(rows, -1, reduce), COLUMN_BITS).T, weight[:, end : end + len(rows)])
             end += len(rows)
+        del part  # before the next one is read
     return weight
 
 
