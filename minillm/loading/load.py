@@ -11,7 +11,8 @@ from minillm.backends import get_backend
 from minillm.backends.memory import return_freed_memory
 from minillm.backends.plain import Plain
 from minillm.loading import Checkpoint, open_checkpoint
-from minillm.loading.build import ModelPart, build
+from minillm.loading.build import build
+from minillm.loading.model_part import ModelPart
 from minillm.loading.settle import EMBEDDING
 from minillm.loading.stored import format_of, part_of
 from minillm.model import Model

@@ -29,7 +29,7 @@ from minillm.arrays import Array, Float
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.estimate.sharding import span_of
-from minillm.loading.build import ModelPart
+from minillm.loading.model_part import ModelPart
 from minillm.model import Model
 from minillm.parallel.messages import Messages
 from minillm.parallel.plan import Leader

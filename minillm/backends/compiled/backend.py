@@ -51,7 +51,7 @@ class Layers(NamedTuple):
 class Compiled(Plain):
     """The backend of compiled loops."""
 
-    name = "compiled"
+    name, keeps_quantized = "compiled", False
     row_costs: Mapping[int, float] = {1: 1.0, 4: 1.65, 8: 2.25, 16: 3.35}  # means of four formats, docs/performance.md
     bytes_per_s, seconds_per_layer = 20e9, 10e-6
 
