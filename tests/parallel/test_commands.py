@@ -45,8 +45,8 @@ def test_batch_writes_the_answers_of_one_rank(tmp_path):
 
 
 def test_more_ranks_than_heads():
-    code, _, err = minillm(5, "generate", "x", "--model", "story-draft", "--tensor-parallel")
-    assert code in (2, 9)  # 9: on a busy machine mpiexec may kill the rank before it has left, and says so
+    code, out, err = minillm(5, "generate", "x", "--model", "story-draft", "--tensor-parallel")
+    assert (code, out) == (2, "")
     assert err == "minillm: 5 ranks cannot share the model's 4 query heads; use at most 4 ranks\n"
 
 

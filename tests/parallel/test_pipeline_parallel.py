@@ -97,7 +97,7 @@ def test_chat_answers_lines_of_standard_input(tmp_path):
 def test_more_stages_than_layers_are_refused_with_one_line(tmp_path):
     folder = str(save_model_folder(tmp_path / "tiny"))
     done = minillm(3, "generate", "hello", "--model", folder)
-    assert done.returncode in (2, 9)  # 9: mpiexec's, if it has killed the others before rank 0 has ended
+    assert (done.returncode, done.stdout) == (2, "")
     says = "a pipeline of 3 stages, but the model has 2 layers; start fewer ranks"
     assert done.stderr == f"minillm: {says}\n"
 
