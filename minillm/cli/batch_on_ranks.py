@@ -72,17 +72,19 @@ def _write(ranks: Ranks, options: argparse.Namespace, read: Read) -> int:
 def _answer(ranks: Ranks, options: argparse.Namespace) -> int:
     """Answer the lines that rank 0 deals to this one, in one batch that others join while it runs."""
     from minillm.batching import Engine
+    from minillm.loading import open_checkpoint
+    from minillm.loading.fingerprint import fingerprint
     from minillm.loading.load import load
-    from minillm.serving.batch_files.run import answer_lines, model_fingerprint
+    from minillm.serving.batch_files.run import answer_lines
 
     ranks.broadcast()  # rank 0 has read the prompts
+    _same_model(ranks, fingerprint(open_checkpoint(options.model)))
     model = load(options.model, options.backend, options.dtype, options.weights, layers_from(options))
-    _same_model(ranks, model_fingerprint(model))
     engine, fingerprints = Engine(model, cache_dtype=options.kv_cache), dict[int, str]()
 
     def lines() -> Iterator[Any]:
-        for line, fingerprint in dealt(ranks):
-            fingerprints[line.number] = fingerprint
+        for line, of_request in dealt(ranks):
+            fingerprints[line.number] = of_request
             yield line
 
     def note(number: int, problem: ValueError) -> None:
@@ -96,7 +98,7 @@ def _answer(ranks: Ranks, options: argparse.Namespace) -> int:
 
 
 def _same_model(ranks: Ranks, fingerprint: str | None) -> str:
-    """Return the fingerprint of the model, which all ranks that loaded it must have.
+    """Return the fingerprint of the model, which must be the same on all ranks that load it.
 
     Raises:
         ValueError: two hosts have files of different models under this name.

@@ -1,9 +1,8 @@
 """load: turn a name into a model that can run, on one rank or cut over several, by columns or by layers."""
 
 import atexit
-import hashlib
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -11,6 +10,7 @@ from minillm.backends.plain import Plain
 from minillm.loading import load as loading
 from minillm.loading import open_checkpoint
 from minillm.loading.checkpoint import Checkpoint
+from minillm.loading.fingerprint import fingerprint
 from minillm.model import Model
 from minillm.parallel.backend import BACKENDS, OnRanks, on_ranks
 from minillm.parallel.pipeline import OnStage, Stage, on_stage
@@ -167,9 +167,3 @@ def end(model: Model) -> None:
     if model.ops.leader is not None:
         model.ops.leader.end()
         model.ops.leader = None
-
-
-def fingerprint(checkpoint: Checkpoint) -> str:
-    """Return a hash of the config, and of the name, shape and format of each tensor."""
-    tensors = sorted((name, tuple(tensor.shape), tensor.format) for name, tensor in checkpoint.tensors.items())
-    return hashlib.sha256(repr((asdict(checkpoint.config), tensors)).encode()).hexdigest()[:16]
