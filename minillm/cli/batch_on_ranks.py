@@ -1,14 +1,13 @@
 """`mpiexec -n 4 minillm batch`: rank 0 reads, deals out and writes. The other ranks have the model, and answer."""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from minillm.cli.batch_report import Done, Problems, answer_record, asked_of, settings_of, tell
 from minillm.cli.options import encoded, layers_from
-from minillm.cli.parallel import check_launcher
+from minillm.cli.parallel import check_launcher, facts_of
 from minillm.parallel.dealing import deal, dealt, end, give
 from minillm.parallel.ranks import Ranks, world
 from minillm.support.wording import failure_text
@@ -26,7 +25,7 @@ def answer_on_ranks(options: argparse.Namespace, read: Read) -> int:
     ranks = world()
     check_launcher(ranks.size)
     try:
-        ranks.agree({"minillm": sys.modules["minillm"].__version__, "the command": vars(options) | {"run": None}})
+        ranks.agree(facts_of(options))
         return _write(ranks, options, read) if ranks.rank == 0 else _answer(ranks, options)
     except OSError as problem:
         ranks.fail(failure_text(problem))

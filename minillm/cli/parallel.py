@@ -124,9 +124,15 @@ def begin_together(options: argparse.Namespace) -> None:
 
         ranks = world()
         check_launcher(ranks.size)
-        ranks.agree({"the command": " ".join(sys.argv[1:])})
+        ranks.agree(facts_of(options))
         if ranks.rank:
             load_model(options)
+
+
+def facts_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what must be the same on all ranks: the version of minillm, and each argument."""
+    arguments = {f"argument {name}": value for name, value in vars(options).items() if name != "run"}
+    return {"minillm": sys.modules["minillm"].__version__} | arguments
 
 
 def load_model(options: argparse.Namespace) -> Any:

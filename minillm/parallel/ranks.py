@@ -17,7 +17,6 @@ in the command `minillm`, `_minillm_command.py` names it.
 """
 
 import atexit
-import json
 import os
 import pickle
 import sys
@@ -39,6 +38,7 @@ PAUSE_S = 0.0002  # between later questions
 FAREWELL_S = 3.0  # a rank that ends waits this long for the others to end
 ALIKE_S = 2.0  # a rank that fails waits this long for the others to fail too
 TURN_S, LAST_TURN_S = 0.3, 2.0  # if only some fail, each lets the ranks before it speak first, and not longer
+SHOWN, BEFORE_DIFFERENCE = 60, 20  # characters of arguments that differ
 PRINTS_S = 0.1  # mpiexec may end all before it has printed a line that came just before
 
 
@@ -180,12 +180,12 @@ class Ranks:
         Raises:
             ValueError: they differ; on all ranks, with the same message.
         """
-        told = self.gather(json.dumps(dict(facts), default=str))
-        first = json.loads(told[0])
-        for rank, other in enumerate(map(json.loads, told)):
-            for name in (*first, *other):
-                mine, its = (str(facts.get(name, "unknown"))[:60] for facts in (first, other))
-                if first.get(name) != other.get(name):
+        told = self.gather({name: repr(value) for name, value in facts.items()})
+        for rank, other in enumerate(told):
+            for name in (*told[0], *other):
+                mine, its = told[0].get(name, "missing"), other.get(name, "missing")
+                if mine != its:
+                    mine, its = around_difference(mine, its)
                     raise ValueError(f"the ranks disagree: {name} is {mine} on rank 0, {its} on rank {rank}")
 
     def fail(self, problem: str | None, code: int = 2) -> NoReturn:
@@ -246,6 +246,20 @@ class Ranks:
                 return False
             time.sleep(PAUSE_S)
         return True
+
+
+def around_difference(one: str, other: str) -> tuple[str, str]:
+    """Return at most 60 characters of two texts, with the first in which they differ.
+
+    Example:
+        >>> around_difference("a" * 100 + "b", "a" * 100 + "c")
+        ('...aaaaaaaaaaaaaaaaaaaab', '...aaaaaaaaaaaaaaaaaaaac')
+    """
+    same = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    first = max(0, same - BEFORE_DIFFERENCE)
+    end = first + SHOWN
+    one, other = (f"{'...' * (first > 0)}{text[first:end]}{'...' * (len(text) > end)}" for text in (one, other))
+    return one, other
 
 
 _active: list[Ranks] = []  # at most one: what ends together

@@ -66,13 +66,24 @@ def test_what_does_not_go_together_is_one_line(ranks, arguments, says):
     assert (code, out, err.count("\n"), says in err) == (2, "", 1, True), (code, out, err)
 
 
-def test_ranks_with_different_arguments_are_refused():
+@pytest.mark.parametrize(
+    ("one", "other", "says"),
+    [
+        (["generate", "x"], ["generate", "x", "--raw"], "argument raw is False on rank 0, True on rank 1"),
+        (["generate", "x"], ["batch", "x"], "argument command is 'generate' on rank 0, 'batch' on rank 1"),
+        (
+            ["generate", f"{'a' * 100}b"],
+            ["generate", f"{'a' * 100}c"],
+            f"argument prompt is ...{'a' * 20}b' on rank 0, ...{'a' * 20}c' on rank 1",
+        ),
+    ],
+)
+def test_ranks_with_different_arguments_are_refused(one, other, says):
     """`mpiexec -n 1 A : -n 1 B` starts different programs."""
-    one = [sys.executable, *COMMAND, "generate", "x", "--tensor-parallel"]
-    command = [str(MPIEXEC), "-n", "1", *one, ":", "-n", "1", *one, "--raw"]
+    one, other = ([sys.executable, *COMMAND, *arguments, "--tensor-parallel"] for arguments in (one, other))
+    command = [str(MPIEXEC), "-n", "1", *one, ":", "-n", "1", *other]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60)
-    wrong = "the command is generate x --tensor-parallel on rank 0, generate x --tensor-parallel --raw on rank 1"
-    assert (done.returncode, done.stderr) == (2, f"minillm: the ranks disagree: {wrong}\n")
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"minillm: the ranks disagree: {says}\n")
 
 
 def test_chat_reads_the_keyboard_on_rank_0(tmp_path):
