@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from model_folder import save_model_folder
 from mpiexec import MPIEXEC, environment, run
 
 COMMAND = ("-c", "from _minillm_command import main; main()")
@@ -91,6 +92,29 @@ def test_chat_reads_the_keyboard_on_rank_0(tmp_path):
     code, out, err = minillm(2, "chat", "--model", "story", "--tensor-parallel")
     assert (code, out) == (2, "")
     assert err == "minillm: rank 0 of 2: story has no chat template; use `minillm generate --model story`\n"
+
+
+def in_one_process(*arguments, **options):
+    command = [sys.executable, *COMMAND, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=60, **options).stdout
+
+
+def test_chat_answers_as_in_one_process(tmp_path):
+    folder = str(save_model_folder(tmp_path / "tiny"))
+    command = ("chat", "--model", folder, "--backend", "exact", "--max-new-tokens", "6", "--json")
+    (tmp_path / "input").write_text("hello\nabc\n")
+    with (tmp_path / "input").open() as file:
+        code, out, err = minillm(2, *command, "--tensor-parallel", stdin=file)
+    with (tmp_path / "input").open() as file:
+        expected = json.loads(in_one_process(*command, stdin=file))
+    assert (code, json.loads(out), err, len(expected["messages"])) == (0, expected, "", 4)
+
+
+def test_exactness_compares_the_schedules_on_two_ranks(tmp_path):
+    folder = str(save_model_folder(tmp_path / "tiny"))
+    command = ("exactness", "--model", folder, "--prompt", "abcab", "--max-new-tokens", "4", "--json")
+    code, out, err = minillm(2, *command, "--tensor-parallel")
+    assert (code, json.loads(out), err) == (0, json.loads(in_one_process(*command)), "")
 
 
 @pytest.mark.parametrize("command", [["generate", "a", "--tensor-parallel"], ["batch", os.devnull, "--out", "x"]])
