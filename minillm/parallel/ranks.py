@@ -32,13 +32,13 @@ import numpy as np
 from minillm.arrays import Array
 from minillm.support.install_hint import install_hint
 from minillm.support.printable import one_line
+from minillm.support.wording import around_difference
 
 BUSY_TURNS = 2000  # times a waiting rank asks again at once: about a millisecond, longer than a layer's wait
 PAUSE_S = 0.0002  # between later questions
 FAREWELL_S = 3.0  # a rank that ends waits this long for the others to end
 ALIKE_S = 2.0  # a rank that fails waits this long for the others to fail too
 TURN_S, LAST_TURN_S = 0.3, 2.0  # if only some fail, each lets the ranks before it speak first, and not longer
-SHOWN, BEFORE_DIFFERENCE = 60, 20  # characters of arguments that differ
 PRINTS_S = 0.1  # mpiexec may end all before it has printed a line that came just before
 
 
@@ -246,20 +246,6 @@ class Ranks:
                 return False
             time.sleep(PAUSE_S)
         return True
-
-
-def around_difference(one: str, other: str) -> tuple[str, str]:
-    """Return at most 60 characters of two texts, with the first in which they differ.
-
-    Example:
-        >>> around_difference("a" * 100 + "b", "a" * 100 + "c")
-        ('...aaaaaaaaaaaaaaaaaaaab', '...aaaaaaaaaaaaaaaaaaaac')
-    """
-    same = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
-    first = max(0, same - BEFORE_DIFFERENCE)
-    end = first + SHOWN
-    one, other = (f"{'...' * (first > 0)}{text[first:end]}{'...' * (len(text) > end)}" for text in (one, other))
-    return one, other
 
 
 _active: list[Ranks] = []  # at most one: what ends together

@@ -6,8 +6,6 @@ import time
 import pytest
 from mpiexec import run_script
 
-from minillm.parallel.ranks import around_difference
-
 CALLS = """
 import numpy as np
 from minillm.parallel.ranks import world
@@ -96,13 +94,6 @@ def test_ranks_that_disagree_are_refused():
     lines = [line for line in done.stderr.splitlines() if line.startswith("minillm")]
     assert lines == ["minillm: ValueError: the ranks disagree: version is 0 on rank 0, 1 on rank 1"]
     assert done.returncode == 2
-
-
-def test_arguments_that_differ_are_shown_where_they_do():
-    assert around_difference("'abc'", "'abd'") == ("'abc'", "'abd'")
-    assert around_difference("a", "ab") == ("a", "ab")
-    one, other = around_difference("a" * 30 + "b" * 70, "a" * 30 + "c")
-    assert (one, other) == (f"...{'a' * 20}{'b' * 40}...", f"...{'a' * 20}c")
 
 
 def test_without_mpiexec_there_is_one_rank():
