@@ -145,7 +145,7 @@ def _agreed(
         raise ValueError(f"the {ops.name} backend computes on one rank; on several, use one of {', '.join(BACKENDS)}")
     check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
     checkpoint = open_checkpoint(name)
-    ranks.agree({"the model's files": fingerprint(checkpoint)})
+    ranks.agree({"the hash of the model's files": fingerprint(checkpoint)})
     return ops, kept_as, checkpoint
 
 

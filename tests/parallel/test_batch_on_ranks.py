@@ -63,7 +63,7 @@ def test_json_counts_the_work_of_all_ranks(batch):
 @pytest.mark.parametrize("killed", ["rank 0", "rank 2", "all"])
 def test_after_a_kill_the_same_command_goes_on_where_it_was(batch, tmp_path, killed):
     """No answer is lost or made twice. The last lines are so long that the kill comes before their end."""
-    lines = [*LINES, *({"prompt": "a", "max_new_tokens": 700, "seed": n, **WARM} for n in range(2))]
+    lines = [*LINES, *({"prompt": "a", "max_new_tokens": 250, "seed": n, **WARM} for n in range(2))]
     command, out, pids = batch(lines, "out.jsonl", "--backend", "exact"), tmp_path / "out.jsonl", tmp_path / "pids"
     with start(3, "-c", TELLS_PID, str(pids), *command) as process:
         until = time.monotonic() + 60
@@ -121,19 +121,28 @@ OTHER_FILES = """
 import sys
 from minillm import loading
 from minillm.cli.main import run
+from minillm.parallel import load as parallel
 from minillm.parallel.ranks import world
 open_checkpoint = loading.open_checkpoint
 loading.open_checkpoint = lambda name: open_checkpoint(sys.argv[1] if world().rank == 2 else name)
+parallel.open_checkpoint = loading.open_checkpoint
 sys.exit(run(sys.argv[2:]))
 """
 
 
-def test_ranks_with_other_files_under_the_same_name_are_refused(batch, tmp_path):
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ([], "the model's files on rank 2 are not those on rank 1"),
+        (["--tensor-parallel"], "the hash of the model's files is '[0-9a-f]+' on rank 0, '[0-9a-f]+' on rank 2"),
+        (["--pipeline-parallel"], "the hash of the model's files is '[0-9a-f]+' on rank 0, '[0-9a-f]+' on rank 2"),
+    ],
+)
+def test_ranks_with_other_files_under_the_same_name_are_refused(batch, tmp_path, option, says):
     """One number of one matrix differs."""
     other = save_model_folder(tmp_path / "other", context=20_000)
     tensors = load_file(other / "model.safetensors")
     tensors["model.layers.1.mlp.up_proj.weight"][-1, -1] += 1
     save_file(tensors, other / "model.safetensors")
-    done = run_script(3, OTHER_FILES, str(other), *batch(LINES, "out.jsonl"))
-    says = "the ranks disagree: the model's files on rank 2 are not those on rank 1"
-    assert (done.returncode, done.stderr) == (2, f"minillm: {says}\n")
+    done = run_script(3, OTHER_FILES, str(other), *batch(LINES, "out.jsonl", *option))
+    assert done.returncode == 2 and re.fullmatch(f"minillm: the ranks disagree: {says}\n", done.stderr)
