@@ -1,9 +1,8 @@
 """load: turn a name into a model that can run, on one rank or cut over several, by columns or by layers."""
 
 import atexit
-import hashlib
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
@@ -13,6 +12,7 @@ from minillm.backends.plain import Plain
 from minillm.loading import load as loading
 from minillm.loading import open_checkpoint
 from minillm.loading.checkpoint import Checkpoint
+from minillm.loading.fingerprint import fingerprint
 from minillm.model import Model
 from minillm.parallel.backend import BACKENDS, OnRanks, on_ranks
 from minillm.parallel.messages import Messages
@@ -161,7 +161,7 @@ def _agreed(
         raise ValueError(f"the {ops.name} backend computes on one rank; on several, use one of {', '.join(BACKENDS)}")
     check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
     checkpoint = open_checkpoint(name)
-    ranks.agree({"the model's files": fingerprint(checkpoint)})
+    ranks.agree({"the hash of the model's files": fingerprint(checkpoint)})
     return ops, kept_as, checkpoint
 
 
@@ -183,9 +183,3 @@ def end(model: Model) -> None:
     if model.ops.leader is not None:
         model.ops.leader.end()
         model.ops.leader = None
-
-
-def fingerprint(checkpoint: Checkpoint) -> str:
-    """Return a hash of the config, and of the name, shape and format of each tensor."""
-    tensors = sorted((name, tuple(tensor.shape), tensor.format) for name, tensor in checkpoint.tensors.items())
-    return hashlib.sha256(repr((asdict(checkpoint.config), tensors)).encode()).hexdigest()[:16]

@@ -34,6 +34,7 @@ from minillm.parallel.ranks import world
 ranks = world()
 ranks.barrier()
 if ranks.rank == 1:
+    print(time.time(), flush=True)
     {fault}
 ranks.all_reduce(ranks.rank * 1.0)
 ranks.barrier()
@@ -55,11 +56,9 @@ def test_calls():
     ],
 )
 def test_a_rank_that_fails_ends_all_with_one_line_that_names_it(fault, code, says):
-    started = time.monotonic()
     done = run_script(3, FAULTS.format(fault=fault))
-    assert done.stderr.splitlines()[-1] == says
-    assert done.returncode in (code, 9)  # 9: on a busy machine mpiexec may kill the rank before it has left
-    assert time.monotonic() - started < 15  # 5 seconds, and the start of three interpreters on a busy machine
+    assert time.time() - float(done.stdout) < 5  # mpiexec prints nothing
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (code, says)
 
 
 def test_a_second_model_is_refused():
@@ -73,9 +72,12 @@ def test_a_second_model_is_refused():
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_rank_that_is_killed_ends_all(number):
+def test_a_rank_of_a_script_that_is_killed_ends_all(number):
+    """mpiexec notices, and says so. The command `minillm` names the rank: test_early_ends.py."""
     done = run_script(3, FAULTS.format(fault=f"os.kill(os.getpid(), {int(number)})"))
-    assert done.returncode == number
+    when, banner = done.stdout.split("\n", 1)
+    assert time.time() - float(when) < 5
+    assert (done.returncode, "BAD TERMINATION" in banner) == (number, True)
 
 
 def test_ctrl_c_reaches_a_rank_that_waits_for_the_others():
@@ -83,8 +85,8 @@ def test_ctrl_c_reaches_a_rank_that_waits_for_the_others():
     fault = "os.kill(PID, signal.SIGINT); time.sleep(60)"
     script = FAULTS.replace("if ranks.rank == 1", "PID = ranks.gather(os.getpid())[2]\nif ranks.rank == 1")
     done = run_script(3, script.format(fault=fault))
-    assert done.stderr == "minillm: rank 2 of 3: interrupted\n"
-    assert done.returncode in (130, 9)  # 9: on a busy machine mpiexec may kill the rank before it has left
+    assert (done.returncode, done.stderr) == (130, "minillm: rank 2 of 3: interrupted\n")
+    assert time.time() - float(done.stdout) < 5
 
 
 def test_ranks_that_disagree_are_refused():

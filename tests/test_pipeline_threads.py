@@ -59,6 +59,7 @@ def cases(draw):
     return random_checkpoint(config, draw(st.integers(0, 2**32))), draw(st.integers(1, min(4, layers))), prompts
 
 
+@pytest.mark.slow
 @given(
     cases(),
     st.none() | st.integers(1, 9),
@@ -81,6 +82,7 @@ def test_any_cut_gives_the_bits_of_one_exact_model(case, micro_batches, make_cac
         assert not any(np.any(logits) for logits in others)
 
 
+@pytest.mark.slow
 @given(cases(), st.sampled_from(["numpy", "plain"]), st.sampled_from(["float32", "float64"]))
 def test_stages_alone_change_no_bit_of_any_backend(case, backend, dtype):
     checkpoint, stages, prompts = case
