@@ -29,6 +29,7 @@ import numpy as np
 from numba import types
 
 from minillm.arrays import Array
+from minillm.backends.compiled.compile_progress import progress_of
 from minillm.backends.compiled.compiling import inlined
 from minillm.backends.compiled.vectors import add_and_get_old, seen_by_all
 from minillm.backends.threads import run_tasks, thread_count
@@ -64,15 +65,18 @@ def share(work: float, kernel: Callable[..., None], *args: Any) -> None:
         *args: its arguments. The last are new counters.
     """
     threads, call = thread_count(), (kernel, _dtypes(args))
-    if threads == 1 or work < LITTLE_WORK or call not in _compiled:
-        kernel(*args)
+    if call not in _compiled:
+        with progress_of(kernel, args):
+            kernel(*args)
         _compiled.add(call)
-        return
-    try:
-        run_tasks(lambda number: kernel(*args), threads)
-    except BaseException:
+    elif threads == 1 or work < LITTLE_WORK:
         kernel(*args)
-        raise
+    else:
+        try:
+            run_tasks(lambda number: kernel(*args), threads)
+        except BaseException:
+            kernel(*args)
+            raise
 
 
 def _dtypes(args: tuple[Any, ...]) -> tuple[Any, ...]:
