@@ -4,6 +4,9 @@
 
 A terminal shows one line, which changes and then disappears. Elsewhere one line for each format says what the wait is
 for. Nothing is shown if the machine code is in the cache folder.
+
+Ctrl-C waits for the kernel that is being compiled, at most some seconds. In the middle of it the interrupt would be
+lost, because LLVM calls a Python function for each kernel, and ignores its exceptions.
 """
 
 import inspect
@@ -16,6 +19,7 @@ from typing import Any
 
 from numba.core.dispatcher import Dispatcher
 
+from minillm.support.interrupts import defer_interrupts
 from minillm.support.terminal import terminal_width
 
 # By the dtype of a matrix's numbers, see weights.py.
@@ -31,11 +35,17 @@ class FirstCall:
         weights: the format of the weights that it computes with; "" if there are none.
         names: of all these kernels.
         ready: names of those that have machine code.
+        interrupts: what Ctrl-C has raised meanwhile.
     """
 
     def __init__(self, kernel: Any, args: tuple[Any, ...]) -> None:
         self.weights, self.names = _format(kernel, args), _names(kernel.py_func)
-        self.ready, self.shown = set[str](), False
+        self.ready, self.interrupts, self.shown = set[str](), list[BaseException](), False
+
+    def stop_if_interrupted(self) -> None:
+        """Raise what Ctrl-C has raised. Called between two kernels."""
+        if self.interrupts:
+            raise self.interrupts[0]
 
     def show(self, name: str) -> None:
         """Show that a kernel is being compiled."""
@@ -68,7 +78,8 @@ def progress_of(kernel: Any, args: tuple[Any, ...]) -> Iterator[None]:
     """Show what is compiled in the `with` block, which calls `kernel` for the first time."""
     _thread.call = call = FirstCall(kernel, args)
     try:
-        yield
+        with defer_interrupts(call.interrupts.append):
+            yield
     finally:
         _thread.call = None
         call.erase()
@@ -77,6 +88,7 @@ def progress_of(kernel: Any, args: tuple[Any, ...]) -> Iterator[None]:
 def note_compiling(name: str) -> None:
     """Show that numba begins to compile the kernel of this name."""
     if _thread.call is not None:
+        _thread.call.stop_if_interrupted()
         _thread.call.show(name)
 
 
@@ -84,6 +96,7 @@ def note_ready(name: str) -> None:
     """Count a kernel that is compiled, or was found in the folder."""
     if _thread.call is not None:
         _thread.call.ready.add(name)
+        _thread.call.stop_if_interrupted()
 
 
 @cache

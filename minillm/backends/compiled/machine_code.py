@@ -171,12 +171,12 @@ class MachineCode(caching.FunctionCache):
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Store machine code."""
-        note_ready(self._py_func.__name__)
         try:
             super().save_overload(signature, result)
         except Exception as problem:  # a full disk, a folder that cannot be made or was removed
             self.disable()
             _warn_once(problem)
+        note_ready(self._py_func.__name__)
 
 
 def _warn_once(problem: Exception) -> None:

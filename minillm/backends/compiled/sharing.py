@@ -55,9 +55,9 @@ def new_counters(phases: int = 1) -> Array:
 def share(work: float, kernel: Callable[..., None], *args: Any) -> None:
     """Call the kernel on all threads, or only here if there is little to do.
 
-    The first call with arguments of other dtypes compiles. It is made here alone, so that Ctrl-C ends it at once. If
-    Ctrl-C or another exception comes between, the kernel is called once more, so that it is finished. No thread may
-    write to a cache, which may be freed, after this call has ended.
+    The first call with arguments of other dtypes compiles. It is made here alone, so that Ctrl-C can end it. If Ctrl-C
+    or another exception comes between, the kernel is called once more, so that it is finished. No thread may write to a
+    cache, which may be freed, after this call has ended.
 
     Args:
         work: the number of multiply-adds, about.

@@ -4,6 +4,7 @@ import io
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -48,9 +49,10 @@ def folder(monkeypatch, tmp_path):
     machine_code.folder.cache_clear()
 
 
-costs_time = pytest.warns(
-    UserWarning, match="^the compiled loops cannot be stored, so each start compiles again: .*; set "
-)
+def costs_time():
+    return pytest.warns(
+        UserWarning, match="^the compiled loops cannot be stored, so each start compiles again: .*; set"
+    )
 
 
 def hits():
@@ -221,6 +223,17 @@ def test_what_is_not_a_terminal_gets_one_line_for_each_format(folder, monkeypatc
     machine_code.folder.cache_clear()
     monkeypatch.setattr(sys, "stderr", None)
     sharing.share(1, kernel(calling), np.zeros(3, np.int8))
+
+
+def test_ctrl_c_while_llvm_compiles_is_heard_after_the_kernel(folder, monkeypatch):
+    """It comes while a kernel is stored, as it would in the function that LLVM calls. Nothing else is compiled."""
+    called.overloads.clear()
+    monkeypatch.setattr(machine_code._File, "save", lambda *given: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        first_call(monkeypatch, io.StringIO())
+    assert list(called.overloads) and not kernel(calling).overloads
+    monkeypatch.undo()
+    first_call(monkeypatch, io.StringIO())
 
 
 def test_kernels_that_a_step_is_made_of_are_counted():
