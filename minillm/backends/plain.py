@@ -36,6 +36,9 @@ class Plain:
         """Set the dtype of the weights, one of `dtypes`. Return the dtype of activations and caches."""
         return np.dtype(dtype)
 
+    def check_config(self, config: ModelConfig) -> None:
+        """Raise ValueError if this backend cannot run models of this shape. Called before weights are read."""
+
     def bytes_per_weight(self, dtype: str, weights: str) -> float:
         """Return the bytes of memory that a weight takes in this format; float32 stands for `dtype`."""
         return self.choose_dtype(dtype).itemsize if weights == "float32" else BYTES_PER_WEIGHT[weights]

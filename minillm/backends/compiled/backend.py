@@ -22,16 +22,19 @@ from minillm.backends.compiled import rows
 from minillm.backends.compiled.attention import NO_WINDOW, attention
 from minillm.backends.compiled.compiling import check_compiler
 from minillm.backends.compiled.packed import Packed, pack, pack_in_turn
-from minillm.backends.compiled.plan import LENGTH, Plan, address, plan
+from minillm.backends.compiled.plan import LENGTH, Plan, address, check_head_dim, plan
 from minillm.backends.compiled.product import product
 from minillm.backends.compiled.sharing import new_counters, share
 from minillm.backends.compiled.step import FIELDS, PHASES, layers_step
 from minillm.backends.plain import Plain
+from minillm.config import ModelConfig
 from minillm.estimate.parameters import layers_parameters
 from minillm.quantization import Matrix, dequantize
 from minillm.ragged_batch import CacheLayout, RaggedBatch
 
-MOST_WORK = 5e9  # multiply-adds of one call: between 0.05 and 0.5 seconds on a processor with few cores
+# Multiply-adds of one call, unless a single layer takes more: 0.05 to 0.5 seconds on a processor with few cores.
+# Ctrl-C waits for a call. A layer of a model with 7 billion weights, over 512 rows, is 1e11: seconds.
+MOST_WORK = 5e9
 
 
 class Layers(NamedTuple):
@@ -69,6 +72,10 @@ class Compiled(Plain):
         """Set the dtype of activations. With float64, weights are float64 too."""
         self.real = super().choose_dtype(dtype)
         return self.real
+
+    def check_config(self, config: ModelConfig) -> None:
+        """Refuse heads that are too large."""
+        check_head_dim(config.head_dim)
 
     def bytes_per_weight(self, dtype: str, weights: str) -> float:
         """Return 8 for float64, whose kernels read float64 weights only."""
