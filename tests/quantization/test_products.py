@@ -78,7 +78,7 @@ def test_minimums_of_two_types_are_joined():
 
 
 @given(data=st.data(), out=st.integers(1, 9), inner=st.sampled_from(INNER))
-@pytest.mark.parametrize("backend", [*BACKENDS, pytest.param("compiled", marks=needs_numba)])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_matrix_prepared_in_tiles_is_that_prepared_whole(backend, data, out, inner):
     weights, rows = data.draw(st.sampled_from(["float32", *FORMATS])), data.draw(st.integers(1, 9))
     values, x = numbers(out, inner, dtype="float32"), numbers(2, inner, dtype="float32")

@@ -55,7 +55,8 @@ class Compiled(Plain):
     """The backend of compiled loops."""
 
     name = "compiled"
-    row_costs: Mapping[int, float] = {1: 1.0, 4: 1.65, 8: 2.25, 16: 3.35}  # means of four formats, docs/performance.md
+    row_costs: Mapping[int, float] = {1: 1.0, 4: 1.44, 8: 1.69, 16: 2.19}  # in float32, docs/performance.md
+    quantised_row_costs: Mapping[int, float] = {1: 1.0, 4: 1.72, 8: 2.44, 16: 3.74}  # means of three formats
     bytes_per_s, seconds_per_layer = 20e9, 10e-6
 
     def __init__(self) -> None:
@@ -80,6 +81,10 @@ class Compiled(Plain):
     def bytes_per_weight(self, dtype: str, weights: str) -> float:
         """Return 8 for float64, whose kernels read float64 weights only."""
         return 8 if dtype == "float64" else super().bytes_per_weight(dtype, weights)
+
+    def row_costs_in(self, weights: str) -> Mapping[int, float]:
+        """Return the measured costs. In fewer bits one row is computed twice as fast, but many are not."""
+        return self.row_costs if weights == "float32" else self.quantised_row_costs
 
     def prepare(self, parts: Sequence[Matrix]) -> Any:
         """Store the matrix in tiles. Parts of several formats become a list of matrices."""
