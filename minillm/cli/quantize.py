@@ -162,7 +162,7 @@ def _show(record: Mapping[str, Any]) -> None:
     )  # fmt: skip
     stored = [row["weights"] for row in record["formats"][1:] if row["kl_divergence"] < NOTHING]
     if stored:
-        show(f"{', '.join(stored)}: no loss, because the file itself stores these numbers. A model that is stored in more "
-             "bits shows what rounding loses.")  # fmt: skip
+        show(f"{', '.join(stored)}: no loss, because the file itself stores these numbers. A model that is stored in "
+             "more bits shows what rounding loses.")  # fmt: skip
     if record["formats"][0]["perplexity"] > record["vocab_size"]:
         show("The text is less probable to this model than random tokens: compare on another one with --text.")
