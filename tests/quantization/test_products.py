@@ -14,7 +14,9 @@ from minillm.backends import get_backend
 from minillm.quantization import Int4, dequantize, join_rows, multiply, quantize, stack
 
 needs_numba = pytest.mark.skipif(not find_spec("numba"), reason="needs numba")
-BACKENDS = ["plain", "numpy", "exact", pytest.param("compiled", marks=needs_numba)]
+BACKENDS = ["plain", "numpy", "exact"]
+COMPILED = pytest.param("compiled", marks=needs_numba)
+COMPILED_SLOWLY = pytest.param("compiled", marks=[needs_numba, pytest.mark.slow])  # kernels of float64, for this test
 
 
 def backend_of_float64(name):
@@ -78,7 +80,7 @@ def test_minimums_of_two_types_are_joined():
 
 
 @given(data=st.data(), out=st.integers(1, 9), inner=st.sampled_from(INNER))
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [*BACKENDS, COMPILED])
 def test_a_matrix_prepared_in_tiles_is_that_prepared_whole(backend, data, out, inner):
     weights, rows = data.draw(st.sampled_from(["float32", *FORMATS])), data.draw(st.integers(1, 9))
     values, x = numbers(out, inner, dtype="float32"), numbers(2, inner, dtype="float32")
@@ -109,7 +111,7 @@ def test_taken_rows_are_those_rows(matrix, data):
     assert type(matrix.take(tokens)) is type(matrix) and matrix.take(tokens).columns == matrix.columns
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [*BACKENDS, COMPILED_SLOWLY])
 @given(data=st.data(), inner=st.sampled_from(INNER), rows=st.sampled_from([1, 2, 5, 13, 70]), biased=st.booleans())
 def test_every_backend_multiplies_as_dequantised(backend, data, inner, rows, biased):
     ops, matrices, x = backend_of_float64(backend), data.draw(parts(inner)), numbers(rows, inner)
@@ -122,7 +124,7 @@ def test_every_backend_multiplies_as_dequantised(backend, data, inner, rows, bia
     assert (np.abs(found - expected) <= tolerance * sizes).all()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [*BACKENDS, COMPILED_SLOWLY])
 @given(matrix=quantised(), data=st.data())
 def test_a_tied_embedding_is_both(backend, matrix, data):
     ops = backend_of_float64(backend)

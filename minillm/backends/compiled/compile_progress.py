@@ -119,6 +119,6 @@ def _names(function: Callable[..., Any]) -> set[str]:
     for name in function.__code__.co_names:
         called = function.__globals__.get(name)
         if isinstance(called, Dispatcher):
-            inlined = {called.__name__} if called.targetoptions.get("inline") == "always" else set()
-            names |= _names(called.py_func) - inlined
+            inlined = called.targetoptions.get("inline") == "always"
+            names |= _names(called.py_func) - ({called.py_func.__name__} if inlined else set())
     return names
