@@ -37,6 +37,9 @@ class Plain:
         """Set the dtype of the weights, one of `dtypes`. Return the dtype of activations and caches."""
         return np.dtype(dtype)
 
+    def check_config(self, config: ModelConfig) -> None:
+        """Raise ValueError if this backend cannot run models of this shape. Called before weights are read."""
+
     def bytes_per_weight(self, dtype: str, weights: str) -> float:
         """Return the bytes of memory that a weight takes in this format; float32 stands for `dtype`."""
         return self.choose_dtype(dtype).itemsize if weights == "float32" else BYTES_PER_WEIGHT[weights]
@@ -66,15 +69,20 @@ class Plain:
         differ, so a GPU backend can record one step and replay it."""
         return compute(model, batch)
 
-    def cost_of_rows(self, rows: int) -> float:
-        """Return the cost of a forward pass of `rows` rows, in passes of one row, interpolated linearly in `row_costs`.
+    def row_costs_in(self, weights: str) -> Mapping[int, float]:
+        """Return the costs of passes by their rows, for weights in this format."""
+        return self.row_costs
+
+    def cost_of_rows(self, rows: int, weights: str = "float32") -> float:
+        """Return the cost of a forward pass of `rows` rows, in passes of one row, interpolated linearly in a table.
 
         Speculation uses it to decide how many draft tokens to verify: on a CPU three rows cost 1.83 passes, so two
         draft tokens pay if they give 0.83 tokens. It is a table and not the clock, so that a seed gives the same text
         on the same backend and kind of processor.
         """
-        most = max(self.row_costs)
-        known = np.interp(min(rows, most), list(self.row_costs), list(self.row_costs.values()))
+        costs = self.row_costs_in(weights)
+        most = max(costs)
+        known = np.interp(min(rows, most), list(costs), list(costs.values()))
         return float(known * max(rows / most, 1.0))  # beyond the table in proportion
 
     def step_seconds(self, config: ModelConfig, weights: str) -> float:

@@ -11,6 +11,7 @@ from minillm.support.checks import check_integer
 from minillm.support.wording import counted
 
 DEFAULT_TOKENS = 10_000
+NOTHING = 1e-8  # nats: the same weights, whose products a backend may round in another order
 COMPARE = ("model", "backend", "formats", "tokens", "text", "plot")  # options of each form alone
 WRITE = ("weights", "out", "force")
 
@@ -159,5 +160,9 @@ def _show(record: Mapping[str, Any]) -> None:
         "KL, agreement: what it predicts, compared with float32: the KL divergence, and how often the most probable "
         "token is the same.",
     )  # fmt: skip
+    stored = [row["weights"] for row in record["formats"][1:] if row["kl_divergence"] < NOTHING]
+    if stored:
+        show(f"{', '.join(stored)}: no loss, because the file itself stores these numbers. A model that is stored in "
+             "more bits shows what rounding loses.")  # fmt: skip
     if record["formats"][0]["perplexity"] > record["vocab_size"]:
         show("The text is less probable to this model than random tokens: compare on another one with --text.")

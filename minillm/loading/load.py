@@ -49,8 +49,9 @@ def build_in_memory(
     """Build a model, or the part of it that the checkpoint has, if there is memory for its weights.
 
     Raises:
-        ValueError: there is not, or the contents of a file are wrong.
+        ValueError: there is not, the backend cannot run such a model, or the contents of a file are wrong.
     """
+    ops.check_config(checkpoint.config)
     needed = (streamed_bytes if streamed else weights_bytes)(checkpoint, ops, dtype, weights)
     on_device = ops.free_memory()
     free = "" if on_device is None else f", {on_device / 1e9:.1f} GB free"

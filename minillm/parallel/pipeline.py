@@ -131,7 +131,7 @@ class Stage:
         stages = self.ranks.size
 
         def cost(count: int) -> float:
-            return (count + stages - 1) * model.ops.cost_of_rows(-(-rows // count))
+            return (count + stages - 1) * model.ops.cost_of_rows(-(-rows // count), model.weights)
 
         return min(range(1, min(rows, MICRO_BATCHES_PER_STAGE * stages) + 1), key=cost)
 

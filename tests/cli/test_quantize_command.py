@@ -68,7 +68,14 @@ def test_the_table_fits(call, measured, monkeypatch, columns):
     assert all(len(line.rstrip()) <= columns for line in out.splitlines()) and "…" not in out
     cells = {"13500.0", "45.0", "28.82", "0.00000", "100.0%", "84.0", "232.7", "30.33", "0.06144", "84.2%"}
     assert columns == 40 or cells <= set(out.split())  # a narrow column folds them
-    assert "--text" not in out
+    assert "--text" not in out and "no loss" not in out
+
+
+def test_a_format_that_is_the_files_own_loses_nothing_and_the_table_says_why(call, measured, monkeypatch):
+    stored = row("int4", 84e6, 200, 28.8224, 1e-12, 1.0)
+    monkeypatch.setitem(RECORD, "formats", [*RECORD["formats"][:2], stored])
+    out = " ".join(call("quantize", "compare").out.split())
+    assert "int4: no loss, because the file itself stores these numbers" in out
 
 
 def test_a_text_that_is_too_strange_for_the_model_is_mentioned(call, measured, monkeypatch):

@@ -28,10 +28,7 @@ def inlined(function: Callable[..., Any]) -> Any:
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile a function that Python or another kernel calls, and store it in the cache."""
     dispatcher = numba.njit(**OPTIONS)(function)
-    try:
-        dispatcher._cache = MachineCode(function)
-    except (RuntimeError, OSError):  # the folder cannot be made, or the files of this package cannot be read
-        pass
+    dispatcher._cache = MachineCode(function)
     return dispatcher
 
 

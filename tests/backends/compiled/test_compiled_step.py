@@ -15,6 +15,7 @@ from minillm.backends.compiled.backend import Compiled
 from minillm.backends.plain import Plain
 from minillm.config import RopeParameters
 from minillm.loading.build import build
+from minillm.loading.load import build_in_memory
 from minillm.quantization import quantize
 
 CONFIG = dataclasses.replace(
@@ -65,6 +66,14 @@ def two_models(config, weights="float32", dtype="float32"):
     """The same weights, once in one call for all layers, and once method by method."""
     checkpoint = random_checkpoint(config, 3)
     return [build(checkpoint, ops, ops.choose_dtype(dtype), weights) for ops in (Compiled(), ByMethods())]
+
+
+def test_heads_that_are_too_large_are_refused_before_weights_are_read():
+    checkpoint, ops = random_checkpoint(dataclasses.replace(CONFIG, head_dim=258), 3), Compiled()
+    with pytest.raises(
+        ValueError, match=r"^head_dim is 258; the compiled backend takes at most 256; use another backend"
+    ):
+        build_in_memory(dataclasses.replace(checkpoint, tensors={}), ops, ops.choose_dtype("float32"))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
