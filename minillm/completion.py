@@ -13,6 +13,7 @@ import numpy as np
 
 from minillm.arrays import Array, Float, Int, Tokens
 from minillm.batch_checks import check_tokens
+from minillm.events import Submitted, TokenChosen, listener
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling, log_probabilities, sample
 from minillm.support.checks import check_integer
@@ -132,6 +133,10 @@ class Completion:
         """The most tokens that a cache will hold: all but the last, because the last is never fed back."""
         return self.prompt_tokens + self.max_new_tokens - 1
 
+    def submitted(self, group: object = None) -> Submitted:
+        """Return the event that this request is new. `group` is the same object for all samples of one prompt."""
+        return Submitted(self, tuple(self.sequence), self.max_new_tokens, self.sampling, group)
+
     def add(self, logits: Float[Array, "vocab"], origin: str = "") -> Step:
         """Sample the next token from `logits`, which the model gave after the last token, and append it.
 
@@ -151,6 +156,8 @@ class Completion:
         text = self._push_text(token)
         logprobs = self._logprobs_of(logits, token)
         self.logprobs += [logprobs] if logprobs else []
+        if tell := listener():
+            tell(TokenChosen(self, token, logits, text, origin, self.finish_reason))
         return Step(token, text, logprobs, self.finish_reason, origin)
 
     def _push_text(self, token: int) -> str:

@@ -18,6 +18,7 @@ from minillm.arrays import Array
 from minillm.batch_checks import check_cache, check_tokens
 from minillm.completion import DEFAULT_NEW_TOKENS, Completion, Step, TokenLogprobs
 from minillm.decode import decode_step
+from minillm.events import Admitted, Finished, tell
 from minillm.kv_cache.cache import memory_kind
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import Model, check_model
@@ -178,6 +179,7 @@ class Generation:
 
     def _steps(self) -> Iterator[Step]:
         answer = self.completion
+        self._tell_beginning()
         started = perf_counter()
         logits = self._first_logits()
         prefilled = perf_counter()
@@ -195,7 +197,14 @@ class Generation:
             decode_s=ended - first_token,
         )
         self.output = self._output(timings)  # before the last step, so that its receiver can read the output
+        tell(Finished(answer, answer.finish_reason))
         yield from steps
+
+    def _tell_beginning(self) -> None:
+        answer, cache = self.completion, self.cache
+        known_tokens = min(cache.length, len(self.prompt) - 1) if cache else 0  # the last token of a prompt always runs
+        tell(answer.submitted())
+        tell(Admitted(answer, cache, known_tokens, restored_tokens=0))
 
     def _output(self, timings: Timings) -> Output:
         answer, cache_bytes = self.completion, self.cache.nbytes if self.cache else 0

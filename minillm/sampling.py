@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Bool, Float
+from minillm.events import Drawn, listener
 from minillm.support.checks import check_bool, check_integer, is_utf8, shown
 
 LARGEST = sys.float_info.max
@@ -133,9 +134,12 @@ def _keep(probs: Float[Array, "vocab"], sampling: Sampling) -> Bool[Array, "voca
 
 def sample_from(probs: Float[Array, "vocab"], generator: np.random.Generator) -> int:
     """Draw one token: find where a uniform random number falls among the cumulative probabilities."""
-    possible = np.flatnonzero(probs)
-    index = np.searchsorted(np.cumsum(probs[possible]), generator.random(), side="right")
-    return int(possible[min(int(index), len(possible) - 1)])  # rounding may leave the sum just below 1
+    possible, number = np.flatnonzero(probs), generator.random()
+    index = np.searchsorted(np.cumsum(probs[possible]), number, side="right")
+    token = int(possible[min(int(index), len(possible) - 1)])  # rounding may leave the sum just below 1
+    if tell := listener():
+        tell(Drawn(probs, number, token))
+    return token
 
 
 def greedy(logits: Float[Array, "vocab"]) -> int:

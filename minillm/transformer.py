@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from minillm.arrays import Array, Float, Int, Tokens
 from minillm.attention import naive_attention_weights
 from minillm.batch_checks import check_batch, check_layer, check_logit_rows, check_tokens
+from minillm.events import PassBegun, PassEnded, Rows, listener
 from minillm.kv_cache.cache import Cache, reserve
 from minillm.kv_cache.contiguous import KVCache
 from minillm.model import LayerWeights, Model
@@ -72,11 +73,19 @@ def forward_batch(
     rows = check_logit_rows(logit_rows, new_tokens)
     reserve(caches, [len(tokens) for tokens in new_tokens])
     ragged = model.ops.send(ragged_batch(new_tokens, caches, rows))  # to the GPU, if the backend has one
+    if tell := listener():
+        tell(PassBegun(model, tuple(map(_rows, new_tokens, caches, rows))))
     with GATE.computing():  # a fork waits
         logits = model.ops.run(all_layers, model, ragged)  # all_layers(model, ragged), perhaps over several threads
     for tokens, cache in zip(new_tokens, caches, strict=True):
         cache.length += len(tokens)
+    if tell:
+        tell(PassEnded(model))
     return logits
+
+
+def _rows(tokens: Int[Array, "new"], cache: Cache, logit_rows: int) -> Rows:
+    return Rows(cache, cache.length, tuple(int(token) for token in tokens), logit_rows)
 
 
 def all_layers(model: Model, batch: RaggedBatch) -> Float[Array, "rows vocab"]:

@@ -25,12 +25,13 @@ from minillm.batching.request import PagedRequest, Request, ScheduledTokens
 from minillm.batching.scheduler import Plan, Scheduler
 from minillm.batching.statistics import Statistics
 from minillm.completion import DEFAULT_NEW_TOKENS, Completion, Step
+from minillm.events import Event, Finished, tell
 from minillm.generation import Prompt, encode_prompt
 from minillm.kv_cache.cache import memory_kind
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
 from minillm.model import Model, check_model
 from minillm.sampling import Sampling
-from minillm.speculative import ACCEPTED, DrafterChoice, Speculator
+from minillm.speculative import DrafterChoice, Speculator
 from minillm.support.checks import check_choice, check_integer
 from minillm.support.interrupts import defer_interrupts
 from minillm.support.wording import counted
@@ -115,7 +116,7 @@ class Engine:
         self.model = model
         self.pool = BlockPool(model, num_blocks, size, cache_dtype)
         self.statistics = Statistics()
-        self.scheduler = Scheduler(self.pool, budget, preemption == "swap", self.statistics)
+        self.scheduler = Scheduler(self.pool, budget, preemption == "swap", self._tell)
         self._events: deque[NewToken] = deque()
         self._turn = threading.RLock()  # held by the thread that changes something
 
@@ -156,6 +157,8 @@ class Engine:
         with self._turn:
             requests = [self._new_request(ids, max_new_tokens, _sampling_of(i, sampling), group) for i in range(n)]
             self.scheduler.waiting.extend(requests)  # one call: Ctrl-C leaves all of them in the queue or none
+            for request in requests:
+                self._tell(request.completion.submitted(group))
         return list(requests)
 
     @defer_interrupts()
@@ -173,7 +176,6 @@ class Engine:
             if request not in self.scheduler.running and request not in self.scheduler.waiting:
                 raise ValueError("the request to cancel was not submitted to this engine")
             self._end(request, "cancelled")
-            self.statistics.cancelled += 1
             self._events = deque(event for event in self._events if event.request is not request)
 
     def step(self) -> list[NewToken]:
@@ -218,7 +220,7 @@ class Engine:
         assert plan, "requests are there, but none can run"
         logits = self._forward(plan)
         with defer_interrupts():
-            self._count(plan)
+            self.scheduler.end_step(plan)
             self._process_logits(plan, logits)
 
     def _forward(self, plan: Plan) -> Float[Array, "rows vocab"]:
@@ -249,7 +251,6 @@ class Engine:
         if request.speculation and request.speculation.draft and entry.logit_rows:
             new = request.speculation.verify(request.completion, logits)
             request.cache.truncate(len(request.sequence) - 1)
-            self.statistics.accepted_tokens += sum(step.origin == ACCEPTED for step in new)
         elif entry.logit_rows:
             new = [request.completion.add(logits[0])]
         request.cache.publish(request.sequence)
@@ -257,32 +258,25 @@ class Engine:
             request.first_token_step = self.statistics.steps
         if request.completion.finish_reason:
             self._end(request, "finished")
-            self.statistics.finished += 1
         self._events += [NewToken(request, step) for step in new]
 
     def _end(self, request: Request, status: str) -> None:
         assert isinstance(request, PagedRequest)
         self.scheduler.remove(request)
         request.status, request.finished_step = status, self.statistics.steps
+        self._tell(Finished(request.completion, request.finish_reason))
 
-    def _count(self, plan: Plan) -> None:
-        counts, running = self.statistics, self.scheduler.running
-        counts.steps += 1
-        counts.decode_tokens += sum(len(entry.tokens) == 1 for entry in plan)
-        counts.prefill_tokens += sum(len(entry.tokens) for entry in plan if len(entry.tokens) > 1)
-        counts.draft_tokens += sum(len(entry.draft_tokens) for entry in plan)
-        counts.used_blocks += self.pool.used
-        counts.peak_used_blocks = max(counts.peak_used_blocks, self.pool.used)
-        counts.peak_table_blocks = max(counts.peak_table_blocks, sum(len(r.cache.table) for r in running))
-        empty = sum(request.cache.capacity - request.cache.length for request in running)
-        counts.filled_slots += self.pool.used * self.pool.block_size - empty  # only last blocks have empty slots
+    def _tell(self, event: Event) -> None:
+        """Count an event in the statistics, and tell it to the listener."""
+        self.statistics.count(event)
+        tell(event)
 
     def _new_request(
         self, prompt_ids: list[int], max_new_tokens: int, sampling: Sampling | None, group: object
     ) -> PagedRequest:
         completion = Completion.of(self.model, prompt_ids, max_new_tokens, sampling)
         self._check_fits(completion)
-        speculation = self.speculator.begin(completion) if self.speculator else None
+        speculation = self.speculator.begin(completion, self._tell) if self.speculator else None
         return PagedRequest(completion, self.statistics.steps, PagedKVCache(self.pool), group, speculation)
 
     def _check_fits(self, completion: Completion) -> None:

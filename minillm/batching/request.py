@@ -135,7 +135,7 @@ class PagedRequest(Request):
 
     def drop_interrupted_pass(self) -> None:
         """Make the last token run again, if a pass that was interrupted has left it in the cache without its logits."""
-        if self.remaining < 1:
+        if self.cache.length >= len(self.sequence):
             self.cache.truncate(len(self.sequence) - 1)
 
     def next_tokens(self, budget: int) -> "ScheduledTokens":

@@ -17,7 +17,7 @@ et al., vLLM, 2309.06180, section 4.5). So the earliest request always proceeds,
 from collections import deque
 
 from minillm.batching.request import PagedRequest, ScheduledTokens
-from minillm.batching.statistics import Statistics
+from minillm.events import Admitted, Preempted, StepEnded, Tell
 from minillm.kv_cache.blocks import BlockAllocator
 
 Plan = list[ScheduledTokens]  # of one step, in the requests' order of arrival
@@ -31,12 +31,12 @@ class Scheduler:
         waiting: requests without blocks: preempted ones first, then new ones.
     """
 
-    def __init__(self, pool: BlockAllocator, max_batch_tokens: int, swap: bool, statistics: Statistics) -> None:
+    def __init__(self, pool: BlockAllocator, max_batch_tokens: int, swap: bool, tell: Tell) -> None:
         """Begin without requests. With `swap`, preempted keys and values are copied back later, else recomputed."""
         self.pool = pool
         self.max_batch_tokens = max_batch_tokens
         self.swap = swap
-        self.statistics = statistics
+        self.tell = tell
         self.running: list[PagedRequest] = []
         self.waiting: deque[PagedRequest] = deque()
 
@@ -52,10 +52,10 @@ class Scheduler:
 
     def schedule(self) -> Plan:
         """Choose at most `max_batch_tokens` tokens for the next step, and take all blocks that they need."""
-        preemptions = self.statistics.preemptions
+        running = len(self.running)
         plan = self._continue_running()
         budget = self.max_batch_tokens - sum(len(entry.rows) for entry in plan)
-        if self.statistics.preemptions > preemptions:
+        if len(self.running) < running:  # some were preempted
             return plan  # blocks are short: admit no new request
         # Requests join only while there is budget left, so at most `max_batch_tokens` requests run.
         while self.waiting and budget and self.admit(self.waiting[0]):
@@ -79,8 +79,8 @@ class Scheduler:
         request.cache.reserve(request.slots_needed)
         request.swapped = None
         request.status = "running"
-        self.statistics.prefix_tokens += known
         self.running.append(self.waiting.popleft())
+        self.tell(Admitted(request.completion, request.cache, known, request.cache.length - known))
         return True
 
     def preempt(self, request: PagedRequest) -> None:
@@ -92,13 +92,31 @@ class Scheduler:
         """
         if self.swap and request.cache.length:
             request.swapped = request.kv_cache.swap_out()
-            self.statistics.swapped_tokens += request.swapped.length
         else:
             request.cache.free()
         request.status = "waiting"
         self.running.remove(request)
         self.waiting.appendleft(request)
-        self.statistics.preemptions += 1
+        self.tell(Preempted(request.completion, request.swapped.length if request.swapped else 0))
+
+    def end_step(self, plan: Plan) -> None:
+        """Tell what a step ran, after its forward pass, and which blocks are used."""
+        own = [len(entry.tokens) for entry in plan]
+        tables, pool = [request.cache for request in self.running], self.pool
+        empty = sum(table.capacity - table.length for table in tables)  # only last blocks have empty slots
+        self.tell(
+            StepEnded(
+                prefill_tokens=sum(count for count in own if count > 1),
+                decode_tokens=own.count(1),
+                draft_tokens=sum(len(entry.draft_tokens) for entry in plan),
+                budget=self.max_batch_tokens,
+                running=len(self.running),
+                waiting=len(self.waiting),
+                used_blocks=pool.used,
+                table_blocks=sum(len(table.table) for table in tables),
+                filled_slots=pool.used * pool.block_size - empty,
+            )
+        )
 
     def _continue_running(self) -> Plan:
         plan: Plan = []

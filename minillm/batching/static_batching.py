@@ -10,6 +10,7 @@ from itertools import islice
 
 from minillm.batching.request import Request
 from minillm.completion import DEFAULT_NEW_TOKENS, Completion
+from minillm.events import Admitted, Finished, tell
 from minillm.generation import Prompt, encode_prompt
 from minillm.kv_cache.cache import memory_kind
 from minillm.kv_cache.contiguous import KVCache
@@ -68,6 +69,7 @@ class StaticBatching:
         completion = Completion.of(self.model, encode_prompt(self.model, prompt), max_new_tokens, sampling)
         request = Request(completion, self.steps)
         self.waiting.append(request)
+        tell(completion.submitted())
         return request
 
     def run(self) -> None:
@@ -87,10 +89,12 @@ class StaticBatching:
         caches = {request: KVCache(self.model, size, self.cache_dtype) for request, size in sizes.items()}
         for request in requests:
             request.status = "running"
+            tell(Admitted(request.completion, caches[request], known_tokens=0, restored_tokens=0))
         while unfinished := [request for request in requests if not request.completion.finish_reason]:
             self._step(requests, unfinished, caches)
         for request in requests:  # only now are they answered
             request.status, request.finished_step = "finished", self.steps
+            tell(Finished(request.completion, request.finish_reason))
 
     def _step(self, requests: list[Request], unfinished: list[Request], caches: dict[Request, KVCache]) -> None:
         batch = [(request.completion.sequence[caches[request].length :], caches[request]) for request in unfinished]

@@ -1,6 +1,8 @@
-"""Statistics: counts of what an engine has done. They are the same on every machine."""
+"""Statistics: counts of what an engine has done, a sum over its events. They are the same on every machine."""
 
 from dataclasses import dataclass
+
+from minillm.events import Admitted, DraftVerified, Event, Finished, Preempted, StepEnded
 
 
 @dataclass
@@ -38,3 +40,30 @@ class Statistics:
     peak_used_blocks: int = 0
     peak_table_blocks: int = 0
     filled_slots: int = 0
+
+    def count(self, event: Event) -> None:
+        """Add an event of the engine."""
+        match event:
+            case StepEnded():
+                self._count_step(event)
+            case DraftVerified():
+                self.accepted_tokens += event.accepted
+            case Admitted():
+                self.prefix_tokens += event.known_tokens
+            case Preempted():
+                self.preemptions += 1
+                self.swapped_tokens += event.swapped_tokens
+            case Finished(reason="cancelled"):
+                self.cancelled += 1
+            case Finished():
+                self.finished += 1
+
+    def _count_step(self, step: StepEnded) -> None:
+        self.steps += 1
+        self.prefill_tokens += step.prefill_tokens
+        self.decode_tokens += step.decode_tokens
+        self.draft_tokens += step.draft_tokens
+        self.used_blocks += step.used_blocks
+        self.peak_used_blocks = max(self.peak_used_blocks, step.used_blocks)
+        self.peak_table_blocks = max(self.peak_table_blocks, step.table_blocks)
+        self.filled_slots += step.filled_slots

@@ -17,6 +17,7 @@ from minillm.batching.request import PagedRequest
 from minillm.batching.scheduler import Scheduler
 from minillm.batching.statistics import Statistics
 from minillm.completion import Completion
+from minillm.events import Finished
 from minillm.kv_cache.block_table import BlockTable
 from minillm.kv_cache.neighbours import NeighbourAllocator
 from minillm.support.wording import counted
@@ -45,7 +46,7 @@ class VirtualEngine:
     def __init__(self, num_blocks: int, block_size: int = 16, max_batch_tokens: int = 512) -> None:
         """Begin without requests. The arguments are those of `Engine`."""
         self.pool, self.statistics = NeighbourAllocator(num_blocks, block_size), Statistics()
-        self.scheduler = Scheduler(self.pool, max_batch_tokens, False, self.statistics)
+        self.scheduler = Scheduler(self.pool, max_batch_tokens, False, self.statistics.count)
         self._fresh = count()
 
     @property
@@ -72,20 +73,20 @@ class VirtualEngine:
         """Do what `Engine.step` does, except for the forward pass."""
         plan = self.scheduler.schedule()
         assert plan, "requests are there, but none can run"
-        self.statistics.steps += 1
-        batch, got_token = [], []
+        batch, got_token = [], [entry.request for entry in plan if entry.logit_rows]
         for entry in plan:
-            request = entry.request
-            batch.append((len(entry.tokens), request.cache.length, entry.logit_rows))
-            request.cache.length += len(entry.tokens)
-            request.cache.publish(request.sequence)
-            if entry.logit_rows:
-                request.completion.append(request.sequence[-1], NO_LOGITS)
-                got_token.append(request)
+            batch.append((len(entry.tokens), entry.request.cache.length, entry.logit_rows))
+            entry.request.cache.length += len(entry.tokens)
+        self.scheduler.end_step(plan)
+        for entry in plan:
+            entry.request.cache.publish(entry.request.sequence)
+        for request in got_token:
+            request.completion.append(request.sequence[-1], NO_LOGITS)
         finished = [request for request in got_token if request.completion.finish_reason]
         for request in finished:
             self.scheduler.remove(request)
             request.status, request.finished_step = "finished", self.statistics.steps
+            self.statistics.count(Finished(request.completion, request.finish_reason))
         return VirtualStep(batch, got_token, finished)
 
 

@@ -18,6 +18,7 @@ Source: Kwon et al., vLLM, 2309.06180, section 4.
 from collections.abc import Sequence
 from typing import Self
 
+from minillm.events import BlockCopied, BlockPublished, BlocksReleased, BlocksShared, BlocksTaken, tell
 from minillm.kv_cache.neighbours import NeighbourAllocator
 from minillm.kv_cache.prefix import PrefixBlock
 from minillm.support.checks import check_integer
@@ -85,7 +86,9 @@ class BlockTable:
             self._make_writable()
         missing = self.pool.blocks_for(self.length + new_tokens) - len(self.table)
         if missing > 0:
-            self.table += self.pool.allocate(missing, self.table[-1] if self.table else None)
+            new = self.pool.allocate(missing, self.table[-1] if self.table else None)
+            self.table += new
+            tell(BlocksTaken(self, tuple(new)))
 
     def truncate(self, length: int) -> None:
         """Drop every token from index `length` on, and give back the blocks without a token.
@@ -98,6 +101,8 @@ class BlockTable:
         dropped, self.table = self.table[kept:], self.table[:kept]
         del self.prefix[self.length // self.pool.block_size :]
         self.pool.free(dropped)
+        if dropped:
+            tell(BlocksReleased(self, tuple(dropped)))
 
     def free(self) -> None:
         """Give all blocks back. The table is then empty and can be used again."""
@@ -111,6 +116,7 @@ class BlockTable:
         copy.table = self.table[: self.pool.blocks_for(self.length)]
         for block in copy.table:
             self.pool.share(block)
+        tell(BlocksShared(copy, tuple(copy.table), source=self))
         return copy
 
     def adopt_prefix(self, tokens: Sequence[int]) -> int:
@@ -125,6 +131,8 @@ class BlockTable:
         for block in self.table:
             self.pool.share(block)
         self.length = len(self.table) * self.pool.block_size
+        if self.table:
+            tell(BlocksShared(self, tuple(self.table), source=None))
         return self.length
 
     def publish(self, tokens: Sequence[int]) -> None:
@@ -134,6 +142,8 @@ class BlockTable:
             parent = self.prefix[-1] if self.prefix else None
             block_tokens = tokens[number * size : (number + 1) * size]
             self.prefix.append(self.pool.prefixes.add(parent, block_tokens, self.table[number]))
+            if self.prefix[-1].block == self.table[number]:
+                tell(BlockPublished(self, self.table[number]))
 
     def _next_is_shared(self) -> bool:
         """Return whether the block of the next token is in another table too."""
@@ -156,6 +166,7 @@ class BlockTable:
                 raise
             self.table[number] = new
             self.pool.free([block])
+            tell(BlockCopied(self, block, new))
         elif number < len(self.table) and self.table[number] in self.pool.prefixes:  # truncated into a published block
             self.pool.unpublish(self.table[number])
 

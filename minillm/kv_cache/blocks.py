@@ -17,6 +17,7 @@ Blocks in no table wait in one queue: free ones at the front, then cached ones, 
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from minillm.events import BlockEvicted, BlockUnpublished, tell
 from minillm.kv_cache.prefix import PrefixBlock, PrefixTable
 from minillm.support.checks import check_integer
 from minillm.support.wording import counted
@@ -101,6 +102,7 @@ class BlockAllocator:
         """Drop a used block from the prefix table, because its contents are about to change."""
         assert self.reference_counts[block], f"block {block} is not in use"
         self.prefixes.remove(block)
+        tell(BlockUnpublished(self, block))
 
     def _release(self, block: int) -> None:
         self._unused[block] = None  # at the end: the most recently used
@@ -117,3 +119,4 @@ class BlockAllocator:
     def _evict(self, block: int) -> None:
         self.prefixes.remove(block)
         self.evictions += 1
+        tell(BlockEvicted(self, block))

@@ -35,6 +35,7 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.completion import Completion, Step
+from minillm.events import DraftJudged, DraftProposed, DraftVerified, Tell, listener, tell
 from minillm.sampling import probabilities, sample_from
 from minillm.speculative.draft_length import DraftLength
 from minillm.speculative.drafters import Draft, Drafter, check_draft
@@ -56,9 +57,11 @@ def accept_or_correct(
     token: int, p: Float[Array, "vocab"], q: Float[Array, "vocab"], generator: np.random.Generator
 ) -> int:
     """Return the draft token with probability min(1, p / q), else a token from the residual, never the draft token."""
-    if generator.random() * q[token] < p[token]:
-        return token
-    return sample_from(residual(p, q), generator)
+    number = generator.random()
+    accepted = bool(number * q[token] < p[token])
+    if tell := listener():
+        tell(DraftJudged(token, float(p[token]), float(q[token]), number, accepted))
+    return token if accepted else sample_from(residual(p, q), generator)
 
 
 def verify_draft(completion: Completion, draft: Draft, logits: Float[Array, "rows vocab"]) -> list[Step]:
@@ -124,9 +127,10 @@ class Speculation:
         counts: what was done so far.
     """
 
-    def __init__(self, drafter: Drafter, length: DraftLength) -> None:
+    def __init__(self, drafter: Drafter, length: DraftLength, tell: Tell = tell) -> None:
         self.drafter = drafter
         self.draft_length = length
+        self.tell = tell
         self.draft: Draft | None = None
         self.counts = SpeculationCounts()
         self._proposed = Draft([])  # the draft before it was cut to what is worth verifying
@@ -153,6 +157,8 @@ class Speculation:
                     generator.bit_generator.state = state
                     self.drafter.truncate(len(completion.sequence) - 1)
                 raise
+            if self.draft.tokens:
+                self.tell(DraftProposed(completion, tuple(self.draft.tokens), self.draft.probs))
         return self.draft.tokens
 
     def verify(self, completion: Completion, logits: Float[Array, "rows vocab"]) -> list[Step]:
@@ -164,5 +170,7 @@ class Speculation:
         self.drafter.truncate(len(completion.sequence) - 1)  # the last token was not fed yet
         accepted = sum(step.origin == ACCEPTED for step in steps)
         self.counts.record(len(draft.tokens), accepted, int(steps[-1].origin == CORRECTED))
+        if draft.tokens:
+            self.tell(DraftVerified(completion, len(draft.tokens), accepted))
         self.draft_length.observe(self._proposed, [step.token for step in steps])
         return steps

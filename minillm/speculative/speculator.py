@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minillm.completion import Completion
+from minillm.events import Tell, tell
 from minillm.model import Model, check_model
 from minillm.speculative.draft_length import (
     LONGEST_DRAFT,
@@ -72,18 +73,21 @@ class Speculator:
         """The most draft tokens of a round."""
         return LONGEST_DRAFT if self.k == "auto" else min(int(self.k), MAX_DRAFT_TOKENS)
 
-    def begin(self, completion: Completion) -> Speculation:
-        """Return the Speculation of a new request, with a drafter and a draft length of its own.
+    def begin(self, completion: Completion, tell: Tell = tell) -> Speculation:
+        """Return the Speculation of a new request, with a drafter and a draft length of its own. `tell` hears of it.
 
         Raises:
             ValueError: the function that was given as `drafter` did not return a Drafter.
         """
         drafter = self._new_drafter(completion.max_cached_tokens)
+        return Speculation(drafter, self._new_length(drafter), tell)
+
+    def _new_length(self, drafter: Drafter) -> DraftLength:
         if self.k != "auto":
-            return Speculation(drafter, DraftLength(int(self.k)))
+            return DraftLength(int(self.k))
         if drafter.free:
-            return Speculation(drafter, LookupLength(self._costs))
-        return Speculation(drafter, AdaptiveLength(self._costs, self._draft_cost))
+            return LookupLength(self._costs)
+        return AdaptiveLength(self._costs, self._draft_cost)
 
     def _new_drafter(self, capacity: int) -> Drafter:
         if isinstance(self.drafter, Model):

@@ -88,8 +88,8 @@ MUTANTS = {
     ),
     "acceptance with q / p": (
         speculative,
-        "generator.random() * q[token] < p[token]",
-        "generator.random() * p[token] < q[token]",
+        "number * q[token] < p[token]",
+        "number * p[token] < q[token]",
     ),
     "the draft's cache is one token behind after full acceptance": (
         drafters,

@@ -17,5 +17,5 @@ def verdict(mutation):
 
 
 if __name__ == "__main__":
-    unchanged = (speculative, "generator.random() * q[token] < p[token]", "generator.random() * q[token] < p[token]")
+    unchanged = (speculative, "number * q[token] < p[token]", "number * q[token] < p[token]")
     print(json.dumps({"none": verdict(unchanged)} | {name: verdict(each) for name, each in MUTANTS.items()}))
