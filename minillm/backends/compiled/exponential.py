@@ -7,7 +7,7 @@
 has zeros at its end, so n times it is exact, and the lower part makes up for what it lacks.
 
 The error is below 1 unit in the last place. Results below the smallest normal number become 0. Above 88 (709 in
-float64) the result is infinite.
+float64) the result is infinite. The naive twin is `numpy.exp`.
 """
 
 import math

@@ -138,7 +138,7 @@ def _weight_row(numbers: Any, scale: Any, minimum: Any, tile: Any, eight: Any, k
 def unpack(numbers: Any, scales: Any, minimums: Any, tile: int, first: int, end: int, buffer: Any) -> None:
     """Write the weights of inputs `first` to `end` as floats to buffer `[2, inputs, 16]`. `first` begins a group.
 
-    A tile is unpacked once, and then serves all rows.
+    A tile is unpacked once, and then serves all rows. The naive twin is `dequantize` of the format.
     """
     for group in range(first // GROUP, (end + GROUP - 1) // GROUP):
         scale = factor_row(numbers, scales, tile, group)
