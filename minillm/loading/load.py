@@ -19,6 +19,7 @@ from minillm.model import Model
 from minillm.quantization import FORMATS
 from minillm.streaming import IN_MEMORY
 from minillm.support.checks import check_choice
+from minillm.support.forks import GATE
 
 LAYERS = ("loaded", "streamed")
 
@@ -31,10 +32,11 @@ def load(
     layers: str = "loaded",
 ) -> Model:
     """Load a model in this process. Arguments and errors are those of `minillm.load`, in `parallel/load.py`."""
-    ops, kept_as = backend_and_dtype(backend, dtype)
-    check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
-    streamed = check_choice("layers", layers, LAYERS) == "streamed"
-    return build_in_memory(open_checkpoint(name), ops, kept_as, dtype, weights, streamed=streamed)
+    with GATE.computing():  # a fork waits
+        ops, kept_as = backend_and_dtype(backend, dtype)
+        check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
+        streamed = check_choice("layers", layers, LAYERS) == "streamed"
+        return build_in_memory(open_checkpoint(name), ops, kept_as, dtype, weights, streamed=streamed)
 
 
 def build_in_memory(
