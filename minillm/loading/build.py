@@ -32,7 +32,7 @@ from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.model_kinds import tensors_seem
 from minillm.loading.model_part import ModelPart
 from minillm.loading.settle import group_of, reason
-from minillm.loading.stored import in_format, in_tiles, part_of
+from minillm.loading.stored import as_stored, in_format, in_tiles, part_of
 from minillm.loading.without_values import without_values
 from minillm.model import LayerWeights, Model
 from minillm.quantization import Matrix, stack
@@ -187,14 +187,12 @@ class TensorReader:
         """Read the tensor of this name, or some of its rows, in the format that was asked for.
 
         Raises:
-            ValueError: it cannot be expressed in the format.
+            ValueError: it cannot be expressed in the format, or a stored scale is not finite.
         """
-        if tensor.format != "float32" and self.weights == "stored":
-            return tensor.stored()
-        if self.weights in ("float32", "stored"):
+        if self.weights == "float32" or (self.weights == "stored" and tensor.format == "float32"):
             return np.asarray(tensor.read(), self.dtype)
         try:
-            return in_format(name, tensor, self.weights)
+            return as_stored(tensor) if self.weights == "stored" else in_format(name, tensor, self.weights)
         except ValueError as problem:
             raise ValueError(f"{self.name}: tensor {name}: {problem}") from None
 

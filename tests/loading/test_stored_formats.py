@@ -21,6 +21,7 @@ from minillm.loading import open_checkpoint, stored
 from minillm.loading.build import build
 from minillm.loading.gguf.header import read_header
 from minillm.loading.gguf.tensor import FORMATS, GgufTensor, blocks
+from minillm.loading.gguf.write import write_gguf as save_gguf
 from minillm.loading.model_file import read_rows, state_of
 from minillm.loading.stored import format_of
 from minillm.quantization import Bfloat16, Float16, Int4, Int8, Quantized, quantize, stack
@@ -226,6 +227,30 @@ def test_what_cannot_be_quantised_is_one_line_with_its_tensor(bad, weights_, tmp
     message = str(caught.value)
     assert message.endswith(f": tensor {name}: a weight is infinite or not a number, so it cannot be quantised")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("kind", "format_", "first"), [("Q8_0", "int8", 0), ("Q4_1", "int4", 0), ("Q4_1", "int4", 2), ("Q4_0", "int4", 0)]
+)
+def test_a_stored_scale_that_is_not_finite_is_one_line_with_its_tensor(kind, format_, first, bad, tmp_path):
+    """The scale, or the minimum, of one block; also in the head, which is read a few rows at a time."""
+    for name in ("model.layers.0.mlp.up_proj.weight", "lm_head.weight"):
+        tensors, random = weights(WIDE), np.random.default_rng(0)
+        rows = plausible_blocks(kind, tensors[name].shape, random)
+        rows[3, first : first + 2] = np.float16([bad]).view(np.uint8)
+        write_gguf(tmp_path / "x.gguf", WIDE, tensors, blocks={name: (kind, rows)})
+        said = f": tensor {name}: a scale or a minimum of its blocks is infinite or not a number"
+        for kept in ("stored", format_):
+            if kept == "int4" and name == "lm_head.weight":  # int8, so its values are rounded
+                said = f": tensor {name}: a weight is infinite or not a number, so it cannot be quantised"
+            with pytest.raises(ValueError) as caught, np.errstate(invalid="ignore"):
+                minillm.load(tmp_path / "x.gguf", "plain", weights=kept)
+            assert str(caught.value).endswith(said) and "\n" not in str(caught.value)
+            if kept != "stored":
+                with pytest.raises(ValueError, match="not a number"), np.errstate(invalid="ignore"):
+                    save_gguf(open_checkpoint(tmp_path / "x.gguf"), tmp_path / "y.gguf", kept)
+                assert not (tmp_path / "y.gguf").exists()
 
 
 @settings(max_examples=10)
