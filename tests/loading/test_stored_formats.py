@@ -43,12 +43,20 @@ def assert_same_values(found: np.ndarray, rows: np.ndarray, kind: str) -> None:
     with np.errstate(all="ignore"):
         expected = dequantize(rows, gguf.GGMLQuantizationType[kind])
     assert found.dtype == np.float32
+    assert_same_signs(found, expected, kind)
     if kind == "Q4_0":  # infinity - infinity is not a number, and 0 times infinity is not either
         finite = np.isfinite(expected) & np.isfinite(found)
         assert np.array_equal(found[finite], expected[finite])
         assert not np.isfinite(expected[~np.isfinite(found)]).all() or np.isfinite(found).all()
     else:
         assert np.array_equal(found, expected, equal_nan=True)
+
+
+def assert_same_signs(found: np.ndarray, expected: np.ndarray, kind: str) -> None:
+    """Also of zeros. In Q4_0 the library's -0.0 is 0.0 here: 8 * scale - 8 * scale, where it has 0 * scale."""
+    other = (np.signbit(found) != np.signbit(expected)) & ~np.isnan(found) & ~np.isnan(expected)
+    assert not other.any() or kind == "Q4_0"
+    assert (found[other] == 0).all() and np.signbit(expected[other]).all()
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -74,9 +82,10 @@ def test_every_scale_is_exact(kind, sign, scale):
     if kind == "Q4_1":
         rows[..., 2:4] = np.frombuffer(np.uint16(scale ^ 0x8000).tobytes(), np.uint8)
     rows = rows.reshape(4, -1)
-    found = blocks(rows, kind, 64).dequantize()
+    found, expected = blocks(rows, kind, 64).dequantize(), dequantize(rows, gguf.GGMLQuantizationType[kind])
     assert np.isfinite(found).all()
-    assert np.array_equal(found, dequantize(rows, gguf.GGMLQuantizationType[kind]))
+    assert np.array_equal(found, expected)
+    assert_same_signs(found, expected, kind)
 
 
 def plausible_blocks(kind: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
