@@ -1,6 +1,7 @@
 """Threads, forks, Ctrl-C, settings of numba: nothing hangs, and bits stay."""
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -43,6 +44,9 @@ for delay in np.linspace(0, 0.3, 12):
     assert np.array_equal(minillm.prefill(model, ids, cache), expected)
 assert rounds == 12
 """
+
+
+ON_X86 = pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="about x86 processors")
 
 
 def end_of(*program):
@@ -116,6 +120,17 @@ def test_a_kernel_is_finished_when_ctrl_c_comes_between(monkeypatch):
     [
         ({"NUMBA_DISABLE_JIT": "1"}, "the compiled backend cannot run with NUMBA_DISABLE_JIT=1; unset it, or use"),
         ({"PYTHONPATH": ""}, "the compiled backend needs numba: pip install -e "),
+        ({"NUMBA_NUM_THREADS": "0"}, "NUMBA_NUM_THREADS is '0'; expected 1 or more; change it, or use backend='numpy'"),
+        pytest.param(
+            {"NUMBA_CPU_NAME": "generic"},
+            "the compiled backend needs FMA and F16C, and NUMBA_CPU_FEATURES is '' (NUMBA_CPU_NAME is 'generic'); add ",
+            marks=ON_X86,
+        ),
+        pytest.param(
+            {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+fma,-f16c"},
+            "the compiled backend needs F16C, and NUMBA_CPU_FEATURES is '+fma,-f16c' (NUMBA_CPU_NAME is 'haswell')",
+            marks=ON_X86,
+        ),
     ],
 )
 def test_the_command_line_says_in_one_line_what_is_missing(environment, expected, tmp_path):
