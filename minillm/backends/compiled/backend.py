@@ -67,11 +67,20 @@ class Compiled(Plain):
         """
         check_compiler()
         self.real = np.dtype(np.float32)
+        self._chosen: str | None = None
         self._known: dict[int, tuple[ref[Any], Layers | None]] = {}  # models that ran, by id, and their layers
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
-        """Set the dtype of activations. With float64, weights are float64 too."""
-        self.real = super().choose_dtype(dtype)
+        """Set the dtype of activations, once. With float64, weights are float64 too.
+
+        Raises:
+            ValueError: a model with another dtype was loaded with this object, which computes in one.
+        """
+        if self._chosen not in (None, dtype):
+            raise ValueError(
+                f"dtype is {dtype!r}; this backend object computes in {self._chosen}; use another: backend='compiled'"
+            )
+        self._chosen, self.real = dtype, super().choose_dtype(dtype)
         return self.real
 
     def check_config(self, config: ModelConfig) -> None:

@@ -155,3 +155,14 @@ def test_every_method_equals_its_twin():
     close(ops.norm_rope(heads, weight, 1e-5, cos_sin), plain.norm_rope(heads, weight, 1e-5, cos_sin))
     segments = [(draw(1, n, 40), draw(1, n, 40)) for n in (60, 20)]
     close(ops.attend(heads, segments, 75, 30), plain.attend(heads, segments, 75, 30))
+
+
+def test_an_object_computes_in_one_dtype_and_refuses_another_in_one_line():
+    """A draft model may share it."""
+    ops = Compiled()
+    first, _ = (minillm.load("story-draft", ops) for _ in range(2))
+    logits = minillm.forward(first, [5, 6])
+    with pytest.raises(ValueError, match="dtype is 'float64'; this backend object computes in float32; use another: "):
+        minillm.load("story-draft", ops, "float64")
+    assert np.array_equal(minillm.forward(first, [5, 6]), logits)
+    assert minillm.load("story-draft", "compiled", "float64").dtype == np.float64
