@@ -21,7 +21,8 @@ SCALE_STEPS = 4096.0  # 2**12
 def write_int8(row: Any, numbers: Any, scales: Any, slot: int) -> None:
     """Round a row `[head_dim]` into numbers[slot] and scales[slot].
 
-    A row with an infinity or a NaN gets scale NaN. Numbers that cannot be divided by the scale become 0.
+    A row with an infinity or a NaN gets scale NaN. Numbers that cannot be divided by the scale become 0. Those beyond
+    127 scales, where float32 has no scale that fits, become 127 or -127.
     """
     largest = row.dtype.type(0)
     for d in range(row.size):
@@ -34,7 +35,7 @@ def write_int8(row: Any, numbers: Any, scales: Any, slot: int) -> None:
     scales[slot] = scale
     for d in range(row.size):
         number = np.rint(row[d] / row.dtype.type(scale))
-        numbers[slot, d] = np.int8(number) if np.isfinite(number) else np.int8(0)
+        numbers[slot, d] = np.int8(min(max(number, -127), 127)) if np.isfinite(number) else np.int8(0)
 
 
 @kernel
