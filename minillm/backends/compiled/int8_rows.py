@@ -3,6 +3,14 @@
     row       0.31  -0.02   1.27  0.64        scale = largest magnitude / 127, rounded up to 12 significant bits
     stored      31     -2    127    64        numbers = row / scale, rounded to the nearest integer
 
+    for d in range(head_dim):                   write: one loop for the scale, one for the numbers
+        largest = max(largest, abs(row[d]))
+    for d in range(head_dim):
+        numbers[slot, d] = round(row[d] / scale)
+
+    for k in range(64):                         read: the keys of a piece
+        rows[k] = numbers[slots[k]] * scales[slots[k]]
+
 The rule is that of `kv_cache/int8.py`, which says why, and gives the same bits: `quantize` and `dequantize` there are
 the naive twins. Attention reads a piece of 64 keys into floats first, and then goes on as with a cache of floats.
 """
