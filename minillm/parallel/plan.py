@@ -1,7 +1,7 @@
 """The plan: rank 0 decides, and the other ranks follow.
 
 Everything runs on rank 0 as on one rank: scheduler, sampling, speculation, conversations, block tables. Two things have
-to happen on the other ranks too, and rank 0 sends them, in order, before it does them itself:
+to happen on the other ranks too, and rank 0 sends them, in order, before it does them itself (a new memory: after):
 
     pass                 token ids, positions, rows of logits, and for each sequence its cache's length and block table
     memory operation     new, copy (copy-on-write), copy_from (a fork), save and restore (swap): `kv_cache/memory.py`
@@ -76,7 +76,7 @@ class Leader:
                 raise
 
     def send_operation(self, memory: CacheMemory, operation: str, *arguments: Any) -> None:
-        """Send an operation on a memory, which rank 0 does next."""
+        """Send an operation on a memory, which rank 0 does next; or "new", which it has done."""
         if operation == "new":
             model, slots = arguments
             arguments = memory.stored_as, self._layers_of(model), slots

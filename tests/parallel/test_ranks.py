@@ -145,3 +145,22 @@ def test_after_a_pass_that_failed_on_rank_0_the_ranks_end(way, layer):
     done = run_script(2, CAUGHT, way, str(layer), timeout=15)
     says = "minillm: rank 0 of 2: an earlier pass has failed: MemoryError: no room\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "caught\n", says)
+
+
+TOO_LARGE = """
+from mpi4py import MPI
+import minillm
+
+model = minillm.load("story", comm=MPI.COMM_WORLD)
+try:
+    minillm.Engine(model, num_blocks=10**10)
+except (ValueError, MemoryError) as problem:
+    print(type(problem).__name__)
+print(minillm.generate(model, "The capital of France is", max_new_tokens=1).text)
+"""
+
+
+@pytest.mark.slow
+def test_memory_that_rank_0_cannot_allocate_is_not_asked_of_the_others():
+    done = run_script(2, TOO_LARGE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ValueError\n P\n", "")
