@@ -25,13 +25,29 @@ def test_any_tensor_that_is_trained_further_changes_it(config, data):
     assert fingerprint(dataclasses.replace(checkpoint, tensors=trained)) != fingerprint(checkpoint)
 
 
-@pytest.mark.parametrize("row", [0, 1, -1])
-def test_of_a_matrix_the_first_the_middle_and_the_last_row_count(row):
-    checkpoint = random_checkpoint(CONFIG, 0)
-    values = checkpoint.tensors["model.embed_tokens.weight"].values.copy()
-    values[(len(values) - 1) // 2 if row == 1 else row, -1] += 1
-    changed = checkpoint.tensors | {"model.embed_tokens.weight": ArrayTensor(values)}
-    assert fingerprint(dataclasses.replace(checkpoint, tensors=changed)) != fingerprint(checkpoint)
+def with_one_number_changed(checkpoint, name, index):
+    values = checkpoint.tensors[name].values.copy()
+    values[index] += 1
+    return dataclasses.replace(checkpoint, tensors=checkpoint.tensors | {name: ArrayTensor(values)})
+
+
+@settings(max_examples=30)
+@given(architectures(), st.data())
+def test_of_a_small_model_every_number_counts(config, data):
+    checkpoint = random_checkpoint(config, 0)
+    name = data.draw(st.sampled_from(sorted(checkpoint.tensors)))
+    index = tuple(data.draw(st.integers(0, length - 1)) for length in checkpoint.tensors[name].shape)
+    assert fingerprint(with_one_number_changed(checkpoint, name, index)) != fingerprint(checkpoint)
+
+
+@pytest.mark.parametrize("name", ["model.embed_tokens.weight", "model.layers.0.mlp.up_proj.weight"])
+def test_of_a_large_model_every_token_counts_and_eight_rows_of_another_matrix(monkeypatch, name):
+    """Rows that were added to the vocabulary may be all that differs."""
+    monkeypatch.setattr("minillm.loading.fingerprint.SMALL", 0)
+    checkpoint = random_checkpoint(dataclasses.replace(CONFIG, intermediate_size=64), 0)
+    rows, before = len(checkpoint.tensors[name].values), fingerprint(checkpoint)
+    count = sum(fingerprint(with_one_number_changed(checkpoint, name, (row, -1))) != before for row in range(rows))
+    assert (count, rows > 8) == (rows if "embed" in name else 8, True)
 
 
 def test_config_template_and_tokenizer_count(tmp_path):

@@ -124,6 +124,14 @@ def test_a_draft_model_runs_on_rank_0():
     assert [one[key] for key in same] == [two[key] for key in same] and two["accepted"] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("k", ["2", "auto"])
+def test_a_model_without_half_its_layers_is_refused_as_draft(k):
+    done = minillm(2, "generate", "x", "--speculative", "--draft", "skip", "--k", k, "--model", "story")
+    says = "a pipeline runs all layers of its model; pass another draft model, or PromptLookup()"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"minillm: rank 0 of 2: {says}\n")
+
+
 def test_batch_writes_the_same_file_and_resumes_that_of_one_process(tmp_path):
     prompts, files = tmp_path / "prompts.jsonl", [tmp_path / "one.jsonl", tmp_path / "two.jsonl"]
     lines = [{"prompt": "Once upon a time", "max_new_tokens": n, "temperature": 1, "seed": n} for n in (9, 2, 5)]

@@ -111,3 +111,56 @@ def test_mpi4py_is_missing(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "mpi4py", None)
     with pytest.raises(OSError, match=r"several processes need mpi4py and MPICH: pip install -e .*\[mpi\]"):
         world()
+
+
+CAUGHT = """
+import sys
+from mpi4py import MPI
+import minillm
+import minillm.transformer as transformer
+
+model = minillm.load("story", comm=MPI.COMM_WORLD, parallel=sys.argv[1])
+layer, calls = transformer.transformer_layer, []
+
+def failing(*arguments):
+    calls.append(1)
+    if len(calls) == int(sys.argv[2]):
+        raise MemoryError("no room")
+    return layer(*arguments)
+
+transformer.transformer_layer = failing
+for _ in range(2):
+    try:
+        print(minillm.generate(model, "The capital of France is").text)
+    except MemoryError:
+        print("caught", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["tensor", "pipeline"])
+@pytest.mark.parametrize("layer", [3, 9])
+def test_after_a_pass_that_failed_on_rank_0_the_ranks_end(way, layer):
+    """The others are in the middle of that pass. They would take the next message for a part of it."""
+    done = run_script(2, CAUGHT, way, str(layer), timeout=15)
+    says = "minillm: rank 0 of 2: an earlier pass has failed: MemoryError: no room\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "caught\n", says)
+
+
+TOO_LARGE = """
+from mpi4py import MPI
+import minillm
+
+model = minillm.load("story", comm=MPI.COMM_WORLD)
+try:
+    minillm.Engine(model, num_blocks=10**10)
+except (ValueError, MemoryError) as problem:
+    print(type(problem).__name__)
+print(minillm.generate(model, "The capital of France is", max_new_tokens=1).text)
+"""
+
+
+@pytest.mark.slow
+def test_memory_that_rank_0_cannot_allocate_is_not_asked_of_the_others():
+    done = run_script(2, TOO_LARGE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ValueError\n P\n", "")
