@@ -26,6 +26,7 @@ class Plain:
     dtypes: tuple[str, ...] = ("float32", "float64")  # the values that `load(dtype=...)` accepts
     formats: tuple[str, ...] = (*FORMATS, "stored")  # the values that `load(weights=...)` accepts
     int8_caches = True  # whether it can attend over keys and values in int8
+    head_is_embedding = True  # whether `embedding_of` shares the head's memory
     keeps_quantized = True  # whether `prepare` keeps quantised parts as they are
     # Time of a pass over n rows, divided by that over one row: smollm2 in float32 on two cores of an EPYC server.
     row_costs: Mapping[int, float] = {1: 1.0, 2: 1.53, 4: 2.13, 8: 2.52, 16: 2.97}
