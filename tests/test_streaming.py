@@ -368,6 +368,11 @@ def test_memory_needed(tmp_path, monkeypatch):
         rows = 8 * CONFIG["vocab_size"] * CONFIG["hidden_size"]
         assert streamed_bytes(checkpoint, Exact(), "float32", "float32") == 2 * layer + rows + 8 * CONFIG["hidden_size"]
         assert weights_bytes(checkpoint, Exact(), "float32", "float32") == sum(sizes.values())
+        monkeypatch.setattr("minillm.loading.load._memory", lambda: sum(sizes.values()) + (rows if tied else 0) - 1)  # noqa: B023
+        with pytest.raises(ValueError, match="not enough memory for its weights"):
+            load(tmp_path, "exact")
+        monkeypatch.setattr("minillm.loading.load._memory", lambda: sum(sizes.values()))  # noqa: B023
+        load(tmp_path, "plain")
 
 
 def test_ctrl_c_while_a_layer_is_read():

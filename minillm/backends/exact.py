@@ -104,7 +104,7 @@ def check_products() -> None:
 class Exact(Plain):
     """The backend whose sums are exact, so that every schedule gives the same bits. It computes in float64."""
 
-    name, keeps_quantized = "exact", False
+    name, keeps_quantized, head_is_embedding = "exact", False, False
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
         """Return float64 for every choice."""

@@ -27,6 +27,7 @@ class Plain:
     formats: tuple[str, ...] = (*FORMATS, "stored")  # the values that `load(weights=...)` accepts
     int8_caches = True  # whether it can attend over keys and values in int8
     skips_layers = True  # whether it can run a model without some of its layers
+    head_is_embedding = True  # whether `embedding_of` shares the head's memory
     keeps_quantized = True  # whether `prepare` keeps quantised parts as they are
     # Time of a pass over n rows, divided by that over one row: smollm2 in float32 on two cores of an EPYC server.
     row_costs: Mapping[int, float] = {1: 1.0, 2: 1.53, 4: 2.13, 8: 2.52, 16: 2.97}

@@ -54,7 +54,10 @@ def build_in_memory(
         ValueError: there is not, the backend cannot run such a model, or the contents of a file are wrong.
     """
     ops.check_config(checkpoint.config)
+    both = part is None or (part.has_embedding and part.has_head)
     needed = (streamed_bytes if streamed else weights_bytes)(checkpoint, ops, dtype, weights)
+    if both and not streamed:
+        needed += second_embedding_bytes(checkpoint, ops, dtype, weights)
     on_device = ops.free_memory()
     free = "" if on_device is None else f", {on_device / 1e9:.1f} GB free"
     too_large = ValueError(
@@ -75,6 +78,12 @@ def build_in_memory(
 def weights_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -> float:
     """Return the bytes of memory that all tensors take on this backend."""
     return sum(tensor_bytes(checkpoint, ops, dtype, weights).values())
+
+
+def second_embedding_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -> float:
+    """Return the most bytes of a tied embedding that the backend cannot share with the head; 0 if it can."""
+    tied = checkpoint.config.tie_word_embeddings and not ops.head_is_embedding
+    return tensor_bytes(checkpoint, ops, dtype, weights).get(EMBEDDING, 0.0) if tied else 0.0
 
 
 def streamed_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -> float:

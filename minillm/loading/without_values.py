@@ -28,7 +28,7 @@ class BlankTensor:
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    format = "float32"
+    format, rows_together = "float32", 1
 
     def read(self) -> Array:
         """Return the zeros."""

@@ -114,10 +114,13 @@ def _joined(parts: list[Matrix]) -> Matrix:
     return first.with_arrays([np.concatenate(same) for same in arrays])
 
 
-def tiles(matrix: Any, most_bytes: int | None = None) -> list[slice]:
-    """Return the slices that cut the rows of a matrix into tiles of at most `most_bytes` (TILE_BYTES) in float32."""
+def tiles(matrix: Any, most_bytes: int | None = None, together: int = 1) -> list[slice]:
+    """Return the slices that cut the rows of a matrix into tiles of at most `most_bytes` (TILE_BYTES) in float32.
+
+    A tile has a multiple of `together` rows: at least these, even if they are more than `most_bytes`.
+    """
     out, inner = matrix.shape
-    rows = max(1, (most_bytes or TILE_BYTES) // (4 * max(1, inner)))
+    rows = together * max(1, (most_bytes or TILE_BYTES) // (4 * max(1, inner * together)))
     return [slice(first, min(first + rows, out)) for first in range(0, max(1, out), rows)]
 
 

@@ -24,6 +24,7 @@ from minillm.loading.gguf.tensor import FORMATS, GgufTensor, blocks
 from minillm.loading.gguf.write import write_gguf as save_gguf
 from minillm.loading.model_file import read_rows, state_of
 from minillm.loading.stored import format_of
+from minillm.parallel.shard import cut, share_of_rank
 from minillm.quantization import Bfloat16, Float16, Int4, Int8, Quantized, quantize, stack
 from minillm.quantization.bfloat16 import widen
 
@@ -284,8 +285,9 @@ def test_only_embedding_and_head_of_an_int4_model_are_in_int8():
     assert {format_of(name, weights) for weights in ("bfloat16", "int8") for name in wide} == {"bfloat16", "int8"}
 
 
-@pytest.mark.parametrize("weights_", ["bfloat16", "int8"])
-def test_the_embedding_is_quantised_a_few_rows_at_a_time(weights_, monkeypatch):
+@pytest.mark.parametrize("name", ["lm_head.weight", "model.layers.1.mlp.down_proj.weight"])
+@pytest.mark.parametrize("weights_", ["bfloat16", "int8", "int4"])
+def test_a_matrix_is_quantised_a_few_rows_at_a_time(weights_, name, monkeypatch):
     """The same numbers, and no more than READ_BYTES are read at once."""
     values = np.random.default_rng(0).normal(size=(11, 32)).astype(np.float32)
     read = []
@@ -296,9 +298,26 @@ def test_the_embedding_is_quantised_a_few_rows_at_a_time(weights_, monkeypatch):
             return super().cut(rows, columns)
 
     monkeypatch.setattr(stored, "READ_BYTES", 4 * 4 * 32)
-    found, whole = stored.in_format("lm_head.weight", Recorded(values), weights_), quantize(values, weights_)
+    found, whole = stored.in_format(name, Recorded(values), weights_), quantize(values, format_of(name, weights_))
     assert all(np.array_equal(*pair) for pair in zip(found.arrays(), whole.arrays(), strict=True))
     assert read == [(0, 4), (4, 8), (8, 11)]
+
+
+@pytest.mark.parametrize("kind", ["F32", "Q4_1", "Q5_0"])
+@pytest.mark.parametrize("rank", [None, 0, 1])
+def test_rows_of_a_gguf_file_that_are_permuted_are_read_by_whole_heads(kind, rank, tmp_path, monkeypatch):
+    """Each matrix has the numbers of the whole, on one rank and on two, if a tile is less than a head."""
+    monkeypatch.setattr(stored, "READ_BYTES", 3 * 4 * 64)
+    config = WIDE | {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 8}
+    write_gguf(tmp_path / "x.gguf", config, weights(config), kind)
+    checkpoint = open_checkpoint(tmp_path / "x.gguf")
+    if rank is not None:
+        checkpoint = cut(checkpoint, share_of_rank(checkpoint.config, 2, rank, True))
+    matrices = {name: matrix for name, matrix in checkpoint.tensors.items() if len(matrix.shape) == 2}
+    assert {matrices[f"model.layers.0.self_attn.{q_or_k}_proj.weight"].rows_together for q_or_k in "qk"} == {8}
+    for name, matrix in matrices.items():
+        found, whole = stored.in_format(name, matrix, "int8"), quantize(matrix.read(), "int8")
+        assert all(np.array_equal(*pair) for pair in zip(found.arrays(), whole.arrays(), strict=True)), name
 
 
 def test_widening_is_exact():

@@ -70,6 +70,11 @@ class GgufTensor:
         """Return the format that its type is; "float32" for types that are read as it."""
         return FORMATS.get(self._type().name, "float32")
 
+    @property
+    def rows_together(self) -> int:
+        """Return the rows of a head if rows are permuted: they are permuted within their head."""
+        return self.shape[0] // self.unpermute_heads if self.unpermute_heads else 1
+
     def read(self) -> Array:
         """Return the values as floats, dequantised if necessary.
 
