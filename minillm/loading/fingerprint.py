@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from math import prod
 
-import numpy as np
-
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.stored import EMBEDDING_AND_HEAD, in_tiles, part_of
 from minillm.text.tokenizer import Tokenizer
@@ -40,7 +38,7 @@ def fingerprint(checkpoint: Checkpoint) -> str:
         digest.update(repr((name, tuple(tensor.shape), tensor.format)).encode())
         head_dim = checkpoint.config.head_dim if part_of(name) in PERMUTED else 1
         for part in _parts(name, tensor, is_small, head_dim):
-            digest.update(np.ascontiguousarray(part.read()))
+            digest.update(part.read().tobytes())
     return digest.hexdigest()[:16]
 
 
