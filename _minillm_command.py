@@ -4,7 +4,10 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from typing import NoReturn
+
+SAID = (2, 130)  # exit codes with which a rank has said why it ends
 
 
 def main() -> NoReturn:
@@ -13,6 +16,7 @@ def main() -> NoReturn:
     if sys.argv[1:2] in (["lesson"], ["claims"]):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     share_processors()
+    guard_rank()
     heard = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # a background job ignores Ctrl-C
     try:
         if heard:
@@ -37,6 +41,48 @@ def share_processors() -> None:
         threads = max(1, (os.cpu_count() or 1) // int(ranks))
         for name in ("OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
             os.environ.setdefault(name, str(threads))
+
+
+def guard_rank() -> None:
+    """Go on in a child process if mpiexec started several. This process waits; if the child dies, it ends all ranks.
+
+    mpiexec of MPICH hears of a death only after MPI has begun in a process, and then prints a process id. This process
+    hears of all of them: not enough memory, a module that is missing on one host. It tells mpiexec on the same line as
+    MPI does (PMI-1, https://github.com/pmodels/mpich, src/pmi). macOS does not allow the fork after some imports.
+    """
+    rank, size, line = (os.environ.get(f"PMI_{name}", "") for name in ("RANK", "SIZE", "FD"))
+    if sys.platform != "linux" or not line.isdecimal() or size in ("", "1"):
+        return
+    this, child = os.getpid(), os.fork()
+    if not child:
+        return end_with(this)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child hears it, too
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if code:
+        if code not in SAID:
+            os.write(2, f"minillm: rank {rank} of {size}: {how_it_ended(code)}\n".encode())
+            time.sleep(0.1)  # else mpiexec may end before it has printed the line
+        code = code if code > 0 else 128 - code  # as in a shell
+        with contextlib.suppress(OSError):
+            os.write(int(line), b"cmd=abort exitcode=%d\n" % code)
+            time.sleep(5)
+    os._exit(code)
+
+
+def how_it_ended(code: int) -> str:
+    """Return what an exit code means, as `os.waitstatus_to_exitcode` returns it."""
+    if code == -signal.SIGALRM:  # of cli/parallel.py
+        return "other ranks have not begun MPI; are minillm and mpi4py installed for all of them?"
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def end_with(parent: int) -> None:
+    """Let Linux kill this process when its parent dies."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    if os.getppid() != parent:
+        os._exit(137)
 
 
 def leave(*_: object) -> NoReturn:

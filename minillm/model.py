@@ -96,7 +96,13 @@ class Model:
         return self.layer_weights[first:end]
 
     def with_layers(self, numbers: Sequence[int]) -> "Model":
-        """Return the model with these layers alone. It shares their weights."""
+        """Return the model with these layers alone. It shares their weights.
+
+        Raises:
+            ValueError: its layers are on several ranks.
+        """
+        if not self.ops.skips_layers:
+            raise ValueError("a pipeline runs all layers of its model; pass another draft model, or PromptLookup()")
         windows = tuple(self.config.sliding_windows[number] for number in numbers)
         config = replace(self.config, num_hidden_layers=len(numbers), sliding_windows=windows)
         layers = self.layer_weights

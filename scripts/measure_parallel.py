@@ -2,11 +2,11 @@
 
     python scripts/measure_parallel.py smollm2      # about 40 seconds; nothing else should be running
 
-It starts one process with two threads and one with one, then two ranks with one thread each, by `mpiexec`:
+It starts one process with two threads and one with one, then two ranks with one thread each, by `mpiexec`. A pipeline
+is measured by `measure_pipeline.py`.
 
     message      a small and a large array go from rank 0 to rank 1 and back: latency and bandwidth
     tensor       each rank has half of every layer, so computing / ranks is half of one thread's step
-    pipeline     the stages take turns in a step of one sequence, so computing is one thread's whole step
 
 Messages and bytes are those of `estimate/sharding.py`; an all-reduce around a ring is 2 (ranks - 1) messages, and the
 plan of rank 0 is two: its length, and itself. Each time is a median.
@@ -28,15 +28,14 @@ from minillm.backends.memory import keep_freed_memory
 from minillm.backends.threads import environment_for
 from minillm.config import ModelConfig
 from minillm.estimate.sharding import (
-    pipeline_bytes_sent,
     tensor_parallel_bytes_sent,
     vocabulary_parallel_bytes_sent,
 )
 from minillm.loading import open_config
-from minillm.parallel.load import end, follow, load_share, load_stage
+from minillm.parallel.load import end, follow, load_share
 from minillm.parallel.ranks import Ranks, world
 
-SMALL, LARGE, REPEATS, PROMPT = 1_000, 4_000_000, 50, 512  # bytes, bytes, times, tokens
+SMALL, LARGE, REPEATS, PROMPT = 1_000, 4_000_000, 30, 256  # bytes, bytes, times, tokens
 RANKS = 2
 
 
@@ -56,7 +55,7 @@ def message_s(ranks: Ranks, size: int) -> float:
 
 
 def prefill_s(model: minillm.Model) -> float:
-    """Return the seconds of a prefill of 512 tokens."""
+    """Return the seconds of a prefill of 256 tokens."""
     times = []
     for _ in range(3):
         started = perf_counter()
@@ -76,11 +75,11 @@ def decode_s(model: minillm.Model) -> float:
     return median(times)
 
 
-def on_ranks(name: str, backend: str, kind: str) -> None:
+def on_ranks(name: str, backend: str) -> None:
     """Measure on this rank; rank 0 prints the record as JSON."""
     ranks = world()
     small, large = message_s(ranks, SMALL), message_s(ranks, LARGE)
-    model = (load_share if kind == "tensor" else load_stage)(ranks, name, backend, "float32", "float32")
+    model = load_share(ranks, name, backend, "float32", "float32")
     if ranks.rank:
         follow(model)
         return
@@ -91,11 +90,8 @@ def on_ranks(name: str, backend: str, kind: str) -> None:
     print(json.dumps(record))
 
 
-def sent(config: ModelConfig, kind: str) -> tuple[int, float]:
+def sent(config: ModelConfig) -> tuple[int, float]:
     """Return the messages that follow each other in a decode step, and the bytes in them without the plan."""
-    if kind == "pipeline":  # the plan, the residual stream, the logits
-        of_stages = sum(pipeline_bytes_sent(config, 1, 1, RANKS, stage, 4) for stage in range(RANKS))
-        return 2 + RANKS, float(of_stages)
     all_reduces = 2 * config.num_hidden_layers + 1
     messages = 2 + all_reduces * 2 * (RANKS - 1) + RANKS - 1
     summed = tensor_parallel_bytes_sent(config, 1, RANKS, 4) + vocabulary_parallel_bytes_sent(config, 1, 1, RANKS, 4)
@@ -114,7 +110,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure decode steps on two ranks.")
     parser.add_argument("model", nargs="?", default="smollm2")
     parser.add_argument("--backend", default="numpy")
-    parser.add_argument("--measure", choices=("alone", "tensor", "pipeline"), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", choices=("alone", "ranks"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     keep_freed_memory()  # as the command `minillm` does
     if options.measure == "alone":
@@ -122,7 +118,7 @@ def main() -> None:
         print(json.dumps({"prefill_s": prefill_s(model), "decode_s": decode_s(model)}))
         return
     if options.measure:
-        on_ranks(options.model, options.backend, options.measure)
+        on_ranks(options.model, options.backend)
         return
     me = [sys.executable, __file__, options.model, "--backend", options.backend, "--measure"]
     mpiexec = str(Path(sys.executable).with_name("mpiexec"))
@@ -131,16 +127,14 @@ def main() -> None:
     print("| | decode predicted | decode | prefill |", "|---|---|---|---|", sep="\n")
     for what, found in (("one process, one thread", one), ("one process, two threads", two)):
         print(f"| {what} | | {found['decode_s'] * 1e3:.1f} ms | {found['prefill_s']:.2f} s |")
-    for kind in ("tensor", "pipeline"):
-        found = process(1, mpiexec, "-n", str(RANKS), *me, kind)
-        (messages, bytes_), latency = sent(open_config(options.model), kind), found["latency_s"]
-        computing = one["decode_s"] / (RANKS if kind == "tensor" else 1)
-        bytes_ += found["plan_bytes"]
-        predicted = computing + messages * latency + bytes_ / found["bytes_per_s"]
-        times = f"{predicted * 1e3:.1f} ms | {found['decode_s'] * 1e3:.1f} ms | {found['prefill_s']:.2f} s"
-        print(f"| two ranks, {kind} | {times} |")
-        print(f"  {messages} messages, {bytes_:,.0f} bytes; {latency * 1e6:.0f} us + bytes / "
-              f"{found['bytes_per_s'] / 1e9:.1f} GB/s")  # fmt: skip
+    found = process(1, mpiexec, "-n", str(RANKS), *me, "ranks")
+    (messages, bytes_), latency = sent(open_config(options.model)), found["latency_s"]
+    bytes_ += found["plan_bytes"]
+    predicted = one["decode_s"] / RANKS + messages * latency + bytes_ / found["bytes_per_s"]
+    times = f"{predicted * 1e3:.1f} ms | {found['decode_s'] * 1e3:.1f} ms | {found['prefill_s']:.2f} s"
+    print(f"| two ranks, tensor parallel | {times} |")
+    print(f"{messages} messages, {bytes_:,.0f} bytes; {latency * 1e6:.0f} us + bytes / "
+          f"{found['bytes_per_s'] / 1e9:.1f} GB/s")  # fmt: skip
 
 
 if __name__ == "__main__":

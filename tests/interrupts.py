@@ -2,11 +2,24 @@
 
 import signal
 import sys
+import time
+from pathlib import Path
 
 
 def hear_interrupts():
     """A test run in the background of a script ignores Ctrl-C, and its children would too."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def until_it_waits(process):
+    """Wait until a program sleeps, as it does when it waits for input.
+
+    Python overlooks a signal that comes between showing a prompt and waiting for input.
+    """
+    status = Path(f"/proc/{process}/stat")
+    time.sleep(0.2)
+    while status.exists() and status.read_text().rpartition(")")[2].split()[0] == "R":
+        time.sleep(0.02)
 
 
 class CtrlC:

@@ -34,7 +34,7 @@ def has_shape(hint: Any) -> bool:
 
 
 def may_have_shapes(thing: Any) -> bool:
-    """Whether a function, or the fields of a dataclass, name a shape. A hint in quotes is unknown: perhaps."""
+    """Whether a function, or the fields of a dataclass, name a shape; a hint in quotes, not evaluated yet, may."""
     if isclass(thing):
         return dataclasses.is_dataclass(thing) and may_have_shapes(thing.__init__)
     return any(isinstance(hint, str) or has_shape(hint) for hint in getattr(thing, "__annotations__", {}).values())

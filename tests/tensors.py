@@ -18,7 +18,7 @@ class ArrayTensor:
     def shape(self) -> tuple[int, ...]:
         return self.values.shape
 
-    format = "float32"
+    format, rows_together = "float32", 1
 
     def read(self) -> np.ndarray:
         return self.values

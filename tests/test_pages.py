@@ -86,12 +86,19 @@ def test_the_floors_are_those_of_the_import_contracts():
     assert [set(line) for line in lines] == [set(layer.split(" | ")) for layer in layers]
 
 
-def test_every_session_that_is_named_is_in_the_noxfile():
+def sessions_in(name):
+    """The sessions that a file runs or names after `nox -s`."""
+    named = re.findall(r"nox(?: --[\w-]+)* -s ([a-z ]+)", (ROOT / name).read_text())
+    return {session for line in named for session in line.split()}
+
+
+def test_every_session_is_explained_and_run_by_both_checks():
+    """`tests` is plain pytest, which .ci/run runs as the README does; docs and quick are parts of others."""
     tree = ast.parse((ROOT / "noxfile.py").read_text())
     sessions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.decorator_list}
-    for name in ("CONTRIBUTING.md", ".ci/run", ".github/workflows/check.yml"):
-        named = re.findall(r"nox(?: --[\w-]+)* -s ([a-z ]+)", (ROOT / name).read_text())
-        assert named and {session for line in named for session in line.split()} <= sessions, name
+    assert sessions_in("CONTRIBUTING.md") == sessions
+    assert sessions_in(".github/workflows/check.yml") == sessions - {"docs", "quick"}
+    assert sessions_in(".ci/run") == sessions - {"docs", "quick", "tests"}
 
 
 def test_the_quick_tests_of_the_readme_are_those_of_nox():

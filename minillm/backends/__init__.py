@@ -1,6 +1,7 @@
 """Backends: how the arithmetic of `forward` is computed. `plain` is the readable reference; the others equal it."""
 
 from minillm.backends.plain import Plain
+from minillm.backends.threads import check_numba_threads
 from minillm.support.install_hint import install_hint
 
 NAMES = ("numpy", "plain", "exact")  # the backends that need no extra
@@ -11,8 +12,8 @@ def get_backend(name: str) -> Plain:
 
     Raises:
         ValueError: no backend has this name.
-        OSError: the name is "compiled", and numba is not installed; or it is "cupy", and CuPy is not installed or finds
-            no device.
+        OSError: the name is "compiled", and numba is not installed or set so that it cannot compile; or it is "cupy",
+            and CuPy is not installed or finds no device.
     """
     if name == "plain":
         return Plain()
@@ -25,6 +26,7 @@ def get_backend(name: str) -> Plain:
 
         return Exact()
     if name == "compiled":
+        check_numba_threads()
         try:
             from minillm.backends.compiled.backend import Compiled
         except ImportError as problem:

@@ -104,7 +104,7 @@ def check_products() -> None:
 class Exact(Plain):
     """The backend whose sums are exact, so that every schedule gives the same bits. It computes in float64."""
 
-    name = "exact"
+    name, keeps_quantized, head_is_embedding = "exact", False, False
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
         """Return float64 for every choice."""
@@ -192,6 +192,7 @@ def _round_columns(out: int, parts: Iterable[Matrix], reduce: Reduce) -> Float[A
             rows = dequantize(part.take(tile) if isinstance(part, Quantized) else part[tile]).astype(np.float64)
             copy_in_blocks(on_grid(rows, norm(rows, -1, reduce), COLUMN_BITS).T, weight[:, end : end + len(rows)])
             end += len(rows)
+        del part  # before the next one is read
     return weight
 
 

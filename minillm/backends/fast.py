@@ -155,6 +155,7 @@ def _transposed(out: int, matrices: Iterable[Any]) -> Array:
         joined = joined if end else np.empty((matrix.shape[1], out), matrix.dtype)
         copy_in_blocks(matrix.T, joined[:, end : end + len(matrix)])
         end += len(matrix)
+        del matrix  # before the next one is read
     return joined
 
 

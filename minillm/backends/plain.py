@@ -26,6 +26,9 @@ class Plain:
     dtypes: tuple[str, ...] = ("float32", "float64")  # the values that `load(dtype=...)` accepts
     formats: tuple[str, ...] = (*FORMATS, "stored")  # the values that `load(weights=...)` accepts
     int8_caches = True  # whether it can attend over keys and values in int8
+    skips_layers = True  # whether it can run a model without some of its layers
+    head_is_embedding = True  # whether `embedding_of` shares the head's memory
+    keeps_quantized = True  # whether `prepare` keeps quantised parts as they are
     # Time of a pass over n rows, divided by that over one row: smollm2 in float32 on two cores of an EPYC server.
     row_costs: Mapping[int, float] = {1: 1.0, 2: 1.53, 4: 2.13, 8: 2.52, 16: 2.97}
 
@@ -35,6 +38,9 @@ class Plain:
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
         """Set the dtype of the weights, one of `dtypes`. Return the dtype of activations and caches."""
         return np.dtype(dtype)
+
+    def check_config(self, config: ModelConfig) -> None:
+        """Raise ValueError if this backend cannot run models of this shape. Called before weights are read."""
 
     def bytes_per_weight(self, dtype: str, weights: str) -> float:
         """Return the bytes of memory that a weight takes in this format; float32 stands for `dtype`."""
@@ -65,15 +71,20 @@ class Plain:
         differ, so a GPU backend can record one step and replay it."""
         return compute(model, batch)
 
-    def cost_of_rows(self, rows: int) -> float:
-        """Return the cost of a forward pass of `rows` rows, in passes of one row, interpolated linearly in `row_costs`.
+    def row_costs_in(self, weights: str) -> Mapping[int, float]:
+        """Return the costs of passes by their rows, for weights in this format."""
+        return self.row_costs
+
+    def cost_of_rows(self, rows: int, weights: str = "float32") -> float:
+        """Return the cost of a forward pass of `rows` rows, in passes of one row, interpolated linearly in a table.
 
         Speculation uses it to decide how many draft tokens to verify: on a CPU three rows cost 1.83 passes, so two
         draft tokens pay if they give 0.83 tokens. It is a table and not the clock, so that a seed gives the same text
         on the same backend and kind of processor.
         """
-        most = max(self.row_costs)
-        known = np.interp(min(rows, most), list(self.row_costs), list(self.row_costs.values()))
+        costs = self.row_costs_in(weights)
+        most = max(costs)
+        known = np.interp(min(rows, most), list(costs), list(costs.values()))
         return float(known * max(rows / most, 1.0))  # beyond the table in proportion
 
     def step_seconds(self, config: ModelConfig, weights: str) -> float:
@@ -106,7 +117,7 @@ class Plain:
     def prepare_tiles(self, out: int, tiles: Iterable[Matrix]) -> Any:
         """Return what `prepare` makes of one matrix of `out` rows, of which `tiles` reads some rows at a time.
 
-        A large matrix is then never in memory twice.
+        A large matrix is then never in memory twice. All tiles have one format.
         """
         return self.prepare([join_rows(out, tiles)])
 

@@ -28,6 +28,13 @@ def default_threads() -> int:
     return numbers[0] if numbers else usable
 
 
+def check_numba_threads() -> None:
+    """Raise OSError if NUMBA_NUM_THREADS is an integer with which numba cannot be imported."""
+    said = os.environ.get("NUMBA_NUM_THREADS", "")
+    if said.removeprefix("-").isdecimal() and int(said) < 1:
+        raise OSError(f"NUMBA_NUM_THREADS is {said[:80]!r}; expected 1 or more; change it, or use backend='numpy'")
+
+
 def environment_for(threads: int) -> dict[str, str]:
     """Return this process's environment with the number of threads set for every library."""
     return os.environ | dict.fromkeys(VARIABLES, str(threads))

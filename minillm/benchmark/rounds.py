@@ -71,26 +71,37 @@ def measure_rounds(
     Raises:
         ValueError: an engine failed.
     """
-    shortest, longest = min(runs)[0], max(runs)[0]
-    beyond_products = {"task": "beyond products", "prompt": list(prompt[:shortest]), "new_tokens": new_tokens}
     all_figures = {weights: Figures() for weights in groups}
     pairs = [(engine, all_figures[weights]) for weights, engines in groups.items() for engine in engines]
     for engine, figures in pairs:  # warms up; the peak before any batch is what one conversation needs
         report(f"starting {engine.name}", 0, rounds)
-        figures.peak_memory_bytes[engine.name] = engine.generate(prompt[:longest], new_tokens).peak_memory_bytes
+        run = engine.generate(prompt[: max(runs)[0]], new_tokens)
+        figures.peak_memory_bytes[engine.name] = run.peak_memory_bytes
+    request = {"task": "beyond products", "prompt": list(prompt[: min(runs)[0]]), "new_tokens": new_tokens}
     for done in range(rounds):
         report("measuring", done, rounds)
         sleep(PAUSE)
         limits = Limits(*machine.figures({}, "bandwidth", "matmul"))
-        for context, sequences in runs:
-            for engine, figures in pairs:
-                sleep(PAUSE)
-                generated = engine.generate(prompt[:context], new_tokens, sequences)
-                _note(figures, engine.name, generated, context, sequences, context == longest)
+        _measure_runs(pairs, prompt, runs, new_tokens)
         for weights, engines in groups.items():
             all_figures[weights].limits.append(limits)
-            all_figures[weights].beyond_products_s += engines[0].figures(beyond_products, "seconds")
+            all_figures[weights].beyond_products_s += engines[0].figures(request, "seconds")
     return all_figures
+
+
+def _measure_runs(
+    pairs: Sequence[tuple[EngineProcess, Figures]],
+    prompt: Sequence[int],
+    runs: Sequence[tuple[int, int]],
+    new_tokens: int,
+) -> None:
+    """Make each run once on every engine, which take turns."""
+    longest = max(runs)[0]
+    for context, sequences in runs:
+        for engine, figures in pairs:
+            sleep(PAUSE)
+            generated = engine.generate(prompt[:context], new_tokens, sequences)
+            _note(figures, engine.name, generated, context, sequences, context == longest)
 
 
 def _note(figures: Figures, name: str, run: Generated, context: int, sequences: int, prefill: bool) -> None:

@@ -4,7 +4,7 @@ A power of the variable is fitted to each curve, and to the times that the machi
 compare the two exponents. (An exponent is the slope of the least-squares line through the logarithms.)
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
@@ -55,6 +55,16 @@ class Sweep:
     measure: Callable[[int], tuple[float, ...]]
     curves: Sequence[tuple[str, Callable[[int], float]]]
 
+    def run(self, rounds: int, report: Report) -> Iterator[Curve]:
+        """Measure all points in each round, then yield the curves of their medians."""
+        runs = []  # [rounds][points][curves]
+        for done in range(rounds):
+            report(f"measuring over the {self.variable}", done, rounds)
+            runs.append([self.measure(point) for point in self.points])
+        for number, (title, roofline) in enumerate(self.curves):
+            measured = [median(run[index][number] for run in runs) for index in range(len(self.points))]
+            yield Curve(title, self.variable, self.points, measured, [roofline(point) for point in self.points])
+
 
 def measure_scaling(
     engine: EngineProcess,
@@ -79,23 +89,13 @@ def measure_scaling(
     Raises:
         ValueError: the engine failed.
     """
-    curves = []
     at_limits, longest = AtTheLimits(config, itemsize, limits), longest_context(config)
     sweeps = (
         _over_the_context(engine, at_limits, prompt, longest),
         _over_the_batch(engine, at_limits, prompt[: min(BATCH_CONTEXT, longest)]),
         _over_the_answer(engine, at_limits, prompt[: min(NAIVE_PROMPT, longest)]),
     )
-    for sweep in sweeps:
-        runs = []  # [rounds][points][curves]
-        for done in range(rounds):
-            report(f"measuring over the {sweep.variable}", done, rounds)
-            runs.append([sweep.measure(point) for point in sweep.points])
-        for number, (title, roofline) in enumerate(sweep.curves):
-            measured = [median(run[index][number] for run in runs) for index in range(len(sweep.points))]
-            allowed = [roofline(point) for point in sweep.points]
-            curves.append(Curve(title, sweep.variable, sweep.points, measured, allowed))
-    return curves
+    return [curve for sweep in sweeps for curve in sweep.run(rounds, report)]
 
 
 def longest_context(config: ModelConfig) -> int:

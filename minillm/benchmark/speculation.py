@@ -5,6 +5,7 @@ tokens are accepted (a), what one costs (c), and what a pass of n rows costs (v)
 """
 
 import statistics
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from minillm.model import Model
 from minillm.prefill import prefill
 from minillm.sampling import Sampling
 from minillm.speculative import PromptLookup, SpeculativeGeneration
+from minillm.speculative.rounds import SpeculationCounts
 from minillm.support.checks import check_integer
 from minillm.support.progress import Report
 from minillm.transformer import forward_batch
@@ -129,31 +131,37 @@ def _case(
     cost: float,
     verify: dict[int, float],
 ) -> dict[str, Any]:
+    """Measure one drafter on one task."""
     prompt = task.prompt(model)
     plain_s, speculative_s, same = [], [], True
     for _ in range(rounds):
         plain = generate(model, prompt, new_tokens, SAMPLING)
         generation = SpeculativeGeneration(model, drafter, prompt, new_tokens, SAMPLING)
-        for _ in generation:
-            pass
+        deque(generation, maxlen=0)  # to its end
         assert generation.output is not None
         plain_s.append(plain.timings.decode_s)
         speculative_s.append(generation.output.timings.decode_s)
         same &= generation.output.tokens == plain.tokens
-    counts = generation.speculation.counts
-    judged = counts.accepted + counts.rejected
-    acceptance = counts.accepted / judged if judged else 0.0
-    cost_of = interpolated(verify)
-    return {
+    measured = {
         "task": task.title,
         "drafter": drafter.name if isinstance(drafter, Model) else "lookup",
         "times_plain": ratios(plain_s, speculative_s).record(),
         "same_tokens": same,
         "new_tokens": len(plain.tokens),
+    }
+    return measured | _explained(generation.speculation.counts, len(plain.tokens), cost, verify)
+
+
+def _explained(counts: SpeculationCounts, tokens: int, cost: float, verify: dict[int, float]) -> dict[str, Any]:
+    """Return what was drafted and accepted, and what the formula makes of it."""
+    judged = counts.accepted + counts.rejected
+    acceptance = counts.accepted / judged if judged else 0.0
+    cost_of = interpolated(verify)
+    return {
         "rounds": counts.rounds,
         "proposed": counts.proposed,
         "accepted": counts.accepted,
-        "tokens_per_round": (len(plain.tokens) - 1) / max(1, counts.rounds),
+        "tokens_per_round": (tokens - 1) / max(1, counts.rounds),
         "acceptance": acceptance,
         "draft_cost": cost,
         "predicted_times_plain": predicted_speedup(counts.lengths, acceptance, cost, cost_of),

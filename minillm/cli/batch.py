@@ -120,11 +120,13 @@ def _warn_of_other_models(lines: list[Any], model: str) -> None:
 def _answer(model: Any, lines: list[Any], problems: Problems, options: argparse.Namespace) -> int:
     """Answer the lines that have no answer in the file of answers."""
     from minillm.batching import Engine
+    from minillm.loading import open_checkpoint
+    from minillm.loading.fingerprint import fingerprint
     from minillm.serving.batch_files.answers import AnswerFile
-    from minillm.serving.batch_files.run import answer_lines, model_fingerprint
+    from minillm.serving.batch_files.run import answer_lines
     from minillm.support.progress import progress_on_stderr
 
-    asked = asked_of(lines, settings_of(options, model_fingerprint(model)), options.model)
+    asked = asked_of(lines, settings_of(options, fingerprint(open_checkpoint(options.model))), options.model)
     with AnswerFile(Path(options.out)) as answers:
         answers.check_asked(asked)
         missing = [line for line in lines if line.number not in answers.answered]

@@ -1,14 +1,13 @@
 """`mpiexec -n 4 minillm batch`: rank 0 reads, deals out and writes. The other ranks have the model, and answer."""
 
 import argparse
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from minillm.cli.batch_report import Done, Problems, answer_record, asked_of, settings_of, tell
 from minillm.cli.options import encoded, layers_from
-from minillm.cli.parallel import check_launcher
+from minillm.cli.parallel import check_launcher, facts_of
 from minillm.parallel.dealing import deal, dealt, end, give
 from minillm.parallel.ranks import Ranks, world
 from minillm.support.wording import failure_text
@@ -26,7 +25,7 @@ def answer_on_ranks(options: argparse.Namespace, read: Read) -> int:
     ranks = world()
     check_launcher(ranks.size)
     try:
-        ranks.agree({"minillm": sys.modules["minillm"].__version__, "the command": vars(options) | {"run": None}})
+        ranks.agree(facts_of(options))
         return _write(ranks, options, read) if ranks.rank == 0 else _answer(ranks, options)
     except OSError as problem:
         ranks.fail(failure_text(problem))
@@ -72,17 +71,19 @@ def _write(ranks: Ranks, options: argparse.Namespace, read: Read) -> int:
 def _answer(ranks: Ranks, options: argparse.Namespace) -> int:
     """Answer the lines that rank 0 deals to this one, in one batch that others join while it runs."""
     from minillm.batching import Engine
+    from minillm.loading import open_checkpoint
+    from minillm.loading.fingerprint import fingerprint
     from minillm.loading.load import load
-    from minillm.serving.batch_files.run import answer_lines, model_fingerprint
+    from minillm.serving.batch_files.run import answer_lines
 
     ranks.broadcast()  # rank 0 has read the prompts
+    _same_model(ranks, fingerprint(open_checkpoint(options.model)))
     model = load(options.model, options.backend, options.dtype, options.weights, layers_from(options))
-    _same_model(ranks, model_fingerprint(model))
     engine, fingerprints = Engine(model, cache_dtype=options.kv_cache), dict[int, str]()
 
     def lines() -> Iterator[Any]:
-        for line, fingerprint in dealt(ranks):
-            fingerprints[line.number] = fingerprint
+        for line, of_request in dealt(ranks):
+            fingerprints[line.number] = of_request
             yield line
 
     def note(number: int, problem: ValueError) -> None:
@@ -96,7 +97,7 @@ def _answer(ranks: Ranks, options: argparse.Namespace) -> int:
 
 
 def _same_model(ranks: Ranks, fingerprint: str | None) -> str:
-    """Return the fingerprint of the model, which all ranks that loaded it must have.
+    """Return the fingerprint of the model, which must be the same on all ranks that load it.
 
     Raises:
         ValueError: two hosts have files of different models under this name.

@@ -39,15 +39,10 @@ def settings_of(options: argparse.Namespace, fingerprint: str) -> dict[str, Any]
 
     Args:
         options: of the command.
-        fingerprint: of the model.
+        fingerprint: of the model's files.
     """
-    settings = {name: getattr(options, name) for name in ("model", "backend", "dtype", "raw")}
-    settings["weights"] = fingerprint
-    if options.weights != "float32":  # answers in float32 keep the fingerprint of earlier versions
-        settings["format"] = options.weights
-    if options.kv_cache:  # without it, answers of earlier versions are known
-        settings["kv_cache"] = options.kv_cache
-    return settings
+    names = ("model", "backend", "dtype", "raw", "weights", "kv_cache")
+    return {"files": fingerprint} | {name: getattr(options, name) for name in names}
 
 
 def asked_of(lines: list[Any], settings: dict[str, Any], model: str) -> dict[int, tuple[str, str, Any]]:

@@ -1,6 +1,7 @@
 """`minillm bench`: tokens/s of each phase, compared with the machine's limits and with peers in the same run."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     check_plot_file(options.plot)
     _check_only_float32(options, plan)
     if options.exact and options.backend == "exact":
-        raise ValueError("--exact compares another backend with the exact one; expected --backend numpy or plain")
+        raise ValueError("--exact compares another backend with this one; expected --backend numpy, plain or compiled")
     with progress_on_stderr() as progress:
         record = run_benchmark(plan, progress)
         if options.batching:
@@ -108,11 +109,9 @@ def _check_only_float32(options: argparse.Namespace, plan: Any) -> None:
 def _plan(options: argparse.Namespace) -> Any:
     """Return what is to be measured. Wrong names are refused here, before any model is fetched."""
     from minillm.backends.threads import default_threads
-    from minillm.benchmark.engines import FORMATS, check_installed
+    from minillm.benchmark.engines import check_installed
     from minillm.benchmark.run import Plan
-    from minillm.loading.gguf.write import TYPES
     from minillm.loading.load import backend_and_dtype
-    from minillm.support.checks import check_choice
 
     against = _names(options.against)
     for name in against:
@@ -121,13 +120,7 @@ def _plan(options: argparse.Namespace) -> Any:
     cache_dtype = cache_dtype_from(options)
     if cache_dtype and not ops.int8_caches:
         raise ValueError(f"the {ops.name} backend reads caches of floats only; leave out --kv-cache")
-    weights = _names(options.weights) or [options.weights]  # none: refused below
-    known = [name for name in TYPES if name in ops.formats]  # the formats that a peer can be given
-    for name in weights:
-        check_choice(f"the {ops.name} backend: --weights", name, known)
-    for name in against:
-        if not set(weights) & set(FORMATS[name]):
-            raise ValueError(f"{name} is measured in {', '.join(FORMATS[name])}; add that to --weights")
+    weights = _weights(options.weights, ops, against)
     return Plan(
         model=options.model,
         backend=options.backend,
@@ -142,6 +135,26 @@ def _plan(options: argparse.Namespace) -> Any:
         scaling=options.scaling,
         cache_dtype=cache_dtype,
     )
+
+
+def _weights(text: str, ops: Any, against: Sequence[str]) -> list[str]:
+    """Return the formats that --weights names.
+
+    Raises:
+        ValueError: the backend lacks one, or a peer has none of them.
+    """
+    from minillm.benchmark.engines import FORMATS
+    from minillm.loading.gguf.write import TYPES
+    from minillm.support.checks import check_choice
+
+    weights = _names(text) or [text]  # none: refused below
+    known = [name for name in TYPES if name in ops.formats]  # the formats that a peer can be given
+    for name in weights:
+        check_choice(f"the {ops.name} backend: --weights", name, known)
+    for name in against:
+        if not set(weights) & set(FORMATS[name]):
+            raise ValueError(f"{name} is measured in {', '.join(FORMATS[name])}; add that to --weights")
+    return weights
 
 
 def _names(text: str) -> list[str]:

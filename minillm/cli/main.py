@@ -33,7 +33,9 @@ class Parser(argparse.ArgumentParser):
             message += DASH
         if "expected one argument" in message:
             message += _way_out(self, Parser.typed, message)
-        self.exit(2, f"{self.prog}: {one_line(message)} (see {self.prog} --help)\n")
+        message = f"{one_line(message)} (see {self.prog} --help)"
+        _end_ranks(message, 2)
+        self.exit(2, f"{self.prog}: {message}\n")
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """Return the value of an option, also if it is `--`, which argparse would remove."""
@@ -140,9 +142,10 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _parse_and_run(arguments: list[str] | None) -> int:
     from minillm.cli.arguments import hint, join_values
-    from minillm.cli.parallel import be_quiet_unless_first, begin_together, check_place
+    from minillm.cli.parallel import be_quiet_unless_first, begin_mpi, begin_together, check_place
 
     be_quiet_unless_first()
+    begin_mpi()
     parser = make_parser()
     Parser.typed = tuple(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -184,10 +187,9 @@ def _flush_or_discard_output() -> None:
 
 
 def _end_ranks(problem: str | None, code: int) -> None:
-    """End all processes with one line, if there are several that compute together; without, if it is printed."""
-    ranks = sys.modules.get("minillm.parallel.ranks")
-    if ranks is not None:
-        ranks.fail_if_parallel(problem, code)
+    from minillm.cli.parallel import end_ranks
+
+    end_ranks(problem, code)
 
 
 def _complain(message: str) -> int:

@@ -18,14 +18,14 @@ def add_parser(commands: Any) -> None:
         "All of them take a few minutes; each is shown as soon as it is computed.",
     )
     add = parser.add_argument
-    add("id", nargs="?", help="show only this figure")
+    add("id", nargs="*", help="show only these figures")
     add_page_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Compute the figures and print them."""
-    figures = all_figures() if options.id is None else [find_figure(options.id)]
+    figures = [find_figure(id) for id in dict.fromkeys(options.id)] or all_figures()
     if not options.json and not options.markdown:
         for figure in figures:
             _show(figure, figure.ours())

@@ -7,14 +7,20 @@ other prompts (`batch_on_ranks.py`).
 
 import argparse
 import os
+import signal
 import sys
+import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from minillm.cli.options import layers_from
+from minillm.support.printable import one_line
 
 # The number of this process and of all, as launchers tell it: MPICH's and Intel's, then Open MPI's.
 PLACES = (("PMI_RANK", "PMI_SIZE"), ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"))
+BEGIN_S = 60  # ranks wait this long for the others to begin MPI; SIGALRM ends them, also within MPI
+TURN_S = 1.0
 BY_COLUMNS, BY_LAYERS = "--tensor-parallel", "--pipeline-parallel"
 
 
@@ -68,6 +74,40 @@ def check_place(options: argparse.Namespace) -> None:
         raise ValueError(f"--with runs your functions in one process; leave out {option}")
 
 
+def begin_mpi() -> None:
+    """Begin MPI if mpiexec started several processes. From here on a rank that fails ends all, with one line.
+
+    Without mpi4py it does nothing: the command says so when it needs it.
+    """
+    if place()[1] > 1:
+        from minillm.parallel.ranks import world
+
+        signal.alarm(BEGIN_S + place()[0])  # rank 0 speaks first
+        with suppress(OSError):
+            world()
+        signal.alarm(0)
+
+
+def end_ranks(problem: str | None, code: int) -> None:
+    """End all processes with one line that names this one, if mpiexec started several; else return.
+
+    Args:
+        problem: None if it is printed.
+        code: the exit status.
+    """
+    rank, size = place()
+    if size == 1:
+        return
+    ranks = sys.modules.get("minillm.parallel.ranks")
+    if ranks is not None:
+        ranks.fail_if_parallel(problem, code)
+    if rank:  # MPI has not begun: if all fail alike, rank 0 ends all in this time
+        time.sleep(TURN_S)
+    if problem is not None:
+        os.write(2, f"minillm: rank {rank} of {size}: {one_line(problem)}\n".encode())
+    os._exit(code)
+
+
 def check_launcher(ranks: int) -> None:
     """Raise ValueError if mpi4py knows another number of processes than the launcher has told."""
     if ranks != place()[1]:
@@ -84,9 +124,15 @@ def begin_together(options: argparse.Namespace) -> None:
 
         ranks = world()
         check_launcher(ranks.size)
-        ranks.agree({"the command": " ".join(sys.argv[1:])})
+        ranks.agree(facts_of(options))
         if ranks.rank:
             load_model(options)
+
+
+def facts_of(options: argparse.Namespace) -> dict[str, Any]:
+    """Return what must be the same on all ranks: the version of minillm, and each argument."""
+    arguments = {f"argument {name}": value for name, value in vars(options).items() if name != "run"}
+    return {"minillm": sys.modules["minillm"].__version__} | arguments
 
 
 def load_model(options: argparse.Namespace) -> Any:

@@ -1,16 +1,19 @@
 """`minillm quantize`: compare a model's formats, or write a model as a GGUF file in one of them."""
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from minillm.cli.options import DEFAULT_MODEL, check_folder_of, check_plot_file
 from minillm.cli.printing import bytes_text, print_json, show
 from minillm.support.checks import check_integer
+from minillm.support.terminal import terminal_width
 from minillm.support.wording import counted
 
 DEFAULT_TOKENS = 10_000
+NOTHING = 1e-8  # nats: the same weights, whose products a backend may round in another order
+HEADINGS = ("weights", "MB", "tokens/s", "perplexity", "KL, nats", "agreement")
 COMPARE = ("model", "backend", "formats", "tokens", "text", "plot")  # options of each form alone
 WRITE = ("weights", "out", "force")
 
@@ -140,24 +143,43 @@ def _text(file: str) -> str:
         raise ValueError(f"--text: {file}: expected text in UTF-8") from None
 
 
-def _show(record: Mapping[str, Any]) -> None:
-    from rich.table import Table
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    return (
+        row["weights"], f"{row['resident_bytes'] / 1e6:.1f}", f"{row['tokens_per_s']['median']:.1f}",
+        f"{row['perplexity']:,.2f}", f"{row['kl_divergence']:.5f}", f"{row['agreement']:.1%}",
+    )  # fmt: skip
 
-    table = Table(box=None, padding=(0, 1, 0, 0), pad_edge=False)
-    for number, heading in enumerate(("weights", "MB", "tokens/s", "perplexity", "KL, nats", "agreement")):
-        table.add_column(heading, justify="right" if number else "left", overflow="fold")
-    for row in record["formats"]:
-        table.add_row(
-            row["weights"], f"{row['resident_bytes'] / 1e6:.1f}", f"{row['tokens_per_s']['median']:.1f}",
-            f"{row['perplexity']:,.2f}", f"{row['kl_divergence']:.5f}", f"{row['agreement']:.1%}",
-        )  # fmt: skip
+
+def _tables(rows: list[tuple[str, ...]]) -> Iterator[Any]:
+    """Yield one table with a row for each format if the terminal is wide enough, else a block for each format."""
+    from minillm.cli.bench_tables import table_of
+
+    width = sum(1 + max(map(len, column)) for column in zip(HEADINGS, *rows, strict=True)) - 1
+    if width <= terminal_width():
+        whole = table_of(*HEADINGS)
+        for row in rows:
+            whole.add_row(*row)
+        yield from (whole, "")
+        return
+    for row in rows:
+        block = table_of(HEADINGS[0], row[0])
+        for line in zip(HEADINGS[1:], row[1:], strict=True):
+            block.add_row(*line)
+        yield from (block, "")
+
+
+def _show(record: Mapping[str, Any]) -> None:
     tokens = counted(record["tokens"], "token")
     show(
         f"{record['model']}, {record['backend']} backend, {tokens} in windows of {record['window']}",
-        "", table, "",
+        "", *_tables([_cells(row) for row in record["formats"]]),
         "MB: how much the memory of a process grows when it loads the model. tokens/s: decoding, one sequence.",
         "KL, agreement: what it predicts, compared with float32: the KL divergence, and how often the most probable "
         "token is the same.",
     )  # fmt: skip
+    stored = [row["weights"] for row in record["formats"][1:] if row["kl_divergence"] < NOTHING]
+    if stored:
+        show(f"{', '.join(stored)}: no loss, because the file itself stores these numbers. A model that is stored in "
+             "more bits shows what rounding loses.")  # fmt: skip
     if record["formats"][0]["perplexity"] > record["vocab_size"]:
         show("The text is less probable to this model than random tokens: compare on another one with --text.")

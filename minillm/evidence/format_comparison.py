@@ -6,6 +6,7 @@ from typing import Any
 from minillm.benchmark.formats import measure_formats
 from minillm.evidence.lesson_text import lesson_text
 from minillm.evidence.quantization import WINDOW, compare_accuracy
+from minillm.loading import Checkpoint, open_checkpoint
 from minillm.loading.load import load
 from minillm.support.progress import Report
 
@@ -26,13 +27,11 @@ def compare_formats(
         ValueError: the model cannot be loaded, or the text has fewer than 2 tokens.
         OSError: a file cannot be read.
     """
-    reference = load(model, backend, weights=formats[0])
-    ids = reference.tokenizer.encode(lesson_text() if text is None else text)[:tokens]
-    if len(ids) < 2:
-        raise ValueError(f"the text has {len(ids)} tokens; expected at least 2, because the first is not scored")
-    costs = measure_formats(model, backend, formats, report)
-    models = {weights: load(model, backend, weights=weights) for weights in formats[1:]}
-    accuracies = compare_accuracy({formats[0]: reference} | models, ids, report)
+    checkpoint = open_checkpoint(model)
+    ids = _token_ids(checkpoint, lesson_text() if text is None else text, tokens)
+    costs = measure_formats(model, backend, formats, report)  # in other processes, before this one loads anything
+    models = {weights: load(model, backend, weights=weights) for weights in formats}
+    accuracies = compare_accuracy(models, ids, report)
     rows = [
         {
             "weights": weights,
@@ -44,6 +43,20 @@ def compare_formats(
         }
         for weights in formats
     ]
-    config = reference.config
+    config = checkpoint.config
     setting = {"model": model, "backend": backend, "tokens": len(ids), "vocab_size": config.vocab_size}
     return setting | {"window": min(WINDOW, config.max_position_embeddings), "formats": rows}
+
+
+def _token_ids(checkpoint: Checkpoint, text: str, most: int) -> list[int]:
+    """Return the first `most` tokens of the text.
+
+    Raises:
+        ValueError: the model has no tokenizer, or the text has fewer than 2 tokens.
+    """
+    if checkpoint.tokenizer is None:
+        raise ValueError(f"{checkpoint.name} has no tokenizer, so it cannot read a text")
+    ids = checkpoint.tokenizer.encode(text)[:most]
+    if len(ids) < 2:
+        raise ValueError(f"the text has {len(ids)} tokens; expected at least 2, because the first is not scored")
+    return ids

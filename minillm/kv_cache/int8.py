@@ -84,7 +84,7 @@ def quantize(rows: Float[Array, "*rows head_dim"]) -> tuple[Array, Array]:
         scales = rounded_up((np.abs(rows).max(axis=-1) / LARGEST).astype(np.float32))
         numbers = np.rint(rows / scales[..., None])
     numbers[~np.isfinite(numbers)] = 0  # 0/0 in a row of zeros; rows whose scale is NaN, or too small for float32
-    return numbers.astype(np.int8), scales
+    return numbers.clip(-LARGEST, LARGEST).astype(np.int8), scales  # beyond: float32's smallest scale may be too small
 
 
 def rounded_up(scales: Float[Array, "*rows"]) -> Float[Array, "*rows"]:

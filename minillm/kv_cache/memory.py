@@ -6,7 +6,8 @@ A contiguous or paged cache decides which *slot* a token takes. The memory decid
                                                   int8: keys, values, the scales of the keys, those of the values
 
 A fork, a copy-on-write and a swap copy the slots of every array, so they need not know what is stored. Each tells the
-backend before it copies: on several ranks, every rank's memory does the same.
+backend before it copies: on several ranks, every rank's memory does the same. A new memory tells it when it has its
+arrays, so that what is too large for rank 0 is not asked of the others.
 """
 
 import math
@@ -36,8 +37,8 @@ class CacheMemory:
     def __init__(self, model: Model, slots: int) -> None:
         """Allocate zeros. Most systems do not back pages with memory until they are written."""
         self.ops, self.dtype = model.ops, model.dtype
-        self.ops.tell(self, "new", model, slots)
         self.arrays = tuple(model.ops.zeros(shape, dtype) for shape, dtype in self.shapes(model, slots))
+        self.ops.tell(self, "new", model, slots)
 
     @staticmethod
     def shapes(model: Model, slots: int) -> list[tuple[tuple[int, ...], np.dtype[Any]]]:

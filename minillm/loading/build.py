@@ -20,7 +20,6 @@ one that the file does not have. `settle.py` has decided which optional tensors 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -31,8 +30,9 @@ from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.model_kinds import tensors_seem
+from minillm.loading.model_part import ModelPart
 from minillm.loading.settle import group_of, reason
-from minillm.loading.stored import in_format, in_tiles, part_of
+from minillm.loading.stored import as_stored, in_format, in_tiles, part_of
 from minillm.loading.without_values import without_values
 from minillm.model import LayerWeights, Model
 from minillm.quantization import Matrix, stack
@@ -40,32 +40,6 @@ from minillm.streaming import StreamedEmbedding, StreamedLayers
 from minillm.support.wording import counted
 
 MOST_COMPARED = 500  # names; a file may have 100,000
-
-
-@dataclass(frozen=True)
-class ModelPart:
-    """What one of several processes holds of a model: layers that follow each other.
-
-    Attributes:
-        layers: the numbers of the layers.
-        has_embedding: whether the part begins with the embedding.
-        has_head: whether it ends with the head. All parts have the final norm, which is small.
-    """
-
-    layers: range
-    has_embedding: bool = True
-    has_head: bool = True
-
-    def of(self, checkpoint: Checkpoint) -> Checkpoint:
-        """Return the checkpoint with the tensors of this part only."""
-        prefixes = ["model.norm.", *(f"model.layers.{number}." for number in self.layers)]
-        tied = checkpoint.config.tie_word_embeddings
-        if self.has_embedding or (self.has_head and tied):
-            prefixes.append("model.embed_tokens.")
-        if self.has_head:
-            prefixes.append("lm_head.")
-        tensors = {name: t for name, t in checkpoint.tensors.items() if name.startswith(tuple(prefixes))}
-        return replace(checkpoint, tensors=tensors)
 
 
 def build(
@@ -141,7 +115,7 @@ def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeigh
     gate, up, down = (f"{name}mlp.{projection}_proj" for projection in ("gate", "up", "down"))
     return LayerWeights(
         attention_norm=read(f"{name}input_layernorm.weight", dim),
-        # The largest matrices first: while a matrix is joined it is in memory twice, and then little else is.
+        # The largest matrices first: they need most memory besides, and then little else is there.
         gate_up=read.matrix([(gate, inner), (up, inner)], dim),
         down=ops.prepare_cut([read.part(f"{down}.weight", dim, inner)]),
         qkv=read.matrix([(q_name, q), (k_name, kv), (v_name, kv)], dim),
@@ -186,8 +160,16 @@ class TensorReader:
         return self.ops.array(self.stored(name, *shape).read(), self.dtype)
 
     def matrix(self, projections: list[tuple[str, int]], inner: int) -> Any:
-        """Read projections `[out, inner]` of the same input, and prepare them as one matrix."""
-        return self.ops.prepare([self.part(f"{name}.weight", out, inner) for name, out in projections])
+        """Read projections `[out, inner]` of the same input, and prepare them as one matrix.
+
+        If the backend copies them, each is read when the one before is copied.
+        """
+        parts = (self.part(f"{name}.weight", out, inner) for name, out in projections)
+        stored = {tensor.format for name, _ in projections if (tensor := self.tensors.get(f"{name}.weight"))}
+        formats = stored if self.weights == "stored" else {self.weights}
+        if len(formats) > 1 or (formats != {"float32"} and self.ops.keeps_quantized):
+            return self.ops.prepare(list(parts))
+        return self.ops.prepare_tiles(sum(out for _, out in projections), parts)
 
     def part(self, name: str, out: int, inner: int) -> Matrix:
         """Read one matrix in the format that was asked for. Numbers that are stored in it are not rounded again.
@@ -205,14 +187,12 @@ class TensorReader:
         """Read the tensor of this name, or some of its rows, in the format that was asked for.
 
         Raises:
-            ValueError: it cannot be expressed in the format.
+            ValueError: it cannot be expressed in the format, or a stored scale is not finite.
         """
-        if tensor.format != "float32" and self.weights == "stored":
-            return tensor.stored()
-        if self.weights in ("float32", "stored"):
+        if self.weights == "float32" or (self.weights == "stored" and tensor.format == "float32"):
             return np.asarray(tensor.read(), self.dtype)
         try:
-            return in_format(name, tensor, self.weights)
+            return as_stored(tensor) if self.weights == "stored" else in_format(name, tensor, self.weights)
         except ValueError as problem:
             raise ValueError(f"{self.name}: tensor {name}: {problem}") from None
 

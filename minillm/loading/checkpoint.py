@@ -28,6 +28,11 @@ class StoredTensor(Protocol):
         """Return the format of `quantization` that the file stores; "float32" for all others, which are read as it."""
         ...
 
+    @property
+    def rows_together(self) -> int:
+        """Return the number of rows that `cut` does not separate: parts begin and end at its multiples."""
+        ...
+
     def read(self) -> Array:
         """Return the values as floats. The array is a copy: the file may change afterwards."""
         ...

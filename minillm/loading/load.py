@@ -11,13 +11,15 @@ from minillm.backends import get_backend
 from minillm.backends.memory import return_freed_memory
 from minillm.backends.plain import Plain
 from minillm.loading import Checkpoint, open_checkpoint
-from minillm.loading.build import ModelPart, build
+from minillm.loading.build import build
+from minillm.loading.model_part import ModelPart
 from minillm.loading.settle import EMBEDDING
 from minillm.loading.stored import format_of, part_of
 from minillm.model import Model
 from minillm.quantization import FORMATS
 from minillm.streaming import IN_MEMORY
 from minillm.support.checks import check_choice
+from minillm.support.forks import GATE
 
 LAYERS = ("loaded", "streamed")
 
@@ -30,10 +32,11 @@ def load(
     layers: str = "loaded",
 ) -> Model:
     """Load a model in this process. Arguments and errors are those of `minillm.load`, in `parallel/load.py`."""
-    ops, kept_as = backend_and_dtype(backend, dtype)
-    check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
-    streamed = check_choice("layers", layers, LAYERS) == "streamed"
-    return build_in_memory(open_checkpoint(name), ops, kept_as, dtype, weights, streamed=streamed)
+    with GATE.computing():  # a fork waits
+        ops, kept_as = backend_and_dtype(backend, dtype)
+        check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
+        streamed = check_choice("layers", layers, LAYERS) == "streamed"
+        return build_in_memory(open_checkpoint(name), ops, kept_as, dtype, weights, streamed=streamed)
 
 
 def build_in_memory(
@@ -48,9 +51,13 @@ def build_in_memory(
     """Build a model, or the part of it that the checkpoint has, if there is memory for its weights.
 
     Raises:
-        ValueError: there is not, or the contents of a file are wrong.
+        ValueError: there is not, the backend cannot run such a model, or the contents of a file are wrong.
     """
+    ops.check_config(checkpoint.config)
+    both = part is None or (part.has_embedding and part.has_head)
     needed = (streamed_bytes if streamed else weights_bytes)(checkpoint, ops, dtype, weights)
+    if both and not streamed:
+        needed += second_embedding_bytes(checkpoint, ops, dtype, weights)
     on_device = ops.free_memory()
     free = "" if on_device is None else f", {on_device / 1e9:.1f} GB free"
     too_large = ValueError(
@@ -71,6 +78,12 @@ def build_in_memory(
 def weights_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -> float:
     """Return the bytes of memory that all tensors take on this backend."""
     return sum(tensor_bytes(checkpoint, ops, dtype, weights).values())
+
+
+def second_embedding_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -> float:
+    """Return the most bytes of a tied embedding that the backend cannot share with the head; 0 if it can."""
+    tied = checkpoint.config.tie_word_embeddings and not ops.head_is_embedding
+    return tensor_bytes(checkpoint, ops, dtype, weights).get(EMBEDDING, 0.0) if tied else 0.0
 
 
 def streamed_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -> float:

@@ -44,6 +44,7 @@ class SafetensorsTensor:
     shape: tuple[int, ...]
     offset: int
     row_bytes: int | None = None
+    rows_together = 1
 
     def cut(self, rows: range, columns: range) -> "SafetensorsTensor":
         """Return a part of a matrix."""

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Iterator
 
+import numpy as np
+
 from minillm.loading.checkpoint import StoredTensor
-from minillm.quantization import Quantized, join_rows, quantize, tiles
+from minillm.quantization import Int4, Int8, Matrix, Quantized, join_rows, quantize, tiles
 
 EMBEDDING_AND_HEAD = ("model.embed_tokens.weight", "lm_head.weight")
-READ_BYTES = 4_000_000  # of float32 values of the embedding, or the head, that are in memory while it is prepared
+READ_BYTES = 4_000_000  # of float32 values of a matrix that are in memory while it is quantised, prepared or compared
 
 
 def format_of(name: str, weights: str) -> str:
@@ -22,28 +24,39 @@ def format_of(name: str, weights: str) -> str:
 def in_format(name: str, tensor: StoredTensor, weights: str) -> Quantized:
     """Return a matrix in its format, if `weights` is asked for. Numbers that are stored in it are not rounded again.
 
-    Embedding and head are far larger than the matrices of a layer. They are read a few rows at a time, so that loading
-    takes hardly more memory than the model.
+    It is read a few rows at a time, so that it is never in memory in float32.
 
     Raises:
-        ValueError: a value cannot be expressed in the format.
+        ValueError: a value cannot be expressed in the format, or a stored scale is not finite.
     """
     kind = format_of(name, weights)
     if tensor.format == kind:
-        matrix = tensor.stored()
+        matrix = as_stored(tensor)
         assert isinstance(matrix, Quantized)
         return matrix
-    if name not in EMBEDDING_AND_HEAD:
-        return quantize(tensor.read(), kind)
     quantized = join_rows(tensor.shape[0], (quantize(rows.read(), kind) for rows in in_tiles(tensor)))
     assert isinstance(quantized, Quantized)
     return quantized
 
 
+def as_stored(tensor: StoredTensor) -> Matrix:
+    """Return a matrix in the format and with the numbers that are in the file.
+
+    Raises:
+        ValueError: a scale or a minimum is not finite.
+    """
+    matrix = tensor.stored()
+    if isinstance(matrix, Int8 | Int4):
+        factors = [matrix.scales] if isinstance(matrix, Int8) else [matrix.scales, matrix.minimums]
+        if not all(np.isfinite(factor).all() for factor in factors):
+            raise ValueError("a scale or a minimum of its blocks is infinite or not a number")
+    return matrix
+
+
 def in_tiles(tensor: StoredTensor) -> Iterator[StoredTensor]:
     """Return a matrix a few rows at a time, the first rows first."""
     columns = range(tensor.shape[1])
-    for rows in tiles(tensor, READ_BYTES):
+    for rows in tiles(tensor, READ_BYTES, tensor.rows_together):
         yield tensor.cut(range(rows.start, rows.stop), columns)
 
 

@@ -1,6 +1,6 @@
 """Tensors without values: to check the names and shapes of a model's layers before any of them is read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ class BlankTensor:
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    format = "float32"
+    format, rows_together = "float32", 1
 
     def read(self) -> Array:
         """Return the zeros."""
@@ -49,6 +49,11 @@ class NoArrays(Plain):
     def prepare(self, parts: Sequence[Matrix]) -> Any:
         """Return None."""
         return None
+
+    def prepare_tiles(self, out: int, tiles: Iterable[Matrix]) -> Any:
+        """Ask for each tile, which is checked. Return None."""
+        for _ in tiles:
+            pass
 
     def array(self, values: Any, dtype: Any = None) -> Any:
         """Return None."""

@@ -26,8 +26,8 @@ import numpy as np
 from minillm.arrays import Array, Float, Int
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
+from minillm.parallel.messages import Messages
 from minillm.parallel.plan import Leader
-from minillm.parallel.ranks import Ranks
 from minillm.parallel.shard import Share
 from minillm.ragged_batch import RaggedBatch
 
@@ -40,11 +40,12 @@ class OnRanks(Plain):
     Attributes:
         ranks: the processes.
         share: this rank's part of the model.
-        leader: on rank 0, what sends each pass to the others; None on the others, which follow.
+        leader: on rank 0, what sends each pass to the others; None on the others, which follow, and where all ranks
+            call `forward_batch` alike, within `all_together`.
         together: whether all ranks are computing the same now.
     """
 
-    ranks: Ranks
+    ranks: Messages
     share: Share
     leader: Leader | None
     together: bool
@@ -98,6 +99,8 @@ class OnRanks(Plain):
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """Send the pass to the other ranks, then compute this rank's share of it, on this thread."""
+        if self.together:
+            return compute(model, batch)
         if self.leader is None:
             raise ValueError(f"rank {self.ranks.rank} follows rank 0, which makes the forward passes")
         with self.leader.sends_pass(model, batch), self.all_together():
@@ -122,7 +125,7 @@ class OnRanks(Plain):
             self.together = False
 
 
-def on_ranks(ops: Plain, ranks: Ranks, share: Share) -> OnRanks:
+def on_ranks(ops: Plain, ranks: Messages, share: Share) -> OnRanks:
     """Return this backend, one of BACKENDS, for one rank's share of a model."""
     cut: Any = copy(ops)
     cut.__class__ = type(f"{type(ops).__name__}OnRanks", (OnRanks, type(ops)), {})

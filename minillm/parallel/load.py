@@ -1,23 +1,27 @@
 """load: turn a name into a model that can run, on one rank or cut over several, by columns or by layers."""
 
 import atexit
-import hashlib
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from os import PathLike
 from typing import Any
+
+import numpy as np
 
 from minillm.backends.plain import Plain
 from minillm.loading import load as loading
 from minillm.loading import open_checkpoint
 from minillm.loading.checkpoint import Checkpoint
+from minillm.loading.fingerprint import fingerprint
 from minillm.model import Model
 from minillm.parallel.backend import BACKENDS, OnRanks, on_ranks
+from minillm.parallel.messages import Messages
 from minillm.parallel.pipeline import OnStage, Stage, on_stage
 from minillm.parallel.plan import Follower, Leader
 from minillm.parallel.ranks import Ranks, ranks_of
 from minillm.parallel.shard import cut, is_grouped, share_of_rank
 from minillm.support.checks import check_choice
+from minillm.support.forks import GATE
 from minillm.transformer import all_layers
 
 _cut: list[Model] = []  # at most one: the other ranks are in the call that loaded it
@@ -68,7 +72,8 @@ def load(
         raise ValueError("these ranks follow the model that they have loaded; load another in a run of its own")
     ranks = ranks_of(comm)
     load_part = load_share if parallel == "tensor" else load_stage
-    model = load_part(ranks, name, backend, dtype, weights)
+    with GATE.computing():  # a fork waits
+        model = load_part(ranks, name, backend, dtype, weights)
     if ranks.rank:
         follow(model)
         sys.exit()
@@ -86,14 +91,27 @@ def load_share(ranks: Ranks, name: str | PathLike[str], backend: str | Plain, dt
         ValueError: as `load`; or the ranks disagree, or there are more ranks than heads.
     """
     ops, kept_as, checkpoint = _agreed(ranks, "tensor", name, backend, dtype, weights)
+    model = build_share(ranks, checkpoint, ops, kept_as, dtype, weights)
+    if ranks.rank == 0:
+        assert isinstance(model.ops, OnRanks)
+        model.ops.leader = Leader(ranks, model)
+    return model
+
+
+def build_share(
+    ranks: Messages,
+    checkpoint: Checkpoint,
+    ops: Plain,
+    kept_as: np.dtype[Any],
+    dtype: str = "float32",
+    weights: str = "float32",
+) -> Model:
+    """Build this rank's share of a checkpoint, as `load_share` does. All ranks call it, with the same arguments."""
     share = share_of_rank(checkpoint.config, ranks.size, ranks.rank, is_grouped(checkpoint, weights))
     here = on_ranks(ops, ranks, share)
     with here.all_together():
         model = loading.build_in_memory(cut(checkpoint, share), here, kept_as, dtype, weights)
-    model = replace(model, config=replace(model.config, vocab_size=checkpoint.config.vocab_size))
-    if ranks.rank == 0:
-        here.leader = Leader(ranks, model)
-    return model
+    return replace(model, config=replace(model.config, vocab_size=checkpoint.config.vocab_size))
 
 
 def load_stage(
@@ -145,7 +163,7 @@ def _agreed(
         raise ValueError(f"the {ops.name} backend computes on one rank; on several, use one of {', '.join(BACKENDS)}")
     check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
     checkpoint = open_checkpoint(name)
-    ranks.agree({"the model's files": fingerprint(checkpoint)})
+    ranks.agree({"the hash of the model's files": fingerprint(checkpoint)})
     return ops, kept_as, checkpoint
 
 
@@ -156,7 +174,7 @@ def follow(model: Model) -> None:
         assert isinstance(ops.stage.ranks, Ranks)
         Follower(ops.stage.ranks, model).follow(ops.stage.run)
         return
-    assert isinstance(ops, OnRanks)
+    assert isinstance(ops, OnRanks) and isinstance(ops.ranks, Ranks)
     with ops.all_together():
         Follower(ops.ranks, model).follow(all_layers)
 
@@ -167,9 +185,3 @@ def end(model: Model) -> None:
     if model.ops.leader is not None:
         model.ops.leader.end()
         model.ops.leader = None
-
-
-def fingerprint(checkpoint: Checkpoint) -> str:
-    """Return a hash of the config, and of the name, shape and format of each tensor."""
-    tensors = sorted((name, tuple(tensor.shape), tensor.format) for name, tensor in checkpoint.tensors.items())
-    return hashlib.sha256(repr((asdict(checkpoint.config), tensors)).encode()).hexdigest()[:16]

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -29,8 +29,9 @@ from minillm.arrays import Array, Float
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.estimate.sharding import span_of
-from minillm.loading.build import ModelPart
+from minillm.loading.model_part import ModelPart
 from minillm.model import Model
+from minillm.parallel.messages import Messages
 from minillm.parallel.plan import Leader
 from minillm.ragged_batch import RaggedBatch
 from minillm.support.checks import check_integer
@@ -39,19 +40,6 @@ from minillm.transformer import embed, head, run_layers
 
 RECORDED = 10_000  # micro-batches
 MICRO_BATCHES_PER_STAGE = 4  # at most: with m = 4p the bubble is below 1/5
-
-
-class Neighbours(Protocol):
-    """What a stage asks of the ranks: `Ranks`, or `ThreadRank`."""
-
-    rank: int
-    size: int
-
-    def send(self, x: Array, to: int) -> None:
-        """Send an array to a rank."""
-
-    def receive(self, source: int, shape: Sequence[int], dtype: Any) -> Array:
-        """Return the array that a rank sends."""
 
 
 class Stage:
@@ -65,7 +53,7 @@ class Stage:
             micro-batch in the pass; the last 10,000. `bubble` counts the idle slots from the records of all stages.
     """
 
-    def __init__(self, ranks: Neighbours, layers: int, micro_batches: int | None = None) -> None:
+    def __init__(self, ranks: Messages, layers: int, micro_batches: int | None = None) -> None:
         """Choose the layers of this rank.
 
         Args:
@@ -143,7 +131,7 @@ class Stage:
         stages = self.ranks.size
 
         def cost(count: int) -> float:
-            return (count + stages - 1) * model.ops.cost_of_rows(-(-rows // count))
+            return (count + stages - 1) * model.ops.cost_of_rows(-(-rows // count), model.weights)
 
         return min(range(1, min(rows, MICRO_BATCHES_PER_STAGE * stages) + 1), key=cost)
 
@@ -202,11 +190,10 @@ class OnStage(Plain):
     stage: Stage
     config: ModelConfig
     leader: Leader | None
+    skips_layers = False
 
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """Run the stage: the embedding or what the stage before sends, and then this rank's layers."""
-        if model.config.num_hidden_layers != len(self.stage.layers):
-            raise ValueError("a pipeline runs all layers of its model; pass another draft model, or PromptLookup()")
         if self.leader is None:
             return self.stage.run(model, batch)
         with self.leader.sends_pass(model, batch):

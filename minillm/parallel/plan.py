@@ -1,7 +1,7 @@
 """The plan: rank 0 decides, and the other ranks follow.
 
 Everything runs on rank 0 as on one rank: scheduler, sampling, speculation, conversations, block tables. Two things have
-to happen on the other ranks too, and rank 0 sends them, in order, before it does them itself:
+to happen on the other ranks too, and rank 0 sends them, in order, before it does them itself (a new memory: after):
 
     pass                 token ids, positions, rows of logits, and for each sequence its cache's length and block table
     memory operation     new, copy (copy-on-write), copy_from (a fork), save and restore (swap): `kv_cache/memory.py`
@@ -44,6 +44,7 @@ class Leader:
         self._numbers, self._next = WeakKeyDictionary[Any, int](), itertools.count()
         self._dropped = deque[int]()
         self._turn = threading.RLock()  # threads that share a model take turns
+        self._failed: BaseException | None = None
 
     @contextmanager
     def sends_pass(self, model: Model, batch: RaggedBatch) -> Iterator[None]:
@@ -58,14 +59,24 @@ class Leader:
 
     @contextmanager
     def sends(self, operation: str, *arguments: Any) -> Iterator[None]:
-        """Send what all ranks do in the `with` block."""
+        """Send what all ranks do in the `with` block.
+
+        If it fails on rank 0, the other ranks are in the middle of it, and would take the next message for a part of
+        it. So if the exception is caught, the next call ends all ranks.
+        """
         with self._turn, defer_interrupts():
+            if self._failed is not None:
+                self._ranks.fail(f"an earlier pass has failed: {type(self._failed).__name__}: {self._failed}")
             dropped = [self._dropped.popleft() for _ in range(len(self._dropped))]
-            self._ranks.broadcast((dropped, operation, arguments))
-            yield
+            try:
+                self._ranks.broadcast((dropped, operation, arguments))
+                yield
+            except BaseException as problem:
+                self._failed = problem
+                raise
 
     def send_operation(self, memory: CacheMemory, operation: str, *arguments: Any) -> None:
-        """Send an operation on a memory, which rank 0 does next."""
+        """Send an operation on a memory, which rank 0 does next; or "new", which it has done."""
         if operation == "new":
             model, slots = arguments
             arguments = memory.stored_as, self._layers_of(model), slots

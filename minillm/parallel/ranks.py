@@ -4,63 +4,41 @@ MPI carries the messages (extra `mpi`: mpi4py and MPICH). Each call here is *col
 ranks make it, in the same order. While a rank waits, it yields the processor and hears Ctrl-C: MPI's own waiting would
 do neither.
 
-    all_reduce    rank 0: [1, 2]   rank 1: [10, 20]   ->   both: [11, 22]
-    all_gather    rank 0: [1, 2]   rank 1: [10, 20]   ->   both: [[1, 2], [10, 20]]
-    broadcast     rank 0: "go"                        ->   both: "go"
+    all_reduce, all_gather     as in `messages.py`
+    broadcast                  rank 0: "go"   ->   all: "go"
 
-`sent` counts what a ring would send (Patarasuk and Yuan, Bandwidth optimal all-reduce algorithms, 2009), whichever
-algorithm MPI takes, so that `estimate/sharding.py` can be compared with it.
+`sent` counts what the ring of `thread_ranks.py` would send, whichever algorithm MPI takes, so that
+`estimate/sharding.py` can be compared with it.
 
-A rank that fails ends all others: `fail` prints one line that names it, and MPI_Abort ends every process. If all ranks
-fail (no such model, Ctrl-C), rank 0 speaks for all, and each ends by itself: mpiexec then has nothing to say. If a
-process is killed, mpiexec sees it, and ends the others.
+A rank that fails ends all others: `fail` prints one line that names it, and asks mpiexec to end every process. If all
+ranks fail (no such model, Ctrl-C), rank 0 speaks for all. If a process is killed, mpiexec sees it, and ends the others;
+in the command `minillm`, `_minillm_command.py` names it.
 """
 
 import atexit
-import json
 import os
 import pickle
-import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import count
 from typing import Any, NoReturn
 
 import numpy as np
 
 from minillm.arrays import Array
+from minillm.parallel.messages import Traffic
 from minillm.support.install_hint import install_hint
 from minillm.support.printable import one_line
+from minillm.support.wording import around_difference
 
 BUSY_TURNS = 2000  # times a waiting rank asks again at once: about a millisecond, longer than a layer's wait
 PAUSE_S = 0.0002  # between later questions
-FAREWELL_S = 4.0  # a rank that ends waits this long for the others to end
-ALIKE_S = 3.0  # a rank that fails waits this long for the others to fail too
-TURN_S = 0.3  # if only some fail, each lets the ranks before it speak first
-
-
-@dataclass
-class Traffic:
-    """What one rank has sent in one kind of call.
-
-    Attributes:
-        calls: number of calls.
-        messages: number of messages to the next rank of the ring.
-        bytes: bytes in these messages.
-    """
-
-    calls: int = 0
-    messages: int = 0
-    bytes: float = 0
-
-    def add(self, messages: int, sent_bytes: float) -> None:
-        """Count one more call."""
-        self.calls += 1
-        self.messages += messages
-        self.bytes += sent_bytes
+FAREWELL_S = 3.0  # a rank that ends waits this long for the others to end
+ALIKE_S = 2.0  # a rank that fails waits this long for the others to fail too
+TURN_S, LAST_TURN_S = 0.3, 2.0  # if only some fail, each lets the ranks before it speak first, and not longer
+PRINTS_S = 0.1  # mpiexec may end all before it has printed a line that came just before
 
 
 class Ranks:
@@ -180,12 +158,12 @@ class Ranks:
         Raises:
             ValueError: they differ; on all ranks, with the same message.
         """
-        told = self.gather(json.dumps(dict(facts), default=str))
-        first = json.loads(told[0])
-        for rank, other in enumerate(map(json.loads, told)):
-            for name in (*first, *other):
-                mine, its = (str(facts.get(name, "unknown"))[:60] for facts in (first, other))
-                if first.get(name) != other.get(name):
+        told = self.gather({name: repr(value) for name, value in facts.items()})
+        for rank, other in enumerate(told):
+            for name in (*told[0], *other):
+                mine, its = told[0].get(name, "missing"), other.get(name, "missing")
+                if mine != its:
+                    mine, its = around_difference(mine, its)
                     raise ValueError(f"the ranks disagree: {name} is {mine} on rank 0, {its} on rank {rank}")
 
     def fail(self, problem: str | None, code: int = 2) -> NoReturn:
@@ -196,28 +174,32 @@ class Ranks:
         if self._may_speak() and problem is not None:
             where = "" if self._all_fail else f"rank {self.rank} of {self.size}: "
             os.write(2, f"minillm: {where}{one_line(problem)}\n".encode())
-        if self._all_fail:
-            self._leave(code)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI_Abort would say it again
-        self._comm.Abort(code)
-        os._exit(code)
+            time.sleep(PRINTS_S)
+        with suppress(OSError, ValueError):  # a closed or broken standard output
+            sys.stdout.flush()
+        if self._all_fail and self.rank:
+            time.sleep(FAREWELL_S)  # rank 0 ends all
+        self._end_all(code)
 
     def _may_speak(self) -> bool:
         """Return whether this rank says why it ends, when it is its turn. If all ranks fail, rank 0 speaks for all."""
         if self._all_fail is None:
             self._all_fail = self._within(ALIKE_S, self._failing.Ibarrier())
             if not self._all_fail:
-                time.sleep(min(self.rank * TURN_S, FAREWELL_S))
+                time.sleep(min(self.rank * TURN_S, LAST_TURN_S))
         return self.rank == 0 or not self._all_fail
 
-    def _leave(self, code: int) -> NoReturn:
-        """End MPI, as all ranks do, and exit. If one of them hangs in it, SIGALRM ends it, and mpiexec the others."""
-        with suppress(OSError, ValueError):  # a closed or broken standard output
-            sys.stdout.flush()
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.alarm(int(FAREWELL_S))
-        self._mpi.Finalize()
-        time.sleep(TURN_S)  # when the first rank exits with an error, mpiexec kills those that are still in MPI
+    def _end_all(self, code: int) -> NoReturn:
+        """Let mpiexec end all processes, and exit with this code.
+
+        MPI_Abort tells mpiexec so in the same words, and exits. MPICH's mpiexec may hear of the exit first, and then
+        reports the others, which it kills for it. So this process says it itself, and waits to be ended.
+        """
+        with suppress(KeyError, ValueError, OSError):  # of other launchers, which have no such line
+            os.write(int(os.environ["PMI_FD"]), b"cmd=abort exitcode=%d\n" % code)
+            time.sleep(FAREWELL_S)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # MPI_Abort would print, too
+        self._comm.Abort(code)
         os._exit(code)
 
     def _wait(self, request: Any) -> None:
@@ -231,6 +213,7 @@ class Ranks:
         if self._mpi.Is_finalized():
             return
         if not self._within(FAREWELL_S, self._end.Ibarrier()):
+            self._all_fail = False
             self.fail("has ended, but other ranks have not")
 
     def _within(self, seconds: float, request: Any) -> bool:

@@ -162,7 +162,7 @@ class PartOfVector:
 
     tensor: StoredTensor
     rows: range
-    format = "float32"
+    format, rows_together = "float32", 1
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -60,7 +60,7 @@ def join_rows(out: int, parts: Iterable[Matrix]) -> Matrix:
     Each part is asked for when the one before is copied, so nothing else as large as the matrix is in memory.
     """
     whole: list[Array] = []
-    end = 0
+    like, end = None, 0
     for part in parts:
         if part.shape[0] == out:
             return part
@@ -68,10 +68,12 @@ def join_rows(out: int, parts: Iterable[Matrix]) -> Matrix:
         whole = whole or [np.empty((out, *array.shape[1:]), array.dtype) for array in arrays]
         # Minimums of a later part may need float32, if those of the first one fit into float16.
         whole = [w.astype(np.promote_types(w.dtype, a.dtype), copy=False) for w, a in zip(whole, arrays, strict=True)]
-        end += part.shape[0]
         for all_rows, array in zip(whole, arrays, strict=True):
-            all_rows[end - part.shape[0] : end] = array
-    return part.with_arrays(whole) if isinstance(part, Quantized) else whole[0]
+            all_rows[end : end + part.shape[0]] = array
+        end += part.shape[0]
+        like = part.take(slice(0)) if isinstance(part, Quantized) else None
+        del part, arrays, array  # before the next one is read
+    return whole[0] if like is None else like.with_arrays(whole)
 
 
 def dequantize(matrix: Matrix) -> Float[Array, "out in"]:
@@ -112,10 +114,13 @@ def _joined(parts: list[Matrix]) -> Matrix:
     return first.with_arrays([np.concatenate(same) for same in arrays])
 
 
-def tiles(matrix: Any, most_bytes: int | None = None) -> list[slice]:
-    """Return the slices that cut the rows of a matrix into tiles of at most `most_bytes` (TILE_BYTES) in float32."""
+def tiles(matrix: Any, most_bytes: int | None = None, together: int = 1) -> list[slice]:
+    """Return the slices that cut the rows of a matrix into tiles of at most `most_bytes` (TILE_BYTES) in float32.
+
+    A tile has a multiple of `together` rows: at least these, even if they are more than `most_bytes`.
+    """
     out, inner = matrix.shape
-    rows = max(1, (most_bytes or TILE_BYTES) // (4 * max(1, inner)))
+    rows = together * max(1, (most_bytes or TILE_BYTES) // (4 * max(1, inner * together)))
     return [slice(first, min(first + rows, out)) for first in range(0, max(1, out), rows)]
 
 

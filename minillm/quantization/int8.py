@@ -43,7 +43,8 @@ class Int8(Quantized):
         scales = scales_for(np.abs(groups).max(axis=-1), LARGEST)
         steps = np.where(scales == 0, 1, scales).astype(np.float32)[..., None]
         numbers = np.rint(groups / steps).clip(-LARGEST, LARGEST).astype(np.int8)
-        return cls(numbers.reshape(len(values), -1)[:, : values.shape[1]].copy(), scales)
+        rows = numbers.reshape(len(values), groups.shape[1] * GROUP)
+        return cls(rows[:, : values.shape[1]].copy(), scales)
 
     def dequantize(self) -> Float[Array, "out in"]:
         """Return number * scale, in float32."""

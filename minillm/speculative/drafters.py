@@ -212,7 +212,8 @@ def skip_layers(model: Model, kept: Sequence[int] | None = None) -> Model:
         kept: the numbers of the layers to keep; by default every second layer from the first on, and the last.
 
     Raises:
-        ValueError: no layer is kept, a number is not that of a layer, or the numbers are not in order.
+        ValueError: no layer is kept, a number is not that of a layer, the numbers are not in order, or the layers are
+            on several ranks.
 
     Example:
         >>> model = minillm.load("story")

@@ -65,7 +65,8 @@ class Speculator:
         self.k = check_k(k)
         self.cache_dtype = cache_dtype
         self._draft_cost = draft_step_cost(drafter, model) if isinstance(drafter, Model) else 0.0
-        self._costs = [k * self._draft_cost + model.ops.cost_of_rows(k + 1) for k in range(LONGEST_DRAFT + 1)]
+        cost_of = model.ops.cost_of_rows
+        self._costs = [k * self._draft_cost + cost_of(k + 1, model.weights) for k in range(LONGEST_DRAFT + 1)]
 
     @property
     def max_draft_tokens(self) -> int:

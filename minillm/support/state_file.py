@@ -10,13 +10,13 @@ import itertools
 import json
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from minillm.support.files import read_json
+from minillm.support.partial_file import create_partial
 
 State = TypeVar("State")
 LARGEST = 1_000_000  # bytes
@@ -116,14 +116,13 @@ def write_whole(file: Path, text: str) -> None:
 @contextmanager
 def written_next_to(file: Path, text: str) -> Iterator[Path]:
     """Write a temporary file in the folder of `file`, ready to replace it. At the end it is removed, if it is left."""
-    handle, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    handle, partial = create_partial(file, f".{file.name[:100]}-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             stream.write(text)
-        os.chmod(name, 0o644)
-        yield Path(name)
+        yield partial
     finally:
-        Path(name).unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)
 
 
 def set_aside(file: Path) -> Path:

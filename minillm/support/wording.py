@@ -2,6 +2,8 @@
 
 from decimal import Decimal
 
+SHOWN, BEFORE_DIFFERENCE = 60, 20  # characters of two long texts
+
 
 def counted(count: int, noun: str, plural: str = "") -> str:
     """Return a number and its noun. The plural is by default the noun with an s.
@@ -30,3 +32,16 @@ def failure_text(problem: OSError) -> str:
     if not problem.strerror:
         return str(problem)
     return f"{problem.filename}: {problem.strerror}" if problem.filename else problem.strerror
+
+
+def around_difference(one: str, other: str) -> tuple[str, str]:
+    """Return at most 60 characters of two texts, with the first in which they differ.
+
+    >>> around_difference("a" * 100 + "b", "a" * 100 + "c")
+    ('...aaaaaaaaaaaaaaaaaaaab', '...aaaaaaaaaaaaaaaaaaaac')
+    """
+    same = next((n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    first = max(0, same - BEFORE_DIFFERENCE)
+    end = first + SHOWN
+    one, other = (f"{'...' * (first > 0)}{text[first:end]}{'...' * (len(text) > end)}" for text in (one, other))
+    return one, other

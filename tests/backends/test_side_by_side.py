@@ -111,7 +111,7 @@ def test_each_thread_multiplies_alone_meanwhile(shared):
     during, before, all_here = {}, blas_threads(), Barrier(shared)
 
     def compute(model, part):
-        all_here.wait(10)
+        all_here.wait(60)
         during[current_thread().name] = blas_threads()
         return np.zeros((len(part.logit_indices), 1))
 
@@ -156,7 +156,7 @@ def test_keys_are_read_when_all_have_written_theirs():
     reader.join(0.05)
     assert reader.is_alive()
     early.write(1, keys, keys)
-    reader.join(10)
+    reader.join(60)
     np.testing.assert_array_equal(found[0], keys[:, 0])
     assert own.length == 0
 

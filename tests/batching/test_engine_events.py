@@ -28,7 +28,8 @@ class Ledger:
         self.engine, self.counts = engine, Statistics()
         self.tables, self.known = {}, set()  # blocks by table; published blocks
         self.running, self.waiting, self.length = {}, [], Counter()  # tables by request; requests; tokens by table
-        self.rows, self.tokens, self.origins = (), {}, Counter()
+        self.shared, self.swapped = {}, {}  # tokens of shared blocks by table; tokens by preempted request
+        self.rows, self.tokens = (), {}
 
     def hear(self, event):
         getattr(self, type(event).__name__, lambda event: None)(event)
@@ -41,6 +42,8 @@ class Ledger:
         self.waiting.remove(event.request)
         self.running[event.request] = event.cache
         self.length[event.cache] = event.known_tokens + event.restored_tokens
+        assert event.known_tokens <= self.shared.pop(event.cache, 0)
+        assert event.restored_tokens == max(0, self.swapped.pop(event.request, 0) - event.known_tokens)
         self.counts.prefix_tokens += event.known_tokens
 
     def Preempted(self, event):
@@ -48,6 +51,7 @@ class Ledger:
         self.waiting.append(event.request)
         self.counts.preemptions += 1
         self.counts.swapped_tokens += event.swapped_tokens
+        self.swapped[event.request] = event.swapped_tokens
 
     def Finished(self, event):
         self.waiting.remove(event.request) if event.request in self.waiting else self.running.pop(event.request)
@@ -97,6 +101,7 @@ class Ledger:
         source = self.known if event.source is None else set(self.tables[event.source])
         assert set(event.blocks) <= source and not self.tables.get(event.table)
         self.tables[event.table] = list(event.blocks)
+        self.shared[event.table] = len(event.blocks) * self.engine.pool.block_size
 
     def BlockCopied(self, event):
         table = self.tables[event.table]
@@ -177,7 +182,7 @@ def check_schedule(data):
 def test_the_ledger_sees_every_kind_of_event():
     """So that the property above proves something: a schedule with a shared prompt, copies, preemption and eviction."""
     model, heard = random_model(CONFIG, 0, "exact")[0], []
-    engine = Engine(model, block_size=2, num_blocks=12, drafter=PromptLookup(), k=2)
+    engine = Engine(model, block_size=2, num_blocks=12, drafter=PromptLookup(), k=2, preemption="swap")
     ledger = Ledger(engine)
     warm = minillm.Sampling(temperature=1.0, seed=1, ignore_eos=True)
     with listening(lambda event: (heard.append(type(event).__name__), ledger.hear(event))):
@@ -188,6 +193,7 @@ def test_the_ledger_sees_every_kind_of_event():
         engine.submit([5, 6, 7, 8, 5, 6], 9, warm)
         engine.run()
     ledger.check()
+    assert engine.statistics.swapped_tokens
     kinds = {name for name, kind in vars(events).items() if isinstance(kind, type) and issubclass(kind, events.Event)}
     assert kinds - {"Event"} - set(heard) <= {"BlockUnpublished"}
 

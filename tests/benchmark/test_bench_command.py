@@ -178,4 +178,4 @@ def test_the_exact_backend_is_held_against_the_chosen_one(folder, monkeypatch):
 
 def test_exactness_beside_itself_is_refused(folder, capsys):
     assert run(["bench", "--model", folder, "--exact", "--backend", "exact"]) == 2
-    assert "expected --backend numpy or plain" in capsys.readouterr().err
+    assert "expected --backend numpy, plain or compiled" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from interrupts import hear_interrupts
+from interrupts import hear_interrupts, until_it_waits
 
 
 def interrupted(child):
@@ -125,16 +125,26 @@ class Terminal:
     def wait_for(self, text: bytes) -> None:
         """Read until this text is shown, after what was waited for before."""
         while text not in self.unread:
-            assert select.select([self.screen], [], [], 30)[0], f"{text} was not shown, but {self.unread[-200:]}"
-            piece = os.read(self.screen, 65536)
-            self.shown, self.unread = self.shown + piece, self.unread + piece
+            self.read(f"{text} was not shown, but {self.unread[-200:]}")
         self.unread = self.unread.partition(text)[2]
+
+    def wait_for_more(self) -> None:
+        """Read until anything is shown after what was waited for before."""
+        while not self.unread:
+            self.read("nothing was shown")
+
+    def read(self, complaint: str) -> None:
+        """Read a piece of what is shown, or fail with a complaint."""
+        assert select.select([self.screen], [], [], 30)[0], complaint
+        piece = os.read(self.screen, 65536)
+        self.shown, self.unread = self.shown + piece, self.unread + piece
 
     def type(self, line: str) -> None:
         os.write(self.screen, line.encode() + b"\n")
 
     def interrupt(self) -> None:
-        time.sleep(0.2)  # Python overlooks a signal that comes between showing a prompt and waiting for input
+        """Interrupt it at its prompt."""
+        until_it_waits(self.child.pid)
         self.child.send_signal(signal.SIGINT)
 
 
@@ -164,7 +174,8 @@ def test_during_an_answer_it_stops_the_answer_and_the_next_one_leaves(chat, endl
     for _ in range(2):
         terminal.type("hello")
         terminal.wait_for(b"hello\r\n")
-        terminal.interrupt()
+        terminal.wait_for_more()  # the answer has begun
+        terminal.child.send_signal(signal.SIGINT)
         terminal.wait_for(b"(stopped; Ctrl-C again leaves)\r\n")
         terminal.wait_for(b"> ")
     terminal.interrupt()

@@ -12,7 +12,7 @@ import termios
 import time
 
 import pytest
-from interrupts import hear_interrupts
+from interrupts import hear_interrupts, until_it_waits
 
 import _minillm_command
 from minillm.classroom.player import notebook
@@ -118,7 +118,7 @@ def test_a_session_key_by_key(spawn, call):
     assert (first["cell"], first["finished"], first["right_at_first"]) == (QUESTION + 1, False, 0)
     reader = Reader(spawn, "1")
     assert f"Resuming at cell {QUESTION + 1}" in reader.read("? ")
-    time.sleep(0.2)  # Python overlooks a signal that comes between showing a prompt and waiting for input
+    until_it_waits(reader.child.pid)
     reader.type("\x03")
     shown, code = reader.end()
     assert code == 130 and "Traceback" not in shown

@@ -45,5 +45,11 @@ def test_json_is_whole_or_nothing_and_says_how_far_it_is(call, monkeypatch):
     assert json.loads(call("papers", "first", "--json").out)["figures"][0]["ours"] == "1"
 
 
+def test_several_figures_are_shown_once_each_in_this_order(call):
+    out = call("papers", "erlang-c", "overload", "erlang-c").out
+    assert [line.split()[1] for line in out.splitlines() if line.startswith("✓")] == ["erlang-c", "overload"]
+    assert "did you mean erlang-c?" in call("papers", "overload", "erlang").err
+
+
 def test_the_help_says_that_it_takes_minutes(call):
     assert "a few minutes" in " ".join(call("papers", "--help").out.split())

@@ -61,14 +61,22 @@ def test_formats_are_measured_and_compared(call, model_folder, one_round, tmp_pa
     assert rounded["weights"] == "int4" and rounded["kl_divergence"] > 0 and rounded["tokens_per_s"]["median"] > 0
 
 
-@pytest.mark.parametrize("columns", [40, 80])
-def test_the_table_fits(call, measured, monkeypatch, columns):
+@pytest.mark.parametrize("columns", [20, 40, 54, 55, 80])
+def test_the_table_fits_and_no_number_is_broken(call, measured, monkeypatch, columns):
     monkeypatch.setenv("COLUMNS", str(columns))
     out = call("quantize", "compare").out
     assert all(len(line.rstrip()) <= columns for line in out.splitlines()) and "…" not in out
     cells = {"13500.0", "45.0", "28.82", "0.00000", "100.0%", "84.0", "232.7", "30.33", "0.06144", "84.2%"}
-    assert columns == 40 or cells <= set(out.split())  # a narrow column folds them
-    assert "--text" not in out
+    assert cells <= set(out.split())
+    assert out.count("weights ") == (1 if columns >= 55 else 3)  # the table, or a block for each format
+    assert "--text" not in out and "no loss" not in out
+
+
+def test_a_format_that_is_the_files_own_loses_nothing_and_the_table_says_why(call, measured, monkeypatch):
+    stored = row("int4", 84e6, 200, 28.8224, 1e-12, 1.0)
+    monkeypatch.setitem(RECORD, "formats", [*RECORD["formats"][:2], stored])
+    out = " ".join(call("quantize", "compare").out.split())
+    assert "int4: no loss, because the file itself stores these numbers" in out
 
 
 def test_a_text_that_is_too_strange_for_the_model_is_mentioned(call, measured, monkeypatch):

@@ -2,6 +2,7 @@
 
 import ast
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 from pinned_claims import PINNED
@@ -176,6 +177,8 @@ PLANTED = [
     ("spec-verify", "minillm.transformer.forward_batch", lambda m, b, r: FORWARD_BATCH(m, b)),
     ("spec-rule", "minillm.speculative.rounds.accept_or_correct", lambda token, p, q, g: token),
     ("spec-1-plus-k", "minillm.speculative.rounds.accept_or_correct", lambda token, p, q, g: token),
+    ("sharding", "minillm.parallel.pipeline.bubble", lambda done: 0.0),
+    ("lazy-loading", "minillm.generation.generate", lambda m, t, n: SimpleNamespace(tokens=[m.streamed])),
     (
         "quant-loss",
         "minillm.evidence.claims.losses.losses",
@@ -212,7 +215,7 @@ TO_RUN = set(  # the claims that ask for an experiment
     "three-steps stop-conditions forward-only prefill-together prefill-output prefill-8-vs-1 prefill-formula "
     "pass-per-token no-parallelism recompute-longer small-fraction kv-what kv-from-embeddings kv-new-o1 kv-token-7b "
     "batch-more-cores static-tail spec-verify spec-rule spec-1-plus-k queue-110 quant-compute quant-loss short-prompts "
-    "lazy-loading faq-cache faq-both".split()
+    "lazy-loading sharding faq-cache faq-both".split()
 )
 
 

@@ -53,7 +53,7 @@ OURS = {
     "pope-table1": "1,333, 333, 666, 167, 42,654, 10,663: 32 and 64 times as long",
     "pope-3tb": "3.04 TB",
     "gpipe-bubble": "42.9%, 15.8%",
-    "tp-bytes": "4,587,520 B",
+    "tp-bytes": "`story` on 2, 3, 4 ranks: 39,936, 53,248, 59,904 B; Llama-2 70B on 8: 4,587,520 B",
     "pk-half": "0.5, 2.0, 4.5; 1, 4, 9; M/D/1 simulated 2.01",
     "erlang-c": "0.7111, 1.778",
     "overload": "1, 6 s",

@@ -12,6 +12,7 @@ from minillm.backends.plain import Plain
 from minillm.benchmark import formats as formats_module
 from minillm.benchmark.engine_format import resident_bytes
 from minillm.benchmark.formats import measure_formats
+from minillm.evidence.claims.losses import losses
 from minillm.evidence.lesson_text import lesson_text
 from minillm.evidence.quantization import WINDOW, compare_accuracy, kl_divergence, log_softmax, windows
 from minillm.loading.build import build
@@ -80,6 +81,14 @@ def test_fewer_bits_lose_more_and_the_reference_nothing(models):
     losses = [found[name].kl_divergence for name in models]
     assert losses == sorted(losses) and losses[1] > 0
     assert found["int4"].agreement < 1
+
+
+@pytest.mark.slow
+def test_rounding_story_loses_little_and_four_bits_more_than_eight():
+    """story is stored in 16 bits, so that int8 and int4 both round; the text is one that it has written itself."""
+    found = losses("story", 500)
+    print({weights: f"{each.kl_divergence:.5f}" for weights, each in found.items()})
+    assert 0 < found["int8"].kl_divergence <= 0.002 < found["int4"].kl_divergence <= 0.05
 
 
 def test_the_perplexity_of_one_window_is_that_of_score(models):

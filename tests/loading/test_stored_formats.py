@@ -21,8 +21,10 @@ from minillm.loading import open_checkpoint, stored
 from minillm.loading.build import build
 from minillm.loading.gguf.header import read_header
 from minillm.loading.gguf.tensor import FORMATS, GgufTensor, blocks
+from minillm.loading.gguf.write import write_gguf as save_gguf
 from minillm.loading.model_file import read_rows, state_of
 from minillm.loading.stored import format_of
+from minillm.parallel.shard import cut, share_of_rank
 from minillm.quantization import Bfloat16, Float16, Int4, Int8, Quantized, quantize, stack
 from minillm.quantization.bfloat16 import widen
 
@@ -42,12 +44,20 @@ def assert_same_values(found: np.ndarray, rows: np.ndarray, kind: str) -> None:
     with np.errstate(all="ignore"):
         expected = dequantize(rows, gguf.GGMLQuantizationType[kind])
     assert found.dtype == np.float32
+    assert_same_signs(found, expected, kind)
     if kind == "Q4_0":  # infinity - infinity is not a number, and 0 times infinity is not either
         finite = np.isfinite(expected) & np.isfinite(found)
         assert np.array_equal(found[finite], expected[finite])
         assert not np.isfinite(expected[~np.isfinite(found)]).all() or np.isfinite(found).all()
     else:
         assert np.array_equal(found, expected, equal_nan=True)
+
+
+def assert_same_signs(found: np.ndarray, expected: np.ndarray, kind: str) -> None:
+    """Also of zeros. In Q4_0 the library's -0.0 is 0.0 here: 8 * scale - 8 * scale, where it has 0 * scale."""
+    other = (np.signbit(found) != np.signbit(expected)) & ~np.isnan(found) & ~np.isnan(expected)
+    assert not other.any() or kind == "Q4_0"
+    assert (found[other] == 0).all() and np.signbit(expected[other]).all()
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -73,9 +83,10 @@ def test_every_scale_is_exact(kind, sign, scale):
     if kind == "Q4_1":
         rows[..., 2:4] = np.frombuffer(np.uint16(scale ^ 0x8000).tobytes(), np.uint8)
     rows = rows.reshape(4, -1)
-    found = blocks(rows, kind, 64).dequantize()
+    found, expected = blocks(rows, kind, 64).dequantize(), dequantize(rows, gguf.GGMLQuantizationType[kind])
     assert np.isfinite(found).all()
-    assert np.array_equal(found, dequantize(rows, gguf.GGMLQuantizationType[kind]))
+    assert np.array_equal(found, expected)
+    assert_same_signs(found, expected, kind)
 
 
 def plausible_blocks(kind: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:
@@ -228,6 +239,30 @@ def test_what_cannot_be_quantised_is_one_line_with_its_tensor(bad, weights_, tmp
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("kind", "format_", "first"), [("Q8_0", "int8", 0), ("Q4_1", "int4", 0), ("Q4_1", "int4", 2), ("Q4_0", "int4", 0)]
+)
+def test_a_stored_scale_that_is_not_finite_is_one_line_with_its_tensor(kind, format_, first, bad, tmp_path):
+    """The scale, or the minimum, of one block; also in the head, which is read a few rows at a time."""
+    for name in ("model.layers.0.mlp.up_proj.weight", "lm_head.weight"):
+        tensors, random = weights(WIDE), np.random.default_rng(0)
+        rows = plausible_blocks(kind, tensors[name].shape, random)
+        rows[3, first : first + 2] = np.float16([bad]).view(np.uint8)
+        write_gguf(tmp_path / "x.gguf", WIDE, tensors, blocks={name: (kind, rows)})
+        said = f": tensor {name}: a scale or a minimum of its blocks is infinite or not a number"
+        for kept in ("stored", format_):
+            if kept == "int4" and name == "lm_head.weight":  # int8, so its values are rounded
+                said = f": tensor {name}: a weight is infinite or not a number, so it cannot be quantised"
+            with pytest.raises(ValueError) as caught, np.errstate(invalid="ignore"):
+                minillm.load(tmp_path / "x.gguf", "plain", weights=kept)
+            assert str(caught.value).endswith(said) and "\n" not in str(caught.value)
+            if kept != "stored":
+                with pytest.raises(ValueError, match="not a number"), np.errstate(invalid="ignore"):
+                    save_gguf(open_checkpoint(tmp_path / "x.gguf"), tmp_path / "y.gguf", kept)
+                assert not (tmp_path / "y.gguf").exists()
+
+
 @settings(max_examples=10)
 @given(seed=st.integers(0, 2**32))
 def test_saved_as_gguf_and_loaded_again(seed, tmp_path_factory):
@@ -250,8 +285,9 @@ def test_only_embedding_and_head_of_an_int4_model_are_in_int8():
     assert {format_of(name, weights) for weights in ("bfloat16", "int8") for name in wide} == {"bfloat16", "int8"}
 
 
-@pytest.mark.parametrize("weights_", ["bfloat16", "int8"])
-def test_the_embedding_is_quantised_a_few_rows_at_a_time(weights_, monkeypatch):
+@pytest.mark.parametrize("name", ["lm_head.weight", "model.layers.1.mlp.down_proj.weight"])
+@pytest.mark.parametrize("weights_", ["bfloat16", "int8", "int4"])
+def test_a_matrix_is_quantised_a_few_rows_at_a_time(weights_, name, monkeypatch):
     """The same numbers, and no more than READ_BYTES are read at once."""
     values = np.random.default_rng(0).normal(size=(11, 32)).astype(np.float32)
     read = []
@@ -262,9 +298,26 @@ def test_the_embedding_is_quantised_a_few_rows_at_a_time(weights_, monkeypatch):
             return super().cut(rows, columns)
 
     monkeypatch.setattr(stored, "READ_BYTES", 4 * 4 * 32)
-    found, whole = stored.in_format("lm_head.weight", Recorded(values), weights_), quantize(values, weights_)
+    found, whole = stored.in_format(name, Recorded(values), weights_), quantize(values, format_of(name, weights_))
     assert all(np.array_equal(*pair) for pair in zip(found.arrays(), whole.arrays(), strict=True))
     assert read == [(0, 4), (4, 8), (8, 11)]
+
+
+@pytest.mark.parametrize("kind", ["F32", "Q4_1", "Q5_0"])
+@pytest.mark.parametrize("rank", [None, 0, 1])
+def test_rows_of_a_gguf_file_that_are_permuted_are_read_by_whole_heads(kind, rank, tmp_path, monkeypatch):
+    """Each matrix has the numbers of the whole, on one rank and on two, if a tile is less than a head."""
+    monkeypatch.setattr(stored, "READ_BYTES", 3 * 4 * 64)
+    config = WIDE | {"num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 8}
+    write_gguf(tmp_path / "x.gguf", config, weights(config), kind)
+    checkpoint = open_checkpoint(tmp_path / "x.gguf")
+    if rank is not None:
+        checkpoint = cut(checkpoint, share_of_rank(checkpoint.config, 2, rank, True))
+    matrices = {name: matrix for name, matrix in checkpoint.tensors.items() if len(matrix.shape) == 2}
+    assert {matrices[f"model.layers.0.self_attn.{q_or_k}_proj.weight"].rows_together for q_or_k in "qk"} == {8}
+    for name, matrix in matrices.items():
+        found, whole = stored.in_format(name, matrix, "int8"), quantize(matrix.read(), "int8")
+        assert all(np.array_equal(*pair) for pair in zip(found.arrays(), whole.arrays(), strict=True)), name
 
 
 def test_widening_is_exact():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -168,10 +169,21 @@ def test_only_formats_with_blocks_need_whole_blocks():
     assert types == ["F32", "BF16", "F32", "F32"]
 
 
-def test_others_may_read_the_file(tmp_path):
-    """The temporary file, from which it is made, belongs to its user alone."""
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_new_file_has_the_permissions_of_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        written(tmp_path, checkpoint())
+    finally:
+        os.umask(before)
+    assert (tmp_path / "model.gguf").stat().st_mode & 0o777 == mode
+
+
+def test_a_file_that_is_replaced_keeps_its_permissions(tmp_path):
     written(tmp_path, checkpoint())
-    assert (tmp_path / "model.gguf").stat().st_mode & 0o777 == 0o644
+    (tmp_path / "model.gguf").chmod(0o640)
+    written(tmp_path, checkpoint(), "int8")
+    assert (tmp_path / "model.gguf").stat().st_mode & 0o777 == 0o640
 
 
 def test_a_tensor_that_no_model_of_the_family_has_is_left_out(tmp_path):

@@ -68,7 +68,7 @@ def check_engine(draw, whole, cut):
     ]
     cancelled = draw(st.lists(st.tuples(st.integers(0, 12), st.integers(0, 4)), max_size=2))
     for model in (whole, cut):
-        drafter = {None: None, "lookup": PromptLookup(), "skip": skip_layers(model)}[speculation]  # not on a pipeline
+        drafter = skip_layers(model) if speculation == "skip" else PromptLookup() if speculation else None
         engine = minillm.Engine(model, drafter=drafter, **options)
         submitted = [
             request

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from model_folder import save_model_folder
 from mpiexec import MPIEXEC, ROOT, run, run_script
+from test_commands import HASH
 
 HERE = Path(__file__).parent
 STORY = ("--model", "story", "--backend", "exact")
@@ -56,6 +57,44 @@ def test_what_is_sent_and_the_bubble_are_those_of_the_formulas(ranks):
     assert done.returncode == 0, done.stderr
 
 
+WHO_WORKED_WHEN = """
+import time
+import minillm
+from minillm.estimate.sharding import pipeline_bubble
+from minillm.parallel import load as parallel
+from minillm.parallel import pipeline
+from minillm.parallel.ranks import world
+
+ranks, worked, run_layers = world(), [], pipeline.run_layers
+
+def slow(*arguments):
+    began = time.monotonic()  # one clock for all processes of a machine
+    x = run_layers(*arguments)
+    time.sleep(0.1)  # takes no processor, so that three stages can work at a time on one
+    worked.append((began, time.monotonic()))
+    return x
+
+pipeline.run_layers = slow
+model = parallel.load_stage(ranks, "story", "numpy", "float32", "float32", micro_batches=5)
+if ranks.rank:
+    parallel.follow(model)
+else:
+    minillm.prefill(model, range(5, 65), minillm.KVCache(model, 100))
+    parallel.end(model)
+all_worked = [times for each in ranks.gather(worked) for times in each]
+begin, end = min(began for began, _ in all_worked), max(ended for _, ended in all_worked)
+idle = 1 - sum(ended - began for began, ended in all_worked) / (ranks.size * (end - begin))
+expected = pipeline_bubble(ranks.size, 5)
+assert abs(idle - expected) < 0.15 and len(all_worked) == 5 * ranks.size, (idle, expected)  # one after another: 0.67
+"""
+
+
+def test_the_bubble_by_the_clock():
+    """With stages that take equally long, three of them: 2/7 of the time is idle."""
+    done = run_script(3, WHO_WORKED_WHEN)
+    assert done.returncode == 0, done.stderr
+
+
 def minillm(ranks, *arguments, **options):
     """The command on several ranks, or without mpiexec."""
     if ranks > 1:
@@ -70,6 +109,27 @@ def test_generate_prints_the_same_tokens_and_logprobs():
     one, three = (json.loads(minillm(ranks, *command).stdout) for ranks in (1, 3))
     same = ("tokens", "text", "logprobs", "finish_reason")
     assert {key: one[key] for key in same} == {key: three[key] for key in same}
+
+
+def test_the_hash_of_the_readme():
+    done = minillm(2, "exactness", "--hash-only")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"{HASH}\n", "")
+
+
+def test_a_draft_model_runs_on_rank_0():
+    drafts = ("--speculative", "--draft", "story-draft", "--k", "2")
+    command = ("generate", "The capital of France is", "--json", *drafts, *STORY)
+    one, two = (json.loads(minillm(ranks, *command).stdout) for ranks in (1, 2))
+    same = ("tokens", "proposed", "accepted", "rounds")
+    assert [one[key] for key in same] == [two[key] for key in same] and two["accepted"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("k", ["2", "auto"])
+def test_a_model_without_half_its_layers_is_refused_as_draft(k):
+    done = minillm(2, "generate", "x", "--speculative", "--draft", "skip", "--k", k, "--model", "story")
+    says = "a pipeline runs all layers of its model; pass another draft model, or PromptLookup()"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", f"minillm: rank 0 of 2: {says}\n")
 
 
 def test_batch_writes_the_same_file_and_resumes_that_of_one_process(tmp_path):
@@ -97,7 +157,7 @@ def test_chat_answers_lines_of_standard_input(tmp_path):
 def test_more_stages_than_layers_are_refused_with_one_line(tmp_path):
     folder = str(save_model_folder(tmp_path / "tiny"))
     done = minillm(3, "generate", "hello", "--model", folder)
-    assert done.returncode in (2, 9)  # 9: mpiexec's, if it has killed the others before rank 0 has ended
+    assert (done.returncode, done.stdout) == (2, "")
     says = "a pipeline of 3 stages, but the model has 2 layers; start fewer ranks"
     assert done.stderr == f"minillm: {says}\n"
 

@@ -34,6 +34,7 @@ from minillm.parallel.ranks import world
 ranks = world()
 ranks.barrier()
 if ranks.rank == 1:
+    print(time.time(), flush=True)
     {fault}
 ranks.all_reduce(ranks.rank * 1.0)
 ranks.barrier()
@@ -55,11 +56,9 @@ def test_calls():
     ],
 )
 def test_a_rank_that_fails_ends_all_with_one_line_that_names_it(fault, code, says):
-    started = time.monotonic()
     done = run_script(3, FAULTS.format(fault=fault))
-    assert done.stderr.splitlines()[-1] == says
-    assert done.returncode in (code, 9)  # 9: on a busy machine mpiexec may kill the rank before it has left
-    assert time.monotonic() - started < 15  # 5 seconds, and the start of three interpreters on a busy machine
+    assert time.time() - float(done.stdout) < 5  # mpiexec prints nothing
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (code, says)
 
 
 def test_a_second_model_is_refused():
@@ -73,9 +72,12 @@ def test_a_second_model_is_refused():
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_a_rank_that_is_killed_ends_all(number):
+def test_a_rank_of_a_script_that_is_killed_ends_all(number):
+    """mpiexec notices, and says so. The command `minillm` names the rank: test_early_ends.py."""
     done = run_script(3, FAULTS.format(fault=f"os.kill(os.getpid(), {int(number)})"))
-    assert done.returncode == number
+    when, banner = done.stdout.split("\n", 1)
+    assert time.time() - float(when) < 5
+    assert (done.returncode, "BAD TERMINATION" in banner) == (number, True)
 
 
 def test_ctrl_c_reaches_a_rank_that_waits_for_the_others():
@@ -83,8 +85,8 @@ def test_ctrl_c_reaches_a_rank_that_waits_for_the_others():
     fault = "os.kill(PID, signal.SIGINT); time.sleep(60)"
     script = FAULTS.replace("if ranks.rank == 1", "PID = ranks.gather(os.getpid())[2]\nif ranks.rank == 1")
     done = run_script(3, script.format(fault=fault))
-    assert done.stderr == "minillm: rank 2 of 3: interrupted\n"
-    assert done.returncode in (130, 9)  # 9: on a busy machine mpiexec may kill the rank before it has left
+    assert (done.returncode, done.stderr) == (130, "minillm: rank 2 of 3: interrupted\n")
+    assert time.time() - float(done.stdout) < 5
 
 
 def test_ranks_that_disagree_are_refused():
@@ -109,3 +111,56 @@ def test_mpi4py_is_missing(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "mpi4py", None)
     with pytest.raises(OSError, match=r"several processes need mpi4py and MPICH: pip install -e .*\[mpi\]"):
         world()
+
+
+CAUGHT = """
+import sys
+from mpi4py import MPI
+import minillm
+import minillm.transformer as transformer
+
+model = minillm.load("story", comm=MPI.COMM_WORLD, parallel=sys.argv[1])
+layer, calls = transformer.transformer_layer, []
+
+def failing(*arguments):
+    calls.append(1)
+    if len(calls) == int(sys.argv[2]):
+        raise MemoryError("no room")
+    return layer(*arguments)
+
+transformer.transformer_layer = failing
+for _ in range(2):
+    try:
+        print(minillm.generate(model, "The capital of France is").text)
+    except MemoryError:
+        print("caught", flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["tensor", "pipeline"])
+@pytest.mark.parametrize("layer", [3, 9])
+def test_after_a_pass_that_failed_on_rank_0_the_ranks_end(way, layer):
+    """The others are in the middle of that pass. They would take the next message for a part of it."""
+    done = run_script(2, CAUGHT, way, str(layer), timeout=15)
+    says = "minillm: rank 0 of 2: an earlier pass has failed: MemoryError: no room\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "caught\n", says)
+
+
+TOO_LARGE = """
+from mpi4py import MPI
+import minillm
+
+model = minillm.load("story", comm=MPI.COMM_WORLD)
+try:
+    minillm.Engine(model, num_blocks=10**10)
+except (ValueError, MemoryError) as problem:
+    print(type(problem).__name__)
+print(minillm.generate(model, "The capital of France is", max_new_tokens=1).text)
+"""
+
+
+@pytest.mark.slow
+def test_memory_that_rank_0_cannot_allocate_is_not_asked_of_the_others():
+    done = run_script(2, TOO_LARGE)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ValueError\n P\n", "")

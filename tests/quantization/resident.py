@@ -2,7 +2,8 @@
 
 Memory is what the system says is resident (VmRSS). The steps are those of a user, and after each the memory is read:
 
-    opened    import NumPy, minillm and the backend; then open the files: libraries, headers, the tokenizer
+    opened    import NumPy, minillm and the backend, and run a small model; then open the files: libraries, machine
+              code, headers, the tokenizer
     added     load the model, and run one decode step
     peak      the most meanwhile (VmHWM)
 
@@ -15,7 +16,6 @@ import sys
 import numpy as np
 
 import minillm
-from minillm.backends import get_backend
 from minillm.loading import load
 
 
@@ -27,7 +27,7 @@ def resident(name: str) -> int:
 
 def measure(model: str, backend: str, weights: str) -> dict[str, int]:
     start = resident("VmRSS")
-    get_backend(backend)
+    minillm.forward(minillm.load("story-draft", backend, weights=weights), [5])
     np.ones((1, 64), np.float32) @ np.ones((64, 64), np.float32)  # the buffers of the matrix library
     checkpoint = load.open_checkpoint(model)
     load.open_checkpoint = lambda name: checkpoint  # opened once, and counted by itself

@@ -36,6 +36,13 @@ def test_int8_is_within_half_a_step(values, dtype):
     assert matrix.scales.max() <= max(largest / 127 * (1 + 2**-11), 2.0**-24)
 
 
+@pytest.mark.parametrize("weights", ["bfloat16", "int8", "int4"])
+@pytest.mark.parametrize("shape", [(0, 5), (0, 64), (0, 0)])
+def test_a_matrix_without_rows_keeps_its_shape(weights, shape):
+    matrix = quantize(np.zeros(shape), weights)
+    assert matrix.shape == matrix.dequantize().shape == shape
+
+
 @given(values=matrices(), dtype=st.sampled_from(["float32", "float64"]))
 def test_int4_is_within_half_a_step(values, dtype):
     matrix = quantize(values.astype(dtype), "int4")

@@ -1,5 +1,6 @@
 """The published hashes of every format of weights are those that the exact backend computes."""
 
+import re
 import subprocess
 
 import pytest
@@ -15,6 +16,12 @@ def test_every_model_has_a_hash_for_each_format():
     all_but_one = len(REGISTRY) * len(FORMATS) - 1
     assert len({*FORMAT_HASHES.values(), *PUBLISHED_HASHES.values()}) == all_but_one
     assert FORMAT_HASHES["smollm2", "int4"] == PUBLISHED_HASHES["smollm2"]  # its file has 4 bits, and 8 for the head
+
+
+def test_the_table_of_the_readme_has_the_hashes_of_story():
+    table = re.findall(r"^  \| (\w+) \| `([0-9a-f]{64})` \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    expected = [PUBLISHED_HASHES["story"], *(FORMAT_HASHES["story", weights] for weights in FORMATS[1:])]
+    assert table == list(zip(FORMATS, expected, strict=True))
 
 
 @pytest.mark.parametrize("model, weights", [key for key in FORMAT_HASHES if key[0] in BUNDLED])

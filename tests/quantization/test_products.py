@@ -13,8 +13,16 @@ from minillm import quantization
 from minillm.backends import get_backend
 from minillm.quantization import Int4, dequantize, join_rows, multiply, quantize, stack
 
+needs_numba = pytest.mark.skipif(not find_spec("numba"), reason="needs numba")
 BACKENDS = ["plain", "numpy", "exact"]
-needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="needs numba")
+COMPILED = pytest.param("compiled", marks=needs_numba)
+COMPILED_SLOWLY = pytest.param("compiled", marks=[needs_numba, pytest.mark.slow])  # kernels of float64, for this test
+
+
+def backend_of_float64(name):
+    ops = get_backend(name)
+    ops.choose_dtype("float64")
+    return ops
 
 
 def numbers(*shape, seed=0, dtype="float64"):
@@ -72,7 +80,7 @@ def test_minimums_of_two_types_are_joined():
 
 
 @given(data=st.data(), out=st.integers(1, 9), inner=st.sampled_from(INNER))
-@pytest.mark.parametrize("backend", [*BACKENDS, pytest.param("compiled", marks=needs_numba)])
+@pytest.mark.parametrize("backend", [*BACKENDS, COMPILED])
 def test_a_matrix_prepared_in_tiles_is_that_prepared_whole(backend, data, out, inner):
     weights, rows = data.draw(st.sampled_from(["float32", *FORMATS])), data.draw(st.integers(1, 9))
     values, x = numbers(out, inner, dtype="float32"), numbers(2, inner, dtype="float32")
@@ -103,10 +111,10 @@ def test_taken_rows_are_those_rows(matrix, data):
     assert type(matrix.take(tokens)) is type(matrix) and matrix.take(tokens).columns == matrix.columns
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [*BACKENDS, COMPILED_SLOWLY])
 @given(data=st.data(), inner=st.sampled_from(INNER), rows=st.sampled_from([1, 2, 5, 13, 70]), biased=st.booleans())
 def test_every_backend_multiplies_as_dequantised(backend, data, inner, rows, biased):
-    ops, matrices, x = get_backend(backend), data.draw(parts(inner)), numbers(rows, inner)
+    ops, matrices, x = backend_of_float64(backend), data.draw(parts(inner)), numbers(rows, inner)
     joined = np.concatenate([dequantize(part) for part in matrices]).astype(float)
     bias = numbers(len(joined), seed=1) if biased else None
     found = ops.linear(x, ops.prepare(matrices), bias)
@@ -116,10 +124,11 @@ def test_every_backend_multiplies_as_dequantised(backend, data, inner, rows, bia
     assert (np.abs(found - expected) <= tolerance * sizes).all()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [*BACKENDS, COMPILED_SLOWLY])
 @given(matrix=quantised(), data=st.data())
 def test_a_tied_embedding_is_both(backend, matrix, data):
-    ops, tokens = get_backend(backend), np.array(data.draw(st.lists(st.integers(0, matrix.shape[0] - 1), min_size=1)))
+    ops = backend_of_float64(backend)
+    tokens = np.array(data.draw(st.lists(st.integers(0, matrix.shape[0] - 1), min_size=1)))
     head = ops.prepare([matrix])
     table = ops.prepare_embedding(matrix) if backend == "exact" else ops.embedding_of(head)
     whole = matrix.dequantize().astype(float)
@@ -127,6 +136,21 @@ def test_a_tied_embedding_is_both(backend, matrix, data):
     x = numbers(2, matrix.shape[1])
     sizes = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(whole, axis=1)
     assert (np.abs(ops.linear(x, head) - x @ whole.T) <= 1e-7 * sizes).all()
+
+
+@needs_numba
+@given(data=st.data(), inner=st.sampled_from(INNER), rows=st.sampled_from([1, 2, 5, 13, 70]), biased=st.booleans())
+def test_compiled_loops_multiply_with_the_stored_numbers(data, inner, rows, biased):
+    """In float32: each weight is the float32 that `dequantize` gives, and each output one sum of rounded steps."""
+    ops, matrices, x = get_backend("compiled"), data.draw(parts(inner)), numbers(rows, inner, dtype="float32")
+    matrices = [part.astype(np.float32) if isinstance(part, np.ndarray) else part for part in matrices]
+    joined = np.concatenate([dequantize(part) for part in matrices]).astype(float)
+    bias = numbers(len(joined), seed=1, dtype="float32") if biased else None
+    found = ops.linear(x, ops.prepare(matrices), bias)
+    expected = x @ joined.T + (0 if bias is None else bias)
+    sizes = np.abs(x) @ np.abs(joined).T + np.abs(expected)
+    assert found.dtype == np.float32
+    assert (np.abs(found - expected) <= np.finfo(np.float32).eps * (inner + 2) * sizes + 1e-42).all()
 
 
 @pytest.mark.parametrize("backend", ["plain", "numpy"])

@@ -1,6 +1,7 @@
 """Memory that a model takes, measured in a process of its own, in every format. `resident.py` says what is measured."""
 
 import sys
+from importlib.util import find_spec
 
 import pytest
 from unchecked import run_unchecked
@@ -8,6 +9,7 @@ from unchecked import run_unchecked
 from minillm.loading.registry import REGISTRY
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+needs_numba = pytest.mark.skipif(not find_spec("numba"), reason="needs numba")
 AT_MOST = {"bfloat16": 0.52, "int8": 0.30, "int4": 0.20}  # of float32's
 
 
@@ -16,10 +18,13 @@ def measured(model, backend, weights):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["plain", "numpy"])
+@pytest.mark.parametrize("backend", ["plain", "numpy", pytest.param("compiled", marks=needs_numba)])
 def test_smollm2(backend):
     if REGISTRY["smollm2"].folder() is None:
         pytest.skip("smollm2 is not on disk")
+    for weights in ("float32", *AT_MOST):
+        if backend == "compiled":  # compiles, and stores the machine code
+            measured("story-draft", backend, weights)
     found = {weights: measured("smollm2", backend, weights) for weights in ("float32", *AT_MOST)}
     print({weights: {name: f"{value / 1e6:.0f} MB" for name, value in each.items()} for weights, each in found.items()})
     for weights, most in AT_MOST.items():

@@ -5,10 +5,11 @@ Vocabularies are tiny, everything else is real: caches, drafters, filters, sever
 models have any p and q, zeros included; small transformers must have the right caches, too. For the second, models
 and drafts are larger, and everything is equal to the bit on the exact backend.
 
-`python properties.py NAME BACKEND` runs one; outside pytest, since the shape checker would take most of the time.
+`python properties.py BACKEND NAME...` runs some; outside pytest, since the shape checker would take most of the time.
 """
 
 import dataclasses
+import json
 import sys
 
 import numpy as np
@@ -188,7 +189,8 @@ PROPERTIES = [
 WITH_LAYERS = [transformers_are_lossless, a_model_accepts_its_own_draft, greedy_text_is_naive]
 
 if __name__ == "__main__":
-    NAME, BACKEND = sys.argv[1:]
+    BACKEND, *NAMES = sys.argv[1:]
     speculator.draft_step_cost = lambda draft, target: 0.05  # else no draft pays, and "auto" never drafts
-    {each.__name__: each for each in PROPERTIES}[NAME]()
-    print("null")
+    for name in NAMES:
+        globals()[name]()
+    print(json.dumps(NAMES))

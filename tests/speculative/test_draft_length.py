@@ -1,6 +1,7 @@
 """The adaptive k: follows acceptance and costs, never loses more than its budget, and tries again."""
 
 import dataclasses
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from test_checks import CONFIG, MODEL
 
 import minillm
 from minillm import Draft, PromptLookup, Sampling
+from minillm.backends import get_backend
 from minillm.backends.plain import Plain
 from minillm.estimate.speculation import best_k
 from minillm.speculative import SpeculativeGeneration, Speculator
@@ -200,6 +202,14 @@ def test_a_draft_costs_the_reading_of_its_weights_and_its_layers_calls():
     assert Plain().step_seconds(draft, "float32") == pytest.approx(0.0076 + 0.000094, rel=1e-12)
     assert Plain().step_seconds(target, "float32") == pytest.approx(0.022 + 0.00047, rel=1e-12)
     assert Plain().step_seconds(target, "bfloat16") == pytest.approx(0.011 + 0.00047, rel=1e-12)
+
+
+@pytest.mark.skipif(not find_spec("numba"), reason="needs numba")
+def test_rows_cost_more_steps_where_a_step_is_faster():
+    ops = get_backend("compiled")
+    assert [ops.cost_of_rows(16, weights) for weights in ("float32", "int8", "stored")] == [2.19, 3.74, 3.74]
+    target = minillm.load("story-draft", "compiled", weights="int8")
+    assert Speculator(target, PromptLookup())._costs[15] == 3.74
 
 
 def test_a_draft_model_costs_its_share_of_a_step():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from minillm.support.wording import counted, failure_text, rounded
+from minillm.support.wording import around_difference, counted, failure_text, rounded
 
 ROOT = Path(__file__).parents[2]
 NOUNS = """arrays blocks bugs calls cases cells claims columns copies days dimensions exercises files heads hints hits
@@ -51,3 +51,10 @@ def test_a_message_counts_with_counted():
     """`minillm.support.wording.counted` writes "1 layer". The article's figures and the lessons' are fixed numbers."""
     paths = [*ROOT.glob("minillm/**/*.py"), *ROOT.glob("exercises/**/*.py")]
     assert [(path.name, *place) for path in paths if "evidence" not in path.parts for place in plurals(path)] == []
+
+
+def test_texts_that_differ_are_shown_where_they_do():
+    assert around_difference("'abc'", "'abd'") == ("'abc'", "'abd'")
+    assert around_difference("a", "ab") == ("a", "ab")
+    one, other = around_difference("a" * 30 + "b" * 70, "a" * 30 + "c")
+    assert (one, other) == (f"...{'a' * 20}{'b' * 40}...", f"...{'a' * 20}c")

@@ -97,8 +97,8 @@ def test_an_interrupted_rendering_is_not_the_answer_to_the_next(sandbox):
     process_id(sandbox)
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(KeyboardInterrupt):
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
             sandbox.render(ENDLESS, {})
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -3,7 +3,8 @@
 Read them in this order:
 
     vectors/         registers of several numbers, as values of a loop
-    compiling.py     from a Python function to machine code; machine_code.py stores it in a cache folder
+    compiling.py     from a Python function to machine code; machine_code.py stores it in a cache folder, and
+                     compile_progress.py shows what is compiled
     sharing.py       several threads work through a kernel together
     weights.py       a matrix in tiles of 32 outputs, in five formats; packed.py and packing.py bring it into them
     blocks.py        up to 6 rows times 16 outputs, with the sums in registers: the inner loop of everything

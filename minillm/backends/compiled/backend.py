@@ -22,16 +22,19 @@ from minillm.backends.compiled import rows
 from minillm.backends.compiled.attention import NO_WINDOW, attention
 from minillm.backends.compiled.compiling import check_compiler
 from minillm.backends.compiled.packed import Packed, pack, pack_in_turn
-from minillm.backends.compiled.plan import LENGTH, Plan, address, plan
+from minillm.backends.compiled.plan import LENGTH, Plan, address, check_head_dim, plan
 from minillm.backends.compiled.product import product
 from minillm.backends.compiled.sharing import new_counters, share
 from minillm.backends.compiled.step import FIELDS, PHASES, layers_step
 from minillm.backends.plain import Plain
+from minillm.config import ModelConfig
 from minillm.estimate.parameters import layers_parameters
 from minillm.quantization import Matrix, dequantize
 from minillm.ragged_batch import CacheLayout, RaggedBatch
 
-MOST_WORK = 5e9  # multiply-adds of one call: between 0.05 and 0.5 seconds on a processor with few cores
+# Multiply-adds of one call, unless a single layer takes more: 0.05 to 0.5 seconds on a processor with few cores.
+# Ctrl-C waits for a call. A layer of a model with 7 billion weights, over 512 rows, is 1e11: seconds.
+MOST_WORK = 5e9
 
 
 class Layers(NamedTuple):
@@ -51,8 +54,9 @@ class Layers(NamedTuple):
 class Compiled(Plain):
     """The backend of compiled loops."""
 
-    name = "compiled"
-    row_costs: Mapping[int, float] = {1: 1.0, 4: 1.65, 8: 2.25, 16: 3.35}  # means of four formats, docs/performance.md
+    name, keeps_quantized = "compiled", False
+    row_costs: Mapping[int, float] = {1: 1.0, 4: 1.44, 8: 1.69, 16: 2.19}  # in float32, docs/performance.md
+    quantised_row_costs: Mapping[int, float] = {1: 1.0, 4: 1.72, 8: 2.44, 16: 3.74}  # means of three formats
     bytes_per_s, seconds_per_layer = 20e9, 10e-6
 
     def __init__(self) -> None:
@@ -63,16 +67,33 @@ class Compiled(Plain):
         """
         check_compiler()
         self.real = np.dtype(np.float32)
+        self._chosen: str | None = None
         self._known: dict[int, tuple[ref[Any], Layers | None]] = {}  # models that ran, by id, and their layers
 
     def choose_dtype(self, dtype: str) -> np.dtype[Any]:
-        """Set the dtype of activations. With float64, weights are float64 too."""
-        self.real = super().choose_dtype(dtype)
+        """Set the dtype of activations, once. With float64, weights are float64 too.
+
+        Raises:
+            ValueError: a model with another dtype was loaded with this object, which computes in one.
+        """
+        if self._chosen not in (None, dtype):
+            raise ValueError(
+                f"dtype is {dtype!r}; this backend object computes in {self._chosen}; use another: backend='compiled'"
+            )
+        self._chosen, self.real = dtype, super().choose_dtype(dtype)
         return self.real
+
+    def check_config(self, config: ModelConfig) -> None:
+        """Refuse heads that are too large."""
+        check_head_dim(config.head_dim)
 
     def bytes_per_weight(self, dtype: str, weights: str) -> float:
         """Return 8 for float64, whose kernels read float64 weights only."""
         return 8 if dtype == "float64" else super().bytes_per_weight(dtype, weights)
+
+    def row_costs_in(self, weights: str) -> Mapping[int, float]:
+        """Return the measured costs. In fewer bits one row is computed twice as fast, but many are not."""
+        return self.row_costs if weights == "float32" else self.quantised_row_costs
 
     def prepare(self, parts: Sequence[Matrix]) -> Any:
         """Store the matrix in tiles. Parts of several formats become a list of matrices."""

@@ -6,8 +6,15 @@
 8 terms in float32, where the next one is below 6e-9, and 14 in float64. ln 2 is subtracted in two parts. The upper part
 has zeros at its end, so n times it is exact, and the lower part makes up for what it lacks.
 
+The series is computed from its last term on, so each term is one multiply-add (Horner's rule):
+
+    series = 1 / 7!                     in float32
+    for k in 6, 5, 4, 3, 2, 1, 0:
+        series = series * r + 1 / k!
+    result = series * 2**n              16 numbers in each step
+
 The error is below 1 unit in the last place. Results below the smallest normal number become 0. Above 88 (709 in
-float64) the result is infinite.
+float64) the result is infinite. The naive twin is `numpy.exp`.
 """
 
 import math

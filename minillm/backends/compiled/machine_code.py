@@ -1,16 +1,18 @@
 """Machine code in a folder of the user, so that each machine compiles once.
 
     $NUMBA_CACHE_DIR/minillm, else <minillm's cache folder>/compiled
-        <digest of this folder's files, of the versions of numba and Python>/
+        <digest of this folder's files, of the compiler's versions and settings>/
             product.product-112.py311.<digest of argument types and processor>      machine code of one function
 
-A digest covers all files, because a kernel contains code of the others. Another version of minillm, numba or Python, or
-an edited file, has a folder of its own. A folder that no process has opened for 30 days is removed. Folders may be
-deleted at any time: who needs one compiles again.
+A digest covers all files, because a kernel contains code of the others. Another version of minillm, numba, LLVM or
+Python, another setting such as NUMBA_OPT, or an edited file has a folder of its own. The name of a file covers the
+processor: its kind, and the instructions that it has, or that NUMBA_CPU_NAME, NUMBA_CPU_FEATURES and NUMBA_ENABLE_AVX
+name. A folder that no process has opened for 30 days is removed. Folders may be deleted at any time: who needs one
+compiles again.
 
 A file appears whole or not at all, and begins with the digest of what follows. So processes that start at once may
 write the same file, and a damaged one is compiled again. If the folder cannot be written (read-only, disk full), each
-process compiles for itself.
+process compiles for itself, and one warning says so.
 
 The files are Python pickles and machine code: who can write them can run code as this user. So the folder is made for
 the user alone (mode 0700), and a folder that others own or can write is not used. The digest protects against damage,
@@ -24,8 +26,8 @@ import platform
 import shutil
 import stat
 import string
-import sys
 import tempfile
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -33,20 +35,30 @@ from pathlib import Path
 from time import time
 from typing import Any
 
+import llvmlite
+import llvmlite.binding
 import numba
 from numba.core import caching, serialize
 
+from minillm.backends.compiled.compile_progress import note_compiling, note_ready
 from minillm.support.cache_folder import cache_folder
 
 DIGEST = hashlib.sha256().digest_size  # bytes
 DIGITS = 16  # of a folder's name
 KEPT_S = 30 * 86_400  # seconds for which an unused folder stays
+SETTINGS = (  # numba's, which change the machine code
+    "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "ENABLE_PROFILING",
+    "EXTEND_VARIABLE_LIFETIMES", "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS", "DISABLE_INTEL_SVML",
+)  # fmt: skip
+_warned: list[Exception] = []  # of this process, at most one
 
 
 @cache
 def digest_of_sources() -> str:
-    """Return a digest of all files of this folder and of the versions of what compiles them."""
-    digest = hashlib.sha256(f"{numba.__version__} {platform.python_version()}".encode())
+    """Return a digest of all files of this folder, and of the versions and settings of what compiles them."""
+    versions = numba.__version__, llvmlite.__version__, llvmlite.binding.llvm_version_info, platform.python_version()
+    settings = [(name, str(getattr(numba.config, name, None))) for name in SETTINGS]
+    digest = hashlib.sha256(repr((versions, settings)).encode())
     for file in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:DIGITS]
@@ -60,7 +72,7 @@ def folder() -> Path:
         OSError: it cannot be made, or other users can write to it.
     """
     chosen = numba.config.CACHE_DIR
-    base = Path(chosen) / "minillm" if chosen else cache_folder() / "compiled"
+    base = (Path(chosen) / "minillm" if chosen else cache_folder() / "compiled").absolute()
     base.parent.mkdir(parents=True, exist_ok=True)
     base.mkdir(mode=0o700, exist_ok=True)
     inside = base / digest_of_sources()
@@ -88,17 +100,17 @@ def is_digest(name: str) -> bool:
 
 
 class _Locator(caching.UserProvidedCacheLocator):
-    """Tells numba which folder; numba asks for it for each function."""
+    """Tells numba nothing: `_File` knows the folder, and looks for it when a function is called."""
 
     def __init__(self, function: Callable[..., Any], file: str) -> None:
         self._py_file, self._lineno = file, function.__code__.co_firstlineno
-        self._cache_path = str(folder())
+        self._cache_path = ""
 
     def ensure_cache_path(self) -> None:
-        folder()
+        pass
 
     def get_source_stamp(self) -> str:
-        return digest_of_sources()
+        return ""
 
     @classmethod
     def from_function(cls, function: Callable[..., Any], file: str) -> "_Locator":
@@ -154,20 +166,23 @@ class MachineCode(caching.FunctionCache):
             loaded = super().load_overload(signature, context)
         except Exception:  # what another version of numba has written may raise anything
             loaded = None
-        if loaded is None:
-            tell_once()
+        (note_compiling if loaded is None else note_ready)(self._py_func.__name__)
         return loaded
 
     def save_overload(self, signature: Any, result: Any) -> None:
         """Store machine code."""
         try:
             super().save_overload(signature, result)
-        except Exception:  # a full disk, a folder that was removed
+        except Exception as problem:  # a full disk, a folder that cannot be made or was removed
             self.disable()
+            _warn_once(problem)
+        note_ready(self._py_func.__name__)
 
 
-@cache
-def tell_once() -> None:
-    """Say on stderr why the first start takes longer. If stderr is not a terminal, nothing is shown."""
-    if sys.stderr is not None and sys.stderr.isatty():
-        print("compiling the loops for this machine, once: about half a minute", file=sys.stderr)
+def _warn_once(problem: Exception) -> None:
+    if not _warned:
+        _warned.append(problem)
+        way = "set NUMBA_CACHE_DIR to a folder that can be written"
+        warnings.warn(
+            f"the compiled loops cannot be stored, so each start compiles again: {problem}; {way}", stacklevel=2
+        )

@@ -54,6 +54,7 @@ def pack_in_turn(out: int, parts: Iterable[Any]) -> Packed:
         end += len(rows)
         scales += [part.scales] if isinstance(part, Int4 | Int8) else []
         minimums += [part.minimums] if isinstance(part, Int4) else []
+        del part, rows  # before the next one is read
     return Packed(numbers, _factors(out, scales), _factors(out, minimums), (out, inner))
 
 

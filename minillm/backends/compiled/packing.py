@@ -55,7 +55,8 @@ def pack_pairs(pairs: Any, first: int, words: Any, counters: Any) -> None:
     """Copy int4 pairs `[n, groups, 16]` to outputs first, first + 1, ... of words `[tiles, groups * 4, 32]`.
 
     Byte j of a group holds inputs j and j + 16, in its lower and upper half. A word holds 8 inputs that follow each
-    other: words 0 and 1 are the lower halves of bytes 0 to 7 and 8 to 15, words 2 and 3 the upper halves.
+    other: words 0 and 1 are the lower halves of bytes 0 to 7 and 8 to 15, words 2 and 3 the upper halves. The naive
+    twin of word e of a group is `sum(numbers[8 * e + k] << 4 * k for k in range(8))`, with `Int4.numbers`.
     """
     out = pairs.shape[0]
     row = take(counters, 0)

@@ -53,6 +53,14 @@ class Plan(NamedTuple):
     partials: Array
 
 
+def check_head_dim(head_dim: int) -> None:
+    """Raise ValueError if keys of this size do not fit into the room that attention has for them."""
+    if head_dim > LARGEST_HEAD:
+        raise ValueError(
+            f"head_dim is {head_dim}; the compiled backend takes at most {LARGEST_HEAD}; use another backend"
+        )
+
+
 def plan(
     layouts: Sequence[CacheLayout],
     new: Sequence[int],
@@ -74,8 +82,7 @@ def plan(
         ValueError: head_dim is greater than 256.
     """
     head_dim = layouts[0].keys.shape[3]
-    if head_dim > LARGEST_HEAD:
-        raise ValueError(f"head_dim is {head_dim}; the compiled backend takes at most {LARGEST_HEAD}")
+    check_head_dim(head_dim)
     # The one query of a decode step sees the same pieces until a new one begins, so its tasks are known 63 times of 64.
     begun = [length - length % PIECE if n == 1 else length for n, length in zip(new, lengths, strict=True)]
     tasks, merges, partials = _tasks(tuple(new), tuple(begun), heads, kv_heads)

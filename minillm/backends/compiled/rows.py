@@ -4,6 +4,14 @@
     rotate    (a, b) -> (a cos - b sin, b cos + a sin)      pairs (i, i + half) of a head, in place
     swiglu    gate / (1 + exp(-gate)) * up              16 numbers at once; see exponential.py
 
+A loop takes 16 neighbouring numbers at a time, as this one does for `norm`:
+
+    for i in 0, 16, 32, ...:
+        squares += x[i : i + 16] ** 2                                16 sums, in one register
+    scale = 1 / sqrt(sum of squares / size + eps)
+    for i in 0, 16, 32, ...:
+        out[i : i + 16] = x[i : i + 16] * scale * weight[i : i + 16]
+
 The naive twins are `rms_norm`, `apply_rope` and `swiglu` in `minillm/layers.py`, and `Plain.embed`. A row is one item,
 so threads share the rows of a batch. The numbers that do not fill a vector at the end of a row are computed one by one,
 with the same operations.

@@ -29,6 +29,7 @@ import numpy as np
 from numba import types
 
 from minillm.arrays import Array
+from minillm.backends.compiled.compile_progress import progress_of
 from minillm.backends.compiled.compiling import inlined
 from minillm.backends.compiled.vectors import add_and_get_old, seen_by_all
 from minillm.backends.threads import run_tasks, thread_count
@@ -54,9 +55,9 @@ def new_counters(phases: int = 1) -> Array:
 def share(work: float, kernel: Callable[..., None], *args: Any) -> None:
     """Call the kernel on all threads, or only here if there is little to do.
 
-    The first call with arguments of other dtypes compiles. It is made here alone, so that Ctrl-C ends it at once. If
-    Ctrl-C or another exception comes between, the kernel is called once more, so that it is finished. No thread may
-    write to a cache, which may be freed, after this call has ended.
+    The first call with arguments of other dtypes compiles. It is made here alone, so that Ctrl-C can end it. If Ctrl-C
+    or another exception comes between, the kernel is called once more, so that it is finished. No thread may write to a
+    cache, which may be freed, after this call has ended.
 
     Args:
         work: the number of multiply-adds, about.
@@ -64,15 +65,18 @@ def share(work: float, kernel: Callable[..., None], *args: Any) -> None:
         *args: its arguments. The last are new counters.
     """
     threads, call = thread_count(), (kernel, _dtypes(args))
-    if threads == 1 or work < LITTLE_WORK or call not in _compiled:
-        kernel(*args)
+    if call not in _compiled:
+        with progress_of(kernel, args):
+            kernel(*args)
         _compiled.add(call)
-        return
-    try:
-        run_tasks(lambda number: kernel(*args), threads)
-    except BaseException:
+    elif threads == 1 or work < LITTLE_WORK:
         kernel(*args)
-        raise
+    else:
+        try:
+            run_tasks(lambda number: kernel(*args), threads)
+        except BaseException:
+            kernel(*args)
+            raise
 
 
 def _dtypes(args: tuple[Any, ...]) -> tuple[Any, ...]:

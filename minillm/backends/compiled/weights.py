@@ -19,7 +19,7 @@ would compute 8 products of one output. Its 8 partial sums would have to be adde
     int8       int8 [tiles, in, 32]                       uint16 [tiles, groups, 32]  number * scale
     int4       int32 [tiles, groups * 4, 32]              uint16 [tiles, groups, 32]  number * scale + minimum
 
-A group are 32 inputs. Scales and minimums are the bits of float16 numbers; minimums may be float32. An int4 word holds
+A group is 32 inputs. Scales and minimums are the bits of float16 numbers; minimums may be float32. An int4 word holds
 8 inputs, 4 bits each: input 8 * e + k is at bits 4 * k of word e. So a number is taken out with a shift and a mask, and
 no instruction moves bytes between lanes.
 
@@ -138,7 +138,7 @@ def _weight_row(numbers: Any, scale: Any, minimum: Any, tile: Any, eight: Any, k
 def unpack(numbers: Any, scales: Any, minimums: Any, tile: int, first: int, end: int, buffer: Any) -> None:
     """Write the weights of inputs `first` to `end` as floats to buffer `[2, inputs, 16]`. `first` begins a group.
 
-    A tile is unpacked once, and then serves all rows.
+    A tile is unpacked once, and then serves all rows. The naive twin is `dequantize` of the format.
     """
     for group in range(first // GROUP, (end + GROUP - 1) // GROUP):
         scale = factor_row(numbers, scales, tile, group)

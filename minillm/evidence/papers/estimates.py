@@ -1,7 +1,5 @@
 """Figures of papers on what inference takes, and of queueing theory."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from minillm.estimate.arrivals import poisson_times_s
@@ -10,9 +8,10 @@ from minillm.estimate.models import find_model
 from minillm.estimate.parameters import layers_parameters, matrix_parameters, parameters
 from minillm.estimate.queueing import erlang_c, md1_wait_s, mm1_wait_s, mmc_wait_s, overload_wait_s, simulate_queue
 from minillm.estimate.roofline import ridge_flops_per_byte
-from minillm.estimate.sharding import pipeline_bubble, tensor_parallel_bytes_sent
+from minillm.estimate.sharding import all_reduce_bytes_sent, pipeline_bubble, tensor_parallel_bytes_sent
 from minillm.estimate.units import GIB
 from minillm.estimate.work import decode_work
+from minillm.evidence.cut_models import config_of_model, idle_share, tensor_parallel_pass
 from minillm.evidence.papers.ledger import COUNT, FORMULA, Ours, Topic, listed
 
 topic = Topic()
@@ -75,32 +74,44 @@ def pope_3tb() -> Ours:
 @topic.figure("gpipe-bubble", GPIPE, "(p - 1) / (m + p - 1); negligible for m >= 4p")
 def gpipe_bubble() -> Ours:
     """Run `story` in 4 stages, with 4 and 16 micro-batches, and count the slots in which stages idled."""
-    from minillm.loading.load import load
-    from minillm.parallel.pipeline import Stage, bubble, on_stage
-    from minillm.parallel.thread_ranks import ThreadRank, in_threads
-    from minillm.transformer import forward
-
-    model, idle = load("story"), list[float]()
-    for micro_batches in (4, 16):
-
-        def done(rank: ThreadRank, micro_batches: int = micro_batches) -> list[tuple[int, int]]:
-            stage = Stage(rank, model.config.num_hidden_layers, micro_batches)
-            part = replace(model, layer_weights=tuple(model.layers(stage.layers.start, stage.layers.stop)))
-            forward(on_stage(part, stage), range(64))
-            return list(stage.done)
-
-        idle.append(bubble(in_threads(4, done)))
-    same = np.allclose(idle, [pipeline_bubble(4, 4), pipeline_bubble(4, 16)])
+    idle = {micro_batches: idle_share(4, micro_batches, range(64)) for micro_batches in (4, 16)}
+    same = all(np.isclose(share, pipeline_bubble(4, micro_batches)) for micro_batches, share in idle.items())
     return Ours(
-        ", ".join(f"{share:.1%}" for share in idle), bool(same) and idle[1] < 0.2, f"{COUNT}, in a run of 4 stages"
+        ", ".join(f"{share:.1%}" for share in idle.values()),
+        same and idle[16] < 0.2,
+        f"{COUNT}, in a run of 4 stages",
+        tuple(
+            f"64 tokens in {m} micro-batches: each stage idles in 3 of {m + 3} slots, counted {share:.1%}"
+            for m, share in idle.items()
+        ),
     )
 
 
 @topic.figure("tp-bytes", MEGATRON, "2 all-reduces a layer, 2·(p - 1)/p of tokens·D·b by each rank")
 def tp_bytes() -> Ours:
-    """Compute it for one token of Llama-2 70B over 8 GPUs in float16."""
-    sent = tensor_parallel_bytes_sent(find_model("llama-2-70b"), 1, 8)
-    return Ours(f"{sent:,.0f} B", sent == 4_587_520, FORMULA)
+    """Run `story` on 2, 3 and 4 ranks and count what each sends; compute it for Llama-2 70B over 8 GPUs in float16."""
+    config, tokens = config_of_model(), (5, 6, 7, 8)
+    counts, working, same = list[str](), list[str](), True
+    for ranks in (2, 3, 4):
+        passes = tensor_parallel_pass(ranks, tokens)
+        sent = [each.sent["all_reduce"] for each in passes]
+        layers = 2 * config.num_hidden_layers
+        each = all_reduce_bytes_sent(len(tokens) * config.hidden_size * 4, ranks)
+        same = same and all((one.calls, one.bytes) == (layers + 1, (layers + 1) * each) for one in sent)
+        same = same and all(one.same for one in passes)
+        counts.append(f"{sent[0].bytes:,}")
+        working.append(
+            f"{ranks} ranks: {sent[0].calls} all-reduces, 2 in each of {config.num_hidden_layers} layers and 1 of the "
+            f"embedding: {sent[0].calls} · 2·{ranks - 1}/{ranks} · {len(tokens)} tokens · {config.hidden_size} · 4 B = "
+            f"{sent[0].calls * each:,.0f} B, counted {sent[0].bytes:,} B in {sent[0].messages} messages"
+        )
+    large = tensor_parallel_bytes_sent(find_model("llama-2-70b"), 1, 8)
+    return Ours(
+        f"`story` on 2, 3, 4 ranks: {', '.join(counts)} B; Llama-2 70B on 8: {large:,.0f} B",
+        same and large == 4_587_520,
+        f"{COUNT}, in runs of 2, 3 and 4 ranks",
+        (*working, f"Llama-2 70B: 2 · 80 layers · 2·7/8 · 1 token · 8192 · 2 B = {large:,.0f} B"),
+    )
 
 
 @topic.figure("pk-half", QUEUES, "in service times at 0.5, 0.8, 0.9: M/D/1 0.5, 2, 4.5; M/M/1 1, 4, 9")

@@ -15,6 +15,9 @@ Quantised tensors consist of blocks of 32 weights. Three types of blocks hold th
     Q4_1    scale (2), minimum (2), 32 numbers in 16 bytes          int4
     Q4_0    scale (2), 32 numbers in 16 bytes                       int4 with minimum -8 * scale
 
+They mean the gguf library's values to the bit, with one exception. Number 8 of Q4_0 with a negative scale is 0.0 here
+(8 * scale - 8 * scale), and -0.0 there (0 * scale).
+
 Tensors of other types are dequantised by the gguf library. Source: ggml's docs/gguf.md and ggml-quants.
 """
 
@@ -66,6 +69,11 @@ class GgufTensor:
     def format(self) -> str:
         """Return the format that its type is; "float32" for types that are read as it."""
         return FORMATS.get(self._type().name, "float32")
+
+    @property
+    def rows_together(self) -> int:
+        """Return the rows of a head if rows are permuted: they are permuted within their head."""
+        return self.shape[0] // self.unpermute_heads if self.unpermute_heads else 1
 
     def read(self) -> Array:
         """Return the values as floats, dequantised if necessary.

@@ -13,7 +13,6 @@ be divided into blocks of 32. The gguf library writes the container. One tensor 
 
 import errno
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +31,7 @@ from minillm.loading.gguf.write_tokenizer import tokenizer_metadata
 from minillm.loading.stored import format_of, in_format, part_of
 from minillm.quantization import GROUP, Matrix, Quantized
 from minillm.support.checks import check_choice
+from minillm.support.partial_file import create_partial
 from minillm.support.progress import Report
 from minillm.support.wording import counted
 
@@ -192,16 +192,17 @@ def _warn_of_long_rows(name: str, weights: str, tensors: dict[str, StoredTensor]
 @contextmanager
 def _complete_or_absent(path: Path) -> Iterator[Path]:
     """Yield a temporary file in the same folder. At the end, rename it to `path`; if something fails, remove it."""
-    handle, name = tempfile.mkstemp(prefix=TEMPORARY, suffix=".gguf", dir=path.absolute().parent)
+    partial = None
     try:
-        os.fchmod(handle, 0o644)
+        handle, partial = create_partial(path, TEMPORARY, ".gguf")
         os.close(handle)
-        yield Path(name)
-        os.replace(name, path)
+        yield partial
+        os.replace(partial, path)
     except OSError as problem:
-        if problem.filename not in (None, name):  # a file that is read
+        if partial is not None and problem.filename not in (None, str(partial)):  # a file that is read
             raise
         reason = problem.errno or errno.ENOSPC  # NumPy reports a full disk without a number
         raise OSError(reason, os.strerror(reason), str(path)) from None
     finally:
-        Path(name).unlink(missing_ok=True)
+        if partial is not None:
+            partial.unlink(missing_ok=True)

@@ -6,36 +6,21 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import numpy as np
-
 from minillm.batching import Engine, NewToken, Request
-from minillm.model import Model
 from minillm.serving.batch_files.prompts import PromptLine
 
 QUEUE = 64  # requests waiting in the engine; more would only take memory
-
-
-def model_fingerprint(model: Model) -> str:
-    """Return a hash that tells versions of a model apart: of config, template, final norm, 64 rows of the embedding."""
-    some_rows = model.ops.embed(*model.embedding_of(np.arange(min(64, model.config.vocab_size))))
-    weights = [np.asarray(model.ops.to_host(array), np.float32) for array in (model.final_norm, some_rows)]
-    template = model.stored_tokenizer.chat_template if model.stored_tokenizer else None
-    return _hash(repr((model.ops.whole(model.config), template)).encode(), *(array.tobytes() for array in weights))
 
 
 def fingerprint(settings: Mapping[str, Any], line: PromptLine) -> str:
     """Return a hash of everything that decides a request's answer: the run's settings, the prompt and its options.
 
     Args:
-        settings: the model's name and fingerprint, the backend.
+        settings: the model's name, the fingerprint of its files, the backend.
         line: the request.
     """
     asked = [settings, line.prompt, line.max_new_tokens, dataclasses.asdict(line.sampling)]
-    return _hash(json.dumps(asked).encode())
-
-
-def _hash(*parts: bytes) -> str:
-    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
 def answer_lines(

@@ -1,6 +1,8 @@
 """Threads, forks, Ctrl-C, settings of numba: nothing hangs, and bits stay."""
 
 import os
+import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +17,7 @@ import minillm
 from minillm.backends.compiled import sharing
 from minillm.backends.compiled.rows import rms_norm
 from minillm.backends.compiled.sharing import new_counters, share
+from minillm.backends.threads import VARIABLES, environment_for
 
 ROOT = Path(__file__).parents[3]
 INTERRUPT = """
@@ -43,12 +46,15 @@ assert rounds == 12
 """
 
 
-def end_of(*program, **environment):
-    """The exit status of a Python program on three threads, and what it said."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "3", **environment}
+ON_X86 = pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="about x86 processors")
+
+
+def end_of(*program):
+    """The exit status of a Python program on three threads, and what it said. It may have to compile first."""
+    environment = environment_for(3) | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "ignore", *program]
     done = subprocess.run(command, env=environment, timeout=250, capture_output=True, text=True)
-    return done.returncode, done.stderr
+    return done.returncode, re.sub("compiling for this machine, once: .*\n", "", done.stderr)
 
 
 @pytest.mark.slow
@@ -85,7 +91,9 @@ def test_the_number_of_threads_does_not_change_a_bit():
     program += "range(5, 105)).tobytes()).hexdigest())"
     answers = set()
     for threads in ("1", "2", "5"):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "", "NUMBA_NUM_THREADS": threads}
+        environment = (
+            os.environ | dict.fromkeys(VARIABLES, "") | {"PYTHONPATH": str(ROOT), "NUMBA_NUM_THREADS": threads}
+        )
         answers.add(subprocess.check_output([sys.executable, "-c", program], env=environment, timeout=250))
     assert len(answers) == 1
 
@@ -112,6 +120,17 @@ def test_a_kernel_is_finished_when_ctrl_c_comes_between(monkeypatch):
     [
         ({"NUMBA_DISABLE_JIT": "1"}, "the compiled backend cannot run with NUMBA_DISABLE_JIT=1; unset it, or use"),
         ({"PYTHONPATH": ""}, "the compiled backend needs numba: pip install -e "),
+        ({"NUMBA_NUM_THREADS": "0"}, "NUMBA_NUM_THREADS is '0'; expected 1 or more; change it, or use backend='numpy'"),
+        pytest.param(
+            {"NUMBA_CPU_NAME": "generic"},
+            "the compiled backend needs FMA and F16C, and NUMBA_CPU_FEATURES is '' (NUMBA_CPU_NAME is 'generic'); add ",
+            marks=ON_X86,
+        ),
+        pytest.param(
+            {"NUMBA_CPU_NAME": "haswell", "NUMBA_CPU_FEATURES": "+fma,-f16c"},
+            "the compiled backend needs F16C, and NUMBA_CPU_FEATURES is '+fma,-f16c' (NUMBA_CPU_NAME is 'haswell')",
+            marks=ON_X86,
+        ),
     ],
 )
 def test_the_command_line_says_in_one_line_what_is_missing(environment, expected, tmp_path):

@@ -15,6 +15,7 @@ from minillm.backends.compiled.backend import Compiled
 from minillm.backends.plain import Plain
 from minillm.config import RopeParameters
 from minillm.loading.build import build
+from minillm.loading.load import build_in_memory
 from minillm.quantization import quantize
 
 CONFIG = dataclasses.replace(
@@ -65,6 +66,14 @@ def two_models(config, weights="float32", dtype="float32"):
     """The same weights, once in one call for all layers, and once method by method."""
     checkpoint = random_checkpoint(config, 3)
     return [build(checkpoint, ops, ops.choose_dtype(dtype), weights) for ops in (Compiled(), ByMethods())]
+
+
+def test_heads_that_are_too_large_are_refused_before_weights_are_read():
+    checkpoint, ops = random_checkpoint(dataclasses.replace(CONFIG, head_dim=258), 3), Compiled()
+    with pytest.raises(
+        ValueError, match=r"^head_dim is 258; the compiled backend takes at most 256; use another backend"
+    ):
+        build_in_memory(dataclasses.replace(checkpoint, tensors={}), ops, ops.choose_dtype("float32"))
 
 
 @pytest.mark.parametrize("option", OPTIONS)
@@ -146,3 +155,14 @@ def test_every_method_equals_its_twin():
     close(ops.norm_rope(heads, weight, 1e-5, cos_sin), plain.norm_rope(heads, weight, 1e-5, cos_sin))
     segments = [(draw(1, n, 40), draw(1, n, 40)) for n in (60, 20)]
     close(ops.attend(heads, segments, 75, 30), plain.attend(heads, segments, 75, 30))
+
+
+def test_an_object_computes_in_one_dtype_and_refuses_another_in_one_line():
+    """A draft model may share it."""
+    ops = Compiled()
+    first, _ = (minillm.load("story-draft", ops) for _ in range(2))
+    logits = minillm.forward(first, [5, 6])
+    with pytest.raises(ValueError, match="dtype is 'float64'; this backend object computes in float32; use another: "):
+        minillm.load("story-draft", ops, "float64")
+    assert np.array_equal(minillm.forward(first, [5, 6]), logits)
+    assert minillm.load("story-draft", "compiled", "float64").dtype == np.float64

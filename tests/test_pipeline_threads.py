@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from random_models import architectures, make_ops, random_checkpoint, token_lists
 from test_checks import CONFIG
@@ -59,6 +59,7 @@ def cases(draw):
     return random_checkpoint(config, draw(st.integers(0, 2**32))), draw(st.integers(1, min(4, layers))), prompts
 
 
+@pytest.mark.slow
 @given(
     cases(),
     st.none() | st.integers(1, 9),
@@ -81,6 +82,7 @@ def test_any_cut_gives_the_bits_of_one_exact_model(case, micro_batches, make_cac
         assert not any(np.any(logits) for logits in others)
 
 
+@pytest.mark.slow
 @given(cases(), st.sampled_from(["numpy", "plain"]), st.sampled_from(["float32", "float64"]))
 def test_stages_alone_change_no_bit_of_any_backend(case, backend, dtype):
     checkpoint, stages, prompts = case
@@ -88,6 +90,22 @@ def test_stages_alone_change_no_bit_of_any_backend(case, backend, dtype):
     found = in_threads(
         stages,
         lambda rank: passes(staged(checkpoint, backend, rank, 1, dtype)[0], prompts, contiguous(None), 2),
+    )
+    for one, many in zip(expected, found[0], strict=True):
+        np.testing.assert_array_equal(many, one)
+
+
+@pytest.mark.slow
+@settings(max_examples=20)
+@given(cases(), st.none() | st.integers(1, 9), st.sampled_from(["float32", "int8"]))
+def test_any_cut_gives_the_bits_of_one_compiled_model(case, micro_batches, weights):
+    checkpoint, stages, prompts = case
+    expected = passes(whole(checkpoint, "compiled", "float32", weights), prompts, contiguous(None), 2)
+    found = in_threads(
+        stages,
+        lambda rank: passes(
+            staged(checkpoint, "compiled", rank, micro_batches, "float32", weights)[0], prompts, contiguous(None), 2
+        ),
     )
     for one, many in zip(expected, found[0], strict=True):
         np.testing.assert_array_equal(many, one)
@@ -129,8 +147,8 @@ def test_passes_without_logits_follow_each_other_without_a_bubble_between_them()
 @pytest.mark.parametrize(("stages", "micro_batches", "rows"), [(1, 3, 1), (2, 1, 1), (3, 5, 4), (4, 2, 0)])
 def test_messages_and_bytes_are_those_of_the_formulas(stages, micro_batches, rows):
     for rank, _ in run_stages(4, stages, micro_batches, 10, rows):
-        assert rank.messages == pipeline_messages_sent(rows, stages, rank.rank, micro_batches)
-        assert rank.bytes == pipeline_bytes_sent(CONFIG, 10, rows, stages, rank.rank, bytes_each=8)
+        assert rank.sent["send"].messages == pipeline_messages_sent(rows, stages, rank.rank, micro_batches)
+        assert rank.sent["send"].bytes == pipeline_bytes_sent(CONFIG, 10, rows, stages, rank.rank, bytes_each=8)
 
 
 def test_a_cache_stores_the_keys_of_its_own_layers_only():
@@ -180,8 +198,7 @@ def test_a_model_without_some_layers_is_refused():
     """It could be a draft model for itself. Each rank would skip layers of its own."""
 
     def run(rank):
-        skipping = minillm.skip_layers(staged(deep(4), "numpy", rank)[0], [0])
         with pytest.raises(ValueError, match=r"a pipeline runs all layers of its model; pass another draft model, or"):
-            minillm.forward(skipping, [1])
+            minillm.skip_layers(staged(deep(4), "numpy", rank)[0], [0])
 
     in_threads(2, run)
