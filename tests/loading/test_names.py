@@ -159,7 +159,7 @@ def test_a_model_larger_than_the_machine_is_refused_before_it_is_read(tmp_path):
 def test_memory_that_ends_while_a_model_is_read_is_one_line(tmp_path):
     write_mostly_hole(tmp_path, "F16", 2**19, 2**10)  # 1 GB, 2 GB as float32
     program = "import minillm, sys; minillm.load(sys.argv[1])"
-    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (2_500_000_000, 2_500_000_000))  # noqa: E731
+    limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (1_500_000_000, 1_500_000_000))  # noqa: E731
     child = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True,
                            preexec_fn=limit, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"})  # fmt: skip
     assert re.search(r"\nValueError: .*: not enough memory for its weights: 2\.1 GB needed as float32", child.stderr)
