@@ -140,7 +140,10 @@ def test_where_fetched_models_are_kept(case, monkeypatch):
 
 def write_mostly_hole(folder, dtype: str, vocab: int, dim: int) -> None:
     """A file with a true header and nothing but a hole behind it, which takes no disk."""
-    write_json(write_folder(folder) / "config.json", CONFIG | {"vocab_size": vocab, "hidden_size": dim})
+    write_json(
+        write_folder(folder) / "config.json",
+        CONFIG | {"vocab_size": vocab, "hidden_size": dim, "tie_word_embeddings": True},
+    )
     size = vocab * dim * {"F32": 4, "F16": 2}[dtype]
     embedding = {"dtype": dtype, "shape": [vocab, dim], "data_offsets": [0, size]}
     header = json.dumps({"model.embed_tokens.weight": embedding}).encode()
