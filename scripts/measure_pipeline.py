@@ -3,46 +3,18 @@
     mpiexec -n 2 python scripts/measure_pipeline.py smollm2
 
 Rank 0 first measures the same step with the whole model, and messages of two sizes to rank 1. A step of one sequence
-passes through the stages one after another, so it should take the whole model's time and that of its messages.
+passes through the stages one after another, so it should take the whole model's time and that of its messages. Each
+time is a median.
 """
 
 import sys
-from time import perf_counter
 
-import numpy as np
+from measure_parallel import LARGE, SMALL, decode_s, message_s
 
 import minillm
 from minillm.estimate.sharding import pipeline_bytes_sent
 from minillm.parallel.load import end, follow, load_stage
-from minillm.parallel.ranks import Ranks, world
-
-SMALL, LARGE, REPEATS = 1_000, 4_000_000, 30  # bytes of a message
-
-
-def message_s(ranks: Ranks, size: int) -> float:
-    """Return the seconds of one message between ranks 0 and 1: half of a round trip, the fastest."""
-    x, times = np.zeros(size, np.uint8), []
-    for _ in range(REPEATS):
-        started = perf_counter()
-        if ranks.rank == 0:
-            ranks.send(x, 1)
-            ranks.receive(1, x.shape, x.dtype)
-        elif ranks.rank == 1:
-            ranks.receive(0, x.shape, x.dtype)
-            ranks.send(x, 0)
-        times.append((perf_counter() - started) / 2)
-    return min(times)
-
-
-def decode_s(model: minillm.Model) -> float:
-    """Return the seconds of a decode step of one sequence, the fastest."""
-    cache, times = minillm.KVCache(model, 64 + REPEATS), []
-    minillm.prefill(model, range(1, 33), cache)
-    for _ in range(REPEATS):
-        started = perf_counter()
-        minillm.decode_step(model, 5, cache)
-        times.append(perf_counter() - started)
-    return min(times)
+from minillm.parallel.ranks import world
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ way; those that are about threads say so themselves.
 """
 
 import os
+import signal
 import sys
 from functools import wraps
 from importlib.machinery import PathFinder
@@ -43,6 +44,10 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_folder() / "compiled"))  # te
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # hundreds of them would compile minillm again
 threadpool_limits(int(os.environ["OPENBLAS_NUM_THREADS"]))  # NumPy has been imported by a plugin
 jaxtyping.config.update("jaxtyping_remove_typechecker_stack", True)
+# A job in the background of a script ignores Ctrl-C, and one of nohup a hang-up, but tests send both.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 settings.register_profile("minillm", deadline=None, max_examples=25)
 settings.load_profile("minillm")
 

@@ -25,7 +25,7 @@ from minillm.estimate.serving import (
 from minillm.estimate.streaming import IN_MEMORY
 from minillm.estimate.units import GB, GIB, Number
 from minillm.estimate.work import Tokens, Work, decode_work, forward_work
-from minillm.support.wording import rounded
+from minillm.support.wording import counted, rounded
 
 COST_FORMULA = "GPUs · $/h / 3600 / (tokens/s) · 1e6"
 
@@ -135,7 +135,8 @@ def _weights(serving: Serving) -> list[Line]:
     if streamed is None:
         numbers = f"{parameters(serving.config):,} · {each}"
         return [Line("memory", "weights", _bytes(serving.weights_bytes), "parameters · bytes each", numbers)]
-    formula = f"head + {min(IN_MEMORY, serving.config.num_hidden_layers)} layers and the final norm"
+    in_memory = counted(min(IN_MEMORY, serving.config.num_hidden_layers), "layer")
+    formula = f"head + {in_memory} and the final norm"
     return [
         Line("memory", "weights", _bytes(streamed.memory_bytes), formula,
              f"{_bytes(streamed.head_bytes)} + {_bytes(streamed.layers_bytes)}"),

@@ -32,13 +32,13 @@ def load(
     layers: str = "loaded",
 ) -> Model:
     """Load a model in this process. Arguments and errors are those of `minillm.load`, in `parallel/load.py`."""
-    with GATE.computing():  # a fork waits
-        ops, kept_as = backend_and_dtype(backend, dtype)
-        check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
-        streamed = check_choice("layers", layers, LAYERS) == "streamed"
-        return build_in_memory(open_checkpoint(name), ops, kept_as, dtype, weights, streamed=streamed)
+    ops, kept_as = backend_and_dtype(backend, dtype)
+    check_choice(f"the {ops.name} backend: weights", weights, ops.formats)
+    streamed = check_choice("layers", layers, LAYERS) == "streamed"
+    return build_in_memory(open_checkpoint(name), ops, kept_as, dtype, weights, streamed=streamed)
 
 
+@GATE.computing()  # a fork waits, but not for a download
 def build_in_memory(
     checkpoint: Checkpoint,
     ops: Plain,
@@ -110,6 +110,7 @@ def tensor_bytes(checkpoint: Checkpoint, ops: Plain, dtype: str, weights: str) -
     }
 
 
+@GATE.computing()  # it may import numba and compile
 def backend_and_dtype(backend: str | Plain, dtype: str) -> tuple[Plain, np.dtype[Any]]:
     """Return the backend, and the dtype in which it computes if `dtype` is chosen.
 

@@ -21,7 +21,6 @@ from minillm.parallel.plan import Follower, Leader
 from minillm.parallel.ranks import Ranks, ranks_of
 from minillm.parallel.shard import cut, is_grouped, share_of_rank
 from minillm.support.checks import check_choice
-from minillm.support.forks import GATE
 from minillm.transformer import all_layers
 
 _cut: list[Model] = []  # at most one: the other ranks are in the call that loaded it
@@ -72,8 +71,7 @@ def load(
         raise ValueError("these ranks follow the model that they have loaded; load another in a run of its own")
     ranks = ranks_of(comm)
     load_part = load_share if parallel == "tensor" else load_stage
-    with GATE.computing():  # a fork waits
-        model = load_part(ranks, name, backend, dtype, weights)
+    model = load_part(ranks, name, backend, dtype, weights)
     if ranks.rank:
         follow(model)
         sys.exit()

@@ -151,6 +151,25 @@ def test_a_draft_model_that_was_left_out_reads_first():
     assert tried == pytest.approx([25, 50, 150], abs=1)
 
 
+def test_what_a_draft_model_read_is_paid():
+    length = AdaptiveLength([1.0, 1.3], 0.5)
+    for _ in range(10):
+        length.observe(Draft([]), [0])
+    left = length.budget.left
+    length.observe(Draft([1]), [0])
+    assert length.budget.left == pytest.approx(left + INCOME - 0.3 - 0.5 * 0.04 * 10)
+
+
+def test_a_free_draft_is_verified_as_far_as_the_budget_pays():
+    length, draft = LookupLength(LOOKUP_COSTS), Draft([1] * LONGEST_DRAFT, matched=9)
+    for _ in range(40):
+        length.observe(draft, [1] * (length.keep(draft) + 1))
+    length.budget.left = 0.9
+    assert length.keep(draft) == 2  # three rows cost 0.83 more than one, four 1.13
+    length.budget.left = 0.5
+    assert length.keep(draft) == 0
+
+
 def test_free_drafts_are_compared_while_nothing_is_verified():
     length, draft = LookupLength(LOOKUP_COSTS), Draft([1] * LONGEST_DRAFT, matched=9)
     assert length.choose() == LONGEST_DRAFT and length.keep(draft) == 0  # one of two: does not pay
