@@ -11,6 +11,7 @@ from typing import Any
 
 from minillm.support.checks import shown
 from minillm.support.files import parse_json, read_ordinary_file
+from minillm.support.wording import counted
 from minillm.trace.schema import FORMAT, LARGEST, LONGEST_LINE, MOST_LINES, VERSION, check
 from minillm.trace.states import States
 
@@ -33,7 +34,8 @@ class Trace:
 
     def __repr__(self) -> str:
         interrupted = "" if self.finished else ", interrupted"
-        return f"Trace({len(self.states.steps) - 1} steps, {len(self.states.last['requests'])} requests{interrupted})"
+        steps, requests = len(self.states.steps) - 1, len(self.states.last["requests"])
+        return f"Trace({counted(steps, 'step')}, {counted(requests, 'request')}{interrupted})"
 
     @property
     def finished(self) -> bool:
@@ -112,7 +114,7 @@ def _check_line(line: Line, number: int, states: States) -> None:
         case "attention":
             _check_attention(line, states)
         case "end" if line["lines"] != number - 1:
-            raise ValueError(f"the trace had {line['lines']} lines before its end; found {number - 1}")
+            raise ValueError(f"the trace had {counted(line['lines'], 'line')} before its end; found {number - 1}")
 
 
 def _check_attention(line: Line, states: States) -> None:

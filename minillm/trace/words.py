@@ -76,9 +76,8 @@ def _beginning(requests: list[Line]) -> str:
         return f"The prompt has {counted(len(requests[0]['prompt']), 'token')}. Nothing has run."
     if not requests:
         return "Nothing has run."
-    sizes = ", ".join(str(len(request["prompt"])) for request in requests[:8])
-    more = ", ..." if len(requests) > 8 else ""
-    return f"{len(requests)} requests wait. Their prompts have {sizes}{more} tokens. Nothing has run."
+    sizes = ", ".join(str(len(request["prompt"])) for request in requests[:8]) + ", ..." * (len(requests) > 8)
+    return f"{counted(len(requests), 'request')} wait. Tokens in their prompts: {sizes}. Nothing has run."
 
 
 def _preparation(lines: list[Line], alone: bool) -> list[str]:
@@ -118,7 +117,8 @@ def _passes(lines: list[Line], alone: bool) -> list[str]:
         return [f"{whose}{runs}" if whose else runs[0].upper() + runs[1:]]
     does = Counter(row["phase"] for row in rows)
     each = ", ".join(f"{count} {DOES[phase][count > 1]}" for phase, count in does.items())
-    return [f"One pass runs {counted(sum(row['count'] for row in rows), 'token')} of {len(rows)} requests: {each}."]
+    tokens = counted(sum(row["count"] for row in rows), "token")
+    return [f"One pass runs {tokens} of {counted(len(rows), 'request')}: {each}."]
 
 
 def _single(row: Line) -> str:
@@ -147,7 +147,7 @@ def _tokens(trace: Trace, lines: list[Line]) -> list[str]:
         parts = [_verdict(trace, line) for line in verdicts]
         return parts or [_choice(trace, line) for line in choices]
     if len(requests) > FEW:
-        return [f"{len(choices)} new tokens."]
+        return [f"{counted(len(choices), 'new token')}."]
     new = [[quoted(trace, line["token"]) for line in choices if line["id"] == number] for number in requests]
     each = [f"{' '.join(tokens)} of request {letter(number)}" for number, tokens in zip(requests, new, strict=True)]
     return [f"New tokens: {', '.join(each)}."]
