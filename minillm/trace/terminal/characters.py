@@ -17,7 +17,7 @@ UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # categories of characters
 ASCII = {  # for outputs that have no others; each has as many columns as its sign
     **{"█": "#", "▓": "%", "▒": "+", "░": ":", "·": ".", "▲": "^", "◀": "<", "▶": ">", "◆": "o", "■": "#", "□": "o"},
     **{"│": "|", "┃": "!", "─": "-", "━": "=", "┐": "+", "┘": "+", "┌": "+", "└": "+", "×": "x", "✓": "v", "✗": "x"},
-    **{"␣": "_", "⏎": "$", "⇥": ">", "␍": "<", "‹": "<", "›": ">", "…": "~", "–": "-", "→": ">", "●": "o"},
+    **{"␣": "_", "⏎": "$", "⇥": ">", "␍": "<", "‹": "<", "›": ">", "…": "~", "–": "-", "→": ">", "●": "@", "○": "o"},
 }
 
 
@@ -53,7 +53,9 @@ def cut(text: str, columns: int) -> str:
         ('under…', '東京…')
     """
     text = text[: 4 * columns]  # combining marks have no columns, and a text could have any number
-    return text if width_of(text) <= columns else set_cell_size(text, columns - 1).rstrip() + "…"
+    if width_of(text) <= columns:
+        return text
+    return set_cell_size(text, columns - 1).rstrip() + "…" if columns else ""
 
 
 def fitted(text: str, columns: int) -> str:
