@@ -14,7 +14,7 @@ from minillm.support.terminal import can_print
 
 SEEN_AS = {"\n": "⏎", "\t": "⇥", "\r": "␍", " ": "␣"}
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # categories of characters
-ASCII = {  # for outputs that have no others; each has as many columns as its sign
+ASCII: dict[str, str | int | None] = {  # for outputs that have no others; each has as many columns as its sign
     **{"█": "#", "▓": "%", "▒": "+", "░": ":", "·": ".", "▲": "^", "◀": "<", "▶": ">", "◆": "o", "■": "#", "□": "o"},
     **{"│": "|", "┃": "!", "─": "-", "━": "=", "┐": "+", "┘": "+", "┌": "+", "└": "+", "×": "x", "✓": "v", "✗": "x"},
     **{"␣": "_", "⏎": "$", "⇥": ">", "␍": "<", "‹": "<", "›": ">", "…": "~", "–": "-", "→": ">", "●": "@", "○": "o"},

@@ -60,7 +60,8 @@ def frame(
     check_choice("view", view, tuple(VIEWS))
     check_integer("width", width, NARROWEST)
     moment = Moment(trace, range(len(trace.states.steps))[step], width, request, layer, head)
-    return for_output("\n".join(line.plain.rstrip() for line in frame_lines(moment, view)))
+    heading, body, words = frame_parts(moment, view)
+    return for_output("\n".join(line.plain.rstrip() for line in [heading, *body, Text(), *words]))
 
 
 def frames(
@@ -120,9 +121,12 @@ def happenings(lines: list[Line]) -> set[str]:
     return found
 
 
-def frame_lines(moment: Moment, view: str) -> list[Text]:
-    """Return the lines of a frame, with styles."""
-    return [_heading(moment, view), *VIEWS[view].draw(moment), Text(), *_sentence(moment)]
+def frame_parts(moment: Moment, view: str) -> tuple[Text, list[Text], list[Text]]:
+    """Return the heading, the view and the sentence of a frame, with styles."""
+    lines = VIEWS[view].draw(moment)
+    for line in lines:
+        line.truncate(moment.width, overflow="ellipsis")  # a trace of a stranger may have numbers of any length
+    return _heading(moment, view), lines, _sentence(moment)
 
 
 def _heading(moment: Moment, view: str) -> Text:

@@ -2,9 +2,10 @@
 
 import textwrap
 
+from rich.cells import cell_len as width_of
 from rich.text import Text
 
-from minillm.trace.terminal.characters import fitted, width_of
+from minillm.trace.terminal.characters import fitted
 
 
 def folded(items: list[str], width: int, indent: int = 0, style: str = "dim") -> list[Text]:

@@ -59,8 +59,8 @@ def _candidates(moment: Moment, choice: Line, sampling: Line, shown: int) -> lis
     length = (moment.width - name - fate_columns - 2 * P) // 2 - 1
     longest = max([*before.values(), *after.values()])
     said = "what q left of p" if choice["origin"] == "corrected" else "after the filters"
-    heads = [("", name, ""), ("     the model says", P + length + 1, "dim"), (f"     {said}", P + length, "dim")]
-    rows = [columns(*heads)]
+    names = ("the model says", said) if length > len(said) else ("before", "after")
+    rows = [columns(("", name, ""), *((f"{'':5}{words}", P + length + 1, "dim") for words in names))]
     for token in tokens:
         taken = token == choice["token"]
         cells = [(moment.token(token), name, "bold" if taken else "")]

@@ -4,6 +4,7 @@ Below the ridge of a machine, its memory is the limit: the pass is on the slope.
 """
 
 import math
+from dataclasses import replace
 
 from rich.text import Text
 
@@ -31,7 +32,7 @@ def intensity_of(passed: Line) -> float:
 def roofline(moment: Moment, passed: Line) -> list[Text]:
     """Return the roofs of two machines, and where this pass and those before it are."""
     length = min(moment.width - LEFT, WIDEST)
-    machines = {"l": LAPTOP, "h": find_gpu("h100")}
+    machines = {"l": LAPTOP, "h": replace(find_gpu("h100"), name="an H100")}
     grid = [[(" ", "")] * length for _ in range(HIGH)]
     for sign, machine in machines.items():
         for column in range(length):
@@ -40,7 +41,7 @@ def roofline(moment: Moment, passed: Line) -> list[Text]:
             _mark(grid, machine, each, ("○", ""))
     for machine in machines.values():
         _mark(grid, machine, intensity_of(passed), ("●", "bold green"))
-    said = [_verdict(f"{sign} {machine.name}", machine, intensity_of(passed)) for sign, machine in machines.items()]
+    said = [_verdict(f"{sign}: {machine.name}", machine, intensity_of(passed)) for sign, machine in machines.items()]
     head = prose("part of the machine's arithmetic that can be used, over FLOPs a byte", moment.width, style="dim")
     return [*head, *_plot(grid), _axis(length), *(line for words in said for line in prose(words, moment.width))]
 
@@ -87,4 +88,4 @@ def _row(machine: Machine, intensity: float) -> int:
 def _verdict(name: str, machine: Machine, intensity: float) -> str:
     limit = "memory" if intensity < ridge_flops_per_byte(machine) else "arithmetic"
     share = attainable_flops_per_s(machine, intensity) / machine.flops_per_s
-    return f"{name}: {limit} is the limit; {percent(share)} of its arithmetic can be used"
+    return f"{name}, {limit} is the limit; {percent(share)} of its arithmetic can be used"
