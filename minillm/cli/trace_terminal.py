@@ -11,7 +11,7 @@ from minillm.support.keys import has_keys, keys_at_once, read_key
 from minillm.support.terminal import is_interactive, terminal_width
 
 ENTER, LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # another screen without a cursor, and back (xterm)
-TOP, REST_OF_LINE, REST_OF_SCREEN = "\x1b[H", "\x1b[K", "\x1b[J"
+TOP, CLEAR_LINE = "\x1b[H", "\x1b[2K"
 NO_HEIGHT = 24  # lines of a terminal that does not tell
 OFTEN = 0.2  # seconds after which a new size of the terminal is seen
 
@@ -75,6 +75,6 @@ def _draw(lines: list[Any], size: tuple[int, int]) -> None:
     for line in lines:
         with console.capture() as captured:
             console.print(line, end="", no_wrap=True, overflow="crop", crop=True)
-        drawn.append(for_output(captured.get()) + REST_OF_LINE)
-    sys.stdout.write(TOP + "\r\n".join(drawn) + REST_OF_SCREEN)
+        drawn.append(CLEAR_LINE + for_output(captured.get()))
+    sys.stdout.write(TOP + "\r\n".join(drawn))
     sys.stdout.flush()

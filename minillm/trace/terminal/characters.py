@@ -14,11 +14,8 @@ from minillm.support.terminal import can_print
 
 SEEN_AS = {"\n": "⏎", "\t": "⇥", "\r": "␍", " ": "␣"}
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # categories of characters
-ASCII: dict[str, str | int | None] = {  # for outputs that have no others; each has as many columns as its sign
-    **{"█": "#", "▓": "%", "▒": "+", "░": ":", "·": ".", "▲": "^", "◀": "<", "▶": ">", "◆": "o", "■": "#", "□": "o"},
-    **{"│": "|", "┃": "!", "─": "-", "━": "=", "┐": "+", "┘": "+", "┌": "+", "└": "+", "×": "x", "✓": "v", "✗": "x"},
-    **{"␣": "_", "⏎": "$", "⇥": ">", "␍": "<", "‹": "<", "›": ">", "…": "~", "–": "-", "→": ">", "●": "@", "○": "o"},
-}
+SIGNS, PLAIN = "█▓▒░·▲◀◆■□●○│┃─×✓✗␣⏎⇥␍‹›…–→←↑↓", "#%+:.^<o#o@o|!-xvx_$><<>~-><^v"
+ASCII = str.maketrans(SIGNS, PLAIN)  # for outputs that have no others
 
 
 def visible(text: str) -> str:
@@ -66,4 +63,4 @@ def fitted(text: str, columns: int) -> str:
 
 def for_output(text: str) -> str:
     """Return a frame as standard output can print it: with ASCII signs if it has no others."""
-    return text if can_print("".join(ASCII)) else text.translate(str.maketrans(ASCII))
+    return text if can_print(SIGNS) else text.translate(ASCII)

@@ -9,7 +9,7 @@ A  decode
 Decode: one token runs at position 5. The next token is "aris" (100%).
 """
 
-import textwrap
+import re
 from collections.abc import Iterable
 
 from rich.text import Text
@@ -18,6 +18,7 @@ from minillm.support.checks import check_choice, check_integer
 from minillm.trace.reader import Trace
 from minillm.trace.state import Line
 from minillm.trace.terminal.characters import for_output, shown
+from minillm.trace.terminal.layout import prose
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.terminal.views import VIEWS
 from minillm.trace.words import step_in_words
@@ -135,6 +136,7 @@ def _heading(moment: Moment, view: str) -> Text:
 
 
 def _sentence(moment: Moment) -> list[Text]:
-    """Return what the step did, in words. A sentence that is a whole line is folded, too."""
-    words = shown(step_in_words(moment.trace, moment.step))
-    return [Text(line) for line in textwrap.wrap(words, min(moment.width, READABLE))]
+    """Return what the step did, in words. No line ends between a quote and the space that follows it."""
+    words = re.sub(r'(?<=\s)" ', '"\u00a0', shown(step_in_words(moment.trace, moment.step)))
+    lines = prose(words, min(moment.width, READABLE), hanging=0)
+    return [Text(line.plain.replace("\u00a0", " ")) for line in lines]

@@ -1,8 +1,7 @@
 """Layout: short texts next to each other, sentences in lines, cells in columns, a sign under a place."""
 
-import textwrap
-
 from rich.cells import cell_len as width_of
+from rich.cells import chop_cells
 from rich.text import Text
 
 from minillm.trace.terminal.characters import fitted
@@ -25,10 +24,19 @@ def folded(items: list[str], width: int, indent: int = 0, style: str = "dim") ->
     return [Text(line, style) for line in lines]
 
 
-def prose(text: str, width: int, indent: int = 0, style: str = "") -> list[Text]:
-    """Return a sentence in lines; those after its first are indented by two more columns."""
-    begin = " " * indent
-    lines = textwrap.wrap(text, width, initial_indent=begin, subsequent_indent=f"{begin}  ", break_on_hyphens=False)
+def prose(text: str, width: int, indent: int = 0, hanging: int = 2, style: str = "") -> list[Text]:
+    """Return a sentence in lines, those after its first indented by `hanging` more columns.
+
+    Columns are counted as a terminal shows them, which `textwrap` does not. A word that is too long is broken.
+    """
+    lines = [" " * indent]
+    for word in text.split(" "):
+        if lines[-1].strip() and width_of(f"{lines[-1]} {word}") > width:
+            lines.append(" " * (indent + hanging))
+        lines[-1] += f" {word}" if lines[-1].strip() else word
+        while width_of(lines[-1]) > width:
+            first, *_ = chop_cells(lines[-1], width)
+            lines[-1:] = [first, " " * (indent + hanging) + lines[-1][len(first) :]]
     return [Text(line, style) for line in lines]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.text import Text
 
+from minillm.support.wording import counted
 from minillm.trace.reader import Trace
 from minillm.trace.state import Line
 from minillm.trace.terminal.frames import frame_parts
@@ -83,7 +84,8 @@ class Replay:
         moment = Moment(self.trace, self.step, max(width, NARROWEST), self.request, self.layer, self.head)
         heading, body, sentence = frame_parts(moment, self.view)
         top = [*self._tabs(width), self._strip(width), heading, *([] if self.view == "text" else newest_row(moment))]
-        bottom = [*sentence, *self._keys(width)]
+        most = max(1, height // 4)
+        bottom = [*(sentence if len(sentence) <= most else [*sentence[: most - 1], Text("…")]), *self._keys(width)]
         room = max(1, height - len(top) - len(bottom))
         return [*top, *self._scrolled(body, room), *bottom][:height]
 
@@ -95,7 +97,8 @@ class Replay:
         self.above = min(self.above, len(body) - room + 1)
         shown = body[self.above : self.above + room - 1]
         below = len(body) - self.above - len(shown)
-        return [*shown, Text(f"↑ {self.above} lines above   ↓ {below} lines below", "reverse")]
+        more = [f"{sign} {counted(count, 'more line')}" for sign, count in (("↑", self.above), ("↓", below)) if count]
+        return [*shown, Text("   ".join(more), "reverse")]
 
     def _tabs(self, width: int) -> list[Text]:
         """Return the names of the views, each with its key; brackets mark the one that is shown."""

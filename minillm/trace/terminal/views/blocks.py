@@ -38,13 +38,10 @@ def _facts(moment: Moment, pool: Line) -> list[Text]:
     known = len(blocks) - used
     saved = sum(block["refs"] for block in blocks) - used
     facts = [f"{used} of {counted(pool['blocks'], 'block')} in use"]
-    facts += (
-        [f"{amount(used * pool['bytes'], 'B')} of {amount(pool['blocks'] * pool['bytes'], 'B')}"]
-        if pool["bytes"]
-        else []
-    )
-    facts += [f"{known} cached, {pool['blocks'] - used - known} free", counted(pool["size"], "slot") + " a block"]
-    return folded([*facts, *([f"sharing saves {saved}"] if saved else [])], moment.width, style="bold")
+    facts += [f"{amount(used * pool['bytes'], 'B')} of {amount(pool['blocks'] * pool['bytes'], 'B')}"]
+    facts += [f"{known} cached, {pool['blocks'] - used - known} free", f"{counted(pool['size'], 'slot')} a block"]
+    facts += [f"sharing saves {counted(saved, 'block')}"] if saved else []
+    return folded(facts, moment.width, style="bold")
 
 
 def _numbers(moment: Moment, pool: Line) -> list[int]:
@@ -126,7 +123,7 @@ def _wall(cells: list[tuple[Text, Text, Text]], width: int) -> list[Text]:
                 piece = cell[part].copy()
                 piece.truncate(size - 1, overflow="ellipsis", pad=True)
                 line.append_text(piece).append(" ")
-            lines += [line] if line.plain.strip() else []
+            lines.append(line)
     return lines
 
 

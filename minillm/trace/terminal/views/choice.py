@@ -59,7 +59,7 @@ def _candidates(moment: Moment, choice: Line, sampling: Line, shown: int) -> lis
     length = (moment.width - name - fate_columns - 2 * P) // 2 - 1
     longest = max([*before.values(), *after.values()])
     said = "what q left of p" if choice["origin"] == "corrected" else "after the filters"
-    names = ("the model says", said) if length > len(said) else ("before", "after")
+    names = ("the model says", said) if P + length > len(said) + 5 else ("before", "after")
     rows = [columns(("", name, ""), *((f"{'':5}{words}", P + length + 1, "dim") for words in names))]
     for token in tokens:
         taken = token == choice["token"]

@@ -45,8 +45,8 @@ def _sequences(moment: Moment, passed: Line) -> list[Text]:
     """Return a bar for each sequence: a column for each token in the cache and each new one, if they fit."""
     rows = passed["rows"]
     said = [f" {row['count']} new, {row['first']} cached" for row in rows]
-    room = moment.width - WHO - max(map(len, said))
-    scale = min(1.0, room / max(row["first"] + row["count"] for row in rows))
+    room = moment.width - WHO - max(map(len, said), default=0)
+    scale = min(1.0, room / max((row["first"] + row["count"] for row in rows), default=1))
     lines = [_sequence(row, scale) + Text(text, "dim") for row, text in zip(rows[:ROWS], said, strict=False)]
     more = f"… and {counted(len(rows) - ROWS, 'sequence')} more"
     return [*lines, *([Text(more, "dim")] if len(rows) > ROWS else [])]

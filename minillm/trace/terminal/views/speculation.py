@@ -76,7 +76,7 @@ def _outcome(moment: Moment, verdict: Line) -> list[Text]:
     why = {"bonus": "one more: all were accepted", "corrected": "drawn from what q left of p"}[verdict["then"]]
     name = {"bonus": "bonus", "corrected": "correction"}[verdict["then"]]
     token = cut(moment.token(verdict["token"]), moment.width // 3)
-    return [Text(f"{name}  ") + Text(token, "bold yellow"), *prose(f"+ {why}", moment.width, 2, "dim")]
+    return [Text(f"{name}  ") + Text(token, "bold yellow"), *prose(f"+ {why}", moment.width, 2, style="dim")]
 
 
 def _rounds(moment: Moment, request: int) -> list[Text]:
