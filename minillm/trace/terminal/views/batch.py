@@ -51,13 +51,14 @@ def _queues(moment: Moment) -> list[Text]:
 
 
 def _ruler(steps: list[int], size: int, label: int) -> Text:
-    """Return the numbers of the steps, of every second or fifth one if they need more columns than a cell has."""
-    apart = next(n for n in (1, 2, 5, 10, 20, 50, 100, 10**9) if n * size > len(str(steps[-1])))
+    """Return the numbers of the steps: of every second or fifth one, if they need more columns than a cell has."""
+    apart = next(n for n in (1, 2, 5, 10, 20, 50, 10**9) if n * size > len(str(steps[-1])))
+    last = max(0, len(steps) * size - max(size, len(str(steps[-1]))))  # where the number of this step begins
     ruler = ""
-    for place, step in enumerate(steps):
-        if step % apart == 0 or step == steps[-1]:
-            ruler = f"{ruler[: place * size]:<{place * size}}{step}"
-    return Text(fitted("step", label) + ruler, "dim")
+    for place, step in enumerate(steps[:-1]):
+        if step % apart == 0 and place * size + len(str(step)) < last:
+            ruler = f"{ruler:<{place * size}}{step}"
+    return Text(f"{fitted('step', label)}{ruler:<{last}}", "dim") + Text(str(steps[-1]), "bold")
 
 
 def _row(moment: Moment, number: int, cells: list[tuple[str, str]], size: int) -> Text:

@@ -123,7 +123,8 @@ def _wall(cells: list[tuple[Text, Text, Text]], width: int) -> list[Text]:
                 piece = cell[part].copy()
                 piece.truncate(size - 1, overflow="ellipsis", pad=True)
                 line.append_text(piece).append(" ")
-            lines.append(line)
+            if line.plain.strip() or len(cells) <= FEW:  # few blocks stay where they are from step to step
+                lines.append(line)
     return lines
 
 
