@@ -8,6 +8,11 @@ from minillm.trace.terminal.characters import cut, fitted
 from minillm.trace.words import letter
 
 
+def styled(text: str, style: str) -> Text:
+    """Return a text in a style that ends with it. rich would go on with the style of the first of two added texts."""
+    return Text().append(text, style)
+
+
 def folded(items: list[str], width: int, indent: int = 0, style: str = "dim") -> list[Text]:
     """Return short texts next to each other, in as many lines as they need.
 

@@ -9,7 +9,7 @@ from minillm.support.wording import counted, rounded
 from minillm.trace.state import Line
 from minillm.trace.terminal.amounts import amount, bar
 from minillm.trace.terminal.characters import shown
-from minillm.trace.terminal.layout import columns, folded, prose
+from minillm.trace.terminal.layout import columns, folded, prose, styled
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.terminal.views.roofline import intensity_of, roofline
 from minillm.trace.words import letter
@@ -56,7 +56,7 @@ def _sequence(row: Line, scale: float) -> Text:
     who = "" if row["id"] is None else letter(row["id"])
     new = max(1, round(row["count"] * scale))
     cached = max(0, round((row["first"] + row["count"]) * scale) - new)
-    line = Text(f"{who:<2} ", "bold") + Text(f"{row['phase']:<{WHO - 3}}")
+    line = styled(f"{who:<2} ", "bold") + Text(f"{row['phase']:<{WHO - 3}}")
     return line + Text("░" * cached, "dim") + Text("█" * new, "green")
 
 

@@ -6,7 +6,7 @@ from minillm.support.wording import counted, rounded
 from minillm.trace.state import Line
 from minillm.trace.terminal.amounts import bar, percent
 from minillm.trace.terminal.characters import cut
-from minillm.trace.terminal.layout import needle, prose, whose
+from minillm.trace.terminal.layout import needle, prose, styled, whose
 from minillm.trace.terminal.moment import Moment
 
 ROUNDS = 6  # shown of those so far
@@ -98,4 +98,4 @@ def _one_line(moment: Moment, verdict: Line) -> Text:
     sign = "+" if verdict["token"] is not None else ""
     tokens = counted(accepted + len(sign), "token")
     signs = f"{'✓' * accepted}{'✗' * rejected}{'–' * unused}{sign}"
-    return Text(f"step {verdict['s']:<4} ", "dim") + Text(f"{signs:<8} {tokens}")
+    return styled(f"step {verdict['s']:<4} ", "dim") + Text(f"{signs:<8} {tokens}")

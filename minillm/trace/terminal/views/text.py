@@ -8,7 +8,7 @@ from rich.text import Text
 from minillm.support.wording import counted
 from minillm.trace.state import Line
 from minillm.trace.terminal.characters import cut
-from minillm.trace.terminal.layout import folded
+from minillm.trace.terminal.layout import folded, styled
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.words import letter
 
@@ -97,7 +97,7 @@ def _request(moment: Moment, number: int, pieces: list[Piece], most: int) -> lis
     rows = _rows(pieces, moment.width - INDENT)
     left_out = sum(map(len, rows[:-most]))
     does = status(moment.state["requests"][number]) + (f"   … {counted(left_out, 'token')} before" if left_out else "")
-    head = Text(f"{letter(number):<{INDENT}}", "bold") + Text(cut(does, moment.width - INDENT), "dim")
+    head = styled(f"{letter(number):<{INDENT}}", "bold") + Text(cut(does, moment.width - INDENT), "dim")
     return [head, *(line for row in rows[-most:] for line in _boxes(row))]
 
 
@@ -126,7 +126,7 @@ def _rows(pieces: list[Piece], width: int) -> list[list[Piece]]:
 
 def _boxes(pieces: list[Piece], name: str = "") -> list[Text]:
     """Return a row of boxes with a name before it, and the signs under them."""
-    boxes, signs = Text(f"{name:<{INDENT}}", "bold"), Text(" " * INDENT)
+    boxes, signs = styled(f"{name:<{INDENT}}", "bold"), Text(" " * INDENT)
     before = False
     for piece in pieces:
         sign, _, style = KINDS[piece.kind]
