@@ -88,7 +88,7 @@ def frames(
         >>> with minillm.trace.record() as run:
         ...     out = minillm.generate(model, "The capital of France is", max_new_tokens=8)
         >>> [text.split(":")[0] for text in minillm.trace.frames(run.trace, "pass")]  # prefill, decode, the last
-        ['Step 1 of 8', 'Step 2 of 8', 'Step 8 of 8']
+        ['Step 1 of 4', 'Step 2 of 4', 'Step 4 of 4']
     """
     check_choice("view", view, tuple(VIEWS))
     chosen = steps_that_matter(trace, view) if steps is None else steps
