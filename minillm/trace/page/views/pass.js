@@ -14,6 +14,8 @@ const PASS_PHASES = {
 views.pass = {
   title: "the pass",
   letter: "p",
+  about: "Which tokens went through the model together in this step, and what that cost.",
+  lessons: [4, 10],
   sources: ["pass"],
   draw(el, moment) {
     const pass = answeringPass(moment.lines);
@@ -109,7 +111,7 @@ function passChips({ before, state, lines, trace }, row) {
     const logits = index >= row.count - row.logits ? " pass-token-logits" : "";
     return make(
       "li",
-      { class: `pass-token${at >= known ? " pass-token-guess" : ""}${logits}`, title: `position ${at}` },
+      { class: `pass-token${at >= known ? " pass-token-draft" : ""}${logits}`, title: `position ${at}` },
       tokenText(trace, token),
     );
   });
