@@ -158,7 +158,8 @@ def test_stepping_back_shows_what_stepping_forward_showed(visit, traces, name):
 def test_a_reader_with_keys_alone_sees_the_text_of_the_run_grow(visit, traces, name):
     page, trace = visit(name), traces[name]
     tokens = lambda: page.eval_on_selector_all(  # noqa: E731
-        ".token:not(.token-draft, .token-rejected, .token-unused) > small", "all => all.map((one) => Number(one.textContent))"
+        ".token:not(.token-draft, .token-rejected, .token-unused) > small",
+        "all => all.map((one) => Number(one.textContent))",
     )
     for step in range(last_step(trace) + 1):
         requests = trace.states.at(step)["requests"].values()

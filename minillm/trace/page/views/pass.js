@@ -50,7 +50,7 @@ function passFacts(pass) {
     [counted(tokens, "token"), pass.rows.length === 1 ? "of one sequence" : `of ${pass.rows.length} sequences`],
     [`${amount(pass.flops)}FLOPs`, `${amount(pass.flops / tokens)}FLOPs a token`],
     [bytesText(bytes), `read: ${bytesText(pass.weight_bytes)} weights, ${bytesText(pass.cache_bytes)} cache`],
-    [ratio(pass.flops / bytes), "FLOPs for each byte"],
+    [ratio(passIntensity(pass)), "FLOPs for each byte"],
   ];
   if (pass.took) facts.push([passTime(pass.took), "measured"]);
   return facts.map(([number, words]) => make("span", {}, make("b", {}, number), make("span", {}, words)));
