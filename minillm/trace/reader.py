@@ -124,6 +124,8 @@ def _check_line(line: Line, number: int, states: States) -> None:
     match line["t"]:
         case "header":
             raise ValueError("a second header")
+        case "pass" if line["model"] == 0 and any(row["phase"] == "draft" for row in line["rows"]):
+            raise ValueError("model 0 is the model that answers, and it drafts")
         case "attention":
             _check_attention(line, states)
         case "end" if line["lines"] != number - 1:

@@ -63,6 +63,7 @@ deepStrictEqual(scores(0, 4), 4 * 6 * 32 * 6 * (1 + 2 + 3 + 3));
 const machine = { flops: 100, bandwidth: 10 };
 deepStrictEqual([passReach(machine, 5), passReach(machine, 10), passReach(machine, 20)], [50, 100, 100]);
 ok(passIntensity({ flops: 6, weight_bytes: 2, cache_bytes: 1 }) === 2);
+ok([0, 5].every((flops) => Math.log10(passIntensity({ flops, weight_bytes: 0, cache_bytes: 0 })) >= 0));
 
 // A block's bytes are its tokens' bytes.
 const pool = traces.engine.lines.find((line) => line.t === "pool");
