@@ -1,0 +1,113 @@
+"""Frames: pictures of an algorithm after each of its steps. The reader moves from one to the next with Enter.
+
+A frame is a text of plain characters. On a terminal each frame is drawn in place of the one before it. In a pipe, in a
+notebook and with `--no-input`, the frames that matter are printed one after the other.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import TextIO
+
+from minillm.support.terminal import is_interactive, wrapped
+from minillm.support.wording import counted
+
+UP_AND_CLEAR = "\x1b[{lines}A\x1b[J"  # move the cursor up, then clear from there to the end of the screen
+BACK, LEAVE = ("b", "back", "\x1b[d"), ("q", "quit", "\x1b")  # also what the left arrow and Esc send
+
+Stepper = Callable[[Sequence[str], Sequence[int]], None]
+
+
+def step_through(frames: Sequence[str], printed: Sequence[int] = (0, -1)) -> None:
+    """Show frames: one per Enter if somebody can press it, else those that matter.
+
+    Args:
+        frames: the pictures, in order.
+        printed: which of them matter; -1 is the last.
+
+    Raises:
+        ValueError: there are no frames.
+        IndexError: a frame that matters does not exist.
+
+    Example:
+        >>> from minillm.classroom.frames import step_through
+        >>> step_through(["#..", "##.", "###"], printed=[-1])
+        1 of 3 frames:
+        ###
+    """
+    if not frames:
+        raise ValueError("there are no frames; expected at least one")
+    _steppers[-1](frames, sorted({range(len(frames))[number] for number in printed}))
+
+
+@contextmanager
+def stepping(stepper: Stepper) -> Iterator[None]:
+    """Send the frames of `step_through` to `stepper` inside this context."""
+    _steppers.append(stepper)
+    try:
+        yield
+    finally:
+        _steppers.pop()
+
+
+def print_frames(frames: Sequence[str], printed: Sequence[int]) -> None:
+    """Print the frames that matter, and how many there are."""
+    of_all = f"{len(printed)} of {counted(len(frames), 'frame')}:\n"
+    print(of_all + "\n\n".join(frames[number] for number in printed))
+
+
+def step_on(screen: TextIO, frames: Sequence[str]) -> None:
+    """Show one frame per Enter on a terminal. Print the frame at which the reader goes on to `sys.stdout`.
+
+    Args:
+        screen: the terminal. `sys.stdout` differs from it where the output of a cell is recorded.
+        frames: the pictures.
+
+    Raises:
+        EOFError: the input has ended.
+    """
+    in_place = _can_redraw(screen, frames)
+    number: int | None = 0
+    while number is not None:
+        shown = frames[number]
+        with redirect_stdout(screen if in_place else sys.stdout):
+            print(shown)
+        number = _moved(screen, number, len(frames))
+        if in_place:
+            screen.write(UP_AND_CLEAR.format(lines=shown.count("\n") + 2))
+    if in_place:
+        print(shown)
+
+
+def _moved(screen: TextIO, number: int, count: int) -> int | None:
+    """Return the frame that the reader wants to see next, or None to go on with the lesson."""
+    following = "next" if number + 1 < count else "go on"
+    with redirect_stdout(screen):
+        command = input(f"[frame {number + 1}/{count}: Enter {following}, b back, q skip] > ").strip().lower()
+    if command in LEAVE or (command not in BACK and number + 1 == count):
+        return None
+    return max(0, number - 1) if command in BACK else number + 1
+
+
+def _can_redraw(screen: TextIO, frames: Sequence[str]) -> bool:
+    """Return whether the terminal can clear lines, and each frame fits on it together with the prompt."""
+    columns, rows = shutil.get_terminal_size()
+    height = max(frame.count("\n") for frame in frames) + 3
+    width = max(len(line) for frame in frames for line in frame.splitlines())
+    return screen.isatty() and os.environ.get("TERM", "dumb") != "dumb" and height <= rows and width < columns
+
+
+def _step_if_interactive(frames: Sequence[str], printed: Sequence[int]) -> None:
+    """Step if the session is interactive, else print: for `python lesson.py`, or a notebook."""
+    if not is_interactive():
+        print_frames(frames, printed)
+        return
+    try:
+        step_on(sys.stdout, frames)
+    except EOFError:
+        print(wrapped("The input has ended: the other frames are skipped."))
+
+
+_steppers: list[Stepper] = [_step_if_interactive]  # the last one receives the frames
