@@ -4,14 +4,13 @@ Each function returns text of at most 80 columns. The lesson prints it.
 """
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
-from minillm.support.terminal import terminal_width
+from minillm.support.terminal import can_print, terminal_width
 from minillm.support.wording import rounded
 
 BAR = 40  # columns of the longest bar
@@ -118,11 +117,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _shades() -> str:
     """Return five characters from blank to full: block characters if the output's encoding has them, else ASCII."""
     blocks = " ░▒▓█"
-    try:
-        blocks.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return " .+*#"
-    return blocks
+    return blocks if can_print(blocks) else " .+*#"
 
 
 def _fit(label: str, width: int = LABEL) -> str:

@@ -1,0 +1,120 @@
+"""The pass: what ran through the model in this step, the shape of every array, its work, and the roofline."""
+
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from minillm.estimate.work import Tokens, visible_pairs
+from minillm.support.wording import counted, rounded
+from minillm.trace.state import Line
+from minillm.trace.terminal.amounts import amount, bar
+from minillm.trace.terminal.characters import shown
+from minillm.trace.terminal.layout import columns, folded
+from minillm.trace.terminal.moment import Moment
+from minillm.trace.terminal.views.roofline import roofline
+from minillm.trace.words import letter
+
+ROWS = 8  # sequences that are drawn
+NAME = 18  # columns of an array's name
+
+
+def draw(moment: Moment) -> list[Text]:
+    """Return the facts of the pass, its sequences, its arrays and its place under the roofline."""
+    passed = moment.passed
+    if passed is None:
+        return [Text("The run was interrupted before the pass of this step." if moment.step else "Nothing has run.")]
+    parts = [_facts(moment, passed), _sequences(moment, passed), _drafts(moment), _arrays(moment, passed)]
+    return [line for part in parts for line in part] + roofline(moment, passed)
+
+
+def _facts(moment: Moment, passed: Line) -> list[Text]:
+    tokens = sum(row["count"] for row in passed["rows"])
+    read = passed["weight_bytes"] + passed["cache_bytes"]
+    facts = [
+        f"{counted(tokens, 'token')} of {counted(len(passed['rows']), 'sequence')}",
+        amount(passed["flops"], "FLOPs"),
+        f"{amount(read, 'B')} read ({amount(passed['weight_bytes'], 'B')} weights, "
+        f"{amount(passed['cache_bytes'], 'B')} cache)",
+        *([f"{rounded(1000 * passed['took'])} ms"] if "took" in passed else []),
+    ]
+    return folded(facts, moment.width, style="bold")
+
+
+def _sequences(moment: Moment, passed: Line) -> list[Text]:
+    """Return a bar for each sequence: a column for each token in the cache and each new one, if they fit."""
+    rows = passed["rows"]
+    longest = max((row["first"] + row["count"] for row in rows), default=1)
+    length = min(longest, moment.width - 52 if moment.width > 70 else moment.width)
+    lines = [line for row in rows[:ROWS] for line in _sequence(moment, row, length / longest)]
+    return [*lines, *([Text(f"… and {counted(len(rows) - ROWS, 'sequence')}", "dim")] if len(rows) > ROWS else [])]
+
+
+def _sequence(moment: Moment, row: Line, scale: float) -> list[Text]:
+    who = "" if row["id"] is None else letter(row["id"])
+    cached, new = round(row["first"] * scale), max(1, round(row["count"] * scale))
+    said = f"{counted(row['count'], 'token')} after {row['first']} in the cache, "
+    said += counted(row["logits"], "row of logits", "rows of logits") if row["logits"] else "no logits"
+    head = Text(f"{who:<2} ", "bold") + Text(f"{row['phase']:<10}")
+    picture = Text("░" * cached, "dim") + Text("█" * new, "green")
+    return [head + picture + Text(f" {said}")] if moment.width > 70 else [head + Text(said), picture]
+
+
+def _drafts(moment: Moment) -> list[Text]:
+    passes = [line for line in moment.of("pass") if line["model"] > 0]
+    if not passes:
+        return []
+    name = shown(moment.trace.states.models[passes[0]["model"]]["name"])[:20]
+    work = f"{amount(sum(each['flops'] for each in passes), 'FLOPs')}"
+    return folded([f"before it, {name} drafted in {counted(len(passes), 'pass', 'passes')}: {work}"], moment.width)
+
+
+@dataclass(frozen=True)
+class Part:
+    """An array that a pass computes: its shape, its FLOPs in all layers, and the weights that it takes."""
+
+    name: str
+    shape: str
+    flops: float
+    weights: str = ""
+
+
+def parts_of(config: Line, rows: list[Line]) -> list[Part]:
+    """Return the arrays from embedding to logits. FLOPs are those that `estimate.work` counts."""
+    tokens, logits = (sum(row[name] for row in rows) for name in ("count", "logits"))
+    hidden, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
+    heads, kv_heads, size = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
+    batch = [Tokens(row["count"], row["first"]) for row in rows]
+    pairs = sum(visible_pairs(each, window) for each in batch for window in config["sliding_windows"])
+    scores = (
+        f"{heads} × {rows[0]['count']} × {rows[0]['first'] + rows[0]['count']}" if len(rows) == 1 else "a matrix each"
+    )
+
+    def product(name: str, shape: str, rows: int, matrix: tuple[int, int], times: int = layers) -> Part:
+        return Part(name, shape, 2 * rows * matrix[0] * matrix[1] * times, f"{matrix[0]:,} × {matrix[1]:,}")
+
+    return [
+        Part("embedding", f"{tokens} × {hidden}", 0, "looked up"),
+        product("queries", f"{tokens} × {heads} × {size}", tokens, (hidden, heads * size)),
+        product("keys and values", f"{tokens} × 2 × {kv_heads} × {size}", tokens, (hidden, 2 * kv_heads * size)),
+        Part("scores and mix", scores, 4 * heads * size * pairs),
+        product("attention output", f"{tokens} × {hidden}", tokens, (heads * size, hidden)),
+        product("gate and up", f"{tokens} × {2 * inner}", tokens, (hidden, 2 * inner)),
+        product("down", f"{tokens} × {hidden}", tokens, (inner, hidden)),
+        product("logits", f"{logits} × {config['vocab_size']:,}", logits, (hidden, config["vocab_size"]), 1),
+    ]
+
+
+def _arrays(moment: Moment, passed: Line) -> list[Text]:
+    config = moment.trace.states.models[0]["config"]
+    parts = parts_of(config, passed["rows"])
+    most = max(part.flops for part in parts) or 1
+    wide = moment.width > 70
+    length = moment.width - NAME - 16 - 12 - (14 if wide else 0) - 1
+    head = columns(("array", NAME, ""), ("shape", 16, ""), *((("weights", 14, ""),) if wide else ()), ("FLOPs", 12, ""))
+    head.stylize("dim")
+    lines = [Text(f"in each of {counted(config['num_hidden_layers'], 'layer')}: queries to down", "dim"), head]
+    for part in parts:
+        weights = ((part.weights, 14, "dim"),) if wide else ()
+        cells = ((part.name, NAME, ""), (part.shape, 16, ""), *weights, (amount(part.flops, ""), 12, ""))
+        lines.append(columns(*cells) + Text(bar(part.flops / most, length), "blue"))
+    return lines
