@@ -152,7 +152,9 @@ for number in range(12):
     Network(weights, *inputs.shape).backward(d_logits, saved, gradient)
     optimizer.update(weights.vector, gradient.vector)
     heading = f"before step {number + 1}: the loss is {loss:.2f}\n"
-    each = {repr(w): round(float(x), 3) for w, x in zip(words, p)}
+    each = {
+        repr(w): round(float(x), 3) for w, x in zip(words, p, strict=True)
+    }
     frames.append(heading + bars(each))
 step_through(frames, printed=[0, 1, 2, -1])
 assert loss < before / 2

@@ -11,8 +11,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
-from minillm.support.terminal import is_interactive, wrapped
+import minillm.trace
+from minillm.support.terminal import is_interactive, terminal_width, wrapped
 from minillm.support.wording import counted
+from minillm.trace.reader import Trace
+from minillm.trace.terminal.frames import NARROWEST, READABLE
 
 UP_AND_CLEAR = "\x1b[{lines}A\x1b[J"  # move the cursor up, then clear from there to the end of the screen
 BACK, LEAVE = ("b", "back", "\x1b[d"), ("q", "quit", "\x1b")  # also what the left arrow and Esc send
@@ -40,6 +43,30 @@ def step_through(frames: Sequence[str], printed: Sequence[int] = (0, -1)) -> Non
     if not frames:
         raise ValueError("there are no frames; expected at least one")
     _steppers[-1](frames, sorted({range(len(frames))[number] for number in printed}))
+
+
+def step_through_run(
+    trace: Trace, view: str, steps: Sequence[int] | None = None, printed: Sequence[int] = (-1,), **which: int
+) -> None:
+    """Show steps of a run in one of the views of `minillm.trace.frames`, as `step_through` does.
+
+    Args:
+        trace: the run.
+        view: "text", "pass", "cache", "attention", "choice", "batch" or "speculation".
+        steps: their numbers; by default all with a pass.
+        printed: the steps that matter, of these; -1 is the last.
+        which: `request`, `layer` or `head`, if a view has room for one only.
+
+    Raises:
+        ValueError: there is no such view, or a step that matters is not shown.
+        IndexError: there is no such step.
+    """
+    steps = range(1, len(trace.states.steps)) if steps is None else steps
+    width = min(max(terminal_width(), NARROWEST), READABLE)
+    step_through(
+        minillm.trace.frames(trace, view, steps, width, **which),
+        [steps.index(step) if step >= 0 else step for step in printed],
+    )
 
 
 @contextmanager
