@@ -45,6 +45,18 @@ def step_through(frames: Sequence[str], printed: Sequence[int] = (0, -1)) -> Non
     _steppers[-1](frames, sorted({range(len(frames))[number] for number in printed}))
 
 
+def line_by_line(text: str, first: int = 1) -> list[str]:
+    """Return the frames of a picture that grows: the first line, or lines, and in each frame one more.
+
+    Example:
+        >>> from minillm.classroom.frames import line_by_line
+        >>> line_by_line("step\\n#..\\n##.", first=2)
+        ['step\\n#..', 'step\\n#..\\n##.']
+    """
+    lines = text.splitlines()
+    return ["\n".join(lines[:count]) for count in range(first, len(lines) + 1)]
+
+
 def step_through_run(
     trace: Trace, view: str, steps: Sequence[int] | None = None, printed: Sequence[int] = (-1,), **which: int
 ) -> None:
