@@ -15,6 +15,7 @@ import minillm.trace
 from minillm.support.terminal import is_interactive, terminal_width, wrapped
 from minillm.support.wording import counted
 from minillm.trace.reader import Trace
+from minillm.trace.terminal.characters import for_output
 from minillm.trace.terminal.frames import NARROWEST, READABLE
 
 UP_AND_CLEAR = "\x1b[{lines}A\x1b[J"  # move the cursor up, then clear from there to the end of the screen
@@ -42,6 +43,7 @@ def step_through(frames: Sequence[str], printed: Sequence[int] = (0, -1)) -> Non
     """
     if not frames:
         raise ValueError("there are no frames; expected at least one")
+    frames = [for_output(frame) for frame in frames]
     _steppers[-1](frames, sorted({range(len(frames))[number] for number in printed}))
 
 
