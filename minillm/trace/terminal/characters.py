@@ -14,11 +14,8 @@ from minillm.support.terminal import can_print
 
 SEEN_AS = {"\n": "⏎", "\t": "⇥", "\r": "␍", " ": "␣"}
 UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # categories of characters
-ASCII = {  # for outputs that have no others; each has as many columns as its sign
-    **{"█": "#", "▓": "%", "▒": "+", "░": ":", "·": ".", "▲": "^", "◀": "<", "▶": ">", "◆": "o", "■": "#", "□": "o"},
-    **{"│": "|", "┃": "!", "─": "-", "━": "=", "┐": "+", "┘": "+", "┌": "+", "└": "+", "×": "x", "✓": "v", "✗": "x"},
-    **{"␣": "_", "⏎": "$", "⇥": ">", "␍": "<", "‹": "<", "›": ">", "…": "~", "–": "-", "→": ">", "●": "o"},
-}
+SIGNS, PLAIN = "█▓▒░·▲◀◆■□●○│┃─×✓✗␣⏎⇥␍‹›…–→←↑↓", "#%+:.^<o#o@o|!-xvx_$><<>~-><^v"
+ASCII = str.maketrans(SIGNS, PLAIN)  # for outputs that have no others
 
 
 def visible(text: str) -> str:
@@ -53,7 +50,9 @@ def cut(text: str, columns: int) -> str:
         ('under…', '東京…')
     """
     text = text[: 4 * columns]  # combining marks have no columns, and a text could have any number
-    return text if width_of(text) <= columns else set_cell_size(text, columns - 1).rstrip() + "…"
+    if width_of(text) <= columns:
+        return text
+    return set_cell_size(text, columns - 1).rstrip() + "…" if columns else ""
 
 
 def fitted(text: str, columns: int) -> str:
@@ -64,4 +63,4 @@ def fitted(text: str, columns: int) -> str:
 
 def for_output(text: str) -> str:
     """Return a frame as standard output can print it: with ASCII signs if it has no others."""
-    return text if can_print("".join(ASCII)) else text.translate(str.maketrans(ASCII))
+    return text if can_print(SIGNS) else text.translate(ASCII)

@@ -9,7 +9,7 @@ A  decode
 Decode: one token runs at position 5. The next token is "aris" (100%).
 """
 
-import textwrap
+import re
 from collections.abc import Iterable
 
 from rich.text import Text
@@ -18,6 +18,7 @@ from minillm.support.checks import check_choice, check_integer
 from minillm.trace.reader import Trace
 from minillm.trace.state import Line
 from minillm.trace.terminal.characters import for_output, shown
+from minillm.trace.terminal.layout import prose
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.terminal.views import VIEWS
 from minillm.trace.words import step_in_words
@@ -60,7 +61,8 @@ def frame(
     check_choice("view", view, tuple(VIEWS))
     check_integer("width", width, NARROWEST)
     moment = Moment(trace, range(len(trace.states.steps))[step], width, request, layer, head)
-    return for_output("\n".join(line.plain.rstrip() for line in frame_lines(moment, view)))
+    heading, body, words = frame_parts(moment, view)
+    return for_output("\n".join(line.plain.rstrip() for line in [heading, *body, Text(), *words]))
 
 
 def frames(
@@ -120,9 +122,12 @@ def happenings(lines: list[Line]) -> set[str]:
     return found
 
 
-def frame_lines(moment: Moment, view: str) -> list[Text]:
-    """Return the lines of a frame, with styles."""
-    return [_heading(moment, view), *VIEWS[view].draw(moment), Text(), *_sentence(moment)]
+def frame_parts(moment: Moment, view: str) -> tuple[Text, list[Text], list[Text]]:
+    """Return the heading, the view and the sentence of a frame, with styles."""
+    lines = VIEWS[view].draw(moment)
+    for line in lines:
+        line.truncate(moment.width, overflow="ellipsis")  # a trace of a stranger may have numbers of any length
+    return _heading(moment, view), lines, _sentence(moment)
 
 
 def _heading(moment: Moment, view: str) -> Text:
@@ -131,6 +136,7 @@ def _heading(moment: Moment, view: str) -> Text:
 
 
 def _sentence(moment: Moment) -> list[Text]:
-    """Return what the step did, in words. A sentence that is a whole line is folded, too."""
-    words = shown(step_in_words(moment.trace, moment.step))
-    return [Text(line) for line in textwrap.wrap(words, min(moment.width, READABLE))]
+    """Return what the step did, in words. No line ends between a quote and the space that follows it."""
+    words = re.sub(r'(?<=\s)" ', '"\u00a0', shown(step_in_words(moment.trace, moment.step)))
+    lines = prose(words, min(moment.width, READABLE), hanging=0)
+    return [Text(line.plain.replace("\u00a0", " ")) for line in lines]

@@ -65,7 +65,7 @@ class Moment:
 
     def chosen(self, requests: Sequence[int]) -> int:
         """Return which of these requests is shown."""
-        return self.request if self.request in requests else requests[0]
+        return self.request if self.request is not None and self.request in requests else requests[0]
 
 
 def sequence_of(request: Line) -> list[Any]:

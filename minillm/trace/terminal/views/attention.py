@@ -1,18 +1,20 @@
 """Attention: which earlier tokens each token looked at, in one layer and head, as a matrix of shades."""
 
+from itertools import pairwise, zip_longest
+
 from rich.text import Text
 
 from minillm.arrays import Array, Float
 from minillm.support.wording import counted
 from minillm.trace.attention import unpacked
 from minillm.trace.state import Line
-from minillm.trace.terminal.characters import cut, fitted
+from minillm.trace.terminal.characters import fitted
 from minillm.trace.terminal.layout import folded
 from minillm.trace.terminal.moment import Moment, sequence_of
 from minillm.trace.words import letter
 
-SHADES = ((0.02, " "), (0.1, "░"), (0.3, "▒"), (0.6, "▓"), (1.01, "█"))  # the weight below which a shade is used
-WORD, TALL = 11, 6  # columns of a word at a row, and rows of a word over a column
+SHADES = ((0.02, "·"), (0.1, "░"), (0.3, "▒"), (0.6, "▓"), (1.01, "█"))  # the weight below which a shade is used
+WORD, TALL = 11, 8  # columns of a word at a row, and rows of a word over a column
 MOST = 20  # tokens at the rows, the last ones
 
 
@@ -48,7 +50,7 @@ def seen_by(moment: Moment, request: int) -> int:
 
 
 def chosen_line(moment: Moment, lines: list[Line]) -> Line:
-    """Return the weights of the request, layer and head that are shown: by default the last layer, and its first head."""
+    """Return the weights of the request, layer and head that are shown: by default of head 0 of the last layer."""
     for field, wanted, otherwise in (("id", moment.request, 0), ("layer", moment.layer, -1), ("head", moment.head, 0)):
         same = [line for line in lines if line[field] == wanted]
         lines = same or [line for line in lines if line[field] == lines[otherwise][field]]
@@ -67,14 +69,14 @@ def _which(moment: Moment, lines: list[Line], line: Line) -> list[Text]:
 
 def _matrix(tokens: list[str], weights: Float[Array, "tokens tokens"], first: int) -> list[Text]:
     """Return the words over the columns, written downwards, and a row of shades for each token."""
-    left = [Text(" " * (WORD + 5 + 2 * (first > 0)))]
-    heads = [fitted(word, TALL) if len(word) <= TALL else cut(word, TALL) for word in tokens[first:]]
-    over = ["".join(f"{head[row]} " for head in heads) for row in range(TALL)]
-    lines = [left[0] + Text(text, "dim") for text in over if text.strip()]
+    left = " " * (WORD + 5 + 2 * (first > 0))
+    heads = [fitted(word, TALL) for word in tokens[first:]]
+    over = ["".join(fitted(sign, 2) for sign in signs) for signs in zip_longest(*heads, fillvalue=" ")]
+    lines = [Text(left + text, "dim") for text in over if text.strip()]
     for query in range(first, len(tokens)):
-        row = Text(f"{fitted(tokens[query], WORD)} {query:>3} ", "bold" if query == len(tokens) - 1 else "")
+        name = Text(f"{fitted(tokens[query], WORD)} {query:>3} ", "bold" if query == len(tokens) - 1 else "")
         cells = ([weights[query, :first].sum()] if first else []) + [*weights[query, first : query + 1]]
-        lines.append(row + Text(" ".join(shade(weight) for weight in cells), "cyan"))
+        lines.append(name + Text("".join(2 * shade(weight) for weight in cells), "cyan"))
     return lines
 
 
@@ -85,7 +87,8 @@ def shade(weight: float) -> str:
 
 def _legend(moment: Moment, line: Line, first: int) -> list[Text]:
     window = moment.trace.states.models[0]["config"]["sliding_windows"][line["layer"]]
-    items = [f"{sign} from {low:.0%}" for (low, _), (_, sign) in zip(SHADES, SHADES[1:], strict=False)]
+    items = [f"· less than {SHADES[0][0]:.0%}"]
+    items += [f"{sign} from {low:.0%}" for (low, _), (_, sign) in pairwise(SHADES)]
     items += [f"first column: the {counted(first, 'token')} before"] if first else []
     items += [f"window: {counted(window, 'token')}"] if window else []
     return folded(items, moment.width)

@@ -23,42 +23,46 @@ SIGNS = {  # of what a request does in a step: the sign, its words, and its styl
     "done": ("■", "done", ""),
     "cancelled": ("□", "cancelled", ""),
 }
-LABEL = 14  # columns of a request's letter and prompt
+LEAST_LABEL, MOST_LABEL = 12, 40  # columns of a request's letter and prompt
 PARTS = ("prefill", "decode", "draft")  # of a step's budget
 
 
 def draw(moment: Moment) -> list[Text]:
     """Return the queues, the table of requests and steps, the budget, and a legend."""
-    requests = moment.state["requests"]
+    requests, label = moment.state["requests"], _label(moment)
     if not requests:
         return [Text("No request so far.")]
-    history = _history(moment, max(0, moment.step - (moment.width - LABEL) // 2))
+    history = _history(moment, max(0, moment.step - (moment.width - label) // 2))
     size = 1 + max(len(cell) for cells in history.values() for cell, _ in cells.values())
-    steps = [*history][-((moment.width - LABEL) // size) :]
+    steps = [*history][-((moment.width - label) // size) :]
     rows = [_row(moment, number, [history[step].get(number, ("", "")) for step in steps], size) for number in requests]
     signs = {sign for step in steps for cell, _ in history[step].values() for sign in cell}
     words = [f"{sign} {meaning}" for sign, meaning, _ in SIGNS.values() if sign in signs]
-    return [_queues(moment), _ruler(steps, size), *rows, *_budget(moment), *folded(words, moment.width)]
+    return [*_queues(moment), _ruler(steps, size, label), *rows, *_budget(moment), *folded(words, moment.width)]
 
 
-def _queues(moment: Moment) -> Text:
+def _label(moment: Moment) -> int:
+    return min(MOST_LABEL, max(LEAST_LABEL, moment.width // 5))
+
+
+def _queues(moment: Moment) -> list[Text]:
     parts = [f"{name}: {' '.join(map(letter, moment.state[name])) or 'none'}" for name in ("running", "waiting")]
-    return Text("   ".join(parts))
+    return folded(parts, moment.width, style="bold")
 
 
-def _ruler(steps: list[int], size: int) -> Text:
+def _ruler(steps: list[int], size: int, label: int) -> Text:
     """Return the numbers of the steps, of every second or fifth one if they need more columns than a cell has."""
     apart = next(n for n in (1, 2, 5, 10, 20, 50, 100, 10**9) if n * size > len(str(steps[-1])))
     ruler = ""
     for place, step in enumerate(steps):
         if step % apart == 0 or step == steps[-1]:
             ruler = f"{ruler[: place * size]:<{place * size}}{step}"
-    return Text(fitted("step", LABEL) + ruler, "dim")
+    return Text(fitted("step", label) + ruler, "dim")
 
 
 def _row(moment: Moment, number: int, cells: list[tuple[str, str]], size: int) -> Text:
     prompt = "".join(moment.token(token) for token in moment.state["requests"][number]["prompt"][:12])
-    row = Text(fitted(letter(number), 3), "bold") + Text(fitted(prompt, LABEL - 4) + " ", "dim")
+    row = Text(fitted(letter(number), 3), "bold") + Text(fitted(prompt, _label(moment) - 4) + " ", "dim")
     for cell, style in cells:
         row.append(f"{cell:<{size}}", style)
     return row
@@ -106,11 +110,11 @@ def _budget(moment: Moment) -> list[Text]:
     steps = moment.of("step")
     if not steps:
         return []
-    [step] = steps
+    step, label = steps[-1], _label(moment)
     used = sum(step[name] for name in PARTS)
     kinds = " + ".join(f"{step[name]} {name}" for name in PARTS if step[name])
-    said = f" {used} of {counted(step['budget'], 'token')}{f' ({kinds})' if kinds else ''}"
-    length = max(5, min(32, moment.width - LABEL - len(said) - 1))
+    said = f" {used} of {counted(step['budget'], 'token')}"
+    length = max(5, min(32, moment.width - label - len(said)))
     filled = bar(used / max(step["budget"], used, 1), length)
-    rest = Text("·" * (length - len(filled)), "dim")
-    return [Text(fitted("budget", LABEL), "dim") + Text(filled, "blue") + rest + Text(said)]
+    line = Text(fitted("budget", label), "dim") + Text(filled, "blue") + Text("·" * (length - len(filled)), "dim")
+    return [line + Text(said), *([Text(" " * label + kinds, "dim")] if kinds else [])]

@@ -6,12 +6,13 @@ from minillm.support.wording import counted
 from minillm.trace.state import Line
 from minillm.trace.terminal.amounts import amount
 from minillm.trace.terminal.characters import cut
-from minillm.trace.terminal.layout import folded
+from minillm.trace.terminal.layout import folded, prose
 from minillm.trace.terminal.moment import Moment, token_bytes
 from minillm.trace.words import letter
 
 FEW = 24  # free blocks are drawn one by one in a pool of no more; else neighbours are drawn as one
 MOST = 64  # blocks that are drawn
+CELL = 15  # columns of a block, at least
 SLOTS = 16  # of a block that are drawn; larger ones are drawn to scale
 BADGES = {
     "take": "taken",
@@ -19,7 +20,7 @@ BADGES = {
     "share": "shared",
     "copy": "copy of",
     "release": "released",
-    "publish": "published",
+    "publish": "full",
     "unpublish": "unpublished",
     "evict": "evicted",
 }
@@ -27,7 +28,7 @@ BADGES = {
 
 def pool_lines(moment: Moment, pool: Line) -> list[Text]:
     """Return the blocks of a pool, the block tables, and what their signs mean."""
-    cells = [cell for first, last in _runs(moment, pool) for cell in [_block(moment, pool, first, last)]]
+    cells = [_block(moment, pool, first, last) for first, last in _runs(moment, pool)]
     return [*_facts(moment, pool), *_wall(cells, moment.width), *_tables(moment, pool), *_legend(moment)]
 
 
@@ -37,18 +38,19 @@ def _facts(moment: Moment, pool: Line) -> list[Text]:
     known = len(blocks) - used
     saved = sum(block["refs"] for block in blocks) - used
     facts = [f"{used} of {counted(pool['blocks'], 'block')} in use"]
-    facts += (
-        [f"{amount(used * pool['bytes'], 'B')} of {amount(pool['blocks'] * pool['bytes'], 'B')}"]
-        if pool["bytes"]
-        else []
-    )
-    facts += [f"{known} cached, {pool['blocks'] - used - known} free", counted(pool["size"], "slot") + " a block"]
-    return folded([*facts, *([f"sharing saves {saved}"] if saved else [])], moment.width, style="bold")
+    facts += [f"{amount(used * pool['bytes'], 'B')} of {amount(pool['blocks'] * pool['bytes'], 'B')}"]
+    facts += [f"{known} cached, {pool['blocks'] - used - known} free", f"{counted(pool['size'], 'slot')} a block"]
+    facts += [f"sharing saves {counted(saved, 'block')}"] if saved else []
+    return folded(facts, moment.width, style="bold")
 
 
 def _numbers(moment: Moment, pool: Line) -> list[int]:
     """Return the blocks of a pool that are in use or cached, in order."""
-    return sorted(number for number in moment.state["blocks"] if 0 <= number - pool["first"] < pool["blocks"])
+    return sorted(number for number in moment.state["blocks"] if _is_of(pool, number))
+
+
+def _is_of(pool: Line, block: int) -> bool:
+    return bool(pool["first"] <= block < pool["first"] + pool["blocks"])
 
 
 def _runs(moment: Moment, pool: Line) -> list[tuple[int, int]]:
@@ -75,7 +77,8 @@ def _block(moment: Moment, pool: Line, first: int, last: int) -> tuple[Text, Tex
     if first < last:
         return Text(f"{first} to {last}", "dim"), Text(f"[ {last - first + 1} free ]", "dim"), Text("")
     block, holders = moment.state["blocks"].get(first), _holders(moment, first)
-    letters = ",".join(letter(request) for request, _, _ in holders[:3]) + ("…" if len(holders) > 3 else "")
+    few = holders[:3] if len(holders) < 4 else holders[:2]
+    letters = ",".join(letter(request) for request, _, _ in few) + ("…" if len(holders) > 3 else "")
     refs = f" ×{block['refs']}" if block and block["refs"] > 1 else ""
     who = "free" if block is None else "cached" if block["refs"] == 0 else f"{letters}{refs}"
     head = Text(f"{first} ", "bold") + Text(who + (" ◆" if block and block["known"] and block["refs"] else ""))
@@ -102,16 +105,15 @@ def _slots(moment: Moment, pool: Line, block: Line | None, holders: list[tuple[i
 
 
 def _done(moment: Moment, number: int) -> str:
-    """Return what this step did with a block, last things last."""
+    """Return the last two things that this step did with a block."""
     lines = [line for line in moment.of("block") if number in line["blocks"]]
     badges = [f"copy of {line['from']}" if line["do"] == "copy" else BADGES[line["do"]] for line in lines]
-    return ", ".join(dict.fromkeys(badges))
+    return ", ".join([*dict.fromkeys(badges)][-2:])
 
 
 def _wall(cells: list[tuple[Text, Text, Text]], width: int) -> list[Text]:
     """Return the blocks next to each other, as many in a row as fit."""
-    size = min(width, max(line.cell_len for cell in cells for line in cell[:2]) + 2)
-    size = min(width, max(size, 13))
+    size = max(CELL, max(cell[1].cell_len for cell in cells) + 1)
     a_row = max(1, width // size)
     lines = list[Text]()
     for begin in range(0, len(cells), a_row):
@@ -121,28 +123,30 @@ def _wall(cells: list[tuple[Text, Text, Text]], width: int) -> list[Text]:
                 piece = cell[part].copy()
                 piece.truncate(size - 1, overflow="ellipsis", pad=True)
                 line.append_text(piece).append(" ")
-            lines += [line] if line.plain.strip() else []
+            lines.append(line)
     return lines
 
 
 def _tables(moment: Moment, pool: Line) -> list[Text]:
-    """Return the block table of each request that runs or waits."""
-    lines = list[Text]()
-    for number, request in moment.state["requests"].items():
-        table = moment.state["tables"].get(request["table"])
-        if request["status"] == "running" and table and table["kind"] == "paged":
-            entries = [_entry(table, block, place, pool) for place, block in enumerate(table["blocks"])]
-            said = cut(" ".join(entries), moment.width - 16)
-            lines.append(
-                Text(f"{letter(number):<3}", "bold")
-                + Text(said)
-                + Text(f"  {counted(table['length'], 'token')}", "dim")
-            )
-        elif request["status"] == "waiting":
-            lines.append(Text(f"{letter(number):<3}", "bold") + Text(_waits(moment, request), "dim"))
+    """Return the block table of each request that runs, and what those have that wait."""
+    lines = [line for number in moment.state["requests"] for line in _table(moment, number, pool)]
     return (
-        [Text("block tables", "dim"), *lines] if lines else [Text("no request is running: all blocks went back", "dim")]
+        [Text("block tables", "dim"), *lines]
+        if lines
+        else prose("No request is running: all blocks went back.", moment.width)
     )
+
+
+def _table(moment: Moment, number: int, pool: Line) -> list[Text]:
+    request, name = moment.state["requests"][number], Text(f"{letter(number):<3}", "bold")
+    table = moment.state["tables"].get(request["table"])
+    if request["status"] == "waiting":
+        return prose(f"{name.plain}{_waits(moment, request)}", moment.width, style="dim")
+    if request["status"] != "running" or not table or not all(_is_of(pool, block) for block in table["blocks"]):
+        return []
+    entries = [_entry(table, block, place, pool) for place, block in enumerate(table["blocks"])]
+    length = f"  {counted(table['length'], 'token')}"
+    return [name + Text(cut(" ".join(entries), moment.width - 3 - len(length))) + Text(length, "dim")]
 
 
 def _entry(table: Line, block: int, place: int, pool: Line) -> str:

@@ -2,6 +2,7 @@
 
 from rich.text import Text
 
+from minillm.trace.terminal.layout import prose
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.terminal.views.blocks import pool_lines
 from minillm.trace.terminal.views.contiguous import contiguous_lines
@@ -13,7 +14,7 @@ def draw(moment: Moment) -> list[Text]:
     tables = [table for table in moment.state["tables"].values() if table["kind"] == "contiguous"]
     lines = [line for table in tables[-2:] for line in contiguous_lines(moment, table)]
     lines += [line for pool in pools for line in pool_lines(moment, pool)]
-    return lines or [Text(_nothing(moment))]
+    return lines or prose(_nothing(moment), moment.width)
 
 
 def _nothing(moment: Moment) -> str:

@@ -5,12 +5,13 @@ from rich.text import Text
 from minillm.support.wording import counted, rounded
 from minillm.trace.state import Line
 from minillm.trace.terminal.amounts import bar, percent
-from minillm.trace.terminal.layout import columns, folded
+from minillm.trace.terminal.layout import columns, folded, needle
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.words import letter
 
 SHOWN, SHOWN_OF_SEVERAL = 8, 3  # candidates of a choice, and of each if a step has several
-FATE, P = 15, 8  # columns of what became of a candidate, and of a probability
+FATE, P = 15, 9  # columns of what became of a candidate, and of a probability
+WIDE = 60  # columns with room for what became of each
 
 
 def draw(moment: Moment) -> list[Text]:
@@ -53,18 +54,21 @@ def _candidates(moment: Moment, choice: Line, sampling: Line, shown: int) -> lis
     before, after = dict(choice["before"]), dict(choice["after"])
     tokens = list(dict.fromkeys([*before, *after]))
     tokens = [token for place, token in enumerate(tokens) if place < shown or token == choice["token"]]
-    longest = max([*before.values(), *after.values()])
+    fate_columns = FATE if moment.width >= WIDE else 2
     name = min(16, moment.width // 5)
-    length = max(3, (moment.width - name - FATE - 2 * P - 4) // 2)
+    length = (moment.width - name - fate_columns - 2 * P) // 2 - 1
+    longest = max([*before.values(), *after.values()])
     said = "what q left of p" if choice["origin"] == "corrected" else "after the filters"
-    head = columns(("", name + 1, ""), ("the model says", length + P + 1, "dim"), (said, length + P + 1, "dim"))
-    rows = [head]
+    names = ("the model says", said) if P + length > len(said) + 5 else ("before", "after")
+    rows = [columns(("", name, ""), *((f"{'':5}{words}", P + length + 1, "dim") for words in names))]
     for token in tokens:
         taken = token == choice["token"]
-        cells = [(moment.token(token), name, "bold" if taken else ""), ("", 1, "")]
-        for p, style in ((before.get(token), "cyan"), (after.get(token), "green")):
-            cells += [(bar((p or 0) / longest, length), length, style), (f" {percent(p) if p else '–'}", P + 1, "")]
-        rows.append(columns(*cells) + Text(("◀ " if taken else "") + fate(token, choice, sampling), "dim"))
+        cells = [(moment.token(token), name, "bold" if taken else "")]
+        for probabilities, style in ((before, "cyan"), (after, "green")):
+            p = probabilities.get(token, 0.0)
+            cells += [(f"{percent(p) if p else '–':>{P - 1}} ", P, ""), (bar(p / longest, length), length + 1, style)]
+        said = f"{'◀ ' if taken else ''}{fate(token, choice, sampling)}"
+        rows.append(columns(*cells, (said[:fate_columns], fate_columns, "bold" if taken else "dim")))
     return rows
 
 
@@ -98,6 +102,5 @@ def _draw(moment: Moment, choice: Line) -> list[Text]:
     line = Text("0 ") + Text("·" * first, "dim") + Text("█" * (last - first + 1), "green")
     line += Text("·" * (length - 1 - last), "dim") + Text(" 1")
     at = 2 + min(length - 1, int(choice["number"] * length))
-    said = f"{rounded(choice['number'])} is drawn; {rounded(choice['low'])} to {rounded(high)} is {moment.token(choice['token'])}"
-    needle = Text(" " * at + "▲ " + said) if at + 2 + len(said) <= moment.width else Text(f"{said} ▲".rjust(at + 1))
-    return [line, needle]
+    share = f"{rounded(choice['low'])} to {rounded(high)} is {moment.token(choice['token'])}"
+    return [line, *needle(at, f"{rounded(choice['number'])} is drawn; {share}", moment.width)]

@@ -34,8 +34,9 @@ def contiguous_lines(moment: Moment, table: Line) -> list[Text]:
     head += [f"{size}, {amount(bytes_each, 'B')} a token"] if bytes_each else []
     seen = [f"{SIGNS[kind][0]} {words}" for kind, words in WORDS.items() if kind in kinds]
     newest = [moment.token(token) for token in sequence_of(request)[fresh : table["length"]]]
-    words = [f"new: {cut(' '.join(newest), moment.width - 6)}"] if newest else []
-    return [*folded(head, moment.width, style="bold"), *_grid(moment, kinds), *folded(words + seen, moment.width)]
+    words = Text(f"{'new':<{LABEL}}{cut(' '.join(newest), moment.width - LABEL)}", "green")
+    grid = [*_grid(moment, kinds), *([words] if newest else [])]
+    return [*folded(head, moment.width, style="bold"), *grid, *folded(seen, moment.width)]
 
 
 def _kind(slot: int, length: int, fresh: int, ran: int) -> str:
@@ -54,8 +55,8 @@ def _grid(moment: Moment, kinds: list[str]) -> list[Text]:
     for kind in kinds[first : first + room]:
         sign, style = SIGNS[kind]
         cells.append(sign * each, style)
-    ruler = "".join(f"{slot:<{10 * each}}" for slot in range(-(-first // 10) * 10, first + room, 10))
-    ruler = " " * ((-first % 10) * each) + ruler
+    numbers = range(-(-first // 10) * 10, min(first + room, len(kinds)), 10)
+    ruler = " " * (-first % 10 * each) + "".join(f"{slot:<{10 * each}}" for slot in numbers)
     head = Text(f"{'slot':<{LABEL}}{ruler}"[: moment.width], "dim")
     return [head, *(Text(f"{name:<{LABEL}}", "dim") + cells for name in _layers(moment))]
 

@@ -9,13 +9,15 @@ from minillm.support.wording import counted, rounded
 from minillm.trace.state import Line
 from minillm.trace.terminal.amounts import amount, bar
 from minillm.trace.terminal.characters import shown
-from minillm.trace.terminal.layout import columns, folded
+from minillm.trace.terminal.layout import columns, folded, prose
 from minillm.trace.terminal.moment import Moment
-from minillm.trace.terminal.views.roofline import roofline
+from minillm.trace.terminal.views.roofline import intensity_of, roofline
 from minillm.trace.words import letter
 
 ROWS = 8  # sequences that are drawn
-NAME = 18  # columns of an array's name
+WHO = 13  # columns of a sequence's letter and phase
+NAME, SHAPE, WEIGHTS, FLOPS = 18, 16, 14, 9  # columns of the table of arrays
+WIDE = 70  # columns with room for the shapes of weights, and for FLOPs as numbers
 
 
 def draw(moment: Moment) -> list[Text]:
@@ -29,34 +31,33 @@ def draw(moment: Moment) -> list[Text]:
 
 def _facts(moment: Moment, passed: Line) -> list[Text]:
     tokens = sum(row["count"] for row in passed["rows"])
-    read = passed["weight_bytes"] + passed["cache_bytes"]
     facts = [
         f"{counted(tokens, 'token')} of {counted(len(passed['rows']), 'sequence')}",
         amount(passed["flops"], "FLOPs"),
-        f"{amount(read, 'B')} read ({amount(passed['weight_bytes'], 'B')} weights, "
-        f"{amount(passed['cache_bytes'], 'B')} cache)",
-        *([f"{rounded(1000 * passed['took'])} ms"] if "took" in passed else []),
+        f"reads {amount(passed['weight_bytes'], 'B')} of weights and {amount(passed['cache_bytes'], 'B')} of cache",
+        f"{rounded(intensity_of(passed))} FLOPs a byte",
     ]
+    facts += [f"{rounded(1000 * passed['took'])} ms"] if "took" in passed else []
     return folded(facts, moment.width, style="bold")
 
 
 def _sequences(moment: Moment, passed: Line) -> list[Text]:
     """Return a bar for each sequence: a column for each token in the cache and each new one, if they fit."""
     rows = passed["rows"]
-    longest = max((row["first"] + row["count"] for row in rows), default=1)
-    length = min(longest, moment.width - 52 if moment.width > 70 else moment.width)
-    lines = [line for row in rows[:ROWS] for line in _sequence(moment, row, length / longest)]
-    return [*lines, *([Text(f"… and {counted(len(rows) - ROWS, 'sequence')}", "dim")] if len(rows) > ROWS else [])]
+    said = [f" {row['count']} new, {row['first']} cached" for row in rows]
+    room = moment.width - WHO - max(map(len, said), default=0)
+    scale = min(1.0, room / max((row["first"] + row["count"] for row in rows), default=1))
+    lines = [_sequence(row, scale) + Text(text, "dim") for row, text in zip(rows[:ROWS], said, strict=False)]
+    more = f"… and {counted(len(rows) - ROWS, 'sequence')} more"
+    return [*lines, *([Text(more, "dim")] if len(rows) > ROWS else [])]
 
 
-def _sequence(moment: Moment, row: Line, scale: float) -> list[Text]:
+def _sequence(row: Line, scale: float) -> Text:
     who = "" if row["id"] is None else letter(row["id"])
-    cached, new = round(row["first"] * scale), max(1, round(row["count"] * scale))
-    said = f"{counted(row['count'], 'token')} after {row['first']} in the cache, "
-    said += counted(row["logits"], "row of logits", "rows of logits") if row["logits"] else "no logits"
-    head = Text(f"{who:<2} ", "bold") + Text(f"{row['phase']:<10}")
-    picture = Text("░" * cached, "dim") + Text("█" * new, "green")
-    return [head + picture + Text(f" {said}")] if moment.width > 70 else [head + Text(said), picture]
+    new = max(1, round(row["count"] * scale))
+    cached = max(0, round((row["first"] + row["count"]) * scale) - new)
+    line = Text(f"{who:<2} ", "bold") + Text(f"{row['phase']:<{WHO - 3}}")
+    return line + Text("░" * cached, "dim") + Text("█" * new, "green")
 
 
 def _drafts(moment: Moment) -> list[Text]:
@@ -85,9 +86,8 @@ def parts_of(config: Line, rows: list[Line]) -> list[Part]:
     heads, kv_heads, size = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
     batch = [Tokens(row["count"], row["first"]) for row in rows]
     pairs = sum(visible_pairs(each, window) for each in batch for window in config["sliding_windows"])
-    scores = (
-        f"{heads} × {rows[0]['count']} × {rows[0]['first'] + rows[0]['count']}" if len(rows) == 1 else "a matrix each"
-    )
+    keys = rows[0]["first"] + rows[0]["count"]
+    scores = f"{heads} × {rows[0]['count']} × {keys}" if len(rows) == 1 else "one each"
 
     def product(name: str, shape: str, rows: int, matrix: tuple[int, int], times: int = layers) -> Part:
         return Part(name, shape, 2 * rows * matrix[0] * matrix[1] * times, f"{matrix[0]:,} × {matrix[1]:,}")
@@ -98,23 +98,24 @@ def parts_of(config: Line, rows: list[Line]) -> list[Part]:
         product("keys and values", f"{tokens} × 2 × {kv_heads} × {size}", tokens, (hidden, 2 * kv_heads * size)),
         Part("scores and mix", scores, 4 * heads * size * pairs),
         product("attention output", f"{tokens} × {hidden}", tokens, (heads * size, hidden)),
-        product("gate and up", f"{tokens} × {2 * inner}", tokens, (hidden, 2 * inner)),
+        product("gate and up", f"{tokens} × {2 * inner:,}", tokens, (hidden, 2 * inner)),
         product("down", f"{tokens} × {hidden}", tokens, (inner, hidden)),
         product("logits", f"{logits} × {config['vocab_size']:,}", logits, (hidden, config["vocab_size"]), 1),
     ]
 
 
 def _arrays(moment: Moment, passed: Line) -> list[Text]:
+    """Return a row for each array: its shape, the shape of its weights, and its FLOPs in all layers as a bar."""
     config = moment.trace.states.models[0]["config"]
     parts = parts_of(config, passed["rows"])
+    weights, flops = WEIGHTS if moment.width >= WIDE else 0, FLOPS if moment.width >= WIDE else 0
+    length = moment.width - NAME - SHAPE - weights - flops
     most = max(part.flops for part in parts) or 1
-    wide = moment.width > 70
-    length = moment.width - NAME - 16 - 12 - (14 if wide else 0) - 1
-    head = columns(("array", NAME, ""), ("shape", 16, ""), *((("weights", 14, ""),) if wide else ()), ("FLOPs", 12, ""))
-    head.stylize("dim")
-    lines = [Text(f"in each of {counted(config['num_hidden_layers'], 'layer')}: queries to down", "dim"), head]
+    heads = ("array", NAME), ("shape", SHAPE), ("weights", weights), ("FLOPs", flops + length)
+    lines = [columns(*((text, width, "dim") for text, width in heads))]
     for part in parts:
-        weights = ((part.weights, 14, "dim"),) if wide else ()
-        cells = ((part.name, NAME, ""), (part.shape, 16, ""), *weights, (amount(part.flops, ""), 12, ""))
-        lines.append(columns(*cells) + Text(bar(part.flops / most, length), "blue"))
-    return lines
+        cells = (part.name, NAME, ""), (part.shape, SHAPE, ""), (part.weights, weights, "dim")
+        number, picture = amount(part.flops, "").strip(), bar(part.flops / most, length)
+        lines.append(columns(*cells, (number, flops, ""), (picture, length, "blue")))
+    layers = counted(config["num_hidden_layers"], "layer")
+    return [*lines, *prose(f"queries to down: in each of {layers}; FLOPs of all", moment.width, style="dim")]

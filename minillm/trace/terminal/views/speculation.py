@@ -6,10 +6,12 @@ from minillm.support.wording import counted, rounded
 from minillm.trace.state import Line
 from minillm.trace.terminal.amounts import bar, percent
 from minillm.trace.terminal.characters import cut
+from minillm.trace.terminal.layout import needle, prose
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.words import letter
 
 ROUNDS = 6  # shown of those so far
+WIDE = 70  # columns with room for the chance of a draft token
 NAME = 9  # columns of the name of a bar
 
 
@@ -43,9 +45,16 @@ def _round(moment: Moment, verdict: Line) -> list[Text]:
             continue
         accepted = judged[place]["accepted"]
         shown = Text(text, "bold green") if accepted else Text(f"~~{text}~~", "red strike")
-        lines.append(Text(f"draft {place + 1}  ") + shown + Text("  ✓ accepted" if accepted else "  ✗ rejected"))
+        said = "✓ accepted" if accepted else "✗ rejected"
+        lines.append(Text(f"draft {place + 1}  ") + shown + Text(f"  {said}{_chance(moment, judged[place])}"))
         lines += _bars(judged[place], moment.width)
     return lines
+
+
+def _chance(moment: Moment, judged: Line) -> str:
+    """Return the probability with which a draft token is accepted, where a line has room for it."""
+    chance = min(1.0, judged["p"] / judged["q"]) if judged["q"] else 1.0
+    return f", which had a chance of {percent(chance)}" if moment.width >= WIDE else ""
 
 
 def _bars(judged: Line, width: int) -> list[Text]:
@@ -58,9 +67,7 @@ def _bars(judged: Line, width: int) -> list[Text]:
     ]
     said = f"r × q = {rounded(judged['r'])} × {rounded(q)} = {rounded(point)}"
     said += f" {'<' if judged['accepted'] else '>='} p"
-    at = NAME + min(length - 1, int(point * length))
-    needle = Text(" " * at + f"▲ {said}") if at + 2 + len(said) <= width else Text(f"{said} ▲".rjust(at + 1))
-    return [*lines, needle]
+    return [*lines, *needle(NAME + min(length - 1, int(point * length)), said, width)]
 
 
 def _outcome(moment: Moment, verdict: Line) -> list[Text]:
@@ -68,7 +75,8 @@ def _outcome(moment: Moment, verdict: Line) -> list[Text]:
         return []
     why = {"bonus": "one more: all were accepted", "corrected": "drawn from what q left of p"}[verdict["then"]]
     name = {"bonus": "bonus", "corrected": "correction"}[verdict["then"]]
-    return [Text(f"{name}  ") + Text(moment.token(verdict["token"]), "bold yellow") + Text(f"  + {why}")]
+    token = cut(moment.token(verdict["token"]), moment.width // 3)
+    return [Text(f"{name}  ") + Text(token, "bold yellow"), *prose(f"+ {why}", moment.width, 2, style="dim")]
 
 
 def _rounds(moment: Moment, request: int) -> list[Text]:
@@ -81,7 +89,8 @@ def _rounds(moment: Moment, request: int) -> list[Text]:
     tokens = accepted + sum(verdict["token"] is not None for verdict in verdicts)
     gained = f"{accepted} of {counted(len(judged), 'judged draft token')} accepted"
     passes = counted(len(verdicts), "pass", "passes")
-    return [*rounds, Text(f"{gained}; {counted(tokens, 'token')} in {passes}: {tokens / len(verdicts):.1f} a pass")]
+    said = f"{gained}; {counted(tokens, 'token')} in {passes}: {tokens / len(verdicts):.1f} a pass"
+    return [*rounds, *prose(said, moment.width)]
 
 
 def _one_line(moment: Moment, verdict: Line) -> Text:

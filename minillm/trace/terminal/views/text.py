@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 
+from rich.cells import cell_len as width_of
 from rich.text import Text
 
 from minillm.trace.state import Line
-from minillm.trace.terminal.characters import cut, width_of
+from minillm.trace.terminal.characters import cut
 from minillm.trace.terminal.layout import folded
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.words import letter
@@ -44,6 +45,16 @@ def draw(moment: Moment) -> list[Text]:
     most = max(1, ROWS // len(requests))
     lines = [line for number, found in pieces.items() for line in _request(moment, number, found, most)]
     return [*lines, *legend([piece for found in pieces.values() for piece in found], moment.width)]
+
+
+def newest_row(moment: Moment) -> list[Text]:
+    """Return the last row of boxes of one request: the one that was chosen, or the first that runs."""
+    requests = [*moment.state["requests"]]
+    if not requests:
+        return []
+    chosen = moment.chosen([number for number in requests if moment.row(number)] or requests)
+    rows = _rows(pieces_of(moment, chosen), moment.width - INDENT)
+    return _boxes(rows[-1], letter(chosen)) if rows else []
 
 
 def pieces_of(moment: Moment, number: int) -> list[Piece]:
@@ -112,15 +123,15 @@ def _rows(pieces: list[Piece], width: int) -> list[list[Piece]]:
     return [row for row in rows if row]
 
 
-def _boxes(pieces: list[Piece]) -> list[Text]:
-    """Return a row of boxes, and the signs under them."""
-    boxes, signs = Text(" " * INDENT), Text(" " * INDENT)
+def _boxes(pieces: list[Piece], name: str = "") -> list[Text]:
+    """Return a row of boxes with a name before it, and the signs under them."""
+    boxes, signs = Text(f"{name:<{INDENT}}", "bold"), Text(" " * INDENT)
     before = False
     for piece in pieces:
         sign, _, style = KINDS[piece.kind]
         text = cut(piece.text, LONGEST)
         boxes.append("┃" if before or piece.fresh else "│", "bold" if before or piece.fresh else "dim")
-        boxes.append(text, style).append("")
+        boxes.append(text, style)
         signs.append(" ").append(sign * width_of(text), style.replace("strike", ""))
         before = piece.fresh
     boxes.append("┃" if before else "│", "bold" if before else "dim")
