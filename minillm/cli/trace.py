@@ -1,4 +1,4 @@
-"""`minillm trace`: record a run, then say what each step did, or write the trace, a page or spans for Perfetto."""
+"""`minillm trace`: record a run; then say what each step did, step through it, or write the trace, a page or spans."""
 
 import argparse
 import json
@@ -39,6 +39,14 @@ ENGINE = ("block_size", "num_blocks", "max_batch_tokens", "preemption")
 VIEWS = ("text", "pass", "cache", "attention", "choice", "batch", "speculation")  # as in minillm.trace.terminal
 FILES = ("out", "html", "perfetto")
 MOST_SAMPLES = 100
+EXAMPLES = """\
+examples:
+  minillm trace "The sky is"                              say each step in words
+  minillm trace "The sky is" --terminal                   step through the run
+  minillm trace "The sky is" --n 3 --html run.html        a page for a browser
+  minillm trace --batch prompts.jsonl --out run.jsonl     record an engine
+  minillm trace --read run.jsonl --terminal --view cache  step through the file
+"""
 
 
 def add_parser(commands: Any) -> None:
@@ -46,7 +54,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "trace",
         help="record a run, step by step",
-        description="Record what a run does: say it step by step, or write it to files.",
+        description="Record what a run does: say it step by step, step through it, or write it to files.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("prompt", nargs="?", help="a question or, with --raw, a text to continue; - reads it from standard input")

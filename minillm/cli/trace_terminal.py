@@ -76,5 +76,5 @@ def _draw(lines: list[Any], size: tuple[int, int]) -> None:
         with console.capture() as captured:
             console.print(line, end="", no_wrap=True, overflow="crop", crop=True)
         drawn.append(CLEAR_LINE + for_output(captured.get()))
-    sys.stdout.write(TOP + "\r\n".join(drawn))
+    sys.stdout.write(TOP + "\n".join(drawn))
     sys.stdout.flush()

@@ -41,7 +41,7 @@ def keys_at_once() -> Iterator[None]:
     terminal = sys.stdin.fileno()
     before = termios.tcgetattr(terminal)
     try:
-        tty.setcbreak(terminal)
+        tty.setcbreak(terminal, termios.TCSADRAIN)  # keys that were pressed before count
         yield
     finally:
         termios.tcsetattr(terminal, termios.TCSADRAIN, before)

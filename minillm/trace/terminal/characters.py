@@ -42,7 +42,7 @@ def _seen(character: str) -> str:
 
 
 def cut(text: str, columns: int) -> str:
-    """Return a text of at most so many columns, with an ellipsis if it is cut.
+    """Return a text of at most `columns` columns, with an ellipsis if it is cut.
 
     Example:
         >>> from minillm.trace.terminal.characters import cut

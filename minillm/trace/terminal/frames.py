@@ -18,7 +18,7 @@ from minillm.support.checks import check_choice, check_integer
 from minillm.trace.reader import Trace
 from minillm.trace.state import Line
 from minillm.trace.terminal.characters import for_output, shown
-from minillm.trace.terminal.layout import prose
+from minillm.trace.terminal.layout import prose, styled
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.terminal.views import VIEWS
 from minillm.trace.words import step_in_words
@@ -60,7 +60,10 @@ def frame(
     """
     check_choice("view", view, tuple(VIEWS))
     check_integer("width", width, NARROWEST)
-    moment = Moment(trace, range(len(trace.states.steps))[step], width, request, layer, head)
+    steps = range(len(trace.states.steps))
+    if not -len(steps) <= step < len(steps):
+        raise IndexError(f"there is no step {step}; expected 0 to {steps[-1]}, or -1 for the last")
+    moment = Moment(trace, steps[step], width, request, layer, head)
     heading, body, words = frame_parts(moment, view)
     return for_output("\n".join(line.plain.rstrip() for line in [heading, *body, Text(), *words]))
 
@@ -85,7 +88,7 @@ def frames(
         >>> with minillm.trace.record() as run:
         ...     out = minillm.generate(model, "The capital of France is", max_new_tokens=8)
         >>> [text.split(":")[0] for text in minillm.trace.frames(run.trace, "pass")]  # prefill, decode, the last
-        ['Step 1 of 8', 'Step 2 of 8', 'Step 8 of 8']
+        ['Step 1 of 4', 'Step 2 of 4', 'Step 4 of 4']
     """
     check_choice("view", view, tuple(VIEWS))
     chosen = steps_that_matter(trace, view) if steps is None else steps
@@ -132,7 +135,7 @@ def frame_parts(moment: Moment, view: str) -> tuple[Text, list[Text], list[Text]
 
 def _heading(moment: Moment, view: str) -> Text:
     words = f"Step {moment.step} of {len(moment.trace.states.steps) - 1}: {VIEWS[view].title} "
-    return Text(words, "bold") + Text("─" * (moment.width - len(words)), "dim")
+    return styled(words, "bold") + Text("─" * (moment.width - len(words)), "dim")
 
 
 def _sentence(moment: Moment) -> list[Text]:

@@ -4,7 +4,13 @@ from rich.cells import cell_len as width_of
 from rich.cells import chop_cells
 from rich.text import Text
 
-from minillm.trace.terminal.characters import fitted
+from minillm.trace.terminal.characters import cut, fitted
+from minillm.trace.words import letter
+
+
+def styled(text: str, style: str) -> Text:
+    """Return a text in a style that ends with it. rich would go on with the style of the first of two added texts."""
+    return Text().append(text, style)
 
 
 def folded(items: list[str], width: int, indent: int = 0, style: str = "dim") -> list[Text]:
@@ -61,3 +67,9 @@ def needle(at: int, text: str, width: int) -> list[Text]:
     if width_of(text) < at:
         return [Text(" " * (at - 1 - width_of(text)) + text + " ▲")]
     return [Text(" " * at + "▲"), *prose(text, width)]
+
+
+def whose(chosen: int, requests: list[int], width: int) -> list[Text]:
+    """Return which of several requests a view shows; nothing if there is one."""
+    others = ", ".join(letter(number) for number in requests if number != chosen)
+    return [Text(cut(f"Request {letter(chosen)}. Also in this step: {others}", width), "bold")] if others else []

@@ -8,7 +8,7 @@ from minillm.support.wording import counted
 from minillm.trace.reader import Trace
 from minillm.trace.state import Line
 from minillm.trace.terminal.frames import frame_parts
-from minillm.trace.terminal.layout import folded
+from minillm.trace.terminal.layout import folded, styled
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.terminal.views import VIEWS
 from minillm.trace.terminal.views.batch import SIGNS
@@ -115,7 +115,7 @@ class Replay:
         steps = range(first, min(self.last + 1, first + width - 2))
         signs = "".join(sign_of(self.trace.states.steps[step]) for step in steps)
         at = self.step - first
-        return Text(f"{signs[:at]}", "dim") + Text(f"[{signs[at]}]", "bold reverse") + Text(signs[at + 1 :], "dim")
+        return styled(signs[:at], "dim") + Text(f"[{signs[at]}]", "bold reverse") + Text(signs[at + 1 :], "dim")
 
     def _keys(self, width: int) -> list[Text]:
         keys = ["→ Enter next", "← back", "Home End", "↑ ↓ scroll"]

@@ -9,7 +9,7 @@ from minillm.support.wording import counted
 from minillm.trace.attention import unpacked
 from minillm.trace.state import Line
 from minillm.trace.terminal.characters import fitted
-from minillm.trace.terminal.layout import folded
+from minillm.trace.terminal.layout import folded, styled
 from minillm.trace.terminal.moment import Moment, sequence_of
 from minillm.trace.words import letter
 
@@ -74,7 +74,7 @@ def _matrix(tokens: list[str], weights: Float[Array, "tokens tokens"], first: in
     over = ["".join(fitted(sign, 2) for sign in signs) for signs in zip_longest(*heads, fillvalue=" ")]
     lines = [Text(left + text, "dim") for text in over if text.strip()]
     for query in range(first, len(tokens)):
-        name = Text(f"{fitted(tokens[query], WORD)} {query:>3} ", "bold" if query == len(tokens) - 1 else "")
+        name = styled(f"{fitted(tokens[query], WORD)} {query:>3} ", "bold" if query == len(tokens) - 1 else "")
         cells = ([weights[query, :first].sum()] if first else []) + [*weights[query, first : query + 1]]
         lines.append(name + Text("".join(2 * shade(weight) for weight in cells), "cyan"))
     return lines

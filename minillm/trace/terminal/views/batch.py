@@ -6,7 +6,7 @@ from minillm.support.wording import counted
 from minillm.trace.state import Line, State, apply, begin_step
 from minillm.trace.terminal.amounts import bar
 from minillm.trace.terminal.characters import fitted
-from minillm.trace.terminal.layout import folded
+from minillm.trace.terminal.layout import folded, styled
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.words import letter
 
@@ -51,18 +51,19 @@ def _queues(moment: Moment) -> list[Text]:
 
 
 def _ruler(steps: list[int], size: int, label: int) -> Text:
-    """Return the numbers of the steps, of every second or fifth one if they need more columns than a cell has."""
-    apart = next(n for n in (1, 2, 5, 10, 20, 50, 100, 10**9) if n * size > len(str(steps[-1])))
+    """Return the numbers of the steps: of every second or fifth one, if they need more columns than a cell has."""
+    apart = next(n for n in (1, 2, 5, 10, 20, 50, 10**9) if n * size > len(str(steps[-1])))
+    last = max(0, len(steps) * size - max(size, len(str(steps[-1]))))  # where the number of this step begins
     ruler = ""
-    for place, step in enumerate(steps):
-        if step % apart == 0 or step == steps[-1]:
-            ruler = f"{ruler[: place * size]:<{place * size}}{step}"
-    return Text(fitted("step", label) + ruler, "dim")
+    for place, step in enumerate(steps[:-1]):
+        if step % apart == 0 and place * size + len(str(step)) < last:
+            ruler = f"{ruler:<{place * size}}{step}"
+    return styled(f"{fitted('step', label)}{ruler:<{last}}", "dim") + Text(str(steps[-1]), "bold")
 
 
 def _row(moment: Moment, number: int, cells: list[tuple[str, str]], size: int) -> Text:
     prompt = "".join(moment.token(token) for token in moment.state["requests"][number]["prompt"][:12])
-    row = Text(fitted(letter(number), 3), "bold") + Text(fitted(prompt, _label(moment) - 4) + " ", "dim")
+    row = styled(fitted(letter(number), 3), "bold") + Text(fitted(prompt, _label(moment) - 4) + " ", "dim")
     for cell, style in cells:
         row.append(f"{cell:<{size}}", style)
     return row
@@ -116,5 +117,5 @@ def _budget(moment: Moment) -> list[Text]:
     said = f" {used} of {counted(step['budget'], 'token')}"
     length = max(5, min(32, moment.width - label - len(said)))
     filled = bar(used / max(step["budget"], used, 1), length)
-    line = Text(fitted("budget", label), "dim") + Text(filled, "blue") + Text("·" * (length - len(filled)), "dim")
+    line = styled(fitted("budget", label), "dim") + Text(filled, "blue") + Text("·" * (length - len(filled)), "dim")
     return [line + Text(said), *([Text(" " * label + kinds, "dim")] if kinds else [])]

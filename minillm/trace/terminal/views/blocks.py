@@ -6,7 +6,7 @@ from minillm.support.wording import counted
 from minillm.trace.state import Line
 from minillm.trace.terminal.amounts import amount
 from minillm.trace.terminal.characters import cut
-from minillm.trace.terminal.layout import folded, prose
+from minillm.trace.terminal.layout import folded, prose, styled
 from minillm.trace.terminal.moment import Moment, token_bytes
 from minillm.trace.words import letter
 
@@ -81,7 +81,7 @@ def _block(moment: Moment, pool: Line, first: int, last: int) -> tuple[Text, Tex
     letters = ",".join(letter(request) for request, _, _ in few) + ("…" if len(holders) > 3 else "")
     refs = f" ×{block['refs']}" if block and block["refs"] > 1 else ""
     who = "free" if block is None else "cached" if block["refs"] == 0 else f"{letters}{refs}"
-    head = Text(f"{first} ", "bold") + Text(who + (" ◆" if block and block["known"] and block["refs"] else ""))
+    head = styled(f"{first} ", "bold") + Text(who + (" ◆" if block and block["known"] and block["refs"] else ""))
     return head, Text("[") + _slots(moment, pool, block, holders) + Text("]"), Text(_done(moment, first), "yellow")
 
 
@@ -123,7 +123,8 @@ def _wall(cells: list[tuple[Text, Text, Text]], width: int) -> list[Text]:
                 piece = cell[part].copy()
                 piece.truncate(size - 1, overflow="ellipsis", pad=True)
                 line.append_text(piece).append(" ")
-            lines.append(line)
+            if line.plain.strip() or len(cells) <= FEW:  # few blocks stay where they are from step to step
+                lines.append(line)
     return lines
 
 
@@ -138,7 +139,7 @@ def _tables(moment: Moment, pool: Line) -> list[Text]:
 
 
 def _table(moment: Moment, number: int, pool: Line) -> list[Text]:
-    request, name = moment.state["requests"][number], Text(f"{letter(number):<3}", "bold")
+    request, name = moment.state["requests"][number], styled(f"{letter(number):<3}", "bold")
     table = moment.state["tables"].get(request["table"])
     if request["status"] == "waiting":
         return prose(f"{name.plain}{_waits(moment, request)}", moment.width, style="dim")

@@ -2,12 +2,11 @@
 
 from rich.text import Text
 
-from minillm.support.wording import counted, rounded
+from minillm.support.wording import rounded
 from minillm.trace.state import Line
 from minillm.trace.terminal.amounts import bar, percent
-from minillm.trace.terminal.layout import columns, folded, needle
+from minillm.trace.terminal.layout import columns, folded, needle, whose
 from minillm.trace.terminal.moment import Moment
-from minillm.trace.words import letter
 
 SHOWN, SHOWN_OF_SEVERAL = 8, 3  # candidates of a choice, and of each if a step has several
 FATE, P = 15, 9  # columns of what became of a candidate, and of a probability
@@ -22,10 +21,11 @@ def draw(moment: Moment) -> list[Text]:
     requests = list(dict.fromkeys(line["id"] for line in choices))
     chosen = moment.chosen(requests)
     own = [line for line in choices if line["id"] == chosen]
-    others = ", ".join(letter(number) for number in requests if number != chosen)
-    head = [Text(f"Request {letter(chosen)} (also in this step: {others})", "bold")] if others else []
     shown = SHOWN if len(own) == 1 else SHOWN_OF_SEVERAL
-    return [*head, *(line for choice in own for line in _choice(moment, choice, shown))]
+    return [
+        *whose(chosen, requests, moment.width),
+        *(line for choice in own for line in _choice(moment, choice, shown)),
+    ]
 
 
 def _choice(moment: Moment, choice: Line, shown: int) -> list[Text]:
@@ -46,7 +46,7 @@ def _stages(moment: Moment, choice: Line, sampling: Line) -> list[str]:
     stages += [f"top-k {sampling['top_k']}"] if sampling["top_k"] else []
     stages += [f"top-p {rounded(sampling['top_p'])}"] if sampling["top_p"] < 1 else []
     stages += [f"min-p {rounded(sampling['min_p'])}"] if sampling["min_p"] else []
-    return [*stages, counted(choice["kept"], "candidate is left", "candidates are left")]
+    return [*stages, "1 candidate is left" if choice["kept"] == 1 else f"{choice['kept']:,} candidates are left"]
 
 
 def _candidates(moment: Moment, choice: Line, sampling: Line, shown: int) -> list[Text]:
@@ -94,13 +94,12 @@ def fate(token: int, choice: Line, sampling: Line) -> str:
 
 def _draw(moment: Moment, choice: Line) -> list[Text]:
     """Return the numbers from 0 to 1, of which each candidate has a share, and where the drawn number fell."""
-    if choice["number"] is None:
+    number, low, share = choice["number"], choice["low"], dict(choice["after"]).get(choice["token"])
+    if number is None or low is None or share is None:
         return []
-    length = moment.width - 6
-    high = min(1.0, choice["low"] + dict(choice["after"])[choice["token"]])
-    first, last = (min(length - 1, int(end * length)) for end in (choice["low"], high))
+    length, high = moment.width - 4, min(1.0, low + share)
+    first, last, at = (max(0, min(length - 1, int(end * length))) for end in (low, high, number))
     line = Text("0 ") + Text("·" * first, "dim") + Text("█" * (last - first + 1), "green")
     line += Text("·" * (length - 1 - last), "dim") + Text(" 1")
-    at = 2 + min(length - 1, int(choice["number"] * length))
-    share = f"{rounded(choice['low'])} to {rounded(high)} is {moment.token(choice['token'])}"
-    return [line, *needle(at, f"{rounded(choice['number'])} is drawn; {share}", moment.width)]
+    said = f"{rounded(number)} is drawn; {rounded(low)} to {rounded(high)} is {moment.token(choice['token'])}"
+    return [line, *needle(2 + at, said, moment.width)]

@@ -6,7 +6,7 @@ from minillm.support.wording import counted
 from minillm.trace.state import Line
 from minillm.trace.terminal.amounts import amount
 from minillm.trace.terminal.characters import cut
-from minillm.trace.terminal.layout import folded
+from minillm.trace.terminal.layout import folded, styled
 from minillm.trace.terminal.moment import Moment, sequence_of, token_bytes
 from minillm.trace.words import letter
 
@@ -58,7 +58,7 @@ def _grid(moment: Moment, kinds: list[str]) -> list[Text]:
     numbers = range(-(-first // 10) * 10, min(first + room, len(kinds)), 10)
     ruler = " " * (-first % 10 * each) + "".join(f"{slot:<{10 * each}}" for slot in numbers)
     head = Text(f"{'slot':<{LABEL}}{ruler}"[: moment.width], "dim")
-    return [head, *(Text(f"{name:<{LABEL}}", "dim") + cells for name in _layers(moment))]
+    return [head, *(styled(f"{name:<{LABEL}}", "dim") + cells for name in _layers(moment))]
 
 
 def _layers(moment: Moment) -> list[str]:

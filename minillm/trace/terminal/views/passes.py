@@ -9,7 +9,7 @@ from minillm.support.wording import counted, rounded
 from minillm.trace.state import Line
 from minillm.trace.terminal.amounts import amount, bar
 from minillm.trace.terminal.characters import shown
-from minillm.trace.terminal.layout import columns, folded, prose
+from minillm.trace.terminal.layout import columns, folded, prose, styled
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.terminal.views.roofline import intensity_of, roofline
 from minillm.trace.words import letter
@@ -56,7 +56,7 @@ def _sequence(row: Line, scale: float) -> Text:
     who = "" if row["id"] is None else letter(row["id"])
     new = max(1, round(row["count"] * scale))
     cached = max(0, round((row["first"] + row["count"]) * scale) - new)
-    line = Text(f"{who:<2} ", "bold") + Text(f"{row['phase']:<{WHO - 3}}")
+    line = styled(f"{who:<2} ", "bold") + Text(f"{row['phase']:<{WHO - 3}}")
     return line + Text("░" * cached, "dim") + Text("█" * new, "green")
 
 
@@ -86,8 +86,8 @@ def parts_of(config: Line, rows: list[Line]) -> list[Part]:
     heads, kv_heads, size = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
     batch = [Tokens(row["count"], row["first"]) for row in rows]
     pairs = sum(visible_pairs(each, window) for each in batch for window in config["sliding_windows"])
-    keys = rows[0]["first"] + rows[0]["count"]
-    scores = f"{heads} × {rows[0]['count']} × {keys}" if len(rows) == 1 else "one each"
+    keys = [f"{heads} × {row['count']} × {row['first'] + row['count']}" for row in rows]
+    scores = keys[0] if len(keys) == 1 else "one each"
 
     def product(name: str, shape: str, rows: int, matrix: tuple[int, int], times: int = layers) -> Part:
         return Part(name, shape, 2 * rows * matrix[0] * matrix[1] * times, f"{matrix[0]:,} × {matrix[1]:,}")

@@ -14,7 +14,7 @@ from minillm.estimate.units import GB, TERA
 from minillm.support.wording import rounded
 from minillm.trace.state import Line
 from minillm.trace.terminal.amounts import percent
-from minillm.trace.terminal.layout import prose
+from minillm.trace.terminal.layout import prose, styled
 from minillm.trace.terminal.moment import Moment
 
 LAPTOP = Machine("a laptop", 16 * GB, "DDR5", 50 * GB, 0.2 * TERA)  # 8 cores, float32
@@ -58,7 +58,9 @@ def _mark(grid: list[list[tuple[str, str]]], machine: Machine, intensity: float,
 
 def _plot(grid: list[list[tuple[str, str]]]) -> list[Text]:
     labels = [percent(10.0 ** (-row / 2)) if row % 2 == 0 else "" for row in range(HIGH)]
-    return [Text(f"{label:>{LEFT - 1}} ", "dim") + Text.assemble(*row) for label, row in zip(labels, grid, strict=True)]
+    return [
+        styled(f"{label:>{LEFT - 1}} ", "dim") + Text.assemble(*row) for label, row in zip(labels, grid, strict=True)
+    ]
 
 
 def _axis(length: int) -> Text:

@@ -6,9 +6,8 @@ from minillm.support.wording import counted, rounded
 from minillm.trace.state import Line
 from minillm.trace.terminal.amounts import bar, percent
 from minillm.trace.terminal.characters import cut
-from minillm.trace.terminal.layout import needle, prose
+from minillm.trace.terminal.layout import needle, prose, styled, whose
 from minillm.trace.terminal.moment import Moment
-from minillm.trace.words import letter
 
 ROUNDS = 6  # shown of those so far
 WIDE = 70  # columns with room for the chance of a draft token
@@ -21,9 +20,8 @@ def draw(moment: Moment) -> list[Text]:
     if not verdicts:
         return [Text("No draft token was judged in this step." if moment.step else "Nothing has run.")]
     chosen = moment.chosen([line["id"] for line in verdicts])
-    others = ", ".join(letter(line["id"]) for line in verdicts if line["id"] != chosen)
-    head = [Text(f"Request {letter(chosen)} (also in this step: {others})", "bold")] if others else []
-    [verdict] = [line for line in verdicts if line["id"] == chosen]
+    head = whose(chosen, [line["id"] for line in verdicts], moment.width)
+    verdict = next(line for line in verdicts if line["id"] == chosen)
     return [*head, *_round(moment, verdict), *_outcome(moment, verdict), Text(), *_rounds(moment, chosen)]
 
 
@@ -100,4 +98,4 @@ def _one_line(moment: Moment, verdict: Line) -> Text:
     sign = "+" if verdict["token"] is not None else ""
     tokens = counted(accepted + len(sign), "token")
     signs = f"{'✓' * accepted}{'✗' * rejected}{'–' * unused}{sign}"
-    return Text(f"step {verdict['s']:<4} ", "dim") + Text(f"{signs:<8} {tokens}")
+    return styled(f"step {verdict['s']:<4} ", "dim") + Text(f"{signs:<8} {tokens}")

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from rich.cells import cell_len as width_of
 from rich.text import Text
 
+from minillm.support.wording import counted
 from minillm.trace.state import Line
 from minillm.trace.terminal.characters import cut
-from minillm.trace.terminal.layout import folded
+from minillm.trace.terminal.layout import folded, styled
 from minillm.trace.terminal.moment import Moment
 from minillm.trace.words import letter
 
@@ -48,13 +49,13 @@ def draw(moment: Moment) -> list[Text]:
 
 
 def newest_row(moment: Moment) -> list[Text]:
-    """Return the last row of boxes of one request: the one that was chosen, or the first that runs."""
+    """Return a row of boxes: the end of the text of one request, the chosen one or the first that runs."""
     requests = [*moment.state["requests"]]
     if not requests:
         return []
     chosen = moment.chosen([number for number in requests if moment.row(number)] or requests)
-    rows = _rows(pieces_of(moment, chosen), moment.width - INDENT)
-    return _boxes(rows[-1], letter(chosen)) if rows else []
+    backwards = _rows(pieces_of(moment, chosen)[::-1], moment.width - INDENT)
+    return _boxes(backwards[0][::-1], letter(chosen)) if backwards else []
 
 
 def pieces_of(moment: Moment, number: int) -> list[Piece]:
@@ -93,11 +94,11 @@ def _dropped(moment: Moment, number: int) -> list[Piece]:
 
 def _request(moment: Moment, number: int, pieces: list[Piece], most: int) -> list[Text]:
     """Return the lines of a request: who it is, and its tokens in rows of boxes."""
-    head = Text(f"{letter(number):<{INDENT}}", "bold") + Text(status(moment.state["requests"][number]), "dim")
-    rows = list(_rows(pieces, moment.width - INDENT))
+    rows = _rows(pieces, moment.width - INDENT)
     left_out = sum(map(len, rows[:-most]))
-    more = [Text(f"{'':{INDENT}}… {left_out} tokens before", "dim")] if left_out else []
-    return [head, *more, *(line for row in rows[-most:] for line in _boxes(row))]
+    does = status(moment.state["requests"][number]) + (f"   … {counted(left_out, 'token')} before" if left_out else "")
+    head = styled(f"{letter(number):<{INDENT}}", "bold") + Text(cut(does, moment.width - INDENT), "dim")
+    return [head, *(line for row in rows[-most:] for line in _boxes(row))]
 
 
 def status(request: Line) -> str:
@@ -125,7 +126,7 @@ def _rows(pieces: list[Piece], width: int) -> list[list[Piece]]:
 
 def _boxes(pieces: list[Piece], name: str = "") -> list[Text]:
     """Return a row of boxes with a name before it, and the signs under them."""
-    boxes, signs = Text(f"{name:<{INDENT}}", "bold"), Text(" " * INDENT)
+    boxes, signs = styled(f"{name:<{INDENT}}", "bold"), Text(" " * INDENT)
     before = False
     for piece in pieces:
         sign, _, style = KINDS[piece.kind]
