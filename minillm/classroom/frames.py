@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TextIO
 
+from rich.cells import cell_len
+
 import minillm.trace
 from minillm.support.terminal import is_interactive, terminal_width, wrapped
 from minillm.support.wording import counted
@@ -60,7 +62,7 @@ def line_by_line(text: str, first: int = 1) -> list[str]:
 
 
 def step_through_run(
-    trace: Trace, view: str, steps: Sequence[int] | None = None, printed: Sequence[int] = (-1,), **which: int
+    trace: Trace, view: str, steps: Sequence[int] | None = None, printed: Sequence[int] = (-1,)
 ) -> None:
     """Show steps of a run in one of the views of `minillm.trace.frames`, as `step_through` does.
 
@@ -69,7 +71,6 @@ def step_through_run(
         view: "text", "pass", "cache", "attention", "choice", "batch" or "speculation".
         steps: their numbers; by default all with a pass.
         printed: the steps that matter, of these; -1 is the last.
-        which: `request`, `layer` or `head`, if a view has room for one only.
 
     Raises:
         ValueError: there is no such view, or a step that matters is not shown.
@@ -77,10 +78,8 @@ def step_through_run(
     """
     steps = range(1, len(trace.states.steps)) if steps is None else steps
     width = min(max(terminal_width(), NARROWEST), READABLE)
-    step_through(
-        minillm.trace.frames(trace, view, steps, width, **which),
-        [steps.index(step) if step >= 0 else step for step in printed],
-    )
+    frames = minillm.trace.frames(trace, view, steps, width)
+    step_through(frames, [steps.index(step) if step >= 0 else step for step in printed])
 
 
 @contextmanager
@@ -109,10 +108,10 @@ def step_on(screen: TextIO, frames: Sequence[str]) -> None:
     Raises:
         EOFError: the input has ended.
     """
-    in_place = _can_redraw(screen, frames)
     number: int | None = 0
     while number is not None:
         shown = frames[number]
+        in_place = _can_clear(screen, shown)
         with redirect_stdout(screen if in_place else sys.stdout):
             print(shown)
         number = _moved(screen, number, len(frames))
@@ -132,12 +131,12 @@ def _moved(screen: TextIO, number: int, count: int) -> int | None:
     return max(0, number - 1) if command in BACK else number + 1
 
 
-def _can_redraw(screen: TextIO, frames: Sequence[str]) -> bool:
-    """Return whether the terminal can clear lines, and each frame fits on it together with the prompt."""
+def _can_clear(screen: TextIO, frame: str) -> bool:
+    """Return whether the terminal can clear lines, and has room for all lines of a frame and the prompt."""
     columns, rows = shutil.get_terminal_size()
-    height = max(frame.count("\n") for frame in frames) + 3
-    width = max(len(line) for frame in frames for line in frame.splitlines())
-    return screen.isatty() and os.environ.get("TERM", "dumb") != "dumb" and height <= rows and width < columns
+    lines = frame.splitlines()
+    fits = len(lines) + 2 <= rows and max(map(cell_len, lines), default=0) < columns
+    return fits and screen.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _step_if_interactive(frames: Sequence[str], printed: Sequence[int]) -> None:

@@ -7,8 +7,10 @@ import sys
 from contextlib import redirect_stdout
 
 import pytest
+from bundled import BUNDLED
 
-from minillm.classroom.frames import print_frames, step_on, step_through, stepping
+import minillm
+from minillm.classroom.frames import print_frames, step_on, step_through, step_through_run, stepping
 
 FRAMES = ["#..\none", "##.\ntwo\nand more", "###"]
 
@@ -80,12 +82,18 @@ def test_what_is_left_early_stays_on_the_screen(step, leave):
 
 
 @pytest.mark.parametrize(
-    "terminal", [{"term": "dumb"}, {"columns": 8}, {"rows": 4}], ids=["dumb", "narrow", "few lines"]
+    "terminal", [{"term": "dumb"}, {"columns": 7}, {"rows": 2}], ids=["dumb", "narrow", "few lines"]
 )
 def test_where_lines_cannot_be_cleared_frames_follow_each_other(step, terminal):
-    seen, recorded = step("", "", "", **terminal)
-    assert recorded == "\n".join(FRAMES) + "\n"
+    seen, recorded = step("", "", "", frames=[f"{frame}\n1234567" for frame in FRAMES], **terminal)
+    assert recorded == "".join(f"{frame}\n1234567\n" for frame in FRAMES)
     assert seen[-1].count("[frame") == 3
+
+
+def test_a_frame_that_is_higher_than_the_terminal_stays(step):
+    seen, recorded = step("", "b", "", "", "", rows=4)
+    assert recorded == "##.\ntwo\nand more\n" * 2 + "###\n"
+    assert "#.." not in seen[1] and seen[-1].count("[frame 2/3") == 2 and seen[-1].count("[frame") == 2
 
 
 def test_without_a_reader_the_frames_that_matter_are_printed_in_order(capsys):
@@ -109,6 +117,29 @@ def test_the_innermost_stepper_gets_the_frames():
             step_through(FRAMES, printed=[2, 0])
         step_through(FRAMES)
     assert heard == [(FRAMES, [0, 2]), "outer"]
+
+
+@pytest.mark.parametrize(("columns", "width"), [("200", 78), ("60", 60), ("20", 40)])
+def test_steps_of_a_run_are_frames_as_wide_as_the_terminal(columns, width, monkeypatch):
+    monkeypatch.setenv("COLUMNS", columns)
+    with minillm.trace.record() as run:
+        minillm.generate(minillm.load(BUNDLED[0]), "The sky", 3)
+    heard = []
+    with stepping(lambda *frames: heard.append(frames)):
+        step_through_run(run.trace, "text", printed=[2, -1])
+        step_through_run(run.trace, "text", [0, 2])
+    (every, printed), (two, last) = heard
+    assert every == minillm.trace.frames(run.trace, "text", [1, 2, 3], width) and printed == [1, 2]
+    assert two == minillm.trace.frames(run.trace, "text", [0, 2], width) and last == [1]
+    assert {max(map(len, frame.splitlines())) for frame in every} == {width}
+
+
+def test_an_encoding_without_the_signs_gets_others(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    heard = []
+    with stepping(lambda *frames: heard.append(frames)):
+        step_through(["▒▒█ 1"])
+    assert heard == [(["++# 1"], [0])]
 
 
 def test_frames_that_do_not_exist_are_refused():
