@@ -81,6 +81,25 @@ def block_map(pool: BlockPool, caches: Mapping[str, PagedKVCache]) -> str:
     return "\n".join(" ".join(shown[first : first + a_line]) for first in range(0, len(shown), a_line))
 
 
+def dial(hands: Mapping[str, float]) -> str:
+    """Draw a clock of 11 lines. Each hand is drawn with the letter of its name.
+
+    Args:
+        hands: angles in radians, counter-clockwise from the right, where a clock has 3.
+    """
+    grid = [[" "] * 21 for _ in range(11)]
+
+    def put(sign: str, angle: float, radius: float) -> None:
+        grid[round(5 - radius * math.sin(angle))][round(10 + 2 * radius * math.cos(angle))] = sign
+
+    for hour in range(24):
+        put(".", hour * math.pi / 12, 5)
+    for name, angle in hands.items():
+        for radius in range(1, 6):
+            put(name[0], angle, radius)
+    return "\n".join("".join(row).rstrip() for row in grid)
+
+
 def roofline(flops_per_s: float, bytes_per_s: float, intensities: Mapping[str, float]) -> str:
     """Draw the roofline on logarithmic axes: one row per halving of the peak, five columns per doubling.
 

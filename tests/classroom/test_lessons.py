@@ -51,6 +51,12 @@ def test_every_cell_runs_and_runs_again(lesson, runs):
     assert max(map(len, done.stdout.splitlines())) <= 80
 
 
+def test_without_a_reader_the_frames_that_matter_are_printed(lesson, runs):
+    printed = re.findall(r"^(\d+) of (\d+) frames:$", runs[lesson.name].stdout, re.MULTILINE)
+    assert len(printed) == len(re.findall(r"^ *step_through(?:_run)?\(", code_of(lesson), re.MULTILINE)) > 0
+    assert all(0 < int(some) <= 4 and int(some) <= int(every) for some, every in printed)
+
+
 def test_a_lesson_is_of_a_length_to_finish_in_one_sitting(lesson):
     assert 10 <= len(lesson.cells) <= 20
 
