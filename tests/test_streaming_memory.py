@@ -39,7 +39,9 @@ def like_smollm2(tmp_path_factory):
 def test_the_head_and_two_layers_are_in_memory(backend, weights, like_smollm2):
     model = like_smollm2 if weights == "float32" else like_smollm2 / "int8.gguf"
     each = 8 if backend == "exact" else 4 if weights == "float32" else 1 + 2 / 32
-    assert bound(model, backend, weights) == pytest.approx(each * (HEAD + 2 * LAYER) + BESIDES, abs=2e6)  # the cache
+    assert bound(model, backend, weights) == pytest.approx(
+        each * (HEAD + 2 * LAYER) + BESIDES, abs=3e6
+    )  # cache, activations
     streamed, loaded = (in_a_process(model, backend, weights, layers) for layers in ("streamed", "loaded"))
     print({name: f"{value / 1e6:.0f} MB" for name, value in streamed.items() if name in ("peak", "added")})
     assert streamed["peak"] <= bound(model, backend, weights)
@@ -53,9 +55,9 @@ def test_a_model_larger_than_the_memory_that_the_process_may_have(tied, tmp_path
     config = THREE_B | {"num_hidden_layers": 4, "vocab_size": 10_000, "tie_word_embeddings": tied}
     folder = write_folder(tmp_path, config, 1_000_003)
     limit = 4 * (10_000 * 3072 + 2 * 100_669_440) + BESIDES
-    assert bound(folder, "numpy", "float32") == pytest.approx(limit, abs=1e6)
-    assert in_a_process(folder, "numpy", "float32", "loaded", limit)["tokens"] == []
-    found = in_a_process(folder, "numpy", "float32", "streamed", limit)
+    assert bound(folder, "numpy", "float32") == pytest.approx(limit, abs=3e6)
+    assert in_a_process(folder, "numpy", "float32", "loaded", limit=limit)["tokens"] == []
+    found = in_a_process(folder, "numpy", "float32", "streamed", limit=limit)
     print({name: f"{found[name] / 1e6:.0f} MB" for name in ("peak", "added")})
     assert len(found["tokens"]) == 2 and found["peak"] <= limit
 
