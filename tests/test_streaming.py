@@ -189,6 +189,16 @@ def test_a_thread_that_gets_its_layer_late_keeps_no_third_one(monkeypatch):
     assert counted.most == 2
 
 
+@pytest.mark.parametrize(("kept", "calls"), [(0, 6), (10**6, 0)])
+def test_freed_memory_is_given_back_before_each_large_layer(kept, calls, monkeypatch):
+    """Layers of story have fewer than a million weights."""
+    given = []
+    monkeypatch.setattr("minillm.loading.build.KEPT", kept)
+    monkeypatch.setattr("minillm.loading.build.return_freed_memory", lambda: given.append(1))
+    minillm.forward(load("story", layers="streamed"), TOKENS[:3])
+    assert len(given) == calls
+
+
 def test_the_next_layer_is_read_while_one_computes():
     counted = Counted()
     layers = iter(counted.layers)

@@ -66,7 +66,9 @@ def load(
         return loading.load(name, backend, dtype, weights, layers)
     ranks = ranks_of(comm)  # first, so that a rank with a wrong argument ends all
     if check_choice("layers", layers, loading.LAYERS) == "streamed":
-        raise ValueError("layers is 'streamed'; a model on several ranks is loaded: leave out layers or comm")
+        raise ValueError(
+            "layers is 'streamed' (--stream-layers); a model that is cut over ranks is loaded: leave it out"
+        )
     check_choice("parallel", parallel, ("tensor", "pipeline"))
     if _cut:
         raise ValueError("these ranks follow the model that they have loaded; load another in a run of its own")
