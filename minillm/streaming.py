@@ -73,7 +73,7 @@ class LayerPass(Sequence[Any]):
         self._read, self._numbers = read, numbers
         self._changed = Condition()
         self._in_memory: dict[int, Any] = {}  # place in `numbers` -> layer
-        self._places = [-1] * threads  # of the layer that each thread uses; -1 before the first
+        self._places = [0] * threads  # of the layer that each thread uses, or will use first
         self._thread = count()  # numbers of threads, given out as they begin
         self._reader: Thread | None = None
         self._problem: BaseException | None = None
