@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from minillm.support.wording import counted
-from minillm.trace.state import Line, State, apply, begin_step
+from minillm.trace.state import Line, State, apply
 from minillm.trace.terminal.amounts import bar
 from minillm.trace.terminal.characters import fitted
 from minillm.trace.terminal.layout import folded, styled
@@ -75,7 +75,6 @@ def _history(moment: Moment, first: int) -> dict[int, dict[int, tuple[str, str]]
     state = trace.states.at(first)
     history = {first: _column(trace.states.steps[first], state)}
     for step in range(first + 1, moment.step + 1):
-        begin_step(state, step)
         for line in trace.states.steps[step]:
             apply(state, line)
         history[step] = _column(trace.states.steps[step], state)
