@@ -288,7 +288,7 @@ claim(
 # - Read `minillm/batching/scheduler.py`: `schedule` plans a step. Then read
 #   `minillm/transformer.py`: `forward_batch` runs it.
 # - See a batch on a page, view "the batch": `minillm trace --raw --n 4
-#   --temperature 1 --html run.html "Once upon a time"`.
+#   --temperature 1 --max-new-tokens 12 --html run.html "Once upon a time"`.
 # - Write it yourself: the exercises `static_batch` and `continuous_batch`.
 # - Next: lesson 8, where the memory for all these caches comes from.
 #

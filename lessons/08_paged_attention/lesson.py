@@ -258,8 +258,9 @@ assert abs(block - 0.023) < 0.001
 #
 # - Explain to another person: block table, reference count and copy-on-write.
 #   Explain also why a block cannot be shared if the tokens before it differ.
-# - See the blocks on a page, view "the cache": `minillm trace --raw --n 3
-#   --temperature 1 --block-size 4 --num-blocks 16 --html run.html "Once upon"`
+# - See a preemption on a page, view "the cache": `minillm trace --raw --n 3
+#   --temperature 1 --max-new-tokens 12 --block-size 4 --num-blocks 8 --html
+#   run.html "Once upon"`.
 # - Read `minillm/kv_cache/block_table.py`: `reserve`, `truncate`, `fork`; and
 #   `write` in `minillm/kv_cache/paged.py`. Then read
 #   `minillm/kv_cache/blocks.py` and `minillm/kv_cache/prefix.py`.

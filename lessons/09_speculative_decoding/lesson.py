@@ -100,9 +100,9 @@ assert cache.length == len(ids) + accepted
 # %% [markdown]
 # ## A whole completion
 #
-# minillm runs round after round: a frame is a round. The letters of rejected
-# draft tokens stand between `~~` and `~~`: struck out. How many tokens does
-# each pass of the target model give?
+# minillm runs round after round: a frame is a round. A rejected draft token is
+# struck out: it stands between `~~` and `~~`. How many tokens does each pass
+# of the target model give?
 
 # %%
 with record() as run:
@@ -201,7 +201,7 @@ sampling = minillm.Sampling(temperature=1.0)
 with record() as run:
     one = minillm.Sampling(temperature=1.0, seed=36)
     minillm.speculative_generate(target, draft, girl, 8, one, k=K)
-step_through_run(run.trace, "speculation", [2, 3, 4], printed=[2])
+step_through_run(run.trace, "speculation", [2, 3], printed=[2])
 context = target.tokenizer.encode(girl + " named Emma.")
 p, q = (
     probabilities(minillm.forward(model, context)[-1], sampling)
