@@ -22,6 +22,8 @@ const { attentionUnpack, attentionPaths, attentionPlaces } = load(
   "attentionUnpack, attentionPaths, attentionPlaces",
 );
 
+const { attentionRan, States } = load(["reducer", "views/attention"], "attentionRan, States");
+
 function traceOf(name) {
   const text = readFileSync(join(__dirname, `${name}.jsonl`), "utf8");
   const [header, ...lines] = text
@@ -120,6 +122,16 @@ for (const line of traces.generate.lines.filter((each) => each.t === "attention"
       .flat()
       .filter((weight) => weight > 0).length,
   );
+}
+
+// Attention: of a sequence, all tokens but the last one have run, also when draft tokens after them were rejected.
+const speculative = new States(traces.speculative.lines);
+for (let n = 1; n < speculative.steps.length; n++) {
+  const state = speculative.at(n);
+  const ran = attentionRan({ trace: traces.speculative, n, state });
+  for (const id of state.ran) {
+    deepStrictEqual(ran[id], state.requests[id].prompt.length + state.requests[id].tokens.length - 1);
+  }
 }
 
 // The text wraps: no label leaves its width, and no two overlap.
