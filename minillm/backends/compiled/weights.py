@@ -57,7 +57,7 @@ def factor_row(numbers: Any, factors: Any, tile: int, group: int, first: int, la
     """Return a group's scales or minimums in float32, for `lanes` outputs from `first` on. Floats have none."""
 
 
-def lines_of(numbers: Any, eights: int) -> int:
+def lines_of(numbers: Any, eights: int) -> Any:
     """Return in how many cache lines, of 64 bytes each, the numbers of 8 * eights inputs of a tile lie."""
 
 
