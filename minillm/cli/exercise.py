@@ -13,8 +13,10 @@ from typing import Any
 
 from minillm.cli import bughunt
 from minillm.cli.printing import print_json, say_damaged, say_unsaved, show, there, write
-from minillm.support.terminal import terminal_width
+from minillm.support.terminal import is_interactive, terminal_width
+from minillm.support.wording import counted
 
+KEYS = "Type h, then Enter, for a hint."
 ALL_COLUMNS = 72  # width of a terminal that shows every column of `status`; a narrower one shows the first two
 
 
@@ -28,6 +30,9 @@ def add_parser(commands: Any) -> None:
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     start = actions.add_parser("start", help="create the exercise folder", description="Create the exercise folder.")
     start.add_argument("dir", metavar="DIR", help="a new folder")
+    some = start.add_mutually_exclusive_group()
+    some.add_argument("--lesson", metavar="N", help="only the exercises of a lesson, or of several: 3,4")
+    some.add_argument("--only", metavar="NAMES", help="only these exercises, by number or name: softmax,rope")
     start.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     start.set_defaults(run=_start)
     for name, run, which, text in (
@@ -71,21 +76,44 @@ def _find(options: argparse.Namespace) -> Any:
 
 
 def _start(options: argparse.Namespace) -> int:
-    from minillm.classroom.exercises.exercise import all_exercises
     from minillm.classroom.exercises.workspace import Workspace
 
-    workspace = Workspace.start(Path(options.dir))
-    first = workspace.file(all_exercises()[0])
+    exercises = _chosen(options)
+    workspace = Workspace.start(Path(options.dir), exercises)
+    first = workspace.file(exercises[0])
     if options.json:
-        print_json({"folder": str(workspace.folder), "exercises": [e.label for e in all_exercises()]})
+        print_json({"folder": str(workspace.folder), "exercises": [exercise.label for exercise in exercises]})
     else:
-        write(f"{len(all_exercises())} exercises are in {workspace.folder}. Go there, open {first.name}, and run\n")
+        are = f"{counted(len(exercises), 'exercise')} {'is' if len(exercises) == 1 else 'are'}"
+        write(f"{are} in {workspace.folder}. Go there, open {first.name}, and run\n")
         write("    minillm exercise watch\n")
     return 0
 
 
-def _check(options: argparse.Namespace) -> int:
+def _chosen(options: argparse.Namespace) -> list[Any]:
+    """Return the exercises that --lesson or --only names, by default all, in order."""
+    from minillm.classroom.exercises.exercise import all_exercises, find_exercise
+
+    if options.only is not None:
+        found = {find_exercise(name.strip()).name for name in options.only.split(",")}
+        return [exercise for exercise in all_exercises() if exercise.name in found]
+    if options.lesson is not None:
+        numbers = {_lesson_number(number.strip()) for number in options.lesson.split(",")}
+        return [exercise for exercise in all_exercises() if exercise.lesson in numbers]
+    return all_exercises()
+
+
+def _lesson_number(text: str) -> int:
     from minillm.classroom.exercises.exercise import all_exercises
+
+    numbers = sorted({exercise.lesson for exercise in all_exercises()})
+    if not text.isdecimal() or int(text) not in numbers:
+        expected = f"the number of a lesson, from {numbers[0]} to {numbers[-1]}, or several: 3,4"
+        raise ValueError(f"--lesson is {text[:40]!r}; expected {expected}")
+    return int(text)
+
+
+def _check(options: argparse.Namespace) -> int:
     from minillm.classroom.worker.worker import Worker
     from minillm.support.checks import check_integer
 
@@ -93,7 +121,7 @@ def _check(options: argparse.Namespace) -> int:
         check_integer("--seed", options.seed, 0)
     workspace, verdicts = _open(options), []
     with Worker() as worker:
-        for exercise in [_find(options)] if options.which else all_exercises():
+        for exercise in [_find(options)] if options.which else workspace.exercises:
             check = _check_one if options.which else _check_any
             verdicts.append(check(workspace, exercise, worker, options.seed))
             if not options.json:
@@ -138,60 +166,90 @@ def _note(workspace: Any, exercise: Any, change: Callable[[Any], Any]) -> Any:
     return progress
 
 
-def _show_verdict(verdicts: list[Any], options: argparse.Namespace, one: bool) -> None:
+def _show_verdict(verdicts: list[Any], options: argparse.Namespace, one: bool, watching: bool = False) -> None:
     """Print the last verdict: in full, unless an earlier one has failed."""
     from minillm.classroom.exercises.report import heading, verdict_lines
 
     *before, verdict = verdicts
     failed_before = any(v.stage not in ("", "not started") for v in before)
     show(*([heading(verdict)] if failed_before else verdict_lines(verdict)))
-    if one and not verdict.passed:
+    if watching and not verdict.passed:
+        write("  Stuck? Type h, then Enter, for a hint.\n")
+    elif one and not verdict.passed:
         write(f"  Stuck? minillm exercise hint {int(verdict.exercise[:2])}{there(options)}\n")
     elif one:
         write(f"  Compare: minillm exercise solution {int(verdict.exercise[:2])}{there(options)}\n")
 
 
 def _watch(options: argparse.Namespace) -> int:
-    from minillm.classroom.exercises.exercise import all_exercises
-    from minillm.classroom.exercises.watch import saved_exercises
+    from minillm.classroom.exercises.watch import TypedLines, saved_exercises
     from minillm.classroom.worker.worker import Worker
 
-    workspace = _open(options)
-    saved = saved_exercises(workspace)  # before the first line is printed: a reader of it may save a file at once
-    write(f"Watching {workspace.folder.absolute()}: each file is checked when you save it. Ctrl-C ends.\n")
-    _say_next(workspace, all_exercises())
+    workspace, typed = _open(options), TypedLines() if is_interactive() else None
+    saved = saved_exercises(workspace, typed)  # before the first line is printed: a reader may save a file at once
+    keys = f" {KEYS}" if typed else ""
+    write(f"Watching {workspace.folder.absolute()}: each file is checked when you save it. Ctrl-C ends.{keys}\n")
+    current = _say_next(workspace)
     with Worker() as worker:
-        for exercise in saved:
+        for event in saved:
+            if isinstance(event, str):
+                _answer_key(event, workspace, current)
+                continue
             try:
-                _show_verdict([_check_one(workspace, exercise, worker)], options, one=True)
+                _show_verdict([_check_one(workspace, event, worker)], options, one=True, watching=bool(typed))
             except (ValueError, OSError) as problem:
                 write(f"{problem}\n")
-            _say_next(workspace, all_exercises())
+            first = _say_next(workspace)
+            current = first if workspace.progress(event).passed else event
     return 0
 
 
-def _say_next(workspace: Any, exercises: list[Any]) -> None:
+def _answer_key(key: str, workspace: Any, exercise: Any) -> None:
+    """Show the next hint for the exercise that was checked last, or comes next, if the key is `h`."""
+    if key.lower() != "h":
+        write(f"{KEYS}\n")
+    elif exercise is None:
+        write("All exercises are passed.\n")
+    else:
+        _show_hints(exercise, _next_level(workspace, exercise), only_last=True)
+
+
+def _say_next(workspace: Any) -> Any:
+    """Print how many exercises are passed, and which one is next. Return that one, or None if all are passed."""
+    exercises = workspace.exercises
     left = [exercise for exercise in exercises if not workspace.progress(exercise).passed]
     done = len(exercises) - len(left)
     write(f"[{done}/{len(exercises)}] {f'next: {workspace.file(left[0]).name}' if left else 'all passed'}\n")
+    return left[0] if left else None
 
 
 def _hint(options: argparse.Namespace) -> int:
     """Print one hint more than last time, after the earlier ones."""
+    workspace, exercise = _open(options), _find(options)
+    level = _next_level(workspace, exercise)
+    if options.json:
+        print_json({"exercise": exercise.label, "level": level, "hints": list(exercise.hints[:level])})
+    else:
+        _show_hints(exercise, level)
+    return 0
+
+
+def _next_level(workspace: Any, exercise: Any) -> int:
+    """Count one hint more, and return how many the learner has seen."""
+    most = len(exercise.hints)
+    return int(_note(workspace, exercise, lambda own: replace(own, hints=min(own.hints + 1, most))).hints)
+
+
+def _show_hints(exercise: Any, level: int, only_last: bool = False) -> None:
     from rich.padding import Padding
     from rich.text import Text
 
     from minillm.classroom.exercises.exercise import LEVELS
 
-    workspace, exercise = _open(options), _find(options)
-    level = _note(workspace, exercise, lambda own: replace(own, hints=min(own.hints + 1, len(LEVELS)))).hints
-    hints = list(zip(LEVELS, exercise.hints, strict=True))[:level]
-    if options.json:
-        print_json({"exercise": exercise.label, "level": level, "hints": [hint for _, hint in hints]})
-        return 0
-    for number, (name, hint) in enumerate(hints, start=1):
-        show(Text(f"{exercise.label}, hint {number} of {len(LEVELS)}, {name}:", "bold"), Padding(Text(hint), (0, 2)))
-    return 0
+    for number, (name, hint) in list(enumerate(zip(LEVELS, exercise.hints, strict=True), 1))[:level]:
+        if number == level or not only_last:
+            heading = f"{exercise.label}, hint {number} of {len(LEVELS)}, {name}:"
+            show(Text(heading, "bold"), Padding(Text(hint), (0, 2)))
 
 
 def _reset(options: argparse.Namespace) -> int:
@@ -223,14 +281,13 @@ def _solution(options: argparse.Namespace) -> int:
 
 def _status(options: argparse.Namespace) -> int:
     from minillm.classroom.exercises.bughunt import all_bugs, damaged_hunts, found_bugs, has_hunts
-    from minillm.classroom.exercises.exercise import all_exercises
     from minillm.classroom.exercises.workspace import is_workspace
 
     folder = Path(options.dir)
     found, hunts_only = found_bugs(folder), has_hunts(folder) and not is_workspace(folder)
     say_damaged(damaged_hunts(folder))
     workspace: Any = None if hunts_only else _open(options)
-    exercises = [] if hunts_only else all_exercises()
+    exercises = [] if hunts_only else workspace.exercises
     known = {exercise: workspace.progress(exercise) for exercise in exercises}
     passed, bugs = sum(progress.passed for progress in known.values()), f"{len(found)} of {len(all_bugs())} bugs found"
     if options.json:

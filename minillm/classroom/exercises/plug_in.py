@@ -72,8 +72,8 @@ def _replace(name: str, function: Callable[..., Any]) -> list[tuple[Any, str, An
     """Replace a function in every module of minillm that uses it, or a constructor of a class. Return the originals."""
     home, attribute = name.rsplit(".", 1)
     if home.rpartition(".")[2][0].isupper():  # minillm.module.Class.of
-        module, of = home.rsplit(".", 1)
-        place = getattr(importlib.import_module(module), of)
+        of = importlib.import_module(home.rpartition(".")[0])
+        place = getattr(of, home.rpartition(".")[2])
         replaced = (place, attribute, vars(place)[attribute])
         setattr(place, attribute, staticmethod(function))
         return [replaced]
