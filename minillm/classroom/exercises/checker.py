@@ -163,11 +163,10 @@ def _judge(exercise: Exercise, inputs: Inputs, outcome: Outcome) -> Verdict | No
     """Return the verdict on one result, or None if it is correct."""
     if isinstance(outcome, Failed):
         return replace(_failed(exercise, outcome, loading=False), example=example(inputs))
-    expected = exercise.expected(inputs)
-    difference = compare(outcome.value, expected)
+    difference = compare(outcome.value, exercise.expected(inputs))
     if difference is not None:
         about = {"rows": difference.rows, "meaning": difference.meaning, "example": example(inputs)}
-        about["whole"] = whole_rows(outcome.value, expected)
+        about["whole"] = whole_rows(outcome.value, exercise.expected(inputs))
         return _verdict(exercise, difference.stage, difference.message, **about)
     if not exercise.in_place and not same(outcome.inputs, inputs):
         changed = [name for name in inputs if not same(outcome.inputs.get(name), inputs[name])]
