@@ -43,6 +43,13 @@ def one_scale_for_all(groups):
     return _round_trip(groups, np.full(len(groups), np.abs(groups).max() / 127))
 
 
+def divided_by_zero(groups):
+    """A group of zeros was divided by its scale, 0, and 0 / 0 is NaN: divide it by 1."""
+    scales = _scales(groups)
+    numbers = np.rint(groups / scales[:, None]).astype(np.int8)
+    return numbers, scales, numbers * scales[:, None], scales / 2
+
+
 def zeros_with_scale_one(groups):
     """A group of zeros has the scale 1, which was only meant to avoid a division by 0: return the scale 0."""
     scales = _scales(groups)

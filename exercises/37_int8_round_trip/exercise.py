@@ -15,7 +15,8 @@ def int8_round_trip(groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     groups: [groups, size], float64.
     returns: (numbers, scales, restored, bound).
         numbers [groups, size], int8, from -127 to 127: the nearest multiple of the group's scale.
-        scales [groups], float64: the largest |weight| of the group, divided by 127. A group of zeros has scale 0.
+        scales [groups], float64: the largest |weight| of the group, divided by 127. A group of zeros has scale 0, and
+            its numbers are 0. Do not divide by 0: NaN converted to int8 is a different number on each processor.
         restored [groups, size], float64: number * scale.
         bound [groups], float64: the largest error that any weight of such a group can have: half a scale.
     """
@@ -35,6 +36,15 @@ HINTS = (
     "np.rint, then convert to int8. 4. number * scale. 5. scale / 2.",
     "numbers = np.rint(groups / steps).astype(np.int8)",
 )
+
+
+# %% harness
+def call(function, groups):
+    """Call it so that a division by 0 is an error, because its result depends on the processor."""
+    import numpy
+
+    with numpy.errstate(invalid="raise", divide="raise"):
+        return function(groups)
 
 
 # %% check

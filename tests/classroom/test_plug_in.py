@@ -19,7 +19,9 @@ OPTIONS = {
     "attention": [],
     "chunked_prefill": [],
     "top_p": [*SAMPLED, "--top-p", "0.9", "--top-k", "50"],
+    "kv_cache_append": [],
     "block_table": [*SAMPLED, "--n", "2"],
+    "greedy_verification": ["--speculative", "--draft", "story-draft", "--k", "2"],
     "rejection_sampling": [*SAMPLED, "--speculative", "--draft", "story-draft", "--k", "2"],
     "add_and_norm": [],
     "swiglu": [],
@@ -53,7 +55,8 @@ def test_every_function_of_the_engine_is_tried():
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_the_solution_gives_the_same_answer_and_is_really_called(answer, tmp_path, name):
-    workspace, exercise = Workspace.start(tmp_path / "work"), find_exercise(name)
+    exercise = find_exercise(name)
+    workspace = Workspace.start(tmp_path / "work", [exercise])
     workspace.note(exercise, lambda own: Progress(passed=True))
     expected = answer(*OPTIONS[name], "--backend", "plain")
     assert expected[::2] == (0, "")
@@ -65,6 +68,17 @@ def test_the_solution_gives_the_same_answer_and_is_really_called(answer, tmp_pat
     code, _, error = answer(*OPTIONS[name], "--with", str(workspace.folder))
     assert (code, f"{exercise.label}.py: ZeroDivisionError" in error) == (2, True)
     assert answer(*OPTIONS[name], "--backend", "plain") == expected  # the functions are ours again
+
+
+@pytest.mark.parametrize("options", [[], OPTIONS["rejection_sampling"]], ids=["greedy", "speculative"])
+def test_all_together_give_the_same_answer(answer, tmp_path, options):
+    workspace = Workspace.start(tmp_path / "work")
+    for name in OPTIONS:
+        workspace.note(find_exercise(name), lambda own: Progress(passed=True))
+        solve(workspace.folder, name)
+    code, tokens, error = answer(*options, "--with", str(workspace.folder))
+    assert (code, tokens, "") == answer(*options, "--backend", "plain")
+    assert error.endswith(f": {', '.join(OPTIONS)}\n")
 
 
 def test_what_is_plugged_in_twice_is_put_back(tmp_path, monkeypatch):

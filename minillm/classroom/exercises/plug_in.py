@@ -69,14 +69,14 @@ def _with_its_name(function: Callable[..., Any], file: Path) -> Callable[..., An
 
 
 def _replace(name: str, function: Callable[..., Any]) -> list[tuple[Any, str, Any]]:
-    """Replace a function in every module of minillm that uses it, or a constructor of a class. Return the originals."""
+    """Replace a function in every module of minillm that uses it, or a method of a class. Return the originals."""
     home, attribute = name.rsplit(".", 1)
     if home.rpartition(".")[2][0].isupper():  # minillm.module.Class.of
         of = importlib.import_module(home.rpartition(".")[0])
         place = getattr(of, home.rpartition(".")[2])
-        replaced = (place, attribute, vars(place)[attribute])
-        setattr(place, attribute, staticmethod(function))
-        return [replaced]
+        method = vars(place)[attribute]
+        setattr(place, attribute, staticmethod(function) if isinstance(method, classmethod) else function)
+        return [(place, attribute, method)]
     original = getattr(importlib.import_module(home), attribute)
     modules = [module for key, module in list(sys.modules.items()) if key.startswith("minillm.") and module]
     users = [module for module in modules if getattr(module, attribute, None) is original]

@@ -43,11 +43,10 @@ def verdict_lines(verdict: Verdict) -> Iterator[Any]:
         return
     where = f" (line {verdict.line} of your file)" if verdict.line else ""
     yield _indented(f"{verdict.message}{where}")
-    if set(verdict.rows) - set(verdict.whole):  # a slice of an array in a structure, for example
-        yield Padding(_table(verdict.rows), (0, 0, 0, 4))
     if verdict.whole:
         yield _indented("Your whole result, next to the expected one:")
-        yield Padding(_table(verdict.whole), (0, 0, 0, 4))
+    if rows := verdict.whole or verdict.rows:
+        yield Padding(_table(rows), (0, 0, 0, 4))
     if verdict.property_broken:
         yield _indented(f"Property violated: {verdict.property_broken}")
     if verdict.example:
