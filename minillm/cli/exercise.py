@@ -4,19 +4,19 @@ Exit status: 0 passed; 1 something failed or is not started; 2 invalid input.
 """
 
 import argparse
-import os
-import sys
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from minillm.cli import bughunt
-from minillm.cli.printing import print_json, say_damaged, say_unsaved, show, there, write
-from minillm.support.terminal import is_interactive, terminal_width
+from minillm.cli.exercise_check import check
+from minillm.cli.exercise_folder import find, note, open_folder
+from minillm.cli.exercise_hints import hint
+from minillm.cli.exercise_watch import watch
+from minillm.cli.printing import print_json, say_damaged, say_unsaved, show, write
+from minillm.support.terminal import terminal_width
 from minillm.support.wording import counted
 
-KEYS = "Type h, then Enter, for a hint."
 ALL_COLUMNS = 72  # width of a terminal that shows every column of `status`; a narrower one shows the first two
 
 
@@ -36,9 +36,9 @@ def add_parser(commands: Any) -> None:
     start.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     start.set_defaults(run=_start)
     for name, run, which, text in (
-        ("check", _check, "?", "check one exercise, or all of them"),
-        ("watch", _watch, None, "check an exercise whenever its file is saved"),
-        ("hint", _hint, 1, "show the next hint: the idea, the shapes, the steps, one line"),
+        ("check", check, "?", "check one exercise, or all of them"),
+        ("watch", watch, None, "check an exercise whenever its file is saved"),
+        ("hint", hint, 1, "show the next hint: the idea, the shapes, the steps, one line"),
         ("reset", _reset, 1, "put back the empty exercise; your file is kept as a .bak file"),
         ("solution", _solution, 1, "show the solution of an exercise that you have passed"),
         ("status", _status, None, "show your progress"),
@@ -56,23 +56,6 @@ def add_parser(commands: Any) -> None:
             action.add_argument("--give-up", action="store_true", help="show it although you have not passed")
         action.set_defaults(run=run)
     bughunt.add_parser(actions)
-
-
-def _open(options: argparse.Namespace) -> Any:
-    from minillm.classroom.exercises.workspace import Workspace
-
-    try:
-        workspace = Workspace(Path(options.dir))
-    except ValueError as problem:
-        raise ValueError(f"{problem}, or pass --dir DIR") from None
-    say_damaged(workspace.damaged)
-    return workspace
-
-
-def _find(options: argparse.Namespace) -> Any:
-    from minillm.classroom.exercises.exercise import find_exercise
-
-    return find_exercise(options.which)
 
 
 def _start(options: argparse.Namespace) -> int:
@@ -113,147 +96,8 @@ def _lesson_number(text: str) -> int:
     return int(text)
 
 
-def _check(options: argparse.Namespace) -> int:
-    from minillm.classroom.worker.worker import Worker
-    from minillm.support.checks import check_integer
-
-    if options.seed is not None:
-        check_integer("--seed", options.seed, 0)
-    workspace, verdicts = _open(options), []
-    with Worker() as worker:
-        for exercise in [_find(options)] if options.which else workspace.exercises:
-            check = _check_one if options.which else _check_any
-            verdicts.append(check(workspace, exercise, worker, options.seed))
-            if not options.json:
-                _show_verdict(verdicts, options, one=bool(options.which))
-    if options.json:
-        print_json({"exercises": [asdict(verdict) for verdict in verdicts], "locks": list(worker.locks)})
-    elif not options.which:
-        write(f"{sum(verdict.passed for verdict in verdicts)} of {len(verdicts)} passed\n")
-        if len(worker.locks) < 2:
-            sys.stderr.write("minillm: this system cannot lock the code in; check only files that you trust\n")
-    return 0 if all(verdict.passed for verdict in verdicts) else 1
-
-
-def _check_any(workspace: Any, exercise: Any, worker: Any, seed: int | None) -> Any:
-    """Check one exercise of all. A file that is missing or cannot be read is a verdict, so the others are checked."""
-    from minillm.classroom.exercises.checker import Verdict
-
-    try:
-        workspace.source(exercise)
-    except (ValueError, OSError) as problem:
-        missing = not os.path.lexists(workspace.file(exercise))
-        return Verdict(exercise.label, False, "missing" if missing else "file", str(problem))
-    return _check_one(workspace, exercise, worker, seed)
-
-
-def _check_one(workspace: Any, exercise: Any, worker: Any, seed: int | None = None) -> Any:
-    """Check one exercise and note the result; one that is not started does not count as an attempt."""
-    from minillm.classroom.exercises.checker import check_apart
-
-    verdict = check_apart(exercise, workspace.source(exercise), worker, seed)
-    tried = verdict.stage != "not started"
-    _note(workspace, exercise, lambda own: replace(own, passed=verdict.passed, attempts=own.attempts + tried))
-    return verdict
-
-
-def _note(workspace: Any, exercise: Any, change: Callable[[Any], Any]) -> Any:
-    """Change the progress of an exercise, and return it."""
-    said = workspace.not_kept
-    progress = workspace.note(exercise, change)
-    if not said:
-        say_unsaved(workspace.not_kept)
-    return progress
-
-
-def _show_verdict(verdicts: list[Any], options: argparse.Namespace, one: bool, watching: bool = False) -> None:
-    """Print the last verdict: in full, unless an earlier one has failed."""
-    from minillm.classroom.exercises.report import heading, verdict_lines
-
-    *before, verdict = verdicts
-    failed_before = any(v.stage not in ("", "not started") for v in before)
-    show(*([heading(verdict)] if failed_before else verdict_lines(verdict)))
-    if watching and not verdict.passed:
-        write("  Stuck? Type h, then Enter, for a hint.\n")
-    elif one and not verdict.passed:
-        write(f"  Stuck? minillm exercise hint {int(verdict.exercise[:2])}{there(options)}\n")
-    elif one:
-        write(f"  Compare: minillm exercise solution {int(verdict.exercise[:2])}{there(options)}\n")
-
-
-def _watch(options: argparse.Namespace) -> int:
-    from minillm.classroom.exercises.watch import TypedLines, saved_exercises
-    from minillm.classroom.worker.worker import Worker
-
-    workspace, typed = _open(options), TypedLines() if is_interactive() else None
-    saved = saved_exercises(workspace, typed)  # before the first line is printed: a reader may save a file at once
-    keys = f" {KEYS}" if typed else ""
-    write(f"Watching {workspace.folder.absolute()}: each file is checked when you save it. Ctrl-C ends.{keys}\n")
-    current = _say_next(workspace)
-    with Worker() as worker:
-        for event in saved:
-            if isinstance(event, str):
-                _answer_key(event, workspace, current)
-                continue
-            try:
-                _show_verdict([_check_one(workspace, event, worker)], options, one=True, watching=bool(typed))
-            except (ValueError, OSError) as problem:
-                write(f"{problem}\n")
-            first = _say_next(workspace)
-            current = first if workspace.progress(event).passed else event
-    return 0
-
-
-def _answer_key(key: str, workspace: Any, exercise: Any) -> None:
-    """Show the next hint for the exercise that was checked last, or comes next, if the key is `h`."""
-    if key.lower() != "h":
-        write(f"{KEYS}\n")
-    elif exercise is None:
-        write("All exercises are passed.\n")
-    else:
-        _show_hints(exercise, _next_level(workspace, exercise), only_last=True)
-
-
-def _say_next(workspace: Any) -> Any:
-    """Print how many exercises are passed, and which one is next. Return that one, or None if all are passed."""
-    exercises = workspace.exercises
-    left = [exercise for exercise in exercises if not workspace.progress(exercise).passed]
-    done = len(exercises) - len(left)
-    write(f"[{done}/{len(exercises)}] {f'next: {workspace.file(left[0]).name}' if left else 'all passed'}\n")
-    return left[0] if left else None
-
-
-def _hint(options: argparse.Namespace) -> int:
-    """Print one hint more than last time, after the earlier ones."""
-    workspace, exercise = _open(options), _find(options)
-    level = _next_level(workspace, exercise)
-    if options.json:
-        print_json({"exercise": exercise.label, "level": level, "hints": list(exercise.hints[:level])})
-    else:
-        _show_hints(exercise, level)
-    return 0
-
-
-def _next_level(workspace: Any, exercise: Any) -> int:
-    """Count one hint more, and return how many the learner has seen."""
-    most = len(exercise.hints)
-    return int(_note(workspace, exercise, lambda own: replace(own, hints=min(own.hints + 1, most))).hints)
-
-
-def _show_hints(exercise: Any, level: int, only_last: bool = False) -> None:
-    from rich.padding import Padding
-    from rich.text import Text
-
-    from minillm.classroom.exercises.exercise import LEVELS
-
-    for number, (name, hint) in list(enumerate(zip(LEVELS, exercise.hints, strict=True), 1))[:level]:
-        if number == level or not only_last:
-            heading = f"{exercise.label}, hint {number} of {len(LEVELS)}, {name}:"
-            show(Text(heading, "bold"), Padding(Text(hint), (0, 2)))
-
-
 def _reset(options: argparse.Namespace) -> int:
-    workspace, exercise = _open(options), _find(options)
+    workspace, exercise = open_folder(options), find(options)
     backup = workspace.reset(exercise)
     say_unsaved(workspace.not_kept)
     if options.json:
@@ -265,13 +109,13 @@ def _reset(options: argparse.Namespace) -> int:
 
 
 def _solution(options: argparse.Namespace) -> int:
-    workspace, exercise = _open(options), _find(options)
+    workspace, exercise = open_folder(options), find(options)
     if not workspace.progress(exercise).passed:
         if not options.give_up:
             raise ValueError(
                 f"{exercise.label} is not passed yet; check it first, or add --give-up to see the solution anyway"
             )
-        _note(workspace, exercise, lambda own: replace(own, gave_up=True))
+        note(workspace, exercise, lambda own: replace(own, gave_up=True))
     if options.json:
         print_json({"exercise": exercise.label, "solution": exercise.solution})
     else:
@@ -286,7 +130,7 @@ def _status(options: argparse.Namespace) -> int:
     folder = Path(options.dir)
     found, hunts_only = found_bugs(folder), has_hunts(folder) and not is_workspace(folder)
     say_damaged(damaged_hunts(folder))
-    workspace: Any = None if hunts_only else _open(options)
+    workspace: Any = None if hunts_only else open_folder(options)
     exercises = [] if hunts_only else workspace.exercises
     known = {exercise: workspace.progress(exercise) for exercise in exercises}
     passed, bugs = sum(progress.passed for progress in known.values()), f"{len(found)} of {len(all_bugs())} bugs found"
