@@ -37,7 +37,7 @@ def times_fifteen(numbers, scales, minimums):
 
 
 def moved_by_eight(numbers, scales, minimums):
-    """The upper number was moved 8 bits to the left, out of the byte: move it 4 bits."""
+    """The upper 4 bits are 0, so half of the numbers are lost: move each of them 4 bits to the left, into its byte."""
     lower, upper = _halves(numbers)
     packed = (lower | upper.astype(np.int64) << 8).astype(np.uint8)
     return packed, _weights(np.concatenate([packed & 15, packed >> 4], axis=1), scales, minimums)
