@@ -48,6 +48,15 @@ def test_there_are_enough_of_them_over_all_the_lessons():
         assert [one.lesson for one in part] == sorted(one.lesson for one in part)
 
 
+def test_the_readme_lists_the_exercises_that_run_in_the_engine():
+    numbers = [one.number for one in all_exercises() if "plug" in one.namespace]
+    firsts = [number for number in numbers if number - 1 not in numbers]
+    lasts = [number for number in numbers if number + 1 not in numbers]
+    pairs = zip(firsts, lasts, strict=True)
+    listed = ", ".join(f"{first} to {last}" if first < last else str(first) for first, last in pairs)
+    assert f"can run in the real engine: {listed}. " in (shipped("lessons") / "README.md").read_text()
+
+
 def test_the_later_exercises_name_what_to_read():
     """A section of the article, and a page where no lesson has the subject."""
     for one in all_exercises()[29:]:
