@@ -143,6 +143,8 @@ def test_the_last_cell_finishes_a_lesson(spawn, call):
         reader.type("\n")
     shown, code = reader.end()
     assert ("Lesson 1 is finished." in shown, code) == (True, 0)
+    exercises = "Write it yourself (1 naive_decode): minillm exercise start my-exercises --lesson 1"
+    assert exercises in " ".join(shown.split())
     assert "done, 0 of 3 right first time" in call("lesson").out
     for text in (shown, call("lesson").out):
         assert text.splitlines()[-1] == "Go on with: minillm lesson 2"
