@@ -15,7 +15,17 @@ from minillm import attention, layers
 from minillm.arrays import Array, Float, Int
 from minillm.config import ModelConfig, RopeParameters
 from minillm.estimate.parameters import matrix_parameters
-from minillm.quantization import BYTES_PER_WEIGHT, FORMATS, Matrix, Quantized, dequantize, join_rows, multiply, stack
+from minillm.quantization import (
+    BYTES_PER_WEIGHT,
+    FORMATS,
+    Matrix,
+    Quantized,
+    dequantize,
+    join_rows,
+    multiply,
+    quantize,
+    stack,
+)
 from minillm.ragged_batch import RaggedBatch
 
 
@@ -29,6 +39,7 @@ class Plain:
     skips_layers = True  # whether it can run a model without some of its layers
     head_is_embedding = True  # whether `embedding_of` shares the head's memory
     keeps_quantized = True  # whether `prepare` keeps quantised parts as they are
+    prepares_side_by_side = True  # whether several threads may prepare matrices at the same time
     # Time of a pass over n rows, divided by that over one row: smollm2 in float32 on two cores of an EPYC server.
     row_costs: Mapping[int, float] = {1: 1.0, 2: 1.53, 4: 2.13, 8: 2.52, 16: 2.97}
 
@@ -95,6 +106,10 @@ class Plain:
         """
         read = matrix_parameters(config) * BYTES_PER_WEIGHT.get(weights, 4)  # bytes; "stored" counts as float32
         return float(read / self.bytes_per_s + config.num_hidden_layers * self.seconds_per_layer)
+
+    def quantize(self, values: Float[Array, "out in"], weights: str) -> Quantized:
+        """Return `quantization.quantize`: the matrix rounded to a format."""
+        return quantize(values, weights)
 
     def prepare(self, parts: Sequence[Matrix]) -> Any:
         """Return one matrix in the layout that `linear` uses. Called once for each matrix, at load.
