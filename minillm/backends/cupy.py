@@ -40,7 +40,6 @@ class CuPy(Plain):
     name = "cupy"
     dtypes = ("float32", "float64", *HALVES)
     formats = ("float32", "bfloat16")
-    prepares_side_by_side = False  # all copies to the device go through one queue
     int8_caches = False  # its kernels write and read keys and values as floats
     # A decode step of 1, 8 and 32 sequences on an H100: 1B parameters in float32, see docs/gpu.md.
     row_costs: Mapping[int, float] = {1: 1.0, 8: 1.57, 32: 2.83}

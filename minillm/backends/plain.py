@@ -39,7 +39,6 @@ class Plain:
     skips_layers = True  # whether it can run a model without some of its layers
     head_is_embedding = True  # whether `embedding_of` shares the head's memory
     keeps_quantized = True  # whether `prepare` keeps quantised parts as they are
-    prepares_side_by_side = True  # whether several threads may prepare matrices at the same time
     # Time of a pass over n rows, divided by that over one row: smollm2 in float32 on two cores of an EPYC server.
     row_costs: Mapping[int, float] = {1: 1.0, 2: 1.53, 4: 2.13, 8: 2.52, 16: 2.97}
 

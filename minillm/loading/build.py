@@ -19,8 +19,7 @@ A bias has its matrix's name with `bias` instead of `weight`. Biases are joined 
 one that the file does not have. `settle.py` has decided which optional tensors there are.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any
 
@@ -28,7 +27,6 @@ import numpy as np
 
 from minillm.arrays import Array
 from minillm.backends.plain import Plain
-from minillm.backends.threads import thread_count
 from minillm.config import ModelConfig
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.model_kinds import tensors_seem
@@ -41,7 +39,6 @@ from minillm.quantization import Matrix, stack
 from minillm.streaming import StreamedEmbedding, StreamedLayers
 from minillm.support.wording import counted
 
-READERS = 2  # threads
 MOST_COMPARED = 500  # names; a file may have 100,000
 
 
@@ -67,7 +64,7 @@ def build(
     part = part or ModelPart(range(config.num_hidden_layers))
     read = TensorReader(checkpoint, ops, dtype, weights)
     table, head = _embedding_and_head(read, config, part, streamed)
-    layers = _streamed_layers(read, config) if streamed else _loaded_layers(read, config, part.layers)
+    layers = _streamed_layers(read, config) if streamed else tuple(_layer(read, config, each) for each in part.layers)
     final_norm = read("model.norm.weight", config.hidden_size)
     read.warn_of_unused()
     tokenizer = checkpoint.tokenizer, checkpoint.no_tokenizer
@@ -99,17 +96,6 @@ def _streamed_embedding(read: "TensorReader", config: ModelConfig) -> StreamedEm
         return read.ops.prepare_embedding(stack(rows)[0])
 
     return StreamedEmbedding(read_rows)
-
-
-def _loaded_layers(read: "TensorReader", config: ModelConfig, numbers: Sequence[int]) -> tuple[LayerWeights, ...]:
-    """Return these layers, which two threads read: each has a part of a matrix in memory that is not prepared yet.
-
-    The first layer is read before. If it compiles kernels, this thread does it, where Ctrl-C can end it. When a layer
-    cannot be read, no other is begun; of several, the first is reported.
-    """
-    first = [_layer(read, config, number) for number in numbers[:1]]
-    with ThreadPoolExecutor(min(READERS, thread_count()) if read.ops.prepares_side_by_side else 1) as threads:
-        return (*first, *threads.map(lambda number: _layer(read, config, number), numbers[1:]))
 
 
 def _streamed_layers(read: "TensorReader", config: ModelConfig) -> StreamedLayers:
@@ -176,14 +162,14 @@ class TensorReader:
     def matrix(self, projections: list[tuple[str, int]], inner: int) -> Any:
         """Read projections `[out, inner]` of the same input, and prepare them as one matrix.
 
-        If the backend copies them, some rows are read when those before are copied.
+        If the backend copies them, each is read when the one before is copied.
         """
+        parts = (self.part(f"{name}.weight", out, inner) for name, out in projections)
         stored = {tensor.format for name, _ in projections if (tensor := self.tensors.get(f"{name}.weight"))}
         formats = stored if self.weights == "stored" else {self.weights}
         if len(formats) > 1 or (formats != {"float32"} and self.ops.keeps_quantized):
-            return self.ops.prepare([self.part(f"{name}.weight", out, inner) for name, out in projections])
-        tiles = (tile for name, out in projections for tile in self.tiles(f"{name}.weight", out, inner))
-        return self.ops.prepare_tiles(sum(out for _, out in projections), tiles)
+            return self.ops.prepare(list(parts))
+        return self.ops.prepare_tiles(sum(out for _, out in projections), parts)
 
     def part(self, name: str, out: int, inner: int) -> Matrix:
         """Read one matrix in the format that was asked for. Numbers that are stored in it are not rounded again.

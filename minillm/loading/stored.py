@@ -10,7 +10,7 @@ from minillm.loading.checkpoint import StoredTensor
 from minillm.quantization import Int4, Int8, Matrix, Quantized, join_rows, quantize, tiles
 
 EMBEDDING_AND_HEAD = ("model.embed_tokens.weight", "lm_head.weight")
-READ_BYTES = 2_000_000  # of float32 values of a matrix that are in memory while it is quantised, prepared or compared
+READ_BYTES = 4_000_000  # of float32 values of a matrix that are in memory while it is quantised, prepared or compared
 
 
 def format_of(name: str, weights: str) -> str:

@@ -45,7 +45,6 @@ class OnRanks(Plain):
         together: whether all ranks are computing the same now.
     """
 
-    prepares_side_by_side = False  # `prepare_cut` may exchange sums, which all ranks do in the same order
     ranks: Messages
     share: Share
     leader: Leader | None
