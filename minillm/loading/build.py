@@ -201,7 +201,9 @@ class TensorReader:
         if self.weights == "float32" or (self.weights == "stored" and tensor.format == "float32"):
             return np.asarray(tensor.read(), self.dtype)
         try:
-            return as_stored(tensor) if self.weights == "stored" else in_format(name, tensor, self.weights)
+            if self.weights == "stored":
+                return as_stored(tensor)
+            return in_format(name, tensor, self.weights, self.ops.quantize)
         except ValueError as problem:
             raise ValueError(f"{self.name}: tensor {name}: {problem}") from None
 
