@@ -26,8 +26,7 @@ LARGEST_INT8, LARGEST_INT4 = np.float32(127), np.float32(15)
 def largest_of_groups(bits: Any, largest: Any, counters: Any) -> None:
     """Write the largest |weight| of each group to `largest` `[out, groups]`; both arrays are bits of floats, uint32.
 
-    Bits without the sign are ordered as the numbers are. Those of infinity and of what is no number are the largest, so
-    they cannot be missed.
+    Bits without the sign are ordered as the numbers are. Those of infinity and NaN are the largest: none is missed.
     """
     row = take(counters, 0)
     while row < bits.shape[0]:
