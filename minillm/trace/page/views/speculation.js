@@ -54,7 +54,7 @@ function bars({ p, q, r, accepted }) {
     make("dt", {}, "r×q"), make("dd", { class: "speculation-zone" },
       make("span", { class: "speculation-min", style: { width: `${100 * Math.min(p, q)}%` } }),
       make("span", { class: "speculation-point", style: { left: `${100 * point}%` } }))),
-  make("p", { class: "speculation-why" }, `r = ${short(r)}, so r × q = ${short(point)} is ${accepted ? "below" : "not below"} p = ${short(p)}. The chance was ${percent(Math.min(1, p / q))}.`)];
+  make("p", { class: "speculation-why" }, `r = ${short(r)}, so r × q = ${short(point)} is ${accepted ? "below" : "not below"} p = ${short(p)}. The chance to be accepted was ${percent(Math.min(1, p / q))}.`)];
 }
 
 function outcomeCard(trace, { then, token }) {

@@ -52,7 +52,7 @@ def _round(moment: Moment, verdict: Line) -> list[Text]:
 def _chance(moment: Moment, judged: Line) -> str:
     """Return the probability with which a draft token is accepted, where a line has room for it."""
     chance = min(1.0, judged["p"] / judged["q"]) if judged["q"] else 1.0
-    return f", which had a chance of {percent(chance)}" if moment.width >= WIDE else ""
+    return f" (chance to be accepted: {percent(chance)})" if moment.width >= WIDE else ""
 
 
 def _bars(judged: Line, width: int) -> list[Text]:
