@@ -1,0 +1,155 @@
+"""Submissions: the folder that a teacher downloads from a learning platform, one entry for each learner.
+
+An entry is a folder, a zip archive, a notebook, or single files such as `ada_03_softmax.py`. Files whose names begin
+with the same learner belong together. The time of a submission is that of the newest file. As downloads often change
+it, a file `handed_in.csv` with the columns `learner` and `time` has precedence.
+"""
+
+import csv
+import hashlib
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from minillm.classroom.exercises.exercise import all_exercises
+from minillm.classroom.grading.contents import Contents, read_contents
+from minillm.support.files import read_ordinary_file
+from minillm.support.printable import one_line
+
+TIMES = "handed_in.csv"
+LARGEST_TIMES = 1_000_000  # bytes
+LONGEST_NAME = 80
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What one learner handed in.
+
+    Attributes:
+        learner: the name of the entry without its ending. Two entries of the same name are told apart by a number.
+        paths: the entry, or several single files.
+        file: the name of files about this learner: letters that every file system can hold, different for each learner.
+        told: when it was handed in, as `handed_in.csv` says.
+    """
+
+    learner: str
+    paths: tuple[Path, ...]
+    file: str
+    told: datetime | None = None
+
+    def read(self) -> Contents:
+        """Return what can be read of it.
+
+        Raises:
+            RefusedError: if nothing can be read.
+        """
+        parts = [read_contents(path) for path in self.paths]
+        documents = tuple(document for part in parts for document in part.documents)
+        return Contents(documents, tuple(note for part in parts for note in part.notes))
+
+    def handed_in(self, contents: Contents) -> datetime | None:
+        """Return when it was handed in: as told, else the newest time of the files that were read, if any."""
+        if self.told is not None or not contents.documents:
+            return self.told
+        archive = self.paths[0].lstat().st_mtime  # of its files no time is known that the learner cannot set
+        newest = max(archive if document.changed is None else document.changed for document in contents.documents)
+        return datetime.fromtimestamp(newest, UTC).replace(microsecond=0)
+
+
+def find_submissions(folder: Path, skip: Path | None = None) -> list[Submission]:
+    """Return the submissions in a folder, in the order of the learners' names.
+
+    Args:
+        folder: the folder with one entry for each learner.
+        skip: a path in it that is not a submission: the folder of the results.
+
+    Raises:
+        ValueError: if the folder has no submissions, or is itself one.
+        OSError: if it cannot be read.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}")
+    times = read_times(folder / TIMES)
+    entries = [path for path in sorted(folder.iterdir()) if path.name[0] != "." and path.name != TIMES]
+    groups: dict[tuple[str, str], list[Path]] = {}
+    for path in entries:
+        learner, kind = _learner_of(path)
+        if (skip is not None and path.resolve() == skip.resolve()) or not kind:
+            continue
+        if not learner:
+            raise ValueError(f"{folder} is one learner's folder; expected the folder that contains it")
+        groups.setdefault((learner, kind), []).append(path)
+    if not groups:
+        raise ValueError(f"{folder}: no submissions here; expected folders, .zip, .py or .ipynb files")
+    return list(_named(groups, times))
+
+
+def one_submission(path: Path, learner: str) -> Submission:
+    """Return the submission of one learner, for platforms that grade one at a time."""
+    return Submission(learner, (path,), _safe_name(learner))
+
+
+def read_times(file: Path) -> dict[str, datetime]:
+    """Return when each learner handed in, by the learner's name; nothing if there is no such file.
+
+    Raises:
+        ValueError: if the file is not valid.
+    """
+    if not file.exists():
+        return {}
+    try:
+        rows = list(csv.DictReader(read_ordinary_file(file, LARGEST_TIMES).decode("utf-8-sig").splitlines()))
+        times = {row["learner"]: datetime.fromisoformat(row["time"]) for row in rows}
+    except (KeyError, TypeError, ValueError, csv.Error):
+        text = "expected the columns learner,time with times such as 2026-12-10T23:59:00+01:00"
+        raise ValueError(f"{file}: {text}") from None
+    return {learner: time if time.tzinfo else time.replace(tzinfo=UTC) for learner, time in times.items()}
+
+
+def _named(groups: dict[tuple[str, str], list[Path]], times: dict[str, datetime]) -> Iterator[Submission]:
+    seen: dict[str, int] = {}
+    files: set[str] = set()
+    for (learner, _), paths in sorted(groups.items()):
+        seen[learner] = seen.get(learner, 0) + 1
+        name = learner if seen[learner] == 1 else f"{learner} ({seen[learner]})"
+        file = _safe_name(name)
+        if file.casefold() in files:
+            file = f"{file}-{_digest(name)}"
+        files.add(file.casefold())
+        yield Submission(name, tuple(paths), file, times.get(learner))
+
+
+def _learner_of(path: Path) -> tuple[str, str]:
+    """Return the learner of an entry, and its kind; the kind is empty if the entry is not a submission.
+
+    The learner is empty for a file that has the name of an exercise only.
+    """
+    name = one_line(path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    stem, suffix = (name, "") if path.is_dir() else (name.removesuffix(path.suffix), path.suffix.lower())
+    if suffix not in ("", ".zip", ".py", ".ipynb") or (not suffix and not _is_folder_or_link(path)):
+        return "", ""
+    if suffix == ".py":
+        for exercise in all_exercises():
+            if re.search(rf"(^|[^a-z])({exercise.label}|{exercise.name})($|[^a-z])", stem):
+                stem = re.split(rf"({exercise.label}|{exercise.name})", stem)[0].strip(" _-.")
+                return stem[:LONGEST_NAME], "files"
+        return stem[:LONGEST_NAME] or "_", "files"
+    return stem[:LONGEST_NAME] or "_", "folder" if not suffix else suffix
+
+
+def _is_folder_or_link(path: Path) -> bool:
+    mode = path.lstat().st_mode
+    return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+
+
+def _safe_name(learner: str) -> str:
+    """Return a file name of at most 60 plain characters. It ends in a digest if the learner's name was changed."""
+    plain = re.sub(r"[^A-Za-z0-9_-]+", "_", learner)[:50]
+    return plain if plain == learner else f"{plain}-{_digest(learner)}"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:8]
