@@ -8,10 +8,13 @@ from minillm.classroom.worker.worker import Failed, Worker
 SOURCE = Path(__file__).with_name("syntax.py").read_text(encoding="utf-8")
 
 
-def analysed(function: str, **inputs: Any) -> Any:
-    """Return the result of a function of `syntax.py`, or None if the source cannot be analysed."""
+def analysed(function: str, asked: list[dict[str, Any]]) -> list[Any]:
+    """Return the results of a function of `syntax.py` for each of these inputs; None where it fails."""
+    found = []
     with Worker() as worker:
-        if isinstance(worker.load(SOURCE, function), Failed):
-            return None
-        outcome = worker.call(inputs)
-    return None if isinstance(outcome, Failed) else outcome.value
+        for inputs in asked:
+            if worker.ended and isinstance(worker.load(SOURCE, function), Failed):
+                return [*found, *[None] * (len(asked) - len(found))]
+            outcome = worker.call(inputs)
+            found.append(None if isinstance(outcome, Failed) else outcome.value)
+    return found

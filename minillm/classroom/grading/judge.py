@@ -165,10 +165,15 @@ def _row(planned: Row, verdict: Verdict, printed: str) -> Row:
         planned,
         outcome=outcome,
         points=planned.out_of if verdict.passed else 0.0,
-        message="" if verdict.passed else message[:LONGEST_TEXT],
-        known_mistake=verdict.meaning[:LONGEST_TEXT],
+        message="" if verdict.passed else _clean(message),
+        known_mistake=_clean(verdict.meaning),
         line=verdict.line,
-        table=verdict.rows,
-        example=verdict.example[:LONGEST_TEXT],
-        printed="" if verdict.passed else printed[:LONGEST_TEXT],
+        table=tuple(tuple(map(_clean, line)) for line in verdict.rows),
+        example=_clean(verdict.example),
+        printed="" if verdict.passed else _clean(printed),
     )
+
+
+def _clean(text: str) -> str:
+    """Return the beginning of a text, in characters that every file can hold."""
+    return text[:LONGEST_TEXT].encode("utf-8", "replace").decode("utf-8")

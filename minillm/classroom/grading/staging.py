@@ -19,7 +19,7 @@ from io import BytesIO
 from pathlib import PurePosixPath
 from typing import Any
 
-from minillm.classroom.exercises.exercise import Exercise
+from minillm.classroom.exercises.exercise import Exercise, all_exercises
 from minillm.classroom.grading.analysis import analysed
 from minillm.classroom.grading.contents import PROGRESS, Contents, Document
 from minillm.support.checks import is_utf8
@@ -81,14 +81,16 @@ def stage(contents: Contents, exercises: tuple[Exercise, ...]) -> tuple[dict[str
         if best is not None:
             staged[exercise.label] = Staged(best.document.name, best.text, best.refused)
             used.add(best.document.name)
-    unused = [candidate for candidate in candidates if candidate.document.name not in used]
-    notes += [
-        f"{candidate.document.name}: {candidate.refused or 'no exercise of this course in it'}"
-        for candidate in unused[:5]
-    ]
+    unused = [candidate for candidate in candidates if candidate.document.name not in used and not _is_known(candidate)]
+    notes += [f"{candidate.document.name}: {candidate.refused or 'no exercise in it'}" for candidate in unused[:5]]
     if len(unused) > 5:
         notes.append(f"{len(unused) - 5} more files without an exercise of this course")
     return staged, tuple(notes)
+
+
+def _is_known(candidate: Candidate) -> bool:
+    """Return whether a file is an exercise's, also of one that this course leaves out."""
+    return any(candidate.rank(exercise) is not None for exercise in all_exercises())
 
 
 def _best(candidates: list[Candidate], exercise: Exercise) -> tuple[Candidate | None, list[str]]:
@@ -155,7 +157,7 @@ def _notebook_source(data: bytes) -> str:
     if not isinstance(cells, list):
         raise ValueError("expected a notebook with cells")
     code = [_text(cell.get("source")) for cell in cells if isinstance(cell, dict) and cell.get("cell_type") == "code"]
-    source = analysed("definitions", cells=code)
+    (source,) = analysed("definitions", [{"cells": code}])
     if not isinstance(source, str):
         raise ValueError("the code of the notebook cannot be analysed")
     return source

@@ -87,9 +87,9 @@ def find_submissions(folder: Path, skip: Path | None = None) -> list[Submission]
     return list(_named(groups, times))
 
 
-def one_submission(path: Path, learner: str) -> Submission:
+def one_submission(path: Path, learner: str, told: datetime | None = None) -> Submission:
     """Return the submission of one learner, for platforms that grade one at a time."""
-    return Submission(learner, (path,), _safe_name(learner))
+    return Submission(learner, (path,), _safe_name(learner), told)
 
 
 def read_times(file: Path) -> dict[str, datetime]:

@@ -70,6 +70,11 @@ def start_process(memory_bytes: int, cpu_seconds: int, locked: bool) -> Running:
     return Running(process, requests, answers, output)
 
 
+def isolation_level() -> str:
+    """Return the isolation level of this system: "L1" if processes get namespaces of their own, else "L0"."""
+    return "L1" if sys.platform == "linux" and _namespaces() else "L0"
+
+
 def _locked_command(numbers: list[int]) -> list[str]:
     """Return the command with the scripts before it that lock the process, as far as this system can."""
     namespaces = _namespaces()
