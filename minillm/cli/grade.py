@@ -52,7 +52,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Grade, write the results, and print a table."""
     from minillm.classroom.grading.course_file import read_course
-    from minillm.classroom.grading.grade import grade_class
+    from minillm.classroom.grading.grade import grade_class, sources_of
     from minillm.classroom.grading.report import LEARNERS, seed_of_folder, write_learner, write_tables
     from minillm.support.progress import progress_on_stderr
 
@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
         progress("grading", 0, len(submissions))
         results = grade_class(submissions, course, seed, folder / LEARNERS, options.jobs, options.require, report)
-    write_tables(folder, results)
+    write_tables(folder, results, sources_of(submissions, course))
     if options.classroom50:
         _write_classroom50(Path(options.classroom50), results[0])
     _print(options, results, level, seed)

@@ -61,9 +61,11 @@ def read_contents(path: Path) -> Contents:
         raise RefusedError("a link is not read; hand in the files themselves")
     if path.is_dir():
         return _collect(_of_folder(path))
-    if not path.is_file():
-        raise RefusedError("expected a folder, a .zip, .py or .ipynb file, found a pipe or a device")
-    if path.suffix.lower() == ".zip":
+    suffix = path.suffix.lower()
+    if not path.is_file() or suffix not in (".zip", ".py", ".ipynb"):
+        found = f"a {one_line(suffix)[:20]} file" if path.is_file() else "a pipe or a device"
+        raise RefusedError(f"expected a folder, a .zip, .py or .ipynb file, found {found}")
+    if suffix == ".zip":
         return _read_zip(path)
     return _collect(iter([_of_file(path, path.name)]))
 

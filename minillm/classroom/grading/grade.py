@@ -12,9 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
-from minillm.classroom.grading.analysis import analysed
 from minillm.classroom.grading.contents import RefusedError
 from minillm.classroom.grading.course_file import Course
 from minillm.classroom.grading.judge import grade_exercise, planned_rows
@@ -103,6 +101,12 @@ class HandedIn:
     refused: str = ""
 
 
+def sources_of(submissions: list[Submission], course: Course) -> list[dict[str, str]]:
+    """Return for each submission the source of each exercise that was handed in, by its label."""
+    read = [read_submission(submission, course) for submission in submissions]
+    return [{label: staged.source for label, staged in one.staged.items() if staged.source} for one in read]
+
+
 def read_submission(submission: Submission, course: Course) -> HandedIn:
     """Read what a learner handed in. No code of it runs."""
     try:
@@ -130,7 +134,7 @@ def planned_result(submission: Submission, handed_in: HandedIn, course: Course, 
         out_of=total(row.out_of for row in rows), handed_in=handed_in.time.isoformat() if handed_in.time else "",
         days_late=course.days_late(handed_in.time), score=0.0, notes=handed_in.notes,
         used={label: (one.name, digest(one.source)) for label, one in handed_in.staged.items()},
-        syntax={}, claimed=handed_in.claimed,
+        claimed=handed_in.claimed,
         seed=seed_of(submission.learner, seed) if course.seed_per_learner else seed,
         isolation="", locks=(), fingerprint="",
     )  # fmt: skip
@@ -152,21 +156,9 @@ def graded(planned: Result, handed_in: HandedIn, course: Course) -> Result:
     points = total(row.points for row in rows)
     in_force = tuple(name for name in (locks[0] if locks else ()) if all(name in others for others in locks))
     return replace(
-        planned, rows=tuple(rows), syntax=_syntax(handed_in, course), points=points,
-        score=course.score(points, planned.days_late),
+        planned, rows=tuple(rows), points=points, score=course.score(points, planned.days_late),
         isolation=level(in_force) if locks else "", locks=in_force,
     )  # fmt: skip
-
-
-def _syntax(handed_in: HandedIn, course: Course) -> dict[str, dict[str, Any]]:
-    """Return facts about the source of each exercise that can be analysed."""
-    asked = [
-        (exercise.label, {"source": handed_in.staged[exercise.label].source, "function": exercise.name})
-        for exercise in course.exercises
-        if exercise.label in handed_in.staged
-    ]
-    found = analysed("facts", [inputs for _, inputs in asked])
-    return {label: facts for (label, _), facts in zip(asked, found, strict=True) if isinstance(facts, dict)}
 
 
 def level(locks: Iterable[str]) -> str:

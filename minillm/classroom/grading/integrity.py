@@ -6,6 +6,7 @@ each tree, and the reader decides.
 
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 from minillm.classroom.exercises.exercise import Exercise, find_exercise
 from minillm.classroom.grading.analysis import analysed
@@ -13,6 +14,7 @@ from minillm.classroom.grading.result import Result
 from minillm.support.printable import one_line
 from minillm.support.wording import counted
 
+Facts = dict[str, dict[str, Any]]  # of one learner's sources, by the label of the exercise
 SMALLEST = 40  # nodes of a syntax tree; smaller ones agree by chance
 REACHING = {"ctypes", "gc", "importlib", "inspect", "os", "socket", "subprocess", "sys"}  # out of the function
 UNREMARKABLE = {"numpy", *sys.stdlib_module_names} - REACHING
@@ -22,13 +24,20 @@ HEAD = (
 )
 
 
-def integrity_report(results: list[Result]) -> str:
-    """Return the report as Markdown."""
+def integrity_report(results: list[Result], sources: list[dict[str, str]]) -> str:
+    """Return the report as Markdown.
+
+    Args:
+        results: the results of the class.
+        sources: for each of them, the source of each exercise that was handed in, by its label.
+    """
     exercises = [find_exercise(label) for label in (results[0].exercises if results else [])]
+    facts = [_facts(of_learner) for of_learner in sources]
+    everybody = list(zip(map(_name, results), facts, strict=True))
     sections = {
-        "Functions with the same syntax tree": list(_copies(results, exercises)),
-        "Imports that an exercise does not need": list(_imports(results)),
-        "Changed arguments": list(_signatures(results, exercises)),
+        "Functions with the same syntax tree": list(_copies(everybody, exercises)),
+        "Imports that an exercise does not need": list(_imports(everybody)),
+        "Changed arguments": list(_signatures(everybody, exercises)),
         "Files that were left out, or graded under another name": [
             f"{_name(one)}: {one_line(note)}" for one in results for note in one.notes
         ],
@@ -37,42 +46,46 @@ def integrity_report(results: list[Result]) -> str:
     return HEAD + "".join(f"\n## {title}\n\n{_listed(lines)}" for title, lines in sections.items())
 
 
+def _facts(sources: dict[str, str]) -> Facts:
+    """Return what `syntax.facts` says about each source that can be analysed, by the label of its exercise."""
+    asked = [{"source": source, "function": label[3:]} for label, source in sources.items()]
+    found = zip(sources, analysed("facts", asked), strict=True)
+    return {label: facts for label, facts in found if isinstance(facts, dict) and facts["digest"]}
+
+
 def _listed(lines: list[str]) -> str:
     return "".join(f"    {line}\n" for line in lines) or "None.\n"  # an indented block: nothing in it has a meaning
 
 
-def _copies(results: list[Result], exercises: list[Exercise]) -> Iterator[str]:
+def _copies(everybody: list[tuple[str, Facts]], exercises: list[Exercise]) -> Iterator[str]:
     """Yield a line for each tree that several learners have, or that is the reference's."""
-    solutions = analysed("facts", [{"source": one.solution, "function": one.name} for one in exercises])
-    for exercise, solution in zip(exercises, solutions, strict=True):
-        groups: dict[str, list[Result]] = {}
-        for one in results:
-            facts = one.syntax.get(exercise.label, {})
-            if facts.get("digest") and facts["nodes"] >= SMALLEST:
-                groups.setdefault(facts["digest"], []).append(one)
-        for digest, same in groups.items():
-            is_reference = solution is not None and digest == solution["digest"]
-            if len(same) > 1 or is_reference:
-                size = counted(same[0].syntax[exercise.label]["nodes"], "node")
-                what = "the reference solution: " if is_reference else ""
-                yield f"{exercise.label}, {size}: {what}{', '.join(map(_name, same))}"
+    solutions = _facts({exercise.label: exercise.solution for exercise in exercises})
+    for label, solution in solutions.items():
+        groups: dict[str, list[str]] = {solution["digest"]: []}
+        sizes = dict[str, int]()
+        for name, facts in everybody:
+            if label in facts and facts[label]["nodes"] >= SMALLEST:
+                groups.setdefault(facts[label]["digest"], []).append(name)
+                sizes[facts[label]["digest"]] = facts[label]["nodes"]
+        for digest, names in groups.items():
+            what = "the reference solution: " if digest == solution["digest"] else ""
+            if len(names) > 1 or (names and what):
+                yield f"{label}, {counted(sizes[digest], 'node')}: {what}{', '.join(names)}"
 
 
-def _imports(results: list[Result]) -> Iterator[str]:
-    for one in results:
-        for label, facts in one.syntax.items():
-            names = [name for name in facts.get("imports", []) if name not in UNREMARKABLE]
-            if names:
-                yield f"{_name(one)}, {label}: {one_line(', '.join(names))}"
+def _imports(everybody: list[tuple[str, Facts]]) -> Iterator[str]:
+    for name, facts in everybody:
+        for label, found in facts.items():
+            modules = [module for module in found["imports"] if module not in UNREMARKABLE]
+            if modules:
+                yield f"{name}, {label}: {one_line(', '.join(modules))}"
 
 
-def _signatures(results: list[Result], exercises: list[Exercise]) -> Iterator[str]:
-    stubs = analysed("facts", [{"source": one.stub, "function": one.name} for one in exercises])
-    for exercise, stub in zip(exercises, stubs, strict=True):
-        for one in results:
-            facts = one.syntax.get(exercise.label)
-            if facts and stub and facts.get("digest") and facts["arguments"] != stub["arguments"]:
-                yield f"{_name(one)}, {exercise.label}: {one_line(', '.join(facts['arguments']))}"
+def _signatures(everybody: list[tuple[str, Facts]], exercises: list[Exercise]) -> Iterator[str]:
+    for label, stub in _facts({exercise.label: exercise.stub for exercise in exercises}).items():
+        for name, facts in everybody:
+            if label in facts and facts[label]["arguments"] != stub["arguments"]:
+                yield f"{name}, {label}: {one_line(', '.join(facts[label]['arguments']))}"
 
 
 def _time_line(results: list[Result]) -> Iterator[str]:

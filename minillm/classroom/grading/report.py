@@ -54,12 +54,17 @@ def write_learner(folder: Path, result: Result, for_gradescope: bool) -> None:
         write_whole(folder / GRADESCOPE / f"{result.file}.json", json.dumps(gradescope(result), indent=1) + "\n")
 
 
-def write_tables(folder: Path, results: list[Result]) -> None:
+def write_tables(folder: Path, results: list[Result], sources: list[dict[str, str]]) -> None:
     """Write the tables of the whole class.
+
+    Args:
+        folder: the folder of the results.
+        results: the results of the class.
+        sources: for each of them, the source of each exercise that was handed in, by its label.
 
     Raises:
         OSError: if a file cannot be written.
     """
     write_whole(folder / "grades.csv", grades_csv(results))
     write_whole(folder / "junit.xml", junit(results))
-    write_whole(folder / "integrity.md", integrity_report(results))
+    write_whole(folder / "integrity.md", integrity_report(results, sources))

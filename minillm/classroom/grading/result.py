@@ -73,7 +73,6 @@ class Result:
         score: the points after the late rule.
         notes: one line for each thing in the submission that was left out, or read in another way than it was named.
         used: for each exercise, the name of the file that was graded, and the SHA-256 of its text.
-        syntax: for each exercise, facts about the syntax tree of its source (`syntax.facts`), for the integrity report.
         claimed: attempts, hints and solutions shown, by exercise. The learner's own file says so and may be edited.
         seed: the seed of the hidden cases.
         isolation: the weakest isolation level under which code ran: "L0", "L1" or "L2"; "" if no code ran.
@@ -91,7 +90,6 @@ class Result:
     score: float
     notes: tuple[str, ...]
     used: dict[str, tuple[str, str]]
-    syntax: dict[str, dict[str, Any]]
     claimed: dict[str, dict[str, int]]
     seed: int
     isolation: str

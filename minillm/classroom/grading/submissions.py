@@ -8,18 +8,18 @@ it, a file `handed_in.csv` with the columns `learner` and `time` has precedence.
 import csv
 import hashlib
 import re
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from minillm.classroom.exercises.exercise import all_exercises
+from minillm.classroom.exercises.exercise import Exercise, all_exercises
 from minillm.classroom.grading.contents import Contents, read_contents
 from minillm.support.files import read_ordinary_file
 from minillm.support.printable import one_line
 
 TIMES = "handed_in.csv"
+NOT_SUBMISSIONS = (TIMES, "course.toml")
 LARGEST_TIMES = 1_000_000  # bytes
 LONGEST_NAME = 80
 
@@ -73,7 +73,7 @@ def find_submissions(folder: Path, skip: Path | None = None) -> list[Submission]
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}")
     times = read_times(folder / TIMES)
-    entries = [path for path in sorted(folder.iterdir()) if path.name[0] != "." and path.name != TIMES]
+    entries = [path for path in sorted(folder.iterdir()) if path.name[0] != "." and path.name not in NOT_SUBMISSIONS]
     groups: dict[tuple[str, str], list[Path]] = {}
     for path in entries:
         learner, kind = _learner_of(path)
@@ -112,7 +112,7 @@ def read_times(file: Path) -> dict[str, datetime]:
 def _named(groups: dict[tuple[str, str], list[Path]], times: dict[str, datetime]) -> Iterator[Submission]:
     seen: dict[str, int] = {}
     files: set[str] = set()
-    for (learner, _), paths in sorted(groups.items()):
+    for (learner, _), paths in sorted(groups.items(), key=lambda group: (group[0][0], group[1][0].name)):
         seen[learner] = seen.get(learner, 0) + 1
         name = learner if seen[learner] == 1 else f"{learner} ({seen[learner]})"
         file = _safe_name(name)
@@ -123,26 +123,23 @@ def _named(groups: dict[tuple[str, str], list[Path]], times: dict[str, datetime]
 
 
 def _learner_of(path: Path) -> tuple[str, str]:
-    """Return the learner of an entry, and its kind; the kind is empty if the entry is not a submission.
+    """Return the learner of an entry, and its kind: "folder", "files" (one of several), or the ending of its name.
 
     The learner is empty for a file that has the name of an exercise only.
     """
     name = one_line(path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-    stem, suffix = (name, "") if path.is_dir() else (name.removesuffix(path.suffix), path.suffix.lower())
-    if suffix not in ("", ".zip", ".py", ".ipynb") or (not suffix and not _is_folder_or_link(path)):
-        return "", ""
-    if suffix == ".py":
-        for exercise in all_exercises():
-            if re.search(rf"(^|[^a-z])({exercise.label}|{exercise.name})($|[^a-z])", stem):
-                stem = re.split(rf"({exercise.label}|{exercise.name})", stem)[0].strip(" _-.")
-                return stem[:LONGEST_NAME], "files"
-        return stem[:LONGEST_NAME] or "_", "files"
-    return stem[:LONGEST_NAME] or "_", "folder" if not suffix else suffix
+    if path.is_dir():
+        return name[:LONGEST_NAME], "folder"
+    stem, suffix = name.removesuffix(path.suffix), path.suffix.lower()
+    found = [exercise for exercise in all_exercises() if suffix == ".py" and _names(exercise).search(stem)]
+    if found:
+        return _names(found[-1]).split(stem)[0].strip(" _-.")[:LONGEST_NAME], "files"
+    return stem[:LONGEST_NAME] or "_", "files" if suffix == ".py" else suffix
 
 
-def _is_folder_or_link(path: Path) -> bool:
-    mode = path.lstat().st_mode
-    return stat.S_ISDIR(mode) or stat.S_ISLNK(mode)
+def _names(exercise: Exercise) -> "re.Pattern[str]":
+    """Return the pattern of an exercise's label or name within a file name."""
+    return re.compile(rf"(?<![a-z])(?:{exercise.label}|{exercise.name})(?![a-z])")
 
 
 def _safe_name(learner: str) -> str:
