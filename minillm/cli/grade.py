@@ -60,7 +60,7 @@ def run(options: argparse.Namespace) -> int:
     course = read_course(Path(options.course) if options.course else None, options.only)
     folder, submissions, level = Path(options.out), _submissions(options), _level(options)
     (folder / LEARNERS).mkdir(parents=True, exist_ok=True)
-    seed = seed_of_folder(folder, options.seed)
+    seed = seed_of_folder(folder, course.seed if options.seed is None else options.seed)
     with progress_on_stderr() as progress:
 
         def report(result: Any, done: int) -> None:

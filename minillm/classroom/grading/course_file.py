@@ -28,8 +28,9 @@ from minillm.support.files import read_ordinary_file
 
 LARGEST = 100_000  # bytes
 MOST_POINTS = 1000
+MOST_SEED = 1 << 32
 DAY_S = 24 * 60 * 60
-KEYS = ("exercises", "due", "seed_per_learner", "late", "points")
+KEYS = ("exercises", "due", "seed", "seed_per_learner", "late", "points")
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Course:
         due: the due date, or None.
         percent_per_day: the percentage of the points that each begun day after the due date costs.
         days: begun days after the due date until which a submission counts; None for ever.
+        seed: the seed of the hidden cases, or None for a new one.
         seed_per_learner: whether the hidden cases differ between learners.
     """
 
@@ -50,6 +52,7 @@ class Course:
     due: datetime | None = None
     percent_per_day: int = 0
     days: int | None = None
+    seed: int | None = None
     seed_per_learner: bool = False
 
     def points_of(self, exercise: Exercise) -> float:
@@ -104,6 +107,18 @@ def read_course(file: Path | None, only: str | None = None) -> Course:
     return course if only is None else Course(**{**vars(course), "exercises": chosen(only)})
 
 
+def course_text(course: Course) -> str:
+    """Return the text of a `course.toml` with these rules."""
+    lines = [f'exercises = "{",".join(exercise.name for exercise in course.exercises)}"']
+    lines += [f"due = {course.due.isoformat()}"] if course.due else []
+    lines += [f"seed = {course.seed}"] if course.seed is not None else []
+    lines += [f"seed_per_learner = {str(course.seed_per_learner).lower()}", "[late]"]
+    lines += [f"percent_per_day = {course.percent_per_day}"]
+    lines += [f"days = {course.days}"] if course.days is not None else []
+    points = [f"{exercise.name} = {course.points_of(exercise):g}" for exercise in course.exercises]
+    return "\n".join([*lines, "[points]", *points, ""])
+
+
 def chosen(text: str) -> tuple[Exercise, ...]:
     """Return the exercises of a list such as `1-12,softmax`, in order, each once.
 
@@ -140,6 +155,7 @@ def _parsed(values: dict[str, Any]) -> Course:
         due=_due(values.get("due")),
         percent_per_day=check_integer("percent_per_day", late.get("percent_per_day", 0), 0, 100),
         days=check_integer("days", late["days"], 0) if "days" in late else None,
+        seed=check_integer("seed", values["seed"], 0) if "seed" in values else None,
         seed_per_learner=values.get("seed_per_learner", False),
     )
 

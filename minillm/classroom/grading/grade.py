@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from minillm.classroom.grading.contents import RefusedError
-from minillm.classroom.grading.course_file import Course
+from minillm.classroom.grading.course_file import MOST_SEED, Course
 from minillm.classroom.grading.judge import grade_exercise, planned_rows
 from minillm.classroom.grading.result import REFUSED, Result, Row, read_result, total, write_result
 from minillm.classroom.grading.staging import Staged, claimed_progress, stage
@@ -22,7 +22,6 @@ from minillm.classroom.grading.submissions import Submission
 from minillm.classroom.worker.worker import Worker
 from minillm.support.printable import one_line
 
-SEEDS = 1 << 32
 VERSION = 1  # of the rules of marking: change it when the same submission may get other marks
 
 
@@ -168,7 +167,7 @@ def level(locks: Iterable[str]) -> str:
 
 def seed_of(learner: str, seed: int) -> int:
     """Return the seed of one learner's hidden cases."""
-    return int(digest(f"{seed} {learner}"), 16) % SEEDS
+    return int(digest(f"{seed} {learner}"), 16) % MOST_SEED
 
 
 def digest(text: str) -> str:

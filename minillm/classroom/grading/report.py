@@ -11,11 +11,11 @@ import json
 import secrets
 from pathlib import Path
 
+from minillm.classroom.grading.course_file import MOST_SEED
 from minillm.classroom.grading.feedback import html_page, markdown_page
 from minillm.classroom.grading.formats.grades_csv import grades_csv
 from minillm.classroom.grading.formats.gradescope import gradescope
 from minillm.classroom.grading.formats.junit import junit
-from minillm.classroom.grading.grade import SEEDS
 from minillm.classroom.grading.integrity import integrity_report
 from minillm.classroom.grading.result import Result
 from minillm.support.checks import check_integer
@@ -36,7 +36,7 @@ def seed_of_folder(folder: Path, seed: int | None) -> int:
     file = folder / SEED_FILE
     if seed is None and file.exists():
         return check_integer(f"the seed of {file}", read_json(file, LARGEST).get("seed"), 0)
-    seed = secrets.randbelow(SEEDS) if seed is None else seed
+    seed = secrets.randbelow(MOST_SEED) if seed is None else seed
     write_whole(file, json.dumps({"seed": seed}) + "\n")
     return seed
 
