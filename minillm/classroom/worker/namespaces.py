@@ -26,7 +26,7 @@ READ_ONLY, NO_SETUID, REMOUNT, BIND, RECURSIVE, PRIVATE, DETACH = 1, 2, 32, 4096
 KEPT_FLAGS = {2: 2, 4: 4, 8: 8, 1024: 1024, 2048: 2048, 4096: 1 << 21}  # of statvfs, and what mount(2) calls them
 NOBODY = 65534  # the user in the namespace: not the superuser, so the command has no capability there
 SET_PARENT_DEATH_SIGNAL = 1  # of prctl
-NEW_ROOT = "/tmp"  # any existing folder; it is only covered in the new namespace
+NEW_ROOT = "/proc"  # covered in the new namespace only; nothing that is shown is in it
 
 
 def enter(places: list[str], hidden: list[str]) -> None:
