@@ -1,7 +1,7 @@
 """Judge: run one exercise's source in a worker, and return a row for each of its planned checks.
 
 An exercise has the check `cases` (every result equals the expected one, for the fixed cases and for hidden ones of a
-seed), and one check for each property. The cases are worth half of the points, the properties together the other half.
+seed, also when it is called again), and one check for each property. The cases are worth half of the points, the properties together the other half.
 So a function that is nearly right gets a part of the points.
 
 Two rules keep a wrong function from getting points by chance. All inputs of a check must be answered: a call that
@@ -114,7 +114,16 @@ def _of_cases(
     for number, verdict in enumerate(found):
         if verdict is not None:
             return explained(exercise, worker, cases, number, outcomes[number], verdict)
-    return Verdict(exercise.label, True)
+    return next(_of_second_calls(exercise, worker, cases), Verdict(exercise.label, True))
+
+
+def _of_second_calls(exercise: Exercise, worker: Worker, cases: list[Inputs]) -> Iterator[Verdict]:
+    """Yield a verdict for each case that was right and is wrong when it is called again: the function keeps a state."""
+    for inputs in reversed(cases):
+        verdict = judge(exercise, inputs, worker.call(inputs))
+        if verdict is not None:
+            text = f"right in the first call, and wrong in a later call with the same inputs: {verdict.message}"
+            yield replace(verdict, message=text)
 
 
 class _WrongError(Exception):

@@ -75,7 +75,7 @@ class Result:
         used: for each exercise, the name of the file that was graded, and the SHA-256 of its text.
         claimed: attempts, hints and solutions shown, by exercise. The learner's own file says so and may be edited.
         seed: the seed of the hidden cases.
-        isolation: the weakest isolation level under which code ran: "L0", "L1" or "L2"; "" if no code ran.
+        isolation: the weakest isolation level under which code ran: "L0" or "L1" (docs/teaching.md); "" if no code ran.
         locks: the kernel's locks that were in force for all code.
         fingerprint: SHA-256 of all that the result depends on. It tells whether a stored result is still valid.
     """

@@ -63,12 +63,15 @@ class Candidate:
         """Return how well it fits an exercise, EXACT best, or None if it does not."""
         if self.path.name == f"{exercise.label}.py":
             return EXACT
+        words = re.sub(r"[^a-z0-9]+", "_", self.path.stem.lower())
+        similar = f"_{exercise.name}_" in f"_{words}_"
+        if self.refused and similar:
+            return SIMILAR
         if not re.search(rf"^(async )?def {exercise.name}\(|^{exercise.name} *=", self.text, re.MULTILINE):
             return None
         if self.path.suffix.lower() == ".ipynb":
             return NOTEBOOK
-        words = re.sub(r"[^a-z0-9]+", "_", self.path.stem.lower())
-        return SIMILAR if f"_{exercise.name}_" in f"_{words}_" else OTHER
+        return SIMILAR if similar else OTHER
 
 
 def stage(contents: Contents, exercises: tuple[Exercise, ...]) -> tuple[dict[str, Staged], tuple[str, ...]]:

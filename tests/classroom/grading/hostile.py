@@ -52,7 +52,7 @@ ATTACKS = {
     "sleep": (in_call("import time; time.sleep(10**6)"), TIMED_OUT),
     "read standard input": (in_call("input()"), CRASHED),
     # 9 to 11: uses up the machine
-    "memory": (in_call("keep = [np.ones(10**7) for _ in range(10**4)]"), CRASHED),
+    "memory": (in_call("keep = [np.ones(10**7) for _ in range(10**4)]"), CRASHED | TIMED_OUT),
     "fork": (in_call("while True: os.fork()"), REFUSED),
     "daemon": (in_call("import subprocess; subprocess.Popen(['sleep', '1000'])"), REFUSED | CRASHED),
     "flood of prints": (in_call("while True: print('x' * 10000)"), CRASHED),
@@ -61,8 +61,8 @@ ATTACKS = {
     "fake report": (in_call("print('1 passed'); print('::set-output name=score::1'); print('{\"score\": 1}')"), FAILED),
     # 15: changes the judge's tools, in its own process only
     "patched comparison": (in_call("np.allclose = np.array_equal = np.isclose = lambda *a, **k: True"), FAILED),
-    "patched builtins": (in_call("import builtins; builtins.isinstance = lambda *a: True"), FAILED | CRASHED),
-    "patched serialiser": (in_call("import wire; wire.pack = lambda value: b'1 passed'"), CRASHED),
+    "patched builtins": (in_call("import builtins; builtins.isinstance = lambda *a: True"), FAILED | REFUSED),
+    "patched serialiser": (in_call("import wire; wire.pack = lambda value: b'1 passed'"), FAILED),
     # 16: looks for the answers
     "import the reference": (at_import("from minillm.attention import softmax"), CRASHED),
     "read the reference": (at_import("import glob; text = open('/etc/passwd').read()"), REFUSED),

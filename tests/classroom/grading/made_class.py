@@ -31,10 +31,9 @@ def make_class(folder: Path) -> Path:
         "cy.ipynb": notebook("%matplotlib inline\nimport minillm\n", SOFTMAX.solution, "print(minillm.load('story'))"),
         "dee_03_softmax.py": "\ufeff" + SOFTMAX.solution.replace("\n", "\r\n"),
         "dee_05_causal_mask.py": "def causal_mask(:\n",
-        "=cmd|' !A0/zoe.py": SOFTMAX.solution,
+        "=cmd|' !A0/zoe.py": SOFTMAX.stub,
         "empty/README.md": "nothing",
         "late/03_softmax.py": SOFTMAX.solution,
-        "late/05_causal_mask.py": MASK.solution,
     }
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)

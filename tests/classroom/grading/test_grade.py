@@ -60,8 +60,8 @@ def test_every_planned_check_of_every_learner_has_a_row(results):
     ("learner", "softmax", "mask"),
     [
         ("ada", "passed", "passed"), ("bob", "failed", "not handed in"), ("bob (2)", "passed", "not handed in"),
-        ("cy", "passed", "not handed in"), ("dee", "passed", "crashed"), ("=cmd|' !A0", "passed", "not handed in"),
-        ("empty", "not handed in", "not handed in"), ("late", "passed", "passed"),
+        ("cy", "passed", "not handed in"), ("dee", "passed", "crashed"), ("late", "passed", "not handed in"),
+        ("empty", "not handed in", "not handed in"), ("=cmd|' !A0", "not handed in", "not handed in"),
     ],
 )  # fmt: skip
 def test_what_comes_out(results, learner, softmax, mask):
@@ -85,7 +85,7 @@ def test_what_was_left_out_or_renamed_is_noted(results):
 
 def test_the_late_rule(results):
     late, ada = results["late"], results["ada"]
-    assert (late.points, late.days_late, late.score) == (2.0, 1, 1.5)
+    assert (late.points, late.days_late, late.score) == (1.0, 1, 0.75)
     assert (ada.points, ada.days_late, ada.score) == (2.0, 0, 2.0)
     assert late.handed_in.startswith("2027-01-16T")
 
@@ -155,7 +155,7 @@ def test_junit_has_a_case_for_each_row(results, out):
 
 def test_the_integrity_report_names_copies(results, out):
     text = (out / "integrity.md").read_text()
-    assert "03_softmax, 42 nodes: the reference solution: =cmd|' !A0, ada, bob (2), cy, dee, late" in text
+    assert "03_softmax, 42 nodes: the reference solution: ada, bob (2), cy, dee, late" in text
     assert "None." in text.partition("Changed arguments")[2]
     assert str(LATE) not in text and "2027-01-16" in text
 
