@@ -148,7 +148,7 @@ def _table(results: list[Any]) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    headings = ("learner", "score", "of", "days late", "passed", "notes")
+    headings = ["learner", "score", "of", "days late", "passed", "notes"]
     headings = headings if terminal_width() >= ALL_COLUMNS else headings[:3]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for heading in headings:

@@ -10,7 +10,7 @@ SOURCE = Path(__file__).with_name("syntax.py").read_text(encoding="utf-8")
 
 def analysed(function: str, asked: list[dict[str, Any]]) -> list[Any]:
     """Return the results of a function of `syntax.py` for each of these inputs; None where it fails."""
-    found = []
+    found = list[Any]()
     with Worker() as worker:
         for inputs in asked:
             if worker.ended and isinstance(worker.load(SOURCE, function), Failed):

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from minillm.classroom.exercises.exercise import Exercise, find_exercise
+from minillm.classroom.exercises.exercise import find_exercise
 from minillm.classroom.grading.analysis import analysed
 from minillm.classroom.grading.result import Result
 from minillm.support.printable import one_line
@@ -32,12 +32,13 @@ def integrity_report(results: list[Result], sources: list[dict[str, str]]) -> st
         sources: for each of them, the source of each exercise that was handed in, by its label.
     """
     exercises = [find_exercise(label) for label in (results[0].exercises if results else [])]
-    facts = [_facts(of_learner) for of_learner in sources]
+    ours = [{one.label: one.solution for one in exercises}, {one.label: one.stub for one in exercises}]
+    solutions, stubs, *facts = _facts([*ours, *sources])
     everybody = list(zip(map(_name, results), facts, strict=True))
     sections = {
-        "Functions with the same syntax tree": list(_copies(everybody, exercises)),
+        "Functions with the same syntax tree": list(_copies(everybody, solutions)),
         "Imports that an exercise does not need": list(_imports(everybody)),
-        "Changed arguments": list(_signatures(everybody, exercises)),
+        "Changed arguments": list(_signatures(everybody, stubs)),
         "Files that were left out, or graded under another name": [
             f"{_name(one)}: {one_line(note)}" for one in results for note in one.notes
         ],
@@ -46,20 +47,20 @@ def integrity_report(results: list[Result], sources: list[dict[str, str]]) -> st
     return HEAD + "".join(f"\n## {title}\n\n{_listed(lines)}" for title, lines in sections.items())
 
 
-def _facts(sources: dict[str, str]) -> Facts:
-    """Return what `syntax.facts` says about each source that can be analysed, by the label of its exercise."""
-    asked = [{"source": source, "function": label[3:]} for label, source in sources.items()]
-    found = zip(sources, analysed("facts", asked), strict=True)
-    return {label: facts for label, facts in found if isinstance(facts, dict) and facts["digest"]}
+def _facts(sources: list[dict[str, str]]) -> list[Facts]:
+    """Return what `syntax.facts` says about each source that can be analysed, in the same places."""
+    asked = [{"source": source, "function": label[3:]} for one in sources for label, source in one.items()]
+    found = iter(analysed("facts", asked))
+    known = [{label: next(found) for label in one} for one in sources]
+    return [{label: facts for label, facts in one.items() if facts and facts["digest"]} for one in known]
 
 
 def _listed(lines: list[str]) -> str:
     return "".join(f"    {line}\n" for line in lines) or "None.\n"  # an indented block: nothing in it has a meaning
 
 
-def _copies(everybody: list[tuple[str, Facts]], exercises: list[Exercise]) -> Iterator[str]:
+def _copies(everybody: list[tuple[str, Facts]], solutions: Facts) -> Iterator[str]:
     """Yield a line for each tree that several learners have, or that is the reference's."""
-    solutions = _facts({exercise.label: exercise.solution for exercise in exercises})
     for label, solution in solutions.items():
         groups: dict[str, list[str]] = {solution["digest"]: []}
         sizes = dict[str, int]()
@@ -81,8 +82,8 @@ def _imports(everybody: list[tuple[str, Facts]]) -> Iterator[str]:
                 yield f"{name}, {label}: {one_line(', '.join(modules))}"
 
 
-def _signatures(everybody: list[tuple[str, Facts]], exercises: list[Exercise]) -> Iterator[str]:
-    for label, stub in _facts({exercise.label: exercise.stub for exercise in exercises}).items():
+def _signatures(everybody: list[tuple[str, Facts]], stubs: Facts) -> Iterator[str]:
+    for label, stub in stubs.items():
         for name, facts in everybody:
             if label in facts and facts[label]["arguments"] != stub["arguments"]:
                 yield f"{name}, {label}: {one_line(', '.join(facts[label]['arguments']))}"

@@ -1,8 +1,8 @@
 """Judge: run one exercise's source in a worker, and return a row for each of its planned checks.
 
-An exercise has the check `cases` (every result equals the expected one, for the fixed cases and for hidden ones of a
-seed, also when it is called again), and one check for each property. The cases are worth half of the points, the properties together the other half.
-So a function that is nearly right gets a part of the points.
+An exercise has the check `cases`, and one check for each property. `cases` is passed if every result equals the
+expected one, for the fixed cases and for hidden ones of a seed, also when a case is called again. It is worth half of
+the points, and the properties together the other half. So a function that is nearly right gets a part of the points.
 
 Two rules keep a wrong function from getting points by chance. All inputs of a check must be answered: a call that
 raises an exception fails it. And a property counts only if at least half of the hidden cases are correct, because a

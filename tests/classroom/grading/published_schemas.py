@@ -29,7 +29,7 @@ CLASSROOM50 = {
     "datetime": TIME, "graded_at?": TIME, "score": int, "max-score": int, "submitted_by?": dict,
     "tests": [CLASSROOM50_TEST],
 }  # fmt: skip
-STAMPED = {"assignment_type": "individual", "owner": "ada", "datetime": "2026-12-10T22:59:00Z"}  # by the runner
+STAMPED = {"owner": "ada", "assignment_type": "individual", "datetime": "2026-12-10T22:59:00Z"}  # by the runner
 
 
 def problems(value, schema, path="result"):

@@ -119,7 +119,7 @@ def test_names_that_point_out_of_the_folder(tmp_path):
 
 def test_a_zip_bomb_is_left_out(tmp_path):
     with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("bomb.py", b"#" * 200_000_000)
+        archive.writestr("bomb.py", bytes(30_000_000))
         archive.writestr("good.py", "x = 1")
     assert (tmp_path / "a.zip").stat().st_size < 300_000
     read = read_contents(tmp_path / "a.zip")

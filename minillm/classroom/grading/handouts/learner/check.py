@@ -12,7 +12,7 @@ import numpy as np
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE / "examples"))
-import wire  # noqa: E402
+import wire  # type: ignore[import-not-found]  # noqa: E402
 
 
 def equal(yours: Any, expected: Any) -> bool:
