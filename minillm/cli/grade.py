@@ -1,6 +1,6 @@
 """`minillm grade`: mark the submissions of a class, or one submission inside a learning platform.
 
-Exit status: 0 graded, whatever the marks; 2 invalid input, or a lower isolation level than required.
+Exit status: 0 graded, with any marks; 2 invalid input, or a lower isolation level than required.
 """
 
 import argparse

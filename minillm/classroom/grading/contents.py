@@ -2,7 +2,7 @@
 
 What is read is an allow-list: ordinary files named `*.py` or `*.ipynb`, and the progress file. Everything else is left
 out with one line that says why: links, devices, pipes, files that are too large, names that point out of the folder,
-and whatever exceeds the limits, as a zip bomb does.
+and everything after a limit is reached, as in a zip bomb.
 """
 
 import os

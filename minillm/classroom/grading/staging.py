@@ -24,6 +24,7 @@ from minillm.classroom.grading.analysis import analysed
 from minillm.classroom.grading.contents import PROGRESS, Contents, Document
 from minillm.support.checks import is_utf8
 from minillm.support.files import parse_json
+from minillm.support.wording import counted
 
 ENCODINGS = {"utf-8", "utf-8-sig", "ascii", "iso-8859-1", "cp1252"}
 MOST_CLAIMED = 1_000_000  # attempts
@@ -85,9 +86,10 @@ def stage(contents: Contents, exercises: tuple[Exercise, ...]) -> tuple[dict[str
             staged[exercise.label] = Staged(best.document.name, best.text, best.refused)
             used.add(best.document.name)
     unused = [candidate for candidate in candidates if candidate.document.name not in used and not _is_known(candidate)]
-    notes += [f"{candidate.document.name}: {candidate.refused or 'no exercise in it'}" for candidate in unused[:5]]
-    if len(unused) > 5:
-        notes.append(f"{len(unused) - 5} more files without an exercise of this course")
+    for candidate in unused[:MOST_UNUSED]:
+        notes.append(f"{candidate.document.name}: {candidate.refused or 'no exercise in it'}")
+    if len(unused) > MOST_UNUSED:
+        notes.append(f"{counted(len(unused) - MOST_UNUSED, 'more file')} without an exercise")
     return staged, tuple(notes)
 
 

@@ -74,7 +74,7 @@ def test_the_message_says_the_known_mistake(results):
     row = results["bob"].rows[0]
     assert "overflows" in row.known_mistake
     assert row.table[0][3] == "differs"
-    assert "cases are correct; the first wrong one" in row.message
+    assert "cases; the first wrong one: " in row.message
 
 
 def test_what_was_left_out_or_renamed_is_noted(results):

@@ -93,7 +93,7 @@ def test_the_fixed_cases_by_heart_are_worth_nothing(tmp_path):
     results = classed(tmp_path, {"parrot": by_heart()})
     assert results["parrot"].points == 0
     fixed, rows = len(SOFTMAX.cases()), results["parrot"].rows
-    assert rows[0].message.startswith(f"{fixed} of ")
+    assert rows[0].message.startswith(f"correct in {fixed} of ")
 
 
 # What is handed in, rather than what it does: no code of these runs.

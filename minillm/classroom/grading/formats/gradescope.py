@@ -7,13 +7,14 @@ from typing import Any
 
 from minillm.classroom.grading.feedback import details
 from minillm.classroom.grading.result import Result, Row
+from minillm.support.wording import counted
 
 
 def gradescope(result: Result) -> dict[str, Any]:
     """Return the JSON object: one test for each row. `score` is given, too, because the late rule changes the sum."""
     notes = [f"isolation {result.isolation or 'not needed, no code ran'}, seed {result.seed}", *result.notes]
     if result.days_late:
-        notes.insert(0, f"{result.points:g} points before the late rule, for {result.days_late} days late")
+        notes.insert(0, f"{counted(result.days_late, 'day')} late: {result.points:g} points before the late rule")
     return {
         "score": result.score,
         "output": "\n".join(notes),
