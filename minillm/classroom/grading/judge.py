@@ -23,6 +23,7 @@ from minillm.classroom.exercises.exercise import Exercise, Inputs
 from minillm.classroom.grading.result import CRASHED, FAILED, NOT_HANDED_IN, PASSED, REFUSED, TIMED_OUT, Row
 from minillm.classroom.grading.staging import Staged
 from minillm.classroom.worker.worker import Failed, Outcome, Returned, Worker
+from minillm.support.wording import counted
 
 CASES = "every result is the expected one, for the fixed and for the hidden cases"
 PROPERTY_S = 2.0  # seconds of processor time to judge a property for one case
@@ -88,23 +89,21 @@ def _verdicts(exercise: Exercise, source: str, seed: int, worker: Worker) -> Ite
         yield from [failed_verdict(exercise, loaded, loading=True)] * (1 + len(exercise.properties))
         return
     pairs = all_cases(exercise, seed)
-    outcomes = [worker.call(inputs) for inputs, _ in pairs]
-    found = [judge(exercise, inputs, outcome) for (inputs, _), outcome in zip(pairs, outcomes, strict=True)]
     cases = [inputs for inputs, _ in pairs]
+    outcomes = [worker.call(inputs) for inputs in cases]
+    found = [judge(exercise, inputs, outcome) for inputs, outcome in zip(cases, outcomes, strict=True)]
     verdict = _of_cases(exercise, worker, cases, outcomes, found)
-    yield replace(verdict, cases_passed=sum(one is None for one in found), cases=len(pairs))
-    ending = next((one for one in found if one is not None and one.stage in ENDINGS), ENDED_BEFORE)
+    yield replace(verdict, cases_passed=sum(one is None for one in found), cases=len(cases))
     hidden = [one for one, (_, of_seed) in zip(found, pairs, strict=True) if of_seed is not None] or found
     enough = 2 * sum(one is None for one in hidden) >= len(hidden)
+    ending = next((one for one in found if one is not None and one.stage in ENDINGS), ENDED_BEFORE)
     for holds in exercise.properties:
-        if worker.ended:
-            yield ending
-        elif not enough:
+        if not enough and not worker.ended:
             yield Verdict(exercise.label, False, "property", TOO_FEW)
-        else:
-            verdict = _of_property(exercise, worker, cases, holds)
-            ending = verdict if worker.ended else ending
-            yield verdict
+            continue
+        verdict = ending if worker.ended else _of_property(exercise, worker, cases, holds)
+        ending = verdict if worker.ended else ending
+        yield verdict
 
 
 def _of_cases(
@@ -166,10 +165,10 @@ def _result(exercise: Exercise, worker: Worker, inputs: Inputs) -> Any:
 
 def _row(planned: Row, verdict: Verdict, printed: str) -> Row:
     outcome = PASSED if verdict.passed else OUTCOME_OF_STAGE.get(verdict.stage, FAILED)
-    counts = (
-        f"{verdict.cases_passed} of {verdict.cases} cases are correct; " if verdict.cases and not verdict.passed else ""
-    )
-    message = verdict.message if not counts else f"{counts}the first wrong one: {verdict.message}"
+    message = verdict.message
+    if verdict.cases and not verdict.passed:
+        right = f"correct in {verdict.cases_passed} of {counted(verdict.cases, 'case')}"
+        message = f"{right}; the first wrong one: {message}"
     return replace(
         planned,
         outcome=outcome,

@@ -86,6 +86,7 @@ ATTACKS = {
     "NaN": (in_call("return np.full(scores.shape, np.nan)"), FAILED),
     "lower precision": (before_right("scores = scores.astype(np.float32)"), FAILED),
     "shape that broadcasts": (in_call("return np.ones((1,) * scores.ndim)"), FAILED),
+    "constant that has the properties": (in_call("return np.full(scores.shape, 1 / scores.shape[-1])"), FAILED),
     "alias of the input": (in_call("return scores"), FAILED),
     # 19: inputs and state
     "changes its input": (

@@ -149,7 +149,7 @@ def test_a_missing_grader_is_an_error_and_no_grade(built, tmp_path, missing):
     folder = checkout(tmp_path / "repository")
     done = ran([sys.executable, tmp_path / "bundle/autograder.py"], folder, **TOLD)
     assert done.returncode == 1
-    assert "this is not a grade" in done.stderr
+    assert f"this is not a grade: {missing} is missing in" in done.stderr
     assert not (folder / "result.json").exists()
 
 

@@ -4,6 +4,7 @@ import os
 import stat
 import sys
 import time
+import tracemalloc
 import zipfile
 
 import pytest
@@ -39,7 +40,8 @@ def by_heart():
     """The results of the fixed cases, as somebody could copy them from the shown messages."""
     cases = [(inputs["scores"], SOFTMAX.expected(inputs)) for inputs in SOFTMAX.cases()]
     pairs = ", ".join(f"({x.shape}, {x.tobytes()!r}): np.array({y.tolist()!r})" for x, y in cases)
-    return f"{HEAD}def softmax(scores):\n    return {{{pairs}}}.get((scores.shape, scores.tobytes()), scores)\n"
+    others = "np.full(scores.shape, 1 / scores.shape[-1])"  # each row sums to 1: a property of all right results
+    return f"{HEAD}def softmax(scores):\n    return {{{pairs}}}.get((scores.shape, scores.tobytes()), {others})\n"
 
 
 def classed(tmp_path, attacks):
@@ -68,7 +70,10 @@ def check(results, attacks):
     assert wrong == []
 
 
-QUICK = ("exit at import", "_exit in call", "fork", "lying subclass", "writes a result", "other signature")
+QUICK = (
+    "exit at import", "_exit in call", "fork", "lying subclass", "constant that has the properties",
+    "wrong from the tenth call",
+)  # fmt: skip
 
 
 def test_a_few_attacks_of_each_kind(tmp_path):
@@ -122,7 +127,11 @@ def test_a_zip_bomb_is_left_out(tmp_path):
         archive.writestr("bomb.py", bytes(30_000_000))
         archive.writestr("good.py", "x = 1")
     assert (tmp_path / "a.zip").stat().st_size < 300_000
+    tracemalloc.start()
     read = read_contents(tmp_path / "a.zip")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10_000_000
     assert [document.name for document in read.documents] == ["good.py"]
     assert read.notes == ("bomb.py: left out: larger than 1000000 bytes",)
 
