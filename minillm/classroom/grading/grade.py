@@ -110,10 +110,12 @@ def read_submission(submission: Submission, course: Course) -> HandedIn:
     """Read what a learner handed in. No code of it runs."""
     try:
         contents = submission.read()
+        staged, notes = stage(contents, course.exercises)
+        return HandedIn(staged, notes, claimed_progress(contents), submission.handed_in(contents))
     except (RefusedError, OSError) as problem:
         return HandedIn(refused=one_line(str(problem)))
-    staged, notes = stage(contents, course.exercises)
-    return HandedIn(staged, notes, claimed_progress(contents), submission.handed_in(contents))
+    except Exception as problem:  # no submission may stop the grading of the others
+        return HandedIn(refused=f"it cannot be read: {one_line(f'{type(problem).__name__}: {problem}')}")
 
 
 def planned_result(submission: Submission, handed_in: HandedIn, course: Course, seed: int) -> Result:

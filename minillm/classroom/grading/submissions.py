@@ -8,6 +8,7 @@ it, a file `handed_in.csv` with the columns `learner` and `time` has precedence.
 import csv
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ TIMES = "handed_in.csv"
 NOT_SUBMISSIONS = (TIMES, "course.toml")
 LARGEST_TIMES = 1_000_000  # bytes
 LONGEST_NAME = 80
+LAST_S = 253_402_300_799  # the last second that a datetime can hold
+TWIN = "several entries have this name"
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,14 @@ class Submission:
         paths: the entry, or several single files.
         file: the name of files about this learner: letters that every file system can hold, different for each learner.
         told: when it was handed in, as `handed_in.csv` says.
+        note: what is to be noted about the entry itself, or an empty string.
     """
 
     learner: str
     paths: tuple[Path, ...]
     file: str
     told: datetime | None = None
+    note: str = ""
 
     def read(self) -> Contents:
         """Return what can be read of it.
@@ -48,7 +53,8 @@ class Submission:
         """
         parts = [read_contents(path) for path in self.paths]
         documents = tuple(document for part in parts for document in part.documents)
-        return Contents(documents, tuple(note for part in parts for note in part.notes))
+        notes = tuple(note for part in parts for note in part.notes)
+        return Contents(documents, (self.note, *notes) if self.note else notes)
 
     def handed_in(self, contents: Contents) -> datetime | None:
         """Return when it was handed in: as told, else the newest time of the files that were read, if any."""
@@ -56,7 +62,7 @@ class Submission:
             return self.told
         archive = self.paths[0].lstat().st_mtime  # of its files no time is known that the learner cannot set
         newest = max(archive if document.changed is None else document.changed for document in contents.documents)
-        return datetime.fromtimestamp(newest, UTC).replace(microsecond=0)
+        return datetime.fromtimestamp(min(max(newest, 0), LAST_S), UTC).replace(microsecond=0)
 
 
 def find_submissions(folder: Path, skip: Path | None = None) -> list[Submission]:
@@ -77,13 +83,16 @@ def find_submissions(folder: Path, skip: Path | None = None) -> list[Submission]
     groups: dict[tuple[str, str], list[Path]] = {}
     for path in entries:
         learner, kind = _learner_of(path)
-        if (skip is not None and path.resolve() == skip.resolve()) or not kind:
+        if skip is not None and path.resolve() == skip.resolve():
             continue
         if not learner:
             raise ValueError(f"{folder} is one learner's folder; expected the folder that contains it")
         groups.setdefault((learner, kind), []).append(path)
     if not groups:
         raise ValueError(f"{folder}: no submissions here; expected folders, .zip, .py or .ipynb files")
+    unknown = sorted(set(times) - {learner for learner, _ in groups})
+    if unknown:
+        raise ValueError(f"{folder / TIMES}: there is no submission of {one_line(', '.join(unknown[:3]))}")
     return list(_named(groups, times))
 
 
@@ -101,15 +110,17 @@ def read_times(file: Path) -> dict[str, datetime]:
     if not file.exists():
         return {}
     try:
-        rows = list(csv.DictReader(read_ordinary_file(file, LARGEST_TIMES).decode("utf-8-sig").splitlines()))
-        times = {row["learner"]: datetime.fromisoformat(row["time"]) for row in rows}
-    except (KeyError, TypeError, ValueError, csv.Error):
+        header, *rows = csv.reader(read_ordinary_file(file, LARGEST_TIMES).decode("utf-8-sig").splitlines())
+        learner, time = header.index("learner"), header.index("time")
+        times = {row[learner]: datetime.fromisoformat(row[time]) for row in rows if row}
+    except (IndexError, ValueError, csv.Error):
         text = "expected the columns learner,time with times such as 2026-12-10T23:59:00+01:00"
         raise ValueError(f"{file}: {text}") from None
-    return {learner: time if time.tzinfo else time.replace(tzinfo=UTC) for learner, time in times.items()}
+    return {name: when if when.tzinfo else when.replace(tzinfo=UTC) for name, when in times.items()}
 
 
 def _named(groups: dict[tuple[str, str], list[Path]], times: dict[str, datetime]) -> Iterator[Submission]:
+    counts = Counter(learner for learner, _ in groups)
     seen: dict[str, int] = {}
     files: set[str] = set()
     for (learner, _), paths in sorted(groups.items(), key=lambda group: (group[0][0], group[1][0].name)):
@@ -119,7 +130,7 @@ def _named(groups: dict[tuple[str, str], list[Path]], times: dict[str, datetime]
         if file.casefold() in files:
             file = f"{file}-{_digest(name)}"
         files.add(file.casefold())
-        yield Submission(name, tuple(paths), file, times.get(learner))
+        yield Submission(name, tuple(paths), file, times.get(learner), TWIN if counts[learner] > 1 else "")
 
 
 def _learner_of(path: Path) -> tuple[str, str]:
@@ -134,7 +145,7 @@ def _learner_of(path: Path) -> tuple[str, str]:
     found = [exercise for exercise in all_exercises() if suffix == ".py" and _names(exercise).search(stem)]
     if found:
         return _names(found[-1]).split(stem)[0].strip(" _-.")[:LONGEST_NAME], "files"
-    return stem[:LONGEST_NAME] or "_", "files" if suffix == ".py" else suffix
+    return stem[:LONGEST_NAME] or "_", "files" if suffix == ".py" else suffix or "file"
 
 
 def _names(exercise: Exercise) -> "re.Pattern[str]":

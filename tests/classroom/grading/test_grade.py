@@ -2,17 +2,19 @@
 
 import csv
 import json
+import shutil
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 from made_class import EXERCISES, LATE, make_class
 
 from minillm.classroom.grading import grade
+from minillm.classroom.grading.contents import Contents, Document
 from minillm.classroom.grading.course_file import read_course
 from minillm.classroom.grading.grade import grade_class, sources_of
 from minillm.classroom.grading.report import write_learner, write_tables
 from minillm.classroom.grading.result import NOT_HANDED_IN, OUTCOMES, read_result
-from minillm.classroom.grading.submissions import find_submissions
+from minillm.classroom.grading.submissions import find_submissions, one_submission
 
 SEED = 7
 
@@ -78,8 +80,15 @@ def test_the_message_says_the_known_mistake(results):
 
 
 def test_what_was_left_out_or_renamed_is_noted(results):
-    assert results["bob (2)"].notes == ("../03_softmax.py: left out: its name points out of the folder",)
-    assert results["bob"].notes == ("softmax (1).py: graded as 03_softmax",)
+    twins = "several entries have this name"
+    assert results["bob (2)"].notes == (
+        twins,
+        "../03_softmax.py: left out: its name points out of the folder",
+    )
+    assert results["bob"].notes == (
+        twins,
+        "softmax (1).py: graded as 03_softmax",
+    )
     assert results["ada"].notes == ()
 
 
@@ -168,6 +177,33 @@ def test_each_learner_has_a_page(results, out):
         markdown = (out / "learners" / f"{result.file}.md").read_text()
         assert f"    {result.score:g} of 2 points" in markdown
     assert json.loads((out / "gradescope" / f"{results['ada'].file}.json").read_text())["score"] == 2.0
+
+
+def test_the_times_of_a_platform_have_precedence(submissions, tmp_path):
+    shutil.copytree(submissions, tmp_path / "class")
+    file = tmp_path / "class" / "handed_in.csv"
+    file.write_text("learner,time\nada,2027-01-18T12:00:00+00:00\n")
+    ada, bob, *_ = (one for one in find_submissions(tmp_path / "class") if one.learner in ("ada", "bob"))
+    course = read_course(submissions / "course.toml")
+    assert course.days_late(ada.handed_in(ada.read())) == 3
+    assert course.days_late(bob.handed_in(bob.read())) == 0
+    for text, words in (("learner,time\nAda,2027-01-18\n", "no submission of Ada"), ("ada\n", "expected the columns")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            find_submissions(tmp_path / "class")
+
+
+@pytest.mark.parametrize(("seconds", "year"), [(-(10**12), 1970), (10**12, 9999)])
+def test_times_that_no_calendar_has(tmp_path, seconds, year):
+    contents = Contents((Document("03_softmax.py", b"x = 1", seconds),))
+    assert one_submission(tmp_path, "ada").handed_in(contents).year == year
+
+
+def test_a_submission_that_breaks_the_reader_stops_nobody(submissions, tmp_path, monkeypatch):
+    monkeypatch.setattr(grade, "stage", lambda contents, exercises: 1 / 0)
+    (empty,) = graded(submissions, tmp_path, only=["empty"])
+    assert {row.outcome for row in empty.rows} == {"refused"}
+    assert "ZeroDivisionError" in empty.rows[0].message
 
 
 def test_the_class_is_that_of_the_course(submissions):
