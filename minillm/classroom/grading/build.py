@@ -26,6 +26,7 @@ from minillm.support.state_file import named
 
 HANDOUTS = Path(__file__).parent / "handouts"
 REQUIREMENTS = "numpy>=2.2\nrich>=13.7\njaxtyping>=0.3\n"  # what grading imports
+COMMAND = "_minillm_command.py"  # what `python -m minillm` begins with; it is next to the package
 EXAMPLES = 4  # fixed cases of each exercise that learners get
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # so that a zip of the same files is the same, byte by byte
 EXECUTABLE, READABLE = 0o100755 << 16, 0o100644 << 16
@@ -86,6 +87,7 @@ def _package() -> Files:
     """Return minillm's source and the exercises, without weights and lessons."""
     files = {f"minillm/{path.relative_to(PACKAGE)}": path for path in _sources(PACKAGE)}
     files |= {f"exercises/{path.relative_to(shipped('exercises'))}": path for path in _sources(shipped("exercises"))}
+    files[COMMAND] = PACKAGE.parent / COMMAND
     return {name: path.read_bytes() for name, path in files.items()}
 
 

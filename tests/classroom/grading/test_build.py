@@ -165,9 +165,10 @@ def test_building_again_gives_the_same_bytes(built, tmp_path):
 def test_grading_needs_only_what_requirements_name(built, tmp_path):
     """The grader's archive has no weights, and imports nothing that its requirements do not bring."""
     with zipfile.ZipFile(io.BytesIO((built / "grader.zip").read_bytes())) as archive:
-        assert not [name for name in archive.namelist() if name.endswith((".safetensors", "lesson.py"))]
+        assert not [name for name in archive.namelist() if name.endswith(".safetensors") or "lessons/" in name]
         archive.extractall(tmp_path)
-    program = "import sys; from minillm.cli.main import run; code = run(); import json; print(code, json.dumps(sorted("
+    program = "import sys; from _minillm_command import __file__ as here; assert here.startswith(sys.path[0]), here; "
+    program += "from minillm.cli.main import run; code = run(); import json; print(code, json.dumps(sorted("
     program += "{name.split('.')[0] for name, module in sys.modules.items() if 'site-packages' in str(getattr(module, "
     program += "'__file__', ''))})))"
     (tmp_path / "class/ada").mkdir(parents=True)
