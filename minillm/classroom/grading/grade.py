@@ -8,10 +8,12 @@ exercise has a process of its own.
 import hashlib
 import json
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
+from threading import Event
 
 from minillm.classroom.grading.contents import RefusedError
 from minillm.classroom.grading.course_file import MOST_SEED, Course
@@ -52,29 +54,33 @@ def grade_class(
         ValueError: if code ran at a lower level than `least`.
         OSError: if a result cannot be written.
     """
-    results: dict[int, Result] = {}
+    results, cancelled = dict[int, Result](), Event()
+    grade = partial(_grade_or_keep, course=course, seed=seed, least=least, cancelled=cancelled)
     with ThreadPoolExecutor(jobs) as pool:
         tasks = {
-            pool.submit(_grade_or_keep, submission, course, seed, folder / f"{submission.file}.json", least): number
+            pool.submit(grade, submission, folder / f"{submission.file}.json"): number
             for number, submission in enumerate(submissions)
         }
         try:
             for task in as_completed(tasks):
                 results[tasks[task]] = task.result()
                 report(task.result(), len(results))
-        except BaseException:  # Ctrl-C, a full disk: start no further task
+        except BaseException:  # Ctrl-C, a full disk: start no further task, and no further exercise
+            cancelled.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [results[number] for number in range(len(submissions))]
 
 
-def _grade_or_keep(submission: Submission, course: Course, seed: int, file: Path, least: str) -> Result:
+def _grade_or_keep(
+    submission: Submission, file: Path, course: Course, seed: int, least: str, cancelled: Event
+) -> Result:
     handed_in = read_submission(submission, course)
     planned = planned_result(submission, handed_in, course, seed)
     stored = read_result(file)
     if stored is not None and stored.fingerprint == planned.fingerprint and (stored.isolation or least) >= least:
         return stored
-    result = graded(planned, handed_in, course)
+    result = graded(planned, handed_in, course, cancelled)
     if (result.isolation or least) < least:
         raise ValueError(f"the code of {result.learner} ran at level {result.isolation}; {least} is required")
     write_result(file, result)
@@ -143,10 +149,12 @@ def planned_result(submission: Submission, handed_in: HandedIn, course: Course, 
     return replace(result, fingerprint=digest(json.dumps([VERSION, course.described, sources, asdict(result)])))
 
 
-def graded(planned: Result, handed_in: HandedIn, course: Course) -> Result:
-    """Return the result of a learner after running the code."""
+def graded(planned: Result, handed_in: HandedIn, course: Course, cancelled: Event) -> Result:
+    """Return the result of a learner after running the code, or raise CancelledError as soon as `cancelled` is set."""
     rows, locks = list[Row](), list[tuple[str, ...]]()
     for exercise in course.exercises:
+        if cancelled.is_set():
+            raise CancelledError
         staged, points = handed_in.staged.get(exercise.label), course.points_of(exercise)
         if handed_in.refused or staged is None:
             rows += [row for row in planned.rows if row.exercise == exercise.label]

@@ -199,6 +199,23 @@ def test_times_that_no_calendar_has(tmp_path, seconds, year):
     assert one_submission(tmp_path, "ada").handed_in(contents).year == year
 
 
+def test_a_grading_that_is_interrupted_begins_no_further_exercise(submissions, tmp_path, monkeypatch):
+    begun = []
+
+    def interrupted(exercise, *rest):
+        begun.append(exercise.label)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grade, "grade_exercise", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        graded(submissions, tmp_path, only=["ada"], jobs=1)
+    assert begun == ["03_softmax"]
+    handed_in, cancelled = grade.HandedIn(), grade.Event()
+    cancelled.set()
+    with pytest.raises(grade.CancelledError):
+        grade.graded(None, handed_in, read_course(submissions / "course.toml"), cancelled)
+
+
 def test_a_submission_that_breaks_the_reader_stops_nobody(submissions, tmp_path, monkeypatch):
     monkeypatch.setattr(grade, "stage", lambda contents, exercises: 1 / 0)
     (empty,) = graded(submissions, tmp_path, only=["empty"])
