@@ -17,6 +17,7 @@ from minillm.classroom.grading.grade import grade_class
 from minillm.classroom.grading.submissions import find_submissions
 from minillm.classroom.worker import start
 
+SHADOWS = ("numpy.py", "json.py", "conftest.py", "sitecustomize.py", "pytest.ini", "evil.pth")  # groups 13 and 14
 HONEST = ("!first", "~last")  # they sort before and after all attacks
 
 
@@ -188,12 +189,17 @@ def test_a_class_of_odd_entries_has_a_row_for_each_check(tmp_path):
     (folder / "link").symlink_to("good")
     odd = "a\nb\x1b[2J" if sys.platform != "darwin" else "a\nb"
     write(folder, odd, SOFTMAX.solution)
+    write(folder, "shadow", SOFTMAX.solution)
+    for name in SHADOWS:
+        (folder / "shadow" / name).write_text("raise SystemExit('never read')\n")
     results = grade(folder, tmp_path / "out")
     assert all(len(result.rows) == 3 for result in results.values())
+    assert results["shadow"].notes[0] == "2 files of other kinds left out"
+    assert len(results["shadow"].notes) == len(SHADOWS) - 1
     outcomes = {learner: result.rows[0].outcome for learner, result in results.items()}
     refused = dict.fromkeys(("rar", "zip", "binary", "link"), "refused")
-    assert outcomes.items() >= {"good": "passed", "latin": "passed", **refused}.items()
-    assert len(results) == 7
+    assert outcomes.items() >= {"good": "passed", "latin": "passed", "shadow": "passed", **refused}.items()
+    assert len(results) == 8
     assert all("\n" not in learner and "\x1b" not in learner for learner in results)
 
 
