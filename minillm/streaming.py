@@ -73,7 +73,7 @@ class LayerPass(Sequence[Any]):
         self._read, self._numbers = read, numbers
         self._changed = Condition()
         self._in_memory: dict[int, Any] = {}  # place in `numbers` -> layer
-        self._places = [0] * threads  # of the layer that each thread uses or asks for next
+        self._places = [0] * threads  # of the layer that each thread uses, or will use first
         self._thread = count()  # numbers of threads, given out as they begin
         self._reader: Thread | None = None
         self._problem: BaseException | None = None
@@ -91,9 +91,12 @@ class LayerPass(Sequence[Any]):
     def __iter__(self) -> Iterator[Any]:
         thread = next(self._thread)
         try:
+            self._begin_reading()
             for place in range(len(self._numbers)):
+                layer = self._take(place)
                 self._move(thread, place)
-                yield self._take(place)
+                yield layer
+                del layer  # before the next one is waited for
         finally:  # also if the caller breaks off, or an exception ends it
             self._move(thread, len(self._numbers) + 1)
             if min(self._places) > len(self._numbers):
@@ -108,12 +111,18 @@ class LayerPass(Sequence[Any]):
         if self._reader is not None and self._reader is not current_thread():
             self._reader.join()
 
-    def _move(self, thread: int, place: int) -> None:
-        """Record where a thread is, and drop the layers that all have left."""
+    def _begin_reading(self) -> None:
         with self._changed:
-            if self._reader is None and place < len(self._numbers):
+            if self._reader is None and len(self._numbers):
                 self._reader = Thread(target=self._read_all, name="layer reader", daemon=True)
                 self._reader.start()
+
+    def _move(self, thread: int, place: int) -> None:
+        """Record which layer a thread uses, and drop the layers that all have left.
+
+        The thread has the new layer, so the one before is free when the reader begins the next one.
+        """
+        with self._changed:
             self._places[thread] = place
             for done in [number for number in self._in_memory if number < min(self._places)]:
                 del self._in_memory[done]

@@ -27,7 +27,7 @@ PICTURES = (
 
 
 def picture(lesson_name: str, word: str) -> str:
-    """Run a lesson up to the first code cell that contains this word. Return that cell's code and output as SVG."""
+    """Run a lesson up to the first code cell that contains this word. Return what it shows, as SVG."""
     lesson = find_lesson(lesson_name)
     run = LessonRun(lesson)
     for number, cell in enumerate(lesson.cells):
@@ -36,7 +36,8 @@ def picture(lesson_name: str, word: str) -> str:
         if cell.kind == "code" and word in cell.source:
             break
     console = Console(record=True, width=80, file=io.StringIO(), highlight=False)
-    console.print(Code(cell.source + "\n"))
+    if not cell.speaks:
+        console.print(Code(cell.source + "\n"))
     console.print(Text(run.outputs[number].rstrip()))
     return console.export_svg(title=f"minillm lesson {lesson.number}: {lesson.title}", unique_id=lesson_name)
 

@@ -6,10 +6,11 @@
 It writes a model with the shapes and the vocabulary of Llama 3.2 3B: random bfloat16 numbers in a safetensors folder,
 and the same model in int8 in a GGUF file. Then each file runs on each backend, in a process of its own:
 
-    bound     the head, two layers, the KV cache, and 80 MB
+    bound     the head, two layers, the KV cache, the activations of a chunk of the prompt, and 80 MB
     peak      the most that is resident (VmHWM), more than before loading
-    limit     RLIMIT_DATA, which the system enforces: as much writable memory as the process has before loading, and the
-              bound. It counts all writable memory, touched or not, and not what the system keeps in its page cache.
+    limit     RLIMIT_DATA, which the system enforces: as much writable memory as the process has before loading, the
+              bound, and 128 MB. It counts all writable memory, also what is freed, given back to the system, and only
+              reserved still; and not what the system keeps in its page cache.
 
 Before loading, a small model has run: libraries, compiled loops and the buffers of threads are in memory.
 """
@@ -35,6 +36,7 @@ from minillm.config import ModelConfig
 from minillm.estimate.memory import cache_bytes
 from minillm.loading.gguf.write import write_gguf
 from minillm.loading.read_config import read_config
+from minillm.prefill import PREFILL_CHUNK
 from minillm.quantization import quantize
 
 load = import_module("minillm.loading.load")
@@ -45,12 +47,17 @@ THREE_B = {
     "max_position_embeddings": 2048, "rms_norm_eps": 1e-5, "rope_theta": 500_000.0, "bos_token_id": None,
     "eos_token_id": 0, "tie_word_embeddings": True,
 }  # fmt: skip
-BESIDES = 80e6  # bytes: activations, rows that are being prepared, freed memory that is kept
+BESIDES = 80e6  # bytes: a matrix that is being prepared, freed memory that is kept
 RANDOM = 20_000_003  # numbers, a prime: matrices are cut from them, one after another, again and again
-PROMPT, PASSES = range(5, 13), 2  # a prefill, and a decode step
-RUNS = [  # file, backend, weights
-    ("safetensors", "numpy", "float32"), ("safetensors", "compiled", "stored"), ("safetensors", "plain", "float32"),
-    ("gguf", "numpy", "stored"), ("gguf", "compiled", "stored"), ("safetensors", "exact", "float32"),
+RESERVED = 128e6  # bytes that may be reserved and not resident: heaps of threads, gaps between arrays
+SHORT, LONG, PASSES = 8, 600, 2  # tokens of a prompt; a prefill, of the long one in two chunks, and a decode step
+RUNS = [  # file, backend, weights, tokens of the prompt
+    ("safetensors", "numpy", "float32", SHORT), ("safetensors", "compiled", "stored", SHORT),
+    ("safetensors", "compiled", "int8", SHORT), ("safetensors", "compiled", "int4", SHORT),
+    ("safetensors", "plain", "float32", SHORT), ("gguf", "numpy", "stored", SHORT),
+    ("gguf", "compiled", "stored", SHORT), ("safetensors", "exact", "float32", SHORT),
+    ("safetensors", "numpy", "float32", LONG), ("safetensors", "compiled", "stored", LONG),
+    ("gguf", "compiled", "stored", LONG),
 ]  # fmt: skip
 
 
@@ -101,24 +108,38 @@ def resident(name: str) -> int:
         return 1024 * int(next(line.split()[1] for line in file if line.startswith(name)))
 
 
-def bound(model: str | Path, backend: str, weights: str) -> float:
-    """Return the bytes that a streamed model may add to its process."""
+def bound(model: str | Path, backend: str, weights: str, tokens: int = SHORT) -> float:
+    """Return the bytes that a streamed model may add to its process, for a prompt of `tokens`."""
     checkpoint, ops = load.open_checkpoint(model), get_backend(backend)
-    cache = cache_bytes(checkpoint.config, 1, len(PROMPT) + PASSES, ops.choose_dtype("float32").itemsize)
-    return float(load.streamed_bytes(checkpoint, ops, "float32", weights) + cache + BESIDES)
+    itemsize = ops.choose_dtype("float32").itemsize
+    cache = cache_bytes(checkpoint.config, 1, tokens + PASSES, itemsize)
+    activations = activation_numbers(checkpoint.config, backend, tokens) * itemsize
+    return float(load.streamed_bytes(checkpoint, ops, "float32", weights) + cache + activations + BESIDES)
 
 
-def generate(model: minillm.Model) -> list[int]:
+def activation_numbers(config: ModelConfig, backend: str, tokens: int) -> int:
+    """Return the most numbers that a pass over a chunk of the prompt computes and still needs.
+
+    Most are there in the MLP: the residual stream and its norm, gate, up, and what SwiGLU makes of them. `plain` has
+    the scores of all keys at once, in four arrays.
+    """
+    of_a_row = 2 * config.hidden_size + (10 if backend == "exact" else 7) * config.intermediate_size
+    scores = 4 * config.num_attention_heads * tokens if backend == "plain" else 0
+    return min(tokens, PREFILL_CHUNK) * (of_a_row + scores)
+
+
+def generate(model: minillm.Model, tokens: int = SHORT) -> list[int]:
     """Return the tokens of a prefill and a decode step."""
-    return minillm.generate(model, list(PROMPT), PASSES, minillm.Sampling(ignore_eos=True)).tokens
+    return minillm.generate(model, list(range(5, 5 + tokens)), PASSES, minillm.Sampling(ignore_eos=True)).tokens
 
 
-def measure(model: str, backend: str, weights: str, layers: str, limit: str) -> dict[str, Any]:
+def measure(model: str, backend: str, weights: str, layers: str, tokens: str, limit: str) -> dict[str, Any]:
     """Run a model in this process. Return bytes and seconds, and the tokens: none if the memory did not suffice.
 
     Args:
         model: a folder or a file.
         backend, weights, layers: as for `minillm.load`.
+        tokens: of the prompt.
         limit: bytes of writable memory that the process may have more than before loading; 0 for no limit.
     """
     keep_freed_memory()  # as the command `minillm` does
@@ -131,16 +152,18 @@ def measure(model: str, backend: str, weights: str, layers: str, limit: str) -> 
     try:
         loaded = load.load(model, backend, weights=weights, layers=layers)
         seconds = perf_counter() - started
-        tokens = generate(loaded)
+        new_tokens = generate(loaded, int(tokens))
     except (MemoryError, ValueError) as problem:
         return {"tokens": [], "problem": f"{type(problem).__name__}: {problem}", "peak": resident("VmHWM") - opened}
     took = {"load_s": seconds, "pass_s": (perf_counter() - started - seconds) / PASSES}
-    return took | {"peak": resident("VmHWM") - opened, "added": resident("VmRSS") - opened, "tokens": tokens}
+    return took | {"peak": resident("VmHWM") - opened, "added": resident("VmRSS") - opened, "tokens": new_tokens}
 
 
-def in_a_process(model: str | Path, backend: str, weights: str, layers: str, limit: float = 0) -> dict[str, Any]:
+def in_a_process(
+    model: str | Path, backend: str, weights: str, layers: str, tokens: int = SHORT, limit: float = 0
+) -> dict[str, Any]:
     """Return what `measure` returns in a process of its own."""
-    command = [sys.executable, __file__, "--measure", str(model), backend, weights, layers, str(limit)]
+    command = [sys.executable, __file__, "--measure", str(model), backend, weights, layers, str(tokens), str(limit)]
     record: dict[str, Any] = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     return record
 
@@ -151,7 +174,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=28, help="layers of the model (default 28)")
     parser.add_argument("--runs", default="", help="some of the runs, by number from 0: 0,3 (default all)")
     parser.add_argument("--dir", type=Path, help="where the files are written (default the system's temporary folder)")
-    parser.add_argument("--measure", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=6, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.measure:
         print(json.dumps(measure(*options.measure)))
@@ -162,17 +185,17 @@ def main() -> None:
         files = {"safetensors": folder, "gguf": folder / "model.gguf"}
         if any(kind == "gguf" for kind, *_ in chosen):
             write_gguf(load.open_checkpoint(folder), files["gguf"], "int8")
-        print(
-            "| file | backend | weights | bound | peak | loading | a pass |\n|---|---|---|---|---|---|---|", flush=True
-        )
-        for kind, backend, weights in chosen:
-            most = bound(files[kind], backend, weights)
-            found = in_a_process(files[kind], backend, weights, "streamed", most)
-            row = [kind, backend, weights, f"{most / 1e6:,.0f} MB", f"{found['peak'] / 1e6:,.0f} MB"]
+        columns = ("file", "backend", "weights", "prompt", "bound", "peak", "loading", "a pass")
+        print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|", flush=True)
+        for kind, backend, weights, tokens in chosen:
+            most = bound(files[kind], backend, weights, tokens)
+            found = in_a_process(files[kind], backend, weights, "streamed", tokens, most + RESERVED)
+            row = [kind, backend, weights, str(tokens), f"{most / 1e6:,.0f} MB", f"{found['peak'] / 1e6:,.0f} MB"]
             took = [f"{found[name]:.1f} s" for name in ("load_s", "pass_s") if found["tokens"]]
             print(f"| {' | '.join([*row, *(took or [found['problem']])])} |", flush=True)
-        kind, backend, weights = chosen[0]
-        whole = in_a_process(files[kind], backend, weights, "loaded", bound(files[kind], backend, weights))
+        kind, backend, weights, tokens = chosen[0]
+        most = bound(files[kind], backend, weights, tokens)
+        whole = in_a_process(files[kind], backend, weights, "loaded", tokens, most + RESERVED)
         print(f"loaded whole, in {chosen[0]}: {whole.get('problem', 'runs')}")
 
 

@@ -28,7 +28,7 @@ from minillm.backends.exact import Exact
 from minillm.loading import open_checkpoint
 from minillm.loading.build import build
 from minillm.loading.load import load, streamed_bytes, weights_bytes
-from minillm.streaming import IN_MEMORY, StreamedLayers
+from minillm.streaming import IN_MEMORY, LayerPass, StreamedLayers
 
 needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="needs numba")
 COMPILED = pytest.param("compiled", marks=needs_numba)
@@ -169,6 +169,34 @@ def test_two_layers_are_in_memory_and_each_is_read_once():
     assert [layer.number for layer in counted.layers[2:4]] == [2, 3]
     assert [layer.number for layer in counted.layers.only([0, 3, 5])[1:]] == [3, 5]
     assert counted.layers[4].number == 4 and len(counted.layers[1:]) == 5 and list(counted.layers[3:3]) == []
+
+
+def test_a_thread_that_gets_its_layer_late_keeps_no_third_one(monkeypatch):
+    """A busy machine wakes it late. Until then it has the layer before, which the loop's variable still names."""
+    take = LayerPass._take
+
+    def late(layers, place):
+        layer = take(layers, place)
+        sleep(0.02)
+        return layer
+
+    monkeypatch.setattr(LayerPass, "_take", late)
+    counted = Counted()
+    read = counted.read
+    counted.layers.read = lambda number: sleep(0.005) or read(number)  # a layer is not there as soon as it is asked for
+    for expected, layer in enumerate(counted.layers):
+        assert layer.number == expected
+    assert counted.most == 2
+
+
+@pytest.mark.parametrize(("kept", "calls"), [(0, 6), (10**6, 0)])
+def test_freed_memory_is_given_back_before_each_large_layer(kept, calls, monkeypatch):
+    """Layers of story have fewer than a million weights."""
+    given = []
+    monkeypatch.setattr("minillm.loading.build.KEPT", kept)
+    monkeypatch.setattr("minillm.loading.build.return_freed_memory", lambda: given.append(1))
+    minillm.forward(load("story", layers="streamed"), TOKENS[:3])
+    assert len(given) == calls
 
 
 def test_the_next_layer_is_read_while_one_computes():

@@ -4,14 +4,16 @@ The models are random: one with the shapes of smollm2, and four layers with thos
 """
 
 import sys
+import tracemalloc
 from importlib.util import find_spec
 
 import pytest
-from measure_streaming_memory import BESIDES, THREE_B, bound, in_a_process, shapes, write_folder
+from measure_streaming_memory import BESIDES, THREE_B, bound, generate, in_a_process, shapes, write_folder
 from tensors import tensor_shapes
 
 from minillm.loading import open_checkpoint
 from minillm.loading.gguf.write import write_gguf
+from minillm.loading.load import load
 from minillm.loading.read_config import read_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
@@ -22,6 +24,10 @@ BACKENDS = [
 SMOLLM2 = THREE_B | {
     "vocab_size": 49_152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
     "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64,
+}  # fmt: skip
+SMALL = SMOLLM2 | {
+    "vocab_size": 1000, "hidden_size": 128, "intermediate_size": 512, "num_hidden_layers": 3,
+    "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
 }  # fmt: skip
 HEAD, LAYER = 49_152 * 576, 3_540_096  # weights of smollm2
 
@@ -39,12 +45,28 @@ def like_smollm2(tmp_path_factory):
 def test_the_head_and_two_layers_are_in_memory(backend, weights, like_smollm2):
     model = like_smollm2 if weights == "float32" else like_smollm2 / "int8.gguf"
     each = 8 if backend == "exact" else 4 if weights == "float32" else 1 + 2 / 32
-    assert bound(model, backend, weights) == pytest.approx(each * (HEAD + 2 * LAYER) + BESIDES, abs=2e6)  # the cache
+    assert bound(model, backend, weights) == pytest.approx(
+        each * (HEAD + 2 * LAYER) + BESIDES, abs=3e6
+    )  # cache, activations
     streamed, loaded = (in_a_process(model, backend, weights, layers) for layers in ("streamed", "loaded"))
     print({name: f"{value / 1e6:.0f} MB" for name, value in streamed.items() if name in ("peak", "added")})
     assert streamed["peak"] <= bound(model, backend, weights)
     assert loaded["peak"] >= each * (HEAD + 30 * LAYER)
     assert streamed["tokens"] == loaded["tokens"] and len(streamed["tokens"]) == 2
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("tokens", [100, 512, 700])
+def test_the_bound_counts_the_activations_of_a_chunk(backend, tokens, tmp_path):
+    """NumPy tells tracemalloc of every array. What is freed is not counted, so the 80 MB are not needed."""
+    folder = write_folder(tmp_path, SMALL, 10_007)
+    expected = bound(folder, backend, "float32", tokens) - BESIDES
+    generate(load(folder, backend, layers="streamed"), tokens)
+    tracemalloc.start()
+    generate(load(folder, backend, layers="streamed"), tokens)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert 0.6 * expected < peak <= expected
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -53,9 +75,9 @@ def test_a_model_larger_than_the_memory_that_the_process_may_have(tied, tmp_path
     config = THREE_B | {"num_hidden_layers": 4, "vocab_size": 10_000, "tie_word_embeddings": tied}
     folder = write_folder(tmp_path, config, 1_000_003)
     limit = 4 * (10_000 * 3072 + 2 * 100_669_440) + BESIDES
-    assert bound(folder, "numpy", "float32") == pytest.approx(limit, abs=1e6)
-    assert in_a_process(folder, "numpy", "float32", "loaded", limit)["tokens"] == []
-    found = in_a_process(folder, "numpy", "float32", "streamed", limit)
+    assert bound(folder, "numpy", "float32") == pytest.approx(limit, abs=3e6)
+    assert in_a_process(folder, "numpy", "float32", "loaded", limit=limit)["tokens"] == []
+    found = in_a_process(folder, "numpy", "float32", "streamed", limit=limit)
     print({name: f"{found[name] / 1e6:.0f} MB" for name in ("peak", "added")})
     assert len(found["tokens"]) == 2 and found["peak"] <= limit
 

@@ -65,3 +65,9 @@ def gradient_is_the_slope(inputs, result, run):
 
 
 PROPERTIES = (rows_of_the_gradient_sum_to_zero, gradient_is_the_slope)
+
+
+def engine(logits, targets):
+    from minillm.training.losses import cross_entropy
+
+    return cross_entropy(logits, targets, len(targets))

@@ -76,3 +76,10 @@ def plug(function):
         return function(x, cos_sin[0][:, 0, 0].astype(int), float(cos_sin[1][0, 0, 0])).astype(x.dtype)
 
     return {"minillm.layers.rope_cos_sin": cos_sin, "minillm.layers.apply_rope": apply}
+
+
+def engine(x, positions, theta):
+    from minillm.config import RopeParameters
+    from minillm.layers import apply_rope, rope_cos_sin
+
+    return apply_rope(x, rope_cos_sin(positions, RopeParameters(rope_theta=theta), x.shape[-1]))

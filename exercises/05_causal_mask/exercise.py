@@ -64,3 +64,9 @@ PROPERTIES = (every_query_sees_itself, no_query_sees_later_tokens)
 
 def plug(function):
     return {"minillm.attention.causal_mask": function}
+
+
+def engine(queries, keys, start, window):
+    from minillm.attention import causal_mask
+
+    return causal_mask(queries, keys, start, window)

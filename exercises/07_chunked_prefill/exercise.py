@@ -75,3 +75,16 @@ def no_pass_is_too_large(inputs, result, run):
 
 
 PROPERTIES = (cache_holds_the_prompt, no_pass_is_too_large)
+
+
+def plug(function):
+    """Each pass of the engine gets one chunk from the function, and its cache."""
+    from minillm.transformer import forward_batch
+
+    def prefill(model, tokens, cache, chunk=None):
+        def forward(new, cache):
+            return forward_batch(model, [(new, cache)])[0]
+
+        return function(forward, [int(token) for token in tokens], cache, chunk or len(tokens))
+
+    return {"minillm.prefill.prefill": prefill}

@@ -70,3 +70,27 @@ def no_kept_token_is_needless(inputs, result, run):
 
 
 PROPERTIES = (sums_to_one, kept_mass_reaches_p, no_kept_token_is_needless)
+
+
+def engine(probs, p):
+    from minillm.sampling import Sampling, probabilities
+
+    with np.errstate(divide="ignore"):
+        logits = np.maximum(np.log(probs), -1000)  # a probability of 0
+    return probabilities(logits, Sampling(temperature=1.0, top_p=p))
+
+
+def plug(function):
+    """The engine calls it for each token that is drawn: `minillm generate --temperature 1 --top-p 0.9 --with DIR`."""
+    from dataclasses import replace
+
+    from minillm.sampling import _keep
+
+    def keep(probs, sampling):
+        kept = _keep(probs, replace(sampling, top_p=1.0))
+        if sampling.top_p == 1:
+            return kept
+        top_k_probs = np.where(np.arange(len(probs)) < (sampling.top_k or len(probs)), probs, 0)
+        return kept & (function(top_k_probs / top_k_probs.sum(), max(float(sampling.top_p), 1e-300)) > 0)
+
+    return {"minillm.sampling._keep": keep}

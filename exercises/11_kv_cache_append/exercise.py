@@ -72,3 +72,12 @@ def length_grows_by_the_new_tokens(inputs, result, run):
 
 
 PROPERTIES = (length_grows_by_the_new_tokens, cached_tokens_stay)
+
+
+def plug(function):
+    """Every layer calls it in every pass, unless the cache is in int8."""
+
+    def write(memory, layer, slots, k, v):
+        function(memory.keys[layer], memory.values[layer], slots.start, k, v)
+
+    return {"minillm.kv_cache.memory.CacheMemory.write": write}

@@ -61,3 +61,9 @@ def what_is_kept_agrees(inputs, result, run):
 
 
 PROPERTIES = (something_is_left_to_run, what_is_kept_agrees)
+
+
+def engine(cached, prompt):
+    from minillm.conversation import common_prefix
+
+    return common_prefix(cached, prompt)

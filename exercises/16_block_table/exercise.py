@@ -62,3 +62,21 @@ def slots_are_in_the_sequences_blocks(inputs, result, run):
 
 
 PROPERTIES = (slots_are_in_the_sequences_blocks, no_two_share_a_slot)
+
+
+def engine(table, block_size, first, end):
+    from minillm.kv_cache.block_table import slot_ranges
+
+    ranges = slot_ranges(table, block_size, first, end)
+    return np.array([slot for slots in ranges for slot in range(slots.start, slots.stop)], int)
+
+
+def plug(function):
+    """Several answers have paged caches: `minillm generate --n 2 --temperature 1 --with DIR`."""
+
+    def slot_ranges(table, block_size, first, end):
+        slots = function(list(table), block_size, first, end)
+        runs = np.split(slots, np.flatnonzero(np.diff(slots) != 1) + 1)
+        return [slice(int(run[0]), int(run[-1]) + 1) for run in runs if len(run)]
+
+    return {"minillm.kv_cache.block_table.slot_ranges": slot_ranges}

@@ -73,3 +73,16 @@ def at_least_one(inputs, result, run):
 
 
 PROPERTIES = (at_least_one, the_draft_changes_no_token)
+
+
+def plug(function):
+    """The engine judges one draft token at a time: `minillm generate --speculative --with DIR`, without a temperature.
+
+    A distribution with one possible token is greedy. For others the engine's own function runs.
+    """
+    from minillm.speculative.rounds import accept_or_correct as own
+
+    def accept_or_correct(token, p, q, generator):
+        return function(np.stack([p, p]), [token])[0] if p.max() == 1 else own(token, p, q, generator)
+
+    return {"minillm.speculative.rounds.accept_or_correct": accept_or_correct}

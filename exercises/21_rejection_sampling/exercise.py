@@ -95,3 +95,21 @@ def the_result_has_the_target_distribution(inputs, result, run):
 
 
 PROPERTIES = (a_draft_of_the_target_itself_is_accepted, the_result_has_the_target_distribution)
+
+
+def plug(function):
+    """The engine judges one draft token at a time: `minillm generate --speculative --temperature 1 --with DIR`.
+
+    A distribution with one possible token is greedy, which is the subject of exercise 20.
+    """
+    from minillm.speculative.rounds import accept_or_correct as before
+
+    def accept_or_correct(token, p, q, generator):
+        if p.max() == 1:
+            return before(token, p, q, generator)
+        first, target = generator.random(), np.stack([p, p])
+        if len(function(target, q[None], [token], np.array([first, 0.5]))) == 2:
+            return token
+        return function(target, q[None], [token], np.array([first, generator.random()]))[0]
+
+    return {"minillm.speculative.rounds.accept_or_correct": accept_or_correct}

@@ -75,3 +75,10 @@ def no_draft_is_plain_decoding(inputs, result, run):
 
 
 PROPERTIES = (the_mean_over_all_outcomes, no_draft_is_plain_decoding)
+
+
+def engine(acceptance, drafted, draft_cost, verify_cost):
+    from minillm.estimate.speculation import speedup, tokens_per_round
+
+    ratio = speedup(acceptance, drafted, draft_cost, lambda rows: verify_cost)
+    return float(tokens_per_round(acceptance, drafted)), ratio

@@ -79,3 +79,10 @@ def enough_servers_no_queue(inputs, result, run):
 
 
 PROPERTIES = (no_wait_is_negative, never_more_than_servers, enough_servers_no_queue)
+
+
+def engine(arrivals, services, servers):
+    from minillm.estimate.queueing import simulate_queue
+
+    run = simulate_queue(np.array(arrivals), np.array(services), servers)
+    return list(map(float, run.waits_s))

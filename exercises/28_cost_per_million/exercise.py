@@ -65,3 +65,9 @@ def half_as_busy_costs_twice(inputs, result, run):
 
 
 PROPERTIES = (the_tokens_pay_for_the_hour, half_as_busy_costs_twice)
+
+
+def engine(dollars_per_hour, gpus, sequences, step_s, busy):
+    from minillm.estimate.cost import dollars_per_million_tokens
+
+    return float(dollars_per_million_tokens(dollars_per_hour * gpus, sequences / step_s * busy))

@@ -17,9 +17,11 @@ import math
 import minillm
 from minillm.attention import softmax
 from minillm.classroom.claims import claim
+from minillm.classroom.frames import step_through, step_through_run
 from minillm.classroom.pictures import bars
 from minillm.classroom.questions import predict
 from minillm.loading import open_checkpoint
+from minillm.trace import frame, record
 
 model = minillm.load("story", backend="plain")
 tensors = open_checkpoint("story").tensors
@@ -107,18 +109,26 @@ print(bars({repr(text(t)): float(probabilities[t]) for t in best}))
 # appended to the sequence. Then the network runs again, on the longer
 # sequence. A model that computes each token from all tokens before it is
 # called **autoregressive**.
+#
+# `record` records a run. The frames below show it step by step: press Enter
+# for the next token, `b` to go back. How sure is the model of each token, and
+# which token comes second? The sign ␣ is a space.
 
 # %%
 sequence = list(ids)
 for _ in range(3):
     logits = minillm.forward(model, sequence)
     sequence.append(int(logits[-1].argmax()))
-    print(repr(model.tokenizer.decode(sequence)))
+print(repr(model.tokenizer.decode(sequence)))
 assert sequence[len(ids) :] == minillm.naive_decode(model, ids, 3)
+with record() as run:
+    minillm.generate(model, ids, 3, use_cache=False)
+step_through_run(run.trace, "choice", printed=[1, 2])
 
 # %% [markdown]
-# This is all of inference. The function `naive_decode` is the same loop. The
-# rest of the course gets the same result with less work.
+# This is all of inference. ("Paris" is a rare word here: two tokens.) The
+# function `naive_decode` is the same loop. The rest of the course gets the
+# same result with less work.
 #
 # Greedy decoding involves no randomness. The alternative is **sampling**: the
 # next token is drawn at random, each token with its probability. The
@@ -150,8 +160,16 @@ predict(
 )
 
 # %%
+frames = []
+for temperature in (0.3, 0.7, 1, 2):
+    sampling = minillm.Sampling(temperature=temperature, seed=0)
+    with record() as run:
+        minillm.generate(model, story, 1, sampling)
+    frames.append(f"{story} ...\n" + frame(run.trace, 1, "choice"))
+print("Enter raises the temperature: look at the bars on the right.")
+step_through(frames, printed=[0, -1])
 different = set(six_texts(1))
-print(f"at temperature 1 there are {len(different)} different texts:")
+print(f"\nat temperature 1 there are {len(different)} different texts:")
 for line in sorted(different):
     print("...", line.strip())
 assert len(different) > 1
@@ -208,6 +226,8 @@ claim(
 #   it must run once for every new token.
 # - Read `minillm/decode.py`: `naive_decode` is the loop of step 3. Then read
 #   `minillm/sampling.py`: `probabilities` has every step of sampling.
+# - See the run on a page, view "the choice": `minillm trace --raw --html
+#   run.html "The capital of France is"`.
 # - Write it yourself: the exercises `naive_decode` and `top_p`.
 # - Next: lesson 2, where the weights come from.
 #

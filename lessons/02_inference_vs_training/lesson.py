@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 
 import minillm
+from minillm.attention import softmax
 from minillm.classroom.claims import claim
+from minillm.classroom.frames import step_through
 from minillm.classroom.pictures import bars
 from minillm.classroom.questions import predict
 from minillm.loading import open_checkpoint
@@ -133,19 +135,28 @@ assert abs(by_hand - by_backward) < 0.05 * abs(by_backward)
 # falls. Most models are trained with the optimizer AdamW. It also keeps two
 # running means for each weight: of its gradient, and of its gradient squared.
 # They determine how far each weight moves. One training step is: forward
-# pass, backward pass, update. We take twelve steps.
+# pass, backward pass, update. We take twelve steps. Each frame shows the
+# probability of each target before a step, and Enter shows the next frame.
+# Which targets make the loss large, and in which order do they rise?
 
 # %%
 weights, gradient = fresh_weights(), fresh_weights().like()
 schedule = Schedule(steps=12, learning_rate=1e-3, warmup_steps=1)
 optimizer = AdamW(schedule, weights.matrices())
-losses = {}
+words = [model.tokenizer.token_text(target) for target in targets]
+frames = []
 for number in range(12):
+    logits, _ = Network(weights, *inputs.shape).forward(inputs)
+    p = softmax(logits)[range(len(targets)), targets]  # [time]
     loss, d_logits, saved = loss_and_gradient(weights)
     Network(weights, *inputs.shape).backward(d_logits, saved, gradient)
     optimizer.update(weights.vector, gradient.vector)
-    losses[f"before step {number + 1}"] = loss
-print(bars(losses))
+    heading = f"before step {number + 1}: the loss is {loss:.2f}\n"
+    each = {
+        repr(w): round(float(x), 3) for w, x in zip(words, p, strict=True)
+    }
+    frames.append(heading + bars(each))
+step_through(frames, printed=[0, 1, 2, -1])
 assert loss < before / 2
 
 # %%

@@ -14,9 +14,12 @@ import numpy as np
 import minillm
 from minillm.attention import causal_mask, naive_attention, softmax
 from minillm.classroom.claims import claim
-from minillm.classroom.pictures import bars, heatmap
+from minillm.classroom.frames import line_by_line, step_through
+from minillm.classroom.pictures import bars, dial, heatmap
 from minillm.classroom.questions import predict
-from minillm.transformer import project_qkv
+from minillm.layers import swiglu
+from minillm.trace import frame, record
+from minillm.transformer import head, project_qkv
 
 model = minillm.load("story", backend="plain")
 config = model.config
@@ -81,17 +84,28 @@ predict(
 #     weights = softmax(mask(q k^T / sqrt(head_dim)))
 #
 # Here k^T is k with rows and columns exchanged. In the code, -inf is minus
-# infinity. Softmax turns this score into 0. We look at head 0 of layer 0.
+# infinity. Softmax turns this score into 0. We look at head 0 of layer 0. A
+# frame is a row: the query of one token. Enter shows the next row. What does
+# the mask hide, and what happens to the weights when one more key is seen?
 
 # %%
 scores = q[:, 0] @ k[:, 0].T / np.sqrt(config.head_dim)  # [queries, keys]
 mask = causal_mask(queries=n, keys=n, start=0, window=None)
 weights = softmax(np.where(mask, scores, -np.inf))  # [queries, keys]
-print("the last token's scores: ", scores[-1].round(2))
-print("the last token's weights:", weights[-1].round(2))
-print("their sum:", weights[-1].sum().round(3))
 engine = minillm.attention_weights(model, ids, layer=0)[0]
 assert np.allclose(weights, engine, atol=1e-4)  # minillm computes the same
+
+
+def row(i):
+    """Draw row i: each key, its score, and its attention weight."""
+    each = {}
+    for j, word in enumerate(words):
+        score = f"{scores[i, j]:6.2f}" if mask[i, j] else "hidden"
+        each[f"{j} {word!r:7} {score}"] = float(weights[i, j].round(3))
+    return f"the query of token {i}, {words[i]!r}\n" + bars(each)
+
+
+step_through([row(i) for i in range(n)], printed=[2, -1])
 
 # %%
 predict(
@@ -113,6 +127,8 @@ print(heatmap(mask.astype(float), words))
 # Our prompt says: copy "cat sun red". At its end it repeats "cat sun". To
 # continue correctly, the last token should look at the token *after the first
 # sun*. Is there a head that does this? We check all heads of all layers.
+# The frames are the heads of its layer: a row is the token that looks, a
+# column is the token that it looks at. Enter shows the next head.
 
 # %%
 every_head = [
@@ -121,36 +137,69 @@ every_head = [
 ]
 target = words.index(" sun") + 1  # the token after the first " sun"
 to_target = np.array([heads[:, -1, target] for heads in every_head])
-number, head = divmod(int(to_target.argmax()), to_target.shape[1])
-copier = every_head[number][head]  # [queries, keys]
+number, copier = divmod(int(to_target.argmax()), to_target.shape[1])
 largest = to_target.max()
-print(f"layer {number}, head {head}: {largest:.0%} of its attention")
+print(f"layer {number}, head {copier}: {largest:.0%} of its attention")
 print(f"goes from the last {words[-1]!r} to {words[target]!r}")
-print(heatmap(copier, words))
+with record(detail="attention") as run:
+    minillm.generate(model, ids, 1)
+heads = [
+    frame(run.trace, 1, "attention", layer=number, head=each)
+    for each in range(config.num_attention_heads)
+]
+step_through(heads, printed=[copier])
 assert largest > 2 / n  # an even spread would be 1 / n
 
 # %% [markdown]
-# The fuller a cell, the larger the attention weight. An **induction head**
+# The fuller a cell, the larger the attention weight. The last row has its
+# cell at " red". An **induction head**
 # finds an earlier copy of the current token and looks at the token that
 # followed it. Nobody programmed this. Training found it (Olsson et al.,
 # 2209.11895).
 #
-# ## The attention output
+# ## The residual stream: a whole network
 #
 # A token receives the mean of the values, weighted by its attention weights.
-# This mean is the **attention output**.
+# This mean is the **attention output**. A **linear layer**, a product with a
+# matrix of weights, brings it to the hidden size. The result is *added* to
+# `x`: nothing is replaced. So `x` is called the **residual stream**.
 #
 # The second part of a layer is the **MLP**. It processes every token
-# separately again: a linear layer to a larger size, a non-linear function,
-# and a linear layer back. A **linear layer** is a product with a matrix of
-# weights.
+# separately: a linear layer to a larger size, a non-linear function, and a
+# linear layer back. Its output is added, too. Before each part,
+# **RMSNorm** scales the row, so that its numbers are neither large nor small.
+#
+#     x -+- norm -> attention -> + -+- norm -> MLP -> + -> the next layer
+#        |                       |  |                 |
+#        +------- is added ------+  +---- is added ---+
+#
+# After the last layer the **head**, one more linear layer, gives the logits.
+# We can ask it earlier: which token would come next, if the network ended
+# here? A frame adds one part. The bar is the size of the last token's row.
+# Which part writes " red"?
 
 # %%
-attention_output = naive_attention(q, k, v, window=None)
-print("all heads, concatenated:", attention_output.shape)
-head_0 = weights @ v[:, 0]  # [queries, keys] @ [keys, head_dim]
-first_head = attention_output[:, : config.head_dim]  # [tokens, head_dim]
-assert np.allclose(first_head, head_0, atol=1e-5)
+first_head = naive_attention(q, k, v, window=None)[:, : config.head_dim]
+assert np.allclose(first_head, weights @ v[:, 0], atol=1e-5)
+x = model.embedding[ids]
+stream = {"embedding": x}  # after each part, [tokens, hidden size]
+for number, part in enumerate(model.layers()):
+    q_k_v = project_qkv(model, part, x, cos_sin)
+    x = x + naive_attention(*q_k_v, window=None) @ part.output
+    stream[f"{number} attention"] = x
+    h = model.ops.rms_norm(x, part.mlp_norm, config.rms_norm_eps)
+    gate, up = np.split(h @ part.gate_up, 2, axis=1)
+    x = x + swiglu(gate, up) @ part.down
+    stream[f"{number} MLP"] = x
+logits = head(model, x[-1:])[0]
+assert np.allclose(logits, minillm.forward(model, ids)[-1], atol=1e-3)
+sizes = {}
+for name, rows in stream.items():
+    p = softmax(head(model, rows[-1:])[0])
+    word = model.tokenizer.token_text(int(p.argmax()))
+    size = float(np.sqrt(np.mean(rows[-1] ** 2)))  # root of mean square
+    sizes[f"{name:11} {word!r:9}{p.max():4.0%}"] = round(size, 2)
+step_through(line_by_line(bars(sizes)), printed=[-1])
 
 # %% [markdown]
 # ## RoPE: the position is an angle
@@ -159,11 +208,12 @@ assert np.allclose(first_head, head_0, atol=1e-5)
 # are first rotated, by an angle that grows with the position. This is
 # **RoPE**, rotary position embedding. If both positions grow by the same
 # number, the angle between query and key stays the same. We add 100 to all
-# positions. Will the scores change?
+# positions. Will the scores change? The frames draw a pair of numbers of the
+# last query (q) and of the key of " sun" (k) as hands of a clock.
 
 # %%
 later = model.ops.cos_sin(positions + 100, config.rope, config.head_dim)
-q2, k2, v2 = project_qkv(model, layer, x, later)
+q2, k2, v2 = project_qkv(model, layer, model.embedding[ids], later)
 moved = q2[:, 0] @ k2[:, 0].T / np.sqrt(config.head_dim)
 change = float(np.abs(moved - scores).max())
 predict(
@@ -177,6 +227,25 @@ predict(
     f"to {change:.6f}.",
 )
 assert change < 1e-3 < np.abs(q2 - q).max()
+
+
+def clock(added, pair=4, key=3):
+    """Draw a pair of a query and a key, at later positions."""
+    turned = model.ops.cos_sin(
+        positions + added, config.rope, config.head_dim
+    )
+    q, k, _ = project_qkv(model, layer, model.embedding[ids], turned)
+    other = pair + config.head_dim // 2  # a pair is (i, i + head_dim / 2)
+    hands = {
+        name: float(np.arctan2(row[0, other], row[0, pair]))
+        for name, row in (("q", q[-1]), ("k", k[key]))
+    }
+    between = np.degrees(hands["q"] - hands["k"]) % 360
+    heading = f"positions {n - 1 + added} and {key + added}: from k to q "
+    return f"{heading}{between:.0f} degrees\n{dial(hands)}"
+
+
+step_through([clock(added) for added in (0, 5, 10, 15, 100)])
 
 # %% [markdown]
 # ## Earlier tokens do not depend on later ones
@@ -303,6 +372,8 @@ assert 24 < growth < 25 and whole < 5.1 and share > 0.98
 # - Read `minillm/reference.py`: `attention` computes one head and one token
 #   at a time. Then read `naive_attention` in `minillm/attention.py`: the
 #   same, with arrays.
+# - See the attention of your own prompt on a page, view "attention":
+#   `minillm trace --raw --html run.html "Copy: cat sun red -> cat sun"`.
 # - Write it yourself: the exercises `softmax`, `rope`, `causal_mask`.
 # - Next: lesson 4, prefill: the whole prompt in one pass.
 #

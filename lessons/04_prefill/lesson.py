@@ -22,13 +22,15 @@ import numpy as np
 
 import minillm
 from minillm.classroom.claims import claim
-from minillm.classroom.pictures import bars, table
+from minillm.classroom.frames import line_by_line, step_through
+from minillm.classroom.pictures import bars, roofline, table
 from minillm.classroom.questions import predict
+from minillm.trace import record
 
 model = minillm.load("story", backend="plain")
 config = model.config
 text = "Once upon a time, there was a little girl named Lily. One day, "
-ids = model.tokenizer.encode(text * 4)
+ids = model.tokenizer.encode(text * 4)[:64]
 print(len(ids), "tokens in the prompt")
 
 # %% [markdown]
@@ -69,6 +71,10 @@ predict(
 # depends on the order of its terms. For another shape of the matrices, the
 # order is different. So minillm has a backend, called exact, whose sums never
 # round.
+#
+# After the question, each line of the picture is a pass with a chunk of 7,
+# and Enter shows the next one. `█` is a token that runs, `▒` a token that is
+# in the cache. Look at the right end: what does every pass read again?
 
 
 # %%
@@ -92,6 +98,18 @@ predict(
     f"{max(np.abs(plain[0] - other).max() for other in plain):.1g}.",
 )
 assert same_bits
+with record() as run:
+    in_chunks(model, 7)
+    in_chunks(model, len(ids))
+lines = []
+for step in run.trace.states.steps[1:]:
+    [passed] = [line for line in step if line["t"] == "pass"]
+    [row] = passed["rows"]
+    block = "▒" * row["first"] + "█" * row["count"]
+    read = passed["weight_bytes"] / 1e6
+    lines.append(f"{block:{len(ids)}} {read:4.1f} MB")
+print("bytes of weights that each pass reads; at last, all in one pass:")
+step_through(line_by_line("\n".join(lines)), printed=[-1])
 
 # %% [markdown]
 # ## Why all at once?
@@ -173,13 +191,21 @@ for n in lengths:
         [f"{n:,}", f"{compute * 1e3:.2f}", f"{memory * 1e3:.2f}", limit]
     )
 print(table(["tokens", "compute, ms", "memory, ms", "bound by"], rows))
-print()
 bounds = {n: max(prefill_bound(n)) * 1e3 for n in lengths}
-print(bars({f"{n:,} tokens": t for n, t in bounds.items()}, " ms"))
+frames = []
+for n in lengths:
+    compute, memory = prefill_bound(n)
+    intensity = {f"{n:,} tokens": compute * F / (memory * B)}
+    heading = (
+        f"a pass over {n:,} tokens takes at least {bounds[n]:.1f} ms\n"
+    )
+    frames.append(heading + roofline(F, B, intensity))
+print("\nEnter makes the pass longer: follow the point A, and the time.")
+step_through(frames, printed=[1, -3])
 
 # %% [markdown]
-# The bars are equally long at first: up to some length, more tokens take no
-# more time. After that the time grows with the length.
+# While the point climbs, more tokens take no more time: the weights are read
+# once for all of them. On the flat roof the time grows with the length.
 
 # %%
 crossing = next(
@@ -313,6 +339,8 @@ claim(
 #   GPU take as long for one token as for 100?
 # - Read `minillm/prefill.py`: ten lines, including chunks. They call
 #   `forward_batch` in `minillm/transformer.py`, the one forward pass.
+# - See a prefill on a page, view "the pass": `minillm trace --raw --html
+#   run.html "Once upon a time"`. It draws the roofline of an H100, too.
 # - Write it yourself: the exercise `chunked_prefill`.
 # - Next: lesson 5, decode, which is limited by memory.
 #

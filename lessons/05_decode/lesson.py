@@ -21,8 +21,10 @@ from time import process_time
 import minillm
 from minillm.backends.plain import Plain
 from minillm.classroom.claims import claim
+from minillm.classroom.frames import line_by_line, step_through
 from minillm.classroom.pictures import bars, table
 from minillm.classroom.questions import predict
+from minillm.trace import record
 
 model = minillm.load("story", backend="plain")
 ids = model.tokenizer.encode("Once upon a time, there was a little")
@@ -49,6 +51,10 @@ assert tokens == minillm.naive_decode(model, ids, NEW)
 # that token. Keys and values of all earlier tokens are in the cache, so they
 # are not computed again. The result is the same as that of `naive_decode`,
 # which computes everything again for every token.
+#
+# After the question you see both, pass by pass, with the FLOPs so far: Enter
+# shows the next pass. `█` is a token that runs, `▒` one whose keys and values
+# are read from the cache. Which `█` form a triangle, and which a line?
 
 # %%
 steps = cache.length - len(ids)
@@ -60,6 +66,28 @@ predict(
     f"through the network. So the cache holds {cache.length} tokens, one "
     f"fewer than the {len(ids) + NEW} tokens of the sequence.",
 )
+
+
+def passes(use_cache):
+    """Return what is recorded of each pass of an answer."""
+    with record() as run:
+        minillm.generate(model, ids, NEW, use_cache=use_cache)
+    recorded = (line for step in run.trace.states.steps for line in step)
+    return [line for line in recorded if line["t"] == "pass"]
+
+
+lines, flops, wide = [], [0, 0], len(ids) + NEW
+for both in zip(passes(False), passes(True), strict=True):
+    line = ""
+    for which, one_pass in enumerate(both):
+        [row] = one_pass["rows"]
+        flops[which] += one_pass["flops"]
+        tokens = "▒" * row["first"] + "█" * row["count"]
+        line += f"{tokens:{wide}} {flops[which] / 1e6:6.0f}   "
+    lines.append(line.rstrip())
+heading = f"{'without a cache':{wide}} MFLOPs   with a cache"
+step_through(line_by_line("\n".join([heading, *lines]), 2), printed=[-1])
+assert flops[0] > 5 * flops[1]
 
 # %% [markdown]
 # ## What does one step read?
@@ -333,6 +361,8 @@ assert 10 < ratio < 11
 #   passes, although the FLOPs are the same?
 # - Read `minillm/decode.py`: `decode_step` is one line. Then read
 #   `minillm/generation.py`: `Generation.__iter__` is the whole loop.
+# - See decode steps on a page, view "the pass": `minillm trace --raw --html
+#   run.html "Once upon a time"`; the same with `--no-cache`.
 # - Write it yourself: the exercises `decode_loop` and `stop_strings`.
 # - Next: lesson 6, the cache that keeps a decode step small.
 #

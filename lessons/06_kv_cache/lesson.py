@@ -21,8 +21,10 @@ import numpy as np
 
 import minillm
 from minillm.classroom.claims import claim
+from minillm.classroom.frames import step_through, step_through_run
 from minillm.classroom.pictures import bars, table, timeline
 from minillm.classroom.questions import predict
+from minillm.trace import record
 
 model = minillm.load("story", backend="plain")
 config = model.config
@@ -63,21 +65,21 @@ predict(
 # ## A token is appended
 #
 # Each decode step writes one key and one value in every layer and head, into
-# the next free slot. Nothing else changes. Here are eight steps, with `#` for
-# a used slot:
+# the next free slot. Nothing else changes. The frames show a run: Enter does
+# the next step. Find the new column. Why is the last token of the answer never
+# in the cache?
 
 # %%
 grown = cache.fork()  # an independent copy
-picture = {}
 before = grown.keys.copy()
-for step in range(8):
-    used = grown.length
-    picture[f"step {step}"] = "#" * used + "." * (grown.capacity - used)
-    minillm.decode_step(model, ids[step], grown)
-print(timeline(picture, "slot"))
+for token in ids[:8]:
+    minillm.decode_step(model, token, grown)
 changed = np.abs(grown.keys - before).max(axis=(0, 1, 3)) > 0  # [capacity]
 print("slots whose keys have changed:", np.flatnonzero(changed))
 assert changed.sum() == 8 and not changed[: len(ids)].any()
+with record() as run:
+    minillm.generate(model, ids, 8)
+step_through_run(run.trace, "cache", printed=[1, 2, -1])
 
 # %% [markdown]
 # ## What does a key depend on?
@@ -116,17 +118,37 @@ assert gap[0] < 1e-4 and (gap[1:] > 1e-4).all()
 # To drop the last tokens, the cache only lowers its length (`truncate`).
 # Later tokens are written over the dropped ones. Lesson 9 needs this. So does
 # an editor in which you delete a word. `fork` makes a copy, to continue a
-# sequence in two ways.
+# sequence in two ways. In the frames `#` is a slot in use. Follow `x`, a slot
+# that still has a dropped token.
 
 # %%
-other = cache.fork()
-first_time = minillm.decode_step(model, ids[0], other)
-other.truncate(cache.length)
-minillm.decode_step(model, ids[1], other)
-other.truncate(cache.length)
-second_time = minillm.decode_step(model, ids[0], other)
+other, frames, written = cache.fork(), [], cache.length
+
+
+def draw(done):
+    """Append a frame of both caches, and of what was done."""
+    rows = {}
+    for name, each, most in (
+        ("cache", cache, 0),
+        ("other", other, written),
+    ):
+        dropped = "x" * (most - each.length)
+        rows[name] = f"{'#' * each.length + dropped:.<{each.capacity}}"
+    frames.append(f"{done}\n{timeline(rows, 'slot')}")
+
+
+draw("other = cache.fork()")
+results = []
+for token in (ids[0], ids[1], ids[0]):
+    results.append(minillm.decode_step(model, token, other))
+    written = other.length
+    draw(f"decode {model.tokenizer.token_text(token)!r} in other")
+    other.truncate(cache.length)
+    draw("other.truncate: its length is lower, nothing else changed")
+step_through(frames, printed=[0, 1, 2])
+first_time, _, second_time = results
 assert np.array_equal(first_time, second_time)
-print("decode, truncate, decode: the same logits, to the bit")
+print("the first and the third time: the same logits, to the bit")
 
 # %% [markdown]
 # ## What does it save?
@@ -315,6 +337,8 @@ claim(
 # - Read `minillm/kv_cache/contiguous.py`: `write`, `truncate` and `fork` are
 #   a few lines each. Then read `attend` in `minillm/attention.py`: the mask
 #   when the first query is not at position 0.
+# - See the cache of your own prompt on a page, view "the cache":
+#   `minillm trace --raw --html run.html "Once upon a time"`.
 # - Write it yourself: the exercises `attention`, `kv_cache_append`,
 #   `kv_cache_truncate`, `kv_cache_memory`.
 # - Next: lesson 7, many sequences at once.

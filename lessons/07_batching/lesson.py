@@ -20,8 +20,10 @@ import numpy as np
 
 import minillm
 from minillm.classroom.claims import claim
-from minillm.classroom.pictures import bars, table, timeline
+from minillm.classroom.frames import step_through_run
+from minillm.classroom.pictures import bars, table
 from minillm.classroom.questions import predict
+from minillm.trace import record
 
 model = minillm.load("story", backend="plain")
 prompts = [
@@ -160,35 +162,33 @@ assert (short.finished_step, long.finished_step) == (10, 100)
 # %% [markdown]
 # ## Six requests, two batch slots
 #
-# Now six requests of different lengths wait. Two can run at the same time.
-# In the picture a row is a request and a column is a step. `#` is a token.
-# `-` is a finished request that waits for the end of its batch.
+# Now six requests of different lengths wait, A to F. Two can run at the same
+# time. In the frames a row is a request and a column is a step. Enter does
+# the next step. First static batching: count the `-`. They are steps of a
+# request that is done and waits for the end of its batch.
 
 # %%
-lengths = [12, 3, 8, 2, 10, 4]
+lengths = [9, 3, 6, 2, 5, 4]
 exact = minillm.load("story", backend="exact")
 static = minillm.StaticBatching(exact, batch_size=2)
-static_requests = [
-    static.submit(ids[0][:1], new, ignore_eos) for new in lengths
-]
-static.run()
-picture = {}
-for number, request in enumerate(static_requests):
-    started, new = request.first_token_step - 1, len(request.tokens)
-    idle = request.finished_step - started - new
-    picture[f"request {number}"] = " " * started + "#" * new + "-" * idle
-print(timeline(picture))
+with record() as run:
+    static_requests = [
+        static.submit(ids[0][:1], new, ignore_eos) for new in lengths
+    ]
+    static.run()
+step_through_run(run.trace, "batch", printed=[5, -1])
 print(f"{static.steps} steps, {sum(lengths)} tokens")
 
 # %%
+# Continuous batching: who takes the place of a request that leaves?
 engine = minillm.Engine(exact, max_batch_tokens=2)  # two tokens per step
-requests = [engine.submit(ids[0][:1], new, ignore_eos) for new in lengths]
-lines = ["" for _ in requests]
-while engine.has_work:
-    received = {id(event.request) for event in engine.step()}
-    for number, request in enumerate(requests):
-        lines[number] += "#" if id(request) in received else " "
-print(timeline({f"request {n}": line for n, line in enumerate(lines)}))
+with record() as run:
+    requests = [
+        engine.submit(ids[0][:1], new, ignore_eos) for new in lengths
+    ]
+    while engine.has_work:
+        engine.step()
+step_through_run(run.trace, "batch", printed=[5, -1])
 print(f"{engine.statistics.steps} steps, {sum(lengths)} tokens")
 assert engine.statistics.steps < static.steps
 assert [r.tokens for r in requests] == [r.tokens for r in static_requests]
@@ -203,11 +203,17 @@ assert [r.tokens for r in requests] == [r.tokens for r in static_requests]
 # product (lesson 4), and a batch has a different shape. On most systems the
 # other requests of a batch can change a completion. On the exact backend they
 # cannot.
+#
+# This time the prompts are longer, and a step may have 8 tokens. A decode
+# takes one of them. The rest of this **token budget** is for prompts, so a
+# long prompt runs in chunks (`C`). Which steps use the whole budget?
 
 # %%
-engine = minillm.Engine(exact)
-together = [engine.submit(tokens, 8) for tokens in ids]
-engine.run()
+engine = minillm.Engine(exact, max_batch_tokens=8)
+with record() as run:
+    together = [engine.submit(tokens, 8) for tokens in ids]
+    engine.run()
+step_through_run(run.trace, "batch", printed=[2, -1])
 same = [
     request.tokens == minillm.generate(exact, tokens, 8).tokens
     for request, tokens in zip(together, ids, strict=True)
@@ -281,6 +287,8 @@ claim(
 #   batch of one, what limits that, and what continuous batching changes.
 # - Read `minillm/batching/scheduler.py`: `schedule` plans a step. Then read
 #   `minillm/transformer.py`: `forward_batch` runs it.
+# - See a batch on a page, view "the batch": `minillm trace --raw --n 4
+#   --temperature 1 --max-new-tokens 12 --html run.html "Once upon a time"`.
 # - Write it yourself: the exercises `static_batch` and `continuous_batch`.
 # - Next: lesson 8, where the memory for all these caches comes from.
 #

@@ -15,8 +15,10 @@ import numpy as np
 
 import minillm
 from minillm.classroom.claims import claim
+from minillm.classroom.frames import step_through, step_through_run
 from minillm.classroom.pictures import bars, block_map
 from minillm.classroom.questions import predict
+from minillm.trace import record
 
 model = minillm.load("story", backend="exact")
 encode = model.tokenizer.encode
@@ -59,7 +61,9 @@ predict(
 #     block table[t // block_size], slot t % block_size
 #
 # In our pool other sequences, x0 to x15, have taken blocks, and some of them
-# have freed theirs. So the free blocks are not contiguous.
+# have freed theirs. So the free blocks are not contiguous. In the frames A and
+# B grow in turn, a token each: Enter appends the next ones. When does a
+# sequence take a new block, and which one does it get?
 
 # %%
 pool = minillm.BlockPool(model, num_blocks=16, block_size=4)
@@ -72,12 +76,16 @@ a, b = minillm.PagedKVCache(pool), minillm.PagedKVCache(pool)
 prompt_a, prompt_b = ids[:6], ids[:3]
 minillm.prefill(model, prompt_a, a)
 minillm.prefill(model, prompt_b, b)
+caches = {f"x{number}": other for number, other in enumerate(others)}
+caches |= {"A": a, "B": b}
+tables = f"A's table: {a.table}  B's table: {b.table}"
+frames = [f"{block_map(pool, caches)}\n{tables}"]
 for token in ids[:5]:  # A and B grow in turn
     minillm.decode_step(model, token, a)
     minillm.decode_step(model, token, b)
-xs = {f"x{number}": other for number, other in enumerate(others)}
-print(block_map(pool, {**xs, "A": a, "B": b}))
-print("A's table:", a.table, " B's table:", b.table)
+    tables = f"A's table: {a.table}  B's table: {b.table}"
+    frames.append(f"{block_map(pool, caches)}\n{tables}")
+step_through(frames)
 assert len(a.segments(0, a.length)) > 1
 
 # %% [markdown]
@@ -190,24 +198,38 @@ print(block_map(pool, {"A": a, "B": b}))
 assert a.table[0] == b.table[0] and a.table[1] != b.table[1]
 
 # %% [markdown]
-# ## Shared prefixes
+# ## A whole run
 #
 # Many requests begin with the same tokens: instructions, a document, or the
 # conversation so far. The keys in a block depend on the tokens of the block
 # and on all tokens before it (lesson 6). So a later sequence with the same
-# prefix can use the same full blocks. The engine finds such blocks
-# automatically. This is **prefix caching**.
+# prefix can use the same full blocks. This is **prefix caching**. A block of
+# a finished request stays **cached** until its memory is needed: then it is
+# **evicted**.
+#
+# And if no block is left? Then the engine takes the blocks of the request
+# that came last. This is **preemption**. The request waits, and its keys and
+# values are recomputed later. Here two samples of a prompt, A and B, and a
+# later request C have 8 blocks. Step through the run. Find the copy-on-write,
+# the prefix hit, the preemption, the eviction, and how C resumes.
 
 # %%
-system = encode("Once upon a time, there was a little girl named Lily.") * 2
-engine = minillm.Engine(model, block_size=4)
-for ending in (" She", " One day,", " Lily"):
-    engine.submit(system + encode(ending), max_new_tokens=4)
+engine = minillm.Engine(model, block_size=4, num_blocks=8)
+draw = minillm.Sampling(temperature=1, seed=0, ignore_eos=True)
+with record() as run:
+    engine.submit_samples(ids[:6], 2, 10, draw)
+    for _ in range(3):
+        engine.step()
+    c = engine.submit(ids[:6] + encode(" girl named"), 8)
     engine.run()
-    reused = engine.statistics.prefix_tokens
-    print(f"{ending!r:12} prompt tokens found in blocks so far: {reused}")
-system_tokens = 3 * len(system)
-assert reused > system_tokens / 2
+step_through_run(run.trace, "cache", printed=[2, 4, 9, 11])
+totals = run.trace.states.last["totals"]
+print("prefix tokens that need not run:", totals["known"])
+for event in ("copies", "preemptions", "evictions"):
+    print(f"{event}: {totals[event]}")
+    assert totals[event] > 0
+alone = minillm.generate(model, ids[:6] + encode(" girl named"), 8)
+assert c.tokens == alone.tokens  # the preemption has changed nothing
 
 # %%
 # The article's claims about paged attention.
@@ -236,6 +258,9 @@ assert abs(block - 0.023) < 0.001
 #
 # - Explain to another person: block table, reference count and copy-on-write.
 #   Explain also why a block cannot be shared if the tokens before it differ.
+# - See a preemption on a page, view "the cache": `minillm trace --raw --n 3
+#   --temperature 1 --max-new-tokens 12 --block-size 4 --num-blocks 8 --html
+#   run.html "Once upon"`.
 # - Read `minillm/kv_cache/block_table.py`: `reserve`, `truncate`, `fork`; and
 #   `write` in `minillm/kv_cache/paged.py`. Then read
 #   `minillm/kv_cache/blocks.py` and `minillm/kv_cache/prefix.py`.

@@ -14,16 +14,23 @@ import numpy as np
 
 import minillm
 from minillm.classroom.claims import claim
-from minillm.classroom.pictures import bars, table, timeline
+from minillm.classroom.frames import (
+    line_by_line,
+    step_through,
+    step_through_run,
+)
+from minillm.classroom.pictures import bars, table
 from minillm.classroom.questions import predict
 from minillm.sampling import probabilities
-from minillm.speculative.generation import SpeculativeGeneration
 from minillm.speculative.rounds import accept_or_correct
+from minillm.trace import record
 
 target = minillm.load("story", backend="exact")
 draft = minillm.load("story-draft", backend="exact")
 word = target.tokenizer.token_text
-ids = target.tokenizer.encode("Once upon a time, there was a little girl")
+girl = "Once upon a time, there was a little girl"
+story = girl + " named Rosie. She lived in a small house"
+ids = target.tokenizer.encode(story)
 print("draft: ", draft.config.num_hidden_layers, "layers")
 print(
     "target:", target.config.num_hidden_layers, "layers, larger hidden size"
@@ -40,7 +47,8 @@ print(
 # The draft model proposes K = 4 tokens in four cheap passes. Then the target
 # model runs *once*, over the last token of the sequence and the four draft
 # tokens. It returns five rows of logits. Each row says which token the target
-# model itself would choose at this position.
+# model itself would choose at this position. Enter judges the next draft
+# token of "... She lived in a small house".
 
 # %%
 K = 4
@@ -56,13 +64,18 @@ while accepted < K and draft_tokens[accepted] == choices[accepted]:
     accepted += 1
 lines = []
 for index, token in enumerate([*draft_tokens, None]):
-    verdict = "accepted" if index < accepted else "discarded"
     shown = "-" if token is None else repr(word(token))
-    shown_choice = repr(word(choices[index]))
+    verdict = "accepted" if index < accepted else "not judged"
     if index == accepted:
-        verdict = "bonus" if token is None else "corrected"
-    lines.append([str(index + 1), shown, shown_choice, verdict])
-print(table(["", "draft", "target", ""], lines))
+        verdict = "bonus" if token is None else "rejected, corrected"
+    if index >= accepted and token is not None:
+        shown = f"~~{shown}~~"  # struck out
+    lines.append(
+        [str(index + 1), shown, repr(word(choices[index])), verdict]
+    )
+picture = table(["", "draft", "target", ""], lines)
+step_through(line_by_line(picture, 2), printed=[-1])
+assert accepted == 2  # so the third draft token is rejected
 
 # %% [markdown]
 # A draft token is **accepted** if it is the target model's own choice. The
@@ -87,29 +100,21 @@ assert cache.length == len(ids) + accepted
 # %% [markdown]
 # ## A whole completion
 #
-# minillm runs round after round. In the picture each row is a round. `#` is
-# an accepted token, `x` a corrected token and `+` a bonus token. `o` is a
-# decode step without draft tokens, because only one more token is needed.
+# minillm runs round after round: a frame is a round. A rejected draft token is
+# struck out: it stands between `~~` and `~~`. How many tokens does each pass
+# of the target model give?
 
 # %%
-marks = {"accepted": "#", "corrected": "x", "bonus": "+"}
-run = SpeculativeGeneration(target, draft, ids, 48, k=K)
-rounds = [""]
-for step in run:
-    rounds[-1] += marks.get(step.origin, "o")
-    if step.origin != "accepted":
-        rounds.append("")
-out = run.output
-picture = {f"round {n}": row for n, row in enumerate(rounds[1:], 1) if row}
-print(timeline(picture, "token"))
+with record() as run:
+    out = minillm.speculative_generate(target, draft, ids, 30, k=K)
+step_through_run(run.trace, "text", printed=[2, 3, -1])
 print(f"{len(out.tokens)} tokens: 1 from prefill,")
 print(f"{len(out.tokens) - 1} from {out.rounds} rounds of one target pass")
 print(f"{out.accepted} of {out.proposed} draft tokens were accepted")
-assert sum(map(len, picture.values())) == len(out.tokens) - 1
-assert len(picture) == out.rounds < len(out.tokens)
+assert out.rounds < len(out.tokens)
 
 # %%
-plain = minillm.generate(target, ids, 48)
+plain = minillm.generate(target, ids, 30)
 predict(
     "Are these the same tokens as without speculation?",
     answer="yes" if plain.tokens == out.tokens else "no",
@@ -149,10 +154,10 @@ predict(
 
 # %%
 measured = {}
-story = target.tokenizer.encode("Once upon a time")
+begin = target.tokenizer.encode("Once upon a time")
 for k in (1, 2, 4, 8):
-    run = minillm.speculative_generate(target, draft, story, 60, k=k)
-    measured[f"K = {k}"] = (len(run.tokens) - 1) / run.rounds
+    out = minillm.speculative_generate(target, draft, begin, 60, k=k)
+    measured[f"K = {k}"] = (len(out.tokens) - 1) / out.rounds
 print("tokens per pass of the target model, measured in a story:")
 print(bars(measured))
 assert all(rate > 1 for rate in measured.values())
@@ -183,12 +188,21 @@ print(table(["", "K = 1", "K = 2", "K = 4", "K = 8"], lines))
 # The draft model has its own distribution q. A draft token x, sampled from q,
 # is accepted with probability min(1, p(x) / q(x)). If it is rejected, a token
 # is sampled from the **residual** distribution instead: max(0, p - q), scaled
-# to sum to 1. The result is distributed *exactly* as p. We test this with
-# 4,000 samples.
+# to sum to 1. The result is distributed *exactly* as p.
+#
+# So: draw a number r between 0 and 1, and accept if r·q(x) < p(x). This has
+# the probability min(p, q) / q. In the frames are p, q and min(p, q) of each
+# draft token, as bars, with r·q below. The draft model was nearly sure of
+# draft token 3: why is it rejected? At the end, 4,000 samples test that the
+# result is distributed as p.
 
 # %%
 sampling = minillm.Sampling(temperature=1.0)
-context = [*ids, *target.tokenizer.encode(" named")]
+with record() as run:
+    one = minillm.Sampling(temperature=1.0, seed=36)
+    minillm.speculative_generate(target, draft, girl, 8, one, k=K)
+step_through_run(run.trace, "speculation", [2, 3], printed=[2])
+context = target.tokenizer.encode(girl + " named Emma.")
 p, q = (
     probabilities(minillm.forward(model, context)[-1], sampling)
     for model in (target, draft)
@@ -201,7 +215,7 @@ lines = [
     [repr(word(t)), f"{q[t]:.3f}", f"{p[t]:.3f}", f"{seen[t]:.3f}"]
     for t in p.argsort()[::-1][:6].tolist()
 ]
-print(table(["... a little girl named", "q", "p", "sampled"], lines))
+print(table(["... named Emma.", "q", "p", "sampled"], lines))
 assert np.abs(seen - p).max() < 0.03
 
 # %%
@@ -277,6 +291,8 @@ claim(
 #
 # - Explain to another person: why the output stays the same, and when
 #   speculation makes decoding slower.
+# - See the rounds on a page, view "speculation": `minillm trace --raw
+#   --speculative --draft story-draft --html run.html "Once upon a time"`.
 # - Read `minillm/speculative/rounds.py`: `accept_or_correct` and
 #   `verify_draft`. Then read `PromptLookup` in
 #   `minillm/speculative/drafters.py`: it drafts tokens without a model.

@@ -12,6 +12,7 @@
 import minillm
 from minillm.benchmark.this_machine import measure_decode, measure_machine
 from minillm.classroom.claims import claim
+from minillm.classroom.frames import step_through
 from minillm.classroom.pictures import bars, roofline, table
 from minillm.classroom.questions import predict
 from minillm.estimate.batching import decode_tokens_per_s, smallest_batch
@@ -118,23 +119,24 @@ assert count.flops - before == step.flops
 # which it reads one byte. Work with an intensity below the ridge waits for
 # memory, so it reaches only a part of the peak. Plotted against intensity,
 # the attainable performance rises like a roof and is flat after the ridge.
-# The plot below shows Llama 2 7B on an A100, with sequences of 500 tokens.
+# The frames show a decode step on an A100, with 500 tokens a sequence: Enter
+# raises the batch size. A and B climb, since a batch shares the weights. Why
+# does A stop, and B not so soon? (Each sequence has a cache of its own. Llama
+# 3 8B has grouped-query attention, so its cache is four times smaller.)
 
 # %%
 seven = find_model("llama-2-7b")
-work = {
-    "decode, batch 1": decode_work(seven, 500),
-    "decode, batch 40": decode_work(seven, 500, 40),
-    "prefill, 50 tokens": prefill_work(seven, 50),
-    "prefill, 500 tokens": prefill_work(seven, 500),
-}
-print(
-    roofline(
-        a100.flops_per_s,
-        a100.bandwidth_bytes_per_s,
-        {name: each.intensity for name, each in work.items()},
-    )
-)
+eight, frames = find_model("llama-3-8b"), []
+for batch in (1, 4, 16, 64, 200):
+    work = {
+        "decode, Llama 2 7B": decode_work(seven, 500, batch),
+        "decode, Llama 3 8B": decode_work(eight, 500, batch),
+        "prefill of 500 tokens, Llama 2 7B": prefill_work(seven, 500),
+    }
+    points = {name: each.intensity for name, each in work.items()}
+    plot = roofline(a100.flops_per_s, a100.bandwidth_bytes_per_s, points)
+    frames.append(f"batch of {batch}\n{plot}")
+step_through(frames)
 ridge = ridge_flops_per_byte(a100)
 predict(
     "With 2 bytes per weight, n tokens do 2·n FLOPs per 2 bytes. So from "
@@ -402,6 +404,8 @@ assert worth["h100-pcie"] < worth["l40s"] < worth["h100-sxm"]
 # - Read `minillm/estimate/work.py`: what a pass computes and reads. Then read
 #   `minillm/estimate/roofline.py`: how long that takes. Both are short.
 # - Try: `minillm estimate --model llama-2-7b --gpu a100 --batch 10 --explain`
+# - See passes of a run of your own under a roofline, view "the pass":
+#   `minillm trace --raw --html run.html "Once upon a time"`.
 # - Write it yourself: the exercises `kv_cache_size`, `roofline_time`,
 #   `max_batch`.
 # - Next: lesson 11, what a user waits for.

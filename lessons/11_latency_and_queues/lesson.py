@@ -31,6 +31,7 @@ from minillm.batching.virtual_engine import (
 )
 from minillm.benchmark.this_machine import measure_decode, measure_machine
 from minillm.classroom.claims import claim
+from minillm.classroom.frames import line_by_line, step_through
 from minillm.classroom.pictures import bars, table, timeline
 from minillm.classroom.questions import predict
 from minillm.estimate.arrivals import Arrival, poisson_times_s
@@ -161,30 +162,33 @@ print(f"Prefill reached {reached:.0%} of the peak FLOP/s.")
 # waiting times without waiting. The clock of the simulation is **virtual**:
 # it jumps from one event to the next. Here six requests take 4 seconds each.
 # A row is a request and a column is a second. `.` means that the request
-# waits, `#` means that the server works on it.
+# waits, `#` means that a server works on it. Enter moves the clock by two
+# seconds. At which second does one server have the longest queue?
 
 # %%
 arrival_s = np.array([0.0, 1.0, 2.0, 3.0, 15.0, 16.0])
 service_s = np.full(6, 4.0)
 
 
-def picture(queue):
+def picture(queue, until):
     """Draw each request: before its arrival, waiting, in service."""
     rows = {}
     for number in range(len(arrival_s)):
         before, wait = int(arrival_s[number]), int(queue.waits_s[number])
-        rows[f"request {number}"] = " " * before + "." * wait + "####"
-    return timeline(rows, "second")
+        row = " " * before + "." * wait + "####"
+        rows[f"request {number}"] = row[:until]
+    return timeline({**rows, "the clock": " " * until + "|"}, "second")
 
 
 one, two = (
     simulate_queue(arrival_s, service_s),
     simulate_queue(arrival_s, service_s, 2),
 )
-print("one server")
-print(picture(one))
-print("two servers")
-print(picture(two))
+frames = [
+    f"one server\n{picture(one, until)}\ntwo servers\n{picture(two, until)}"
+    for until in range(2, 26, 2)
+]
+step_through(frames, printed=[3, -1])
 waits = [one.waits_s.mean(), two.waits_s.mean()]
 print(f"mean wait: one server {waits[0]:.1f} s, two {waits[1]:.1f} s")
 assert waits[1] < waits[0] / 2
@@ -218,14 +222,23 @@ print(f"Measured: {1e3 * begins[-1]:.0f} ms.")
 # time S of 1 second. We compare it with the formula of the M/M/1 queue:
 #
 #     mean wait = S · u / (1 - u)
+#
+# The frames show a minute of it: how many requests wait at each second. Enter
+# adds a busier server. Between 50% and 90%, what changes most?
 
 # %%
 generator = np.random.default_rng(0)
-rows, simulated = [], {}
+rows, minute = [], {}
+seconds = np.arange(500, 560)
 for busy in (0.3, 0.5, 0.7, 0.8, 0.9):
     at = poisson_times_s(busy, 100_000, generator)
     queue = simulate_queue(at, generator.exponential(1.0, len(at)))
-    simulated[f"{busy:.0%} busy"] = float(queue.waits_s.mean())
+    waiting = [
+        int(((at <= t) & (at + queue.waits_s > t)).sum()) for t in seconds
+    ]
+    minute[f"{busy:.0%} busy"] = "".join(
+        "." if n == 0 else str(n) if n < 10 else "+" for n in waiting
+    )
     formula = mm1_wait_s(busy, 1.0)
     late = np.percentile(queue.waits_s, 95)
     wait = queue.waits_s.mean()
@@ -233,7 +246,8 @@ for busy in (0.3, 0.5, 0.7, 0.8, 0.9):
         [f"{busy:.0%}", f"{wait:.2f}", f"{formula:.2f}", f"{late:.1f}"]
     )
     assert abs(wait / formula - 1) < 0.15
-print(bars(simulated, " s"))
+print("requests that wait, second by second; + is more than 9:")
+step_through(line_by_line(timeline(minute, "second"), 2), printed=[-1])
 print(table(["busy", "mean wait, s", "formula", "95th percentile"], rows))
 
 # %%

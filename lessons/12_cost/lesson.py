@@ -13,6 +13,7 @@
 # Dominates".
 
 # %%
+import math
 import os
 
 # Before NumPy is imported: several BLAS threads make timings unreliable.
@@ -23,6 +24,7 @@ from time import perf_counter
 import minillm
 from minillm.benchmark.this_machine import measure_machine
 from minillm.classroom.claims import claim
+from minillm.classroom.frames import step_through
 from minillm.classroom.pictures import bars, table
 from minillm.classroom.questions import predict
 from minillm.estimate.batching import decode_tokens_per_s
@@ -69,23 +71,43 @@ predict(
 #
 # A step of decode reads all weights, for one sequence or for many (lesson 7).
 # The price of the hour stays the same. So tokens are cheap when many
-# sequences share a step.
+# sequences share a step. Enter raises the batch size: both axes of the plot
+# are logarithmic. `o` is the cost, and `.` is what it would be if a batch of
+# n had 1/n of the cost. Where do they part, and what does a step take there?
 
 # %%
 seven = find_model("llama-2-7b")
 a100 = Serving(seven, find_gpu("a100-pcie"))
 price = a100.machine.dollars_per_hour
-out, rows = {}, []
-for batch in (1, 4, 10, 40, 100, most_sequences(a100, 500)):
+out, frames = {}, []
+
+
+def plot(costs):
+    """Draw costs over batch sizes: a row is a factor of 1.5."""
+    grid = [[" "] * 60 for _ in range(15)]
+    halves = {batch: costs[1] / batch for batch in costs}
+    for sign, values in ((".", halves), ("o", costs)):
+        for batch, dollars in values.items():
+            row = round(math.log(3 / dollars, 1.5))
+            grid[row][round(7 * math.log2(batch))] = sign
+    lines = [
+        f"${3 / 1.5**row:5.3f} |{''.join(line).rstrip()}"
+        for row, line in enumerate(grid)
+    ]
+    scale = "".join(f"{2**power:<7}" for power in range(8)).rstrip()
+    return "\n".join([*lines, f"{'batch':8}{scale}"])
+
+
+for batch in (1, 2, 4, 10, 20, 40, 100, most_sequences(a100, 500)):
     rate = decode_tokens_per_s(a100, 500, batch)
     out[batch] = dollars_per_million_tokens(price, rate)
     step = 1e3 * decode_time(a100, 500, batch).seconds
-    rows.append([f"batch of {batch}", f"{rate:,.0f}", f"{step:.1f}"])
-print("dollars per million tokens: 7B, on an A100 that is never idle:")
-print(
-    bars({f"batch of {batch}": dollars for batch, dollars in out.items()})
-)
-print(table(["", "tokens/s", "ms per step"], rows))
+    frames.append(
+        f"a batch of {batch}: ${out[batch]:.3f} per million tokens\n"
+        f"a step takes {step:.1f} ms, {rate:,.0f} tokens/s\n{plot(out)}"
+    )
+print("7B, 500 tokens each, on an A100 that is never idle:")
+step_through(frames, printed=[0, -1])
 assert out[1] > 2 and out[batch] < 0.06  # the last batch is the largest
 
 # %%

@@ -15,7 +15,17 @@ from minillm import attention, layers
 from minillm.arrays import Array, Float, Int
 from minillm.config import ModelConfig, RopeParameters
 from minillm.estimate.parameters import matrix_parameters
-from minillm.quantization import BYTES_PER_WEIGHT, FORMATS, Matrix, Quantized, dequantize, join_rows, multiply, stack
+from minillm.quantization import (
+    BYTES_PER_WEIGHT,
+    FORMATS,
+    Matrix,
+    Quantized,
+    dequantize,
+    join_rows,
+    multiply,
+    quantize,
+    stack,
+)
 from minillm.ragged_batch import RaggedBatch
 
 
@@ -95,6 +105,10 @@ class Plain:
         """
         read = matrix_parameters(config) * BYTES_PER_WEIGHT.get(weights, 4)  # bytes; "stored" counts as float32
         return float(read / self.bytes_per_s + config.num_hidden_layers * self.seconds_per_layer)
+
+    def quantize(self, values: Float[Array, "out in"], weights: str) -> Quantized:
+        """Return `quantization.quantize`: the matrix rounded to a format."""
+        return quantize(values, weights)
 
     def prepare(self, parts: Sequence[Matrix]) -> Any:
         """Return one matrix in the layout that `linear` uses. Called once for each matrix, at load.

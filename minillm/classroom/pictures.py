@@ -4,14 +4,13 @@ Each function returns text of at most 80 columns. The lesson prints it.
 """
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.kv_cache.paged import BlockPool, PagedKVCache
-from minillm.support.terminal import terminal_width
+from minillm.support.terminal import can_print, terminal_width
 from minillm.support.wording import rounded
 
 BAR = 40  # columns of the longest bar
@@ -82,6 +81,25 @@ def block_map(pool: BlockPool, caches: Mapping[str, PagedKVCache]) -> str:
     return "\n".join(" ".join(shown[first : first + a_line]) for first in range(0, len(shown), a_line))
 
 
+def dial(hands: Mapping[str, float]) -> str:
+    """Draw a clock of 11 lines. Each hand is drawn with the letter of its name.
+
+    Args:
+        hands: angles in radians, counter-clockwise from the right, where a clock has 3.
+    """
+    grid = [[" "] * 21 for _ in range(11)]
+
+    def put(sign: str, angle: float, radius: float) -> None:
+        grid[round(5 - radius * math.sin(angle))][round(10 + 2 * radius * math.cos(angle))] = sign
+
+    for hour in range(24):
+        put(".", hour * math.pi / 12, 5)
+    for name, angle in hands.items():
+        for radius in range(1, 6):
+            put(name[0], angle, radius)
+    return "\n".join("".join(row).rstrip() for row in grid)
+
+
 def roofline(flops_per_s: float, bytes_per_s: float, intensities: Mapping[str, float]) -> str:
     """Draw the roofline on logarithmic axes: one row per halving of the peak, five columns per doubling.
 
@@ -118,11 +136,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _shades() -> str:
     """Return five characters from blank to full: block characters if the output's encoding has them, else ASCII."""
     blocks = " ░▒▓█"
-    try:
-        blocks.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
-    except UnicodeEncodeError:
-        return " .+*#"
-    return blocks
+    return blocks if can_print(blocks) else " .+*#"
 
 
 def _fit(label: str, width: int = LABEL) -> str:

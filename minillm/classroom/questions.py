@@ -135,11 +135,10 @@ def ask(question: Question) -> int:
             break
         if question.accepts(readings):
             right = number
-            print("Right.")
             break
         again = "" if number == TRIES else " Try again, or press Enter twice to see the answer."
         print(wrapped(question.comment(readings) + again))
-    _show_answer(question)
+    _show_answer(question, {0: "Answer", 1: "Right at the first attempt"}.get(right, f"Right at attempt {right}"))
     return right
 
 
@@ -195,12 +194,13 @@ def _show_question(question: Question) -> None:
         print(wrapped(choice, f"  {letter}) ", " " * 5))
 
 
-def _show_answer(question: Question) -> None:
+def _show_answer(question: Question, heading: str = "Answer") -> None:
+    """Print the answer after this heading, then the explanation: what the question was asked for."""
     answer = question.answer
     about = " (about)" if question.within else ""
     shown = f"{answer:,}" if isinstance(answer, int) and not isinstance(answer, bool) else str(answer)
     shown = rounded(answer) if isinstance(answer, float) else shown
-    print(wrapped(f"Answer{about}: {shown}"))
+    print(wrapped(f"{heading}{about}: {shown}"))
     if question.why:
         print(wrapped(question.why))
 

@@ -73,6 +73,7 @@ def _play(lesson: Any, restart: bool) -> int:
     own = LessonProgress() if restart else load_progress().get(lesson.name, LessonProgress())
     Player(lesson, own, lambda: keep(save_progress, lesson.name, own), show).play()
     if own.finished and not own.cell:
+        print(wrapped(_write_yourself(lesson.number)))
         print(wrapped(_go_on()))
     return 0
 
@@ -113,6 +114,14 @@ def _list(as_json: bool) -> int:
     show(table)
     print(f"\n{wrapped(_go_on())}")
     return 0
+
+
+def _write_yourself(lesson: int) -> str:
+    """Return a line with the exercises of a lesson, by number and name, and the command that begins them."""
+    from minillm.classroom.exercises.exercise import all_exercises
+
+    names = [f"{exercise.number} {exercise.name}" for exercise in all_exercises() if exercise.lesson == lesson]
+    return f"Write it yourself ({', '.join(names)}): minillm exercise start my-exercises --lesson {lesson}"
 
 
 def _go_on() -> str:

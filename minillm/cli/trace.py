@@ -1,4 +1,4 @@
-"""`minillm trace`: record a run, then say what each step did, or write the trace, a page or spans for Perfetto."""
+"""`minillm trace`: record a run; then say what each step did, step through it, or write the trace, a page or spans."""
 
 import argparse
 import json
@@ -36,8 +36,17 @@ from minillm.support.wording import counted
 
 DETAILS, PREEMPTION = ("tokens", "choices", "attention"), ("recompute", "swap")  # as in minillm.trace and batching
 ENGINE = ("block_size", "num_blocks", "max_batch_tokens", "preemption")
+VIEWS = ("text", "pass", "cache", "attention", "choice", "batch", "speculation")  # as in minillm.trace.terminal
 FILES = ("out", "html", "perfetto")
 MOST_SAMPLES = 100
+EXAMPLES = """\
+examples:
+  minillm trace "The sky is"                              say each step in words
+  minillm trace "The sky is" --terminal                   step through the run
+  minillm trace "The sky is" --n 3 --html run.html        a page for a browser
+  minillm trace --batch prompts.jsonl --out run.jsonl     record an engine
+  minillm trace --read run.jsonl --terminal --view cache  step through the file
+"""
 
 
 def add_parser(commands: Any) -> None:
@@ -45,7 +54,9 @@ def add_parser(commands: Any) -> None:
     parser = commands.add_parser(
         "trace",
         help="record a run, step by step",
-        description="Record what a run does: say it step by step, or write it to files.",
+        description="Record what a run does: say it step by step, step through it, or write it to files.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     add("prompt", nargs="?", help="a question or, with --raw, a text to continue; - reads it from standard input")
@@ -54,10 +65,13 @@ def add_parser(commands: Any) -> None:
     add("--out", metavar="FILE", help="write the trace: JSON lines (see docs/trace.md)")
     add("--html", metavar="FILE", help="write a page that steps through the run")
     add("--perfetto", metavar="FILE", help="write spans as JSON, which ui.perfetto.dev opens")
+    add("--terminal", action="store_true", help="step through the run on the terminal, forward and back")
+    add("--view", metavar="NAME", help="of --terminal: text, pass, cache, attention, choice, batch or speculation")
     add("--force", action="store_true", help="overwrite these files")
     add(
         "--detail",
-        help="tokens, choices (also candidates; the default) or attention (also weights; the default of --html)",
+        help="tokens, choices (also candidates; the default) or attention (also weights; the default of --html and "
+        "--terminal)",
     )
     add("--layers", metavar="L", help="layers whose attention is recorded, such as 0,5 (default: three, or all of six)")
     add("--times", action="store_true", help="also record seconds; then no two traces are equal")
@@ -88,7 +102,11 @@ def run(options: argparse.Namespace) -> int:
             _record(path, options)
             trace = read(path)
     files = [*_write_files(trace, options)]
-    if options.json:
+    if options.terminal:
+        from minillm.cli.trace_terminal import show_on_terminal
+
+        show_on_terminal(trace, options.view)
+    elif options.json:
         print_json(_summary(trace))
     elif files or options.out:
         _print_files([*([options.out] if options.out and options.read is None else []), *files], trace)
@@ -105,6 +123,7 @@ def _check_combination(options: argparse.Namespace) -> None:
     if options.read is not None and (options.out or options.detail or options.layers or options.times):
         raise ValueError("--read takes a trace as it is; leave out --out, --detail, --layers and --times")
     check_choice("--detail", _detail(options), DETAILS)
+    _check_terminal_options(options)
     if options.layers and _detail(options) != "attention":
         raise ValueError("--layers belongs to --detail attention; add that, or leave out --layers")
     check_integer("--n", options.n, 1, MOST_SAMPLES)
@@ -112,6 +131,14 @@ def _check_combination(options: argparse.Namespace) -> None:
     check_speculative_options(options)
     for option in FILES:
         _check_new_file(f"--{option}", getattr(options, option), options.force)
+
+
+def _check_terminal_options(options: argparse.Namespace) -> None:
+    if options.view is not None and not options.terminal:
+        raise ValueError("--view is an option of --terminal; add that, or leave out --view")
+    if options.terminal and options.json:
+        raise ValueError("--terminal and --json both print; leave out one of them")
+    check_choice("--view", options.view or "text", VIEWS)
 
 
 def _check_engine_options(options: argparse.Namespace) -> None:
@@ -134,7 +161,7 @@ def _check_new_file(option: str, file: str | None, force: bool) -> None:
 
 
 def _detail(options: argparse.Namespace) -> str:
-    return str(options.detail or ("attention" if options.html else "choices"))
+    return str(options.detail or ("attention" if options.html or options.terminal else "choices"))
 
 
 def _layers(text: str | None) -> list[int] | None:
@@ -226,9 +253,8 @@ def _engine_run(model: Any, asked: list[tuple[list[int], int, Any]], options: ar
 def _write_files(trace: Any, options: argparse.Namespace) -> Iterator[str]:
     """Write the page and the spans, and yield their names."""
     if options.html:
-        from importlib import import_module
+        from minillm.trace.page import page
 
-        page = import_module("minillm.trace.page").page
         Path(options.html).write_text(page(trace), encoding="utf-8")
         yield options.html
     if options.perfetto:

@@ -26,8 +26,10 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array
+from minillm.backends.memory import KEPT, return_freed_memory
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
+from minillm.estimate.parameters import layer_matrices
 from minillm.loading.checkpoint import Checkpoint, StoredTensor
 from minillm.loading.model_kinds import tensors_seem
 from minillm.loading.model_part import ModelPart
@@ -104,7 +106,14 @@ def _streamed_layers(read: "TensorReader", config: ModelConfig) -> StreamedLayer
     checked = without_values(read)
     for number in numbers:
         _layer(checked, config, number)
-    return StreamedLayers(lambda number: _layer(read, config, number), numbers)
+    large = layer_matrices(config) > KEPT  # a weight takes at least about a byte
+
+    def read_layer(number: int) -> LayerWeights:
+        if large:  # after small layers the C library keeps little, and asking for that memory again takes longer
+            return_freed_memory()
+        return _layer(read, config, number)
+
+    return StreamedLayers(read_layer, numbers)
 
 
 def _layer(read: "TensorReader", config: ModelConfig, number: int) -> LayerWeights:
@@ -192,7 +201,9 @@ class TensorReader:
         if self.weights == "float32" or (self.weights == "stored" and tensor.format == "float32"):
             return np.asarray(tensor.read(), self.dtype)
         try:
-            return as_stored(tensor) if self.weights == "stored" else in_format(name, tensor, self.weights)
+            if self.weights == "stored":
+                return as_stored(tensor)
+            return in_format(name, tensor, self.weights, self.ops.quantize)
         except ValueError as problem:
             raise ValueError(f"{self.name}: tensor {name}: {problem}") from None
 

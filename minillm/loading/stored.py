@@ -1,10 +1,11 @@
 """Tensors of a checkpoint: their names without the layer, and their values in a format that was asked for."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from minillm.arrays import Array
 from minillm.loading.checkpoint import StoredTensor
 from minillm.quantization import Int4, Int8, Matrix, Quantized, join_rows, quantize, tiles
 
@@ -21,10 +22,18 @@ def format_of(name: str, weights: str) -> str:
     return "int8" if weights == "int4" and name in EMBEDDING_AND_HEAD else weights
 
 
-def in_format(name: str, tensor: StoredTensor, weights: str) -> Quantized:
+def in_format(
+    name: str, tensor: StoredTensor, weights: str, quantize: Callable[[Array, str], Quantized] = quantize
+) -> Quantized:
     """Return a matrix in its format, if `weights` is asked for. Numbers that are stored in it are not rounded again.
 
     It is read a few rows at a time, so that it is never in memory in float32.
+
+    Args:
+        name: of the tensor.
+        tensor: the matrix.
+        weights: the format that was asked for.
+        quantize: rounds rows to a format; a backend has its own.
 
     Raises:
         ValueError: a value cannot be expressed in the format, or a stored scale is not finite.

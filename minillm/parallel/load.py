@@ -64,12 +64,14 @@ def load(
     """
     if comm is None:
         return loading.load(name, backend, dtype, weights, layers)
+    ranks = ranks_of(comm)  # first, so that a rank with a wrong argument ends all
     if check_choice("layers", layers, loading.LAYERS) == "streamed":
-        raise ValueError("layers is 'streamed'; a model on several ranks is loaded: leave out layers or comm")
+        raise ValueError(
+            "layers is 'streamed' (--stream-layers); a model that is cut over ranks is loaded: leave it out"
+        )
     check_choice("parallel", parallel, ("tensor", "pipeline"))
     if _cut:
         raise ValueError("these ranks follow the model that they have loaded; load another in a run of its own")
-    ranks = ranks_of(comm)
     load_part = load_share if parallel == "tensor" else load_stage
     model = load_part(ranks, name, backend, dtype, weights)
     if ranks.rank:
@@ -133,7 +135,7 @@ def load_stage(
     Raises:
         ValueError: as `load`; or the ranks disagree, or there are more ranks than layers.
     """
-    ops, kept_as, checkpoint = _agreed(ranks, "pipeline", name, backend, dtype, weights)
+    ops, kept_as, checkpoint = _agreed(ranks, "pipeline", name, backend, dtype, weights, micro_batches=micro_batches)
     stage = Stage(ranks, checkpoint.config.num_hidden_layers, micro_batches)
     part = loading.build_in_memory(stage.part.of(checkpoint), ops, kept_as, dtype, weights, stage.part)
     model = on_stage(part, stage)
@@ -144,9 +146,15 @@ def load_stage(
 
 
 def _agreed(
-    ranks: Ranks, parallel: str, name: str | PathLike[str], backend: str | Plain, dtype: str, weights: str
+    ranks: Ranks,
+    parallel: str,
+    name: str | PathLike[str],
+    backend: str | Plain,
+    dtype: str,
+    weights: str,
+    **others: int | None,
 ) -> tuple[Plain, Any, Checkpoint]:
-    """Return backend, dtype and checkpoint, after all ranks have agreed on them."""
+    """Return backend, dtype and checkpoint, after all ranks have agreed on them, and on `others`."""
     ranks.agree(
         {
             "minillm": sys.modules["minillm"].__version__,
@@ -155,6 +163,7 @@ def _agreed(
             "dtype": dtype,
             "weights": weights,
         }
+        | others
     )
     ops, kept_as = loading.backend_and_dtype(backend, dtype)
     if ops.name not in BACKENDS:

@@ -239,8 +239,17 @@ def world() -> Ranks:
 
 
 def ranks_of(comm: Any) -> Ranks:
-    """Return the processes of a communicator: `world()` if it is that of all."""
-    return world() if comm is _mpi().COMM_WORLD else Ranks(comm)
+    """Return the processes of a communicator: `world()` if it is that of all.
+
+    Raises:
+        ValueError: it is something else.
+        OSError: mpi4py is not installed.
+    """
+    if comm is _mpi().COMM_WORLD:
+        return world()
+    if not isinstance(comm, _mpi().Intracomm):
+        world()  # so that the error ends the other ranks, too
+    return Ranks(comm)
 
 
 def fail_if_parallel(problem: str | None, code: int = 2) -> None:

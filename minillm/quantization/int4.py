@@ -83,9 +83,10 @@ def float16_at_most(values: Float[Array, "out groups"]) -> Array:
         ValueError: a value is beyond the largest float16, 65,504.
     """
     rounded = to_float16(values)
+    above = rounded > values
     with np.errstate(over="ignore"):
-        below = np.nextafter(rounded, np.float16(-np.inf))
-    return to_float16(np.where(rounded > values, below, rounded))
+        rounded[above] = np.nextafter(rounded[above], np.float16(-np.inf))
+    return to_float16(rounded)
 
 
 class Rounded(NamedTuple):

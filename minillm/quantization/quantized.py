@@ -66,8 +66,9 @@ def in_groups(values: Float[Array, "out in"]) -> Float[Array, "out groups 32"]:
     """Divide each row into groups of 32. The last group is filled with copies of the row's last value."""
     out, inner = values.shape
     groups = math.ceil(inner / GROUP)
-    padded = np.pad(values, ((0, 0), (0, groups * GROUP - inner)), mode="edge")
-    return padded.reshape(out, groups, GROUP)
+    if inner < groups * GROUP:  # else nothing is copied
+        values = np.pad(values, ((0, 0), (0, groups * GROUP - inner)), mode="edge")
+    return values.reshape(out, groups, GROUP)
 
 
 def to_float32(values: Array) -> Array:
@@ -94,7 +95,8 @@ def scales_for(largest: Float[Array, "out groups"], number: int) -> Array:
     """
     scales = to_float16(largest / np.float32(number))
     short = (number + 0.5) * scales.astype(np.float32) < largest  # in float16's smallest numbers alone
-    return np.where(short, np.nextafter(scales, np.float16(1)), scales)
+    scales[short] = np.nextafter(scales[short], np.float16(1))
+    return scales
 
 
 def to_float16(values: Float[Array, "out groups"]) -> Array:

@@ -1,13 +1,13 @@
 """Trace: looking at a run from outside, without changing what it computes.
 
-`record` writes what happens in a block to a file, and `read` gives the run as it was after each step. `show` is a page
-in a notebook that steps through it. They are imported when they are used, so that `import minillm` takes no longer.
+`record` keeps what happens in a block, in memory or in a file, which `read` reads: the run as it was after each step.
+`frame` and `frames` draw steps in plain characters, and `show` is a page in a notebook that steps through the run. They
+are imported when they are used, so that `import minillm` takes no longer.
 
-    >>> import tempfile
-    >>> model, path = minillm.load("story"), tempfile.mkdtemp() + "/run.jsonl"
-    >>> with minillm.trace.record(path):
+    >>> model = minillm.load("story")
+    >>> with minillm.trace.record() as run:
     ...     out = minillm.generate(model, "The capital of France is", max_new_tokens=3)
-    >>> minillm.trace.read(path).states.at(2)["requests"][0]["text"]
+    >>> run.trace.states.at(2)["requests"][0]["text"]
     ' Paris'
 """
 
@@ -16,10 +16,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from minillm.trace.notebook import show
     from minillm.trace.reader import Trace, read
-    from minillm.trace.recording import record
+    from minillm.trace.recording import Run, record
+    from minillm.trace.terminal.frames import frame, frames
 
-__all__ = ["Trace", "read", "record", "show"]
-HOMES = {"Trace": "reader", "read": "reader", "record": "recording", "show": "notebook"}  # their modules
+__all__ = ["Run", "Trace", "frame", "frames", "read", "record", "show"]
+HOMES = {  # their modules
+    "Run": "recording",
+    "Trace": "reader",
+    "frame": "terminal.frames",
+    "frames": "terminal.frames",
+    "read": "reader",
+    "record": "recording",
+    "show": "notebook",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -47,6 +47,11 @@ class Trace:
         """The text of every token that the trace names."""
         return {token: text for line in self.lines if line["t"] == "tokens" for token, text in line["texts"]}
 
+    @cached_property
+    def requests(self) -> dict[int, Line]:
+        """The lines that describe the requests, by number."""
+        return {line["id"]: line for line in self.lines if line["t"] == "request"}
+
 
 def read(path: str | os.PathLike[str]) -> Trace:
     """Return the trace in a file. The trace of an interrupted run has what ran until then.
@@ -62,35 +67,43 @@ def read(path: str | os.PathLike[str]) -> Trace:
         ...     out = minillm.generate(minillm.load("story"), "The capital of France is", max_new_tokens=3)
         >>> trace = minillm.trace.read(path)
         >>> trace, trace.states.at(2)["requests"][0]["text"]
-        (Trace(3 steps, 1 requests), ' Paris')
+        (Trace(3 steps, 1 request), ' Paris')
     """
-    file = Path(path)
-    header, *lines = _numbered_lines(file)
-    _check_header(file.name, header[1])
+    return parsed(read_ordinary_file(Path(path), LARGEST), Path(path).name)
+
+
+def parsed(content: bytes, name: str) -> Trace:
+    """Return the trace in the content of a file. Messages call the file `name`.
+
+    Raises:
+        ValueError: as `read` does.
+    """
+    header, *lines = _numbered_lines(content, name)
+    _check_header(name, header[1])
     states = States()
     for number, line in lines:
         try:
             states.add(check(line))
             _check_line(line, number, states)
         except (KeyError, IndexError):
-            raise ValueError(f"{file.name}, line {number}: {line['t']} does not follow from the lines before") from None
+            raise ValueError(f"{name}, line {number}: {line['t']} does not follow from the lines before") from None
         except ValueError as problem:
-            raise ValueError(f"{file.name}, line {number}: {problem}") from None
+            raise ValueError(f"{name}, line {number}: {problem}") from None
     return Trace(header[1], [line for _, line in lines], states)
 
 
-def _numbered_lines(file: Path) -> Iterator[tuple[int, Any]]:
+def _numbered_lines(content: bytes, name: str) -> Iterator[tuple[int, Any]]:
     """Yield what the lines of a file hold, with their numbers from 1."""
-    *lines, last = read_ordinary_file(file, LARGEST).split(b"\n")
+    *lines, last = content.split(b"\n")
     if len(lines) > MOST_LINES:
-        raise ValueError(f"{file.name}: expected at most {MOST_LINES} lines, found more")
+        raise ValueError(f"{name}: expected at most {MOST_LINES} lines, found more")
     for number, line in enumerate(lines, start=1):
         if len(line) > LONGEST_LINE:
-            raise ValueError(f"{file.name}, line {number}: {len(line)} bytes; expected at most {LONGEST_LINE}")
-        yield number, parse_json(line, f"{file.name}, line {number}", lines[0])
+            raise ValueError(f"{name}, line {number}: {len(line)} bytes; expected at most {LONGEST_LINE}")
+        yield number, parse_json(line, f"{name}, line {number}", lines[0])
     if last or not lines:
         what = f"line {len(lines) + 1} is cut off; delete it to read the lines before" if lines else "not a trace"
-        raise ValueError(f"{file.name}: {what}")
+        raise ValueError(f"{name}: {what}")
 
 
 def _check_header(name: str, header: Any) -> None:
@@ -111,6 +124,8 @@ def _check_line(line: Line, number: int, states: States) -> None:
     match line["t"]:
         case "header":
             raise ValueError("a second header")
+        case "pass" if line["model"] == 0 and any(row["phase"] == "draft" for row in line["rows"]):
+            raise ValueError("model 0 is the model that answers, and it drafts")
         case "attention":
             _check_attention(line, states)
         case "end" if line["lines"] != number - 1:

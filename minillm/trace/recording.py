@@ -1,9 +1,11 @@
 """record: write a trace of what runs in a `with` block."""
 
+import io
 import json
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -11,6 +13,7 @@ from minillm.events import listening
 from minillm.support.checks import check_bool, check_choice, check_integer, shown
 from minillm.support.wording import failure_text
 from minillm.trace.attention import attention_lines, room_for
+from minillm.trace.reader import Trace, parsed, read
 from minillm.trace.recorder import Recorder
 from minillm.trace.schema import DETAILS, FORMAT, LARGEST, MOST_LINES, VERSION
 
@@ -45,61 +48,92 @@ class TraceFile:
         self.bytes, self.lines, self.step = self.bytes + len(text), self.lines + 1, line.get("s", 0)
 
 
+class Run:
+    """A run that is recorded, or was."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path, self._memory, self._ended = path, io.StringIO(), False
+
+    @property
+    def name(self) -> str:
+        """How messages call the trace."""
+        return "a trace" if self.path is None else self.path.name
+
+    @cached_property
+    def trace(self) -> Trace:
+        """The trace, after the block. If the block was interrupted, it has what ran until then.
+
+        Raises:
+            ValueError: the block has not ended, or nothing was recorded.
+        """
+        if not self._ended:
+            raise ValueError("the run is still being recorded; take its trace after the `with` block")
+        return parsed(self._memory.getvalue().encode("ascii"), self.name) if self.path is None else read(self.path)
+
+    def _end(self) -> None:
+        self._ended = True
+
+
 @contextmanager
 def record(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | None = None,
     detail: str = "choices",
     layers: Sequence[int] | None = None,
     times: bool = False,
     force: bool = False,
-) -> Iterator[None]:
-    """Write a trace of all that runs in the `with` block, in this thread.
+) -> Iterator[Run]:
+    """Record a trace of all that runs in the `with` block, in this thread: in a file, or in memory.
 
     `generate`, `stream`, `speculative_generate`, a `Conversation`, an `Engine` or `StaticBatching` run in the block; a
     stream has to be iterated over there. They give the same tokens as without a trace. If the block is interrupted,
     the trace has what ran until then.
 
     Args:
-        path: of the file.
+        path: of the file; by default, the trace stays in memory.
         detail: "tokens"; "choices" adds the candidates of each token; "attention" adds attention weights.
         layers: whose attention is recorded; by default all of up to six, else the first, the middle and the last.
         times: also record seconds. Then no two traces are equal.
         force: overwrite a file.
+
+    Yields:
+        The run. After the block, `run.trace` is what `read` returns.
 
     Raises:
         ValueError: a wrong argument; at the end, nothing ran, two models did, or the trace could not be written.
         OSError: the file exists, or cannot be written.
 
     Example:
-        >>> import tempfile
-        >>> model, path = minillm.load("story"), tempfile.mkdtemp() + "/run.jsonl"
-        >>> with minillm.trace.record(path):
+        >>> model = minillm.load("story")
+        >>> with minillm.trace.record() as run:
         ...     out = minillm.generate(model, "The capital of France is", max_new_tokens=3)
-        >>> len(minillm.trace.read(path).states.steps)  # step 0, and 3 passes
+        >>> len(run.trace.states.steps)  # step 0, and 3 passes
         4
     """
     check_choice("detail", detail, DETAILS)
     check_bool("times", times)
     check_bool("force", force)
     chosen = _checked_layers(layers, detail)
-    with _opened(path, force) as opened:
+    run = Run(None if path is None else Path(path))
+    with _opened(run, force) as opened:
         file = TraceFile(opened)
         clock = "seconds" if times else "steps"
         file.write({"t": "header", "format": FORMAT, "version": VERSION, "detail": detail, "clock": clock})
         recorder = Recorder(file.write, detail, times)
         try:
             with listening(recorder.hear):
-                yield
+                yield run
         finally:
             recorder.close()
+            run._end()
         if recorder.model is None and not recorder.problem:
-            Path(path).unlink()
-            raise ValueError(f"nothing ran while {Path(path).name} was recorded; run the model within the block")
+            if run.path is not None:
+                run.path.unlink()
+            raise ValueError(f"nothing ran while {run.name} was recorded; run the model within the block")
         problem = recorder.problem or (_write_attention(recorder, file, chosen) if detail == "attention" else "")
         if not recorder.problem:
             file.write({"t": "end", "s": file.step, "lines": file.lines})
         if problem := problem or file.problem:
-            raise ValueError(f"{Path(path).name}: {problem}") from recorder.failure
+            raise ValueError(f"{run.name}: {problem}") from recorder.failure
 
 
 def _write_attention(recorder: Recorder, file: TraceFile, layers: Sequence[int] | None) -> str:
@@ -113,11 +147,13 @@ def _write_attention(recorder: Recorder, file: TraceFile, layers: Sequence[int] 
     return ""
 
 
-def _opened(path: str | os.PathLike[str], force: bool) -> TextIO:
+def _opened(run: Run, force: bool) -> AbstractContextManager[TextIO]:
+    if run.path is None:
+        return nullcontext(run._memory)
     try:
-        return open(path, "w" if force else "x", encoding="ascii", newline="\n")
+        return open(run.path, "w" if force else "x", encoding="ascii", newline="\n")
     except FileExistsError:
-        raise FileExistsError(f"{path} exists; overwrite it with force, or choose another name") from None
+        raise FileExistsError(f"{run.path} exists; overwrite it with force, or choose another name") from None
 
 
 def _checked_layers(layers: Sequence[int] | None, detail: str) -> list[int] | None:

@@ -1,4 +1,4 @@
-"""The page in a real browser: each golden run is stepped through, forward and back, with keys alone.
+"""The page in a real browser: runs of five kinds are stepped through, forward and back, with keys alone.
 
 Playwright drives the Chromium of the system, so nothing is downloaded. Without one of the two these tests are skipped.
 `nox -s browser` runs them.
@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import minillm
 from minillm.trace.page import page as page_of
 from minillm.trace.reader import read
 
@@ -18,9 +19,10 @@ axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-p
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 TRACES = Path(__file__).parents[1] / "trace"
-GOLDEN = "golden_generate", "golden_engine", "golden_speculative"
+GOLDEN = "golden_generate", "golden_engine", "golden_speculative"  # engine: a shared prefix, preemption, swap
+RUNS = *GOLDEN, "stop_string", "lookup", "forked_samples"
 HOSTILE = "</script><img src=x onerror=alert(1)>", "\u202e", "\0", "\ud800", "<!--", "'\"><b onclick=alert(1)>"
-KEYS = {"pass": "p", "cache": "c", "attention": "a", "batch": "b"}
+KEYS = {"pass": "p", "cache": "c", "attention": "a", "choice": "h"}
 # Elements with text of their own that begin or end outside the page. What scrolls inside its own frame may be wider.
 OVERFLOWING = """() => [...document.querySelectorAll("main *")].filter((element) => {
   const hasText = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
@@ -31,8 +33,22 @@ OVERFLOWING = """() => [...document.querySelectorAll("main *")].filter((element)
   const box = element.getBoundingClientRect();
   return box.width > 0 && (box.right > innerWidth + 1 || box.left < -1);
 }).map((element) => `${element.tagName} ${element.textContent.slice(0, 40)}`)"""
-# The contents of the view as a reader has them. Attributes count: classes are colours and patterns.
-SHOWN = '() => document.querySelector(".view-body").innerHTML'
+# Step to the end and back, and return what the view shows at each step, both ways. Attributes count: classes are
+# colours and patterns.
+THERE_AND_BACK = """(last) => {
+  const press = (key) => document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  const shown = () => document.querySelector(".view-body").innerHTML;
+  const walk = (key) => Array.from({ length: last }, () => (press(key), shown()));
+  press("Home");
+  const start = shown();
+  return [[start, ...walk("ArrowRight")], [shown(), ...walk("ArrowLeft")].reverse()];
+}"""
+# For each step, what leaves the page.
+OVERFLOWING_STEPS = """(last) => Array.from({ length: last + 1 }, (_, step) => {
+  document.body.dispatchEvent(new KeyboardEvent("keydown", { key: step ? "ArrowRight" : "Home", bubbles: true }));
+  const wide = document.documentElement.scrollWidth > innerWidth;
+  return [...(OVERFLOWING)(), ...(wide ? [`the page, step ${step}`] : [])];
+}).flat()""".replace("OVERFLOWING", OVERFLOWING)
 
 
 @pytest.fixture(scope="module")
@@ -44,14 +60,46 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """The pages of the golden runs."""
+def traces(tmp_path_factory):
+    """The traces of all runs, by name."""
+    folder = tmp_path_factory.mktemp("traces")
+    found = {name: read(TRACES / f"{name}.jsonl") for name in GOLDEN}
+    for run in (stop_string, lookup, forked_samples):
+        file = folder / f"{run.__name__}.jsonl"
+        with minillm.trace.record(file):
+            run(minillm.load("story"))
+        found[run.__name__] = read(file)
+    return found | {"hostile": read(hostile_trace(folder / "hostile.jsonl"))}
+
+
+def stop_string(model):
+    minillm.generate(model, "Once upon a time", 20, minillm.Sampling(stop=["little"]))
+
+
+def lookup(model):
+    drafter, seeded = minillm.PromptLookup(), minillm.Sampling(seed=1)
+    minillm.speculative_generate(model, drafter, "The sky is blue. The sky is", 8, seeded, k=3)
+
+
+def forked_samples(model):
+    engine = minillm.Engine(model, block_size=4, num_blocks=24)
+    engine.submit_samples("Once upon a time, there was a", 3, 5, minillm.Sampling(0.9, top_k=40, seed=5))
+    engine.run()
+
+
+@pytest.fixture(scope="module")
+def files(traces, tmp_path_factory):
+    """The pages of the traces."""
     folder = tmp_path_factory.mktemp("pages")
-    for name in GOLDEN:
-        (folder / f"{name}.html").write_text(page_of(read(TRACES / f"{name}.jsonl")), encoding="utf-8")
-    hostile = hostile_trace(folder / "hostile.jsonl")
-    (folder / "hostile.html").write_text(page_of(read(hostile)), encoding="utf-8")
+    for name, trace in traces.items():
+        (folder / f"{name}.html").write_text(page_of(trace), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="module")
+def contexts(browser):
+    """A light and a dark context for all tests: they have nothing to remember."""
+    return {scheme: browser.new_context(color_scheme=scheme) for scheme in ("light", "dark")}
 
 
 def hostile_trace(path):
@@ -67,14 +115,14 @@ def hostile_trace(path):
 
 
 @pytest.fixture
-def visit(browser, files):
-    """A function that opens the page of a golden run. After the test: no console error, and no request."""
-    contexts, problems = [], []
+def visit(contexts, files):
+    """A function that opens the page of a run. After the test: no console error, and no request."""
+    pages, problems = [], []
 
     def opened(name, hash_="", width=1200, scheme="light"):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        page = context.new_page()
+        page = contexts[scheme].new_page()
+        pages.append(page)
+        page.set_viewport_size({"width": width, "height": 900})
         page.on("console", lambda message: problems.append(message.text) if message.type != "log" else None)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("request", lambda request: None if request.url.startswith("file:") else problems.append(request.url))
@@ -82,8 +130,8 @@ def visit(browser, files):
         return page
 
     yield opened
-    for context in contexts:
-        context.close()
+    for page in pages:
+        page.close()
     assert problems == []
 
 
@@ -91,35 +139,46 @@ def views_of(page):
     return page.eval_on_selector_all("[data-view]", "tabs => tabs.map((tab) => tab.dataset.view)")
 
 
-def last_step(name):
-    return len(read(TRACES / f"{name}.jsonl").states.steps) - 1
+def last_step(trace):
+    return len(trace.states.steps) - 1
 
 
-@pytest.mark.parametrize("name", GOLDEN)
-def test_stepping_back_shows_what_stepping_forward_showed(visit, name):
+@pytest.mark.parametrize("name", RUNS)
+def test_stepping_back_shows_what_stepping_forward_showed(visit, traces, name):
     page = visit(name)
     for view in views_of(page):
         page.click(f"[data-view={view}]")
-        page.keyboard.press("Home")
-        forward = [page.evaluate(SHOWN)]
-        for _ in range(last_step(name)):
-            page.keyboard.press("ArrowRight")
-            forward.append(page.evaluate(SHOWN))
-        for shown in reversed(forward[:-1]):
-            page.keyboard.press("ArrowLeft")
-            assert page.evaluate(SHOWN) == shown
+        forward, back = page.evaluate(THERE_AND_BACK, last_step(traces[name]))
+        assert back == forward, view
         assert all(forward), f"{view} is empty"
         assert len(set(forward)) > 1, f"{view} never changes"
 
 
-@pytest.mark.parametrize("name", GOLDEN)
-def test_the_end_shows_the_text_of_the_run(visit, name):
-    page, trace = visit(name), read(TRACES / f"{name}.jsonl")
-    page.keyboard.press("End")
-    shown = "".join(page.inner_text(".text").split())
-    for request in trace.states.last["requests"].values():
-        for token in request["prompt"] + request["tokens"]:
-            assert "".join(trace.texts[token].split()) + str(token) in shown
+@pytest.mark.parametrize("name", RUNS)
+def test_a_reader_with_keys_alone_sees_the_text_of_the_run_grow(visit, traces, name):
+    page, trace = visit(name), traces[name]
+    tokens = lambda: page.eval_on_selector_all(  # noqa: E731
+        ".token:not(.token-draft, .token-rejected, .token-unused) > small",
+        "all => all.map((one) => Number(one.textContent))",
+    )
+    for step in range(last_step(trace) + 1):
+        requests = trace.states.at(step)["requests"].values()
+        assert tokens() == [token for request in requests for token in request["prompt"] + request["tokens"]], step
+        page.keyboard.press("ArrowRight")
+    page.keyboard.press("Home")
+    requests = trace.states.at(0)["requests"].values()
+    assert tokens() == [token for request in requests for token in request["prompt"]]
+
+
+def test_each_kind_of_run_shows_what_it_has(visit):
+    page = visit("stop_string", "#step=99")
+    assert "a stop text came" in page.inner_text(".sentence")
+    page = visit("forked_samples", "#step=2&view=cache")
+    assert "copied, because it had several readers (copy-on-write)" in page.inner_text(".cache-changes")
+    page = visit("lookup", "#step=2")
+    assert "looked up in the text, not drawn" in page.inner_text(".speculation-rule")
+    page = visit("golden_engine", "#step=7&view=batch")
+    assert "preempted" in page.inner_text(".batch-legend")
 
 
 def test_keys_choose_a_view_and_a_step_and_the_address_says_so(visit):
@@ -141,8 +200,8 @@ def test_keys_in_a_choice_of_attention_do_not_step(visit):
     assert page.evaluate("document.activeElement.dataset.choice") == "head"  # the focus is still there
 
 
-def test_blocks_are_shared_known_or_free_as_the_states_say(visit):
-    page, states = visit("golden_engine", "#step=0&view=cache"), read(TRACES / "golden_engine.jsonl").states
+def test_blocks_are_shared_known_or_free_as_the_states_say(visit, traces):
+    page, states = visit("golden_engine", "#step=0&view=cache"), traces["golden_engine"].states
     for step in range(len(states.steps)):
         blocks = states.at(step)["blocks"]
         expected = [kind_of(blocks.get(number)) for number in range(11)]
@@ -195,24 +254,20 @@ def test_a_column_of_the_batch_is_a_link_to_its_step(visit):
     assert "step=4" in page.evaluate("location.hash")
 
 
-@pytest.mark.parametrize("name", GOLDEN)
-def test_nothing_leaves_a_page_of_320_pixels(visit, name):
+@pytest.mark.parametrize("name", RUNS)
+def test_nothing_leaves_a_page_of_320_pixels(visit, traces, name):
     page = visit(name, width=320)
     for view in views_of(page):
         page.click(f"[data-view={view}]")
-        page.keyboard.press("Home")
-        for step in range(last_step(name) + 1):
-            assert page.evaluate(OVERFLOWING) == [], f"{view}, step {step}"
-            assert page.evaluate("document.documentElement.scrollWidth") <= 320, f"{view}, step {step}"
-            page.keyboard.press("ArrowRight")
+        assert page.evaluate(OVERFLOWING_STEPS, last_step(traces[name])) == [], view
 
 
-def test_texts_of_strangers_are_shown_and_never_run(visit):
+def test_texts_of_strangers_are_shown_and_never_run(visit, traces):
     page = visit("hostile")
     for view in views_of(page):
         page.click(f"[data-view={view}]")
         page.keyboard.press("Home")
-        for _ in range(last_step("golden_speculative")):
+        for _ in range(last_step(traces["hostile"])):
             page.keyboard.press("ArrowRight")
             assert page.locator("img, b[onclick]").count() == 0
             assert "\u202e" not in page.inner_text("main")
@@ -220,11 +275,14 @@ def test_texts_of_strangers_are_shown_and_never_run(visit):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize(("name", "step"), [("golden_generate", 3), ("golden_engine", 7), ("golden_speculative", 5)])
+@pytest.mark.parametrize(
+    ("name", "step"), [("golden_generate", 3), ("golden_engine", 7), ("golden_speculative", 5), ("forked_samples", 0)]
+)
 def test_axe_finds_nothing_serious(visit, name, step, scheme):
     page = visit(name, f"#step={step}", scheme=scheme)
-    for view in views_of(page):
+    for number, view in enumerate(views_of(page)):
         page.click(f"[data-view={view}]")
-        found = axe.Axe().run(page).response["violations"]
+        # What is around the views is the same in all of them.
+        found = axe.Axe().run(page, context=".view" if number else None).response["violations"]
         serious = [each for each in found if each["impact"] in ("serious", "critical")]
         assert [(each["id"], each["nodes"][0]["html"][:200]) for each in serious] == [], view

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shlex
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.slow
 WIDTH = 78  # code is indented by 2 on a terminal of 80 columns
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 LESSONS = all_lessons()
+WITHOUT_A_RUN = (2, 11, 12)  # training, queues and costs: a trace is of a run of the engine
 PICTURES = ("bars", "heatmap", "timeline", "block_map", "roofline")
 
 
@@ -49,6 +51,12 @@ def test_every_cell_runs_and_runs_again(lesson, runs):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("Answer") == sum(cell.asks for cell in lesson.cells)
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_without_a_reader_the_frames_that_matter_are_printed(lesson, runs):
+    printed = re.findall(r"^(\d+) of (\d+) frames:$", runs[lesson.name].stdout, re.MULTILINE)
+    assert len(printed) == len(re.findall(r"^ *step_through(?:_run)?\(", code_of(lesson), re.MULTILINE)) > 0
+    assert all(0 < int(some) <= 4 and int(some) <= int(every) for some, every in printed)
 
 
 def test_a_lesson_is_of_a_length_to_finish_in_one_sitting(lesson):
@@ -102,3 +110,14 @@ def test_the_exercises_that_lessons_name_exist(lesson):
 def test_claims_have_names_of_their_own():
     names = [name for lesson in LESSONS for name in re.findall(r'claim\(\s*"([\w-]+)"', code_of(lesson))]
     assert len(set(names)) == len(names) >= len(LESSONS)
+
+
+def test_the_page_that_a_lesson_names_can_be_made(lesson, tmp_path):
+    found = re.findall(r"`minillm (trace [^`]*--html run\.html[^`]*)`", " ".join(lesson.cells[-1].source.split()))
+    assert bool(found) == (lesson.number not in WITHOUT_A_RUN)
+    for command in found:
+        arguments = [tmp_path / "run.html" if word == "run.html" else word for word in shlex.split(command)]
+        command = [sys.executable, "-m", "minillm", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, **ONE_THREAD})
+        assert (done.returncode, done.stderr) == (0, "")
+        assert (tmp_path / "run.html").stat().st_size > 100_000

@@ -8,7 +8,7 @@ import pytest
 from bundled import BUNDLED
 
 import minillm
-from minillm.classroom.pictures import bars, block_map, heatmap, roofline, table, timeline
+from minillm.classroom.pictures import bars, block_map, dial, heatmap, roofline, table, timeline
 
 
 def test_a_heatmap_is_dark_where_values_are_large():
@@ -94,3 +94,10 @@ def test_an_encoding_without_shades_gets_characters_of_growing_ink(encoding, mon
     picture = heatmap(np.array([[1.0, 0.3]]), ["a"]) + bars({"a": 1.0})
     assert "##" in picture and "++" in picture
     picture.encode(encoding)
+
+
+def test_the_hands_of_a_dial_point_where_their_angles_say():
+    lines = dial({"east": 0.0, "north": np.pi / 2}).splitlines()
+    assert len(lines) == 11 and max(map(len, lines)) == 21
+    assert [column for column, sign in enumerate(lines[5]) if sign == "e"] == [12, 14, 16, 18, 20]
+    assert "".join(line.ljust(21)[10] for line in lines) == "nnnnn     ."

@@ -183,7 +183,9 @@ def test_a_right_answer_ends_the_question(reply, capsys):
     assert ask(Question("How many?", 12, why="A dozen.")) == 2
     assert left == ["13"]
     shown = capsys.readouterr().out
-    assert shown.index("Not quite.") < shown.index("Right.") < shown.index("Answer: 12\nA dozen.")
+    assert shown.index("Not quite.") < shown.index("Right at attempt 2: 12\nA dozen.")
+    assert ask_with(Question("?", 8.51, within=0.05, why="It is half."), ["8.5"]) == 1
+    assert "Right at the first attempt (about): 8.51\nIt is half." in capsys.readouterr().out
 
 
 def test_a_known_mistake_gets_its_own_words(reply, capsys):

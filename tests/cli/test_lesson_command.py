@@ -23,6 +23,7 @@ from minillm.cli.printing import show
 from minillm.support.install_hint import install_hint
 
 KEYS = "] > "  # the end of the prompt
+FRAME = "q skip] > "  # the end of the prompt below a frame
 FIRST, SHORT = find_lesson("1"), find_lesson("3")  # the third takes half the time
 QUESTION = next(number for number, cell in enumerate(FIRST.cells) if cell.asks)
 
@@ -60,6 +61,12 @@ class Reader:
             ready, _, _ = select.select([self.terminal], [], [], max(0, deadline - time.monotonic()))
             assert ready, f"waited for {until!r} after {shown[-400:]!r}"
             shown += os.read(self.terminal, 65536).decode().replace("\r\n", "\n")
+        return shown
+
+    def read_past_frames(self, until):
+        """What appears, up to this text, with Enter pressed below each frame."""
+        while (shown := self.read(until)).endswith(FRAME):
+            self.type("\n")
         return shown
 
     def end(self):
@@ -128,7 +135,7 @@ def test_a_session_key_by_key(spawn, call):
 def test_the_last_cell_finishes_a_lesson(spawn, call):
     reader = Reader(spawn, "1", "--restart")
     for number in range(len(FIRST.cells)):
-        shown = reader.read((KEYS, "? "))
+        shown = reader.read_past_frames((KEYS, "? "))
         if FIRST.cells[number].asks:
             assert shown.endswith("? ")
             reader.type("\n\n")
@@ -136,10 +143,56 @@ def test_the_last_cell_finishes_a_lesson(spawn, call):
         reader.type("\n")
     shown, code = reader.end()
     assert ("Lesson 1 is finished." in shown, code) == (True, 0)
+    exercises = "Write it yourself (1 naive_decode): minillm exercise start my-exercises --lesson 1"
+    assert exercises in " ".join(shown.split())
     assert "done, 0 of 3 right first time" in call("lesson").out
     for text in (shown, call("lesson").out):
         assert text.splitlines()[-1] == "Go on with: minillm lesson 2"
     assert json.loads(call("lesson", "--json").out)["next"] == 2
+
+
+def test_enter_steps_through_frames_and_a_changed_variable_changes_them(spawn):
+    number = next(number for number, cell in enumerate(SHORT.cells) if "step_through(" in cell.source)
+    save_progress(SHORT.name, LessonProgress(number, False))
+    reader = Reader(spawn, "3", NO_COLOR="1")
+    shown = reader.read(FRAME)
+    assert "the query of token 0, 'Copy'" in shown and "\x1b[J" not in shown
+    for keys, token in (("\n", 1), ("\n", 2), ("b\n", 1)):
+        reader.type(keys)
+        assert re.search(rf"\x1b\[\d+A\x1b\[Jthe query of token {token},", reader.read(FRAME))
+    reader.type("q\n")
+    assert "the query of token 1, " in reader.read(KEYS)
+    reader.type("b\n")
+    reader.read(KEYS)
+    reader.type("\n")  # the output of the cell, as it was left
+    shown = reader.read(KEYS)
+    assert shown.count("the query of token 1, ':'") == 1 and not shown.endswith(FRAME)
+    reader.type("p\n")
+    reader.read(">>> ")
+    reader.type("words = ['egg'] * n\n")
+    reader.read(">>> ")
+    reader.type("exit()\n")
+    reader.read(KEYS)
+    reader.type("r\n")
+    assert "the query of token 0, 'egg'" in reader.read(FRAME)
+    os.close(reader.terminal)
+    assert reader.child.wait(60) != 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesson", all_lessons(), ids=lambda lesson: lesson.name)
+def test_enter_alone_leads_through_a_lesson(lesson, spawn):
+    reader, frames, cell = Reader(spawn, str(lesson.number), LINES="50", OPENBLAS_NUM_THREADS="1"), [], ""
+    while cell != f"[{len(lesson.cells)}/{len(lesson.cells)}{KEYS}":
+        shown = reader.read((KEYS, "? "))
+        cell = shown.splitlines()[-1]
+        frames += re.findall(r"\[frame (\d+)/(\d+): Enter", cell)
+        assert "failed: " not in shown
+        reader.type("\n")
+    shown, code = reader.end()
+    assert (f"Lesson {lesson.number} is finished." in shown, code) == (True, 0)
+    expected = [(str(n), count) for first, count in frames if first == "1" for n in range(1, int(count) + 1)]
+    assert frames == expected != []
 
 
 def test_the_list_says_what_to_do_next(call):
@@ -163,7 +216,8 @@ def test_the_list_says_what_to_do_next(call):
 def test_a_pipe_gets_all_of_it_without_escape_sequences(finish):
     result = finish("lesson", "3")
     assert (result.code, result.err) == (0, "")
-    assert "\x1b" not in result.out
+    assert "\x1b" not in result.out and "skip] >" not in result.out
+    assert "\n2 of 8 frames:\nthe query of token 2, " in result.out
     for cell in SHORT.cells:
         assert cell.source.splitlines()[0] in result.out
     assert max(map(len, result.out.splitlines())) <= 80

@@ -1,6 +1,7 @@
 """`minillm trace`: a run in words, as a trace, and as spans."""
 
 import json
+import re
 
 import pytest
 
@@ -79,6 +80,19 @@ def test_spans_are_written_and_a_trace_is_read_again(trace, tmp_path):
     trace("--read", "run.jsonl", "--perfetto", "run.json", "--force")
     assert json.loads((tmp_path / "run.json").read_text()) == first
     assert trace("--read", "run.jsonl") == trace("hello", *WARM)
+
+
+def test_a_page_is_written_of_a_run(trace, refused, tmp_path):
+    out = trace("hello", *WARM, "--html", "run.html")
+    page = (tmp_path / "run.html").read_text(encoding="utf-8")
+    assert out.splitlines()[0] == "6 steps of 1 request" and "run.html: " in out
+    content = json.loads(
+        re.search('<script type="application/json" id="trace">(.*?)</script>', page, re.DOTALL).group(1)
+    )
+    assert len(content["sentences"]) == 7 and any(line["t"] == "attention" for line in content["lines"])
+    assert "add --force to overwrite it" in refused("hello", "--html", "run.html")
+    trace("hello", *WARM, "--html", "run.html", "--force", "--detail", "tokens")
+    assert (tmp_path / "run.html").stat().st_size < len(page)
 
 
 def test_json_has_the_steps_in_words(trace):
@@ -168,6 +182,7 @@ def test_names_of_the_command_are_those_of_the_library():
     from minillm.batching import engine
     from minillm.cli import trace
     from minillm.trace import schema
+    from minillm.trace.terminal.views import VIEWS
 
-    assert (trace.DETAILS, trace.PREEMPTION) == (schema.DETAILS, engine.PREEMPTION)
+    assert (trace.DETAILS, trace.PREEMPTION, trace.VIEWS) == (schema.DETAILS, engine.PREEMPTION, tuple(VIEWS))
     assert minillm.trace.read is read

@@ -53,11 +53,16 @@ def test_the_file_is_that_of_one_rank_to_the_byte(batch, tmp_path):
     assert [json.loads(line)["line"] for line in one.splitlines()] == [*range(1, 13), 14]
 
 
-def test_json_counts_the_work_of_all_ranks(batch):
-    done = run(3, "-m", "minillm", *batch(LINES[:4], "out.jsonl", "--json"))
-    told = json.loads(done.stdout)
-    assert (told["answered"], told["new_tokens"], done.stderr) == (4, sum(n["max_new_tokens"] for n in LINES[:4]), "")
-    assert told["steps"] >= max(line["max_new_tokens"] for line in LINES[:4])
+def test_compiled_writes_the_file_of_one_rank_too_and_json_counts_the_work_of_all_ranks(batch, tmp_path):
+    one, three = (
+        run(ranks, "-m", "minillm", *batch(LINES, f"{ranks}.jsonl", "--backend", "compiled", "--json"))
+        for ranks in (1, 3)
+    )
+    assert (tmp_path / "3.jsonl").read_bytes() == (tmp_path / "1.jsonl").read_bytes()
+    told = json.loads(three.stdout)
+    new_tokens = sum(line["max_new_tokens"] for line in LINES)
+    assert (told["answered"], told["new_tokens"], three.stderr) == (12, new_tokens, "")
+    assert told["steps"] > json.loads(one.stdout)["steps"]  # each of two ranks has a batch of its own
 
 
 @pytest.mark.parametrize("killed", ["rank 0", "rank 2", "all"])

@@ -29,6 +29,11 @@ from minillm.parallel.pipeline import bubble
 from minillm.parallel.ranks import world
 
 ranks, name = world(), "story"
+try:
+    parallel.load_stage(ranks, name, "numpy", "float32", "float32", micro_batches=5 + ranks.rank)
+    raise AssertionError("the ranks would cut a pass into different micro-batches")
+except ValueError as problem:
+    assert str(problem) == "the ranks disagree: micro_batches is 5 on rank 0, 6 on rank 1", problem
 model = parallel.load_stage(ranks, name, "numpy", "float32", "float32", micro_batches=5)
 stage = model.ops.stage
 if ranks.rank:

@@ -71,6 +71,26 @@ def test_a_second_model_is_refused():
     assert done.returncode != 0
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ("comm=3", "comm is of type int; expected a communicator of mpi4py"),
+        ("comm=MPI.COMM_WORLD, layers='streamed'", "layers is 'streamed' (--stream-layers); a model that is cut"),
+    ],
+)
+def test_a_wrong_argument_on_one_rank_ends_all(wrong, says):
+    """The other rank waits in its `load`."""
+    script = f"""
+from mpi4py import MPI
+import minillm
+if MPI.COMM_WORLD.rank == 1:
+    minillm.load("story-draft", {wrong})
+minillm.load("story-draft", comm=MPI.COMM_WORLD)
+"""
+    done = run_script(2, script)
+    assert (done.returncode, f"minillm: rank 1 of 2: ValueError: {says}" in done.stderr) == (2, True), done.stderr
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_rank_of_a_script_that_is_killed_ends_all(number):
     """mpiexec notices, and says so. The command `minillm` names the rank: test_early_ends.py."""

@@ -6,6 +6,7 @@ from pathlib import Path
 import minillm
 from minillm.trace.reader import read
 from minillm.trace.recording import record
+from minillm.trace.terminal.frames import frame
 
 HERE = Path(__file__).parent
 NAMES = "golden_generate", "golden_engine", "golden_speculative"
@@ -50,6 +51,25 @@ def states(path):
     return json.loads(json.dumps([found.at(step) for step in range(len(found.steps))]))
 
 
+FRAMES = (  # one of each view, at places where something happens
+    ("golden_generate", 1, "pass", 72),
+    ("golden_generate", 3, "cache", 60),
+    ("golden_generate", 4, "attention", 60),
+    ("golden_engine", 1, "choice", 72),
+    ("golden_engine", 7, "cache", 78),
+    ("golden_engine", 7, "batch", 60),
+    ("golden_speculative", 4, "speculation", 72),
+    ("golden_speculative", 4, "text", 60),
+)
+
+
+def frames_text():
+    """Some frames of the golden traces, as `golden_frames.txt` keeps them."""
+    traces = {name: read(HERE / f"{name}.jsonl") for name in NAMES}
+    shown = [f"{name}\n{frame(traces[name], step, view, width)}\n" for name, step, view, width in FRAMES]
+    return "\n".join(shown)
+
+
 if __name__ == "__main__":
     for name in NAMES:
         (HERE / f"{name}.jsonl").unlink(missing_ok=True)
@@ -59,4 +79,5 @@ if __name__ == "__main__":
         f'"{name}": [\n' + ",\n".join(json.dumps(state, separators=(",", ":")) for state in each) + "\n]"
         for name, each in rows.items()
     )
+    (HERE / "golden_frames.txt").write_text(frames_text(), encoding="utf-8")
     (HERE / "golden_states.json").write_text("{" + text + "}\n", encoding="ascii")

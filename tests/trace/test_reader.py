@@ -55,6 +55,10 @@ DAMAGED = {
     "a step left out": (HEADER + b'{"t":"finish","s":2,"id":0,"why":"eos"}\n', "step 2 after step 0"),
     "an unknown request": (changed("choice", id=99), "choice does not follow from the lines before"),
     "an unknown model": (HEADER + b"".join(LINES[2:]), "model 0 is not described"),
+    "a draft of the model that answers": (
+        GOLDEN.replace(b'"phase":"decode"', b'"phase":"draft"', 1),
+        "model 0 is the model that answers, and it drafts",
+    ),
     "an unknown block": (changed("block", blocks=[99]), "there is no block 99"),
     "a block released twice": (b"".join([*LINES[:-1], LINES[-3]]), "does not end with the blocks that it releases"),
     "lines left out": (b"".join([*LINES[:2], *LINES[3:]]), "lines before its end; found"),

@@ -22,6 +22,8 @@ const { attentionUnpack, attentionPaths, attentionPlaces } = load(
   "attentionUnpack, attentionPaths, attentionPlaces",
 );
 
+const { attentionRan, States } = load(["reducer", "views/attention"], "attentionRan, States");
+
 function traceOf(name) {
   const text = readFileSync(join(__dirname, `${name}.jsonl`), "utf8");
   const [header, ...lines] = text
@@ -63,6 +65,7 @@ deepStrictEqual(scores(0, 4), 4 * 6 * 32 * 6 * (1 + 2 + 3 + 3));
 const machine = { flops: 100, bandwidth: 10 };
 deepStrictEqual([passReach(machine, 5), passReach(machine, 10), passReach(machine, 20)], [50, 100, 100]);
 ok(passIntensity({ flops: 6, weight_bytes: 2, cache_bytes: 1 }) === 2);
+ok([0, 5].every((flops) => Math.log10(passIntensity({ flops, weight_bytes: 0, cache_bytes: 0 })) >= 0));
 
 // A block's bytes are its tokens' bytes.
 const pool = traces.engine.lines.find((line) => line.t === "pool");
@@ -119,6 +122,16 @@ for (const line of traces.generate.lines.filter((each) => each.t === "attention"
       .flat()
       .filter((weight) => weight > 0).length,
   );
+}
+
+// Attention: of a sequence, all tokens but the last one have run, also when draft tokens after them were rejected.
+const speculative = new States(traces.speculative.lines);
+for (let n = 1; n < speculative.steps.length; n++) {
+  const state = speculative.at(n);
+  const ran = attentionRan({ trace: traces.speculative, n, state });
+  for (const id of state.ran) {
+    deepStrictEqual(ran[id], state.requests[id].prompt.length + state.requests[id].tokens.length - 1);
+  }
 }
 
 // The text wraps: no label leaves its width, and no two overlap.

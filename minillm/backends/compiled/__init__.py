@@ -7,6 +7,7 @@ Read them in this order:
                      compile_progress.py shows what is compiled
     sharing.py       several threads work through a kernel together
     weights.py       a matrix in tiles of 32 outputs, in five formats; packed.py and packing.py bring it into them
+    rounding.py      weights to 16, 8 or 4 bits, when a model is loaded; rounded.py calls it
     blocks.py        up to 6 rows times 16 outputs, with the sums in registers: the inner loop of everything
     product.py       rows times a matrix
     exponential.py   exp, for softmax and SwiGLU

@@ -24,12 +24,13 @@ from minillm.backends.compiled.compiling import check_compiler
 from minillm.backends.compiled.packed import Packed, pack, pack_in_turn
 from minillm.backends.compiled.plan import LENGTH, Plan, address, check_head_dim, plan
 from minillm.backends.compiled.product import product
+from minillm.backends.compiled.rounded import rounded
 from minillm.backends.compiled.sharing import new_counters, share
 from minillm.backends.compiled.step import FIELDS, PHASES, layers_step
 from minillm.backends.plain import Plain
 from minillm.config import ModelConfig
 from minillm.estimate.parameters import layers_parameters
-from minillm.quantization import Matrix, dequantize
+from minillm.quantization import Matrix, Quantized, dequantize
 from minillm.ragged_batch import CacheLayout, RaggedBatch
 
 # Multiply-adds of one call, unless a single layer takes more: 0.05 to 0.5 seconds on a processor with few cores.
@@ -94,6 +95,10 @@ class Compiled(Plain):
     def row_costs_in(self, weights: str) -> Mapping[int, float]:
         """Return the measured costs. In fewer bits one row is computed twice as fast, but many are not."""
         return self.row_costs if weights == "float32" else self.quantised_row_costs
+
+    def quantize(self, values: Float[Array, "out in"], weights: str) -> Quantized:
+        """Round a matrix, to the same bits as `quantization.quantize`."""
+        return rounded(values, weights)
 
     def prepare(self, parts: Sequence[Matrix]) -> Any:
         """Store the matrix in tiles. Parts of several formats become a list of matrices."""

@@ -111,10 +111,10 @@ def embed_row(token: int, numbers: Any, scales: Any, minimums: Any, out: Any, ro
     inputs = out.shape[1]
     weights = stack_array(out, (32,))
     for group in range((inputs + GROUP - 1) // GROUP):
-        scale = factor_row(numbers, scales, tile, group)
-        minimum = factor_row(numbers, minimums, tile, group)
+        scale = factor_row(numbers, scales, tile, group, 0, TILE)
+        minimum = factor_row(numbers, minimums, tile, group, 0, TILE)
         for i in range(group * GROUP, min(inputs, group * GROUP + GROUP)):
-            store(weights, 0, weight_row(numbers, scale, minimum, tile, i // 8, i % 8))
+            store(weights, 0, weight_row(numbers, scale, minimum, (tile, i // 8, i % 8, 0), TILE))
             out[row, i] = weights[lane]
 
 

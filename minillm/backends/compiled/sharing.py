@@ -98,6 +98,12 @@ def done_take_next(counters: Any, phase: int) -> int:
 
 
 @inlined
+def likely_next(counters: Any, phase: int, item: int) -> int:
+    """Return the item that this thread will probably take after `item`, if each thread at work takes one in turn."""
+    return item + seen_by_all(counters, (phase, TAKEN)) - seen_by_all(counters, (phase, DONE))
+
+
+@inlined
 def wait(counters: Any, phase: int, items: int) -> None:
     """Wait until all items of the phase are done."""
     looks = 0

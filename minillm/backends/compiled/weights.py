@@ -39,7 +39,6 @@ from minillm.backends.compiled.vectors import (
     from_float16,
     load,
     multiply_add,
-    part,
     prefetch,
     shift_left,
     shift_right,
@@ -50,73 +49,103 @@ from minillm.backends.compiled.vectors import (
 
 TILE = 32  # outputs; with 64, the sums and scales of int4 need more registers than AVX2 has: 30% slower
 GROUP = 32  # inputs that share a scale
-AHEAD = 1024  # bytes
+LINE = 64  # bytes of a cache line
 LANES = 16  # outputs of a panel, see blocks.py
 
 
-def factor_row(numbers: Any, factors: Any, tile: int, group: int) -> Any:
-    """Return the scales or minimums of a group in float32, one for each output of the tile. Floats have none."""
+def factor_row(numbers: Any, factors: Any, tile: int, group: int, first: int, lanes: int) -> Any:
+    """Return a group's scales or minimums in float32, for `lanes` outputs from `first` on. Floats have none."""
 
 
-def ask_ahead(numbers: Any, tile: int, eight: int) -> None:
-    """Ask for the numbers that come AHEAD bytes after those of 8 inputs, so that they arrive while these are used.
+def lines_of(numbers: Any, eights: int) -> Any:
+    """Return in how many cache lines, of 64 bytes each, the numbers of 8 * eights inputs of a tile lie."""
+
+
+def ask_lines(numbers: Any, tile: int, first: int, end: int) -> None:
+    """Ask for cache lines `first` to `end` of a tile. Those after its last one are of the next tile."""
+
+
+def ask_ahead(numbers: Any, tile: int, eight: int, column: int, lanes: int, ahead: int) -> None:
+    """Ask for the numbers that come `ahead` cache lines after those of 8 inputs: they arrive while these are used.
+
+    A block of all 32 outputs asks for all of these lines; a block of 16 outputs, from `column` on, for half of them.
 
     Not for floats: the processor sees by itself that such a loop reads one line of memory after another. In smaller
     formats a loop takes longer over each line, and then waits for the next one. Measured: 10% of a decode step.
     """
 
 
-def weight_row(numbers: Any, scale: Any, minimum: Any, tile: int, eight: int, k: int) -> Any:
-    """Return the weights of input 8 * eight + k, one for each output of the tile."""
+def weight_row(numbers: Any, scale: Any, minimum: Any, at: tuple[int, int, int, int], lanes: int) -> Any:
+    """Return the weights of an input, for `lanes` outputs. at: tile, eight, k (input 8 * eight + k), first output."""
 
 
 # One function for each format. numba chooses by the dtype of `numbers`, when it compiles.
 
 
-@overload(ask_ahead, strict=False)
-def _ask_ahead(numbers: Any, tile: Any, eight: Any) -> Any:
-    if isinstance(numbers.dtype, types.Float):
-        return lambda numbers, tile, eight: None
-    itemsize = numbers.dtype.bitwidth // 8
-    line, first = 64 // itemsize, AHEAD // itemsize
-    rows = 1 if numbers.dtype == types.int32 else 8
-    lines = rows * TILE // line
+@overload(lines_of, strict=False)
+def _lines_of(numbers: Any, eights: Any) -> Any:
+    numbers_of_8 = TILE if numbers.dtype == types.int32 else 8 * TILE
+    lines_of_8 = numbers_of_8 * numbers.dtype.bitwidth // 8 // LINE
+    return lambda numbers, eights: eights * lines_of_8
 
-    def ask(numbers, tile, eight):  # type: ignore[no-untyped-def]
-        for number in range(lines):
-            prefetch(numbers, (tile, rows * eight, first + number * line))
+
+@overload(ask_lines, strict=False)
+def _ask_lines(numbers: Any, tile: Any, first: Any, end: Any) -> Any:
+    in_line = LINE // (numbers.dtype.bitwidth // 8)
+
+    def ask(numbers, tile, first, end):  # type: ignore[no-untyped-def]
+        for line in range(first, end):
+            prefetch(numbers, (tile, 0, line * in_line))
 
     return ask
 
 
-@overload(factor_row, strict=False)
-def _factor_row(numbers: Any, factors: Any, tile: Any, group: Any) -> Any:
+@overload(ask_ahead, strict=False, prefer_literal=True)
+def _ask_ahead(numbers: Any, tile: Any, eight: Any, column: Any, lanes: Any, ahead: Any) -> Any:
+    if isinstance(numbers.dtype, types.Float):
+        return lambda numbers, tile, eight, column, lanes, ahead: None
+    itemsize = numbers.dtype.bitwidth // 8
+    rows = 1 if numbers.dtype == types.int32 else 8
+    in_line, outputs = LINE // itemsize, LINE // (rows * itemsize)
+    lines = lanes.literal_value // outputs
+
+    def ask(numbers, tile, eight, column, lanes, ahead):  # type: ignore[no-untyped-def]
+        for line in range(lines):
+            prefetch(numbers, (tile, rows * eight, (ahead + column // outputs + line) * in_line))
+
+    return ask
+
+
+@overload(factor_row, strict=False, prefer_literal=True)
+def _factor_row(numbers: Any, factors: Any, tile: Any, group: Any, first: Any, lanes: Any) -> Any:
     if numbers.dtype not in (types.int8, types.int32):
-        return lambda numbers, factors, tile, group: None
+        return lambda numbers, factors, tile, group, first, lanes: None
     if factors.dtype == types.uint16:
-        return lambda numbers, factors, tile, group: from_float16(load(factors, (tile, group, 0), TILE))
-    return lambda numbers, factors, tile, group: load(factors, (tile, group, 0), TILE)
+        return lambda numbers, factors, tile, group, first, lanes: from_float16(
+            load(factors, (tile, group, first), lanes)
+        )
+    return lambda numbers, factors, tile, group, first, lanes: load(factors, (tile, group, first), lanes)
 
 
-def _floats(numbers, scale, minimum, tile, eight, k):  # type: ignore[no-untyped-def]
-    return load(numbers, (tile, 8 * eight + k, 0), TILE)
+def _floats(numbers, scale, minimum, at, lanes):  # type: ignore[no-untyped-def]
+    return load(numbers, (at[0], 8 * at[1] + at[2], at[3]), lanes)
 
 
-def _bfloat16(numbers, scale, minimum, tile, eight, k):  # type: ignore[no-untyped-def]
-    return as_float(shift_left(widen(load(numbers, (tile, 8 * eight + k, 0), TILE), 32), 16))
+def _bfloat16(numbers, scale, minimum, at, lanes):  # type: ignore[no-untyped-def]
+    return as_float(shift_left(widen(load(numbers, (at[0], 8 * at[1] + at[2], at[3]), lanes), 32), 16))
 
 
-def _float16(numbers, scale, minimum, tile, eight, k):  # type: ignore[no-untyped-def]
-    return from_float16(load(numbers, (tile, 8 * eight + k, 0), TILE))
+def _float16(numbers, scale, minimum, at, lanes):  # type: ignore[no-untyped-def]
+    return from_float16(load(numbers, (at[0], 8 * at[1] + at[2], at[3]), lanes))
 
 
-def _int8(numbers, scale, minimum, tile, eight, k):  # type: ignore[no-untyped-def]
-    return to_float32(widen(load(numbers, (tile, 8 * eight + k, 0), TILE), 32)) * scale
+def _int8(numbers, scale, minimum, at, lanes):  # type: ignore[no-untyped-def]
+    return to_float32(widen(load(numbers, (at[0], 8 * at[1] + at[2], at[3]), lanes), 32)) * scale
 
 
-def _int4(numbers, scale, minimum, tile, eight, k):  # type: ignore[no-untyped-def]
-    words = load(numbers, (tile, eight, 0), TILE)
-    return multiply_add(to_float32(bits_and(shift_right(words, 4 * k), 15)), scale, minimum)
+def _int4(numbers, scale, minimum, at, lanes):  # type: ignore[no-untyped-def]
+    words = load(numbers, (at[0], at[1], at[3]), lanes)
+    return multiply_add(to_float32(bits_and(shift_right(words, 4 * at[2]), 15)), scale, minimum)
 
 
 _WEIGHT_ROWS = {
@@ -129,8 +158,8 @@ _WEIGHT_ROWS = {
 }
 
 
-@overload(weight_row, strict=False)
-def _weight_row(numbers: Any, scale: Any, minimum: Any, tile: Any, eight: Any, k: Any) -> Any:
+@overload(weight_row, strict=False, prefer_literal=True)
+def _weight_row(numbers: Any, scale: Any, minimum: Any, at: Any, lanes: Any) -> Any:
     return _WEIGHT_ROWS[numbers.dtype]
 
 
@@ -141,16 +170,15 @@ def unpack(numbers: Any, scales: Any, minimums: Any, tile: int, first: int, end:
     A tile is unpacked once, and then serves all rows. The naive twin is `dequantize` of the format.
     """
     for group in range(first // GROUP, (end + GROUP - 1) // GROUP):
-        scale = factor_row(numbers, scales, tile, group)
-        minimum = factor_row(numbers, minimums, tile, group)
         stop = min(end, group * GROUP + GROUP)
-        for eight in range(group * 4, stop // 8):
-            ask_ahead(numbers, tile, eight)
-            for k in range(8):
-                weights = weight_row(numbers, scale, minimum, tile, eight, k)
-                store(buffer, (0, 8 * eight + k - first, 0), part(weights, 0, LANES))
-                store(buffer, (1, 8 * eight + k - first, 0), part(weights, LANES, LANES))
-        for i in range(stop - stop % 8, stop):
-            weights = weight_row(numbers, scale, minimum, tile, i // 8, i % 8)
-            store(buffer, (0, i - first, 0), part(weights, 0, LANES))
-            store(buffer, (1, i - first, 0), part(weights, LANES, LANES))
+        for panel in range(TILE // LANES):
+            column = panel * LANES
+            scale = factor_row(numbers, scales, tile, group, column, LANES)
+            minimum = factor_row(numbers, minimums, tile, group, column, LANES)
+            for eight in range(group * 4, stop // 8):
+                for k in range(8):
+                    weights = weight_row(numbers, scale, minimum, (tile, eight, k, column), LANES)
+                    store(buffer, (panel, 8 * eight + k - first, 0), weights)
+            for i in range(stop - stop % 8, stop):
+                weights = weight_row(numbers, scale, minimum, (tile, i // 8, i % 8, column), LANES)
+                store(buffer, (panel, i - first, 0), weights)

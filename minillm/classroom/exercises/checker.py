@@ -19,6 +19,7 @@ import numpy as np
 from minillm.classroom.exercises.compare import compare, same
 from minillm.classroom.exercises.diagnosis import broken_property, likely_cause
 from minillm.classroom.exercises.exercise import Exercise, Inputs, size
+from minillm.classroom.exercises.whole import whole_rows
 from minillm.classroom.worker import wire
 from minillm.classroom.worker.worker import Failed, Outcome, Returned, Worker
 
@@ -36,6 +37,7 @@ class Verdict:
             "unreadable", "none", "type", "dtype", "shape", "value", "inputs" or "property".
         message: what is wrong, in one sentence.
         rows: (index, yours, expected, "differs" or "") of a small slice.
+        whole: the same for all items of a small structure, such as a schedule or a block table.
         property_broken: what must be true of every correct result, and is not true of this one.
         example: the inputs of the failing case, as text.
         meaning: the likely cause.
@@ -50,6 +52,7 @@ class Verdict:
     stage: str = ""
     message: str = ""
     rows: tuple[tuple[str, ...], ...] = ()
+    whole: tuple[tuple[str, ...], ...] = ()
     property_broken: str = ""
     example: str = ""
     meaning: str = ""
@@ -163,6 +166,7 @@ def judge(exercise: Exercise, inputs: Inputs, outcome: Outcome) -> Verdict | Non
     difference = compare(outcome.value, exercise.expected(inputs))
     if difference is not None:
         about = {"rows": difference.rows, "meaning": difference.meaning, "example": example(inputs)}
+        about["whole"] = whole_rows(outcome.value, exercise.expected(inputs))
         return _verdict(exercise, difference.stage, difference.message, **about)
     if not exercise.in_place and not same(outcome.inputs, inputs):
         changed = [name for name in inputs if not same(outcome.inputs.get(name), inputs[name])]

@@ -1,7 +1,8 @@
 """The course check: test every exercise and every lesson.
 
 The checks of an exercise are tested with wrong answers: every stub is reported as not started, every solution passes,
-every bug fails with its own message, and every exercise has its hints. Every lesson must run.
+every bug fails with its own message, and every exercise has its hints. Where the engine has the same function, the
+solution agrees with it. Every lesson must run.
 """
 
 import os
@@ -13,12 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minillm.classroom.exercises.checker import check
-from minillm.classroom.exercises.exercise import LEVELS, Exercise, all_exercises
+from minillm.classroom.exercises.compare import compare
+from minillm.classroom.exercises.exercise import LEVELS, Exercise, all_exercises, copied
 from minillm.classroom.worker.worker import Worker
 from minillm.support.shipped import PACKAGE, shipped
 from minillm.support.wording import counted
 
-FEWEST_BUGS = 4
+FEWEST_BUGS = 5
 MOST_LINES = 20  # lines of a solution
 LESSON_SECONDS = 60
 
@@ -51,7 +53,7 @@ def check_exercise(exercise: Exercise) -> Part:
     """Check the stub, the solution and the bugs of an exercise, all in one worker."""
     with Worker() as worker:
         problems = [*_form(exercise), *_stub_and_solution(exercise, worker), *_bugs(exercise, worker)]
-    return Part(exercise.label, tuple(problems))
+    return Part(exercise.label, (*problems, *_engine(exercise)))
 
 
 def _form(exercise: Exercise) -> list[str]:
@@ -78,6 +80,15 @@ def _stub_and_solution(exercise: Exercise, worker: Worker) -> list[str]:
         if not verdict.passed:
             problems.append(f"the solution fails with seed {seed}: {verdict.message} {verdict.property_broken}")
     return problems
+
+
+def _engine(exercise: Exercise) -> list[str]:
+    """Compare the solution with minillm's own function, if there is one, in every case."""
+    if exercise.engine is None:
+        return []
+    pairs = ((exercise.engine(**copied(inputs)), exercise.expected(inputs)) for inputs in exercise.cases())
+    differences = (compare(own, expected, "the engine's result") for own, expected in pairs)
+    return [difference.message for difference in differences if difference is not None][:1]
 
 
 def _bugs(exercise: Exercise, worker: Worker) -> list[str]:

@@ -8,8 +8,9 @@
 - `hints`: HINTS, four levels: the idea, the shapes, the steps, one line of the solution;
 - `harness` (optional): `call(function, **inputs)`, if a call needs more than function(*inputs);
 - `check`: LESSON, CONCEPTS; `cases(random)`, which yields inputs; PROPERTIES, functions of (inputs, result, run) whose
-  docstring says what must be true of every correct result. ENGINE (optional) names the function of minillm that the
-  solution can replace. `plug(function)` (optional) returns {name in minillm: function} for `minillm generate --with`.
+  docstring says what must be true of every correct result. `engine(**inputs)` (optional) computes the result with
+  minillm's own function, which must agree with the solution. `plug(function)` (optional) returns
+  {name in minillm: function} for `minillm generate --with`.
 
 The file `bugs.py` in the same folder has plausible wrong answers with the same signature. The docstring of each one is
 the message to a learner who makes this mistake. `minillm course check` tests all of this.
@@ -106,9 +107,9 @@ class Exercise:
         return tuple(self.namespace["CONCEPTS"])
 
     @property
-    def engine(self) -> str | None:
-        """The function of minillm that a solution can replace, with its module."""
-        return self.namespace.get("ENGINE")
+    def engine(self) -> Callable[..., Any] | None:
+        """The function that computes the same result with minillm's own code, if there is one."""
+        return self.namespace.get("engine")
 
     @property
     def properties(self) -> tuple[Callable[..., bool], ...]:

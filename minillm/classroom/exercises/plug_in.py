@@ -38,8 +38,8 @@ def plugged_in(folder: Path) -> Iterator[list[str]]:
                     replaced += _replace(name, replacement)
             yield [exercise.name for exercise in passed]
         finally:
-            for module, name, original in replaced:
-                setattr(module, name, original)
+            for place, name, original in reversed(replaced):
+                setattr(place, name, original)
 
 
 def _function(workspace: Workspace, exercise: Exercise, modules: ExitStack) -> Callable[..., Any]:
@@ -69,8 +69,14 @@ def _with_its_name(function: Callable[..., Any], file: Path) -> Callable[..., An
 
 
 def _replace(name: str, function: Callable[..., Any]) -> list[tuple[Any, str, Any]]:
-    """Replace a function in every module of minillm that uses it. Return the originals."""
+    """Replace a function in every module of minillm that uses it, or a method of a class. Return the originals."""
     home, attribute = name.rsplit(".", 1)
+    if home.rpartition(".")[2][0].isupper():  # minillm.module.Class.of
+        of = importlib.import_module(home.rpartition(".")[0])
+        place = getattr(of, home.rpartition(".")[2])
+        method = vars(place)[attribute]
+        setattr(place, attribute, staticmethod(function) if isinstance(method, classmethod) else function)
+        return [(place, attribute, method)]
     original = getattr(importlib.import_module(home), attribute)
     modules = [module for key, module in list(sys.modules.items()) if key.startswith("minillm.") and module]
     users = [module for module in modules if getattr(module, attribute, None) is original]

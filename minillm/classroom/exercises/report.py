@@ -43,8 +43,10 @@ def verdict_lines(verdict: Verdict) -> Iterator[Any]:
         return
     where = f" (line {verdict.line} of your file)" if verdict.line else ""
     yield _indented(f"{verdict.message}{where}")
-    if verdict.rows:
-        yield Padding(_slice(verdict), (0, 0, 0, 4))
+    if verdict.whole:
+        yield _indented("Your whole result, next to the expected one:")
+    if rows := verdict.whole or verdict.rows:
+        yield Padding(_table(rows), (0, 0, 0, 4))
     if verdict.property_broken:
         yield _indented(f"Property violated: {verdict.property_broken}")
     if verdict.example:
@@ -83,10 +85,10 @@ def _indented(text: str) -> Padding:
     return Padding(Text(safe(text)), (0, 0, 0, 2))
 
 
-def _slice(verdict: Verdict) -> Table:
+def _table(rows: tuple[tuple[str, ...], ...]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("at", "yours", "expected", ""):
         table.add_column(name, overflow="fold", justify="right" if name in ("yours", "expected") else "left")
-    for row in verdict.rows:
+    for row in rows:
         table.add_row(*(Text(safe(cell)) for cell in row))
     return table

@@ -2,12 +2,13 @@
 
 It is separate from minillm's source, so a learner needs no fork and no merge. A workspace is known by the names of its
 files, so files that were collected from learners are one, too. The progress is one small JSON file, which is optional.
+Another one says which exercises were handed out; without it these are all.
 """
 
 import os
 import shlex
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from minillm.support.state_file import StateFile, named, set_aside, written_next
 from minillm.support.wording import failure_text
 
 STATE = Path(".minillm") / "exercises.json"
+HANDED_OUT = Path(".minillm") / "handed_out.json"
 LONGEST_FILE = 1_000_000  # bytes
 PYTEST_INI = "# Makes this folder a pytest project of its own: `pytest` here checks the exercises.\n[pytest]\n"
 
@@ -56,8 +58,8 @@ class Workspace:
             raise ValueError(f"{folder}: no exercises here; begin with `minillm exercise start DIR`")
 
     @classmethod
-    def start(cls, folder: Path) -> "Workspace":
-        """Write a new workspace.
+    def start(cls, folder: Path, exercises: Sequence[Exercise] | None = None) -> "Workspace":
+        """Write a new workspace with these exercises, by default all.
 
         Raises:
             ValueError: if the folder exists and is not empty, or its parent folder does not exist.
@@ -72,7 +74,7 @@ class Workspace:
             named(folder),
             tempfile.TemporaryDirectory(dir=parent, prefix=".exercises-", ignore_cleanup_errors=True) as made,
         ):
-            _fill(Path(made) / "new")
+            _fill(Path(made) / "new", list(exercises or all_exercises()))
             (Path(made) / "new").replace(folder.absolute())  # atomic
         return cls(folder)
 
@@ -80,6 +82,15 @@ class Workspace:
     def damaged(self) -> Path | None:
         """The file of the progress if it cannot be read. Then no progress is known."""
         return self._stored.path if self._stored.damaged else None
+
+    @property
+    def exercises(self) -> list[Exercise]:
+        """The exercises that were handed out, and others whose file is there, in order."""
+        names = _handed_out(self.folder).read()
+        known = all_exercises()
+        if not any(exercise.name in names for exercise in known):
+            return known
+        return [exercise for exercise in known if exercise.name in names or os.path.lexists(self.file(exercise))]
 
     def file(self, exercise: Exercise) -> Path:
         """Return the path of the learner's file."""
@@ -174,23 +185,27 @@ def read_source(file: Path) -> str:
         raise ValueError(f"{file}: expected text in UTF-8") from None
 
 
-def _fill(folder: Path) -> None:
+def _fill(folder: Path, exercises: list[Exercise]) -> None:
     folder.mkdir()
-    for exercise in all_exercises():
+    for exercise in exercises:
         (folder / f"{exercise.label}.py").write_text(exercise.stub, encoding="utf-8")
-    (folder / "README.md").write_text(_readme(), encoding="utf-8")
+    if len(exercises) < len(all_exercises()):
+        _handed_out(folder).update(lambda names: [exercise.name for exercise in exercises])
+    (folder / "README.md").write_text(_readme(exercises), encoding="utf-8")
     (folder / "pytest.ini").write_text(PYTEST_INI, encoding="utf-8")
     _progress_file(folder).update(lambda known: known)
 
 
-def _readme() -> str:
-    rows = [f"| {e.lesson} | `{e.label}.py` | {e.title} |" for e in all_exercises()]
+def _readme(exercises: list[Exercise]) -> str:
+    by_lesson = sorted(exercises, key=lambda exercise: (exercise.lesson, exercise.number))
+    rows = [f"| {e.lesson} | `{e.label}.py` | {e.title} |" for e in by_lesson]
+    number, concept = f"{by_lesson[0].number:<4}", f"{by_lesson[0].concepts[0]:<11}"
     return "\n".join(
         [
             "# Exercises", "", "Open a file, read its docstring and write the function. Then run in this folder:", "",
-            "```sh", "minillm exercise check 3     # or `watch`: checks a file each time you save it",
-            "minillm exercise hint 3      # the next hint: the idea, the shapes, the steps, one line",
-            "minillm exercise status", "pytest -k kv_cache           # the same checks, selected by concept", "```", "",
+            "```sh", f"minillm exercise check {number}  # or `watch`: checks a file each time you save it",
+            f"minillm exercise hint {number}   # the next hint: the idea, the shapes, the steps, one line",
+            "minillm exercise status", f"pytest -k {concept}        # the same checks, selected by concept", "```", "",
             "| lesson | file | |", "| --- | --- | --- |", *rows, "",
         ]
     )  # fmt: skip
@@ -198,6 +213,10 @@ def _readme() -> str:
 
 def _progress_file(folder: Path) -> StateFile[Known]:
     return StateFile(folder / STATE, _parsed, _packed, Known())
+
+
+def _handed_out(folder: Path) -> StateFile[list[str]]:
+    return StateFile(folder / HANDED_OUT, lambda names: [str(name) for name in list(names)], list, [])
 
 
 def _parsed(known: Any) -> Known:

@@ -1,8 +1,9 @@
-"""Notebooks: export a lesson as .ipynb with jupytext."""
+"""Notebooks: export a lesson as .ipynb with jupytext. The code of a question is sealed, because it has the answer."""
 
 from pathlib import Path
 
 from minillm.classroom.player.lessons import Lesson
+from minillm.classroom.sealed import sealed_cell
 from minillm.support.install_hint import install_hint
 from minillm.support.state_file import write_whole
 
@@ -35,5 +36,8 @@ def notebook_text(lesson: Lesson) -> str:
     except ImportError:
         raise ValueError(f"notebooks need jupytext, which is not installed: {install_hint('notebook')}") from None
     notebook = jupytext.read(lesson.path, fmt="py:percent")
+    for cell, own in zip(notebook.cells, lesson.cells, strict=True):
+        if own.asks:
+            cell.source = sealed_cell(own.source)
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python", "name": "python3"}
     return str(jupytext.writes(notebook, fmt="ipynb"))

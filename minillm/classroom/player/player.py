@@ -1,16 +1,19 @@
 """The player: show a lesson on the terminal, one cell at a time.
 
-It reads whole lines and only appends output; it never moves the cursor. So it works over ssh, in any terminal and with
-a screen reader, and earlier output stays in the scroll-back.
+It reads whole lines and only appends output, so earlier output stays in the scroll-back. Only frames (see
+`minillm.classroom.frames`) are drawn in place of each other, and with TERM=dumb they are appended, too. So it works
+over ssh, in any terminal and with a screen reader.
 """
 
 import code
 import contextlib
+import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+from minillm.classroom.frames import Stepper, step_on
 from minillm.classroom.player.lessons import Cell, Lesson
 from minillm.classroom.player.progress import LessonProgress
 from minillm.classroom.player.run_cells import LessonRun
@@ -104,7 +107,7 @@ class Player:
         print(self.run.outputs[number], end="")
 
     def _run_cell(self, number: int) -> None:
-        if not self._try(partial(self.run.run, number, self._asker(number)), "This cell"):
+        if not self._try(partial(self.run.run, number, self._asker(number), self._stepper()), "This cell"):
             print(wrapped("r runs it again; p opens a Python prompt."))
 
     def _try(self, run: Callable[[], None], what: str) -> bool:
@@ -124,6 +127,14 @@ class Player:
             self.save()
 
         return ask_and_store
+
+    def _stepper(self) -> Stepper:
+        screen = sys.stdout  # before a cell runs, whose output is recorded
+
+        def step(frames: Sequence[str], _: Sequence[int]) -> None:
+            step_on(screen, frames)
+
+        return step
 
 
 def play_all(lesson: Lesson, show: Show) -> LessonRun:

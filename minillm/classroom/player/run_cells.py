@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
+from minillm.classroom.frames import Stepper, print_frames, stepping
 from minillm.classroom.player.lessons import Cell, Lesson
 from minillm.classroom.questions import Asker, asking, reveal
 
@@ -25,8 +26,10 @@ class LessonRun:
         self.namespace: dict[str, Any] = {"__name__": "__main__", "__file__": str(lesson.path)}
         self.outputs: dict[int, str] = {}
 
-    def run(self, number: int, asker: Asker = reveal) -> None:
-        """Run a cell of code. Its output is shown immediately and stored. Its questions go to `asker`.
+    def run(self, number: int, asker: Asker = reveal, stepper: Stepper = print_frames) -> None:
+        """Run a cell of code. Its output is shown immediately and stored.
+
+        Its questions go to `asker`, and its frames to `stepper`.
 
         Raises:
             Exception: any exception of the cell. The output up to it is stored, too.
@@ -34,7 +37,7 @@ class LessonRun:
         cell = self.lesson.cells[number]
         with _recorded(sys.stdout) as record:
             try:
-                with asking(asker):
+                with asking(asker), stepping(stepper):
                     exec(_compiled(cell, str(self.lesson.path)), self.namespace)
             finally:
                 self.outputs[number] = record.getvalue()

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-SIZES = {name: np.dtype(name).itemsize for name in "float64 float32 float16 int64 int32 int16 int8 uint8 bool".split()}
+DTYPES = "float64 float32 float16 int64 int32 int16 int8 uint32 uint16 uint8 bool"
+SIZES = {name: np.dtype(name).itemsize for name in DTYPES.split()}
 SCALARS = {np.dtype(name).type for name in SIZES}
 LENGTH_BYTES = 8
 LONGEST_HEADER = 1 << 22  # bytes; in memory, JSON takes up to 20 times as much: 3 bytes can become a list of 60

@@ -9,13 +9,19 @@ function heading(trace, last) {
     make("button", { class: "theme", onclick: changeTheme, "aria-label": "light or dark" }, "◐"));
 }
 
-// Where a view's lines were told, and the lesson on it.
+// What a reader who comes for the first time has to know.
+function welcome(trace) {
+  const name = visible(trace.models[0]?.name ?? "unknown");
+  return make("p", { class: "welcome" }, "This is a real run of the language model ", make("b", {}, name), ", which you can step through, forward and back. ",
+    "A step is one pass of tokens through the model, and a cell of the strip. All that you see belongs to the same step.");
+}
+
+// Which lines of minillm recorded what a view shows, and the lessons on it.
 function origins(view, trace) {
   const places = [...new Set((view.sources ?? []).map((kind) => trace.sources[kind]).filter(Boolean))];
-  if (!places.length && !view.lesson) return null;
-  const code = places.map((place, index) => [index ? ", " : "", make("code", {}, place)]);
-  return make("p", { class: "origins" }, places.length ? ["Told by ", code, ". "] : null,
-    view.lesson ? ["Lesson: ", make("code", {}, `minillm lesson ${view.lesson}`), "."] : null);
+  const list = (texts) => texts.map((text, index) => [index ? ", " : "", make("code", {}, text)]);
+  return make("p", { class: "origins" }, "To learn more: ", list(view.lessons.map((number) => `minillm lesson ${number}`)), ".",
+    places.length ? [" Recorded at ", list(places), "."] : null);
 }
 
 function questionCard({ question }, answer) {

@@ -29,7 +29,7 @@ function attentionShadePaths(line, seen) {
   });
 }
 
-function attentionMatrix(moment, line, seen, query) {
+function attentionMatrix(moment, line, seen, query, width) {
   const size = seen;
   const window = attentionWindow(moment, line);
   const fresh = answeringPass(moment.lines)?.rows.find((row) => row.id === line.id);
@@ -52,15 +52,44 @@ function attentionMatrix(moment, line, seen, query) {
   return make(
     "figure",
     { class: "attention-figure" },
-    make("div", { class: "attention-key-axis" }, "keys: the tokens looked at →"),
-    picture,
+    make("div", { class: "attention-key-axis" }, "queries ↓ look at keys →"),
+    attentionFrame(moment, line, seen, width, picture),
     make(
       "figcaption",
       {},
       words,
       "each row is a query, and adds up to 100%. Grey is hidden by the mask. Choose a row with a click.",
     ),
+    attentionRowsTable(moment, line, seen),
   );
+}
+
+const ATTENTION_LABEL = 12; // pixels: the least height of a row whose token is written next to it
+
+// The matrix with its tokens at its sides, if they have room.
+function attentionFrame(moment, line, seen, width, picture) {
+  const side = Math.min(480, width > 768 ? width * 0.45 : width) - 80;
+  if (side / seen < ATTENTION_LABEL) return picture;
+  const tokens = attentionTokens(moment, line.id).slice(0, seen);
+  const labels = () => tokens.map((token) => make("span", {}, attentionShort(tokenText(moment.trace, token))));
+  return make(
+    "div",
+    { class: "attention-frame", style: { "--size": seen } },
+    make("div", { class: "attention-keys", "aria-hidden": "true" }, labels()),
+    make("div", { class: "attention-queries", "aria-hidden": "true" }, labels()),
+    picture,
+  );
+}
+
+function attentionRowsTable(moment, line, seen) {
+  const tokens = attentionTokens(moment, line.id);
+  const words = (query) =>
+    attentionTop(moment, line, query)
+      .slice(0, 3)
+      .map(([at, weight]) => `${tokenText(moment.trace, tokens[at])} ${percent(weight)}`)
+      .join(", ");
+  const rows = Array.from({ length: seen }, (_, query) => [query, tokenText(moment.trace, tokens[query]), words(query)]);
+  return asTable("The largest weights of each row", ["position", "query", "looks at most"], rows);
 }
 
 // Choose the query of the row that was clicked.
@@ -82,7 +111,7 @@ function attentionMaskPath(size, window) {
 
 // --- all heads, small
 
-function attentionHeads(moment, lines, chosen, seen) {
+function attentionHeads(moment, lines, chosen, seen, query) {
   const mine = lines.filter((line) => line.id === chosen.id);
   const layers = [...new Set(mine.map((line) => line.layer))];
   return make(
@@ -102,7 +131,17 @@ function attentionHeads(moment, lines, chosen, seen) {
         ),
       ),
     ),
+    attentionHeadsTable(moment, mine, query),
   );
+}
+
+function attentionHeadsTable(moment, lines, query) {
+  const tokens = attentionTokens(moment, lines[0].id);
+  const rows = lines.map((line) => {
+    const [[at, weight]] = attentionTop(moment, line, query);
+    return [line.layer, line.head, tokenText(moment.trace, tokens[at]), percent(weight)];
+  });
+  return asTable("What the token looks at most, in each head", ["layer", "head", "token", "weight"], rows);
 }
 
 function attentionThumb(moment, line, isChosen, seen) {

@@ -3,7 +3,7 @@
 const ATTENTION_TEXT = 160; // tokens of the text; a longer one shows those before the query
 const ATTENTION_LINES = 10; // lines, for the largest weights; more would hide the text
 const ATTENTION_LEAST = 0.01; // the smallest weight that is written, and has a line
-const ATTENTION_ROW = { above: 34, box: 23, below: 17 }; // pixels: for lines, a token, its weight
+const ATTENTION_ROW = { above: 34, box: 23, below: 17, close: 6 }; // pixels: for lines, a token, its weight; or for none
 
 // The text, with a line from the query to every token that it looked at; wide and dark ones are large weights.
 function attentionText(moment, line, query, width) {
@@ -11,9 +11,9 @@ function attentionText(moment, line, query, width) {
   const from = Math.max(0, query - ATTENTION_TEXT + 1);
   const weights = attentionRows(line)[query].slice(from);
   const labels = tokens.slice(from, query + 1).map((token) => attentionShort(tokenText(moment.trace, token)));
-  const places = attentionPlaces(labels, width);
-  const height = places.at(-1).y + ATTENTION_ROW.box + ATTENTION_ROW.below;
   const least = Math.max(ATTENTION_LEAST, [...weights].sort((a, b) => b - a)[ATTENTION_LINES - 1] ?? 0);
+  const places = attentionPlaces(labels, width, (index) => weights[index] >= ATTENTION_LEAST);
+  const height = places.at(-1).y + ATTENTION_ROW.box + ATTENTION_ROW.below;
   const picture = svg(
     "svg",
     {
@@ -67,17 +67,34 @@ function attentionTable(moment, line, query) {
   return asTable("What this token looked at most", ["position", "token", "weight"], rows);
 }
 
-// Where the label of each token stands: a fixed-width font, in rows of this width.
-function attentionPlaces(labels, width) {
-  const { above, box, below } = ATTENTION_ROW;
-  let [x, y] = [2, above];
-  return labels.map((label) => {
-    const size = Math.max(36, [...label].length * 8.2 + 12);
-    if (x + size > width - 2 && x > 2) [x, y] = [2, y + box + below + above];
-    const place = { x, y, size, middle: x + size / 2 };
-    x += size + 5;
-    return place;
+// Where the label of each token stands: a fixed-width font, in rows of this width. Only a row with weights, and the
+// last one, have room for lines and numbers.
+function attentionPlaces(labels, width, hasWeight = () => true) {
+  const { above, box, below, close } = ATTENTION_ROW;
+  let y = 0;
+  return attentionWrapped(labels, width).flatMap((row, number, rows) => {
+    const weighs = row.some(({ index }) => hasWeight(index));
+    y += weighs || number === rows.length - 1 ? above : close;
+    const placed = row.map(({ x, size }) => ({ x, y, size, middle: x + size / 2 }));
+    y += box + (weighs ? below : 0);
+    return placed;
   });
+}
+
+// The labels in rows: [[{ index, x, size }]].
+function attentionWrapped(labels, width) {
+  const rows = [[]];
+  let x = 2;
+  labels.forEach((label, index) => {
+    const size = Math.max(36, [...label].length * 8.2 + 12);
+    if (x + size > width - 2 && x > 2) {
+      rows.push([]);
+      x = 2;
+    }
+    rows.at(-1).push({ index, x, size });
+    x += size + 5;
+  });
+  return rows;
 }
 
 function attentionLine(place, last, weight) {

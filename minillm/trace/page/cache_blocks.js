@@ -10,7 +10,7 @@ const CACHE_WORDS = {
   copy: "copied, because it had several readers (copy-on-write)",
   release: "given back",
   publish: "full: others may find it by its tokens",
-  unpublish: "forgotten",
+  unpublish: "no longer found by its tokens",
   evict: "its tokens evicted to make room",
 };
 const CACHE_BADGES = {
@@ -20,7 +20,7 @@ const CACHE_BADGES = {
   copy: "a copy",
   release: "given back",
   publish: "published",
-  unpublish: "forgotten",
+  unpublish: "unpublished",
   evict: "evicted",
 };
 
@@ -41,6 +41,7 @@ function cachePool(moment, pool) {
       more ? make("li", { class: "cache-more" }, `… and ${counted(more, "block")} in use`) : null,
     ),
     cacheKey(["new", "old", "shared", "findable", "known", "free"]),
+    cacheBlocksTable(moment, pool, holders),
     make("h3", {}, "Block tables"),
     cacheTables(moment, pool),
   );
@@ -134,6 +135,18 @@ function cacheBlock(moment, pool, number, holders, done) {
     ),
     make("div", { class: "cache-block-done" }, cacheBadges(done[number] ?? [])),
   );
+}
+
+function cacheBlocksTable({ state, trace }, pool, holders) {
+  const rows = cacheNumbers(state, pool).map((number) => {
+    const { refs, known } = state.blocks[number];
+    const mine = holders[number] ?? [];
+    const tokens = mine.length ? sequenceOf(state.requests[mine[0].id]) : [];
+    const start = mine.length ? mine[0].at * pool.size : 0;
+    const texts = tokens.slice(start, Math.min(start + pool.size, mine[0]?.table.length)).map((token) => tokenText(trace, token));
+    return [number, refs, mine.map(({ id }) => letterOf(id)).join(", "), known ? "yes" : "no", texts.join(" ")];
+  });
+  return asTable("Blocks in use or known", ["block", "references", "of request", "found by its tokens", "tokens"], rows);
 }
 
 function cacheReferences(block, mine) {

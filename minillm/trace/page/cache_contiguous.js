@@ -15,6 +15,7 @@ function cacheContiguous(moment, table) {
     cacheMeter(moment, length, capacity),
     cacheSlots(moment, request, { length, capacity, fresh, ran }),
     cacheKey(["new", ran > length ? "cut" : null, "old", "empty"]),
+    cacheSlotsTable(moment, request, { length, fresh, ran }),
   );
 }
 
@@ -36,6 +37,22 @@ function cacheMeter({ trace }, length, capacity) {
   );
 }
 
+function cacheSlotKind(slot, { length, fresh, ran }) {
+  if (slot >= Math.max(length, ran)) return "empty";
+  if (slot >= length) return "cut";
+  return slot >= fresh ? "new" : "old";
+}
+
+function cacheSlotsTable({ trace }, request, filled) {
+  const tokens = sequenceOf(request);
+  const rows = Array.from({ length: Math.max(filled.length, filled.ran) }, (_, slot) => [
+    slot,
+    slot < filled.length ? tokenText(trace, tokens[slot]) : "",
+    CACHE_KEYS[cacheSlotKind(slot, filled)],
+  ]);
+  return asTable("The slots that were written", ["slot", "token", "state"], rows);
+}
+
 // A chip for each slot: a token's keys and values in all layers.
 function cacheSlots({ trace }, request, { length, capacity, fresh, ran }) {
   const tokens = sequenceOf(request);
@@ -43,7 +60,7 @@ function cacheSlots({ trace }, request, { length, capacity, fresh, ran }) {
   const to = Math.min(capacity, from + CACHE_CHIPS);
   const chips = Array.from({ length: to - from }, (_, index) => {
     const slot = from + index;
-    const kind = slot >= Math.max(length, ran) ? "empty" : slot >= length ? "cut" : slot >= fresh ? "new" : "old";
+    const kind = cacheSlotKind(slot, { length, fresh, ran });
     const text = kind === "empty" || kind === "cut" ? "" : tokenText(trace, tokens[slot]);
     return make(
       "li",

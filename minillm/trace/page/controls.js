@@ -12,7 +12,7 @@ class Controls {
     this.speeds = make("select", { "aria-label": "speed", onchange: () => this.changeSpeed() },
       SPEEDS.map((speed) => make("option", { value: speed, selected: speed === 1 }, `${speed}×`)));
     this.count = make("output", { class: "count" });
-    this.guess = make("button", { class: "guess", onclick: () => player.guessing(!player.guesses.on) }, "What happens next?");
+    this.guess = make("button", { class: "guess", "aria-label": "What happens next?", title: "guess each step before it is shown", onclick: () => player.guessing(!player.guesses.on) }, make("span", { class: "wide" }, "What happens next?"), make("span", { class: "narrow" }, "Guess"));
     this.el = make("div", { class: "controls" },
       iconButton("first", "to the beginning", () => player.go(0)),
       iconButton("back", "one step back", () => player.go(player.n - 1)),
@@ -38,13 +38,13 @@ class Controls {
     this.playing.setAttribute("aria-label", name);
     this.playing.title = name;
     this.playing.replaceChildren(icon(name));
-    this.count.textContent = `step ${player.n} of ${player.last}`;
+    this.count.replaceChildren(make("span", { class: "wide" }, "step "), `${player.n} of ${player.last}`);
     this.guess.setAttribute("aria-pressed", String(player.guesses.on));
   }
 }
 
 function iconButton(name, label, onclick) {
-  return make("button", { class: "icon", "aria-label": label, title: label, onclick }, icon(name));
+  return make("button", { class: `icon icon-${name}`, "aria-label": label, title: label, onclick }, icon(name));
 }
 
 function icon(name) {

@@ -55,6 +55,12 @@ function tokenText(trace, token) {
   return text === undefined ? `#${token}` : visible(text).replaceAll(" ", "␣") || "(empty)";
 }
 
+// A sentence whose tokens, which are in quotes as JSON has them, are set apart.
+function withTokens(sentence) {
+  return sentence.split(/("(?:[^"\\]|\\.)*")/).map((part, index) =>
+    index % 2 ? make("code", { class: "said" }, visible(JSON.parse(part)).replaceAll(" ", "␣")) : visible(part));
+}
+
 // 0.97 -> "97%", 0.0123 -> "1.2%", 0.00001 -> "0.001%"
 function percent(p) {
   const hundred = p * 100;
@@ -79,8 +85,9 @@ function table(caption, head, rows, attributes = {}) {
 const openTables = new Set(); // captions: a table that was opened stays open in the next step
 
 // A picture's table, folded away. It is made when it is opened: a long run has thousands of rows.
-function asTable(caption, head, rows) {
-  const details = make("details", { class: "as-table", open: openTables.has(caption) }, make("summary", {}, "As a table"));
+function asTable(caption, head, rows, summary = "As a table") {
+  const details = make("details", { class: "as-table", open: openTables.has(caption) },
+    make("summary", {}, summary, make("span", { class: "unseen" }, `: ${caption}`)));
   const fill = () => details.children.length < 2 && details.append(table(caption, head, rows));
   details.addEventListener("toggle", () => {
     openTables[details.open ? "add" : "delete"](caption);

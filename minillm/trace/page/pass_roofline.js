@@ -8,8 +8,9 @@ const PASS_MACHINES = [
 const ROOF_X = [-1, 4]; // powers of ten: FLOPs per byte
 const ROOF_Y = [9, 15.3]; // powers of ten: FLOPs per second
 
+// A pass of a stranger's trace may have no work, or read nothing: its point is at the picture's edge, as 0 has no logarithm.
 function passIntensity(pass) {
-  return pass.flops / (pass.weight_bytes + pass.cache_bytes);
+  return Math.max(pass.flops, 1) / Math.max(pass.weight_bytes + pass.cache_bytes, 1);
 }
 
 function passReach(machine, intensity) {

@@ -1,6 +1,7 @@
 // The player: one moment of a run, in all views. A moment is a step: one pass and what came of it.
 
 const SPEEDS = [0.5, 1, 2, 4]; // steps a second
+const FIRST_VIEWS = ["speculation", "batch", "choice", "pass"]; // a run opens with the first one that it has
 
 function render(data, el) {
   new Player(data, el).begin();
@@ -15,7 +16,7 @@ class Player {
     this.last = this.states.steps.length - 1;
     this.selected = { request: 0, layer: 0, head: 0 };
     this.tabs = Object.keys(views).filter((name) => name !== "text" && (views[name].shows?.(this.trace) ?? true));
-    this.view = views.speculation && this.tabs.includes("speculation") ? "speculation" : this.tabs[0];
+    this.view = FIRST_VIEWS.find((name) => this.tabs.includes(name));
     this.timer = null;
     this.guesses = { on: false, question: null, answer: null, right: 0, asked: 0 };
   }
@@ -28,7 +29,7 @@ class Player {
     this.nav = make("nav", { class: "tabs", "aria-label": "views" }, this.tabs.map((name) => this.tab(name)));
     const { text, sentence, view } = this.parts;
     const player = make("div", { class: "player" }, this.strip.el, this.controls.el);
-    this.el.replaceChildren(heading(this.trace, this.last), text, player, this.strip.legend(), sentence, this.nav, view, help());
+    this.el.replaceChildren(heading(this.trace, this.last), text, player, this.strip.legend(), sentence, this.nav, view, this.allSteps(), help());
     document.addEventListener("keydown", (event) => this.key(event));
     window.addEventListener("hashchange", () => this.readHash());
     this.readHash();
@@ -65,17 +66,25 @@ class Player {
     this.nav.scrollLeft = this.nav.querySelector("[aria-current=true]").offsetLeft - this.nav.offsetLeft - 40; // a phone shows only some
     const body = make("div", { class: `view-body ${this.view}` });
     this.parts.view.setAttribute("aria-label", view.title);
-    this.parts.view.replaceChildren(make("h2", { class: "unseen" }, view.title), body, origins(view, this.trace) ?? "");
+    this.parts.view.replaceChildren(make("h2", { class: "unseen" }, view.title), make("p", { class: "about" }, view.about), body, origins(view, this.trace));
     view.draw(body, moment); // it is on the page by now, so that a view can measure and scroll
   }
 
   drawSentence() {
     const { question, answer } = this.guesses;
     const begin = make("button", { class: "begin", "data-focus": "begin", onclick: () => this.forward() }, "Begin ", make("kbd", {}, "→"));
-    const words = make("p", {}, make("strong", {}, `Step ${this.n}. `), this.sentence(), " ", this.n === 0 && this.last > 0 && begin);
-    const shown = question ? questionCard(this.guesses, (index) => this.answer(index)) : [answer && answerCard(this.guesses), words];
+    const words = make("p", {}, make("strong", {}, `Step ${this.n}. `), withTokens(this.trace.sentences[this.n] ?? ""), " ", this.n === 0 && this.last > 0 && begin);
+    const above = answer ? answerCard(this.guesses) : this.n === 0 ? welcome(this.trace) : null;
+    const shown = question ? questionCard(this.guesses, (index) => this.answer(index)) : [above, words];
     this.parts.sentence.setAttribute("aria-live", this.timer ? "off" : "polite"); // not a word a second while it plays
     this.parts.sentence.replaceChildren(...[shown].flat().filter(Boolean));
+  }
+
+  // The strip as a table: what each step did, in words.
+  allSteps() {
+    const tokens = (lines) => sum(Object.values(tokensByPhase(lines))) || "";
+    const rows = this.states.steps.map((lines, step) => [step, tokens(lines), visible(this.trace.sentences[step] ?? "")]);
+    return asTable("Tokens are those of the step's pass.", ["step", "tokens", "what it did"], rows, "All steps in words");
   }
 
   sentence() {

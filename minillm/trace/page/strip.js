@@ -4,7 +4,7 @@ const PHASES = { // letter, and words for the legend
   prefill: ["P", "prefill: a prompt in one pass"],
   chunk: ["C", "chunk of a prompt"],
   decode: ["D", "decode: one token a request"],
-  verify: ["V", "verify: guesses in one pass"],
+  verify: ["V", "verify: draft tokens in one pass"],
   recompute: ["R", "recompute: tokens that were given up"],
   naive: ["N", "naive: all tokens, no cache"],
 };
@@ -57,7 +57,7 @@ function stripCell(lines, step) {
     make("span", { class: `strip-part strip-${phase}`, style: { "flex-grow": count } },
       count / total > 0.35 ? PHASES[phase][0] : "")); // a lower part has no room for its letter
   const title = total ? `step ${step}: ${counted(total, "token")}` : `step ${step}: no pass`;
-  return make("span", { class: "strip-cell", title, style: { "flex-grow": Math.sqrt(total || 0.3) } }, parts);
+  return make("span", { class: "strip-cell", title, style: { "flex-grow": Math.sqrt(total || 0.1) } }, parts);
 }
 
 function tokensByPhase(lines) {

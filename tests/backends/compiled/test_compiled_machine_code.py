@@ -30,7 +30,8 @@ numbers, scales = np.ones((64, 8), np.int8), np.full(64, 3, np.float32)
 rows = np.empty((64, 8), np.float32)
 read_int8(numbers, scales, np.arange(64), 64, rows)
 assert (rows == 3).all()
-print(sum(read_int8.stats.cache_hits.values()), len(read_int8.overloads))
+compiles = "numba.cpython.unicode" in sys.modules  # one of many modules that numba imports before it compiles
+print(sum(read_int8.stats.cache_hits.values()), len(read_int8.overloads), compiles)
 """
 
 
@@ -250,5 +251,5 @@ def start(folder, **environment):
 @pytest.mark.slow
 def test_processes_that_start_at_once(tmp_path):
     answers = [process.communicate(timeout=200)[0].split() for process in [start(tmp_path), start(tmp_path)]]
-    assert [count for _, count in answers] == ["1", "1"]
-    assert start(tmp_path).communicate(timeout=200)[0].split() == ["1", "1"]
+    assert [count for _, count, _ in answers] == ["1", "1"]
+    assert start(tmp_path).communicate(timeout=200)[0].split() == ["1", "1", "False"]

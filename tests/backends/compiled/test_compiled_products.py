@@ -46,7 +46,7 @@ def test_product_equals_dequantised_product(weights, out, inner):
 
 @pytest.mark.parametrize("weights", FORMATS)
 def test_a_row_has_the_same_bits_alone_and_next_to_any_others(weights):
-    packed, x = pack([matrix(weights, 70, 200)]), rows(70, 200)
+    packed, x = pack([matrix(weights, 70, 203)]), rows(70, 203)
     alone = np.concatenate([multiply(x[i : i + 1], packed, threads=False) for i in range(len(x))])
     for count in range(1, len(x) + 1):
         np.testing.assert_array_equal(multiply(x[:count], packed), alone[:count])

@@ -44,7 +44,7 @@ from minillm.backends.compiled.vectors.conversions import (
     to_integer,
     widen,
 )
-from minillm.backends.compiled.vectors.lanes import lane_max, lane_sum, part, transpose
+from minillm.backends.compiled.vectors.lanes import lane_max, lane_sum, transpose
 from minillm.backends.compiled.vectors.memory import (
     address_of,
     array_at,
@@ -77,7 +77,6 @@ __all__ = [
     "multiply_add_rows",
     "nearest",
     "number",
-    "part",
     "plus_number",
     "prefetch",
     "seen_by_all",

@@ -1,11 +1,9 @@
-"""Lanes: parts of a vector, sums and maxima over its lanes, and blocks whose rows become lanes."""
+"""Lanes: sums and maxima over the lanes of a vector, and blocks whose rows become lanes."""
 
 from typing import Any
 
 from llvmlite import ir
 from numba.extending import intrinsic
-
-from minillm.backends.compiled.vectors.registers import Vector
 
 I32 = ir.IntType(32)
 
@@ -13,17 +11,6 @@ I32 = ir.IntType(32)
 def _lanes(builder: Any, vector: Any, chosen: Any) -> Any:
     mask = ir.Constant(ir.VectorType(I32, len(chosen)), list(chosen))
     return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), mask)
-
-
-@intrinsic(prefer_literal=True)
-def part(_: Any, vector: Any, first: Any, lanes: Any) -> Any:
-    """Return the `lanes` lanes of the vector from lane `first` on."""
-    chosen = range(first.literal_value, first.literal_value + lanes.literal_value)
-
-    def emit(_: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _lanes(builder, args[0], chosen)
-
-    return Vector(vector.dtype, lanes.literal_value)(vector, first, lanes), emit
 
 
 def _halve(builder: Any, vector: Any, combine: Any) -> Any:

@@ -3,6 +3,9 @@
 views.attention = {
   title: "attention",
   letter: "a",
+  about: "Which earlier tokens a token looked at, and how much, in one layer and head.",
+  lessons: [3],
+  sources: ["pass"],
   shows: (trace) => attentionAll(trace).length > 0,
   draw(el, moment) {
     const ran = attentionRan(moment);
@@ -18,8 +21,8 @@ views.attention = {
       make(
         "div",
         { class: "attention-columns" },
-        make("section", {}, make("h3", {}, "As a matrix"), attentionMatrix(moment, line, seen, query)),
-        make("section", {}, make("h3", {}, "All heads that were recorded"), attentionHeads(moment, lines, line, seen)),
+        make("section", {}, make("h3", {}, "As a matrix"), attentionMatrix(moment, line, seen, query, el.clientWidth || 700)),
+        make("section", {}, make("h3", {}, "All heads that were recorded"), attentionHeads(moment, lines, line, seen, query)),
       ),
     );
   },
@@ -47,12 +50,16 @@ function attentionChosen({ selected }, lines) {
   return best(ofLayer, "head", selected.headChosen ? selected.head : null, 0)[0];
 }
 
-// For each request, how many of its tokens had gone through the model by this step.
-function attentionRan({ trace, n }) {
+// For each request, how many of its tokens had gone through the model by this step: of those that it has now, so that
+// rejected draft tokens do not count. The last new token never has.
+function attentionRan({ trace, n, state }) {
   const ran = {};
   for (const line of trace.lines) {
     if (line.t !== "pass" || line.model > 0 || line.s > n) continue;
     for (const row of line.rows) ran[row.id] = Math.max(ran[row.id] ?? 0, row.first + row.count);
+  }
+  for (const [id, { prompt, tokens }] of Object.entries(state.requests)) {
+    if (ran[id]) ran[id] = Math.min(ran[id], prompt.length + tokens.length - (tokens.length ? 1 : 0));
   }
   return ran;
 }

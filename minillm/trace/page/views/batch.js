@@ -33,7 +33,10 @@ const BATCH_AFTER = 4; // columns to its right, still empty
 views.batch = {
   title: "the batch",
   letter: "b",
+  about: "Which requests share a pass: a row for each request, a column for each step.",
+  lessons: [7],
   sources: ["step", "admit", "preempt", "finish"],
+  shows: (trace) => trace.lines.filter((line) => line.t === "request").length > 1 || trace.lines.some((line) => line.t === "step"),
   draw(el, moment) {
     const history = batchHistory(moment.trace);
     const first = Math.max(0, moment.n - BATCH_BEFORE);

@@ -3,6 +3,8 @@
 views.cache = {
   title: "the cache",
   letter: "c",
+  about: "The keys and values that are kept, so that no token has to be computed twice.",
+  lessons: [6, 8],
   sources: ["admit", "take", "hit", "share", "copy", "release", "publish", "unpublish", "evict"],
   draw(el, moment) {
     const pools = moment.trace.lines.filter((line) => line.t === "pool" && line.s <= moment.n);

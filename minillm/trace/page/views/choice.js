@@ -5,7 +5,8 @@ const SHOWN = 10; // candidates in the picture; the table has all that were reco
 views.choice = {
   title: "the choice",
   letter: "h",
-  lesson: "5",
+  about: "The candidates for the next token, and why one of them was taken.",
+  lessons: [5],
   sources: ["choice"],
   shows: (trace) => trace.lines.some((line) => line.t === "choice" && line.before.length),
   draw(el, { trace, lines, selected, select, n }) {
@@ -22,7 +23,7 @@ views.choice = {
 };
 
 function nothing(n) {
-  return make("p", { class: "empty" }, n ? "No token was chosen in this step." : "Nothing has been chosen. A choice shows the most probable tokens, what temperature, top-k and top-p leave of them, and the number that decides.");
+  return make("p", { class: "empty" }, n ? "No token was chosen in this step." : "No token has been chosen. The first pass comes with step 1.");
 }
 
 // One pass of speculative decoding chooses several tokens.
@@ -66,9 +67,9 @@ function filters(line, sampling, vocabulary) {
 
 // What became of a candidate. Min-p compares with the best, which two candidates suffice to tell; what is left is top-p.
 function fateOf(token, line, sampling) {
-  if (token === line.token) return line.origin === "accepted" ? "taken: the guess" : "taken";
+  if (token === line.token) return line.origin === "accepted" ? "taken: the draft" : "taken";
   if (line.after.some(([other]) => other === token)) return "";
-  if (sampling.temperature === 0) return "less probable";
+  if (sampling.temperature === 0) return ""; // every other one is less probable
   if (line.origin === "corrected") return "cut, or q had as much";
   const rank = line.before.findIndex(([other]) => other === token);
   if (sampling.repetition_penalty !== 1 || rank < 0) return "cut";
@@ -95,7 +96,7 @@ function candidatesTable(trace, rows, line) {
 function howWithoutNumber(trace, line) {
   const text = `“${tokenText(trace, line.token)}”`;
   return make("p", { class: "choice-how" }, line.origin === "accepted"
-    ? `${text} was a guess, and the model accepted it. The numbers of that are in “speculation”.`
+    ? `${text} was a draft token, and the model accepted it. The view “speculation” has its p and q.`
     : `No number is drawn: at temperature 0, the token with the largest logit is taken. That is ${text}.`);
 }
 

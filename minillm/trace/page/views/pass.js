@@ -14,6 +14,8 @@ const PASS_PHASES = {
 views.pass = {
   title: "the pass",
   letter: "p",
+  about: "Which tokens went through the model together in this step, and what that cost.",
+  lessons: [4, 10],
   sources: ["pass"],
   draw(el, moment) {
     const pass = answeringPass(moment.lines);
@@ -48,7 +50,7 @@ function passFacts(pass) {
     [counted(tokens, "token"), pass.rows.length === 1 ? "of one sequence" : `of ${pass.rows.length} sequences`],
     [`${amount(pass.flops)}FLOPs`, `${amount(pass.flops / tokens)}FLOPs a token`],
     [bytesText(bytes), `read: ${bytesText(pass.weight_bytes)} weights, ${bytesText(pass.cache_bytes)} cache`],
-    [ratio(pass.flops / bytes), "FLOPs for each byte"],
+    [ratio(passIntensity(pass)), "FLOPs for each byte"],
   ];
   if (pass.took) facts.push([passTime(pass.took), "measured"]);
   return facts.map(([number, words]) => make("span", {}, make("b", {}, number), make("span", {}, words)));
@@ -109,7 +111,7 @@ function passChips({ before, state, lines, trace }, row) {
     const logits = index >= row.count - row.logits ? " pass-token-logits" : "";
     return make(
       "li",
-      { class: `pass-token${at >= known ? " pass-token-guess" : ""}${logits}`, title: `position ${at}` },
+      { class: `pass-token${at >= known ? " pass-token-draft" : ""}${logits}`, title: `position ${at}` },
       tokenText(trace, token),
     );
   });

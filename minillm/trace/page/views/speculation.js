@@ -1,16 +1,17 @@
-// Speculation: what was guessed, how the model judged each guess, and what the rounds gained.
+// Speculation: what was drafted, how the model judged each draft token, and what the rounds gained.
 
 views.speculation = {
   title: "speculation",
   letter: "s",
-  lesson: "9",
+  about: "A cheap draft of the next tokens, and how the model judges it in a single pass.",
+  lessons: [9],
   sources: ["draft", "verdict"],
   shows: (trace) => trace.lines.some((line) => line.t === "verdict"),
   draw(el, moment) {
     const { lines, selected, select } = moment;
     const ids = [...new Set(lines.filter((line) => line.t === "verdict").map((line) => line.id))];
     const id = ids.includes(selected.request) ? selected.request : ids[0];
-    const round = ids.length ? roundOf(moment, id) : [make("p", { class: "empty" }, moment.n ? "No guess was judged in this step." : "Nothing has run. A step with guesses shows how the model judges each of them.")];
+    const round = ids.length ? roundOf(moment, id) : [make("p", { class: "empty" }, moment.n ? "No draft token was judged in this step." : "Nothing has run. The first pass comes with step 1.")];
     el.replaceChildren(...[requestButtons(ids, id, select), ...round, ...rounds(moment, id ?? selected.request)].filter(Boolean));
   },
 };
@@ -19,33 +20,33 @@ function roundOf({ trace, lines }, id) {
   const verdict = lines.findLast((line) => line.t === "verdict" && line.id === id);
   const draft = lines.findLast((line) => line.t === "draft" && line.id === id);
   const tokens = draft?.tokens ?? verdict.tokens.map((judged) => judged.token);
-  const cards = tokens.map((token, index) => guessCard(trace, token, index, verdict.tokens[index]));
+  const cards = tokens.map((token, index) => draftCard(trace, token, index, verdict.tokens[index]));
   const rows = verdict.tokens.map(({ token, p, q, r, accepted }) =>
     [tokenText(trace, token), p, q, r, Math.min(p, q), accepted ? "accepted" : "rejected"]);
   return [make("p", { class: "speculation-rule" }, rule(draft)),
     make("ol", { class: "speculation-cards" }, cards, outcomeCard(trace, verdict)),
-    asTable("The guesses of this step", ["guess", "p", "q", "r", "min(p, q)", "verdict"], rows)];
+    asTable("The draft tokens of this step", ["draft token", "p", "q", "r", "min(p, q)", "verdict"], rows)];
 }
 
 function rule(draft) {
-  const certain = draft && draft.q === null ? " These guesses were looked up, not drawn, so q is 1." : "";
-  return ["A guess was drawn with probability ", make("i", {}, "q"), "; the model gives it ", make("i", {}, "p"),
+  const certain = draft && draft.q === null ? " These were looked up in the text, not drawn, so q is 1." : "";
+  return ["A draft token was drawn with probability ", make("i", {}, "q"), "; the model gives it ", make("i", {}, "p"),
     ". With a random ", make("i", {}, "r"), " from 0 to 1 it is accepted if ", make("i", {}, "r"), " × ", make("i", {}, "q"), " is below ",
     make("i", {}, "p"), `.${certain}`];
 }
 
-function guessCard(trace, token, index, judged) {
+function draftCard(trace, token, index, judged) {
   const kind = judged ? (judged.accepted ? "accepted" : "rejected") : "unused";
   const verdict = { accepted: "✓ accepted", rejected: "✗ rejected", unused: "– not judged" }[kind];
   return make("li", { class: `speculation-card speculation-${kind}` },
-    make("span", { class: "speculation-number" }, `guess ${index + 1}`),
+    make("span", { class: "speculation-number" }, `draft ${index + 1}`),
     make(kind === "accepted" ? "bdi" : "del", { class: "speculation-token" }, tokenText(trace, token)),
-    judged ? bars(judged) : make("p", { class: "speculation-why" }, "It follows a rejected guess, so it is dropped."),
+    judged ? bars(judged) : make("p", { class: "speculation-why" }, "It follows a rejected one, so it is dropped."),
     make("strong", { class: "speculation-verdict" }, verdict));
 }
 
 // p and q as bars on one scale from 0 to 1. The point r × q lies anywhere in q's bar, all places being equally probable:
-// if it lies in the part that p reaches too, the guess is accepted.
+// if it lies in the part that p reaches too, the draft token is accepted.
 function bars({ p, q, r, accepted }) {
   const row = (name, value) => [make("dt", {}, name), make("dd", {}, make("span", { class: `speculation-bar speculation-${name}`, style: { width: `${100 * value}%` } }), percent(value))];
   const point = r * q;
@@ -60,7 +61,7 @@ function outcomeCard(trace, { then, token }) {
   if (token === null) return null;
   const words = then === "bonus" ? "bonus" : "correction";
   const why = then === "bonus"
-    ? "All guesses were accepted. The same pass has logits after the last one, so one more token is free."
+    ? "All draft tokens were accepted. The same pass has logits after the last one, so one more token is free."
     : "It is drawn from what q left of p: the maximum of 0 and p − q, made to sum to 1.";
   return make("li", { class: `speculation-card speculation-${words}` },
     make("span", { class: "speculation-number" }, words), make("bdi", { class: "speculation-token" }, tokenText(trace, token)),
@@ -96,6 +97,6 @@ function gain(verdicts, state, id) {
   const accepted = judged.filter((each) => each.accepted).length;
   const tokens = accepted + verdicts.filter((verdict) => verdict.token !== null).length;
   const drafts = state.totals.draft_passes ? ` The draft model ran ${counted(state.totals.draft_passes, "pass").replace("passs", "passes")} in this run.` : "";
-  return `Request ${letterOf(id)}: ${accepted} of ${judged.length} judged guesses were accepted. ` +
+  return `Request ${letterOf(id)}: ${accepted} of ${judged.length} judged draft tokens were accepted. ` +
     `${counted(tokens, "token")} came of ${verdicts.length === 1 ? "1 pass" : `${verdicts.length} passes`} of the model: ${(tokens / verdicts.length).toFixed(1)} a pass, where plain decoding has 1.${drafts}`;
 }

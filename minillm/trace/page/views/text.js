@@ -1,15 +1,17 @@
 // The text, token by token: a row for each request. It is always on the page, above the strip.
 
 const WORDS = { // what a token is, and what the legend and the table call it
-  prompt: "prompt", generated: "generated", accepted: "accepted guess", corrected: "correction", bonus: "bonus token",
-  guess: "guess", rejected: "rejected guess", unused: "guess after a rejected one: not judged",
+  prompt: "prompt", generated: "generated", accepted: "accepted draft", corrected: "correction", bonus: "bonus token",
+  draft: "draft", rejected: "rejected draft", unused: "draft after a rejected one: not judged",
 };
+
+const ENDS = { eos: "end of text", stop: "stop text", length: "token limit" };
 
 views.text = {
   title: "the text",
   letter: "t",
   draw(el, moment) {
-    const detail = make("p", { class: "text-detail" }, "Point at a token, or tap it, to see its bytes.");
+    const detail = make("p", { class: "text-detail" }, "Point at a token to see its bytes.");
     const ids = Object.keys(moment.state.requests).map(Number);
     const several = moment.trace.lines.filter((line) => line.t === "request").length > 1; // now or later: rows keep their shape
     const rows = ids.map((id) => requestRow(id, moment, detail, several));
@@ -18,7 +20,7 @@ views.text = {
     el.replaceChildren(scroller, make("div", { class: "text-foot" }, legend(moment), detail, tokenTable(ids, moment)));
     scroller.scrollTop = old;
     keepInSight(scroller);
-    requestAnimationFrame(() => keepInSight(scroller)); // rows that came into sight have their height only now
+    requestAnimationFrame(() => requestAnimationFrame(() => keepInSight(scroller))); // rows that came into sight have their height only then
   },
 };
 
@@ -36,12 +38,12 @@ function requestRow(id, moment, detail, several) {
 }
 
 function status({ status, phase, why, swapped }) {
-  if (status === "finished") return `done: ${why}`;
+  if (status === "finished") return `done: ${ENDS[why]}`;
   if (status === "waiting" && swapped) return "waiting, swapped out";
   return status === "running" && phase ? phase : status;
 }
 
-// The tokens of a request, with what each is. Guesses that were rejected in this step come before their correction.
+// The tokens of a request, with what each is. Draft tokens that were rejected in this step come before their correction.
 function pieces(id, { state, lines, n }) {
   const request = state.requests[id];
   const cached = tokensThatRan(request, state);
@@ -51,7 +53,7 @@ function pieces(id, { state, lines, n }) {
   const dropped = droppedGuesses(id, lines);
   const place = tokens.at(-1)?.kind === "corrected" && tokens.at(-1).fresh ? tokens.length - 1 : tokens.length;
   tokens.splice(place, 0, ...dropped);
-  return [...prompt, ...tokens, ...request.drafts.map((token) => ({ token, kind: "guess", step: n }))];
+  return [...prompt, ...tokens, ...request.drafts.map((token) => ({ token, kind: "draft", step: n }))];
 }
 
 function tokensThatRan(request, state) {
@@ -95,8 +97,8 @@ function bytesOf(trace, token) {
 // Samples of the kinds of token that this run has.
 function legend({ trace }) {
   const origins = new Set(trace.lines.filter((line) => line.t === "choice").map((line) => line.origin || "generated"));
-  const guesses = trace.lines.some((line) => line.t === "verdict");
-  const kinds = Object.keys(WORDS).filter((kind) => kind === "prompt" || origins.has(kind) || (guesses && kind === "rejected"));
+  const drafts = trace.lines.some((line) => line.t === "verdict");
+  const kinds = Object.keys(WORDS).filter((kind) => kind === "prompt" || origins.has(kind) || (drafts && kind === "rejected"));
   return make("ul", { class: "text-legend", "aria-label": "legend" }, kinds.map((kind) =>
     make("li", {}, make(kind === "rejected" ? "del" : "span", { class: `token token-${kind}` }, WORDS[kind]))));
 }
