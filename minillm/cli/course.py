@@ -1,7 +1,10 @@
-"""`minillm course check`: check every exercise and every lesson of the course."""
+"""`minillm course`: check every exercise and every lesson, and build what a teacher hands out."""
 
 import argparse
-from dataclasses import asdict
+import secrets
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -10,8 +13,12 @@ from minillm.support.wording import counted
 
 
 def add_parser(commands: Any) -> None:
-    """Add `course` with its action `check`."""
-    parser = commands.add_parser("course", help="check the course (for teachers)", description="Check the course.")
+    """Add `course` with its actions `check` and `build`."""
+    parser = commands.add_parser(
+        "course",
+        help="check the course, or build what you hand out (for teachers)",
+        description="Check the course, or build what you hand out.",
+    )
     actions = parser.add_subparsers(title="actions", dest="action", metavar="ACTION", required=True)
     check = actions.add_parser(
         "check",
@@ -20,6 +27,44 @@ def add_parser(commands: Any) -> None:
     )
     check.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     check.set_defaults(run=run)
+    build = actions.add_parser(
+        "build",
+        help="build the learners' zip and the autograders",
+        description="Build the learners' zip, autograders for Gradescope, Classroom 50 and GitHub, and their pages.",
+    )
+    build.add_argument("--out", metavar="DIR", required=True, help="a new folder")
+    build.add_argument("--only", metavar="N-M", help="the exercises that count, such as 1-12 (default: as in --course)")
+    build.add_argument("--due", metavar="TIME", help="the due date, such as 2026-12-10T23:59:00+01:00")
+    build.add_argument("--course", metavar="FILE", help="a course.toml with points and late rule")
+    build.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    build.set_defaults(run=run_build)
+
+
+def run_build(options: argparse.Namespace) -> int:
+    """Build everything into a new folder."""
+    from minillm.classroom.grading.build import build
+    from minillm.classroom.grading.course_file import MOST_SEED, read_course
+
+    course = read_course(Path(options.course) if options.course else None, options.only)
+    if options.due is not None:
+        course = replace(course, due=_due(options.due))
+    if course.seed is None:
+        course = replace(course, seed=secrets.randbelow(MOST_SEED))
+    files = build(course, Path(options.out))
+    if options.json:
+        print_json({"folder": options.out, "files": [str(file.relative_to(options.out)) for file in files]})
+        return 0
+    write("".join(f"{file}\n" for file in files))
+    write("Hand out learner.zip. Everything else has the solutions. Keep course.toml: it has the seed.\n")
+    return 0
+
+
+def _due(text: str) -> datetime:
+    try:
+        due = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"--due is {text[:40]!r}; expected a time such as 2026-12-10T23:59:00+01:00") from None
+    return due if due.tzinfo else due.replace(tzinfo=UTC)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -183,21 +183,26 @@ def test_the_filter_allows_its_list_and_nothing_else(machine):
 def test_the_worker_says_which_locks_are_in_force():
     with Worker() as worker:
         worker.load("def f(): return 1", "f")
-        assert set(worker.locks) <= {"landlock", "seccomp"}
+        assert set(worker.locks) <= {"namespaces", "landlock", "seccomp"}
         if Path("/proc/self/status").exists() and "seccomp" in worker.locks:
-            worker.load("import os\ndef f(): return os.getpid()", "f")
-            status = Path(f"/proc/{worker.call({}).value}/status").read_text()
+            status = Path(f"/proc/{last_child(worker._running.process.pid)}/status").read_text()
             assert "Seccomp:\t2" in status
             assert "NoNewPrivs:\t1" in status
+
+
+def last_child(process):
+    """The process of the learner's code. In a process namespace it is a child of the one that was started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return last_child(int(children[0])) if children else process
 
 
 CHECKER = """
 import os, sys
 from minillm.classroom.worker.worker import Limits, Worker
 worker = Worker(Limits(call_s=60.0))
-worker.load("import os, time\\ndef f(stage):\\n    if stage == 'who': return os.getpid()\\n    " + sys.argv[1], "f")
-print(worker.call({"stage": "who"}).value, flush=True)
-worker.call({"stage": "stay"})
+worker.load("import os, time\\ndef f():\\n    " + sys.argv[1], "f")
+print(worker._running.process.pid, flush=True)
+worker.call({})
 """
 CLOSED = "for n in range(3, 40):\n        try: os.close(n)\n        except OSError: pass\n    "
 
@@ -219,7 +224,7 @@ def runs(process):
 )
 def test_a_worker_dies_with_its_checker(ending, body):
     with subprocess.Popen([sys.executable, "-c", CHECKER, body], stdout=subprocess.PIPE, text=True) as checker:
-        process = int(checker.stdout.readline())
+        process = last_child(int(checker.stdout.readline()))
         time.sleep(0.2)  # until it has begun to stay
         assert runs(process)
         checker.send_signal(ending)
@@ -242,7 +247,7 @@ def test_elsewhere_a_thread_looks_at_the_parent():
 
 
 def test_a_system_that_cannot_start_the_lock_is_used_without_and_says_so(monkeypatch):
-    monkeypatch.setattr(start, "_lock", lambda: [sys.executable, "-c", "import sys; sys.exit(1)"])
+    monkeypatch.setattr(start, "_lock", lambda parent: [sys.executable, "-c", "import sys; sys.exit(1)"])
     with Worker() as worker:
         worker.load("def f(): return 1", "f")
         assert (worker.call({}).value, worker.locks) == (1, ())

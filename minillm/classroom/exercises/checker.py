@@ -75,7 +75,7 @@ def check(exercise: Exercise, source: str, worker: Worker, seed: int | None = No
     """
     loaded = worker.load(source, function or exercise.name, exercise.harness)
     if isinstance(loaded, Failed):
-        return replace(_failed(exercise, loaded, loading=True), output=worker.output)
+        return replace(failed_verdict(exercise, loaded, loading=True), output=worker.output)
     seed = secrets.randbelow(SEEDS) if seed is None else seed
     with np.errstate(all="ignore"):
         return replace(_check_cases(exercise, worker, seed), output=worker.output)
@@ -103,9 +103,9 @@ def _check_cases(exercise: Exercise, worker: Worker, seed: int) -> Verdict:
     cases = [inputs for inputs, _ in pairs]
     for number, (inputs, of_seed) in enumerate(pairs):
         outcome = worker.call(inputs)
-        verdict = _judge(exercise, inputs, outcome)
+        verdict = judge(exercise, inputs, outcome)
         if verdict is not None:
-            verdict = _explained(exercise, worker, cases, number, outcome, verdict)
+            verdict = explained(exercise, worker, cases, number, outcome, verdict)
             return replace(verdict, cases_passed=number, cases=len(cases), seed=of_seed)
     for inputs, of_seed in pairs:
         for holds in exercise.properties:
@@ -115,7 +115,7 @@ def _check_cases(exercise: Exercise, worker: Worker, seed: int) -> Verdict:
     return Verdict(exercise.label, True, cases_passed=len(cases), cases=len(cases))
 
 
-def _explained(
+def explained(
     exercise: Exercise, worker: Worker, cases: list[Inputs], number: int, outcome: Outcome, verdict: Verdict
 ) -> Verdict:
     """Add to a verdict the property that the result violates, and the likely cause."""
@@ -141,7 +141,7 @@ def _judge_property(exercise: Exercise, worker: Worker, inputs: Inputs, holds: C
 
     def run(**changed: Any) -> Any:
         own = {**inputs, **changed}
-        verdict = _judge(exercise, own, worker.call(own))
+        verdict = judge(exercise, own, worker.call(own))
         if verdict is not None:
             raise _WrongError(verdict)
         return exercise.expected(own)
@@ -159,10 +159,10 @@ def _judge_property(exercise: Exercise, worker: Worker, inputs: Inputs, holds: C
     return replace(verdict, message=text, stage="property", property_broken=str(holds.__doc__))
 
 
-def _judge(exercise: Exercise, inputs: Inputs, outcome: Outcome) -> Verdict | None:
+def judge(exercise: Exercise, inputs: Inputs, outcome: Outcome) -> Verdict | None:
     """Return the verdict on one result, or None if it is correct."""
     if isinstance(outcome, Failed):
-        return replace(_failed(exercise, outcome, loading=False), example=example(inputs))
+        return replace(failed_verdict(exercise, outcome, loading=False), example=example(inputs))
     difference = compare(outcome.value, exercise.expected(inputs))
     if difference is not None:
         about = {"rows": difference.rows, "meaning": difference.meaning, "example": example(inputs)}
@@ -179,7 +179,7 @@ def _verdict(exercise: Exercise, stage: str, message: str, **more: Any) -> Verdi
     return Verdict(exercise.label, False, stage, message, **more)
 
 
-def _failed(exercise: Exercise, failed: Failed, loading: bool) -> Verdict:
+def failed_verdict(exercise: Exercise, failed: Failed, loading: bool) -> Verdict:
     """Return the verdict on a source or a call that gave no result."""
     if failed.kind != "raised":
         stage = "name" if failed.kind == "missing" else failed.kind

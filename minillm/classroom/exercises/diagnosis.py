@@ -35,7 +35,7 @@ def broken_property(exercise: Exercise, worker: Worker, inputs: Inputs, result: 
     if not fits(result, exercise.expected(inputs)):
         return ""
     for holds in exercise.properties:
-        with suppress(Exception), _limited(PROPERTY_S):
+        with suppress(Exception), limited(PROPERTY_S):
             if not holds(inputs, result, run):
                 return str(holds.__doc__)
     return ""
@@ -56,7 +56,7 @@ def fits(result: Any, expected: Any) -> bool:
 
 
 @contextmanager
-def _limited(seconds: float) -> Iterator[None]:
+def limited(seconds: float) -> Iterator[None]:
     """Raise TimeoutError in code of an exercise that runs longer. It works in every thread, and waiting is free."""
     until = thread_time() + seconds
 

@@ -73,12 +73,14 @@ class Worker:
 
     Attributes:
         limits: the limits of the code.
+        started: whether a process has ever started.
         locks: the kernel's locks in force in the last process: "landlock", "seccomp", both or none (kernel_lock.py).
     """
 
     def __init__(self, limits: Limits | None = None) -> None:
         """Make a worker. Its process starts at the first `load`."""
         self.locks: tuple[str, ...] = ()
+        self.started = False
         self.limits = limits or Limits()
         self._running: Running | None = None
         self._number = 0
@@ -91,6 +93,11 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         """End the process."""
         self.close()
+
+    @property
+    def ended(self) -> bool:
+        """Whether there is no process, because it has not started, or ended itself, or was killed."""
+        return self._running is None
 
     @property
     def output(self) -> str:
@@ -156,7 +163,7 @@ class Worker:
             self._running, self._number = start_process(self.limits.memory_bytes, seconds, locked), 0
             ready = self._answer(b"", self.limits.load_s, "the worker process did not start in time")
             if not isinstance(ready, Failed):
-                self.locks = tuple(ready["locks"])  # no code of a learner has run yet
+                self.locks, self.started = tuple(ready["locks"]), True  # no code of a learner has run yet
                 return None
             failed = ready
         return failed

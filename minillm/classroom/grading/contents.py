@@ -1,0 +1,196 @@
+"""Contents: read what was handed in, a folder, a zip archive or one file, into memory. Nothing is unpacked to disk.
+
+What is read is an allow-list: ordinary files named `*.py` or `*.ipynb`, and the progress file. Everything else is left
+out with one line that says why: links, devices, pipes, files that are too large, names that point out of the folder,
+and everything after a limit is reached, as in a zip bomb.
+"""
+
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath
+
+from minillm.support.printable import one_line
+from minillm.support.wording import counted, failure_text
+
+LARGEST_FILE = {".py": 1_000_000, ".ipynb": 10_000_000, ".json": 1_000_000, ".zip": 20_000_000}  # bytes
+LARGEST_SUM = 40_000_000  # bytes of all files of one submission
+MOST_ENTRIES = 2000  # files and folders of one submission that are looked at
+DEEPEST = 6  # folders
+MOST_NOTES = 20
+PROGRESS = ".minillm/exercises.json"
+OF_SYSTEMS = {"__MACOSX", "__pycache__", ".ipynb_checkpoints", ".git", ".venv", "venv", "node_modules"}
+
+
+class RefusedError(ValueError):
+    """A file, or a whole submission, that is not read. The message says why, in one line."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One file that was read: its name within the submission, its bytes, and when it was changed (seconds, or None)."""
+
+    name: str
+    data: bytes
+    changed: float | None = None
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What was read, in the order of the names, and one line for each thing that was left out."""
+
+    documents: tuple[Document, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+Read = Callable[[int], bytes]  # reads at most this number of bytes
+Entry = tuple[str, str, float | None, Read]  # name, why it is refused or "", time of the last change, how to read it
+
+
+def read_contents(path: Path) -> Contents:
+    """Return the contents of a folder, a zip archive or a single file.
+
+    Raises:
+        RefusedError: if nothing of it can be read.
+    """
+    if path.is_symlink():
+        raise RefusedError("a link is not read; hand in the files themselves")
+    if path.is_dir():
+        return _collect(_of_folder(path))
+    suffix = path.suffix.lower()
+    if not path.is_file() or suffix not in (".zip", ".py", ".ipynb"):
+        found = f"a {one_line(suffix)[:20]} file" if path.is_file() else "a pipe or a device"
+        raise RefusedError(f"expected a folder, a .zip, .py or .ipynb file, found {found}")
+    if suffix == ".zip":
+        return _read_zip(path)
+    return _collect(iter([_of_file(path, path.name)]))
+
+
+def _collect(entries: Iterator[Entry]) -> Contents:
+    """Read the entries that are on the allow-list, within the limits."""
+    documents, notes, left, others = list[Document](), list[str](), LARGEST_SUM, 0
+    for count, (name, refused, changed, read) in enumerate(entries):
+        if count >= MOST_ENTRIES:
+            notes.append(f"more than {MOST_ENTRIES} files and folders: the others were left out")
+            break
+        if _is_of_systems(name):
+            continue
+        if not _is_wanted(name) and not refused:
+            others += 1
+            continue
+        try:
+            if refused:
+                raise RefusedError(refused)
+            documents.append(Document(name, _read(name, read, left), changed))
+            left -= len(documents[-1].data)
+        except RefusedError as problem:
+            notes.append(f"{one_line(name)[:100]}: left out: {problem}")
+    if others:
+        notes.append(f"{counted(others, 'file')} of other kinds left out")
+    if len(notes) > MOST_NOTES:
+        notes[MOST_NOTES:] = [f"{counted(len(notes) - MOST_NOTES, 'more thing')} left out"]
+    return Contents(tuple(sorted(documents, key=lambda document: document.name)), tuple(notes))
+
+
+def _read(name: str, read: Read, left: int) -> bytes:
+    largest = LARGEST_FILE[PurePosixPath(name).suffix.lower()]
+    try:
+        data = read(min(largest, left) + 1)
+    except OSError as problem:
+        raise RefusedError(f"it cannot be read: {one_line(failure_text(problem))[:100]}") from None
+    except Exception as problem:  # of the archive: damaged, encrypted, an unknown compression
+        raise RefusedError(f"it cannot be unpacked: {one_line(str(problem))[:100]}") from None
+    if len(data) > largest:
+        raise RefusedError(f"larger than {largest} bytes")
+    if len(data) > left:
+        raise RefusedError(f"all files together are larger than {LARGEST_SUM} bytes")
+    return data
+
+
+def _is_wanted(name: str) -> bool:
+    return name == PROGRESS or name.endswith("/" + PROGRESS) or PurePosixPath(name).suffix.lower() in (".py", ".ipynb")
+
+
+def _is_of_systems(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return bool(OF_SYSTEMS & set(parts)) or any(part.startswith("._") for part in parts)
+
+
+def _of_folder(folder: Path, inside: str = "", depth: int = 0) -> Iterator[Entry]:
+    """Yield the entries of a folder and of the folders in it. No link is followed."""
+    with os.scandir(folder) as found:
+        entries = sorted(found, key=lambda entry: entry.name)
+    for entry in entries:
+        name = inside + entry.name
+        if entry.is_dir(follow_symlinks=False):
+            if depth >= DEEPEST:
+                yield name, f"more than {DEEPEST} folders deep", None, _nothing
+            elif entry.name not in OF_SYSTEMS:
+                try:
+                    yield from _of_folder(Path(entry.path), name + "/", depth + 1)
+                except OSError as problem:
+                    yield name, f"it cannot be read: {problem.strerror}", None, _nothing
+        else:
+            yield _of_file(Path(entry.path), name)
+
+
+def _of_file(path: Path, name: str) -> Entry:
+    status = path.lstat()
+    refused = _why_refused(name, status.st_mode)
+
+    def read(most: int) -> bytes:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            return file.read(most)
+
+    return _printable(name), refused, status.st_mtime, read
+
+
+def _read_zip(path: Path) -> Contents:
+    size = path.stat().st_size
+    if size > LARGEST_FILE[".zip"]:
+        raise RefusedError(f"the archive is larger than {LARGEST_FILE['.zip']} bytes")
+    try:
+        archive = zipfile.ZipFile(BytesIO(path.read_bytes()))
+    except OSError as problem:
+        raise RefusedError(f"the archive cannot be read: {problem.strerror}") from None
+    except Exception as problem:  # zipfile has many kinds of errors for damaged archives
+        raise RefusedError(f"the archive is damaged: {one_line(str(problem))[:100]}") from None
+    with archive:
+        return _collect(_of_member(archive, info) for info in archive.infolist() if not info.is_dir())
+
+
+def _of_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:
+    mode = info.external_attr >> 16  # 0 if the archive was made on Windows
+    refused = _why_refused(info.filename, mode if stat.S_IFMT(mode) else stat.S_IFREG)
+    if info.flag_bits & 1:
+        refused = "it is encrypted"
+
+    def read(most: int) -> bytes:
+        with archive.open(info) as member:
+            return member.read(most)
+
+    return _printable(info.filename), refused, None, read
+
+
+def _why_refused(name: str, mode: int) -> str:
+    """Return why an entry is not read, by its name and its kind, or an empty string."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:", name):
+        return "its name points out of the folder"
+    if stat.S_ISLNK(mode):
+        return "a link"
+    return "" if stat.S_ISREG(mode) else "not an ordinary file"
+
+
+def _printable(name: str) -> str:
+    """Return a name that can be written to any file: without line ends and bytes that are not text."""
+    return one_line(name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+
+
+def _nothing(most: int) -> bytes:
+    raise AssertionError

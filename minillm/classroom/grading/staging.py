@@ -1,0 +1,174 @@
+"""Staging: find in what a learner handed in the source of each exercise.
+
+Files are renamed on their way through mail, browsers and learning platforms. So the file of an exercise is looked for
+in this order:
+
+1. its own name, `03_softmax.py`;
+2. a name that contains it, `softmax (1).py` or `ada_03_softmax_final.py`, with the function in the file;
+3. any other Python file that defines the function;
+4. a notebook that defines the function.
+
+If two files are equally good, the first by name counts. Every choice other than 1 is noted in one line.
+"""
+
+import json
+import re
+import tokenize
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import PurePosixPath
+from typing import Any
+
+from minillm.classroom.exercises.exercise import Exercise, all_exercises
+from minillm.classroom.grading.analysis import analysed
+from minillm.classroom.grading.contents import PROGRESS, Contents, Document
+from minillm.support.checks import is_utf8
+from minillm.support.files import parse_json
+from minillm.support.wording import counted
+
+ENCODINGS = {"utf-8", "utf-8-sig", "ascii", "iso-8859-1", "cp1252"}
+MOST_CLAIMED = 1_000_000  # attempts
+MOST_UNUSED = 5  # files that are named in notes
+EXACT, SIMILAR, OTHER, NOTEBOOK = range(4)
+
+
+@dataclass(frozen=True)
+class Staged:
+    """The source of one exercise.
+
+    Attributes:
+        name: the name of the file within the submission.
+        source: its text; an empty string if it is refused.
+        refused: why the file cannot be graded, or an empty string.
+    """
+
+    name: str
+    source: str = ""
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file that may hold exercises: its text, or why it has none."""
+
+    document: Document
+    text: str
+    refused: str = ""
+
+    @property
+    def path(self) -> PurePosixPath:
+        """Its name as a path."""
+        return PurePosixPath(self.document.name)
+
+    def rank(self, exercise: Exercise) -> int | None:
+        """Return how well it fits an exercise, EXACT best, or None if it does not."""
+        if self.path.name == f"{exercise.label}.py":
+            return EXACT
+        words = re.sub(r"[^a-z0-9]+", "_", self.path.stem.lower())
+        similar = f"_{exercise.name}_" in f"_{words}_"
+        if self.refused and similar:
+            return SIMILAR
+        if not re.search(rf"^(async )?def {exercise.name}\(|^{exercise.name} *=", self.text, re.MULTILINE):
+            return None
+        if self.path.suffix.lower() == ".ipynb":
+            return NOTEBOOK
+        return SIMILAR if similar else OTHER
+
+
+def stage(contents: Contents, exercises: tuple[Exercise, ...]) -> tuple[dict[str, Staged], tuple[str, ...]]:
+    """Return the source of each exercise that was handed in, by its label, and one line for each thing of note."""
+    candidates = [_candidate(document) for document in contents.documents if document.name.endswith((".py", ".ipynb"))]
+    staged, notes, used = dict[str, Staged](), list(contents.notes), set[str]()
+    for exercise in exercises:
+        best, said = _best(candidates, exercise)
+        notes += said
+        if best is not None:
+            staged[exercise.label] = Staged(best.document.name, best.text, best.refused)
+            used.add(best.document.name)
+    unused = [candidate for candidate in candidates if candidate.document.name not in used and not _is_known(candidate)]
+    for candidate in unused[:MOST_UNUSED]:
+        notes.append(f"{candidate.document.name}: {candidate.refused or 'no exercise in it'}")
+    if len(unused) > MOST_UNUSED:
+        notes.append(f"{counted(len(unused) - MOST_UNUSED, 'more file')} without an exercise")
+    return staged, tuple(notes)
+
+
+def _is_known(candidate: Candidate) -> bool:
+    """Return whether a file is an exercise's, also of one that this course leaves out."""
+    return any(candidate.rank(exercise) is not None for exercise in all_exercises())
+
+
+def _best(candidates: list[Candidate], exercise: Exercise) -> tuple[Candidate | None, list[str]]:
+    """Return the file that counts for an exercise, and what is to be noted about the choice."""
+    ranked = [(rank, candidate) for candidate in candidates if (rank := candidate.rank(exercise)) is not None]
+    ranked.sort(key=lambda pair: (pair[0], len(pair[1].path.parts), pair[1].document.name))
+    if not ranked:
+        return None, []
+    (rank, best), *others = ranked
+    notes = [] if rank == EXACT else [f"{best.document.name}: graded as {exercise.label}"]
+    equal = [candidate.document.name for other, candidate in others if other == rank]
+    if equal:
+        notes.append(f"{best.document.name}: graded as {exercise.label}, and not {', '.join(equal[:3])}")
+    return best, notes[-1:]
+
+
+def claimed_progress(contents: Contents) -> dict[str, dict[str, int]]:
+    """Return attempts, hints and solutions shown by exercise, as the learner's progress file claims."""
+    documents = [document for document in contents.documents if document.name.endswith(PROGRESS)]
+    try:
+        known = parse_json(documents[0].data) if documents else {}
+    except ValueError:
+        return {}
+    claims = known.items() if isinstance(known, dict) else []
+    return {str(name)[:60]: _claims(values) for name, values in list(claims)[:100] if isinstance(values, dict)}
+
+
+def _claims(values: dict[str, Any]) -> dict[str, int]:
+    numbers = {key: values.get(key, 0) for key in ("attempts", "hints", "gave_up")}
+    return {key: int(n) for key, n in numbers.items() if isinstance(n, int) and 0 <= n <= MOST_CLAIMED}
+
+
+def _candidate(document: Document) -> Candidate:
+    try:
+        if document.name.endswith(".ipynb"):
+            return Candidate(document, _notebook_source(document.data))
+        return Candidate(document, _decoded(document.data))
+    except ValueError as problem:
+        return Candidate(document, "", str(problem))
+
+
+def _decoded(data: bytes) -> str:
+    """Return the text of a Python file: UTF-8, or the encoding that its first lines name."""
+    try:
+        encoding, _ = tokenize.detect_encoding(BytesIO(data).readline)
+        if encoding not in ENCODINGS:
+            raise ValueError(f"expected text in UTF-8, found the encoding {encoding[:40]}")
+        text = data.decode(encoding)
+    except (SyntaxError, UnicodeDecodeError):
+        raise ValueError("expected text in UTF-8") from None
+    if "\0" in text:
+        raise ValueError("expected text, found a binary file")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _notebook_source(data: bytes) -> str:
+    """Return the definitions in a notebook's code cells.
+
+    Raises:
+        ValueError: if the file is not a notebook.
+    """
+    notebook = parse_json(data)
+    cells = notebook.get("cells") if isinstance(notebook, dict) else None
+    if not isinstance(cells, list):
+        raise ValueError("expected a notebook with cells")
+    code = [_text(cell.get("source")) for cell in cells if isinstance(cell, dict) and cell.get("cell_type") == "code"]
+    (source,) = analysed("definitions", [{"cells": code}])
+    if not isinstance(source, str):
+        raise ValueError("the code of the notebook cannot be analysed")
+    return source
+
+
+def _text(source: Any) -> str:
+    lines = source if isinstance(source, list) else [source]
+    text = "".join(line for line in lines if isinstance(line, str))
+    return text if is_utf8(text) else json.dumps(text)

@@ -1,0 +1,227 @@
+"""The grading of a class: rows, points, repetition, and what it writes."""
+
+import csv
+import json
+import shutil
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from made_class import EXERCISES, LATE, make_class
+
+from minillm.classroom.grading import grade
+from minillm.classroom.grading.contents import Contents, Document
+from minillm.classroom.grading.course_file import read_course
+from minillm.classroom.grading.grade import grade_class, sources_of
+from minillm.classroom.grading.report import write_learner, write_tables
+from minillm.classroom.grading.result import NOT_HANDED_IN, OUTCOMES, read_result
+from minillm.classroom.grading.submissions import find_submissions, one_submission
+
+SEED = 7
+
+
+def graded(submissions, out, only=None, **changes):
+    (out / "learners").mkdir(parents=True, exist_ok=True)
+    course, found = read_course(submissions / "course.toml"), find_submissions(submissions)
+    arguments = {"seed": SEED, "jobs": 2, "least": "L0", "report": lambda result, done: None} | changes
+    chosen = [one for one in found if only is None or one.learner in only]
+    return grade_class(chosen, course, folder=out / "learners", **arguments)
+
+
+@pytest.fixture(scope="module")
+def submissions(tmp_path_factory):
+    return make_class(tmp_path_factory.mktemp("class") / "submissions")
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    return tmp_path_factory.mktemp("results")
+
+
+@pytest.fixture(scope="module")
+def results(submissions, out):
+    found = {result.learner: result for result in graded(submissions, out)}
+    for result in found.values():
+        write_learner(out, result, for_gradescope=True)
+    sources = sources_of(find_submissions(submissions), read_course(submissions / "course.toml"))
+    write_tables(out, list(found.values()), sources)
+    return found
+
+
+def test_every_planned_check_of_every_learner_has_a_row(results):
+    assert list(results) == ["=cmd|' !A0", "ada", "bob", "bob (2)", "cy", "dee", "empty", "late"]
+    planned = [("03_softmax", "cases"), ("03_softmax", "property 1"), ("03_softmax", "property 2")]
+    planned += [(label.replace("03_softmax", "05_causal_mask"), check) for label, check in planned]
+    for result in results.values():
+        assert [(row.exercise, row.check) for row in result.rows] == planned
+        assert {row.outcome for row in result.rows} <= set(OUTCOMES)
+        assert result.points == sum(row.points for row in result.rows)
+        assert result.out_of == 2
+
+
+@pytest.mark.parametrize(
+    ("learner", "softmax", "mask"),
+    [
+        ("ada", "passed", "passed"), ("bob", "failed", "not handed in"), ("bob (2)", "passed", "not handed in"),
+        ("cy", "passed", "not handed in"), ("dee", "passed", "crashed"), ("late", "passed", "not handed in"),
+        ("empty", "not handed in", "not handed in"), ("=cmd|' !A0", "not handed in", "not handed in"),
+    ],
+)  # fmt: skip
+def test_what_comes_out(results, learner, softmax, mask):
+    rows = results[learner].rows
+    assert [rows[0].outcome, rows[3].outcome] == [softmax, mask]
+    assert results[learner].points == (softmax == "passed") + (mask == "passed")
+
+
+def test_the_message_says_the_known_mistake(results):
+    row = results["bob"].rows[0]
+    assert "overflows" in row.known_mistake
+    assert row.table[0][3] == "differs"
+    assert "cases; the first wrong one: " in row.message
+
+
+def test_what_was_left_out_or_renamed_is_noted(results):
+    twins = "several entries have this name"
+    assert results["bob (2)"].notes == (
+        twins,
+        "../03_softmax.py: left out: its name points out of the folder",
+    )
+    assert results["bob"].notes == (
+        twins,
+        "softmax (1).py: graded as 03_softmax",
+    )
+    assert results["ada"].notes == ()
+
+
+def test_the_late_rule(results):
+    late, ada = results["late"], results["ada"]
+    assert (late.points, late.days_late, late.score) == (1.0, 1, 0.75)
+    assert (ada.points, ada.days_late, ada.score) == (2.0, 0, 2.0)
+    assert late.handed_in.startswith("2027-01-16T")
+
+
+@pytest.mark.usefixtures("results")
+def test_a_second_grading_is_the_same_to_the_byte(submissions, out, tmp_path):
+    for result in graded(submissions, tmp_path, only=["bob", "dee"]):
+        name = f"learners/{result.file}.json"
+        assert (tmp_path / name).read_bytes() == (out / name).read_bytes()
+
+
+def test_a_grading_that_was_killed_continues(results, submissions, out, monkeypatch):
+    """Results that are there are taken over; a damaged one, and that of a changed submission, are made again."""
+    files = {learner: out / "learners" / f"{result.file}.json" for learner, result in results.items()}
+    whole = files["cy"].read_bytes()
+    files["cy"].write_bytes(whole[: len(whole) // 2])
+    files["dee"].unlink()
+    again, honest = [], grade.graded
+    monkeypatch.setattr(grade, "graded", lambda planned, *rest: again.append(planned.learner) or honest(planned, *rest))
+    assert {result.learner: result for result in graded(submissions, out)} == results
+    assert sorted(again) == ["cy", "dee"]
+    assert files["cy"].read_bytes() == whole
+
+
+def test_a_result_depends_on_the_seed_the_course_and_the_submission(results, submissions):
+    course = read_course(submissions / "course.toml")
+    (ada,) = [one for one in find_submissions(submissions) if one.learner == "ada"]
+
+    def fingerprint(course=course, seed=SEED, submission=ada):
+        handed_in = grade.read_submission(submission, course)
+        return grade.planned_result(submission, handed_in, course, seed).fingerprint
+
+    other = read_course(submissions / "course.toml", "softmax")
+    (bob, *_) = [one for one in find_submissions(submissions) if one.learner == "bob"]
+    assert fingerprint() == results["ada"].fingerprint
+    assert len({fingerprint(), fingerprint(course=other), fingerprint(seed=8), fingerprint(submission=bob)}) == 4
+
+
+def test_a_stored_result_of_a_lower_level_is_not_enough(results, submissions, out, monkeypatch):
+    monkeypatch.setattr(grade, "level", lambda locks: "L0")
+    with pytest.raises(ValueError, match="ran at level L0; L2 is required"):
+        graded(submissions, out, only=["ada"], least="L2")
+
+
+def test_results_are_read_as_they_were_written(results, out):
+    for result in results.values():
+        assert read_result(out / "learners" / f"{result.file}.json") == result
+
+
+def test_the_table_has_no_formula(results, out):
+    rows = list(csv.DictReader((out / "grades.csv").read_text().splitlines()))
+    assert [row["learner"] for row in rows][:2] == ["'=cmd|' !A0", "ada"]
+    assert rows[1]["score"] == "2" and rows[1]["03_softmax"] == "1"
+    assert rows[2]["03_softmax"] == "0" and rows[2]["05_causal_mask"] == ""
+
+
+def test_junit_has_a_case_for_each_row(results, out):
+    suites = ElementTree.parse(out / "junit.xml").getroot()
+    assert [suite.get("name") for suite in suites] == list(results)
+    for suite, result in zip(suites, results.values(), strict=True):
+        assert int(suite.get("tests")) == len(suite) == len(result.rows)
+        skipped = sum(row.outcome == NOT_HANDED_IN for row in result.rows)
+        assert int(suite.get("skipped")) == len(suite.findall("testcase/skipped")) == skipped
+        bad = sum(not row.passed for row in result.rows) - skipped
+        assert int(suite.get("failures")) + int(suite.get("errors")) == bad
+
+
+def test_the_integrity_report_names_copies(results, out):
+    text = (out / "integrity.md").read_text()
+    assert "03_softmax, 42 nodes: the reference solution: ada, bob (2), cy, dee, late" in text
+    assert "None." in text.partition("Changed arguments")[2]
+    assert str(LATE) not in text and "2027-01-16" in text
+
+
+def test_each_learner_has_a_page(results, out):
+    for result in results.values():
+        page = (out / "learners" / f"{result.file}.html").read_text()
+        assert page.count("<strong>") == len(result.rows)
+        assert "<script" not in page
+        markdown = (out / "learners" / f"{result.file}.md").read_text()
+        assert f"    {result.score:g} of 2 points" in markdown
+    assert json.loads((out / "gradescope" / f"{results['ada'].file}.json").read_text())["score"] == 2.0
+
+
+def test_the_times_of_a_platform_have_precedence(submissions, tmp_path):
+    shutil.copytree(submissions, tmp_path / "class")
+    file = tmp_path / "class" / "handed_in.csv"
+    file.write_text("learner,time\nada,2027-01-18T12:00:00+00:00\n")
+    ada, bob, *_ = (one for one in find_submissions(tmp_path / "class") if one.learner in ("ada", "bob"))
+    course = read_course(submissions / "course.toml")
+    assert course.days_late(ada.handed_in(ada.read())) == 3
+    assert course.days_late(bob.handed_in(bob.read())) == 0
+    for text, words in (("learner,time\nAda,2027-01-18\n", "no submission of Ada"), ("ada\n", "expected the columns")):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=words):
+            find_submissions(tmp_path / "class")
+
+
+@pytest.mark.parametrize(("seconds", "year"), [(-(10**12), 1970), (10**12, 9999)])
+def test_times_that_no_calendar_has(tmp_path, seconds, year):
+    contents = Contents((Document("03_softmax.py", b"x = 1", seconds),))
+    assert one_submission(tmp_path, "ada").handed_in(contents).year == year
+
+
+def test_a_grading_that_is_interrupted_begins_no_further_exercise(submissions, tmp_path, monkeypatch):
+    begun = []
+
+    def interrupted(exercise, *rest):
+        begun.append(exercise.label)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(grade, "grade_exercise", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        graded(submissions, tmp_path, only=["ada"], jobs=1)
+    assert begun == ["03_softmax"]
+    handed_in, cancelled = grade.HandedIn(), grade.Event()
+    cancelled.set()
+    with pytest.raises(grade.CancelledError):
+        grade.graded(None, handed_in, read_course(submissions / "course.toml"), cancelled)
+
+
+def test_a_submission_that_breaks_the_reader_stops_nobody(submissions, tmp_path, monkeypatch):
+    monkeypatch.setattr(grade, "stage", lambda contents, exercises: 1 / 0)
+    (empty,) = graded(submissions, tmp_path, only=["empty"])
+    assert {row.outcome for row in empty.rows} == {"refused"}
+    assert "ZeroDivisionError" in empty.rows[0].message
+
+
+def test_the_class_is_that_of_the_course(submissions):
+    assert ",".join(e.name for e in read_course(submissions / "course.toml").exercises) == EXERCISES
