@@ -61,9 +61,11 @@ predict(
 #     block table[t // block_size], slot t % block_size
 #
 # In our pool other sequences, x0 to x15, have taken blocks, and some of them
-# have freed theirs. So the free blocks are not contiguous. In the frames A and
-# B grow in turn, a token each: Enter appends the next ones. When does a
-# sequence take a new block, and which one does it get?
+# have freed theirs. So the free blocks are not contiguous. In the frames each
+# pair of brackets is a block. Each letter is a slot with the keys and values
+# of one token. A dot is an empty slot of a block in use. A and B grow in turn,
+# a token each: Enter appends the next ones. When does a sequence take a new
+# block, and which one does it get?
 
 # %%
 pool = minillm.BlockPool(model, num_blocks=16, block_size=4)
@@ -89,9 +91,10 @@ step_through(frames)
 assert len(a.segments(0, a.length)) > 1
 
 # %% [markdown]
-# Each pair of brackets is a block. Each letter is a slot with the keys and
-# values of one token. A dot is an empty slot. Only the last block of a
-# sequence can have empty slots.
+# A sequence takes a new block when its last one is full, so only the last
+# block can have empty slots. B got block 13, which comes after 12. A got block
+# 0, because block 8, which comes after 7, is in use. Any free block will do:
+# the table has its number.
 
 # %%
 t = 9

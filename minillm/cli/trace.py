@@ -2,9 +2,9 @@
 
 import argparse
 import json
-import tempfile
+import os
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from minillm.cli.speculative import (
     speculative_generation,
 )
 from minillm.support.checks import check_choice, check_integer
+from minillm.support.state_file import write_whole
 from minillm.support.wording import counted
 
 DETAILS, PREEMPTION = ("tokens", "choices", "attention"), ("recompute", "swap")  # as in minillm.trace and batching
@@ -95,12 +96,7 @@ def run(options: argparse.Namespace) -> int:
     from minillm.trace.reader import read
 
     _check_combination(options)
-    if options.read is not None:
-        trace = read(options.read)
-    else:
-        with _file_of(options) as path:
-            _record(path, options)
-            trace = read(path)
+    trace = read(options.read) if options.read is not None else _recorded(options)
     files = [*_write_files(trace, options)]
     if options.terminal:
         from minillm.cli.trace_terminal import show_on_terminal
@@ -129,8 +125,7 @@ def _check_combination(options: argparse.Namespace) -> None:
     check_integer("--n", options.n, 1, MOST_SAMPLES)
     _check_engine_options(options)
     check_speculative_options(options)
-    for option in FILES:
-        _check_new_file(f"--{option}", getattr(options, option), options.force)
+    _check_files(options)
 
 
 def _check_terminal_options(options: argparse.Namespace) -> None:
@@ -152,12 +147,28 @@ def _check_engine_options(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} is an option of an engine; add --batch FILE or --n")
 
 
-def _check_new_file(option: str, file: str | None, force: bool) -> None:
-    if file is None:
-        return
-    check_folder_of(option, file)
-    if Path(file).exists() and not force:
+def _check_files(options: argparse.Namespace) -> None:
+    """Check the files that are written, before minutes of work."""
+    taken: dict[Path, str] = {}
+    for name in ("batch", "read", *FILES):
+        option, file = f"--{name}", getattr(options, name)
+        if file is None:
+            continue
+        if name in FILES:
+            _check_new_file(option, Path(file), options.force)
+        if other := taken.get(Path(file).resolve()):
+            raise ValueError(f"{other} and {option} name one file, {file}; choose another name for one of them")
+        taken[Path(file).resolve()] = option
+
+
+def _check_new_file(option: str, file: Path, force: bool) -> None:
+    check_folder_of(option, str(file))
+    if file.exists() and not file.is_file():
+        raise ValueError(f"{option} {file} is not an ordinary file; choose another name")
+    if file.exists() and not force:
         raise ValueError(f"{option} {file} exists; add --force to overwrite it, or choose another name")
+    if not os.access(folder := file.resolve().parent, os.W_OK):
+        raise ValueError(f"{option}: the folder {folder} cannot be written; choose another one")
 
 
 def _detail(options: argparse.Namespace) -> str:
@@ -174,18 +185,8 @@ def _layers(text: str | None) -> list[int] | None:
     return [int(part) for part in parts]
 
 
-@contextmanager
-def _file_of(options: argparse.Namespace) -> Iterator[Path]:
-    """Provide the file that is recorded: --out, or one that is deleted at the end."""
-    if options.out:
-        yield Path(options.out)
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder) / "run.jsonl"
-
-
-def _record(path: Path, options: argparse.Namespace) -> None:
-    """Load the model, and record the run that the options describe."""
+def _recorded(options: argparse.Namespace) -> Any:
+    """Load the model, and return the trace of the run that the options describe."""
     from minillm.loading.load import load
     from minillm.trace.attention import missing_layers
     from minillm.trace.recording import record
@@ -204,9 +205,10 @@ def _record(path: Path, options: argparse.Namespace) -> None:
         prompt = prompt_ids(model, text, options.raw)
         room = model.config.max_position_embeddings - len(prompt) + 1  # the last new token is never fed back
         runs = _single_run(model, prompt, max_new_tokens_from(options, room), sampling, cache_dtype, options)
-    with record(path, _detail(options), layers, options.times, options.force):
+    with record(options.out, _detail(options), layers, options.times, options.force) as recording:
         for _ in runs:
             pass
+    return recording.trace
 
 
 def _lines(options: argparse.Namespace, sampling: Any) -> list[Any]:
@@ -253,15 +255,28 @@ def _engine_run(model: Any, asked: list[tuple[list[int], int, Any]], options: ar
 def _write_files(trace: Any, options: argparse.Namespace) -> Iterator[str]:
     """Write the page and the spans, and yield their names."""
     if options.html:
-        from minillm.trace.page import page
-
-        Path(options.html).write_text(page(trace), encoding="utf-8")
+        write_whole(Path(options.html), _page(trace, options))
         yield options.html
     if options.perfetto:
         from minillm.trace.perfetto import chrome_trace
 
-        Path(options.perfetto).write_text(json.dumps(chrome_trace(trace)), encoding="ascii")
+        write_whole(Path(options.perfetto), json.dumps(chrome_trace(trace)))
         yield options.perfetto
+
+
+def _page(trace: Any, options: argparse.Namespace) -> str:
+    """Return the page. If it is too large and nobody asked for attention, leave that out, and say so."""
+    from minillm.trace.page import page
+
+    try:
+        return page(trace)
+    except ValueError:
+        if options.detail or not trace.has_attention:
+            raise
+    text = page(trace.without_attention())
+    said = "attention is left out of the page, which would have more than 2 MB; for it, record fewer layers (--layers)"
+    warnings.warn(f"{said} or fewer tokens", stacklevel=2)
+    return text
 
 
 def _print_files(files: list[str], trace: Any) -> None:

@@ -104,13 +104,13 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def write_whole(file: Path, text: str) -> None:
-    """Write a file atomically: other programs never see a half-written file.
+    """Write a file atomically: other programs never see a half-written file. A link stays: its file is replaced.
 
     Raises:
         OSError: if the file cannot be written. The error names this file, not the temporary one.
     """
-    with named(file), written_next_to(file, text) as partial:
-        partial.replace(file)
+    with named(file), written_next_to(file.resolve(), text) as partial:
+        partial.replace(file.resolve())
 
 
 @contextmanager

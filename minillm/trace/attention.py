@@ -37,18 +37,17 @@ def layers_of(model: Model, layers: Sequence[int] | None) -> list[int]:
     return list(few if layers is None else layers)
 
 
-def room_for(model: Model, completions: Sequence[Completion], layers: Sequence[int] | None, room: int) -> str:
-    """Return why the attention of these requests cannot be recorded in `room` bytes; "" if it can."""
-    chosen, config = layers_of(model, layers), model.config
+def check_attention(model: Model, layers: Sequence[int] | None) -> str:
+    """Return why the attention of these layers cannot be recorded; "" if it can."""
     if isinstance(model.ops, OnRanks | OnStage):
         return "attention is recorded of a model that is whole, in one process"
-    if missing := missing_layers(model, chosen):
-        return missing
+    return missing_layers(model, layers or [])
+
+
+def size_of_attention(model: Model, completions: Sequence[Completion], layers: Sequence[int] | None) -> int:
+    """Return about how many bytes the attention of these requests takes in a trace."""
     weights = sum(len(completion.sequence) ** 2 for completion in completions) // 2
-    size = weights * len(chosen) * config.num_attention_heads * 4 // 3  # base64
-    if size > room:
-        return f"the attention takes {size / 1e6:.0f} MB, and {room / 1e6:.0f} MB are left; choose fewer layers"
-    return ""
+    return weights * len(layers_of(model, layers)) * model.config.num_attention_heads * 4 // 3  # base64
 
 
 def missing_layers(model: Model, layers: Sequence[int]) -> str:

@@ -42,6 +42,15 @@ class Trace:
         """Whether the recording came to its end; if not, the run was interrupted."""
         return bool(self.lines) and self.lines[-1]["t"] == "end"
 
+    @property
+    def has_attention(self) -> bool:
+        """Whether attention weights were recorded."""
+        return any(line["t"] == "attention" for line in self.lines)
+
+    def without_attention(self) -> "Trace":
+        """Return the trace without attention weights, on which no state depends."""
+        return Trace(self.header, [line for line in self.lines if line["t"] != "attention"], self.states)
+
     @cached_property
     def texts(self) -> dict[int, str]:
         """The text of every token that the trace names."""

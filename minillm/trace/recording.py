@@ -1,58 +1,27 @@
 """record: write a trace of what runs in a `with` block."""
 
 import io
-import json
 import os
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TextIO
 
 from minillm.events import listening
 from minillm.support.checks import check_bool, check_choice, check_integer, shown
-from minillm.support.wording import failure_text
-from minillm.trace.attention import attention_lines, room_for
+from minillm.trace.attention import attention_lines, check_attention, size_of_attention
 from minillm.trace.reader import Trace, parsed, read
 from minillm.trace.recorder import Recorder
-from minillm.trace.schema import DETAILS, FORMAT, LARGEST, MOST_LINES, VERSION
-
-FULL = f"the trace has {LARGEST // 10**6} MB or {MOST_LINES} lines, and no more fit; record a shorter run"
-
-
-class TraceFile:
-    """A trace that is being written. A line is written whole, and none after the first problem.
-
-    Attributes:
-        bytes, lines, step: what was written: its size, its lines, and the step of the last line.
-        problem: why no more lines are written; "" while they are.
-    """
-
-    def __init__(self, file: TextIO) -> None:
-        self._file = file
-        self.bytes = self.lines = self.step = 0
-        self.problem = ""
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Append a line. A problem, such as a full disk, is kept for the end, because it must not break the run."""
-        text = json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n"
-        if self.bytes + len(text) > LARGEST or self.lines >= MOST_LINES:
-            self.problem = self.problem or FULL
-        if self.problem:
-            return
-        try:
-            self._file.write(text)
-            self._file.flush()
-        except OSError as problem:
-            self.problem = failure_text(problem)
-        self.bytes, self.lines, self.step = self.bytes + len(text), self.lines + 1, line.get("s", 0)
+from minillm.trace.schema import DETAILS, FORMAT, LARGEST, VERSION
+from minillm.trace.trace_file import TraceFile, created
 
 
 class Run:
     """A run that is recorded, or was."""
 
     def __init__(self, path: Path | None) -> None:
-        self.path, self._memory, self._ended = path, io.StringIO(), False
+        self.path, self._memory, self._ended = path, io.BytesIO(), False
 
     @property
     def name(self) -> str:
@@ -68,7 +37,7 @@ class Run:
         """
         if not self._ended:
             raise ValueError("the run is still being recorded; take its trace after the `with` block")
-        return parsed(self._memory.getvalue().encode("ascii"), self.name) if self.path is None else read(self.path)
+        return parsed(self._memory.getvalue(), self.name) if self.path is None else read(self.path)
 
     def _end(self) -> None:
         self._ended = True
@@ -91,9 +60,10 @@ def record(
     Args:
         path: of the file; by default, the trace stays in memory.
         detail: "tokens"; "choices" adds the candidates of each token; "attention" adds attention weights.
-        layers: whose attention is recorded; by default all of up to six, else the first, the middle and the last.
+        layers: whose attention is recorded; by default all of up to six, else the first, the middle and the last, or
+            none with a warning if they take more than a trace may have.
         times: also record seconds. Then no two traces are equal.
-        force: overwrite a file.
+        force: overwrite a file. The old one stays until the end of the block, and if nothing ran.
 
     Yields:
         The run. After the block, `run.trace` is what `read` returns.
@@ -114,10 +84,10 @@ def record(
     check_bool("force", force)
     chosen = _checked_layers(layers, detail)
     run = Run(None if path is None else Path(path))
-    with _opened(run, force) as opened:
-        file = TraceFile(opened)
+    with created(run.path, run._memory, force) as file:
         clock = "seconds" if times else "steps"
         file.write({"t": "header", "format": FORMAT, "version": VERSION, "detail": detail, "clock": clock})
+        _raise_problem(run, file.problem)  # a full disk: raise before the model runs
         recorder = Recorder(file.write, detail, times)
         try:
             with listening(recorder.hear):
@@ -125,35 +95,38 @@ def record(
         finally:
             recorder.close()
             run._end()
+            file.worth_keeping = recorder.model is not None
         if recorder.model is None and not recorder.problem:
-            if run.path is not None:
-                run.path.unlink()
             raise ValueError(f"nothing ran while {run.name} was recorded; run the model within the block")
         problem = recorder.problem or (_write_attention(recorder, file, chosen) if detail == "attention" else "")
         if not recorder.problem:
             file.write({"t": "end", "s": file.step, "lines": file.lines})
-        if problem := problem or file.problem:
-            raise ValueError(f"{run.name}: {problem}") from recorder.failure
+        _raise_problem(run, problem or file.problem, recorder.failure)
+
+
+def _raise_problem(run: Run, problem: str, cause: Exception | None = None) -> None:
+    if problem:
+        raise ValueError(f"{run.name}: {problem}") from cause
 
 
 def _write_attention(recorder: Recorder, file: TraceFile, layers: Sequence[int] | None) -> str:
-    """Write the attention of all requests, or return why that is not possible."""
+    """Write the attention of all requests, or return why that is not possible.
+
+    If nobody chose layers, attention that does not fit is left out, with a warning.
+    """
     model, completions = recorder.model, recorder.completions
     assert model is not None
-    if problem := room_for(model, completions, layers, LARGEST - file.bytes):
+    if problem := check_attention(model, layers):
         return problem
+    room, size = LARGEST - file.bytes, size_of_attention(model, completions, layers)
+    if size > room:
+        problem = f"the attention takes {size / 1e6:.0f} MB, and {room / 1e6:.0f} MB are left; choose fewer layers"
+        if layers is None:
+            warnings.warn(f"attention is left out: {problem}", stacklevel=4)
+        return "" if layers is None else problem
     for line in attention_lines(model, completions, layers, recorder.cache_dtypes):
         file.write({"t": line["t"], "s": file.step} | line)
     return ""
-
-
-def _opened(run: Run, force: bool) -> AbstractContextManager[TextIO]:
-    if run.path is None:
-        return nullcontext(run._memory)
-    try:
-        return open(run.path, "w" if force else "x", encoding="ascii", newline="\n")
-    except FileExistsError:
-        raise FileExistsError(f"{run.path} exists; overwrite it with force, or choose another name") from None
 
 
 def _checked_layers(layers: Sequence[int] | None, detail: str) -> list[int] | None:

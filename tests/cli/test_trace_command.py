@@ -1,7 +1,9 @@
 """`minillm trace`: a run in words, as a trace, and as spans."""
 
 import json
+import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -95,6 +97,36 @@ def test_a_page_is_written_of_a_run(trace, refused, tmp_path):
     assert (tmp_path / "run.html").stat().st_size < len(page)
 
 
+@pytest.mark.filterwarnings("always")
+def test_attention_that_nobody_asked_for_is_left_out_of_a_large_page(trace, refused, call, model_folder, monkeypatch):
+    from minillm.trace import page
+
+    trace("hello", *WARM, "--html", "small.html", "--detail", "choices")
+    monkeypatch.setattr(page, "LARGEST_PAGE", Path("small.html").stat().st_size + 100)
+    result = call("trace", "--model", model_folder, "hello", *WARM, "--html", "run.html")
+    assert result.code == 0
+    assert result.err.count("\n") == 1 and "attention is left out of the page" in result.err
+    assert Path("run.html").stat().st_size <= page.LARGEST_PAGE
+    asked = refused("hello", *WARM, "--html", "x.html", "--detail", "attention", "--out", "x.jsonl")
+    assert "the page would have" in asked and read("x.jsonl").finished
+    monkeypatch.setattr(page, "LARGEST_PAGE", 1000)
+    assert "record fewer" in refused("hello", *WARM, "--html", "x.html") and not Path("x.html").exists()
+
+
+@pytest.mark.parametrize("option", ["--html", "--perfetto"])
+def test_an_old_file_stays_where_the_new_one_does_not_fit_on_the_disk(trace, refused, tmp_path, monkeypatch, option):
+    Path(tmp_path, "old").write_text("mine")
+    with monkeypatch.context() as full:
+        full.setattr(os, "fdopen", lambda handle, *_, **__: open("/dev/full", "w", closefd=not os.close(handle)))
+        assert "old: No space left on device" in refused("hello", *WARM, option, "old", "--force")
+    assert Path("old").read_text() == "mine" and os.listdir() == ["old"]
+
+
+def test_a_folder_that_cannot_be_written_is_known_before_the_run(refused, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "cannot be written; choose another one" in refused("hello", "--html", "run.html")
+
+
 def test_json_has_the_steps_in_words(trace):
     found = json.loads(trace("hello", *WARM, "--json"))
     assert found.keys() == {"finished", "requests", "totals", "steps"} and len(found["steps"]) == 7
@@ -127,6 +159,11 @@ def test_times_and_layers_are_options(trace):
         (("hello", "--out", "no/run.jsonl"), "--out: there is no folder"),
         (("", "--raw"), "the prompt is empty"),
         (("--batch", "missing.jsonl"), "there is no file missing.jsonl"),
+        (("hello", "--out", "a", "--html", "./a"), "--out and --html name one file"),
+        (("--read", "a", "--html", "a", "--force"), "--read and --html name one file"),
+        (("--batch", "a", "--out", "a", "--force"), "--batch and --out name one file"),
+        (("hello", "--html", "", "--force"), "is not an ordinary file"),
+        (("hello", "--perfetto", "/dev/null", "--force"), "/dev/null is not an ordinary file"),
     ],
 )
 def test_a_mistake_is_one_line(refused, arguments, words):

@@ -34,6 +34,15 @@ deepStrictEqual(tokens.map((question) => question.options[question.right]), ["�
 const verdicts = questions("speculative", verdictQuestion).filter(Boolean);
 deepStrictEqual(verdicts.slice(0, 3).map((question) => question.options[question.right]), ["all 3", "all 3", "none"]);
 
+// The reason is that of the token's origin: an accepted draft token may be less probable than others.
+const why = (choice) => tokenQuestion({ texts: { 1: "a", 2: "b" } }, { requests: {} }, [{ t: "choice", token: 1, ...choice }]).why;
+const less = { before: [[2, 0.6], [1, 0.3]], after: [[1, 0.3]], number: null };
+deepStrictEqual(why({ ...less, origin: "accepted" }), "The draft had “a”, and the model accepted it: it gave it 30%.");
+deepStrictEqual(why({ ...less, origin: "" }), "“a” has 30%, and no token has more after the repetition penalty.");
+deepStrictEqual(why({ ...less, origin: "", before: [[1, 0.6], [2, 0.3]] }), "“a” has 60%, and no token has more.");
+ok(why({ ...less, origin: "corrected", number: 0.5 }).endsWith("30% of what p has above q."));
+ok(why({ ...less, origin: "bonus", number: 0.5 }).endsWith("30% after the filters."));
+
 // A block has 4 slots: positions 12, 16, ... begin a new one, and others go into the last one.
 for (const question of questions("engine", blockQuestion).filter(Boolean)) {
   const position = Number(question.text.match(/position (\d+)/)[1]);

@@ -1,5 +1,7 @@
 """Attention in a trace: the weights of the run, in bytes."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from random_models import random_model
@@ -63,7 +65,12 @@ def test_too_much_attention_is_refused_and_the_rest_of_the_trace_is_there(tmp_pa
 
     model, path = random_model(CONFIG, 0)[0], tmp_path / "run.jsonl"
     monkeypatch.setattr(recording, "LARGEST", 8_000)
-    with pytest.raises(ValueError, match="choose fewer layers"), recording.record(path, detail="attention"):
-        minillm.generate(model, [1, 2], 12, minillm.Sampling(ignore_eos=True))
+    run = partial(minillm.generate, model, [1, 2], 12, minillm.Sampling(ignore_eos=True))
+    asked = recording.record(path, detail="attention", layers=[0, 1])
+    with pytest.raises(ValueError, match="choose fewer layers"), asked:
+        run()
+    with pytest.warns(UserWarning, match="attention is left out: .*; choose fewer layers"):
+        with recording.record(path, detail="attention", force=True):
+            run()
     trace = read(path)
     assert trace.finished and len(trace.states.last["requests"][0]["tokens"]) == 12

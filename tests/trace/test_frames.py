@@ -59,6 +59,13 @@ def test_no_line_is_wider_than_asked(name, view):
             assert drawn and all(line.cell_len <= width for line in drawn), (width, step)
 
 
+@pytest.mark.parametrize("view", ["attention", "choice"])
+def test_a_view_says_what_was_not_recorded(view):
+    with record(detail="tokens") as run:
+        minillm.generate(minillm.load("story"), [1, 2], 2)
+    assert f"--detail {'choices' if view == 'choice' else view}" in frame(run.trace, 1, view)
+
+
 def test_golden_frames():
     expected = (HERE / "golden_frames.txt").read_text(encoding="utf-8")
     assert golden_runs.frames_text() == expected, "if that is wanted: python tests/trace/golden_runs.py"

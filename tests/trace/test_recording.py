@@ -1,6 +1,9 @@
 """A recording: it changes no token, and the fold of its lines is what the engine is, after every step."""
 
+import errno
+import io
 import json
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -237,14 +240,84 @@ def test_a_file_that_exists_is_overwritten_only_by_force(tmp_path):
     assert read(path).finished
 
 
-def test_a_full_disk_does_not_break_the_run(tmp_path, monkeypatch):
-    from minillm.trace import recording
+def test_an_old_file_stays_until_the_new_trace_is_there(tmp_path):
+    path = tmp_path / "run.jsonl"
+    path.write_text("mine")
+    with record(path, force=True):
+        minillm.forward(MODEL, [1])
+        assert path.read_text() == "mine"
+    assert read(path).finished and list(tmp_path.iterdir()) == [path]
 
-    monkeypatch.setattr(recording, "LARGEST", 2_000)
-    with pytest.raises(ValueError, match="no more fit"), record(tmp_path / "run.jsonl"):
+
+@pytest.mark.parametrize("failure", [None, KeyboardInterrupt, RuntimeError])
+@pytest.mark.parametrize("old", [True, False])
+def test_where_nothing_ran_an_old_file_stays_and_no_new_one_is_left(tmp_path, failure, old):
+    path = tmp_path / "run.jsonl"
+    if old:
+        path.write_text("mine")
+    with pytest.raises(failure or ValueError), record(path, force=True):
+        if failure:
+            raise failure
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["mine"] * old
+
+
+def test_an_interrupted_run_replaces_an_old_file(tmp_path):
+    path = tmp_path / "run.jsonl"
+    path.write_text("mine")
+    with pytest.raises(KeyboardInterrupt), record(path, force=True):
+        minillm.forward(MODEL, [1])
+        raise KeyboardInterrupt
+    assert len(read(path).states.steps) == 2 and not read(path).finished and list(tmp_path.iterdir()) == [path]
+
+
+def test_of_a_link_the_file_that_it_names_is_replaced(tmp_path):
+    real, link = tmp_path / "real.jsonl", tmp_path / "run.jsonl"
+    real.write_text("mine")
+    link.symlink_to(real)
+    with record(link, force=True):
+        minillm.forward(MODEL, [1])
+    assert link.is_symlink() and read(real).finished
+
+
+def test_a_folder_and_a_device_are_not_replaced(tmp_path):
+    for path in (tmp_path, "/dev/null"):
+        with pytest.raises(OSError, match="expected an ordinary file"), record(path, force=True):
+            minillm.forward(MODEL, [1])
+
+
+@pytest.mark.parametrize(
+    ("limit", "words"),
+    [("LARGEST", "no more fit"), ("MOST_LINES", "no more fit"), ("LONGEST_LINE", "a line would have more")],
+)
+def test_a_trace_that_is_full_does_not_break_the_run(tmp_path, monkeypatch, limit, words):
+    from minillm.trace import trace_file
+
+    monkeypatch.setattr(trace_file, limit, {"LARGEST": 2_000, "MOST_LINES": 9, "LONGEST_LINE": 300}[limit])
+    with pytest.raises(ValueError, match=words), record(tmp_path / "run.jsonl"):
         tokens = RUNS["generate"]()
     assert tokens == RUNS["generate"]()
     assert not read(tmp_path / "run.jsonl").finished
+
+
+class NearlyFull(io.FileIO):
+    """A file on a disk that takes 2,000 bytes, of the last line only a part."""
+
+    def write(self, data):
+        room = 2_000 - self.tell()
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(data[:room])
+
+
+def test_a_full_disk_leaves_the_whole_lines_and_does_not_break_the_run(tmp_path, monkeypatch):
+    from minillm.trace import trace_file
+
+    path = tmp_path / "run.jsonl"
+    monkeypatch.setattr(trace_file, "_create", lambda *_: (NearlyFull(path, "x"), path))
+    with pytest.raises(ValueError, match=r"run.jsonl: No space left on device"), record(path):
+        tokens = RUNS["generate"]()
+    assert tokens == RUNS["generate"]()
+    assert len(read(path).states.last["requests"][0]["tokens"]) < len(tokens)
 
 
 def test_a_failure_of_the_recorder_does_not_break_the_run(tmp_path, monkeypatch):

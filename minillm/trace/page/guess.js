@@ -58,11 +58,17 @@ function tokenQuestion(trace, state, lines) {
   };
 }
 
+// Return why this token came. In speculation, a token is accepted without a draw, or drawn from what p has above q.
 function whyToken(trace, choice) {
   const chance = (candidates) => percent(Object.fromEntries(candidates)[choice.token] ?? 0);
   const text = `“${tokenText(trace, choice.token)}”`;
-  if (choice.number === null) return `${text} has ${chance(choice.before)}, and no token has more.`;
-  return `The draw gave ${short(choice.number)}, which falls into the share of ${text}: ${chance(choice.after)} after the filters.`;
+  if (choice.origin === "accepted") return `The draft had ${text}, and the model accepted it: it gave it ${chance(choice.after)}.`;
+  if (choice.number === null) {
+    const first = choice.before[0][0] === choice.token;
+    return `${text} has ${chance(choice.before)}, and no token has more${first ? "" : " after the repetition penalty"}.`;
+  }
+  const share = choice.origin === "corrected" ? "of what p has above q" : "after the filters";
+  return `The draw gave ${short(choice.number)}, which falls into the share of ${text}: ${chance(choice.after)} ${share}.`;
 }
 
 function poolOf(trace, block) {

@@ -29,7 +29,7 @@ class Player {
     this.nav = make("nav", { class: "tabs", "aria-label": "views" }, this.tabs.map((name) => this.tab(name)));
     const { text, sentence, view } = this.parts;
     const player = make("div", { class: "player" }, this.strip.el, this.controls.el);
-    this.el.replaceChildren(heading(this.trace, this.last), text, player, this.strip.legend(), sentence, this.nav, view, this.allSteps(), help());
+    this.el.replaceChildren(heading(this.trace, this.last), text, player, this.strip.legend(), sentence, this.nav, view, this.allSteps(), origins(views.text, this.trace), help());
     document.addEventListener("keydown", (event) => this.key(event));
     window.addEventListener("hashchange", () => this.readHash());
     this.readHash();

@@ -19,8 +19,8 @@ def points(exercise, source, seed=11):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("exercise", all_exercises(), ids=lambda exercise: exercise.label)
-def test_every_exercise(exercise):
+@pytest.mark.parametrize("exercise", all_exercises()[::7], ids=lambda exercise: exercise.label)  # all take 4 minutes
+def test_every_seventh_exercise(exercise):
     for seed in SEEDS:
         given, rows = points(exercise, exercise.solution, seed)
         assert given == 1.0, rows

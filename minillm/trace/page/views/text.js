@@ -10,6 +10,8 @@ const ENDS = { eos: "end of text", stop: "stop text", length: "token limit" };
 views.text = {
   title: "the text",
   letter: "t",
+  lessons: [1],
+  sources: ["request", "choice"],
   draw(el, moment) {
     const detail = make("p", { class: "text-detail" }, "Point at a token to see its bytes.");
     const ids = Object.keys(moment.state.requests).map(Number);

@@ -30,10 +30,6 @@ class View:
     shows: Callable[[Trace], bool] = lambda trace: True
 
 
-def _has_attention(trace: Trace) -> bool:
-    return any(line["t"] == "attention" for line in trace.lines)
-
-
 def _has_candidates(trace: Trace) -> bool:
     return any(line["t"] == "choice" and line["before"] for line in trace.lines)
 
@@ -46,7 +42,7 @@ VIEWS = {
     "text": View("the text", text.draw, ("request", *PHASES, "corrected", "bonus", "finish")),
     "pass": View("the pass", passes.draw, (*PHASES, "mixed")),
     "cache": View("the cache", cache.draw, (*PHASES, *BLOCKS)),
-    "attention": View("attention", attention.draw, ("prefill", "decode", "verify"), _has_attention),
+    "attention": View("attention", attention.draw, ("prefill", "decode", "verify"), lambda trace: trace.has_attention),
     "choice": View("the choice", choice.draw, ("choice", "drawn", "unlikely", "corrected"), _has_candidates),
     "batch": View("the batch", batch.draw, ("request", *PHASES, "mixed", "preempt", "resume", "finish")),
     "speculation": View("speculation", speculation.draw, ("corrected", "bonus", "accepted"), _has_verdicts),

@@ -21,6 +21,8 @@ MOST = 20  # tokens at the rows, the last ones
 def draw(moment: Moment) -> list[Text]:
     """Return the matrix of one request, layer and head, for the tokens that have run."""
     lines = [line for line in recorded(moment) if seen_by(moment, line["id"])]
+    if not moment.trace.has_attention:
+        return [Text("No attention was recorded."), Text("To record it: --detail attention")]
     if not lines:
         return [Text("No token with recorded weights has run.")]
     line = chosen_line(moment, lines)

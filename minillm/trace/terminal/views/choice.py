@@ -16,6 +16,8 @@ WIDE = 60  # columns with room for what became of each
 def draw(moment: Moment) -> list[Text]:
     """Return the choices of this step: those of one request."""
     choices = [line for line in moment.of("choice") if line["before"]]
+    if not choices and moment.trace.header["detail"] == "tokens":
+        return [Text("No candidates were recorded."), Text("To record them: --detail choices")]
     if not choices:
         return [Text("No token was chosen in this step." if moment.step else "Nothing has been chosen.")]
     requests = list(dict.fromkeys(line["id"] for line in choices))
