@@ -25,6 +25,7 @@ from minillm.trace.texts import TokenTexts, tokens_of
 from minillm.trace.work import pass_work
 
 Line = dict[str, Any]
+PROMPT = ("prefill", "chunk", "recompute")  # phases in which tokens of a prompt run, even if it is one token
 
 
 class Recorder:
@@ -57,6 +58,7 @@ class Recorder:
         self._judged: list[Line] = []
         self._draft_rows: list[Line] = []  # of draft models since the last draft: the request is not known yet
         self._chosen: Line = {}  # the last choice
+        self._ran: list[Line] = []  # rows of the last pass, until its step ends
 
     def hear(self, event: Event) -> None:
         """Take one event. Ctrl-C waits for it, because half a line would be left of it.
@@ -157,6 +159,7 @@ class Recorder:
             line |= {"began": rounded(self._began - self._started), "took": rounded(seconds)}
         self._add(line)
         if answers:
+            self._ran = line["rows"]
             self._draft_rows.clear()
             self.close()
 
@@ -202,7 +205,10 @@ class Recorder:
         return self._draft_rows[-1]
 
     def _hear_StepEnded(self, event: events.StepEnded) -> None:
-        counts = {"prefill": event.prefill_tokens, "decode": event.decode_tokens, "draft": event.draft_tokens}
+        rows, self._ran = self._ran, []
+        prompt = sum(row["count"] for row in rows if row["phase"] in PROMPT)
+        draft = sum(row["count"] - 1 for row in rows if row["phase"] == "verify")
+        counts = {"prefill": prompt, "decode": sum(row["count"] for row in rows) - prompt - draft, "draft": draft}
         queues = {"budget": event.budget, "running": event.running, "waiting": event.waiting}
         blocks = {"used": event.used_blocks, "entries": event.table_blocks, "filled": event.filled_slots}
         self._add({"t": "step"} | counts | queues | blocks)

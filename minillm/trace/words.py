@@ -167,6 +167,8 @@ def _verdict(trace: Trace, line: Line) -> str:
         before = f"{_are(accepted, 'draft token')} accepted, then" if accepted else "The first draft token,"
         return f"{before} {rejected}{' is' if accepted else ', is'} rejected: {token} takes its place."
     bonus = f" {quoted(trace, line['token'])} is a bonus." if line["token"] is not None else ""
+    if bonus and accepted == 2:
+        return f"Both draft tokens are accepted.{bonus}"
     return f"{'All ' if bonus and accepted > 1 else ''}{_are(accepted, 'draft token')} accepted.{bonus}"
 
 

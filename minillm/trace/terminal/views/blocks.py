@@ -163,5 +163,5 @@ def _waits(moment: Moment, request: Line) -> str:
 
 
 def _legend(moment: Moment) -> list[Text]:
-    items = ["█ written in this step", "* shared", "· empty", "= cached, in no table", "◆ others may find it"]
+    items = ["█ written in this step", "* shared", "· empty", "= cached, in no table", "◆ full: a prompt can share it"]
     return folded(items, moment.width)
