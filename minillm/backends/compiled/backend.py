@@ -56,8 +56,8 @@ class Compiled(Plain):
     """The backend of compiled loops."""
 
     name, keeps_quantized = "compiled", False
-    row_costs: Mapping[int, float] = {1: 1.0, 4: 1.44, 8: 1.69, 16: 2.19}  # in float32, docs/performance.md
-    quantised_row_costs: Mapping[int, float] = {1: 1.0, 4: 1.72, 8: 2.44, 16: 3.74}  # means of three formats
+    row_costs: Mapping[int, float] = {1: 1.0, 4: 1.28, 8: 1.66, 16: 2.07}  # in float32, docs/performance.md
+    quantised_row_costs: Mapping[int, float] = {1: 1.0, 4: 1.52, 8: 2.17, 16: 3.17}  # means of three formats
     bytes_per_s, seconds_per_layer = 20e9, 10e-6
 
     def __init__(self) -> None:
