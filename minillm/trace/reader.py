@@ -92,8 +92,11 @@ def parsed(content: bytes, name: str) -> Trace:
     states = States()
     for number, line in lines:
         try:
-            states.add(check(line))
-            _check_line(line, number, states)
+            again = _is_said_again(check(line), states)
+            states.add(line)
+            _check_line(line, number, states, header[1]["clock"])
+            if again:
+                raise ValueError(f"request {line['id']}: a second line {line['t']}")
         except (KeyError, IndexError):
             raise ValueError(f"{name}, line {number}: {line['t']} does not follow from the lines before") from None
         except ValueError as problem:
@@ -128,13 +131,28 @@ def _check_header(name: str, header: Any) -> None:
         raise ValueError(f"{name}, line 1: {problem}") from None
 
 
-def _check_line(line: Line, number: int, states: States) -> None:
+def _is_said_again(line: Line, states: States) -> bool:
+    """Return whether a request is described, or ends, for a second time."""
+    known = states.last["requests"].get(line.get("id"))
+    ended = known and known["status"] in ("finished", "cancelled")
+    return bool(known if line["t"] == "request" else ended if line["t"] == "finish" else False)
+
+
+def _check_line(line: Line, number: int, states: States, clock: str) -> None:
     """Raise ValueError if a line contradicts those before it in what the fold of the states does not read."""
     match line["t"]:
         case "header":
             raise ValueError("a second header")
         case "pass" if line["model"] == 0 and any(row["phase"] == "draft" for row in line["rows"]):
             raise ValueError("model 0 is the model that answers, and it drafts")
+        case "pass" if any((name in line) != (clock == "seconds") for name in ("began", "took")):
+            raise ValueError(f"the clock counts {clock}; expected times in each pass if it counts seconds, else none")
+        case "model" if len(line["config"]["sliding_windows"]) != line["config"]["num_hidden_layers"]:
+            raise ValueError("model.config.sliding_windows: expected an item for each layer")
+        case "admit" if (line["capacity"] is None) == (line["kind"] == "contiguous"):
+            raise ValueError("admit.capacity: expected an integer for a contiguous cache, else null")
+        case "verdict" if line["then"] == "corrected" and not line["tokens"]:
+            raise ValueError("verdict.tokens: expected the draft token that was corrected; found none")
         case "attention":
             _check_attention(line, states)
         case "end" if line["lines"] != number - 1:

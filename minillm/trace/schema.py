@@ -47,6 +47,8 @@ def _is_number(value: Any) -> bool:
 INTEGER = Type("integer", lambda value: type(value) is int and 0 <= value < MOST)
 POSITIVE = Type("integer of at least 1", lambda value: type(value) is int and 0 < value < MOST)
 NUMBER = Type("number", _is_number)
+PROBABILITY = Type("number from 0 to 1", lambda value: _is_number(value) and 0 <= value <= 1)
+SECONDS = Type("number from 0 to 1,000,000,000", lambda value: _is_number(value) and 0 <= value <= 1e9)
 TEXT = Type("text", lambda value: type(value) is str)
 SOURCE = Type("text such as minillm/prefill.py:45", lambda v: type(v) is str and bool(re.fullmatch(SOURCE_FORM, v)))
 BOOL = Type("true or false", lambda value: type(value) is bool)
@@ -110,11 +112,15 @@ SAMPLING = record_of(
     stop=list_of(TEXT),
     ignore_eos=BOOL,
 )
-ROW = record_of(id=optional(INTEGER), phase=one_of(*PHASES), first=INTEGER, count=INTEGER, logits=INTEGER)
-JUDGED = record_of(token=INTEGER, p=NUMBER, q=NUMBER, r=NUMBER, accepted=BOOL)
-CANDIDATES = Type("list of [token, probability], most probable first", list_of(pair_of(INTEGER, NUMBER)).fits)
+ROW = record_of(id=optional(INTEGER), phase=one_of(*PHASES), first=INTEGER, count=POSITIVE, logits=INTEGER)
+JUDGED = record_of(token=INTEGER, p=PROBABILITY, q=PROBABILITY, r=PROBABILITY, accepted=BOOL)
+CANDIDATES = Type(
+    "list of [token, probability], most probable first",
+    lambda value: list_of(pair_of(INTEGER, PROBABILITY)).fits(value) and (not value or value[0][1] > 0),
+)
 TOKENS = list_of(INTEGER)
-BLOCKS = Type("integer from 1 to 10,000,000", lambda value: POSITIVE.fits(value) and value <= 10_000_000)
+AT_MOST = 10_000_000  # blocks or slots: more cannot be drawn
+COUNT = Type("integer from 0 to 10,000,000", lambda value: INTEGER.fits(value) and value <= AT_MOST)
 
 
 @dataclass(frozen=True)
@@ -167,7 +173,7 @@ KINDS: dict[str, dict[str, Field]] = {
     | {
         "table": Field(optional(INTEGER), "the cache or block table that holds its tokens from now on"),
         "kind": Field(one_of("contiguous", "paged", "none"), "of the cache"),
-        "capacity": Field(optional(INTEGER), "tokens that a contiguous cache has room for"),
+        "capacity": Field(optional(COUNT), "tokens that a contiguous cache has room for"),
         "known": Field(INTEGER, "first tokens that need not run: in known blocks, in a fork, or in the cache"),
         "restored": Field(INTEGER, "tokens after them that were swapped in"),
         "resumed": Field(BOOL, "whether it ran before, and was preempted"),
@@ -183,8 +189,8 @@ KINDS: dict[str, dict[str, Field]] = {
         "flops": Field(INTEGER, "multiplications plus additions"),
         "weight_bytes": Field(INTEGER, "bytes of weights that are read"),
         "cache_bytes": Field(INTEGER, "bytes of keys and values that are read"),
-        "began": Field(NUMBER, "seconds since the recording began", may_lack=True),
-        "took": Field(NUMBER, "seconds of the pass", may_lack=True),
+        "began": Field(SECONDS, "seconds since the recording began", may_lack=True),
+        "took": Field(SECONDS, "seconds of the pass", may_lack=True),
     },
     "step": STEP
     | {
@@ -201,7 +207,7 @@ KINDS: dict[str, dict[str, Field]] = {
     "pool": STEP
     | {
         "first": Field(INTEGER, "number of its first block"),
-        "blocks": Field(BLOCKS, "how many it has"),
+        "blocks": Field(COUNT, "how many it has"),
         "size": Field(POSITIVE, "tokens in a block"),
         "bytes": Field(INTEGER, "of the keys and values of a block"),
     },
@@ -223,14 +229,14 @@ KINDS: dict[str, dict[str, Field]] = {
         "before": Field(CANDIDATES, "the best by raw logits, and the chosen one"),
         "after": Field(CANDIDATES, "the best after penalty, temperature and filters, and the chosen one"),
         "kept": Field(INTEGER, "tokens that passed the filters; 0 if not recorded"),
-        "number": Field(optional(NUMBER), "the random number drawn"),
-        "low": Field(optional(NUMBER), "where the token's share of [0, 1) begins: the number fell in it"),
+        "number": Field(optional(PROBABILITY), "the random number drawn"),
+        "low": Field(optional(PROBABILITY), "where the token's share of [0, 1) begins: the number fell in it"),
     },
     "draft": STEP
     | ID
     | {
         "tokens": Field(TOKENS, "draft tokens"),
-        "q": Field(optional(list_of(NUMBER)), "the probability that each was drawn with; null: each was certain"),
+        "q": Field(optional(list_of(PROBABILITY)), "the probability that each was drawn with; null: each was certain"),
     },
     "verdict": STEP
     | ID
@@ -246,7 +252,7 @@ KINDS: dict[str, dict[str, Field]] = {
     | {
         "layer": Field(INTEGER, "number of the layer"),
         "head": Field(INTEGER, "number of the query head"),
-        "scales": Field(list_of(NUMBER), "for each query, the largest weight"),
+        "scales": Field(list_of(PROBABILITY), "for each query, the largest weight"),
         "weights": Field(TEXT, "base64: for query i its i + 1 weights, each a byte / 255 * the query's scale"),
     },
     "end": STEP | {"lines": Field(INTEGER, "lines before this one")},

@@ -83,4 +83,4 @@ def token_bytes(trace: Trace) -> float:
     windows = trace.states.models[0]["config"]["sliding_windows"]
     rows = [Tokens(row["count"], row["first"]) for row in line["rows"]]
     keys = sum(visible_keys(tokens, window) for tokens in rows for window in windows)
-    return float(line["cache_bytes"] * len(windows) / keys)
+    return float(line["cache_bytes"] * len(windows) / keys) if keys else 0.0
