@@ -58,7 +58,10 @@ def test_the_head_and_two_layers_are_in_memory(backend, weights, like_smollm2):
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("tokens", [100, 512, 700])
 def test_the_bound_counts_the_activations_of_a_chunk(backend, tokens, tmp_path):
-    """NumPy tells tracemalloc of every array. What is freed is not counted, so the 80 MB are not needed."""
+    """NumPy tells tracemalloc of every array. What is freed is not counted, so of the 80 MB one matrix is needed.
+
+    While a thread lays out a matrix, that matrix is there twice: as it is read, and as the backend stores it.
+    """
     folder = write_folder(tmp_path, SMALL, 10_007)
     expected = bound(folder, backend, "float32", tokens) - BESIDES
     generate(load(folder, backend, layers="streamed"), tokens)
@@ -66,7 +69,8 @@ def test_the_bound_counts_the_activations_of_a_chunk(backend, tokens, tmp_path):
     generate(load(folder, backend, layers="streamed"), tokens)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert 0.6 * expected < peak <= expected
+    down = SMALL["intermediate_size"] * SMALL["hidden_size"] * 8  # bytes of a number on the exact backend
+    assert 0.6 * expected < peak <= expected + down
 
 
 @pytest.mark.parametrize("tied", [True, False])
