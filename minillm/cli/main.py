@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from importlib import import_module
 from itertools import pairwise
 from typing import Any, NoReturn
 
@@ -72,47 +73,19 @@ class ShowVersion(argparse.Action):
         parser.exit()
 
 
+COMMANDS = (  # modules of this folder, in the order of the help; imported when the parser is made
+    *("generate", "chat", "batch", "models", "lesson", "exercise", "course", "grade", "claims", "papers"),
+    *("estimate", "exactness", "bench", "quantize", "trace"),
+)
+
+
 def make_parser() -> Parser:
     """Return the parser of all commands."""
-    from minillm.cli import (
-        batch,
-        bench,
-        chat,
-        claims,
-        course,
-        estimate,
-        exactness,
-        exercise,
-        generate,
-        grade,
-        lesson,
-        models,
-        papers,
-        quantize,
-        trace,
-    )
-
     parser = Parser(prog="minillm", description="How LLM inference works, in Python and NumPy.")
     parser.add_argument("--version", action=ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
-    for command in (
-        generate,
-        chat,
-        batch,
-        models,
-        lesson,
-        exercise,
-        course,
-        grade,
-        claims,
-        papers,
-        estimate,
-        exactness,
-        bench,
-        quantize,
-        trace,
-    ):
-        command.add_parser(commands)
+    for name in COMMANDS:
+        import_module(f"minillm.cli.{name}").add_parser(commands)
     return parser
 
 
