@@ -39,6 +39,7 @@ DETAILS, PREEMPTION = ("tokens", "choices", "attention"), ("recompute", "swap") 
 ENGINE = ("block_size", "num_blocks", "max_batch_tokens", "preemption")
 VIEWS = ("text", "pass", "cache", "attention", "choice", "batch", "speculation")  # as in minillm.trace.terminal
 FILES = ("out", "html", "perfetto")
+OF_READING = ("read", "html", "perfetto", "terminal", "view", "force", "json")  # the others belong to a run
 MOST_SAMPLES = 100
 EXAMPLES = """\
 examples:
@@ -88,7 +89,12 @@ def add_parser(commands: Any) -> None:
     add_cache_option(parser)
     add_sampling_options(parser)
     add_speculative_options(parser)
-    parser.set_defaults(run=run, show_phases=False)
+    parser.set_defaults(run=run, show_phases=False, of_run=_of_run(parser))
+
+
+def _of_run(parser: argparse.ArgumentParser) -> dict[str, Any]:
+    """Return the options that a trace which is read cannot have, with their defaults."""
+    return {name: value for name, value in vars(parser.parse_args([])).items() if name not in OF_READING}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -116,8 +122,9 @@ def _check_combination(options: argparse.Namespace) -> None:
     if len(sources) != 1:
         found = " and ".join("a prompt" if source == "prompt" else f"--{source}" for source in sources) or "nothing"
         raise ValueError(f"expected a prompt, --batch FILE or --read FILE; found {found}")
-    if options.read is not None and (options.out or options.detail or options.layers or options.times):
-        raise ValueError("--read takes a trace as it is; leave out --out, --detail, --layers and --times")
+    given = [_option(name) for name, default in options.of_run.items() if getattr(options, name) != default]
+    if options.read is not None and given:
+        raise ValueError(f"--read takes a trace as it is; leave out {' and '.join(given)}")
     check_choice("--detail", _detail(options), DETAILS)
     _check_terminal_options(options)
     if options.layers and _detail(options) != "attention":
@@ -144,7 +151,12 @@ def _check_engine_options(options: argparse.Namespace) -> None:
         raise ValueError("--n gives samples of one prompt; leave it out, or --batch")
     for name in ENGINE:
         if getattr(options, name) is not None and not engine:
-            raise ValueError(f"--{name.replace('_', '-')} is an option of an engine; add --batch FILE or --n")
+            raise ValueError(f"{_option(name)} is an option of an engine; add --batch FILE or --n")
+
+
+def _option(name: str) -> str:
+    """Return an option as it is typed."""
+    return f"--{name.replace('_', '-')}"
 
 
 def _check_files(options: argparse.Namespace) -> None:

@@ -19,7 +19,7 @@ def trace(call, model_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        result = call("trace", "--model", model_folder, *arguments)
+        result = call("trace", *arguments, *(() if "--read" in arguments else ("--model", model_folder)))
         assert (result.code, result.err) == (0, "")
         return result.out
 
@@ -32,7 +32,7 @@ def refused(call, model_folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):
-        result = call("trace", "--model", model_folder, *arguments)
+        result = call("trace", *arguments, *(() if "--read" in arguments else ("--model", model_folder)))
         assert result.code == 2 and result.err.count("\n") == 1
         return result.err
 
@@ -145,7 +145,8 @@ def test_times_and_layers_are_options(trace):
     [
         ((), "expected a prompt, --batch FILE or --read FILE; found nothing"),
         (("hello", "--read", "run.jsonl"), "found a prompt and --read"),
-        (("--read", "run.jsonl", "--out", "x.jsonl"), "--read takes a trace as it is"),
+        (("--read", "run.jsonl", "--out", "x.jsonl"), "--read takes a trace as it is; leave out --out\n"),
+        (("--read", "run.jsonl", "--model", "x", "--max-new-tokens", "3"), "leave out --model and --max-new-tokens\n"),
         (("--read", "missing.jsonl"), "missing.jsonl: No such file"),
         (("--read", "."), "expected an ordinary file"),
         (("hello", "--detail", "all"), "expected one of tokens, choices, attention"),
