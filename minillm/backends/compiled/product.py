@@ -110,7 +110,7 @@ def few_rows(x: Any, row: int, rows: int, weights: Any, tile: int, sums: Any) ->
         end = min(x.shape[1], first + CHUNK)
         for column in range(0, TILE, LANES):
             at = (0, column)
-            if rows == 4:
+            if rows == 4:  # blocks of 4, 3 and 2 rows differ in type, so each has a variable of its own
                 block = load_rows(sums, at, 4, LANES)
                 store_rows(sums, at, add_unpacked(block, LANES, x, row, weights, tile, first, end, column, ahead))
             elif rows == 3:

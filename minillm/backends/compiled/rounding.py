@@ -18,6 +18,7 @@ from minillm.backends.compiled.sharing import done_take_next, take, wait
 from minillm.backends.compiled.vectors import stack_array
 from minillm.backends.compiled.weights import GROUP
 
+# A plain 0 or 2 would make numba compute in float64, and the bits would not be those of NumPy.
 ZERO, ONE, TWO, GROUP_SIZE = np.float32(0), np.float32(1), np.float32(2), np.float32(GROUP)
 LARGEST_INT8, LARGEST_INT4 = np.float32(127), np.float32(15)
 
@@ -106,7 +107,7 @@ def fit_groups(values: Any, scales: Any, minimums: Any, slopes: Any, offsets: An
         slopes, offsets: the fitted line, written, `[out, groups]`.
         counters: see `sharing.py`.
     """
-    numbers = stack_array(values, (32,))
+    numbers = stack_array(values, (32,))  # [GROUP]
     row = take(counters, 0)
     while row < values.shape[0]:
         for group in range(values.shape[1]):
@@ -137,7 +138,7 @@ def round_to_int4(values: Any, line: Any, fitted: Any, better: Any, pairs: Any, 
             the upper half.
         counters: see `sharing.py`.
     """
-    first, second = stack_array(values, (32,)), stack_array(values, (32,))
+    first, second = stack_array(values, (32,)), stack_array(values, (32,))  # [GROUP]
     row = take(counters, 0)
     while row < values.shape[0]:
         for group in range(values.shape[1]):
@@ -146,9 +147,9 @@ def round_to_int4(values: Any, line: Any, fitted: Any, better: Any, pairs: Any, 
             fewer, worst = round_group(values, row, group, scale, fitted[1][row, group], second)
             better[row, group] = fewer < squares and worst <= scale / TWO
             for k in range(GROUP // 2):
-                low, high = first[k], first[k + 16]
+                low, high = first[k], first[k + GROUP // 2]
                 if better[row, group]:
-                    low, high = second[k], second[k + 16]
+                    low, high = second[k], second[k + GROUP // 2]
                 pairs[row, group, k] = np.uint8(low) | np.uint8(high) << np.uint8(4)
         row = done_take_next(counters, 0)
     wait(counters, 0, values.shape[0])
