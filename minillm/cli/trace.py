@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,6 +34,7 @@ from minillm.cli.speculative import (
 )
 from minillm.support.checks import check_choice, check_integer
 from minillm.support.state_file import write_whole
+from minillm.support.terminal import terminal_width
 from minillm.support.wording import counted
 
 DETAILS, PREEMPTION = ("tokens", "choices", "attention"), ("recompute", "swap")  # as in minillm.trace and batching
@@ -299,10 +301,15 @@ def _print_files(files: list[str], trace: Any) -> None:
 
 
 def _print_sentences(trace: Any) -> None:
+    from minillm.trace.terminal.layout import prose
     from minillm.trace.words import sentences
 
     for step, sentence in enumerate(sentences(trace)):
-        write(f"{step:4}  {sentence}\n")
+        lines = [sentence]  # in a pipe, a step stays a line
+        if sys.stdout.isatty():
+            lines = [line.plain for line in prose(sentence, terminal_width() - 6, hanging=0)]
+        for number, line in enumerate(lines):
+            write(f"{'' if number else step:4}  {line}\n")
 
 
 def _summary(trace: Any) -> dict[str, Any]:

@@ -143,6 +143,13 @@ def test_a_dumb_terminal_gets_the_frames_that_matter(on_terminal, run_file):
     assert shown.replace("\r", "") == "\n\n".join(frames(read(run_file), "batch", width=60)) + "\n"
 
 
+def test_sentences_are_folded_on_a_terminal_and_not_in_a_pipe(on_terminal, finish, run_file):
+    shown = on_terminal("trace", "--read", str(run_file), TERM="dumb", COLUMNS="50").replace("\r", "").splitlines()
+    piped = finish("trace", "--read", run_file, env={"COLUMNS": "50"}).out.splitlines()
+    assert max(map(len, shown)) <= 50 < max(map(len, piped)) and len(piped) == len(read(run_file).states.steps)
+    assert " ".join(" ".join(shown).split()) == " ".join(" ".join(piped).split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
