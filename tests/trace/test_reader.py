@@ -27,6 +27,18 @@ def attention(**fields):
     return b"".join([*lines[:index], json.dumps(line).encode() + b"\n", *lines[index + 1 :]])
 
 
+def said_again(kind):
+    """The golden trace, in which the first line of this kind stands twice."""
+    index = next(i for i, line in enumerate(LINES) if json.loads(line)["t"] == kind)
+    return b"".join([*LINES[: index + 1], *LINES[index:]])
+
+
+def corrected_without_a_draft():
+    lines = list(map(json.loads, (HERE / "golden_speculative.jsonl").read_text().splitlines()))
+    next(line for line in lines if line.get("then") == "corrected")["tokens"] = []
+    return "".join(json.dumps(line) + "\n" for line in lines).encode()
+
+
 DAMAGED = {
     "empty": (b"", "not a trace"),
     "one cut line": (HEADER[:-5], "not a trace"),
@@ -64,6 +76,12 @@ DAMAGED = {
     "lines left out": (b"".join([*LINES[:2], *LINES[3:]]), "lines before its end; found"),
     "lines after the end": (GOLDEN + LINES[-1], "a line after the end"),
     "a source that is not a line": (changed("source", at="javascript:alert(1)"), "source.at: expected text such as"),
+    "a request described twice": (said_again("request"), "request 0: a second line request"),
+    "a request that ends twice": (said_again("finish"), "a second line finish"),
+    "a correction of no draft token": (corrected_without_a_draft(), "expected the draft token that was corrected"),
+    "seconds in a trace that counts steps": (changed("pass", began=0.5, took=0.1), "the clock counts steps"),
+    "a pass without seconds": (changed("header", clock="seconds"), "the clock counts seconds"),
+    "a contiguous cache without a capacity": (changed("admit", kind="contiguous"), "admit.capacity"),
     "no base64": (attention(weights="#" * 48), "attention.weights: expected base64"),
     "too few weights": (attention(weights="AAAA"), "attention.weights: expected 36 bytes; found 3"),
     "no such layer": (attention(layer=6), "attention of a layer or a head"),
