@@ -13,7 +13,7 @@ LINES = GOLDEN.splitlines(keepends=True)
 HEADER = LINES[0]
 
 
-def changed(kind, **fields):
+def changed(kind, /, **fields):
     """The golden trace, of which the first line of this kind has other fields."""
     index = next(i for i, line in enumerate(LINES) if json.loads(line)["t"] == kind)
     line = json.loads(LINES[index]) | fields
