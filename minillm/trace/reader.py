@@ -92,11 +92,8 @@ def parsed(content: bytes, name: str) -> Trace:
     states = States()
     for number, line in lines:
         try:
-            again = _is_said_again(check(line), states)
-            states.add(line)
+            states.add(check(line))
             _check_line(line, number, states, header[1]["clock"])
-            if again:
-                raise ValueError(f"request {line['id']}: a second line {line['t']}")
         except (KeyError, IndexError):
             raise ValueError(f"{name}, line {number}: {line['t']} does not follow from the lines before") from None
         except ValueError as problem:
@@ -129,13 +126,6 @@ def _check_header(name: str, header: Any) -> None:
         check(header)
     except ValueError as problem:
         raise ValueError(f"{name}, line 1: {problem}") from None
-
-
-def _is_said_again(line: Line, states: States) -> bool:
-    """Return whether a request is described, or ends, for a second time."""
-    known = states.last["requests"].get(line.get("id"))
-    ended = known and known["status"] in ("finished", "cancelled")
-    return bool(known if line["t"] == "request" else ended if line["t"] == "finish" else False)
 
 
 def _check_line(line: Line, number: int, states: States, clock: str) -> None:

@@ -57,6 +57,8 @@ def apply(state: State, line: Line) -> None:
 
 
 def _request(state: State, line: Line) -> None:
+    if line["id"] in state["requests"]:
+        raise KeyError(line["id"])
     state["requests"][line["id"]] = {
         "group": line["group"],
         "prompt": line["prompt"],
@@ -82,7 +84,7 @@ def _admit(state: State, line: Line) -> None:
         table = _table(state, line["table"])
         table["kind"], table["capacity"], table["request"] = line["kind"], line["capacity"], line["id"]
         table["length"] = line["known"] + line["restored"]
-    state["waiting"].remove(line["id"])
+    _remove(state["waiting"], line["id"])
     state["running"].append(line["id"])
     state["totals"]["known"] += line["known"]
 
@@ -90,7 +92,7 @@ def _admit(state: State, line: Line) -> None:
 def _preempt(state: State, line: Line) -> None:
     request = state["requests"][line["id"]]
     request["status"], request["swapped"] = "waiting", line["swapped"]
-    state["running"].remove(line["id"])
+    _remove(state["running"], line["id"])
     state["waiting"].insert(0, line["id"])
     state["totals"]["preemptions"] += 1
 
@@ -98,12 +100,18 @@ def _preempt(state: State, line: Line) -> None:
 def _finish(state: State, line: Line) -> None:
     request = state["requests"][line["id"]]
     queue = state["running"] if line["id"] in state["running"] else state["waiting"]
-    queue.remove(line["id"])
+    _remove(queue, line["id"])
     request["status"] = "cancelled" if line["why"] == "cancelled" else "finished"
     request["why"], request["drafts"] = line["why"], []
     if request["table"] is not None and state["tables"][request["table"]]["kind"] == "paged":
         _drop_table(state, request["table"], None)
         request["table"] = None
+
+
+def _remove(queue: list[int], request: int) -> None:
+    if request not in queue:
+        raise KeyError(request)
+    queue.remove(request)
 
 
 def _pass(state: State, line: Line) -> None:
@@ -139,7 +147,10 @@ def _take(state: State, line: Line) -> None:
 
 
 def _copy(state: State, line: Line) -> None:
-    blocks, [new] = _table(state, line["table"])["blocks"], line["blocks"]
+    blocks = _table(state, line["table"])["blocks"]
+    if line["from"] not in blocks or len(line["blocks"]) != 1:
+        raise KeyError(line["from"])
+    [new] = line["blocks"]
     blocks[blocks.index(line["from"])] = new
     _block_of(state, new)["refs"] += 1
     _drop_reference(state, line["from"])

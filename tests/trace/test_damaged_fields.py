@@ -1,6 +1,7 @@
 """A trace of a stranger is refused in one line, or each of its steps can be said, drawn and exported."""
 
 import json
+import re
 
 import pytest
 from golden_runs import HERE, NAMES
@@ -10,6 +11,7 @@ from minillm.trace.reader import parsed
 from minillm.trace.terminal.frames import VIEWS, frame
 from minillm.trace.words import sentences
 
+PYTHONS_WORDS = re.compile(r"\n|not in list|unpack")  # they say nothing of the file
 WRONG = (0, -1, 1, 2**53 - 1, 1e308, None, [], "", False)
 
 
@@ -58,7 +60,7 @@ def test_a_wrong_field_is_refused_or_harmless(name):
         try:
             trace = parsed(content, "run.jsonl")
         except ValueError as problem:
-            assert "\n" not in str(problem), what
+            assert not PYTHONS_WORDS.search(str(problem)), what
             refused += 1
             continue
         try:
