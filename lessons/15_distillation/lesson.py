@@ -246,8 +246,7 @@ claim(
     "Train a smaller model (3B parameters) to mimic a larger model (7B) ... "
     "3-5x faster inference",
     "false",
-    f"7 / 3 = {large / student_size:.1f}, in bytes "
-    "and in FLOPs.",
+    f"7 / 3 = {large / student_size:.1f}, in bytes and in FLOPs.",
 )
 
 # %% [markdown]
