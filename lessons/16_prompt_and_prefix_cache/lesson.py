@@ -216,27 +216,27 @@ predict(
 
 # %%
 go_on = minillm.Sampling(temperature=0, ignore_eos=True)
-said, cached, all_tokens, new_tokens, frames = "", [], {}, {}, []
-for turn, text in enumerate(
-    (
-        "Lily has a red ball.",
-        "Tom is sad.",
-        "Lily likes Tom.",
-        "They play.",
-    ),
-    start=1,
-):
-    said += text
-    prompt = encode(said)
-    kept = common_prefix(cached, prompt)  # as minillm.Conversation does
-    all_tokens[f"turn {turn}, no cache"] = len(prompt)
-    new_tokens[f"turn {turn}, cache"] = len(prompt) - kept
-    frames.append(bars(all_tokens) + "\n" + bars(new_tokens))
-    answer = minillm.generate(model, prompt, 8, go_on)
-    cached = prompt + answer.tokens[:-1]  # the last one was never fed back
-    said = model.tokenizer.decode(prompt + answer.tokens)
+says = (
+    "Lily has a red ball.",
+    "Tom is sad.",
+    "Lily likes Tom.",
+    "They play.",
+)
+sequence, cached, prefilled, frames = [], [], {}, []
+total = computed = 0
+for turn, text in enumerate(says, start=1):
+    prompt = sequence + encode(text)
+    new = len(prompt) - common_prefix(
+        cached, prompt
+    )  # as Conversation does
+    prefilled[f"turn {turn}, no cache"] = len(prompt)
+    prefilled[f"turn {turn}, cache"] = new
+    total, computed = total + len(prompt), computed + new
+    frames.append(bars(prefilled))
+    sequence = prompt + minillm.generate(model, prompt, 8, go_on).tokens
+    cached = sequence[:-1]  # the last token was never fed back
 step_through(frames, printed=[-1])
-total, computed = sum(all_tokens.values()), sum(new_tokens.values())
+print(f"{computed} of {total} tokens are prefilled")
 assert computed < total / 2
 
 # %%
