@@ -176,16 +176,15 @@ assert reduces == 2 * layers + 1
 # %%
 llama = find_model("llama-2-7b")
 sent = tensor_parallel_bytes_sent(llama, tokens=1, gpus=8)
-a_share = 2 * matrix_parameters(llama) / 8  # bytes, in 16 bits, of 8 GPUs
+calls = 2 * llama.num_hidden_layers  # after attention and after the MLP
+a_share = 2 * matrix_parameters(llama) / 8  # bytes, in 16 bits, on each GPU
 read_ms = a_share / find_gpu("a100").bandwidth_bytes_per_s * 1e3
 print("Llama 2 7B on 8 A100, one token:")
 print(f"each GPU reads {a_share / 1e9:.2f} GB in {read_ms:.2f} ms")
-print(
-    f"and sends {sent / 1e6:.2f} MB, in {2 * llama.num_hidden_layers} all-reduces"
-)
+print(f"and sends {sent / 1e6:.2f} MB, in {calls} all-reduces")
 
 # %% [markdown]
-# The bytes that are sent are few. But 64 times all GPUs wait for a message. A
+# The bytes that are sent are few. But all GPUs wait for each all-reduce. A
 # message takes some microseconds between GPUs of one machine, and more over a
 # network. This is why tensor parallelism is used inside a machine.
 #
