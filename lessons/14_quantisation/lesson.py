@@ -254,6 +254,7 @@ claim(
 # - Write it yourself: the exercises `int8_round_trip`, `int4_packing`,
 #   `bfloat16_bits`, `blockwise_product`. Check the first with
 #   `minillm exercise check 37`, the others with 38, 39 and 40.
+# - Next: lesson 15, distillation: a smaller model.
 #
 # Sources: Dettmers et al., LLM.int8(), 2208.07339. Dettmers and Zettlemoyer,
 # The case for 4-bit precision, 2212.09720.

@@ -141,7 +141,8 @@ told = np.stack([minillm.forward(teacher, row[:-1]) for row in rows])
 likely = told[:32].argsort(axis=-1)[..., -16:]
 favourites = Favourites(likely, np.take_along_axis(told[:32], likely, -1))
 shown = np.take_along_axis(softmax(told[:32]), likely, -1).sum(axis=-1)
-print("one text:", repr(teacher.tokenizer.decode(rows[0].tolist())))
+sample = teacher.tokenizer.decode(rows[0, :16].tolist())
+print(f"a text begins: {sample!r}")
 print(f"the 16 tokens have {shown.mean():.0%} of the probability")
 
 # %% [markdown]
@@ -262,6 +263,7 @@ claim(
 #   --html run.html "Once upon a time"`.
 # - Write it yourself: the exercise `distillation_loss`:
 #   `minillm exercise check 30`.
+# - Next: lesson 16, the prompt and the prefix cache.
 #
 # Sources: Hinton et al., Distilling the Knowledge in a Neural Network,
 # 1503.02531. Zhou et al., DistillSpec, 2310.08461.

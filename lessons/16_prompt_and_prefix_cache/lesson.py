@@ -276,6 +276,7 @@ claim(
 # - Write it yourself: the exercises `prefix_hash_chain` and
 #   `shared_blocks`: `minillm exercise check 35` and
 #   `minillm exercise check 36`.
+# - Next: lesson 17, streaming and sharding: models that do not fit.
 #
 # Sources: Kwon et al., vLLM, 2309.06180. Zheng et al., SGLang, 2312.07104.
 # Brown et al., Language Models are Few-Shot Learners, 2005.14165.

@@ -276,6 +276,8 @@ claim(
 #   --stream-layers --html run.html "The capital of France is"`.
 # - Write it yourself: the exercises `all_reduce` and `pipeline_bubble`:
 #   `minillm exercise check 41` and `minillm exercise check 42`.
+# - This was the last lesson. `minillm claims` shows the other claims of the
+#   article.
 #
 # Sources: Sheng et al., FlexGen, 2303.06865. Shoeybi et al., Megatron-LM,
 # 1909.08053. Huang et al., GPipe, 1811.06965.
