@@ -141,7 +141,7 @@ told = np.stack([minillm.forward(teacher, row[:-1]) for row in rows])
 likely = told[:32].argsort(axis=-1)[..., -16:]
 favourites = Favourites(likely, np.take_along_axis(told[:32], likely, -1))
 shown = np.take_along_axis(softmax(told[:32]), likely, -1).sum(axis=-1)
-sample = teacher.tokenizer.decode(rows[0, :16].tolist())
+sample = teacher.tokenizer.decode(rows[0, :14].tolist())
 print(f"a text begins: {sample!r}")
 print(f"the 16 tokens have {shown.mean():.0%} of the probability")
 
