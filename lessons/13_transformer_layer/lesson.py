@@ -146,8 +146,8 @@ predict(
     within=0.01,
     mistakes={10: "The row is divided by its size, which grows as well."},
     why="The norm keeps the direction of a row and drops its size. The "
-    "stream grows from layer to layer, but each layer reads rows of the same "
-    "size.",
+    "stream grows from layer to layer, but every layer reads rows of a size "
+    "that it was trained on.",
 )
 
 
@@ -178,11 +178,7 @@ class WithoutNorm(Watched):
 sizes = {}
 for name, ops in (("norm", Watched()), ("no norm", WithoutNorm())):
     minillm.forward(replace(model, ops=ops), ids)
-    places = {
-        "at first": 0,
-        "after layer 2": 6,
-        "at the end": -1,
-    }
+    places = {"at first": 0, "after layer 2": 6, "at the end": -1}
     for place, index in places.items():
         sizes[f"{name}, {place}"] = round(ops.seen[index], 2)
 print("size of the row of the last token, with and without the norm:")
@@ -191,10 +187,12 @@ write(WithoutNorm())
 assert sizes["norm, at the end"] < 100
 
 # %% [markdown]
-# Without the norm the model repeats tokens without sense, and is sure of
-# them. Its layers were trained on rows of a certain size, and they get rows
-# of another one. In training the norm has a second use: no row can become so
-# large or so small that learning stops.
+# The rows begin small. Without the norm they stay small for three layers,
+# because small rows give small outputs. Then they grow, and nothing stops
+# them. No layer gets rows of the size that it was trained on. So the text has
+# no sense, and the model is sure of it: 100%, because the logits are large.
+# In training the norm has a second use: no row can become so large or so
+# small that learning stops.
 #
 # ## The residual stream
 #
@@ -310,8 +308,9 @@ predict(
 #
 # What does the curve do? For a large positive g, silu(g) is about g. For a
 # negative g it is about 0. So the gate decides, for each of the 512 numbers
-# of u and for each token, how much of it goes on. The last question tries a
-# simpler curve in its place: `np.maximum(g, 0) * u`.
+# of u and for each token, how much of it goes on: a part of the MLP can be
+# open for " France" and shut for " is". The last question tries a simpler
+# curve in its place: `np.maximum(g, 0) * u`.
 
 # %%
 lines = []
