@@ -72,8 +72,8 @@ predict(
     answer=limit,
     mistakes={1: "The nearest multiple is closer than that."},
     why=f"Half a step. In the table the largest error is {bound:.2f}. So the "
-    "error of every weight depends on the scale, and the scale on the largest "
-    "weight.",
+    "error of every weight depends on the scale, and the scale depends on "
+    "the largest weight.",
 )
 
 # %% [markdown]
@@ -229,8 +229,8 @@ claim(
     "2-4x faster inference",
     "imprecise",
     f"from 16 bits, the bytes give {half[0]:.1f} times for int8 and "
-    f"{half[1]:.1f} for int4, with scales. These are upper bounds, for decode "
-    "in small batches.",
+    f"{half[1]:.1f} for int4, with scales. These are upper bounds, for "
+    "decode in small batches.",
 )
 claim(
     "quant-loss",

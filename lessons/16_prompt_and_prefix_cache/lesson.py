@@ -61,8 +61,8 @@ predict(
     "(About.)",
     answer=ratio,
     within=0.1,
-    why=f"{len(long)} / {len(short)} = {len(long) / len(short):.1f}. Products "
-    "with weights are most of the FLOPs, and each token takes the same "
+    why=f"{len(long)} / {len(short)} = {len(long) / len(short):.1f}. "
+    "Products with weights are most of the FLOPs, and each token takes the same "
     "number. Only the logits are computed once.",
 )
 
@@ -193,8 +193,8 @@ engine.submit(ids, 1)
 engine.run()
 again = engine.statistics.prefix_tokens - before
 predict(
-    f"A prompt of {len(ids)} tokens is sent twice. Blocks have 16 tokens. How "
-    "many tokens need not run the second time?",
+    f"A prompt of {len(ids)} tokens is sent twice. Blocks have 16 tokens. "
+    "How many tokens need not run the second time?",
     answer=again,
     mistakes={
         len(
@@ -244,8 +244,8 @@ turns, each = 10, 100
 without = sum(each * turn for turn in range(1, turns + 1))
 predict(
     f"A chat has {turns} turns. Each adds {each} tokens, question and answer "
-    "together. Without a cache turn 1 prefills 100 tokens, turn 2 200, and so "
-    "on. How many are prefilled in all turns together?",
+    "together. Without a cache turn 1 prefills 100 tokens, turn 2 200, and "
+    "so on. How many are prefilled in all turns together?",
     answer=without,
     mistakes={turns * each: "That is with a cache: each token once."},
     why=f"100 * (1 + 2 + ... + 10). With a cache at most {turns * each:,}. "

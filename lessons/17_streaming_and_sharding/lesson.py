@@ -224,8 +224,8 @@ step_through(frames, printed=[0, 1, 3])
 stages, batches = 4, 4
 predict(
     f"A pipeline has {stages} stages and {batches} micro-batches. Which part "
-    "of the slots is idle? This part is called the bubble. (Draw it, or think "
-    "of p stages and m micro-batches.)",
+    "of the slots is idle? This part is called the bubble. (Draw it, or "
+    "think of p stages and m micro-batches.)",
     answer=float(pipeline_bubble(stages, batches)),
     within=0.02,
     mistakes={
