@@ -62,8 +62,8 @@ predict(
     answer=ratio,
     within=0.1,
     why=f"{len(long)} / {len(short)} = {len(long) / len(short):.1f}. "
-    "Products with weights are most of the FLOPs, and each token takes the same "
-    "number. Only the logits are computed once.",
+    "Products with weights are most of the FLOPs, and each token takes the "
+    "same number. Only the logits are computed once.",
 )
 
 # %% [markdown]
