@@ -131,8 +131,8 @@ assert hits[1] > 0 and hits[2] == hits[3] == 0
 
 # %% [markdown]
 # With the question first, no block of the facts is found. So put first what
-# many prompts have in common, and last what differs: not the date, not the
-# name of the user, not the question.
+# many prompts have in common. Put last what differs, such as the question,
+# the date and the name of the user.
 #
 # ## Why must the blocks before be the same?
 #
