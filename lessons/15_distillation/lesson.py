@@ -176,16 +176,16 @@ losses = {
 course = {}
 for name, loss_of in losses.items():
     weights = initialise(small, seed=1)
-    schedule = Schedule(steps=100, learning_rate=1e-2, warmup_steps=5)
+    schedule = Schedule(steps=140, learning_rate=1e-2, warmup_steps=5)
     run = Trainer(weights, schedule, train, 8, loss_of, threads=1)
-    for step in range(1, 101):
+    for step in range(1, 141):
         run.step()
         if step % 20 == 0:
             course[name, step] = compare(weights)
-print(f"two students of {weights.vector.size:,} weights, 100 steps each")
+print(f"two students of {weights.vector.size:,} weights, 140 steps each")
 
 # %%
-end = {name: course[name, 100] for name in losses}
+end = {name: course[name, 140] for name in losses}
 nearest = min(end, key=lambda name: end[name][0])
 predict(
     "Which student is nearer to the teacher, on texts that both have not "
@@ -202,11 +202,11 @@ assert end["teacher"][1] > end["text"][1]
 
 # %%
 frames = []
-for step in range(20, 101, 20):
+for step in range(20, 141, 20):
     kl = {f"{n}: KL": round(course[n, step][0], 2) for n in losses}
     share = {f"{n}: overlap": round(course[n, step][1], 2) for n in losses}
     frames.append(f"after step {step}\n{bars(kl)}\n{bars(share)}")
-step_through(frames, printed=[0, -1])
+step_through(frames, printed=[0, 3, -1])
 
 # %% [markdown]
 # The 32 texts are few. A student that learns from the text alone soon knows
