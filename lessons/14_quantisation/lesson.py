@@ -124,8 +124,8 @@ predict(
 #
 # We round all matrices of the layers of `story`, once with a scale for each
 # group of 32, and once with a single scale for a whole matrix. A frame is one
-# number of bits. How many bits does each way need, until the text is
-# nonsense?
+# number of bits. With how many bits does each way still write the text of
+# the unrounded model?
 #
 # **KL** is the Kullback-Leibler divergence. It measures how far the
 # probabilities of all next tokens are from those of the unrounded model. 0
@@ -154,7 +154,7 @@ def rounded(bits, group):
     return replace(model, layer_weights=tuple(layers))
 
 
-frames, divergence = [], {}
+frames, divergence, texts = [], {}, {}
 for bits in (8, 4, 3, 2):
     pair = {
         "32 weights": rounded(bits, 32),
@@ -164,18 +164,20 @@ for bits in (8, 4, 3, 2):
     lines = [f"{bits} bits"]
     for name, one in pair.items():
         divergence[bits, name] = found[name].kl_divergence
-        says = minillm.generate(one, prompt, 7).text
+        says = texts[bits, name] = minillm.generate(one, prompt, 7).text
         kl = f"KL {found[name].kl_divergence:6.4f}"
         lines.append(f"  a scale for {name:10} {kl} {says!r}")
     frames.append("\n".join(lines))
 step_through(frames, printed=[0, 1, 2, 3])
 assert divergence[3, "32 weights"] < 0.1 < 1 < divergence[3, "a matrix"]
 assert divergence[2, "32 weights"] > 0.1
+assert texts[3, "32 weights"] == minillm.generate(model, prompt, 7).text
 
 # %% [markdown]
 # With 3 bits and small groups the model still writes the same text. With one
-# scale for a matrix it writes nonsense. The numbers have the same bits: only
-# the scales differ.
+# scale for a matrix the text does not even follow from the prompt. The
+# numbers have the same bits. The small groups cost half a bit more for each
+# weight: 16 bits for 32 weights.
 #
 # ## What the engine stores
 #
@@ -207,9 +209,9 @@ predict(
     answer=work["int8"],
     mistakes={work["float32"] // 4: "The bytes are a quarter of that."},
     within=0.001,
-    why="The same: each number is multiplied by its scale, and then the "
-    "product is that of floats. This is weight-only quantisation. It saves "
-    "bytes, not arithmetic. So it makes decode faster, which is bound by "
+    why="The same: first each number becomes a float again, which is not "
+    "counted here, then floats are multiplied. This is weight-only "
+    "quantisation. It saves bytes, not arithmetic. So it makes decode faster, which is bound by "
     "memory, and not a long prefill (lesson 4).",
 )
 
