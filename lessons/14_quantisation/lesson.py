@@ -211,8 +211,8 @@ predict(
     within=0.001,
     why="The same: first each number becomes a float again, which is not "
     "counted here, then floats are multiplied. This is weight-only "
-    "quantisation. It saves bytes, not arithmetic. So it makes decode faster, which is bound by "
-    "memory, and not a long prefill (lesson 4).",
+    "quantisation. It saves bytes, not arithmetic. So it makes decode "
+    "faster, which is bound by memory, and not a long prefill (lesson 4).",
 )
 
 # %%
