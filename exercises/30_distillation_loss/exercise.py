@@ -44,7 +44,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 2
+LESSON = 15
 CONCEPTS = ("training", "distillation")
 
 

@@ -40,7 +40,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 3
+LESSON = 13
 CONCEPTS = ("layers", "residual")
 
 

@@ -33,7 +33,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 3
+LESSON = 13
 CONCEPTS = ("layers", "mlp")
 
 

@@ -42,7 +42,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 8
+LESSON = 16
 CONCEPTS = ("prefix_caching", "kv_cache")
 
 

@@ -58,7 +58,7 @@ def call(function, hashes, needed, held, counts, free):
 
 
 # %% check
-LESSON = 8
+LESSON = 16
 CONCEPTS = ("paged_attention", "prefix_caching", "kv_cache")
 IN_PLACE = True
 

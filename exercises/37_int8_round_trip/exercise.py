@@ -48,7 +48,7 @@ def call(function, groups):
 
 
 # %% check
-LESSON = 10
+LESSON = 14
 CONCEPTS = ("quantization",)
 
 

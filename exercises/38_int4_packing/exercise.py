@@ -39,7 +39,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 10
+LESSON = 14
 CONCEPTS = ("quantization",)
 
 

@@ -47,7 +47,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 10
+LESSON = 17
 CONCEPTS = ("parallel", "mlp")
 
 

@@ -41,7 +41,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 10
+LESSON = 17
 CONCEPTS = ("parallel", "estimate")
 
 

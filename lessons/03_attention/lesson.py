@@ -375,7 +375,8 @@ assert 24 < growth < 25 and whole < 5.1 and share > 0.98
 # - See the attention of your own prompt on a page, view "attention":
 #   `minillm trace --raw --html run.html "Copy: cat sun red -> cat sun"`.
 # - Write it yourself: the exercises `softmax`, `rope`, `causal_mask`.
-# - Next: lesson 4, prefill: the whole prompt in one pass.
+# - Next: lesson 4, prefill: the whole prompt in one pass. Or lesson 13 first:
+#   norm, residual stream and MLP, left out one at a time.
 #
 # Sources: Vaswani et al., Attention Is All You Need, 1706.03762, section 3.2.
 # Su et al., RoFormer, 2104.09864. Ainslie et al., GQA, 2305.13245.

@@ -298,8 +298,8 @@ claim(
 #   `minillm/speculative/drafters.py`: it drafts tokens without a model.
 # - Write it yourself: the exercises `greedy_verification`,
 #   `rejection_sampling`, `expected_tokens`.
-# - The lessons about the engine end here. You can now read all of
-#   `minillm/transformer.py`.
+# - You can now read most of `minillm/transformer.py`. Lesson 13 explains the
+#   rest: norm, residual stream and MLP.
 # - Next: lesson 10, the hardware that runs the engine.
 #
 # Sources: Leviathan et al., 2211.17192. Chen et al., 2302.01318.

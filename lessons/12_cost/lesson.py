@@ -411,8 +411,9 @@ claim(
 #   `minillm/evidence/claims/cost.py`: how code checks a claim.
 # - Try: `minillm claims one-pct-table --set dollars_per_call=0.001`
 # - Write it yourself: the exercises `cost_per_million`, `break_even_day`.
-# - This was the last lesson. `minillm claims` shows the other claims of the
-#   article.
+# - `minillm claims` shows the other claims of the article.
+# - Next: lesson 13, the transformer layer. It begins a second part: the whole
+#   layer, and the strategies that make inference cheaper.
 #
 # Sources: NVIDIA's data sheets. Prices: RunPod, as DeployBase.AI listed them
 # in March 2026. Kaplan et al., 2001.08361. Kwon et al., vLLM, 2309.06180.

@@ -63,7 +63,7 @@ def test_a_damaged_list_means_all(call, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--lesson", "13"], "--lesson is '13'; expected the number of a lesson, from 1 to 12, or several: 3,4"),
+        (["--lesson", "18"], "--lesson is '18'; expected the number of a lesson, from 1 to 17, or several: 3,4"),
         (["--lesson", "3,x"], "--lesson is 'x'; expected the number of a lesson"),
         (["--lesson", ""], "--lesson is ''"),
         (["--only", "softmax,rop"], "there is no exercise 'rop'; expected a number from 1 to"),
