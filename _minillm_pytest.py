@@ -58,7 +58,7 @@ def pytest_configure(config: pytest.Config) -> None:
     file = config.invocation_params.dir / name
     if not file.is_file():
         raise pytest.UsageError(f"{ENGINE_OPTION}: there is no file {file}")
-    from minillm.classroom.engines.engine_file import load_engine
+    from minillm.verification.engine_file import load_engine
 
     try:
         config.stash[ENGINE] = (file, load_engine(file))
@@ -171,7 +171,7 @@ class EngineFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield one test for each property, and one for all sequences of calls."""
-        from minillm.classroom.engines.engine_properties import PROPERTIES, run_property, run_schedules
+        from minillm.verification.cache_properties import PROPERTIES, run_property, run_schedules
 
         _, (engines, has, findings, _) = self.config.stash[ENGINE]
         searches = {

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from minillm.classroom.engines.engine_file import load_engine
 from minillm.classroom.exercises.exercise import find_exercise
 from minillm.classroom.exercises.plug_in import plugged_in
 from minillm.classroom.exercises.workspace import Workspace
 from minillm.classroom.worker.user_module import user_module
 from minillm.classroom.worker.worker import Returned, Worker
+from minillm.verification.engine_file import load_engine
 
 AS_A_MODULE = """
 from __future__ import annotations

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from minillm.classroom.engines.engine_file import load_engine
-from minillm.classroom.engines.engine_properties import PROPERTIES, run_property
+from minillm.verification.cache_properties import PROPERTIES, run_property
+from minillm.verification.engine_file import load_engine
 
 # Its newest versions call the argument `cache`; those before know only this name.
 pytestmark = pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")

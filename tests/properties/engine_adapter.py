@@ -1,4 +1,4 @@
-"""Our own engine as the equivalence properties want it (minillm/classroom/engines/engine_properties.py)."""
+"""Our own engine as the equivalence properties want it (minillm/verification/cache_properties.py)."""
 
 from collections.abc import Sequence
 

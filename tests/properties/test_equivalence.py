@@ -8,7 +8,7 @@ from random_models import EVERY_BACKEND, models, token_lists
 from same_logprobs import assert_same_logprobs
 
 import minillm
-from minillm.classroom.engines.engine_properties import CAPACITY, PROPERTIES
+from minillm.verification.cache_properties import CAPACITY, PROPERTIES
 
 
 @pytest.mark.parametrize("holds", PROPERTIES, ids=lambda holds: holds.__name__)

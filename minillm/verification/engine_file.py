@@ -36,12 +36,12 @@ from hypothesis import strategies as st
 
 from minillm import reference
 from minillm.arrays import Array
-from minillm.classroom.engines.engine_properties import Engine
-from minillm.classroom.engines.engine_under_test import EngineUnderTest
-from minillm.classroom.engines.findings import Findings
 from minillm.classroom.worker.user_module import user_module
 from minillm.config import ModelConfig, RopeParameters
 from minillm.support.printable import one_line
+from minillm.verification.cache_properties import Engine
+from minillm.verification.engine_under_test import EngineUnderTest
+from minillm.verification.findings import Findings
 
 TOLERANCE = 1e-4
 

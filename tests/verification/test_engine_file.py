@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from hypothesis.errors import Flaky
 
-from minillm.classroom.engines import findings as findings_module
-from minillm.classroom.engines.engine_file import load_engine
-from minillm.classroom.engines.engine_properties import PROPERTIES, run_property, run_schedules
 from minillm.classroom.exercises import bughunt
+from minillm.verification import findings as findings_module
+from minillm.verification.cache_properties import PROPERTIES, run_property, run_schedules
+from minillm.verification.engine_file import load_engine
 
 BY_NAME = {holds.__name__: (holds, needs) for holds, needs in PROPERTIES.items()}
 ENGINE_BUGS = [n for n, bug in enumerate(bughunt.all_bugs(), start=1) if bug.kind == "engine"]

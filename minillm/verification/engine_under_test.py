@@ -10,9 +10,9 @@ import numpy as np
 from hypothesis import reject
 
 from minillm.arrays import Array
-from minillm.classroom.engines.findings import Findings
 from minillm.support.printable import one_line
 from minillm.support.wording import counted
+from minillm.verification.findings import Findings
 
 
 class EngineUnderTest:

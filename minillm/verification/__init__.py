@@ -1,0 +1,1 @@
+"""Verify any engine: test an engine in one file against the properties of minillm's engine."""
