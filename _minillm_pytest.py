@@ -171,14 +171,12 @@ class EngineFile(pytest.File):
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield one test for each property, and one for all sequences of calls."""
-        from minillm.verification.cache_properties import PROPERTIES, run_property, run_schedules
+        from minillm.verification.properties import PROPERTIES
 
         _, (engines, has, findings, *_) = self.config.stash[ENGINE]
-        searches = {
-            holds.__name__: (needs, partial(run_property, holds, engines)) for holds, needs in PROPERTIES.items()
-        }
-        for name, (needs, search) in {**searches, "any_schedule": ((), partial(run_schedules, engines))}.items():
-            missing = [function for function in needs if not has(function)]
+        for name, one in PROPERTIES.items():
+            missing = [function for function in one.needs if not has(function)]
+            search = partial(one.search, engines)
             yield EngineItem.from_parent(self, name=name, missing=missing, search=search, findings=findings)
 
 
@@ -200,7 +198,8 @@ class EngineItem(ReportedItem):
         try:
             self.search()
         except AssertionError as problem:
-            raise Broken(f"Smallest failing example:\n{problem}") from None
+            advice = self.findings.advice()
+            raise Broken(f"Smallest failing example:\n{problem}" + (f"\n{advice}" if advice else "")) from None
         except Flaky:  # the time for shrinking was over
             raise Broken(f"Smallest failing example so far:\n{self.findings.smallest}") from None
         except Unsatisfiable:

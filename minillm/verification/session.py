@@ -30,7 +30,9 @@ FUNCTIONS = (
     "new_cache", "prefill", "decode", "batch", "truncate", "fork", "copy_prefix", "remove", "shift", "keep", "reorder",
     "save", "restore", "release", "generate", "stream", "sample",
 )  # fmt: skip
-SETTINGS = ("VOCAB_SIZE", "TOLERANCE", "REFERENCE", "MODEL", "OPTIONS", "WINDOW", "PAGE", "FEATURES", "CALL_SECONDS")
+SETTINGS = (
+    "VOCAB_SIZE", "TOLERANCE", "DTYPE", "REFERENCE", "MODEL", "OPTIONS", "WINDOW", "PAGE", "FEATURES", "CALL_SECONDS",
+)  # fmt: skip
 MOST_BYTES = 1 << 28  # of a returned array
 MOST_PIECES = 100_000  # that `stream` may yield
 
