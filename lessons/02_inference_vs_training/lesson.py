@@ -289,7 +289,7 @@ claim(
     "dramatically cheaper than training on a per-example basis",
     "imprecise",
     f"inference takes {1 + ratio:.0f} times fewer FLOPs. In time it may "
-    "cost more: lesson 5 shows how little of a GPU one sequence alone uses.",
+    "cost more: lesson 6 shows how little of a GPU one sequence alone uses.",
 )
 claim(
     "training-tokens",

@@ -64,7 +64,7 @@ predict(
     "share one head of k?",
     answer=q.shape[1] // k.shape[1],
     why="This is grouped-query attention (GQA). Keys and values have to be "
-    "kept (lesson 6), queries do not. So fewer heads of keys and values save "
+    "kept (lesson 7), queries do not. So fewer heads of keys and values save "
     "memory.",
 )
 
@@ -263,7 +263,7 @@ predict(
     mistakes={n: "May an earlier token look at the last one?"},
     why="Only the last row changes. What was computed for earlier tokens "
     "stays right when later tokens change. So it can be kept: this is the "
-    "KV cache of lesson 6.",
+    "KV cache of lesson 7.",
 )
 assert changed.tolist() == [False] * (n - 1) + [True]
 
@@ -351,7 +351,7 @@ claim(
     "bandwidth-limits",
     "GPU memory bandwidth (not compute cores) limits inference throughput",
     "true if",
-    "decode is meant (lesson 5). Arithmetic limits prefill (lesson 4).",
+    "decode is meant (lesson 6). Arithmetic limits prefill (lesson 5).",
 )
 claim(
     "h100-vs-cores",
@@ -375,8 +375,7 @@ assert 24 < growth < 25 and whole < 5.1 and share > 0.98
 # - See the attention of your own prompt on a page, view "attention":
 #   `minillm trace --raw --html run.html "Copy: cat sun red -> cat sun"`.
 # - Write it yourself: the exercises `softmax`, `rope`, `causal_mask`.
-# - Next: lesson 4, prefill: the whole prompt in one pass. Or lesson 13 first:
-#   norm, residual stream and MLP, left out one at a time.
+# - Next: lesson 4, the rest of the layer: norm, residual stream and MLP.
 #
 # Sources: Vaswani et al., Attention Is All You Need, 1706.03762, section 3.2.
 # Su et al., RoFormer, 2104.09864. Ainslie et al., GQA, 2305.13245.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Quantisation
 #
-# A decode step reads every weight once (lesson 5). So its time, and most of
+# A decode step reads every weight once (lesson 6). So its time, and most of
 # the memory, depend on the bytes of a weight. **Quantisation** stores weights
 # in fewer bits. This lesson rounds a group of weights by hand, then a whole
 # model, with fewer and fewer bits, until it breaks.
@@ -212,7 +212,7 @@ predict(
     why="The same: first each number becomes a float again, which is not "
     "counted here, then floats are multiplied. This is weight-only "
     "quantisation. It saves bytes, not arithmetic. So it makes decode "
-    "faster, which is bound by memory, and not a long prefill (lesson 4).",
+    "faster, which is bound by memory, and not a long prefill (lesson 5).",
 )
 
 # %%

@@ -3,7 +3,7 @@
 #
 # A small model is cheap to run, but it knows little. **Distillation** trains
 # a small model, the **student**, to give the same probabilities as a large
-# model, the **teacher**. The draft model of lesson 9 was made in this way.
+# model, the **teacher**. The draft model of lesson 10 was made in this way.
 # Here we train two students for some seconds, one with a teacher and one with
 # the text alone, and compare them.
 #
@@ -150,7 +150,7 @@ print(f"the 16 tokens have {shown.mean():.0%} of the probability")
 # the same order. One learns the next token of the text, as in lesson 2, and
 # the other the teacher's 16 probabilities. Every 20 steps we compute, on the
 # texts held out, KL from the teacher, and the **overlap**: the sum of
-# min(p, q), which lesson 9 draws. It is the share of draft tokens that would
+# min(p, q), which lesson 10 draws. It is the share of draft tokens that would
 # be accepted.
 
 # %%
@@ -241,7 +241,7 @@ predict(
     "decode step reads all weights. How many times faster can it be?",
     answer=large / student_size,
     within=0.03,
-    why="The bytes bound the time of a step (lesson 5). For 4 times the "
+    why="The bytes bound the time of a step (lesson 6). For 4 times the "
     "speed, the student needs a fourth of the weights.",
 )
 claim(

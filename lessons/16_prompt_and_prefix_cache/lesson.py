@@ -71,7 +71,7 @@ predict(
 #
 # Many users ask about the same facts. Lesson 3 showed that a token's keys and
 # values do not depend on *later* tokens. So the keys and values of the facts
-# are the same for every question. An engine keeps them in blocks (lesson 8).
+# are the same for every question. An engine keeps them in blocks (lesson 9).
 # A new prompt is cut into blocks, too, and looked up from its beginning, a
 # block at a time, until one is not known. This is **prefix caching**.
 #

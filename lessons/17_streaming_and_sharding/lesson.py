@@ -68,7 +68,7 @@ predict(
     answer=len(reads),
     mistakes={
         layers: "No layer is kept until the next pass.",
-        (len(ids) + 3) * layers: "The prompt is one pass (lesson 4).",
+        (len(ids) + 3) * layers: "The prompt is one pass (lesson 5).",
         4 * layers: "The last new token is never fed back.",
     },
     why="One pass for the prompt, which gives the first token, and one for "

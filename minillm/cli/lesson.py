@@ -69,9 +69,9 @@ def _play(lesson: Any, restart: bool) -> int:
 
     unsaved: list[OSError] = []
     if restart:
-        keep(drop_progress, lesson.name)
-    own = LessonProgress() if restart else load_progress().get(lesson.name, LessonProgress())
-    Player(lesson, own, lambda: keep(save_progress, lesson.name, own), show).play()
+        keep(drop_progress, lesson.topic)
+    own = LessonProgress() if restart else load_progress().get(lesson.topic, LessonProgress())
+    Player(lesson, own, lambda: keep(save_progress, lesson.topic, own), show).play()
     if own.finished and not own.cell:
         print(wrapped(_write_yourself(lesson.number)))
         print(wrapped(_go_on()))
@@ -99,7 +99,7 @@ def _list(as_json: bool) -> int:
     from minillm.classroom.player.progress import LessonProgress, load_progress, next_lesson
 
     progress, lessons = load_progress(), all_lessons()
-    rows = [(lesson, progress.get(lesson.name, LessonProgress())) for lesson in lessons]
+    rows = [(lesson, progress.get(lesson.topic, LessonProgress())) for lesson in lessons]
     if as_json:
         following = next_lesson(lessons, progress)
         print_json({"lessons": [_described(*row) for row in rows], "next": following and following.number})

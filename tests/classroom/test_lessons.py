@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 WIDTH = 78  # code is indented by 2 on a terminal of 80 columns
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 LESSONS = all_lessons()
-WITHOUT_A_RUN = (2, 11, 12)  # training, queues and costs: a trace is of a run of the engine
+WITHOUT_A_RUN = (2, 12, 13)  # training, queues and costs: a trace is of a run of the engine
 PICTURES = ("bars", "heatmap", "timeline", "block_map", "roofline")
 
 

@@ -153,7 +153,7 @@ def test_the_last_cell_finishes_a_lesson(spawn, call):
 
 def test_enter_steps_through_frames_and_a_changed_variable_changes_them(spawn):
     number = next(number for number, cell in enumerate(SHORT.cells) if "step_through(" in cell.source)
-    save_progress(SHORT.name, LessonProgress(number, False))
+    save_progress(SHORT.topic, LessonProgress(number, False))
     reader = Reader(spawn, "3", NO_COLOR="1")
     shown = reader.read(FRAME)
     assert "the query of token 0, 'Copy'" in shown and "\x1b[J" not in shown
@@ -197,19 +197,19 @@ def test_enter_alone_leads_through_a_lesson(lesson, spawn):
 
 def test_the_list_says_what_to_do_next(call):
     def said(**states):
-        for name, (cell, finished) in states.items():
-            save_progress(f"{name[1:]}", LessonProgress(cell, finished))
+        for topic, (cell, finished) in states.items():
+            save_progress(topic, LessonProgress(cell, finished))
         return call("lesson").out.splitlines()[-1]
 
-    names = [lesson.name for lesson in all_lessons()]
+    topics = [lesson.topic for lesson in all_lessons()]
     assert said() == "Begin with: minillm lesson 1"
-    assert said(**{f"_{names[0]}": (0, False)}) == "Begin with: minillm lesson 1"
-    assert said(**{f"_{names[0]}": (1, False)}) == "Go on with: minillm lesson 1"
-    assert said(**{f"_{names[0]}": (0, True), f"_{names[2]}": (0, True)}) == "Go on with: minillm lesson 2"
-    assert said(**{f"_{names[4]}": (3, False)}) == "Go on with: minillm lesson 5"  # begun, so before 2
-    assert said(**{f"_{names[4]}": (3, True)}) == "Go on with: minillm lesson 2"  # read again
-    for name in names:
-        save_progress(name, LessonProgress(0, True))
+    assert said(**{topics[0]: (0, False)}) == "Begin with: minillm lesson 1"
+    assert said(**{topics[0]: (1, False)}) == "Go on with: minillm lesson 1"
+    assert said(**{topics[0]: (0, True), topics[2]: (0, True)}) == "Go on with: minillm lesson 2"
+    assert said(**{topics[4]: (3, False)}) == "Go on with: minillm lesson 5"  # begun, so before 2
+    assert said(**{topics[4]: (3, True)}) == "Go on with: minillm lesson 2"  # read again
+    for topic in topics:
+        save_progress(topic, LessonProgress(0, True))
     assert call("lesson").out.count("All lessons are finished.") == 1
 
 

@@ -116,7 +116,7 @@ assert gap[0] < 1e-4 and (gap[1:] > 1e-4).all()
 # ## Dropping tokens costs nothing
 #
 # To drop the last tokens, the cache only lowers its length (`truncate`).
-# Later tokens are written over the dropped ones. Lesson 9 needs this. So does
+# Later tokens are written over the dropped ones. Lesson 10 needs this. So does
 # an editor in which you delete a word. `fork` makes a copy, to continue a
 # sequence in two ways. In the frames `#` is a slot in use. Follow `x`, a slot
 # that still has a dropped token.
@@ -247,7 +247,7 @@ claim(
     "caches the key-value pairs from prefill and reuses them",
     "true",
     "it also caches those of every new token. Decode with the cache gave the "
-    "same tokens as `naive_decode` (lesson 5).",
+    "same tokens as `naive_decode` (lesson 6).",
 )
 claim(
     "kv-from-embeddings",
@@ -341,7 +341,7 @@ claim(
 #   `minillm trace --raw --html run.html "Once upon a time"`.
 # - Write it yourself: the exercises `attention`, `kv_cache_append`,
 #   `kv_cache_truncate`, `kv_cache_memory`.
-# - Next: lesson 7, many sequences at once.
+# - Next: lesson 8, many sequences at once.
 #
 # Sources: Pope et al., 2211.05102. Ainslie et al., GQA, 2305.13245. Touvron
 # et al., Llama 2, 2307.09288. Sizes of models are from their config files.

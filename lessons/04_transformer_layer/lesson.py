@@ -357,7 +357,7 @@ assert texts[0] == texts[1]
 #   `minillm trace --raw --html run.html "The capital of France is"`.
 # - Write it yourself: the exercises `add_and_norm` and `swiglu`:
 #   `minillm exercise check 31` and `minillm exercise check 32`.
-# - Next: lesson 14, quantisation.
+# - Next: lesson 5, prefill: the whole prompt in one pass.
 #
 # Sources: Touvron et al., LLaMA, 2302.13971. Zhang and Sennrich, RMSNorm,
 # 1910.07467. Shazeer, GLU Variants, 2002.05202. He et al., Deep Residual

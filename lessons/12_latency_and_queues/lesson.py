@@ -9,7 +9,7 @@
 # - The time per output token after the first one, **TPOT**: decode.
 #
 # We begin with the article's example. The times are lower bounds from the
-# data sheet (lesson 10). The network takes 100 ms, and there are no other
+# data sheet (lesson 11). The network takes 100 ms, and there are no other
 # requests.
 #
 # The article's section is "Latency Analysis".
@@ -98,7 +98,7 @@ predict(
 # %% [markdown]
 # ## Your own machine
 #
-# There is no network between you and `story`. As in lesson 10, we measure the
+# There is no network between you and `story`. As in lesson 11, we measure the
 # machine, not the request. From the measurements we predict the request.
 
 # %%
@@ -293,7 +293,7 @@ assert shown["after 60 s"] > 4 * shown["after 10 s"] and two_servers < 0.01
 # ## A real scheduler on the virtual clock
 #
 # A server of language models does not serve one request at a time, because
-# requests share passes (lesson 7). So here minillm's own scheduler decides
+# requests share passes (lesson 8). So here minillm's own scheduler decides
 # which requests run in each pass, and the roofline gives the time of each
 # pass. 8 requests arrive per second. Each has a prompt of 500 tokens and a
 # completion of 10 to 300 tokens. The model is 7B, on an A100.
@@ -352,7 +352,7 @@ assert abs(little - last.mean_number) < 1e-6 * little
 # With static batches a request waits until a whole batch ends. Continuous
 # batching admits requests before every pass. But a long prompt of another
 # request then makes a pause in the middle of your completion. **Chunked
-# prefill** (lesson 4) makes this pause shorter. The last line of the output
+# prefill** (lesson 5) makes this pause shorter. The last line of the output
 # is **Little's law**: the mean number of requests in the system is the
 # arrival rate times the mean time that each one stays. It holds for every
 # queue.
@@ -460,7 +460,7 @@ claim(
 # - Read `minillm/estimate/queueing.py`: the formulas, and a queue in a few
 #   lines. Then read `minillm/estimate/virtual_clock.py`.
 # - Write it yourself: the exercises `streaming_latency`, `queue_waits`.
-# - Next: lesson 12, what inference costs.
+# - Next: lesson 13, what inference costs.
 #
 # Sources: Little, Operations Research 9(3), 1961. Agrawal et al.,
 # Sarathi-Serve, 2403.02310. Yu et al., Orca, OSDI 2022. Chowdhery et al.,

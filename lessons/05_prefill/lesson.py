@@ -3,7 +3,7 @@
 #
 # An answer has two phases. **Prefill** reads the whole prompt, in one pass.
 # **Decode** then writes the answer, one token a pass. This lesson is about
-# the first phase, lesson 5 about the second. Both run the same network, but
+# the first phase, lesson 6 about the second. Both run the same network, but
 # different things limit their speed. Most of what follows in this course
 # rests on this difference.
 #
@@ -329,7 +329,7 @@ claim(
     "true if",
     f"time is meant: {t7 / 500 * 1e3:.3f} ms a token here, but "
     f"{bounds[1]:.1f} ms when a pass over the weights computes one token "
-    "(lesson 5). The FLOPs are the same.",
+    "(lesson 6). The FLOPs are the same.",
 )
 
 # %% [markdown]
@@ -342,7 +342,7 @@ claim(
 # - See a prefill on a page, view "the pass": `minillm trace --raw --html
 #   run.html "Once upon a time"`. It draws the roofline of an H100, too.
 # - Write it yourself: the exercise `chunked_prefill`.
-# - Next: lesson 5, decode, which is limited by memory.
+# - Next: lesson 6, decode, which is limited by memory.
 #
 # Sources: Williams et al., Roofline, CACM 2009. Agrawal et al., Sarathi,
 # 2308.16369 (chunked prefill). Touvron et al., Llama 2, 2307.09288. F and B

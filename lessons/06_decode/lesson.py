@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Decode
 #
-# The prompt has been read (lesson 4). Now the answer is written, one token a
+# The prompt has been read (lesson 5). Now the answer is written, one token a
 # pass: this is **decode**. Each pass does little work, but it is slow all the
 # same. This lesson shows why.
 #
@@ -143,7 +143,7 @@ predict(
     },
     why="There is one multiplication and one addition for each weight of 2 "
     "bytes. In the time that it takes to read one byte, an A100 could do 153 "
-    "FLOPs (lesson 4). In decode, 152 of these 153 are not used.",
+    "FLOPs (lesson 5). In decode, 152 of these 153 are not used.",
 )
 
 # %% [markdown]
@@ -220,7 +220,7 @@ print(bars(per_token, " ms"))
 # ## Does a step get slower as the sequence grows?
 #
 # A little. Attention reads the keys and values of every earlier token. For
-# Llama 2 7B they are 524,288 bytes a token (lesson 6). So a step reads
+# Llama 2 7B they are 524,288 bytes a token (lesson 7). So a step reads
 #
 #     bytes of weights + tokens · 524,288
 
@@ -238,7 +238,7 @@ print(bars(by_length, " ms"))
 #
 # The time of prefill grows with the prompt. The time of decode grows with the
 # answer. Which is larger depends on both lengths. Here are three examples,
-# for the same model and GPU, with the formulas of lesson 4:
+# for the same model and GPU, with the formulas of lesson 5:
 
 # %%
 shares = {}
@@ -259,7 +259,7 @@ claim(
     "pass-per-token",
     "each output token requires a full forward pass",
     "true if",
-    "there is no speculative decoding (lesson 9).",
+    "there is no speculative decoding (lesson 10).",
 )
 claim(
     "passes-100",
@@ -294,7 +294,7 @@ claim(
     "decode-bw-bound",
     "decode is memory-bandwidth bound",
     "true if",
-    "few sequences run together (lesson 7). With one, the intensity is "
+    "few sequences run together (lesson 8). With one, the intensity is "
     f"{decode_flops / (decode_bytes / 2):.0f}, and the limit is 153.",
 )
 claim(
@@ -364,7 +364,7 @@ assert 10 < ratio < 11
 # - See decode steps on a page, view "the pass": `minillm trace --raw --html
 #   run.html "Once upon a time"`; the same with `--no-cache`.
 # - Write it yourself: the exercises `decode_loop` and `stop_strings`.
-# - Next: lesson 6, the cache that keeps a decode step small.
+# - Next: lesson 7, the cache that keeps a decode step small.
 #
 # Sources: Pope et al., Efficiently Scaling Transformer Inference, 2211.05102.
 # gpt-fast's README (measurements on an A100 80 GB). NVIDIA's data sheets.

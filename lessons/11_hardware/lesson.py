@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Hardware and the roofline
 #
-# Which GPU should run a model? Lessons 4 to 7 used the numbers of one GPU.
+# Which GPU should run a model? Lessons 5 to 8 used the numbers of one GPU.
 # This lesson uses the numbers of many GPUs. First: does the model fit? Then:
 # how fast does it run, and why? You first work with data sheets. Then you
 # check the method on a machine that you can measure: your own.
@@ -40,7 +40,7 @@ print(table(["GPU", "memory", "GB", "GB/s", "TFLOP/s"], rows))
 # %% [markdown]
 # For inference, three numbers describe a GPU: how many bytes its memory
 # holds, how many bytes per second it reads (its **bandwidth**), and how many
-# FLOPs per second it does. (The price follows in lesson 12.) The numbers are
+# FLOPs per second it does. (The price follows in lesson 13.) The numbers are
 # from the manufacturers' data sheets. The file `minillm/estimate/gpus.toml`
 # gives the source of each one.
 #
@@ -140,7 +140,7 @@ step_through(frames)
 ridge = ridge_flops_per_byte(a100)
 predict(
     "With 2 bytes per weight, n tokens do 2·n FLOPs per 2 bytes. So from "
-    f"{ridge:.0f} tokens on, a pass is compute-bound (lesson 4). Now each "
+    f"{ridge:.0f} tokens on, a pass is compute-bound (lesson 5). Now each "
     "weight takes half a byte (int4). Arithmetic is as fast as before. From "
     "how many tokens on is a pass compute-bound now?",
     answer=ridge * FORMATS["int4"].bytes_each / 2,
@@ -408,7 +408,7 @@ assert worth["h100-pcie"] < worth["l40s"] < worth["h100-sxm"]
 #   `minillm trace --raw --html run.html "Once upon a time"`.
 # - Write it yourself: the exercises `kv_cache_size`, `roofline_time`,
 #   `max_batch`.
-# - Next: lesson 11, what a user waits for.
+# - Next: lesson 12, what a user waits for.
 #
 # Sources: Williams et al., Roofline, CACM 2009. Pope et al., 2211.05102. Data
 # sheets of the GPUs.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Batching
 #
-# In decode a GPU reads all weights to compute a single row (lesson 5). Most
+# In decode a GPU reads all weights to compute a single row (lesson 6). Most
 # of its arithmetic units are idle. The remedy is to put rows of *several*
 # sequences into the same pass. This is called **batching**. Batching lets one
 # GPU serve many users.
@@ -80,7 +80,7 @@ W, KV, F, B = 2 * 6_607_077_376, 524_288, 312e12, 2039e9  # Llama 2 7B, A100
 
 
 def step_seconds(b, n=500):
-    """Return the time of a step: compute or memory, the longer (lesson 4)."""
+    """Return the time of a step: compute or memory, the longer (lesson 5)."""
     flops = b * (W + 4 * 32 * 4096 * n)
     return max(flops / F, (W + b * n * KV) / B)
 
@@ -200,7 +200,7 @@ assert [r.tokens for r in requests] == [r.tokens for r in static_requests]
 # ## Does a batch change the tokens?
 #
 # It should not. But floating-point sums depend on the shape of a matrix
-# product (lesson 4), and a batch has a different shape. On most systems the
+# product (lesson 5), and a batch has a different shape. On most systems the
 # other requests of a batch can change a completion. On the exact backend they
 # cannot.
 #
@@ -290,7 +290,7 @@ claim(
 # - See a batch on a page, view "the batch": `minillm trace --raw --n 4
 #   --temperature 1 --max-new-tokens 12 --html run.html "Once upon a time"`.
 # - Write it yourself: the exercises `static_batch` and `continuous_batch`.
-# - Next: lesson 8, where the memory for all these caches comes from.
+# - Next: lesson 9, where the memory for all these caches comes from.
 #
 # Sources: Yu et al., Orca, OSDI 2022. Agrawal et al., Sarathi-Serve,
 # 2403.02310. Pope et al., 2211.05102.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Paged attention
 #
-# Lesson 7 runs many sequences on one GPU. Each of them needs memory for its
+# Lesson 8 runs many sequences on one GPU. Each of them needs memory for its
 # cache. But the length of a completion is not known in advance. How much
 # memory should be reserved for it? This lesson shows the answer that made
 # vLLM well known.
@@ -205,7 +205,7 @@ assert a.table[0] == b.table[0] and a.table[1] != b.table[1]
 #
 # Many requests begin with the same tokens: instructions, a document, or the
 # conversation so far. The keys in a block depend on the tokens of the block
-# and on all tokens before it (lesson 6). So a later sequence with the same
+# and on all tokens before it (lesson 7). So a later sequence with the same
 # prefix can use the same full blocks. This is **prefix caching**. A block of
 # a finished request stays **cached** until its memory is needed: then it is
 # **evicted**.
@@ -269,7 +269,7 @@ assert abs(block - 0.023) < 0.001
 #   `minillm/kv_cache/blocks.py` and `minillm/kv_cache/prefix.py`.
 # - Write it yourself: the exercises `block_table`, `block_allocation`,
 #   `copy_on_write`, `online_softmax` (attention over segments).
-# - Next: lesson 9, several tokens in one pass of decode.
+# - Next: lesson 10, several tokens in one pass of decode.
 #
 # Sources: Kwon et al., vLLM, 2309.06180. Zheng et al., SGLang, 2312.07104
 # (prefix caching).

@@ -6,7 +6,7 @@
 #
 #     dollars per hour / tokens per hour
 #
-# The price is on the provider's list. Lessons 10 and 11 computed the number
+# The price is on the provider's list. Lessons 11 and 12 computed the number
 # of tokens.
 #
 # The article's sections are "Cloud GPU Selection" and "Why Inference Cost
@@ -69,7 +69,7 @@ predict(
 # %% [markdown]
 # ## Cost depends on the batch size
 #
-# A step of decode reads all weights, for one sequence or for many (lesson 7).
+# A step of decode reads all weights, for one sequence or for many (lesson 8).
 # The price of the hour stays the same. So tokens are cheap when many
 # sequences share a step. Enter raises the batch size: both axes of the plot
 # are logarithmic. `o` is the cost, and `.` is what it would be if a batch of
@@ -131,8 +131,8 @@ predict(
 # ## Why is input cheaper than output?
 #
 # All tokens of the prompt run in one pass, which is compute-bound. The tokens
-# of a completion take one step each, and a step is memory-bound (lessons 4
-# and 5).
+# of a completion take one step each, and a step is memory-bound (lessons 5
+# and 6).
 
 # %%
 into = prefill_time(a100, 500).seconds / 500
@@ -186,7 +186,7 @@ print(f"The cheapest is {cheapest}, at ${prices[cheapest]} per hour.")
 # Your machine needs electricity. We assume 60 watts and 30 cents per kWh. You
 # can change both numbers at the Python prompt (`p`). How many tokens per
 # second does it produce, and what do they cost? First comes the prediction,
-# as in lesson 10.
+# as in lesson 11.
 
 # %%
 watts, dollars_per_kwh = 60, 0.30
@@ -412,8 +412,8 @@ claim(
 # - Try: `minillm claims one-pct-table --set dollars_per_call=0.001`
 # - Write it yourself: the exercises `cost_per_million`, `break_even_day`.
 # - `minillm claims` shows the other claims of the article.
-# - Next: lesson 13, the transformer layer. It begins a second part: the whole
-#   layer, and the strategies that make inference cheaper.
+# - Next: lesson 14, quantisation. It begins a second part: the strategies that
+#   make inference cheaper.
 #
 # Sources: NVIDIA's data sheets. Prices: RunPod, as DeployBase.AI listed them
 # in March 2026. Kaplan et al., 2001.08361. Kwon et al., vLLM, 2309.06180.

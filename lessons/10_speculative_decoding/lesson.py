@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Speculative decoding
 #
-# One pass of decode reads all weights for one token (lesson 5). A pass over
-# five tokens reads them once, too (lesson 4). If the next four tokens were
+# One pass of decode reads all weights for one token (lesson 6). A pass over
+# five tokens reads them once, too (lesson 5). If the next four tokens were
 # known, one pass could compute all of them. **Speculative decoding** proposes
 # tokens, verifies them in one pass, and keeps the correct ones. The output is
 # the same as without it.
@@ -94,7 +94,7 @@ predict(
     "model. So a round is never worse than a decode step, if drafting costs "
     "nothing.",
 )
-cache.truncate(len(ids) + accepted)  # drop the rejected tokens (lesson 6)
+cache.truncate(len(ids) + accepted)  # drop the rejected tokens (lesson 7)
 assert cache.length == len(ids) + accepted
 
 # %% [markdown]
@@ -298,8 +298,8 @@ claim(
 #   `minillm/speculative/drafters.py`: it drafts tokens without a model.
 # - Write it yourself: the exercises `greedy_verification`,
 #   `rejection_sampling`, `expected_tokens`.
-# - You can now read most of `minillm/transformer.py`. Lesson 13 explains the
-#   rest: norm, residual stream and MLP.
-# - Next: lesson 10, the hardware that runs the engine.
+# - You can now read all of `minillm/transformer.py`: attention is lesson 3, the
+#   rest of the layer 4, the cache 7, and the rows of several sequences 8.
+# - Next: lesson 11, the hardware that runs the engine.
 #
 # Sources: Leviathan et al., 2211.17192. Chen et al., 2302.01318.
