@@ -51,6 +51,8 @@ predict(
     why="It gives one for every token of the vocabulary. So each position of "
     "a text teaches more. Hinton called it dark knowledge: what the teacher "
     "knows about the answers that did not come.",
+    shows="At each position a teacher says more than a text does: a "
+    "probability for every token.",
 )
 
 # %% [markdown]
@@ -95,6 +97,8 @@ predict(
     why=f"It is {equal:.3f}, the entropy of p: the teacher itself is not "
     "sure. So one subtracts it to see what is left to learn. The difference "
     "is the Kullback-Leibler divergence (KL), and it is 0 for q = p.",
+    shows="The loss of a perfect student is not 0: it is the entropy of the "
+    "teacher.",
 )
 assert abs(equal - entropy) < 1e-5
 
@@ -193,6 +197,8 @@ predict(
     answer=f"the one that learned from the {nearest}",
     choices=[f"the one that learned from the {name}" for name in losses],
     why="It is measured by KL and by the overlap. The frames show both.",
+    shows="With the same texts and the same number of steps, what a student "
+    "aims at makes the difference.",
 )
 assert end["teacher"][0] < end["text"][0] - 0.5
 assert end["teacher"][1] > end["text"][1]
@@ -243,6 +249,8 @@ predict(
     within=0.03,
     why="The bytes bound the time of a step (lesson 6). For 4 times the "
     "speed, the student needs a fourth of the weights.",
+    shows="How fast a student can decode depends on its size, and not on how "
+    "it was trained.",
 )
 claim(
     "distill",
@@ -263,8 +271,10 @@ claim(
 # - See the distilled draft model work for its teacher on a page, view
 #   "speculation": `minillm trace --raw --speculative --draft story-draft
 #   --html run.html "Once upon a time"`.
-# - Write it yourself: the exercise `distillation_loss`:
-#   `minillm exercise check 30`.
+# - Write it yourself: exercise 30 `distillation_loss`.
+#   `minillm exercise start my-exercises` makes a folder for all exercises,
+#   once. There, run `minillm exercise check 30`.
+# - More of the article's claims: `minillm claims --section optimization`.
 # - Next: lesson 16, the prompt and the prefix cache.
 #
 # Sources: Hinton et al., Distilling the Knowledge in a Neural Network,
