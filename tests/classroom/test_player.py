@@ -14,7 +14,8 @@ from minillm.classroom.questions import predict
 # %%
 raise ValueError("{"a word " * 20}")
 # %%
-predict("{"How many ? " * 9}", answer=12, mistakes={{3: "{"No, not 3. " * 9}"}}, why="{"Because. " * 20}", shows="{"It is 12. " * 9}")
+predict("{"How many ? " * 9}", answer=12, mistakes={{3: "{"No, not 3. " * 9}"}}, why="{"Because. " * 20}",
+    shows="{"It is 12. " * 9}")
 # %%
 """
 
