@@ -1,6 +1,7 @@
 """The angles of RoPE are rounded to bfloat16."""
 
 import minillm
+from minillm.support.wording import counted
 
 ENGINE = "transformers"
 KIND = "RoPE"
@@ -27,7 +28,6 @@ def answer(model):
     lines = []
     for repeats in (1, 30):
         prompt = "One day Tom went to the park. He saw a dog. " * repeats + "The dog said"
-        lines.append(
-            f"after {len(model.tokenizer.encode(prompt))} tokens: {minillm.generate(model, prompt, 12).text!r}"
-        )
+        read = counted(len(model.tokenizer.encode(prompt)), "token")
+        lines.append(f"after {read}: {minillm.generate(model, prompt, 12).text!r}")
     return lines

@@ -3,6 +3,7 @@
 import numpy as np
 
 import minillm
+from minillm.support.wording import counted
 
 ENGINE = "former"
 KIND = "causal mask"
@@ -20,4 +21,4 @@ PATCH = [("visible = key_position <= query_position", "visible = key_position < 
 
 def answer(model):
     logits = minillm.forward(model, model.tokenizer.encode("The capital of France is"))
-    return [f"{int(np.isfinite(logits).all(axis=-1).sum())} of {len(logits)} tokens have finite logits"]
+    return [f"{int(np.isfinite(logits).all(axis=-1).sum())} of {counted(len(logits), 'token')} have finite logits"]

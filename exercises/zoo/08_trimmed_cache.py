@@ -1,6 +1,7 @@
 """Tokens that are trimmed from a cache stay in it."""
 
 import minillm
+from minillm.support.wording import counted
 
 ENGINE = "mlx-lm"
 KIND = "KV cache"
@@ -29,4 +30,4 @@ def answer(model):
     for _ in range(8):
         tokens.append(int(logits.argmax()))
         logits = minillm.decode_step(model, tokens[-1], cache)
-    return [f"{cache.length} tokens in the cache: {'Tom has a' + model.tokenizer.decode(tokens)!r}"]
+    return [f"{counted(cache.length, 'token')} in the cache: {'Tom has a' + model.tokenizer.decode(tokens)!r}"]

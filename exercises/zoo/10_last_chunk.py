@@ -1,6 +1,7 @@
 """The last chunk of a prompt begins too early, with tokens that are in the cache already."""
 
 import minillm
+from minillm.support.wording import counted
 
 ENGINE = "tinygrad"
 KIND = "chunked prefill"
@@ -19,5 +20,5 @@ def answer(model):
         cache = minillm.KVCache(model, 64)
         logits = minillm.prefill(model, tokens, cache, chunk)
         text = model.tokenizer.decode([int(logits.argmax())])
-        lines.append(f"chunk={chunk}: {cache.length} tokens in the cache, the next one is {text!r}")
+        lines.append(f"chunk={chunk}: {counted(cache.length, 'token')} in the cache, the next one is {text!r}")
     return lines

@@ -1,6 +1,7 @@
 """All requests draw from one random generator."""
 
 import minillm
+from minillm.support.wording import counted
 
 ENGINE = "vLLM"
 KIND = "seeds"
@@ -28,5 +29,5 @@ def answer(model):
         engine = minillm.Engine(model)
         request, *_ = [engine.submit("Once upon a time", 8, sampling) for _ in range(1 + others)]
         engine.run()
-        lines.append(f"seed 42, {others} other requests: {request.text!r}")
+        lines.append(f"seed 42, {counted(others, 'other request')}: {request.text!r}")
     return lines

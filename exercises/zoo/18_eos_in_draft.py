@@ -1,6 +1,7 @@
 """An end token in the middle of an accepted draft does not end the answer."""
 
 import minillm
+from minillm.support.wording import counted
 
 ENGINE = "transformers"
 KIND = "speculative decoding"
@@ -38,4 +39,4 @@ def answer(model):
             pass
 
     out = minillm.speculative_generate(model, KnowsTheText(), "Tom had a dog.", 120, k=5)
-    return [f"the end token is token {end + 1}; the answer has {len(out.tokens)} tokens"]
+    return [f"the end token is token {end + 1}; the answer has {counted(len(out.tokens), 'token')}"]

@@ -1,6 +1,7 @@
 """The draft model does not read the last draft token of a round in which all were accepted."""
 
 import minillm
+from minillm.support.wording import counted
 
 ENGINE = "vLLM"
 KIND = "speculative decoding"
@@ -24,4 +25,4 @@ PATCH = [
 def answer(model):
     draft = minillm.load("story-draft", "plain")
     out = minillm.speculative_generate(model, draft, "Once upon a time", 60, minillm.Sampling(ignore_eos=True), k=3)
-    return [f"{out.accepted} of {out.proposed} draft tokens were accepted", repr(out.text[:60])]
+    return [f"{out.accepted} of {counted(out.proposed, 'draft token')} were accepted", repr(out.text[:60])]

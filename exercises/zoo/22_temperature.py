@@ -4,6 +4,7 @@ import numpy as np
 
 import minillm
 from minillm.sampling import probabilities
+from minillm.support.wording import counted
 
 ENGINE = "MLC LLM"
 KIND = "order of sampling steps"
@@ -30,5 +31,5 @@ def answer(model):
     for temperature in (0.5, 1.0, 2.0):
         sampling = minillm.Sampling(temperature=temperature, top_p=0.9)
         kept = int(np.count_nonzero(probabilities(logits, sampling)))
-        lines.append(f"temperature {temperature}, top-p 0.9: {kept} tokens are kept")
+        lines.append(f"temperature {temperature}, top-p 0.9: {counted(kept, 'token')} kept")
     return lines

@@ -4,6 +4,7 @@ import numpy as np
 
 import minillm
 from minillm.sampling import probabilities
+from minillm.support.wording import counted
 
 ENGINE = "vLLM"
 KIND = "top-k"
@@ -27,5 +28,5 @@ PATCH = [
 def answer(model):
     logits = minillm.forward(model, model.tokenizer.encode("Once upon a time, there was a"))[-1]
     coarse = np.rint(logits / 2)  # as a format of few bits rounds: several are equal
-    kept = np.count_nonzero(probabilities(coarse, minillm.Sampling(temperature=1.0, top_k=3)))
-    return [f"rounded logits, top-k 3: {kept} tokens are kept"]
+    kept = int(np.count_nonzero(probabilities(coarse, minillm.Sampling(temperature=1.0, top_k=3))))
+    return [f"rounded logits, top-k 3 keeps {counted(kept, 'token')}"]

@@ -4,6 +4,7 @@ import numpy as np
 
 import minillm
 from minillm.sampling import probabilities
+from minillm.support.wording import counted
 
 ENGINE = "llama.cpp"
 KIND = "top-p"
@@ -26,5 +27,5 @@ PATCH = [
 
 def answer(model):
     logits = minillm.forward(model, model.tokenizer.encode("Once upon a time, there was a"))[-1]
-    kept = np.count_nonzero(probabilities(logits, minillm.Sampling(temperature=1.0, top_p=0.9)))
-    return [f"top-p 0.9: {kept} tokens are kept"]
+    kept = int(np.count_nonzero(probabilities(logits, minillm.Sampling(temperature=1.0, top_p=0.9))))
+    return [f"top-p 0.9 keeps {counted(kept, 'token')}"]

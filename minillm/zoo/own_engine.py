@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 import minillm
 from minillm import reference
 from minillm.arrays import Array
+from minillm.support.wording import counted
 from minillm.verification.cache_properties import Engine
 from minillm.zoo.tiny_models import CONFIGS, tiny_model, tiny_weights
 
@@ -80,7 +81,7 @@ class OwnEngine:
     def assert_length(self, cache: Any, length: int) -> None:
         """Raise AssertionError if the cache has another number of tokens."""
         if cache.length != length:
-            self._fail(f"{self._name(cache)} has {cache.length} tokens; expected {length}")
+            self._fail(f"{self._name(cache)} has {counted(cache.length, 'token')}; expected {length}")
 
     def _call(self, shown: str, function: Callable[[], Any]) -> Any:
         self.calls.append(f"    {shown}")

@@ -11,6 +11,7 @@ import minillm
 from minillm.arrays import Array
 from minillm.sampling import probabilities
 from minillm.speculative import rounds as speculation
+from minillm.support.wording import counted
 
 SIXTHS = 6  # probabilities are multiples of 1/6, so that shares of a grid of 60 random numbers are exact
 GRID = 60  # a multiple of 1 to 6
@@ -52,7 +53,8 @@ def top_p_keeps_the_smallest_set_that_reaches_p(data: st.DataObject) -> None:
         shown = ", ".join(f"{each:.2f}" for each in sums)
         raise AssertionError(
             f"logits {_listed(logits)}, temperature={temperature}, top_p={p}:\n"
-            f"the probabilities, largest first, sum to {shown}\nkept are {kept} tokens; expected {expected}"
+            f"the probabilities, largest first, sum to {shown}\n"
+            f"top-p keeps {counted(kept, 'token')}; expected {expected}"
         )
 
 
