@@ -158,6 +158,17 @@ def a_restored_cache_is_the_saved_one(engine: Engine, data: st.DataObject) -> No
         engine.assert_same(engine.prefill(right, restored), engine.naive(tokens + right))
 
 
+def a_state_has_the_edits_of_its_cache(engine: Engine, data: st.DataObject) -> None:
+    """A restored cache must have the edits that were made directly before it was saved."""
+    tokens = data.draw(editable_tokens(engine))
+    begin, by = data.draw(st.integers(0, len(tokens) - 1)), data.draw(st.integers(0, LARGEST_SHIFT))
+    original = engine.new_cache(capacity(engine))
+    engine.prefill(tokens, original)
+    engine.shift(original, begin, by)
+    restored = engine.restore(engine.save(original))
+    check_edited(engine, restored, shifted(appended([], tokens), begin, by), data.draw(small(engine)))
+
+
 def released_caches_leave_nothing_behind(engine: Engine, data: st.DataObject) -> None:
     """After release, a new cache must be empty, and the other caches as they were."""
     gone, other, new = data.draw(sized_lists(engine, 8)), data.draw(small(engine)), data.draw(small(engine))
@@ -177,8 +188,7 @@ def small(engine: Engine) -> st.SearchStrategy[list[int]]:
 
 def is_editable(engine: Engine) -> bool:
     """Return whether removal and shift have an exact meaning: the model has one layer and no sliding window."""
-    config = engine.config
-    return config is not None and config.sliding_windows == (None,)
+    return engine.config is not None and engine.config.sliding_windows == (None,)
 
 
 def editable_tokens(engine: Engine) -> st.SearchStrategy[list[int]]:

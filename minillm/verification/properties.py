@@ -26,7 +26,7 @@ def run_property(holds: Holds, engines: st.SearchStrategy[Engine], examples: int
     _settings(examples)(given(data=st.data())(look))()
 
 
-def run_schedules(drawn: st.SearchStrategy[Engine], examples: int = 30) -> None:
+def run_schedules(drawn: st.SearchStrategy[Engine], examples: int = 60) -> None:
     """Search for a counterexample among all sequences of calls."""
 
     class Schedules(CacheSchedules):
@@ -72,6 +72,7 @@ NEEDS: dict[Holds, tuple[str, ...]] = {
     cache.a_kept_cache_is_the_only_one: (*CACHE, "keep"),
     cache.reordered_caches_are_those_that_were_chosen: (*CACHE, "reorder"),
     cache.a_restored_cache_is_the_saved_one: (*CACHE, "save", "restore"),
+    cache.a_state_has_the_edits_of_its_cache: (*CACHE, "shift", "save", "restore"),
     cache.released_caches_leave_nothing_behind: (*CACHE, "release"),
     generation.plain_answers_are_greedy: ("naive", "generate"),
     generation.options_change_no_answer: ("generate",),
