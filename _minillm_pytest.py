@@ -236,9 +236,9 @@ class EngineItem(ReportedItem):
             with self._progress():
                 result = search(*self.tried, self.loaded, self.known)
         except BaseException:  # Ctrl-C, or a time limit of pytest-timeout
-            result = so_far(self.tried[0], self.loaded)
-            if result is not None:
-                self.config.stash[INTERRUPTED] = (result.name, result.report() + self._file_with(result))
+            found = so_far(self.tried[0], self.loaded)
+            if found is not None:
+                self.config.stash[INTERRUPTED] = (found.name, found.report() + self._file_with(found))
             raise
         self.known.append(result)
         self.user_properties.extend(fields(result).items())

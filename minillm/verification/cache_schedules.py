@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from minillm.arrays import Array
-from minillm.verification.cache_properties import LARGEST_SHIFT, is_editable
+from minillm.verification.cache_properties import LARGEST_SHIFT, is_editable, shifts
 from minillm.verification.drawing import sized_lists
 from minillm.verification.edited_cache import Pair, appended, is_plain, removed, shifted
 from minillm.verification.engine_protocol import Engine
@@ -184,8 +184,7 @@ class CacheSchedules(RuleBasedStateMachine):
         cached = self.cached[number]
         begin = self.draw_index(data, number)
         if begin < len(cached) and cached[-1].position + LARGEST_SHIFT < self.most_tokens:
-            before = cached[begin - 1].position if begin else -1
-            by = data.draw(st.integers(before + 1 - cached[begin].position, LARGEST_SHIFT))
+            by = data.draw(shifts(cached, begin))
             self.engine.shift(self.caches[number], begin, by)
             self.changed(number, shifted(cached, begin, by), data)
 

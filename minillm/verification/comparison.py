@@ -2,8 +2,8 @@
 
 A number is rounded to within one part in 2^11 in float16, for example: the unit roundoff (Higham, "Accuracy and
 Stability of Numerical Algorithms", section 2.1). A pass through a model rounds many times, and the errors add up to
-several units. The tolerance of a dtype is UNITS times the unit roundoff, relative to the largest logit. It was measured:
-see tests/verification/test_comparison.py.
+several units. The tolerance of a dtype is UNITS times the unit roundoff, relative to the largest logit. UNITS was
+measured: see tests/verification/test_comparison.py.
 
 Two tokens are tied if the tolerance could have exchanged their logits. Then either may be the answer.
 """

@@ -80,8 +80,8 @@ def edited_logits(config: ModelConfig, weights: Mapping[str, Array], cached: Seq
         outputs.append(attention / attention.sum() @ v_head)
     x = x[-1:] + reference.project(layer, "self_attn.o_proj", np.concatenate(outputs)[None])  # [1, dim]
     x = x + reference.mlp(layer, reference.rms_norm(x, layer["post_attention_layernorm.weight"], config))
-    head = "model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"
-    return reference.rms_norm(x[0], weights["model.norm.weight"], config) @ weights[head].T
+    output = "model.embed_tokens.weight" if config.tie_word_embeddings else "lm_head.weight"
+    return reference.rms_norm(x[0], weights["model.norm.weight"], config) @ weights[output].T
 
 
 def rotated(

@@ -5,7 +5,7 @@ made, so that an engine that never returns leaves a counterexample, too.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn, Protocol
 
@@ -82,9 +82,10 @@ class EngineUnderTest:
             reject()  # ends shrinking: no more examples are tried
         self.adapter, self.expected, self.findings = adapter, expected, findings
         self.vocab_size = config.vocab_size if config is not None else adapter.vocab_size
-        self.config, self.options, self.tolerance = config, adapter.options, adapter.tolerance
+        self.config, self.tolerance = config, adapter.tolerance
+        self.options: Mapping[str, Sequence[Any]] = adapter.options
         windows = config.sliding_windows if config is not None else ()
-        self.sizes = sorted({size for size in (adapter.page, adapter.window, *windows) if size})
+        self.sizes: Sequence[int] = sorted({size for size in (adapter.page, adapter.window, *windows) if size})
         self.title, self.record, self.tokens = title, list[Call](), list[int]()
         self._transport, self._handles, self._dropped = transport, 0, list[int]()
         fields = asdict(config) if config is not None else None

@@ -1,4 +1,4 @@
-"""A right engine with every operation passes; of each planted bug, the property that is about it finds a counterexample."""
+"""A right engine with every operation passes. Each planted bug is found by the property that is about it."""
 
 import inspect
 
