@@ -17,6 +17,7 @@ class Adapter:
         name: the name of the engine.
         made: whether `make_engine(config, weights)` makes it.
         functions: the functions that it has.
+        listed: whether `engines()` yields it.
         vocab_size: VOCAB_SIZE, or 0 if the model defines it.
         tolerance: TOLERANCE, or that of DTYPE, relative to the largest logit.
         to_itself: whether it is compared with itself and not with the reference.
@@ -30,6 +31,7 @@ class Adapter:
     name: str
     made: bool
     functions: tuple[str, ...]
+    listed: bool = False
     vocab_size: int = 0
     tolerance: float = TOLERANCE
     to_itself: bool = False
@@ -66,7 +68,7 @@ def read_adapter(described: dict[str, Any], file: object) -> Adapter:
     if "DTYPE" in settings:
         named.setdefault("tolerance", tolerance_of(settings["DTYPE"]))
     to_itself = settings.get("REFERENCE") == "self" or (not made and _is_size(settings.get("VOCAB_SIZE")))
-    return Adapter(described["name"], made, functions, to_itself=to_itself, **named)
+    return Adapter(described["name"], made, functions, described["listed"], to_itself=to_itself, **named)
 
 
 REQUIRED = ("new_cache", "prefill")

@@ -77,6 +77,8 @@ class LoadedEngine(NamedTuple):
         findings: the results of the search that runs.
         close: ends the engine's side.
         adapter: what the file says of it.
+        transport: reaches the engine.
+        example: returns the engine in a new example, with a model.
     """
 
     engines: st.SearchStrategy[Engine]
@@ -84,6 +86,8 @@ class LoadedEngine(NamedTuple):
     findings: Findings
     close: Callable[[], None]
     adapter: Adapter
+    transport: Transport
+    example: Callable[[ModelConfig | None, Findings], EngineUnderTest]
 
 
 def load_engine(file: Path) -> LoadedEngine:
@@ -110,14 +114,18 @@ def load_engines(file: Path, transport: Transport) -> list[LoadedEngine]:
 
 def _loaded(adapter: Adapter, transport: Transport) -> LoadedEngine:
     findings = Findings(adapter.tolerance)
-    engines = _made(adapter, transport, findings) if adapter.made else _own(adapter, transport, findings)
-    return LoadedEngine(engines, adapter.has, findings, transport.close, adapter)
+    example = _made(adapter, transport) if adapter.made else _own(adapter, transport)
+    sizes = [size for size in (adapter.page, adapter.window) if size]
+    models = configs(adapter.features, sizes) if adapter.made else [None]
+    engines = st.sampled_from(models).map(lambda config: example(config, findings))
+    return LoadedEngine(engines, adapter.has, findings, transport.close, adapter, transport, example)
 
 
-def _made(adapter: Adapter, transport: Transport, findings: Findings) -> st.SearchStrategy[Engine]:
-    """Return a strategy that makes a new engine for every example, with one of several random models."""
+def _made(adapter: Adapter, transport: Transport) -> Callable[[ModelConfig | None, Findings], EngineUnderTest]:
+    """Return a function that makes a new engine for every example, with one of several random models."""
 
-    def engine(config: ModelConfig) -> EngineUnderTest:
+    def engine(config: ModelConfig | None, findings: Findings) -> EngineUnderTest:
+        assert config is not None
         title = (
             f"a model with num_hidden_layers={config.num_hidden_layers}, heads={config.num_attention_heads}, "
             f"kv_heads={config.num_key_value_heads}, head_dim={config.head_dim}, vocab_size={config.vocab_size}:"
@@ -125,8 +133,7 @@ def _made(adapter: Adapter, transport: Transport, findings: Findings) -> st.Sear
         expected = None if adapter.to_itself else lambda tokens: _known(config, tuple(tokens))
         return EngineUnderTest(transport, adapter, config, expected, title, findings)
 
-    sizes = [size for size in (adapter.page, adapter.window) if size]
-    return st.sampled_from(configs(adapter.features, sizes)).map(engine)
+    return engine
 
 
 @cache
@@ -137,11 +144,11 @@ def _known(config: ModelConfig, tokens: tuple[int, ...]) -> Array:
     return reference.forward(config, random_weights(config), tokens)[-1]
 
 
-def _own(adapter: Adapter, transport: Transport, findings: Findings) -> st.SearchStrategy[Engine]:
-    """Return a strategy for an engine with weights of its own."""
+def _own(adapter: Adapter, transport: Transport) -> Callable[[ModelConfig | None, Findings], EngineUnderTest]:
+    """Return a function that takes an engine with weights of its own for an example."""
     if adapter.to_itself:
         title = "compared with itself:"
-        return st.builds(lambda: EngineUnderTest(transport, adapter, None, None, title, findings))
+        return lambda _, findings: EngineUnderTest(transport, adapter, None, None, title, findings)
     from minillm.loading import open_checkpoint
     from minillm.loading.build import weights_by_name
 
@@ -153,4 +160,4 @@ def _own(adapter: Adapter, transport: Transport, findings: Findings) -> st.Searc
         return reference.forward(config, weights, tokens)[-1]
 
     known = replace(adapter, vocab_size=config.vocab_size)
-    return st.builds(lambda: EngineUnderTest(transport, known, None, expected, f"{adapter.model}:", findings))
+    return lambda _, findings: EngineUnderTest(transport, known, None, expected, f"{adapter.model}:", findings)

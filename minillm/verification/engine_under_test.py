@@ -4,6 +4,7 @@ A counterexample shows the record: the calls with their tokens, then what is wro
 made, so that an engine that never returns leaves a counterexample, too.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn, Protocol
@@ -19,9 +20,12 @@ from minillm.verification.calls import Call
 from minillm.verification.comparison import relative_difference
 from minillm.verification.edited_cache import Pair, edited_logits
 from minillm.verification.engine_protocol import Draw, Options
+from minillm.verification.failure import CRASHED, HUNG, RAISED, WRONG, Failure
 from minillm.verification.findings import Findings
 from minillm.verification.handles import Handle
 from minillm.verification.models import random_weights
+
+UNNAMED = "new_cache()"  # the cache in which the engine computes its own reference
 
 
 class Transport(Protocol):
@@ -73,6 +77,7 @@ class EngineUnderTest:
             title: a description of the model.
             findings: records what the search finds. It also has the tolerance.
         """
+        findings.add_example()
         if findings.time_is_up():
             reject()  # ends shrinking: no more examples are tried
         self.adapter, self.expected, self.findings = adapter, expected, findings
@@ -119,7 +124,7 @@ class EngineUnderTest:
         self.tokens = list(tokens)
         if self.expected is not None:
             return self.expected(tokens)
-        [cache] = self._new_handles(1, "new_cache()")
+        [cache] = self._new_handles(1, UNNAMED)
         self._made(Call("new_cache", (), "cache", [cache]))
         again = Call("prefill", (list(tokens), cache), "logits")
         self.record.append(again)  # only as long as it runs
@@ -228,10 +233,11 @@ class EngineUnderTest:
     def assert_length(self, cache: Any, length: int) -> None:
         """Do nothing: an engine has no function for the length of a cache."""
 
-    def fail(self, what: str) -> NoReturn:
-        """Raise AssertionError with the record and what is wrong."""
-        calls = [f"    {call}" for call in self.record]
-        raise AssertionError(self.findings.add_failure([self.title, *calls, what])) from None
+    def fail(self, what: str, verdict: str = WRONG, kind: str = "") -> NoReturn:
+        """Raise EngineFailed with the record and what is wrong."""
+        failure = Failure(verdict, what, self.title, tuple(self.record), self.config, kind)
+        self.findings.add_failure(failure)
+        raise RAISED[verdict](failure) from None
 
     def _made(self, call: Call) -> Any:
         numbers = [handle.number for handle in call.handles]
@@ -239,17 +245,22 @@ class EngineUnderTest:
         return self._ask(str(call), {**request, "numbers": numbers}).get("value")
 
     def _ask(self, shown: str, request: dict[str, Any]) -> dict[str, Any]:
-        answer = self._transport.ask({**request, "drop": self._dropped}, self.adapter.call_seconds)
+        begun = time.monotonic()
+        seconds = self.findings.seconds_for_a_call(self.adapter.call_seconds)
+        answer = self._transport.ask({**request, "drop": self._dropped}, seconds)
         self._dropped = []
         if "refused" in answer:
             self.findings.add_refusal(f"{shown}: {answer['refused']}" if answer["refused"] else shown)
             reject()
         if "error" in answer:
-            self.fail(f"{answer['error']}: {answer['message']}")
+            place = f" (line {answer['line']})" if answer["line"] else ""
+            self.fail(f"{answer['error']}: {answer['message']}{place}", kind=answer["error"])
         if "crashed" in answer:
-            self.fail("\n".join([f"crashed: the engine's process ended with {answer['crashed']}", *answer["output"]]))
+            told = [f"crashed: the engine's process ended with {answer['crashed']}", *answer["output"]]
+            self.fail("\n".join(told), CRASHED, answer["crashed"])
         if "hung" in answer:
-            self.fail(f"hung: no result within {answer['hung']:g} seconds")
+            self.fail(f"hung: no result within {answer['hung']:g} seconds", HUNG)
+        self.findings.add_seconds(time.monotonic() - begun)
         return answer
 
     def _new_handles(self, count: int, name: str = "") -> list[Handle]:

@@ -53,9 +53,11 @@ class Session:
         with ExitStack() as stack:
             try:
                 where = file.absolute()
-                module = user_module(file.read_bytes(), file.stem, str(where), str(where.parent))
-                self._engines = _named_engines(stack.enter_context(module), file)
-                self.described = [_described(name, found) for name, found in self._engines.items()]
+                source = user_module(file.read_bytes(), file.stem, str(where), str(where.parent))
+                module = stack.enter_context(source)
+                self._engines = _named_engines(module, file)
+                listed = {"listed": hasattr(module, "engines")}
+                self.described = [_described(name, found) | listed for name, found in self._engines.items()]
             except (Exception, SystemExit) as problem:  # SystemExit with code 0 would look like a pass
                 told = one_line(f"{type(problem).__name__}: {problem}")
                 raise ValueError(f"{file} does not load: {told}") from problem
