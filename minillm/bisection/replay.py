@@ -76,7 +76,8 @@ class Replay:
     def __init__(self, schedule: Schedule, tokens: list[int], machine: Machine) -> None:
         self.schedule, self.tokens, self.machine = schedule, tokens, machine
         self.cache = machine.new_cache()
-        self.originals: list[Any] = []  # of forks: they keep their tokens to the end
+        self.originals: list[Any] = []  # of forks: they keep their blocks to the end
+        self.untouched: list[tuple[Any, int]] = []  # originals that have not run a wrong token, and their lengths
         self.others = [machine.new_cache() for _ in range(schedule.others)]
         self.lengths = [0] * schedule.others
 
@@ -92,9 +93,9 @@ class Replay:
                     self._run_wrong(self.cache, step.first, step.tokens)
                     self.machine.truncate(self.cache, step.first)
                 case "fork":
-                    original, self.cache = self.cache, self.machine.fork(self.cache)
-                    self.originals.append(original)
-                    self._run_wrong(original, step.first, 1)
+                    self.originals.append(self.cache)
+                    self.untouched.append((self.cache, step.first))
+                    self.cache = self.machine.fork(self.cache)
                 case "free":
                     self.machine.free(self.cache)
                     self.cache = self.machine.new_cache()
@@ -109,6 +110,8 @@ class Replay:
             parts = [self._from_nothing(part) for part in parts]
         self.machine.run(parts)
         self.lengths = [part.first + len(part.tokens) for part in parts[1:]]
+        while self.untouched:  # after the fork, which would write the same slot again
+            self._run_wrong(*self.untouched.pop(), 1)
 
     def _other(self, number: int) -> Part:
         """Return the part of another sequence, the prompt turned round: some tokens at first, then one in a pass."""

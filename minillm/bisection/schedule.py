@@ -3,9 +3,9 @@
     prefill 5+7, truncate 9, decode 2, block 4, batch 3
 
 This schedule runs 5 tokens of the prompt in a pass, then 7. It drops the tokens from index 9 on, and runs the next 2
-one at a time. The cache has blocks of 4 tokens, and every pass also runs 3 other sequences. What a schedule does not say
-comes last: the rest of the prompt runs in one pass, then every token in a pass of its own. So the schedule that says
-nothing is `whole`, the usual one.
+one at a time. The cache has blocks of 4 tokens, and every pass also runs 3 other sequences. What a schedule does not
+say comes last: the rest of the prompt runs in one pass, then every token in a pass of its own. So the schedule that
+says nothing is `whole`, the usual one.
 
 A schedule is a frozen dataclass: it can be compared, printed as such a line, parsed from it (`parse`), changed with
 `dataclasses.replace`, and saved in a file. `plan` says which passes it makes of a number of tokens.
@@ -40,7 +40,7 @@ OPERATIONS = {  # for each operation its numbers, and what it does
     "decode": (Numbers(0, 1, 1), "decode 4 runs 4 tokens, each in a pass of its own; alone, all that are left"),
     "truncate": (Numbers(1, 1, 0), "truncate 9 drops the tokens from index 9 on; they run again"),
     "guess": (Numbers(1, 1, 1), "guess 3 runs 3 wrong draft tokens in one pass, then drops them"),
-    "fork": (Numbers(0, 0, 0), "goes on in a fork of the cache, and runs a wrong token in the original"),
+    "fork": (Numbers(0, 0, 0), "goes on in a fork of the cache; after its next pass, the original runs a wrong token"),
     "preempt": (Numbers(0, 0, 0), "gives the cache up, and runs its tokens again in one pass"),
     "swap": (Numbers(0, 0, 0), "copies the blocks out, and back in (needs block)"),
 }
