@@ -97,9 +97,16 @@ def compare(question: Question) -> Report:
         len(prompt),
         question.tolerance,
         found,
-        all((side.kind, side.engine) == ("backend", "exact") for side in (question.a, question.b)),
+        _expected(question.a, question.b),
         "file" in (question.a.kind, question.b.kind),
     )
+
+
+def _expected(a: Side, b: Side) -> str:
+    """Return what is to be expected of two sides, one of `meaning.EXPECTED`."""
+    if a.schedule.cache_dtype != b.schedule.cache_dtype:
+        return "int8 cache"
+    return "no difference" if all((side.kind, side.engine) == ("backend", "exact") for side in (a, b)) else "rounding"
 
 
 def _runners(question: Question, checkpoint: Checkpoint, stack: ExitStack) -> tuple[Runner, Runner]:

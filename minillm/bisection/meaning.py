@@ -5,6 +5,7 @@ from minillm.bisection.search import Found
 from minillm.support.wording import rounded
 
 ROUNDING_UNITS = 256  # of the dtype's relative rounding error: a sum of some hundred terms in another order
+EXPECTED = ("rounding", "no difference", "int8 cache")  # by backends and caches: the exact one has no rounding
 STRUCTURAL = 1e-3  # relative: no order of additions in float32 or float64 changes this much
 
 
@@ -17,16 +18,18 @@ def kind_of(found: Found) -> str:
     return "structural" if found.first.largest > STRUCTURAL else "coarse"
 
 
-def meaning(found: Found, both_exact: bool) -> str:
+def meaning(found: Found, expected: str) -> str:
     """Return what the first difference usually means, in one or two sentences; "" if there is none.
 
     Args:
         found: the result of the search.
-        both_exact: whether both sides run on the exact backend of the same code, where no schedule may change a bit.
+        expected: one of EXPECTED.
     """
     if found.first is None:
         return ""
-    if both_exact:
+    if expected == "int8 cache":
+        return "One of the two caches stores keys and values in 8 bits, so what attention reads differs by about 1%."
+    if expected == "no difference":
         return (
             "On the exact backend no schedule changes a bit, so this is an error in the schedule's code, not rounding."
         )

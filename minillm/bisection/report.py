@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from minillm.bisection.meaning import kind_of, meaning
-from minillm.bisection.observed import OPERATIONS, Observed, Place, RowKey, Source
-from minillm.bisection.search import Difference, Found, InCache
+from minillm.bisection.observed import Observed, Place, RowKey, Source
+from minillm.bisection.search import Difference, Found, InCache, Largest
 from minillm.support.printable import one_line
 from minillm.support.wording import counted
 
@@ -26,7 +26,7 @@ class Report:
         prompt_tokens: the number of tokens in the prompt.
         tolerance: the relative difference up to which numbers count as equal.
         found: the result of the search.
-        both_exact: whether both sides run on the exact backend of the same code.
+        expected: what is to be expected of the two sides, one of `meaning.EXPECTED`.
         logits_only: whether a side is an engine in a file.
     """
 
@@ -38,7 +38,7 @@ class Report:
     prompt_tokens: int
     tolerance: float
     found: Found
-    both_exact: bool
+    expected: str
     logits_only: bool
 
     @property
@@ -50,7 +50,7 @@ class Report:
             return f"different: {found.different} of {of_all} differ"
         if not found.different:
             return f"equal to the bit in all {of_all}"
-        largest = max(relative for relative, _, _ in found.largest.values())
+        largest = max(one.relative for one in found.largest.values())
         return f"equal within {self.tolerance:g} in all {of_all}; the largest relative difference is {largest:.1e}"
 
     def values(self) -> dict[str, Any]:
@@ -68,9 +68,9 @@ class Report:
             "different": found.different,
             "kind": kind_of(found),
             "first": None if found.first is None else self._first(found.first),
-            "largest": [_largest(*one) for one in found.largest.values()],
+            "largest": [_largest(place, one) for place, one in found.largest.items()],
             "cache_read": None if found.in_cache is None else found.in_cache._asdict(),
-            "meaning": meaning(found, self.both_exact),
+            "meaning": meaning(found, self.expected),
             "notes": list(self.all_notes()),
         }
 
@@ -145,19 +145,20 @@ def digits(value: float, found: Found) -> str:
 def in_cache_words(read: InCache) -> str:
     """Return what attention read from the two caches, in a sentence."""
     if not read.name:
-        return "The keys and values that it read from the cache are equal to the bit."
-    return (
-        f"The {read.name} that it read from the cache differ, first at position {read.position}, relative difference "
-        f"{read.relative:.1e}."
-    )
+        return "the keys and values that it read are equal to the bit"
+    return f"the {read.name} that it read differ, first at position {read.position}, by {read.relative:.1e} (relative)"
 
 
 def operation_rows(found: Found) -> list[tuple[str, str, str, str]]:
     """Return a row of a table for each operation that differs: its name, by how much at most, layer and position."""
-    return [
-        (place.name, f"{relative:.1e}", "" if place.in_layer is None else str(place.in_layer), str(pair.a.position))
-        for relative, pair, place in found.largest.values()
-    ]
+    rows = []
+    for operation in sorted({place.operation for place in found.largest}):
+        places = [place for place in found.largest if place.operation == operation]
+        place = max(places, key=lambda place: found.largest[place].relative)
+        relative, pair = found.largest[place]
+        layer = "" if place.in_layer is None else str(place.in_layer)
+        rows.append((place.name, f"{relative:.1e}", layer, str(pair.a.position)))
+    return rows
 
 
 def _passes(observed: Observed) -> list[list[dict[str, int]]]:
@@ -167,9 +168,10 @@ def _passes(observed: Observed) -> list[list[dict[str, int]]]:
     ]
 
 
-def _largest(relative: float, pair: Any, place: Place) -> dict[str, Any]:
-    where = {"sequence": pair.a.sequence, "position": pair.a.position, "layer": place.in_layer}
-    return {"operation": OPERATIONS[place.operation], "relative": number(relative)} | where
+def _largest(place: Place, largest: Largest) -> dict[str, Any]:
+    key = largest.pair.a
+    where = {"layer": place.in_layer, "sequence": key.sequence, "position": key.position}
+    return {"operation": place.name, "relative": number(largest.relative)} | where
 
 
 def _source(source: Source | None) -> dict[str, str] | None:
@@ -183,29 +185,35 @@ def lines(report: Report) -> Sequence[str]:
     said = [f"A: {report.a}", f"B: {report.b}"]
     said += [f"{report.model}: {counted(report.prompt_tokens, 'token')} of prompt, then {new} more", "", report.verdict]
     if first is not None:
-        said += ["", "The first difference:", *(f"  {line}" for line in _about_first(report, first))]
-        said += ["", meaning(found, report.both_exact)]
+        said += ["", "The first difference:", *_first_lines(report)]
+        said += ["", meaning(found, report.expected)]
     notes = list(report.all_notes())
     return [*said, *(["", *notes] if notes else [])]
 
 
-def _about_first(report: Report, first: Difference) -> Iterator[str]:
-    found, key = report.found, first.pair.a
+def _first_lines(report: Report) -> Iterator[str]:
+    for name, value in about_first(report):
+        yield f"     {name} {value}" if name in ("asked for by", "computed by") else f"  {name}: {value}"
+
+
+def about_first(report: Report) -> Iterator[tuple[str, str]]:
+    """Yield what is known of the first difference, as names and values: where it is, both numbers and their sources."""
+    found, first = report.found, report.found.first
+    assert first is not None
+    key = first.pair.a
     sequence = "" if key.sequence == 0 else f"sequence {key.sequence}, "
-    yield f"{sequence}position {key.position}, {report.text_at(key)}"
-    yield f"{place_name(first.place)}, element {first.element}"
+    yield "token", f"{sequence}position {key.position}, {report.text_at(key)}"
+    yield "operation", f"{place_name(first.place)}, element {first.element}"
     for name, observed, row, value, source in (
         ("A", found.a, first.pair.a, first.a, first.sources[0]),
         ("B", found.b, first.pair.b, first.b, first.sources[1]),
     ):
-        yield f"{name}: {digits(value, found)} in {pass_name(observed, row.step)}"
+        yield name, f"{digits(value, found)} in {pass_name(observed, row.step)}"
         if source is not None:
-            yield f"   {source.called}: {source.called_text}"
-            if source.computed != source.called:
-                yield f"   {source.computed} in {source.function}: {source.computed_text}"
-    yield f"relative difference {first.relative:.1e}; the largest of this result is {first.largest:.1e}"
-    yield f"Everything that was {'seen' if report.logits_only else 'computed'} before it is equal" + (
-        " to the bit." if not report.tolerance else f" within {report.tolerance:g}."
-    )
+            yield "asked for by", f"{source.called}: {source.called_text}"
+            yield "computed by", f"{source.computed} in {source.function}: {source.computed_text}"
+    yield "relative difference", f"{first.relative:.1e}; the largest of this result is {first.largest:.1e}"
+    before = "everything that was " + ("seen" if report.logits_only else "computed") + " before it is equal "
+    yield "before it", before + (f"within {report.tolerance:g}" if report.tolerance else "to the bit")
     if found.in_cache is not None:
-        yield in_cache_words(found.in_cache)
+        yield "cache", in_cache_words(found.in_cache)

@@ -54,6 +54,13 @@ class Difference:
     sources: tuple[Source | None, Source | None]
 
 
+class Largest(NamedTuple):
+    """The largest relative difference in a place, and the rows that have it."""
+
+    relative: float
+    pair: Pair
+
+
 class InCache(NamedTuple):
     """The comparison of what attention read from the two caches.
 
@@ -77,7 +84,7 @@ class Found:
         operations: the number of results that were compared.
         different: the number of those that are not equal to the bit.
         first: the first difference above the tolerance, or None.
-        largest: for each operation, in their order, the largest relative difference and where it is.
+        largest: for each place that differs, in their order, the largest relative difference.
         looked_into: the number of differing rows whose numbers were compared.
         differing_rows: the number of rows that differ.
         in_cache: if the first difference is in attention, what differs first in the keys and values it read; None if
@@ -90,7 +97,7 @@ class Found:
     operations: int = 0
     different: int = 0
     first: Difference | None = None
-    largest: dict[int, tuple[float, Pair, Place]] = field(default_factory=dict)
+    largest: dict[Place, Largest] = field(default_factory=dict)
     looked_into: int = 0
     differing_rows: int = 0
     in_cache: "InCache | None" = None
@@ -181,8 +188,8 @@ def _look_into(found: Found, window: list[Pair], observe_a: Observe, observe_b: 
         for place, of_a, of_b in _in_order(a, b, pair):
             relative = relative_differences(of_a, of_b)
             largest = float(relative.max(initial=0.0))
-            if largest and largest > found.largest.get(place.operation, (0.0, pair, place))[0]:
-                found.largest[place.operation] = largest, pair, place
+            if largest and largest > found.largest.get(place, Largest(0.0, pair)).relative:
+                found.largest[place] = Largest(largest, pair)
             if found.first is None and largest > tolerance:
                 element = int(np.flatnonzero(relative > tolerance)[0])
                 sources = a.sources.get((pair.a.step, place)), b.sources.get((pair.b.step, place))

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from pathlib import Path
 from typing import Any
 
 from minillm.cli.options import add_model_options, check_folder_of, check_utf8
@@ -60,6 +61,8 @@ def add_parser(commands: Any) -> None:
         metavar="T",
         help="the relative difference up to which numbers count as equal (default 0: equal to the bit)",
     )
+    add("--html", metavar="FILE", help="also write a page: the passes of both runs, and how differences grow")
+    add("--force", action="store_true", help="overwrite this file")
     add("--save", nargs=2, metavar=("A.json", "B.json"), help="write both schedules, to edit and use again")
     add_model_options(parser)
     parser.set_defaults(run=run)
@@ -83,6 +86,8 @@ def run(options: argparse.Namespace) -> int:
     for file, side in zip(options.save or [], (question.a, question.b), strict=False):
         side.schedule.save(file)
     report = compare(question)
+    if options.html is not None:
+        _write_page(report, Path(options.html))
     if options.json:
         print_json(report.values())
     else:
@@ -103,8 +108,11 @@ def _question(options: argparse.Namespace) -> Any:
     prompt = PROMPT if options.prompt is None else options.prompt
     for name, text in (("--prompt", prompt), ("--answer", options.answer or "")):
         check_utf8(name, text)
-    for file in options.save or []:
-        check_folder_of("--save", file)
+    for option, file in [("--html", options.html), *(("--save", file) for file in options.save or [])]:
+        if file is not None:
+            check_folder_of(option, file)
+    if options.html is not None and Path(options.html).exists() and not options.force:
+        raise ValueError(f"--html: {options.html} exists; add --force to overwrite it")
     return Question(
         a=parse_side(options.a, options.backend),
         b=parse_side(options.b, options.backend),
@@ -129,6 +137,13 @@ def _folded(line: str) -> str:
     """Return a line of the report as wide as the terminal; what is folded stands below its beginning."""
     indent = line[: len(line) - len(line.lstrip())]
     return wrapped(line, indent, indent + "   ") if line else ""
+
+
+def _write_page(report: Any, file: Path) -> None:
+    from minillm.bisection.page import page
+    from minillm.support.state_file import write_whole
+
+    write_whole(file, page(report))
 
 
 def _print_largest(report: Any) -> None:

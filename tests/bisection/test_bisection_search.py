@@ -1,6 +1,7 @@
 """Where two runs differ first: equal schedules, planted bugs in the right place, tolerance, NaN, windows of rows."""
 
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pytest
@@ -32,10 +33,8 @@ EVERYTHING = "chunk 4, preempt, truncate 2, guess 2, fork, decode 2, swap, block
 
 def bisected(a, b, model=MODEL, model_b=None, tolerance=0.0):
     """Search with two schedules as lines."""
-    observe_a, observe_b = (
-        lambda wanted, runner=LocalRunner(each, parse(line)): runner.observe(TOKENS, PROMPT, wanted)
-        for each, line in ((model, a), (model_b or model, b))
-    )
+    runners = LocalRunner(model, parse(a)), LocalRunner(model_b or model, parse(b))
+    observe_a, observe_b = (partial(runner.observe, TOKENS, PROMPT) for runner in runners)
     return search.search(observe_a, observe_b, tolerance)
 
 
@@ -84,8 +83,8 @@ def test_what_is_observed_is_what_the_forward_pass_computes():
 def test_a_float32_model_differs_by_rounding():
     found = bisected("whole", "chunk 2", golden_model("plain"))
     assert 0 < found.first.largest < 1e-5
-    assert found.different > 100 and set(found.largest) > {OPERATIONS.index("down"), OPERATIONS.index("logits")}
-    largest = max(relative for relative, _, _ in found.largest.values())
+    assert found.different > 100 and {place.name for place in found.largest} > {"down", "logits"}
+    largest = max(one.relative for one in found.largest.values())
     assert bisected("whole", "chunk 2", golden_model("plain"), tolerance=largest).first is None
     below = bisected("whole", "chunk 2", golden_model("plain"), tolerance=0.999 * largest)
     assert below.first.largest == largest

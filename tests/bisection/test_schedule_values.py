@@ -107,7 +107,7 @@ def test_spaces_and_the_order_of_settings_do_not_matter():
     ],
 )
 def test_a_wrong_line_is_refused(line, said):
-    with pytest.raises(ValueError, match="^[^\n]*$") as problem:
+    with pytest.raises(ValueError, match=r"^[^\n]*$") as problem:
         parse(line)
     assert said in str(problem.value)
 
