@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Paged attention
 #
-# Lesson 7 runs many sequences on one GPU. Each of them needs memory for its
+# Lesson 8 runs many sequences on one GPU. Each of them needs memory for its
 # cache. But the length of a completion is not known in advance. How much
 # memory should be reserved for it? This lesson shows the answer that made
 # vLLM well known.
@@ -47,6 +47,8 @@ predict(
     why="The other slots are reserved but empty, and a ninth sequence is "
     "rejected. In the vLLM paper's measurements only 20% to 38% of the slots "
     "were in use.",
+    shows="Memory that is reserved for the longest possible text is mostly "
+    "empty.",
 )
 
 # %% [markdown]
@@ -111,6 +113,8 @@ predict(
     why=f"table[{t} // {pool.block_size}] = table[{t // pool.block_size}]. "
     f"Inside the block it is slot {t} % {pool.block_size} = "
     f"{t % pool.block_size}.",
+    shows="A block table says for each part of a sequence where it is in "
+    "memory, so the blocks can be anywhere.",
 )
 
 # %% [markdown]
@@ -195,7 +199,10 @@ predict(
         * used_before: "The first block is full. B writes nothing into it, "
         "so it stays shared.",
     },
-    why="The second block was copied. The first block is still shared:",
+    why="The second block was copied. The first block is still shared, "
+    "as the picture shows.",
+    shows="Sequences can share blocks, and only the block that one of them "
+    "writes to is copied.",
 )
 print(block_map(pool, {"A": a, "B": b}))
 assert a.table[0] == b.table[0] and a.table[1] != b.table[1]
@@ -205,7 +212,7 @@ assert a.table[0] == b.table[0] and a.table[1] != b.table[1]
 #
 # Many requests begin with the same tokens: instructions, a document, or the
 # conversation so far. The keys in a block depend on the tokens of the block
-# and on all tokens before it (lesson 6). So a later sequence with the same
+# and on all tokens before it (lesson 7). So a later sequence with the same
 # prefix can use the same full blocks. This is **prefix caching**. A block of
 # a finished request stays **cached** until its memory is needed: then it is
 # **evicted**.
@@ -267,9 +274,12 @@ assert abs(block - 0.023) < 0.001
 # - Read `minillm/kv_cache/block_table.py`: `reserve`, `truncate`, `fork`; and
 #   `write` in `minillm/kv_cache/paged.py`. Then read
 #   `minillm/kv_cache/blocks.py` and `minillm/kv_cache/prefix.py`.
-# - Write it yourself: the exercises `block_table`, `block_allocation`,
-#   `copy_on_write`, `online_softmax` (attention over segments).
-# - Next: lesson 9, several tokens in one pass of decode.
+# - Write it yourself: exercises 16 `block_table`, 17 `block_allocation`, 18
+#   `copy_on_write` and 19 `online_softmax`.
+#   `minillm exercise start my-exercises` makes a folder for all exercises,
+#   once. There, run `minillm exercise check 16`.
+# - More of the article's claims: `minillm claims --section optimization`.
+# - Next: lesson 10, several tokens in one pass of decode.
 #
 # Sources: Kwon et al., vLLM, 2309.06180. Zheng et al., SGLang, 2312.07104
 # (prefix caching).

@@ -95,8 +95,9 @@ predict(
     within=0.02,
     mistakes={mlp_weights: "That is the number. Divide it."},
     why=f"3 x {config.hidden_size} x {config.intermediate_size} = "
-    f"{mlp_weights:,}. Most weights of a transformer, and most of its FLOPs "
-    "at short lengths, are in the MLPs.",
+    f"{mlp_weights:,}. At short lengths the MLPs do most of the FLOPs, too.",
+    shows="Attention is what connects tokens, but most weights of a layer "
+    "are in its MLP.",
 )
 
 # %% [markdown]
@@ -145,9 +146,10 @@ predict(
     answer=round(float(ratio), 3),
     within=0.01,
     mistakes={10: "The row is divided by its size, which grows as well."},
-    why="The norm keeps the direction of a row and drops its size. The "
-    "stream grows from layer to layer, but every layer reads rows of a size "
-    "that it was trained on.",
+    why="Both the row and its size are 10 times as large. So the stream can "
+    "grow from layer to layer, and no layer notices.",
+    shows="The norm keeps the direction of a row and drops its size, so each "
+    "layer reads numbers of a size that it knows.",
 )
 
 
@@ -298,16 +300,17 @@ predict(
     f"is {layer.down.shape}. One matrix gives the same result. What is its "
     "shape?",
     answer=one_matrix.shape,
-    why="(h @ Wu) @ Wd = h @ (Wu @ Wd). Products of matrices, however many, "
-    "are one matrix. A curve between them makes more possible: different "
-    "tokens are changed in different ways.",
+    why="(h @ Wu) @ Wd = h @ (Wu @ Wd). A curve between them makes more "
+    "possible: different tokens are changed in different ways.",
+    shows="Without a curve between them, any number of matrices can do no "
+    "more than one matrix can.",
 )
 
 # %% [markdown]
 # ## The MLP: why a gate
 #
-# What does the curve do? For a large positive g, silu(g) is about g. For a
-# negative g it is about 0. So the gate decides, for each of the 512 numbers
+# What does the curve do? For a large positive g, silu(g) is about g. For a g
+# far below 0 it is about 0. So the gate decides, for each of the 512 numbers
 # of u and for each token, how much of it goes on: a part of the MLP can be
 # open for " France" and shut for " is". The last question tries a simpler
 # curve in its place: `np.maximum(g, 0) * u`.
@@ -336,8 +339,10 @@ predict(
     "the table compare the two columns. What does it write with ReLU?",
     answer=choices[2] if texts[0] == texts[1] else choices[0],
     choices=choices,
-    why="A curve is needed, but not exactly this one. Both let through what "
-    "is large and positive, and shut out what is negative.",
+    why="Both let through what is large and positive, and shut out what is "
+    "far below 0.",
+    shows="The MLP needs a curve, but this model gets along with another "
+    "curve of nearly the same form.",
 )
 write(WithReLU())
 assert texts[0] == texts[1]
@@ -355,9 +360,10 @@ assert texts[0] == texts[1]
 #   in 12 lines. Then read `minillm/layers.py`: `rms_norm` and `swiglu`.
 # - See the parts of each pass on a page, view "pass":
 #   `minillm trace --raw --html run.html "The capital of France is"`.
-# - Write it yourself: the exercises `add_and_norm` and `swiglu`:
-#   `minillm exercise check 31` and `minillm exercise check 32`.
-# - Next: lesson 14, quantisation.
+# - Write it yourself: exercises 31 `add_and_norm` and 32 `swiglu`.
+#   `minillm exercise start my-exercises` makes a folder for all exercises,
+#   once. There, run `minillm exercise check 31`.
+# - Next: lesson 5, prefill: the whole prompt in one pass.
 #
 # Sources: Touvron et al., LLaMA, 2302.13971. Zhang and Sennrich, RMSNorm,
 # 1910.07467. Shazeer, GLU Variants, 2002.05202. He et al., Deep Residual

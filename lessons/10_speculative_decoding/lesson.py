@@ -1,8 +1,8 @@
 # %% [markdown]
 # # Speculative decoding
 #
-# One pass of decode reads all weights for one token (lesson 5). A pass over
-# five tokens reads them once, too (lesson 4). If the next four tokens were
+# One pass of decode reads all weights for one token (lesson 6). A pass over
+# five tokens reads them once, too (lesson 5). If the next four tokens were
 # known, one pass could compute all of them. **Speculative decoding** proposes
 # tokens, verifies them in one pass, and keeps the correct ones. The output is
 # the same as without it.
@@ -93,8 +93,10 @@ predict(
     why="A round gives the accepted tokens and one token of the target "
     "model. So a round is never worse than a decode step, if drafting costs "
     "nothing.",
+    shows="A round always gives at least one token, because the target "
+    "model's own choice follows the accepted ones.",
 )
-cache.truncate(len(ids) + accepted)  # drop the rejected tokens (lesson 6)
+cache.truncate(len(ids) + accepted)  # drop the rejected tokens (lesson 7)
 assert cache.length == len(ids) + accepted
 
 # %% [markdown]
@@ -120,7 +122,8 @@ predict(
     answer="yes" if plain.tokens == out.tokens else "no",
     choices=["yes", "no"],
     why="A draft token is kept only if it is the token that the target model "
-    "would choose. The draft model changes the speed, never the output.",
+    "would choose.",
+    shows="Speculation changes the speed and never the text.",
 )
 assert plain.tokens == out.tokens
 
@@ -150,6 +153,8 @@ predict(
     mistakes={5.0: "That is the best case: all draft tokens accepted."},
     why="1 + 0.8 + 0.64 + 0.512 + 0.41. With probability 0.6 it is "
     f"{expected(0.6, 4):.2f}.",
+    shows="If 4 of 5 draft tokens are accepted, one pass of the target model "
+    "gives more than three tokens.",
 )
 
 # %%
@@ -231,24 +236,13 @@ predict(
     },
     why="The token is unlikely, but it is always accepted: p is larger than "
     f"q. With p = 0.4 and q = 0.8 the probability is {min(1, 0.4 / 0.8)}.",
+    shows="The ratio p/q decides: a draft token can be rejected only where "
+    "the draft model was too sure of it.",
 )
 
 # %%
 print("The article's claims about speculative decoding:")
 best = expected(1, K)
-claim(
-    "spec-verify",
-    "verified in the same pass",
-    "true",
-    f"one pass over {K + 1} tokens gave {K + 1} rows of logits.",
-)
-claim(
-    "spec-rule",
-    "Accept tokens that match the full model",
-    "true if",
-    "decoding is greedy. With sampling, accept with probability min(1, p/q). "
-    "After a rejection, sample from max(0, p - q).",
-)
 claim(
     "spec-example",
     "[Paris, is] ... is: reject ... [beautiful] ... Continue from "
@@ -271,20 +265,6 @@ claim(
     f"that is the best case, {best:.0f} for K = {K}. The mean is "
     f"{expected(0.8, K):.2f} at a = 0.8 and {expected(0.6, K):.2f} at 0.6.",
 )
-claim(
-    "spec-20-40",
-    "speeds up inference by 20-40%",
-    "imprecise",
-    "the speed-up depends on a, K and c. In the table above it is between "
-    f"{expected(0.4, 8) / (1 + 8 * c):.2f} and "
-    f"{expected(0.9, 8) / (1 + 8 * c):.2f}. The papers measured 2 to 3.",
-)
-claim(
-    "spec-vendors",
-    "Anthropic and OpenAI use speculative decoding in production",
-    "not checkable",
-    "neither company is known to have published it.",
-)
 
 # %% [markdown]
 # ## Where to go from here
@@ -296,10 +276,13 @@ claim(
 # - Read `minillm/speculative/rounds.py`: `accept_or_correct` and
 #   `verify_draft`. Then read `PromptLookup` in
 #   `minillm/speculative/drafters.py`: it drafts tokens without a model.
-# - Write it yourself: the exercises `greedy_verification`,
-#   `rejection_sampling`, `expected_tokens`.
-# - You can now read most of `minillm/transformer.py`. Lesson 13 explains the
-#   rest: norm, residual stream and MLP.
-# - Next: lesson 10, the hardware that runs the engine.
+# - Write it yourself: exercises 20 `greedy_verification`, 21
+#   `rejection_sampling` and 22 `expected_tokens`.
+#   `minillm exercise start my-exercises` makes a folder for all exercises,
+#   once. There, run `minillm exercise check 20`.
+# - More of the article's claims: `minillm claims --section speculative`.
+# - You can now read all of `minillm/transformer.py`: attention is lesson 3, the
+#   rest of the layer 4, the cache 7, and the rows of several sequences 8.
+# - Next: lesson 11, the hardware that runs the engine.
 #
 # Sources: Leviathan et al., 2211.17192. Chen et al., 2302.01318.

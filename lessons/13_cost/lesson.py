@@ -6,7 +6,7 @@
 #
 #     dollars per hour / tokens per hour
 #
-# The price is on the provider's list. Lessons 10 and 11 computed the number
+# The price is on the provider's list. Lessons 11 and 12 computed the number
 # of tokens.
 #
 # The article's sections are "Cloud GPU Selection" and "Why Inference Cost
@@ -64,12 +64,14 @@ predict(
         dollars_per_million_tokens(60 * 1.19, 4000): "An hour has 3,600 s.",
     },
     why="1.19 / 3,600 / 4,000 · 1,000,000. The article says 12 cents.",
+    shows="The price of a token is the price of an hour, divided by the "
+    "number of tokens in an hour.",
 )
 
 # %% [markdown]
 # ## Cost depends on the batch size
 #
-# A step of decode reads all weights, for one sequence or for many (lesson 7).
+# A step of decode reads all weights, for one sequence or for many (lesson 8).
 # The price of the hour stays the same. So tokens are cheap when many
 # sequences share a step. Enter raises the batch size: both axes of the plot
 # are logarithmic. `o` is the cost, and `.` is what it would be if a batch of
@@ -125,14 +127,16 @@ predict(
     },
     why="Four times as much. This is one reason why an API can be cheaper "
     "than your own GPU: its GPUs are busy with the requests of other users.",
+    shows="Idle hours are paid as well, so the price of a token depends on "
+    "how busy the GPU is.",
 )
 
 # %% [markdown]
 # ## Why is input cheaper than output?
 #
 # All tokens of the prompt run in one pass, which is compute-bound. The tokens
-# of a completion take one step each, and a step is memory-bound (lessons 4
-# and 5).
+# of a completion take one step each, and a step is memory-bound (lessons 5
+# and 6).
 
 # %%
 into = prefill_time(a100, 500).seconds / 500
@@ -146,6 +150,8 @@ predict(
     mistakes={1.0: "The FLOPs are the same. But the times differ."},
     why="Both do the same number of FLOPs. But in decode the arithmetic "
     "units are idle while the weights are read, and this time is paid.",
+    shows="With a batch of 1 an output token is much more expensive, because "
+    "a step reads all weights for it alone.",
 )
 cost_in = dollars_per_million_tokens(price, 1 / into)
 rows = [
@@ -186,7 +192,7 @@ print(f"The cheapest is {cheapest}, at ${prices[cheapest]} per hour.")
 # Your machine needs electricity. We assume 60 watts and 30 cents per kWh. You
 # can change both numbers at the Python prompt (`p`). How many tokens per
 # second does it produce, and what do they cost? First comes the prediction,
-# as in lesson 10.
+# as in lesson 11.
 
 # %%
 watts, dollars_per_kwh = 60, 0.30
@@ -223,6 +229,8 @@ predict(
         * dollars_per_million_tokens(hourly, 1 / expected[1]): "That is in "
         "cents."
     },
+    shows="On your own machine the electricity of a token is the watts, "
+    "divided by the tokens per second.",
 )
 
 # %%
@@ -260,6 +268,8 @@ predict(
     why=f"With 1,000 calls per day it is {few:,.0f} days, or "
     f"{few / 365:.0f} years. So the number of calls decides whether training "
     "or inference costs more.",
+    shows="Training is paid once and inference for every call, so the number "
+    "of calls decides which costs more.",
 )
 
 # %%
@@ -276,6 +286,8 @@ predict(
     },
     why="1% of $10,000. The article says $10. All numbers of its table are "
     "too low by the same factor. They would be correct for $0.001 per call.",
+    shows="A saving of 1% is 1% of the bill at any scale: it does not "
+    "compound.",
 )
 rows = [
     [f"{n:,} calls", f"{saved[n]:,.10g}", f"{article[n]:,.10g}"]
@@ -287,62 +299,15 @@ print(table(["saved, $ per day", "computed", "the article"], rows))
 # ## The article's claims
 
 # %%
-h100 = Serving(seven, find_gpu("h100-sxm"))
-sxm = Serving(seven, find_gpu("a100-sxm"))
-each = {
-    name: decode_tokens_per_s(serving, 500, batch) / batch
-    for name, serving, batch in (("A100", sxm, 40), ("H100", h100, 100))
-}
-theirs = {
-    "A100": dollars_per_million_tokens(1.19, 4000),
-    "H100": dollars_per_million_tokens(1.99, 10_000),
-}
-pcie = [find_gpu(name) for name in ("a100-pcie", "h100-pcie")]
-faster = pcie[1].bandwidth_bytes_per_s / pcie[0].bandwidth_bytes_per_s
-cost_ratio = pcie[1].dollars_per_hour / pcie[0].dollars_per_hour / faster
+theirs = dollars_per_million_tokens(1.19, 4000)
 limit = (
     500 * a100.cache_bytes_per_token / a100.machine.bandwidth_bytes_per_s
-)
-claim(
-    "runpod-prices",
-    "RunPod offers A100 at $1.19/hour and H100 at $1.99/hour",
-    "true if",
-    "these are spot prices of the PCIe cards in March 2026. The H100 SXM "
-    f"costs ${prices['h100-sxm']}.",
 )
 claim(
     "a100-cost",
     "4,000 tokens/sec Cost: $1.19/hour = $0.00012 per 1,000 tokens",
     "false",
-    f"it is ${theirs['A100'] / 1000:.7f}, or ${theirs['A100']:.4f} per "
-    "million.",
-)
-claim(
-    "h100-cost",
-    "10,000 tokens/sec Cost: $1.99/hour = $0.00008 per 1,000 tokens",
-    "false",
-    f"it is ${theirs['H100'] / 1000:.7f}, or ${theirs['H100']:.4f} per "
-    "million.",
-)
-claim(
-    "seq-x-100",
-    "A100 (40 sequences × 100 tokens/sec) ... H100 (100 sequences × 100 "
-    "tokens/sec)",
-    "true if",
-    "the sequences are short, or the cache of a token is small. For 7B with "
-    "500 tokens each, the upper bound is "
-    + " and ".join(
-        f"{rate:.0f} on the {name}" for name, rate in each.items()
-    )
-    + ".",
-)
-claim(
-    "h100-cheaper",
-    "Per token, H100 is cheaper despite higher hourly cost",
-    "true if",
-    f"it gives {10_000 / 4000:g} times as many tokens. Its peak FLOP/s would "
-    f"allow that. But the bandwidth of the PCIe card is only {faster:.2f} "
-    f"times as high, so a token is {cost_ratio:.2f} times as expensive.",
+    f"it is ${theirs / 1000:.7f}, or ${theirs:.4f} per million.",
 )
 claim(
     "faq-batch-cost",
@@ -350,49 +315,6 @@ claim(
     "true",
     "but reading the keys and values of each sequence is a lower bound: "
     f"${dollars_per_million_tokens(price, 1 / limit):.3f} per million here.",
-)
-claim(
-    "faq-pricing",
-    "Pricing reflects actual compute cost",
-    "not checkable",
-    "providers do not publish their costs.",
-)
-assert theirs["H100"] < theirs["A100"] and cost_ratio > 1
-
-# %%
-day, month = 1e6 * 0.01, 30 * 1e6 * 0.01
-share = 100_000 / (5 * 365)
-claim(
-    "bills-inference",
-    "Most LLM API bills are dominated by inference, not training",
-    "true",
-    "a price per token is a price for inference, by definition.",
-)
-claim(
-    "amortised-55",
-    "A $100,000 training cost amortized over 5 years of service is $55/day",
-    "true",
-    f"it is ${share:.2f}.",
-)
-claim(
-    "calls-10k",
-    "One million API calls per day at $0.01 per call is $10,000/day",
-    "true",
-    f"it is ${day:,.0f}.",
-)
-claim(
-    "first-day",
-    "After the first day of production inference, the daily inference cost "
-    "exceeds the amortized training cost",
-    "true",
-    f"with a million calls per day it is {day / share:.0f} times as much. "
-    f"With {share / 0.01:,.0f} calls per day the two costs are equal.",
-)
-claim(
-    "first-month",
-    "After the first month, monthly inference cost exceeds the training cost",
-    "true",
-    f"it is ${month:,.0f}, with a million calls per day.",
 )
 claim(
     "one-pct-table",
@@ -409,11 +331,14 @@ claim(
 #   per million and at six cents. Explain also what would make yours cheaper.
 # - Read `minillm/estimate/cost.py`: six formulas, all of them. Then read
 #   `minillm/evidence/claims/cost.py`: how code checks a claim.
-# - Try: `minillm claims one-pct-table --set dollars_per_call=0.001`
-# - Write it yourself: the exercises `cost_per_million`, `break_even_day`.
-# - `minillm claims` shows the other claims of the article.
-# - Next: lesson 13, the transformer layer. It begins a second part: the whole
-#   layer, and the strategies that make inference cheaper.
+# - Change an input of a claim:
+#   `minillm claims one-pct-table --set dollars_per_call=0.001`.
+# - Write it yourself: exercises 28 `cost_per_million` and 29
+#   `break_even_day`. `minillm exercise start my-exercises` makes a folder for
+#   all exercises, once. There, run `minillm exercise check 28`.
+# - More of the article's claims: `minillm claims --section cost`.
+# - Next: lesson 14, quantisation. It begins a second part: the strategies that
+#   make inference cheaper.
 #
 # Sources: NVIDIA's data sheets. Prices: RunPod, as DeployBase.AI listed them
 # in March 2026. Kaplan et al., 2001.08361. Kwon et al., vLLM, 2309.06180.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Decode
 #
-# The prompt has been read (lesson 4). Now the answer is written, one token a
+# The prompt has been read (lesson 5). Now the answer is written, one token a
 # pass: this is **decode**. Each pass does little work, but it is slow all the
 # same. This lesson shows why.
 #
@@ -65,6 +65,8 @@ predict(
     why="Prefill's logits gave the first token. The last token is never run "
     f"through the network. So the cache holds {cache.length} tokens, one "
     f"fewer than the {len(ids) + NEW} tokens of the sequence.",
+    shows="Prefill gives the first token, so an answer of n tokens takes n - "
+    "1 decode steps.",
 )
 
 
@@ -143,7 +145,9 @@ predict(
     },
     why="There is one multiplication and one addition for each weight of 2 "
     "bytes. In the time that it takes to read one byte, an A100 could do 153 "
-    "FLOPs (lesson 4). In decode, 152 of these 153 are not used.",
+    "FLOPs (lesson 5). In decode, 152 of these 153 are not used.",
+    shows="A decode step does about one FLOP for each byte that it reads, so "
+    "memory sets its speed.",
 )
 
 # %% [markdown]
@@ -202,6 +206,8 @@ predict(
     within=0.05,
     why="With 2-byte weights this limit holds for every program. gpt-fast, a "
     "well tuned one, has measured 105.",
+    shows="The speed limit of one sequence is the bandwidth, divided by the "
+    "bytes of the weights.",
 )
 
 # %%
@@ -220,7 +226,7 @@ print(bars(per_token, " ms"))
 # ## Does a step get slower as the sequence grows?
 #
 # A little. Attention reads the keys and values of every earlier token. For
-# Llama 2 7B they are 524,288 bytes a token (lesson 6). So a step reads
+# Llama 2 7B they are 524,288 bytes a token (lesson 7). So a step reads
 #
 #     bytes of weights + tokens · 524,288
 
@@ -238,7 +244,7 @@ print(bars(by_length, " ms"))
 #
 # The time of prefill grows with the prompt. The time of decode grows with the
 # answer. Which is larger depends on both lengths. Here are three examples,
-# for the same model and GPU, with the formulas of lesson 4:
+# for the same model and GPU, with the formulas of lesson 5:
 
 # %%
 shares = {}
@@ -256,19 +262,6 @@ print(bars(shares, "%"))
 # %%
 print("Now the article's claims about decode.")
 claim(
-    "pass-per-token",
-    "each output token requires a full forward pass",
-    "true if",
-    "there is no speculative decoding (lesson 9).",
-)
-claim(
-    "passes-100",
-    "a 100-token response requires 100 sequential forward passes",
-    "true if",
-    f"prefill is counted: here, {NEW} tokens took 1 prefill and {steps} "
-    "decode steps.",
-)
-claim(
     "no-parallelism",
     "there's no parallelization within a single sequence",
     "imprecise",
@@ -276,64 +269,11 @@ claim(
     "parallel, and known tokens can run in one pass, as in prefill.",
 )
 claim(
-    "recompute-longer",
-    "recompute based on the new, longer sequence",
-    "imprecise",
-    "only the new token is computed, with a cache. `naive_decode` computes "
-    "everything again, with the same result.",
-)
-claim(
-    "decode-formula",
-    "Time ≈ (output_length × model_size) / GPU_throughput",
-    "true if",
-    "size is in bytes and throughput is bandwidth: 100 tokens of 7B on an "
-    f"A100 take {100 * W / 2039e9 * 1e3:.0f} ms. With FLOPs instead it "
-    f"would be {100 * W / 312e12 * 1e3:.1f} ms.",
-)
-claim(
     "decode-bw-bound",
     "decode is memory-bandwidth bound",
     "true if",
-    "few sequences run together (lesson 7). With one, the intensity is "
+    "few sequences run together (lesson 8). With one, the intensity is "
     f"{decode_flops / (decode_bytes / 2):.0f}, and the limit is 153.",
-)
-claim(
-    "small-fraction",
-    "weights must be loaded ... even if only a small fraction are computed",
-    "false",
-    f"all {decode_bytes:,} bytes that were read were multiplied. Some models "
-    "(mixtures of experts) need only some of their weights for a token, and "
-    "they read only those.",
-)
-
-# %%
-W70 = 2 * (68_976_648_192 - 262_144_000)
-ratio = W70 / W
-claim(
-    "decode-7b",
-    "100 tokens from a 7B model on an A100 takes 1-2 seconds",
-    "true if",
-    "the program reaches a third to two thirds of the bandwidth. The limit "
-    f"is {100 * W / 2039e9:.2f} s, and gpt-fast has measured 0.95 s.",
-)
-claim(
-    "decode-70b",
-    "the same on a 70B model takes 10-20 seconds",
-    "imprecise",
-    f"its {W70 / 1e9:.0f} GB need two A100. Then the limit is "
-    f"{100 * W70 / 2 / 2039e9:.1f} s, and gpt-fast has measured 4.7 s.",
-)
-claim(
-    "bigger-slower",
-    "larger models (more weights) are slower at decoding",
-    "true",
-    f"70B reads {ratio:.1f} times as many bytes as 7B.",
-)
-claim(
-    "breakdown-5s",
-    "Prefill: 100ms; Decode: 4,900ms (100 tokens at ~50ms per token)",
-    "imprecise",
-    f"99 steps of 50 ms are {99 * 50:,} ms.",
 )
 claim(
     "prefill-2pct",
@@ -345,14 +285,6 @@ claim(
     )
     + ".",
 )
-claim(
-    "decode-50ms",
-    "~50ms per token",
-    "imprecise",
-    f"this is the time of a T4 ({per_token['T4']:.0f} ms at least). An A100 "
-    f"needs {per_token['A100']:.1f} ms at least, and 10 ms in practice.",
-)
-assert 10 < ratio < 11
 
 # %% [markdown]
 # ## Where to go from here
@@ -363,8 +295,12 @@ assert 10 < ratio < 11
 #   `minillm/generation.py`: `Generation.__iter__` is the whole loop.
 # - See decode steps on a page, view "the pass": `minillm trace --raw --html
 #   run.html "Once upon a time"`; the same with `--no-cache`.
-# - Write it yourself: the exercises `decode_loop` and `stop_strings`.
-# - Next: lesson 6, the cache that keeps a decode step small.
+# - Write it yourself: exercises 8 `decode_loop`, 9 `top_p`, 10
+#   `stop_strings`, 33 `temperature_top_k` and 34 `token_mask`.
+#   `minillm exercise start my-exercises` makes a folder for all exercises,
+#   once. There, run `minillm exercise check 8`.
+# - More of the article's claims: `minillm claims --section decode`.
+# - Next: lesson 7, the cache that keeps a decode step small.
 #
 # Sources: Pope et al., Efficiently Scaling Transformer Inference, 2211.05102.
 # gpt-fast's README (measurements on an A100 80 GB). NVIDIA's data sheets.

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Batching
 #
-# In decode a GPU reads all weights to compute a single row (lesson 5). Most
+# In decode a GPU reads all weights to compute a single row (lesson 6). Most
 # of its arithmetic units are idle. The remedy is to put rows of *several*
 # sequences into the same pass. This is called **batching**. Batching lets one
 # GPU serve many users.
@@ -80,7 +80,7 @@ W, KV, F, B = 2 * 6_607_077_376, 524_288, 312e12, 2039e9  # Llama 2 7B, A100
 
 
 def step_seconds(b, n=500):
-    """Return the time of a step: compute or memory, the longer (lesson 4)."""
+    """Return the time of a step: compute or memory, the longer (lesson 5)."""
     flops = b * (W + 4 * 32 * 4096 * n)
     return max(flops / F, (W + b * n * KV) / B)
 
@@ -94,6 +94,8 @@ predict(
     within=0.06,
     mistakes={10.0: "The weights are shared. The caches are not."},
     why="10 · (13.2 + 0.26) / (13.2 + 2.6): a little less than 10 times.",
+    shows="A batch reads the weights once for all of its sequences, so ten "
+    "sequences take little more time than one.",
 )
 
 # %%
@@ -140,6 +142,7 @@ predict(
     },
     why=f"{static.idle_slot_steps} of {static.slot_steps} batch slots were "
     f"idle: {static.idle_slot_steps / static.slot_steps:.0%}.",
+    shows="In a static batch a short completion waits for the longest one.",
 )
 
 # %%
@@ -156,6 +159,8 @@ predict(
     answer=short.finished_step,
     why="This is continuous batching (Yu et al., Orca, 2022). The batch slot "
     "is free at once for the next request in the queue.",
+    shows="In continuous batching a completion is there with its own last "
+    "token, and its slot is free at once.",
 )
 assert (short.finished_step, long.finished_step) == (10, 100)
 
@@ -200,7 +205,7 @@ assert [r.tokens for r in requests] == [r.tokens for r in static_requests]
 # ## Does a batch change the tokens?
 #
 # It should not. But floating-point sums depend on the shape of a matrix
-# product (lesson 4), and a batch has a different shape. On most systems the
+# product (lesson 5), and a batch has a different shape. On most systems the
 # other requests of a batch can change a completion. On the exact backend they
 # cannot.
 #
@@ -225,15 +230,6 @@ assert all(same)
 # ## The article's claims
 
 # %%
-ridge = F / B
-most = (0.9 * 80e9 - 13.48e9) // (500 * KV)
-claim(
-    "single-underuses",
-    "a single request on a single GPU doesn't fully utilize hardware",
-    "true",
-    f"a batch of 1 does 1 FLOP per byte that it reads. An A100 can do "
-    f"{ridge:.0f} in the same time. So 1 sequence uses {1 / ridge:.2%}.",
-)
 claim(
     "batch-more-cores",
     "the GPU distributes computation across more cores",
@@ -241,27 +237,6 @@ claim(
     "the gain comes from reading the weights once for the whole batch. Here "
     f"a token in a batch of 32 took {times[32] / 32 / times[1]:.0%} of the "
     "time of a token in a batch of 1.",
-)
-claim(
-    "a100-100tps",
-    "single sequence: 100 tokens per second",
-    "true",
-    f"for 7B. The upper bound is {1 / step_seconds(1, 0):.0f}.",
-)
-claim(
-    "a100-batch-10",
-    "batch of 10: 1,000 tokens per second total",
-    "true if",
-    f"the sequences are short: the gain is {gain:.1f} times at 500 tokens "
-    f"each, {10 * step_seconds(1, 50) / step_seconds(10, 50):.1f} times "
-    "at 50.",
-)
-claim(
-    "batch-hundreds",
-    "a production system batches hundreds of requests simultaneously",
-    "true if",
-    f"the sequences are short or the cache is small: {most:.0f} sequences of "
-    "500 tokens fit next to the weights of a 7B model on 80 GB.",
 )
 claim(
     "static-tail",
@@ -289,8 +264,11 @@ claim(
 #   `minillm/transformer.py`: `forward_batch` runs it.
 # - See a batch on a page, view "the batch": `minillm trace --raw --n 4
 #   --temperature 1 --max-new-tokens 12 --html run.html "Once upon a time"`.
-# - Write it yourself: the exercises `static_batch` and `continuous_batch`.
-# - Next: lesson 8, where the memory for all these caches comes from.
+# - Write it yourself: exercises 14 `static_batch` and 15 `continuous_batch`.
+#   `minillm exercise start my-exercises` makes a folder for all exercises,
+#   once. There, run `minillm exercise check 14`.
+# - More of the article's claims: `minillm claims --section batching`.
+# - Next: lesson 9, where the memory for all these caches comes from.
 #
 # Sources: Yu et al., Orca, OSDI 2022. Agrawal et al., Sarathi-Serve,
 # 2403.02310. Pope et al., 2211.05102.

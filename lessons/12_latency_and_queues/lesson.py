@@ -9,7 +9,7 @@
 # - The time per output token after the first one, **TPOT**: decode.
 #
 # We begin with the article's example. The times are lower bounds from the
-# data sheet (lesson 10). The network takes 100 ms, and there are no other
+# data sheet (lesson 11). The network takes 100 ms, and there are no other
 # requests.
 #
 # The article's section is "Latency Analysis".
@@ -41,7 +41,6 @@ from minillm.estimate.models import find_model
 from minillm.estimate.queueing import (
     md1_wait_s,
     mm1_wait_s,
-    mmc_wait_s,
     overload_wait_s,
     simulate_queue,
 )
@@ -50,7 +49,6 @@ from minillm.estimate.serving import (
     decode_time,
     most_sequences,
     network_floor_s,
-    prefill_time,
     request_latency,
 )
 from minillm.estimate.virtual_clock import simulate_serving, step_seconds
@@ -74,6 +72,8 @@ predict(
     why="Prefill gives the first token. So TPOT is the time after the first "
     f"token, divided by {steps}. Here it is "
     f"{1e3 * ask.decode_s / steps:.2f} ms.",
+    shows="The first token comes from prefill, and each later token takes "
+    "one decode step.",
 )
 assert steps == 199
 
@@ -93,12 +93,14 @@ predict(
     mistakes={500 * network_floor_s(5600): "That is one way. Count both."},
     why="2 · 5,600 / 200,000 s. The later tokens follow directly. So a "
     "stream pays this latency once, not once per token.",
+    shows="Light in a fibre needs 1 ms for 100 km there and back, and no "
+    "faster server can change that.",
 )
 
 # %% [markdown]
 # ## Your own machine
 #
-# There is no network between you and `story`. As in lesson 10, we measure the
+# There is no network between you and `story`. As in lesson 11, we measure the
 # machine, not the request. From the measurements we predict the request.
 
 # %%
@@ -126,6 +128,8 @@ predict(
     why="The prompt takes one pass. The tokens after the first one take "
     f"{new - 1} passes. Measured: {1e3 * run.ttft_s:.1f} ms for the prompt, "
     f"{1e3 * run.decode_s:.1f} ms for the completion.",
+    shows="The prompt takes one pass, and each later token takes a pass of "
+    "its own.",
 )
 
 # %%
@@ -205,6 +209,8 @@ predict(
     mistakes={
         crowd * alone * 1e3: "That is the time until it is finished."
     },
+    shows="If requests are served one after the other, the last user waits "
+    "for all others.",
 )
 started, begins = perf_counter(), []
 for _ in range(crowd):
@@ -260,6 +266,8 @@ predict(
     mistakes={1.8: "The wait grows faster than the load: look at 1 - u."},
     why="(0.9 / 0.1) / (0.5 / 0.5). This is why a server with a low latency "
     "must not run at its limit. At 100% the wait has no upper bound.",
+    shows="The wait grows much faster than the load, and near 100% it has no "
+    "upper bound.",
 )
 
 # %%
@@ -275,8 +283,8 @@ predict(
         0.1: "That is the increase per second.",
     },
     why="Each second 10 more requests arrive than are served. After 60 "
-    "seconds 600 requests wait, and 100 are served per second. The same with "
-    "simulated random arrivals:",
+    "seconds 600 requests wait, and 100 are served per second.",
+    shows="Under overload a queue grows for as long as the overload lasts.",
 )
 at = poisson_times_s(110, 6600, np.random.default_rng(0))
 overloaded = simulate_queue(at, np.full(len(at), 0.01))
@@ -284,6 +292,7 @@ shown = {}
 for second in (10, 20, 30, 40, 50, 60):
     near = abs(at - second) < 0.5
     shown[f"after {second} s"] = float(overloaded.waits_s[near].mean())
+print("mean wait, with random arrivals that are simulated:")
 print(bars(shown, " s"))
 two_servers = simulate_queue(at, np.full(len(at), 0.01), 2).waits_s.mean()
 print(f"With a second server the mean wait is {1e3 * two_servers:.1f} ms.")
@@ -293,7 +302,7 @@ assert shown["after 60 s"] > 4 * shown["after 10 s"] and two_servers < 0.01
 # ## A real scheduler on the virtual clock
 #
 # A server of language models does not serve one request at a time, because
-# requests share passes (lesson 7). So here minillm's own scheduler decides
+# requests share passes (lesson 8). So here minillm's own scheduler decides
 # which requests run in each pass, and the roofline gives the time of each
 # pass. 8 requests arrive per second. Each has a prompt of 500 tokens and a
 # completion of 10 to 300 tokens. The model is 7B, on an A100.
@@ -352,7 +361,7 @@ assert abs(little - last.mean_number) < 1e-6 * little
 # With static batches a request waits until a whole batch ends. Continuous
 # batching admits requests before every pass. But a long prompt of another
 # request then makes a pause in the middle of your completion. **Chunked
-# prefill** (lesson 4) makes this pause shorter. The last line of the output
+# prefill** (lesson 5) makes this pause shorter. The last line of the output
 # is **Little's law**: the mean number of requests in the system is the
 # arrival rate times the mean time that each one stays. It holds for every
 # queue.
@@ -362,43 +371,12 @@ assert abs(little - last.mean_number) < 1e-6 * little
 # ## The article's claims
 
 # %%
-near, far = (seconds * 200_000 / 2 for seconds in (0.05, 0.2))
 grid = np.arange(0.01, 1, 0.001)
 random, fixed = (
     float(next(u for u in grid if wait(float(u), 1) > 1))
     for wait in (mm1_wait_s, md1_wait_s)
 )
-at_best = 1e3 * decode_time(on_h100, 1).seconds
-fifty = prefill_time(on_h100, 50)
 long_prompt = request_latency(on_h100, 8000, 10)
-total = 50 + 200 * 10 + 100
-claim(
-    "rtt-local",
-    "Local API (same datacenter): 1-5ms",
-    "imprecise",
-    f"1 km and back takes {1e6 * network_floor_s(1):.0f} µs of light, and "
-    "switches add a little. The total is below 1 ms.",
-)
-claim(
-    "rtt-regional",
-    "Regional API (same region, different datacenter): 5-20ms",
-    "imprecise",
-    f"100 km and back take {1e3 * network_floor_s(100):.0f} ms of light. 1 "
-    "to 3 ms are usual.",
-)
-claim(
-    "rtt-cross",
-    "Cross-region API: 50-200ms",
-    "true if",
-    f"the server is {near:,.0f} to {far:,.0f} km away.",
-)
-claim(
-    "rtt-sluggish",
-    "A chatbot with 100ms network latency feels sluggish",
-    "imprecise",
-    f"it is paid once, before the first token. It is {100 / total:.1%} of "
-    "the article's own request.",
-)
 claim(
     "queue-110",
     "processing 100 requests per second, receiving 110 requests per second, "
@@ -416,34 +394,6 @@ claim(
     f"{fixed:.0%}.",
 )
 claim(
-    "autoscaling",
-    "additional GPUs reduce queue depth",
-    "true",
-    "with two servers and 110 requests per second the mean wait is "
-    f"{1e3 * mmc_wait_s(110, 0.01, 2):.1f} ms.",
-)
-claim(
-    "prefill-50-h100",
-    "a 50-token query ... Prefill: ~50ms (on H100)",
-    "imprecise",
-    f"reading the weights takes {1e3 * fifty.memory_s:.1f} ms, and "
-    f"arithmetic takes {1e3 * fifty.compute_s:.1f} ms. The remaining time "
-    "would be overhead.",
-)
-claim(
-    "decode-10ms",
-    "Decode: ~2 seconds (200 tokens × 10ms/token)",
-    "true if",
-    f"decode reaches {at_best / 10:.0%} of the bandwidth. At 100% a token "
-    f"takes {at_best:.1f} ms.",
-)
-claim(
-    "total-2150",
-    "Total: ~2.15 seconds",
-    "true",
-    f"50 + 200 · 10 + 100 = {total:,} ms.",
-)
-claim(
     "decode-dominates",
     "The decode phase dominates",
     "true if",
@@ -459,8 +409,11 @@ claim(
 #   fixed length.
 # - Read `minillm/estimate/queueing.py`: the formulas, and a queue in a few
 #   lines. Then read `minillm/estimate/virtual_clock.py`.
-# - Write it yourself: the exercises `streaming_latency`, `queue_waits`.
-# - Next: lesson 12, what inference costs.
+# - Write it yourself: exercises 26 `streaming_latency` and 27 `queue_waits`.
+#   `minillm exercise start my-exercises` makes a folder for all exercises,
+#   once. There, run `minillm exercise check 26`.
+# - More of the article's claims: `minillm claims --section latency`.
+# - Next: lesson 13, what inference costs.
 #
 # Sources: Little, Operations Research 9(3), 1961. Agrawal et al.,
 # Sarathi-Serve, 2403.02310. Yu et al., Orca, OSDI 2022. Chowdhery et al.,
