@@ -20,8 +20,6 @@ from functools import cache
 from threading import Lock
 from typing import Any
 
-from threadpoolctl import ThreadpoolController
-
 from minillm.config import ModelConfig
 from minillm.estimate.parameters import matrix_parameters
 from minillm.support.interrupts import defer_interrupts
@@ -57,6 +55,8 @@ def one_blas_thread() -> Iterator[None]:
 @cache
 def blas_libraries() -> list[Any]:
     """Return the BLAS libraries whose threads can be limited: OpenBLAS, MKL or BLIS, but not Apple's Accelerate."""
+    from threadpoolctl import ThreadpoolController
+
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
