@@ -111,11 +111,12 @@ def markdown_page() -> str:
 def _show_list() -> None:
     from rich.table import Table
 
-    table = Table("", "bug", "engine", "kind", "caught by", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "bug", "engine", "kind", "caught by"):
+        table.add_column(heading, overflow="fold")
     for bug in all_bugs():
-        table.add_row(
-            str(bug.number), bug.name.replace("_", " "), bug.engine, bug.kind, bug.caught_by.replace("_", " ")
-        )
+        name, caught_by = bug.name.replace("_", " "), bug.caught_by.replace("_", " ")
+        table.add_row(str(bug.number), name, bug.engine, bug.kind, caught_by)
     show(table, "", f"{counted(len(all_bugs()), 'bug')}. minillm zoo 7 tells the story of bug 7; --show runs it.")
 
 
