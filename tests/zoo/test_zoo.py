@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from minillm.cli.main import run
-from minillm.zoo import comparison, experiment
-from minillm.zoo.bug import all_bugs, find_bug
+from minillm.zoo import comparison
+from minillm.zoo.bug import all_bugs, find_bug, property_meaning
 from minillm.zoo.comparison import Comparison, Observation, compare, observe
 from minillm.zoo.patched_process import PatchedLoader
 
@@ -41,7 +41,7 @@ def test_a_bug_is_told_and_its_patch_applies(bug):
     assert re.fullmatch(r"[\w.-]+/[\w.-]+, (issue|pull request) [1-9]\d*", bug.thread_name)
     assert all(text.endswith(".") for text in (bug.title, bug.seen, bug.cause))
     assert bug.engine and bug.kind and bug.thread_title
-    assert experiment.property_docstring(bug.caught_by).endswith(".")
+    assert property_meaning(bug.caught_by).endswith(".")
 
 
 def slow_unless_quick(bug):
