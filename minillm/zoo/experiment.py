@@ -53,10 +53,3 @@ def counterexample(name: str) -> str | None:
     except Exception as problem:
         return safe(f"{type(problem).__name__}: {problem}")
     return None
-
-
-def property_docstring(name: str) -> str:
-    """Return the first line of a property's docstring: what it asks of an engine."""
-    modules = (cache_properties, *OWN)
-    holds = next(getattr(module, name) for module in modules if hasattr(module, name))
-    return str(holds.__doc__).splitlines()[0]
