@@ -30,9 +30,7 @@ def meaning(found: Found, expected: str) -> str:
     if expected == "int8 cache":
         return "One of the two caches stores keys and values in 8 bits, so what attention reads differs by about 1%."
     if expected == "no difference":
-        return (
-            "On the exact backend no schedule changes a bit, so this is an error in the schedule's code, not rounding."
-        )
+        return "On the exact backend no schedule changes a bit: this is not rounding but an error in the code."
     epsilon = max(found.a.epsilon, found.b.epsilon)
     times = f"{rounded(found.first.largest / epsilon)} times the rounding error of the numbers ({epsilon:.1e})"
     place = found.first.place

@@ -18,6 +18,7 @@ import numpy as np
 
 from minillm.arrays import Array, Float
 from minillm.bisection.observed import NOTHING, Observed, Place, RowKey, Source, Wanted
+from minillm.support.wording import counted
 
 MOST_BYTES = 200_000_000  # of results that are kept at a time, of each run
 Observe = Callable[[Wanted], Observed]  # make the run, and keep what is wanted
@@ -215,8 +216,6 @@ def _in_order(a: Observed, b: Observed, pair: Pair) -> Iterator[tuple[Place, Arr
     of_a, of_b = a.values.get(pair.a, {}), b.values.get(pair.b, {})
     for place in sorted(of_a.keys() & of_b.keys()):
         if of_a[place].shape != of_b[place].shape:
-            raise ValueError(
-                f"{place.name}: A has {len(of_a[place])} numbers and B has {len(of_b[place])}: the models differ; "
-                "expected two runs of one model"
-            )
+            sizes = f"{counted(len(of_a[place]), 'number')} and B {len(of_b[place])}"
+            raise ValueError(f"{place.name}: A has {sizes}: the models differ; expected two runs of one model")
         yield place, of_a[place], of_b[place]

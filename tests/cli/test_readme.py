@@ -34,7 +34,6 @@ NOT_RUN = {  # how a command begins, and why it is not run
     "minillm chat ": "downloads",
     "minillm bench ": "minutes",
     "minillm bisect HEAD": "needs a git checkout: tests/cli/test_bisect_command.py runs it",
-    "minillm bisect numpy compiled": "needs the extra `compiled`",
     "minillm papers ": "a minute",
     "minillm course check ": "40 s: tests/classroom/test_course.py runs it",
     "minillm lesson 3 --notebook ": "needs the extra `notebook`: tests/notebooks runs it",
