@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 import minillm
 from minillm.support.printable import safe
-from minillm.verification import cache_properties
 from minillm.verification.properties import NEEDS, run_property
 from minillm.zoo import request_properties, sampling_properties, text_properties, weight_properties
 from minillm.zoo.bug import Bug, find_bug
