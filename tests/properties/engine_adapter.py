@@ -155,6 +155,13 @@ class PagedAdapter(EngineAdapter):
     def new_cache(self, capacity: int) -> minillm.PagedKVCache:
         return minillm.PagedKVCache(self.pool)
 
+    def reorder(self, caches: Sequence[Any], order: Sequence[int]) -> list[Any]:
+        """Give the blocks of the old caches back: they are not used again."""
+        chosen = super().reorder(caches, order)
+        for cache in caches:
+            cache.free()
+        return chosen
+
     def save(self, cache: minillm.PagedKVCache) -> Any:
         return cache.fork().swap_out() if cache.length else None
 
