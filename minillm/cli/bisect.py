@@ -62,8 +62,8 @@ def add_parser(commands: Any) -> None:
         help="the relative difference up to which numbers count as equal (default 0: equal to the bit)",
     )
     add("--html", metavar="FILE", help="also write a page: the passes of both runs, and how differences grow")
-    add("--force", action="store_true", help="overwrite this file")
     add("--save", nargs=2, metavar=("A.json", "B.json"), help="write both schedules, to edit and use again")
+    add("--force", action="store_true", help="overwrite these files")
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -109,10 +109,11 @@ def _question(options: argparse.Namespace) -> Any:
     for name, text in (("--prompt", prompt), ("--answer", options.answer or "")):
         check_utf8(name, text)
     for option, file in [("--html", options.html), *(("--save", file) for file in options.save or [])]:
-        if file is not None:
-            check_folder_of(option, file)
-    if options.html is not None and Path(options.html).exists() and not options.force:
-        raise ValueError(f"--html: {options.html} exists; add --force to overwrite it")
+        if file is None:
+            continue
+        check_folder_of(option, file)
+        if Path(file).exists() and not options.force:
+            raise ValueError(f"{option}: {file} exists; add --force to overwrite it")
     return Question(
         a=parse_side(options.a, options.backend),
         b=parse_side(options.b, options.backend),
