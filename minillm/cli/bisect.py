@@ -8,6 +8,7 @@ from typing import Any
 from minillm.cli.options import add_model_options, check_folder_of, check_utf8
 from minillm.cli.printing import print_json, show, write
 from minillm.support.checks import check_integer, shown
+from minillm.support.printable import one_line
 from minillm.support.terminal import wrapped
 
 NEW_TOKENS = 8
@@ -81,11 +82,13 @@ def run(options: argparse.Namespace) -> int:
     """Compare, and print the report."""
     from minillm.bisection.compare import compare
     from minillm.bisection.report import lines
+    from minillm.support.progress import progress_on_stderr
 
     question = _question(options)
     for file, side in zip(options.save or [], (question.a, question.b), strict=False):
         side.schedule.save(file)
-    report = compare(question)
+    with progress_on_stderr() as progress:
+        report = compare(question, lambda name: progress(one_line(name), 0, 1))
     if options.html is not None:
         _write_page(report, Path(options.html))
     if options.json:
