@@ -60,7 +60,7 @@ def add_parser(commands: Any) -> None:
         type=float,
         default=0.0,
         metavar="T",
-        help="the relative difference up to which numbers count as equal (default 0: equal to the bit)",
+        help="the relative difference up to which numbers count as equal; 0 is equal to the bit (default 0)",
     )
     add("--html", metavar="FILE", help="also write a page: the passes of both runs, and how differences grow")
     add("--save", nargs=2, metavar=("A.json", "B.json"), help="write both schedules, to edit and use again")
