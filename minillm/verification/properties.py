@@ -16,6 +16,7 @@ from minillm.verification.engine_protocol import Engine
 
 Holds = Callable[[Engine, st.DataObject], None]
 EXAMPLES, SAMPLING_EXAMPLES, SCHEDULES = 60, 300, 60  # an example of sampling has one call, and needs no reference
+PHASES = (Phase.generate, Phase.shrink)
 
 
 def run_property(holds: Holds, engines: st.SearchStrategy[Engine], examples: int = EXAMPLES) -> None:
@@ -40,7 +41,7 @@ def _settings(examples: int, **more: Any) -> Any:  # beartype cannot name `setti
     return settings(
         max_examples=examples, derandomize=True, database=None, deadline=None, print_blob=False,
         report_multiple_bugs=False, suppress_health_check=list(HealthCheck),
-        phases=(Phase.generate, Phase.shrink), **more,
+        phases=PHASES, **more,
     )  # fmt: skip
 
 

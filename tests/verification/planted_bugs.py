@@ -36,6 +36,9 @@ CACHE_BUGS = {
     "shifted positions, but not keys": ("cache.turns[index] += by", "pass", "shifted_tokens_have_other_positions"),
     "keys shifted the wrong way": ("cache.turns[index] += by", "cache.turns[index] -= by",
         "shifted_tokens_have_other_positions"),
+    "a shift that moves nothing back": (
+        "cache.turns[index] += by", "cache.turns[index] += max(by, 0)",
+        "a_cache_without_its_beginning_moves_forward"),
     "a shift begins one too late": ("for index in range(begin, len", "for index in range(begin + 1, len",
         "shifted_tokens_have_other_positions"),
     "only the last shift is applied": ("cache.turns[index] += by", "cache.turns[index] = by", "edits_in_a_row_add_up"),

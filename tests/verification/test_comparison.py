@@ -20,7 +20,7 @@ def test_an_unknown_dtype_is_one_line():
         tolerance_of("float8")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("dtype", [pytest.param("float32", marks=pytest.mark.slow), "float16"])
 def test_rounding_takes_some_of_the_units(dtype):
     """An engine that rounds every number is off by a few units at least, and by less than all of them."""
     differences = []

@@ -9,8 +9,10 @@ import warnings
 
 import pytest
 from direct_engine import FLOAT16, SOURCE, direct_engines, planted
+from hypothesis import Phase
 from planted_bugs import CACHE_BUGS, GENERATION_BUGS, SAMPLING_BUGS
 
+from minillm.verification import properties
 from minillm.verification.comparison import tolerance_of
 from minillm.verification.engine_protocol import Engine
 from minillm.verification.properties import PROPERTIES
@@ -19,6 +21,12 @@ BUGS = CACHE_BUGS | GENERATION_BUGS | SAMPLING_BUGS
 FIRST = {name: bug for bug, (*_, name) in reversed(BUGS.items())}  # of each property
 PLAIN = [pytest.param(bug, marks=[] if bug in FIRST.values() else pytest.mark.slow) for bug in BUGS]
 FAILURES = (AssertionError, ValueError, IndexError)  # an engine with a bug may also raise
+
+
+@pytest.fixture(autouse=True)
+def unshrunk(monkeypatch):
+    """A counterexample is enough: the smallest one would take as long again."""
+    monkeypatch.setattr(properties, "PHASES", (Phase.generate,))
 
 
 def search(name, source=SOURCE, tolerance=1e-9, **examples):
