@@ -1,5 +1,6 @@
 """compare: two sides, as a person types them, run on the same tokens; what `minillm bisect` does."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -11,12 +12,14 @@ from minillm.bisection.local import LocalRunner
 from minillm.bisection.observed import Observed, Wanted
 from minillm.bisection.report import Report
 from minillm.bisection.schedule import plan
-from minillm.bisection.search import search
+from minillm.bisection.search import Observe, search
 from minillm.bisection.side import Side
 from minillm.bisection.transport import Job
 from minillm.loading import Checkpoint, open_checkpoint
 from minillm.loading.load import load
 from minillm.support.wording import counted
+
+Tell = Callable[[str], None]
 
 
 class Runner(Protocol):
@@ -58,8 +61,12 @@ class Question:
     weights: str = "float32"
 
 
-def compare(question: Question) -> Report:
+def compare(question: Question, tell: Tell = lambda what: None) -> Report:
     """Run both sides, and return where they differ first.
+
+    Args:
+        question: what to compare.
+        tell: is called with the name of each run before it begins.
 
     Raises:
         ValueError: a schedule does not fit the tokens, the vocabularies differ, a commit does not exist, ...
@@ -86,7 +93,9 @@ def compare(question: Question) -> Report:
         for side in (question.a, question.b):
             plan(side.schedule, len(prompt), len(tokens))  # refuses a schedule before anything runs
         found = search(
-            partial(a.observe, tokens, len(prompt)), partial(b.observe, tokens, len(prompt)), question.tolerance
+            _told(tell, f"A: {question.a}", partial(a.observe, tokens, len(prompt))),
+            _told(tell, f"B: {question.b}", partial(b.observe, tokens, len(prompt))),
+            question.tolerance,
         )
     return Report(
         str(question.a),
@@ -100,6 +109,16 @@ def compare(question: Question) -> Report:
         _expected(question.a, question.b),
         "file" in (question.a.kind, question.b.kind),
     )
+
+
+def _told(tell: Tell, name: str, observe: Observe) -> Observe:
+    """Return a function that tells which run begins, and then makes it."""
+
+    def run(wanted: Wanted) -> Observed:
+        tell(name)
+        return observe(wanted)
+
+    return run
 
 
 def _expected(a: Side, b: Side) -> str:

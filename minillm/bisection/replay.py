@@ -6,6 +6,8 @@ from typing import Any, NamedTuple, Protocol
 from minillm.arrays import Array, Float
 from minillm.bisection.schedule import Planned, Schedule, plan
 
+MOST_FIRST = 8  # tokens of another sequence in its first pass; then it runs one token in each pass
+
 
 class Part(NamedTuple):
     """The new tokens of one sequence in a pass.
@@ -65,7 +67,7 @@ def replay(schedule: Schedule, tokens: list[int], prompt_tokens: int, machine: M
     """
     steps = plan(schedule, prompt_tokens, len(tokens))
     guessed = max((step.tokens for step in steps if step.do == "guess"), default=0)
-    longest = max(len(tokens) + max(guessed, 1), len(steps) + schedule.others)
+    longest = max(len(tokens) + max(guessed, 1), len(steps) + MOST_FIRST)
     machine.prepare(schedule, longest, 1 + schedule.others + sum(step.do == "fork" for step in steps))
     Replay(schedule, tokens, machine).do(steps)
 
@@ -116,7 +118,7 @@ class Replay:
     def _other(self, number: int) -> Part:
         """Return the part of another sequence, the prompt turned round: some tokens at first, then one in a pass."""
         first, cache = self.lengths[number], self.others[number]
-        count = 1 if first else number + 1
+        count = 1 if first else 1 + number % MOST_FIRST
         return Part(number + 1, first, self._turned(number, first, count), cache)
 
     def _turned(self, number: int, first: int, count: int) -> list[int]:

@@ -249,7 +249,7 @@ def plan(schedule: Schedule, prompt_tokens: int, tokens: int) -> list[Planned]:
             length = {"run": step.first + step.tokens, "truncate": step.first, "free": 0}.get(step.do, length)
             if length > tokens:
                 left = f"{counted(prompt_tokens, 'token')} of the prompt and {tokens - prompt_tokens} after it"
-                raise ValueError(f"{schedule}: {operation} runs more tokens than there are: {left}")
+                raise ValueError(f"{operation} runs more tokens than there are: {left}")
     return steps
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from minillm.cli.options import add_model_options, check_folder_of, check_utf8
 from minillm.cli.printing import print_json, show, write
 from minillm.support.checks import check_integer, shown
+from minillm.support.printable import one_line
 from minillm.support.terminal import wrapped
 
 NEW_TOKENS = 8
@@ -59,11 +60,11 @@ def add_parser(commands: Any) -> None:
         type=float,
         default=0.0,
         metavar="T",
-        help="the relative difference up to which numbers count as equal (default 0: equal to the bit)",
+        help="the relative difference up to which numbers count as equal; 0 is equal to the bit (default 0)",
     )
     add("--html", metavar="FILE", help="also write a page: the passes of both runs, and how differences grow")
-    add("--force", action="store_true", help="overwrite this file")
     add("--save", nargs=2, metavar=("A.json", "B.json"), help="write both schedules, to edit and use again")
+    add("--force", action="store_true", help="overwrite these files")
     add_model_options(parser)
     parser.set_defaults(run=run)
 
@@ -81,11 +82,13 @@ def run(options: argparse.Namespace) -> int:
     """Compare, and print the report."""
     from minillm.bisection.compare import compare
     from minillm.bisection.report import lines
+    from minillm.support.progress import progress_on_stderr
 
     question = _question(options)
     for file, side in zip(options.save or [], (question.a, question.b), strict=False):
         side.schedule.save(file)
-    report = compare(question)
+    with progress_on_stderr() as progress:
+        report = compare(question, lambda name: progress(one_line(name), 0, 1))
     if options.html is not None:
         _write_page(report, Path(options.html))
     if options.json:
@@ -109,10 +112,11 @@ def _question(options: argparse.Namespace) -> Any:
     for name, text in (("--prompt", prompt), ("--answer", options.answer or "")):
         check_utf8(name, text)
     for option, file in [("--html", options.html), *(("--save", file) for file in options.save or [])]:
-        if file is not None:
-            check_folder_of(option, file)
-    if options.html is not None and Path(options.html).exists() and not options.force:
-        raise ValueError(f"--html: {options.html} exists; add --force to overwrite it")
+        if file is None:
+            continue
+        check_folder_of(option, file)
+        if Path(file).exists() and not options.force:
+            raise ValueError(f"{option}: {file} exists; add --force to overwrite it")
     return Question(
         a=parse_side(options.a, options.backend),
         b=parse_side(options.b, options.backend),

@@ -115,6 +115,7 @@ def test_tokens_and_an_answer(bisect):
 def test_schedules_are_saved_and_used_again(bisect, tmp_path):
     a, b = tmp_path / "a.json", tmp_path / "b.json"
     assert bisect("prefill 3+4, fork, block 2 @exact", "exact", *SHORT, "--save", a, b).code == 0
+    assert_refused(bisect("exact", "exact", *SHORT, "--save", a, b), "a.json exists; add --force to overwrite it")
     again = bisect(f"{a} @exact", f"{b} @exact", *SHORT)
     assert again.code == 0 and again.out.startswith("A: prefill 3+4, fork, block 2 @exact\nB: whole @exact\n")
 
