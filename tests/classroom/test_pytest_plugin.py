@@ -1,5 +1,7 @@
 """Plain pytest in a workspace, and with somebody's engine: as a learner calls it, in a process of its own."""
 
+import json
+import re
 import shutil
 import subprocess
 import sys
@@ -138,9 +140,11 @@ def test_an_engine(run_pytest, tmp_path):
     code, out = run_pytest(tmp_path, "--minillm-engine", "my_engine.py", "-rs", "-k", "truncated or forks or chunked")
     assert code == 1
     assert "1 failed, 1 passed, 1 skipped" in out
-    assert "my_engine.py has no fork" in out
+    assert "not tested  forks_are_independent                       no fork" in out
     assert "truncate(a, 1)" in out
-    assert "chunked_prefill_is_whole_prefill: largest difference " in out
+    assert re.search(r"passed      chunked_prefill_is_whole_prefill            \d\.\de-\d\d of 1e-04", out)
+    assert "to run it again: python minillm_failure_1.py" in out
+    assert (tmp_path / "minillm_failure_1.py").exists()
     assert "Traceback" not in out
 
 
@@ -159,8 +163,71 @@ def test_an_engine_that_refuses_every_call_is_not_tested(run_pytest, tmp_path):
     code, out = run_pytest(tmp_path, "--minillm-engine", "my_engine.py", "-rs", "-k", "truncated or prefill_is_naive")
     assert code == 0
     assert "1 passed, 1 skipped" in out
-    assert "my_engine.py refused every example: truncate(a, " in out
+    assert "every example was refused: truncate(a, " in out
     assert "): a recorded window" in out
+
+
+SEVERAL = """
+import ctypes, time
+import numpy as np
+class Engine:
+    VOCAB_SIZE = 5
+    def new_cache(self): return []
+    def prefill(self, tokens, cache): cache.extend(tokens); return np.arange(5.0) + len(cache)
+    def decode(self, token, cache): return self.prefill([token], cache)
+class Wrong(Engine):
+    def decode(self, token, cache): return self.prefill([token], cache) * 2
+class Slow(Engine):
+    def decode(self, token, cache):
+        time.sleep(1.0 if len(cache) < 8 else 100)
+        return self.prefill([token], cache)
+def engines():
+    yield "right", Engine()
+    yield "wrong", Wrong()
+    yield "slow", Slow()
+"""
+
+
+def test_several_engines_are_a_matrix_and_a_file(run_pytest, tmp_path):
+    (tmp_path / "my_engine.py").write_text(SEVERAL)
+    arguments = "--minillm-engine my_engine.py --minillm-report out.json --junitxml out.xml".split()
+    code, out = run_pytest(tmp_path, *arguments, "-k", "(right or wrong) and cached_decoding")
+    assert (code, "1 failed, 1 passed" in out) == (1, True), out
+    assert re.search(r"\n +right +wrong\ncached_decoding_is_naive_decoding +ok 0e\+00 +FAILED\n", out), out
+    assert "FAILED my_engine.py::wrong::cached_decoding_is_naive_decoding - wrong in deco" in out
+    right, wrong = json.loads((tmp_path / "out.json").read_text())
+    assert (right["engine"], right["verdict"], wrong["engine"], wrong["verdict"]) == (
+        "right",
+        "passed",
+        "wrong",
+        "wrong",
+    )
+    assert wrong["calls"] == ["a = new_cache()", "prefill([0], a)", "decode(0, a)"]
+    assert '<property name="verdict" value="wrong" />' in (tmp_path / "out.xml").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_that_is_ended_shows_the_smallest_example_so_far(run_pytest, tmp_path):
+    """`timeout 60 pytest` sends SIGTERM."""
+    text = SEVERAL.replace("VOCAB_SIZE = 5", "VOCAB_SIZE, CALL_SECONDS = 5, 1.5")
+    (tmp_path / "my_engine.py").write_text(text)
+    program = "import os, signal, sys\n" + ENDED
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert "interrupted: cached_decoding_is_naive_decoding" in done.stdout, done.stdout + done.stderr
+    assert "hung in decode; the smallest failing example so far:" in done.stdout
+    assert "to run it again: python minillm_failure_1.py" in done.stdout
+
+
+ENDED = """
+import pytest
+from minillm.verification import findings
+add = findings.Findings.add_failure
+def added(self, failure):
+    add(self, failure)
+    os.kill(os.getpid(), signal.SIGTERM)
+findings.Findings.add_failure = added
+sys.exit(pytest.main("-p _minillm_pytest --minillm-engine my_engine.py -k".split() + ["slow and cached"]))
+"""
 
 
 @pytest.mark.parametrize(
