@@ -30,7 +30,7 @@ import minillm
 from minillm.attention import naive_attention, softmax
 from minillm.backends.plain import Plain
 from minillm.classroom.frames import line_by_line, step_through
-from minillm.classroom.pictures import bars, table
+from minillm.classroom.pictures import bars, heatmap, table
 from minillm.classroom.questions import predict
 from minillm.layers import rms_norm, swiglu
 from minillm.transformer import head, project_qkv
@@ -311,9 +311,12 @@ predict(
 #
 # What does the curve do? For a large positive g, silu(g) is about g. For a g
 # far below 0 it is about 0. So the gate decides, for each of the 512 numbers
-# of u and for each token, how much of it goes on: a part of the MLP can be
-# open for " France" and shut for " is". The last question tries a simpler
-# curve in its place: `np.maximum(g, 0) * u`.
+# of u and for each token, how much of it goes on. The picture has six of
+# these numbers in layer 0, and silu(g) of each token: fuller is more. Which
+# three are open for " France" and nearly shut for " is"? So one MLP, with the
+# same matrices, does something else for each token.
+#
+# The last question tries a simpler curve: `np.maximum(g, 0) * u`.
 
 # %%
 lines = []
@@ -321,6 +324,13 @@ for g in (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0):
     silu = swiglu(np.array([[g]]), np.ones((1, 1)))[0, 0]
     lines.append([f"{g:g}", f"{silu:.2f}", f"{max(g, 0):.2f}"])
 print(table(["g", "silu(g)", "max(0, g)"], lines))
+opened = swiglu(gate, np.ones_like(gate))  # silu(g), [tokens, 512]
+by_difference = (opened[3] - opened[4]).argsort()  # " France" minus " is"
+six = np.concatenate([by_difference[:3], by_difference[-3:]])
+print("\nsilu(g) of six numbers, or 0 where it is below 0:")
+print(heatmap(np.maximum(opened[:, six], 0), [word(t) for t in ids]))
+assert (opened[4, six[:3]] > 2 * opened[3, six[:3]]).all()
+assert (opened[3, six[3:]] > 2 * opened[4, six[3:]]).all()
 
 
 class WithReLU(Plain):
@@ -363,6 +373,8 @@ assert texts[0] == texts[1]
 # - Write it yourself: exercises 31 `add_and_norm` and 32 `swiglu`.
 #   `minillm exercise start my-exercises` makes a folder for all exercises,
 #   once. There, run `minillm exercise check 31`.
+# - `minillm zoo 3 --show` runs a bug of a public engine: an epsilon that is
+#   not the model's.
 # - Next: lesson 5, prefill: the whole prompt in one pass.
 #
 # Sources: Touvron et al., LLaMA, 2302.13971. Zhang and Sennrich, RMSNorm,
