@@ -224,6 +224,27 @@ def test_nothing_holds_the_functions_that_are_gone():
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == ""
 
 
+BUILT_IN = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import worker_process as w
+if w.FORBIDDEN_MODULE not in sys.builtin_module_names:  # as in the Python of Debian and of uv
+    sys.builtin_module_names += (w.FORBIDDEN_MODULE,)
+w.take_away()
+assert w.FORBIDDEN_MODULE in sys.modules, "it could not be imported any more"
+w.disarm_subprocess()
+assert w.FORBIDDEN_MODULE not in sys.modules
+import subprocess
+subprocess._fork_exec()
+"""
+
+
+def test_subprocess_is_disarmed_also_where_its_module_is_built_in():
+    command = [sys.executable, "-I", "-S", "-c", BUILT_IN, os.path.dirname(worker_process.__file__)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "TypeError: 'NoneType' object is not callable"
+
+
 def test_every_other_builtin_module_is_still_there(worker):
     names = [name for name in sys.builtin_module_names if name not in (*NOT_HERE, FORBIDDEN_MODULE)]
     found = outcome(worker, f"import importlib\nreturn [importlib.import_module(n).__name__ for n in {names}]")

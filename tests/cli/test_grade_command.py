@@ -58,6 +58,7 @@ def test_json_and_the_stored_seed(submissions, tmp_path, capsys):
     [
         (["--jobs", "0"], "--jobs is 0"), (["--only", "99"], "no exercise '99'"), (["--only", ""], "no exercise ''"),
         (["--course", "none.toml"], "none.toml"), (["--require", "L3"], "expected one of L0, L1"),
+        (["--require", "L2"], "cannot check from inside"),
         (["--seed", "-1"], "at least 0"), (["--handed-in", "2026-12-10"], "add --one NAME"),
         (["--classroom50", "x.json"], "add --one NAME"), (["--one", "ada", "--handed-in", "soon"], "is not a time"),
     ],

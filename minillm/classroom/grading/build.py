@@ -6,27 +6,34 @@
       grader.zip        the grader, for GitHub Actions or your own machine
       classroom50/      autograder.py, the grader
       grade.yml         a workflow for GitHub Actions
+      hunts/ada.zip     the bug hunts of one learner, if the course has some
       course.toml       points, due date, late rule, seed: keep it, a later grading with it gives the same marks
       *.md              one page of instructions for each of them
 
-Everything but learner.zip contains the solutions.
+Everything but learner.zip and hunts/ contains the solutions.
 """
 
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 
 from minillm.classroom.exercises.exercise import Exercise
 from minillm.classroom.grading.course_file import Course, course_text
+from minillm.classroom.grading.hunts import bugs_of, hunt_files, hunt_rows
 from minillm.classroom.grading.judge import planned_rows
+from minillm.classroom.grading.submissions import safe_name
 from minillm.classroom.worker import wire
+from minillm.support.files import read_ordinary_file
+from minillm.support.printable import one_line
 from minillm.support.shipped import PACKAGE, shipped
 from minillm.support.state_file import named
 
 HANDOUTS = Path(__file__).parent / "handouts"
 REQUIREMENTS = "numpy>=2.2\nrich>=13.7\njaxtyping>=0.3\n"  # what grading imports
 COMMAND = "_minillm_command.py"  # what `python -m minillm` begins with; it is next to the package
+LARGEST_NAMES = 1_000_000  # bytes of the file with the learners
 EXAMPLES = 4  # fixed cases of each exercise that learners get
 LONG_AGO = (1980, 1, 1, 0, 0, 0)  # so that a zip of the same files is the same, byte by byte
 EXECUTABLE, READABLE = 0o100755 << 16, 0o100644 << 16
@@ -34,17 +41,24 @@ EXECUTABLE, READABLE = 0o100755 << 16, 0o100644 << 16
 Files = dict[str, bytes]
 
 
-def build(course: Course, folder: Path) -> list[Path]:
+def build(course: Course, folder: Path, learners: Sequence[str] = ()) -> list[Path]:
     """Write everything into a new folder, and return the paths.
 
+    Args:
+        course: the rules of marking.
+        folder: the new folder.
+        learners: the names of those who get bug hunts, as they are in the submissions.
+
     Raises:
-        ValueError: if the folder exists and is not empty.
+        ValueError: if the folder exists and is not empty, or there are hunts without learners or the reverse.
         OSError: if it cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists already; expected a new folder, or an empty one")
+    if bool(course.hunts) != bool(learners):
+        raise ValueError("bug hunts need both: `hunts` in course.toml, and --learners with the names of the learners")
     with named(folder):
-        for name, data in _everything(course).items():
+        for name, data in (_everything(course) | _hunts(course, learners)).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)
     return sorted(path for path in folder.rglob("*") if path.is_file())
@@ -65,6 +79,34 @@ def _everything(course: Course) -> Files:
         "course.toml": rules,
         **{f"{kind}.md": _page(kind, course) for kind in ("gradescope", "classroom50", "github")},
     }
+
+
+def _hunts(course: Course, learners: Sequence[str]) -> Files:
+    """Return an archive for each learner."""
+    assert course.seed is not None
+    return {
+        f"hunts/{safe_name(learner)}.zip": zipped(hunt_files(learner, course.seed, course.hunts))
+        for learner in learners
+    }
+
+
+def read_learners(file: Path) -> list[str]:
+    """Return the names in a file with one name a line.
+
+    Raises:
+        ValueError: if there are none, or one twice, or the file is not text.
+        OSError: if the file cannot be read.
+    """
+    try:
+        text = read_ordinary_file(file, LARGEST_NAMES).decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: expected text in UTF-8") from None
+    names = [name for line in text.splitlines() if (name := line.strip())]
+    twice = next((name for name, count in Counter(names).items() if count > 1), None)
+    if not names or twice is not None:
+        found = "found none" if twice is None else f"{one_line(twice)[:60]} is there twice"
+        raise ValueError(f"{file}: expected one name a line, each once; {found}")
+    return names
 
 
 def learner_files(course: Course) -> Files:
@@ -102,7 +144,8 @@ def _sources(folder: Path) -> Iterator[Path]:
 def _page(kind: str, course: Course) -> bytes:
     rows = [row for exercise in course.exercises for row in planned_rows(exercise, course.points_of(exercise))]
     scale = 1 if all(row.out_of == int(row.out_of) for row in rows) else 100
-    points = sum(course.points_of(exercise) for exercise in course.exercises)
+    points = sum(course.points_of(exercise) for exercise in course.exercises) + course.hunts * course.hunt_points
+    rows += hunt_rows(bugs_of("", 0, course.hunts), course.hunt_points, {})
     lines = [f"| `{e.label}.py` | {course.points_of(e):g} | {e.title} |" for e in course.exercises]
     table = "\n".join(["| file | points | |", "| --- | --- | --- |", *lines])
     due = f"\nDue: {course.due.isoformat(' ')}.\n" if course.due else ""

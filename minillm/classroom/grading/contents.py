@@ -1,9 +1,9 @@
 """Contents: read what was handed in, a folder, a zip archive or one file, into memory. Nothing is unpacked to disk.
 
-What is read is an allow-list: ordinary files named `*.py` or `*.ipynb`, and the progress file. Everything else is left
-out with one line that says why: links, devices, pipes, files that are too large, names that point out of the folder,
-and everything after a limit is reached, as in a zip bomb. An archive in a folder or in another archive is read, too:
-learning platforms often put each learner's archive into a folder.
+What is read is an allow-list: ordinary files named `*.py`, `*.ipynb` or `hunts.txt`, and the progress file. Everything
+else is left out with one line that says why: links, devices, pipes, files that are too large, names that point out of
+the folder, and everything after a limit is reached, as in a zip bomb. An archive in a folder or in another archive is
+read, too: learning platforms often put each learner's archive into a folder.
 """
 
 import os
@@ -18,7 +18,13 @@ from pathlib import Path, PurePosixPath
 from minillm.support.printable import one_line
 from minillm.support.wording import counted, failure_text
 
-LARGEST_FILE = {".py": 1_000_000, ".ipynb": 10_000_000, ".json": 1_000_000, ".zip": 20_000_000}  # bytes
+LARGEST_FILE = {
+    ".py": 1_000_000,
+    ".ipynb": 10_000_000,
+    ".json": 1_000_000,
+    ".zip": 20_000_000,
+    ".txt": 100_000,
+}  # bytes
 LARGEST_SUM = 40_000_000  # bytes of all files of one submission
 MOST_ENTRIES = 2000  # files and folders of one submission that are looked at
 DEEPEST = 6  # folders
@@ -26,6 +32,7 @@ DEEPEST_ARCHIVE = 2  # archives within each other, the submission itself not cou
 MOST_ARCHIVES = 20  # archives in one submission
 MOST_NOTES = 20
 PROGRESS = ".minillm/exercises.json"
+ANSWERS = "hunts.txt"  # the answers to bug hunts
 OF_SYSTEMS = {"__MACOSX", "__pycache__", ".ipynb_checkpoints", ".git", ".venv", "venv", "node_modules"}
 
 
@@ -69,7 +76,7 @@ def read_contents(path: Path) -> Contents:
     if path.is_dir():
         return _collect(_of_folder(path))
     suffix = path.suffix.lower()
-    if not path.is_file() or suffix not in (".zip", ".py", ".ipynb"):
+    if not path.is_file() or not (suffix in (".zip", ".py", ".ipynb") or is_answers(path.name)):
         found = f"a {one_line(suffix)[:20]} file" if path.is_file() else "a pipe or a device"
         raise RefusedError(f"expected a folder, a .zip, .py or .ipynb file, found {found}")
     if suffix == ".zip":
@@ -160,8 +167,14 @@ def _read(name: str, read: Read, left: int) -> bytes:
     return data
 
 
+def is_answers(name: str) -> bool:
+    """Return whether a file has answers to bug hunts, by its name: `hunts.txt`, also as `hunts (1).txt`."""
+    return re.search(r"hunts[^/]*\.txt$", name, re.IGNORECASE) is not None
+
+
 def _is_wanted(name: str) -> bool:
-    return name == PROGRESS or name.endswith("/" + PROGRESS) or PurePosixPath(name).suffix.lower() in (".py", ".ipynb")
+    is_code = PurePosixPath(name).suffix.lower() in (".py", ".ipynb")
+    return is_code or is_answers(name) or name == PROGRESS or name.endswith("/" + PROGRESS)
 
 
 def _is_of_systems(name: str) -> bool:

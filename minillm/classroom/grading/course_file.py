@@ -3,6 +3,7 @@
 exercises = "1-12"                   # default: all
 due = 2026-12-10T23:59:00+01:00      # default: none; without an offset it is UTC
 seed_per_learner = true              # hidden cases differ between learners; default: false
+hunts = 2                            # bug hunts of each learner; default: 0
 
 [late]
 percent_per_day = 10                 # of the points, for each begun day
@@ -11,6 +12,7 @@ days = 5                             # later than this, the score is 0
 [points]                             # of an exercise; default: 1
 softmax = 2
 attention = 4
+hunt = 3                             # of one bug hunt; default: 1
 """
 
 import math
@@ -22,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from minillm.classroom.exercises.bughunt import all_bugs
 from minillm.classroom.exercises.exercise import Exercise, all_exercises, find_exercise
 from minillm.support.checks import check_bool, check_integer, shown
 from minillm.support.files import read_ordinary_file
@@ -30,7 +33,8 @@ LARGEST = 100_000  # bytes
 MOST_POINTS = 1000
 MOST_SEED = 1 << 32
 DAY_S = 24 * 60 * 60
-KEYS = ("exercises", "due", "seed", "seed_per_learner", "late", "points")
+KEYS = ("exercises", "due", "seed", "seed_per_learner", "hunts", "late", "points")
+HUNT = "hunt"  # the key of the points of a bug hunt
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Course:
         days: begun days after the due date until which a submission counts; None for ever.
         seed: the seed of the hidden cases, or None for a new one.
         seed_per_learner: whether the hidden cases differ between learners.
+        hunts: the number of bug hunts of each learner; which ones follows from the seed and the learner's name.
+        hunt_points: the points of one bug hunt.
     """
 
     exercises: tuple[Exercise, ...]
@@ -54,6 +60,8 @@ class Course:
     days: int | None = None
     seed: int | None = None
     seed_per_learner: bool = False
+    hunts: int = 0
+    hunt_points: float = 1.0
 
     def points_of(self, exercise: Exercise) -> float:
         """Return the points of an exercise."""
@@ -84,6 +92,7 @@ class Course:
             "due": self.due.isoformat() if self.due else None,
             "late": [self.percent_per_day, self.days],
             "seed_per_learner": self.seed_per_learner,
+            "hunts": [self.hunts, self.hunt_points],
         }
 
 
@@ -112,10 +121,11 @@ def course_text(course: Course) -> str:
     lines = [f'exercises = "{",".join(exercise.name for exercise in course.exercises)}"']
     lines += [f"due = {course.due.isoformat()}"] if course.due else []
     lines += [f"seed = {course.seed}"] if course.seed is not None else []
-    lines += [f"seed_per_learner = {str(course.seed_per_learner).lower()}", "[late]"]
+    lines += [f"seed_per_learner = {str(course.seed_per_learner).lower()}", f"hunts = {course.hunts}", "[late]"]
     lines += [f"percent_per_day = {course.percent_per_day}"]
     lines += [f"days = {course.days}"] if course.days is not None else []
     points = [f"{exercise.name} = {course.points_of(exercise):g}" for exercise in course.exercises]
+    points += [f"{HUNT} = {course.hunt_points:g}"]
     return "\n".join([*lines, "[points]", *points, ""])
 
 
@@ -151,12 +161,14 @@ def _parsed(values: dict[str, Any]) -> Course:
     check_bool("seed_per_learner", values.get("seed_per_learner", False))
     return Course(
         exercises=chosen(only),
-        points={find_exercise(name).name: _points(name, value) for name, value in points.items()},
+        points={find_exercise(name).name: _points(name, value) for name, value in points.items() if name != HUNT},
         due=_due(values.get("due")),
         percent_per_day=check_integer("percent_per_day", late.get("percent_per_day", 0), 0, 100),
         days=check_integer("days", late["days"], 0) if "days" in late else None,
         seed=check_integer("seed", values["seed"], 0) if "seed" in values else None,
         seed_per_learner=values.get("seed_per_learner", False),
+        hunts=check_integer("hunts", values.get("hunts", 0), 0, len(all_bugs())),
+        hunt_points=_points(HUNT, points.get(HUNT, 1)),
     )
 
 

@@ -17,13 +17,15 @@ from threading import Event
 
 from minillm.classroom.grading.contents import RefusedError
 from minillm.classroom.grading.course_file import MOST_SEED, Course
+from minillm.classroom.grading.hunts import answers_in, bugs_of, hunt_rows
 from minillm.classroom.grading.judge import grade_exercise, planned_rows
 from minillm.classroom.grading.result import REFUSED, Result, Row, read_result, total, write_result
 from minillm.classroom.grading.staging import Staged, claimed_progress, stage
 from minillm.classroom.grading.submissions import Submission
-from minillm.classroom.worker.worker import Worker
+from minillm.classroom.worker.worker import Failed, Worker
 from minillm.support.printable import one_line
 
+PROBE = "def probe(number):\n    return number + 1\n"
 VERSION = 2  # of the rules of marking: change it when the same submission may get other marks
 
 
@@ -52,8 +54,9 @@ def grade_class(
 
     Raises:
         ValueError: if code ran at a lower level than `least`.
-        OSError: if a result cannot be written.
+        OSError: if a result cannot be written, or no code can run here.
     """
+    check_worker()
     results, cancelled = dict[int, Result](), Event()
     grade = partial(_grade_or_keep, course=course, seed=seed, least=least, cancelled=cancelled)
     with ThreadPoolExecutor(jobs) as pool:
@@ -70,6 +73,22 @@ def grade_class(
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return [results[number] for number in range(len(submissions))]
+
+
+def check_worker() -> None:
+    """Check that a process for a learner's code can run here: otherwise everybody would get 0 points.
+
+    Raises:
+        OSError: if it cannot; the message has the reason.
+    """
+    with Worker() as worker:
+        loaded = worker.load(PROBE, "probe")
+        answer = loaded if isinstance(loaded, Failed) else worker.call({"number": 20})
+        if isinstance(answer, Failed) or answer.value != 21:
+            why = answer.message if isinstance(answer, Failed) else f"20 + 1 is {answer.value!r}"
+            last = worker.output.strip().splitlines()[-1:]
+            text = one_line(": ".join([why, *last]))
+            raise OSError(f"the process for learners' code does not work here, so nothing is graded: {text[:300]}")
 
 
 def _grade_or_keep(
@@ -95,6 +114,7 @@ class HandedIn:
         staged: the source of each exercise, by its label.
         notes: one line for each thing of note.
         claimed: the progress that the learner's own file claims.
+        answers: the answers to bug hunts, by the names of the hunts.
         time: when it was handed in; None if nothing was.
         refused: why nothing of it could be read, or an empty string.
     """
@@ -102,6 +122,7 @@ class HandedIn:
     staged: dict[str, Staged] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     claimed: dict[str, dict[str, int]] = field(default_factory=dict)
+    answers: dict[str, str] = field(default_factory=dict)
     time: datetime | None = None
     refused: str = ""
 
@@ -117,7 +138,8 @@ def read_submission(submission: Submission, course: Course) -> HandedIn:
     try:
         contents = submission.read()
         staged, notes = stage(contents, course.exercises)
-        return HandedIn(staged, notes, claimed_progress(contents), submission.handed_in(contents))
+        claimed, answers = claimed_progress(contents), answers_in(contents)
+        return HandedIn(staged, notes, claimed, answers, submission.handed_in(contents))
     except (RefusedError, OSError) as problem:
         return HandedIn(refused=one_line(str(problem)))
     except Exception as problem:  # no submission may stop the grading of the others
@@ -125,7 +147,7 @@ def read_submission(submission: Submission, course: Course) -> HandedIn:
 
 
 def planned_result(submission: Submission, handed_in: HandedIn, course: Course, seed: int) -> Result:
-    """Return the result of a learner before any code has run: every row is there, and none is graded.
+    """Return the result of a learner before any code has run: every row is there, and only hunts are graded.
 
     Args:
         submission: whose result it is.
@@ -134,8 +156,10 @@ def planned_result(submission: Submission, handed_in: HandedIn, course: Course, 
         seed: the seed of the hidden cases; with `seed_per_learner`, each learner's own seed is computed from it.
     """
     rows = [row for exercise in course.exercises for row in planned_rows(exercise, course.points_of(exercise))]
+    bugs = bugs_of(submission.learner, seed, course.hunts)
+    rows += hunt_rows(bugs, course.hunt_points, handed_in.answers)
     if handed_in.refused:
-        rows = [replace(row, outcome=REFUSED, message=handed_in.refused) for row in rows]
+        rows = [replace(row, outcome=REFUSED, points=0.0, message=handed_in.refused) for row in rows]
     result = Result(
         learner=submission.learner, file=submission.file, rows=tuple(rows), points=0.0,
         out_of=total(row.out_of for row in rows), handed_in=handed_in.time.isoformat() if handed_in.time else "",
@@ -162,6 +186,7 @@ def graded(planned: Result, handed_in: HandedIn, course: Course, cancelled: Even
         with Worker() as worker:
             rows += grade_exercise(exercise, staged, points, planned.seed, worker)
             locks += [worker.locks] if worker.started else []
+    rows += planned.rows[len(rows) :]  # the hunts, for which no code runs
     points = total(row.points for row in rows)
     in_force = tuple(name for name in (locks[0] if locks else ()) if all(name in others for others in locks))
     return replace(

@@ -13,13 +13,11 @@ No code of the learner runs for it.
 import hashlib
 import re
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 
 from minillm.classroom.exercises.bughunt import SHOWN_BY, all_bugs, answer, find_bug, planted
-from minillm.classroom.grading.contents import ANSWERS, Contents
+from minillm.classroom.grading.contents import ANSWERS, Contents, is_answers
 from minillm.classroom.grading.result import FAILED, NOT_HANDED_IN, PASSED, Row
 
-MOST_HUNTS = len("abcdefghijklmnopqrstuvwx")
 TITLE = "the line of the bug is found"
 LINE = re.compile(r"\s*(hunt_[a-z])(?:\.py)?\s*[:=]\s*(\S.*?)\s*", re.IGNORECASE)
 
@@ -51,7 +49,7 @@ def answers_in(contents: Contents) -> dict[str, str]:
     """Return the answers by the names of the hunts. In several files, and several lines, the first answer counts."""
     answers = dict[str, str]()
     for document in contents.documents:
-        if not PurePosixPath(document.name).name.lower().endswith(ANSWERS):
+        if not is_answers(document.name):
             continue
         for line in document.data.decode("utf-8-sig", "replace").splitlines():
             found = LINE.fullmatch(line)

@@ -31,7 +31,7 @@ def integrity_report(results: list[Result], sources: list[dict[str, str]]) -> st
         results: the results of the class.
         sources: for each of them, the source of each exercise that was handed in, by its label.
     """
-    exercises = [find_exercise(label) for label in (results[0].exercises if results else [])]
+    exercises = [find_exercise(label) for label in sorted({label for one in sources for label in one})]
     ours = [{one.label: one.solution for one in exercises}, {one.label: one.stub for one in exercises}]
     solutions, stubs, *facts = _facts([*ours, *sources])
     everybody = list(zip(map(_name, results), facts, strict=True))

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from minillm.classroom.exercises.exercise import Exercise, all_exercises
-from minillm.classroom.grading.contents import Contents, read_contents
+from minillm.classroom.grading.contents import Contents, is_answers, read_contents
 from minillm.support.files import read_ordinary_file
 from minillm.support.printable import one_line
 
@@ -98,7 +98,7 @@ def find_submissions(folder: Path, skip: Path | None = None) -> list[Submission]
 
 def one_submission(path: Path, learner: str, told: datetime | None = None) -> Submission:
     """Return the submission of one learner, for platforms that grade one at a time."""
-    return Submission(learner, (path,), _safe_name(learner), told)
+    return Submission(learner, (path,), safe_name(learner), told)
 
 
 def read_times(file: Path) -> dict[str, datetime]:
@@ -126,7 +126,7 @@ def _named(groups: dict[tuple[str, str], list[Path]], times: dict[str, datetime]
     for (learner, _), paths in sorted(groups.items(), key=lambda group: (group[0][0], group[1][0].name)):
         seen[learner] = seen.get(learner, 0) + 1
         name = learner if seen[learner] == 1 else f"{learner} ({seen[learner]})"
-        file = _safe_name(name)
+        file = safe_name(name)
         if file.casefold() in files:
             file = f"{file}-{_digest(name)}"
         files.add(file.casefold())
@@ -142,6 +142,8 @@ def _learner_of(path: Path) -> tuple[str, str]:
     if path.is_dir():
         return name[:LONGEST_NAME], "folder"
     stem, suffix = name.removesuffix(path.suffix), path.suffix.lower()
+    if is_answers(name):
+        return re.split("hunts", stem, flags=re.IGNORECASE)[0].strip(" _-.")[:LONGEST_NAME], "files"
     found = [exercise for exercise in all_exercises() if suffix == ".py" and _names(exercise).search(stem)]
     if found:
         return _names(found[-1]).split(stem)[0].strip(" _-.")[:LONGEST_NAME], "files"
@@ -153,7 +155,7 @@ def _names(exercise: Exercise) -> "re.Pattern[str]":
     return re.compile(rf"(?<![a-z])(?:{exercise.label}|{exercise.name})(?![a-z])")
 
 
-def _safe_name(learner: str) -> str:
+def safe_name(learner: str) -> str:
     """Return a file name of at most 60 plain characters. It ends in a digest if the learner's name was changed."""
     plain = re.sub(r"[^A-Za-z0-9_-]+", "_", learner)[:50]
     return plain if plain == learner else f"{plain}-{_digest(learner)}"

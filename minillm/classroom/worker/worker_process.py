@@ -91,8 +91,10 @@ def take_away() -> None:
     """Delete what raises no event: some modules, some functions, and the function that would create them again."""
     for name in NOT_HERE:
         sys.modules[name] = None  # type: ignore[assignment]
-    for name in sys.builtin_module_names:  # import all now: create_builtin is deleted below
-        if name not in (*NOT_HERE, FORBIDDEN_MODULE):
+    # Import all built-in modules now, because create_builtin is deleted below. In some Pythons, such as Debian's and
+    # uv's, FORBIDDEN_MODULE is one of them: `disarm_subprocess` needs it, and removes it.
+    for name in sys.builtin_module_names:
+        if name not in NOT_HERE:
             with contextlib.suppress(ImportError):
                 importlib.import_module(name)
     del _imp.create_builtin

@@ -47,6 +47,18 @@ def results(submissions, out):
     return found
 
 
+@pytest.mark.parametrize(
+    "probe, why",
+    [("import no_such_module\n", "no_such_module"), ("def probe(number):\n    return 5\n", "20 \\+ 1 is 5")],
+)
+def test_nothing_is_graded_where_no_code_can_run(submissions, tmp_path, monkeypatch, probe, why):
+    """Else everybody would get 0 points, for example where the system's Python cannot be locked."""
+    monkeypatch.setattr(grade, "PROBE", probe)
+    with pytest.raises(OSError, match=f"so nothing is graded: .*{why}"):
+        graded(submissions, tmp_path)
+    assert list((tmp_path / "learners").iterdir()) == []
+
+
 def test_every_planned_check_of_every_learner_has_a_row(results):
     assert list(results) == ["=cmd|' !A0", "ada", "bob", "bob (2)", "cy", "dee", "empty", "late"]
     planned = [("03_softmax", "cases"), ("03_softmax", "property 1"), ("03_softmax", "property 2")]
