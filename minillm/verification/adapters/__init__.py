@@ -1,0 +1,1 @@
+"""Adapters that ship: other people's engines as files for `pytest --minillm-engine`. Each is imported only when named."""
