@@ -173,7 +173,7 @@ class EngineFile(pytest.File):
         """Yield one test for each property, and one for all sequences of calls."""
         from minillm.verification.cache_properties import PROPERTIES, run_property, run_schedules
 
-        _, (engines, has, findings, _) = self.config.stash[ENGINE]
+        _, (engines, has, findings, *_) = self.config.stash[ENGINE]
         searches = {
             holds.__name__: (needs, partial(run_property, holds, engines)) for holds, needs in PROPERTIES.items()
         }

@@ -49,7 +49,7 @@ def broken_by(text, tmp_path, examples=15):
 
 def searched(text, tmp_path, name, examples):
     """The engines of this text, and what is found in a search with one property that holds."""
-    engines, _, findings, _ = load_engine(engine_file(tmp_path, text))
+    engines, _, findings, *_ = load_engine(engine_file(tmp_path, text))
     run_property(BY_NAME[name][0], engines, examples)
     return engines, findings
 
@@ -207,7 +207,7 @@ def test_how_close_a_passing_engine_was_is_known(tmp_path):
 def test_shrinking_ends_when_its_time_is_over(tmp_path, monkeypatch):
     """The example found first is kept, though Hypothesis sees it no more."""
     monkeypatch.setattr(findings_module, "SHRINK_SECONDS", 0.0)
-    engines, _, findings, _ = load_engine(engine_file(tmp_path, OWN.replace("TABLE[cache]", "TABLE[tokens]")))
+    engines, _, findings, *_ = load_engine(engine_file(tmp_path, OWN.replace("TABLE[cache]", "TABLE[tokens]")))
     for search in (
         lambda: run_property(BY_NAME["chunked_prefill_is_whole_prefill"][0], engines),
         lambda: run_schedules(engines),
