@@ -7,17 +7,21 @@ number, and the positions of its tokens. llama.cpp names positions, the properti
 `remove` and `shift`.
 
 The engines differ in the context: all sequences in one buffer (`unified`), a buffer for each (`streams`), passes of at
-most 4 tokens (`small_passes`), keys of 8 bits (`q8_0`, with its own model, as blocks have 32 numbers).
+most 4 tokens (`small_passes`), keys of 8 bits (`q8_0`). Blocks of q8_0 have 32 numbers, so its models have heads of 32
+and random weights of their own; it is compared with itself.
 """
 
 import ctypes
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import gguf
 import llama_cpp
 import numpy as np
+
+from minillm.verification.models import random_weights
 
 TOLERANCE = 1e-4
 FEATURES = ("qk_norm", "bias")
@@ -45,6 +49,7 @@ def engines():
     for name, settings in CONTEXTS.items():
         make = lambda config, weights, settings=settings: Engine(config, weights, settings)  # noqa: E731
         yield name, SimpleNamespace(make_engine=make, FEATURES=FEATURES, TOLERANCE=TOLERANCE)
+    yield "q8_0", SimpleNamespace(make_engine=make_q8_0, REFERENCE="self", TOLERANCE=0.05)
 
 
 def make_engine(config, weights):
@@ -52,11 +57,17 @@ def make_engine(config, weights):
     return Engine(config, weights, CONTEXTS["unified"])
 
 
+def make_q8_0(config, weights):
+    """Return an engine whose keys have 8 bits. Its model has heads of 32 numbers."""
+    wide = replace(config, head_dim=32)
+    return Engine(wide, random_weights(wide), {"kv_unified": True, "type_k": llama_cpp.GGML_TYPE_Q8_0})
+
+
 def write_file(path, config, weights):
     """Write the model as a GGUF file."""
-    architecture = "qwen3" if config.qk_norm else "qwen2" if config.attention_bias else "llama"
-    if config.attention_output_bias or config.mlp_bias or any(config.sliding_windows):
-        raise NotImplementedError("no architecture of llama.cpp has these biases or windows and is otherwise a Llama")
+    architecture = "qwen3" if config.qk_norm else "llama"  # "llama" may have biases
+    if any(config.sliding_windows):
+        raise NotImplementedError("no architecture of llama.cpp has these windows and is otherwise a Llama")
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_tokenizer_model("no_vocab")
     writer.add_vocab_size(config.vocab_size)
@@ -77,7 +88,7 @@ def write_file(path, config, weights):
         number, _, inner = part.partition(".")
         layer, part = (f"blk.{number}.", inner) if name.startswith("model.layers.") else ("", part)
         if architecture == "llama" and part in heads:  # llama.cpp rotates neighbours, not halves
-            array = array.reshape(heads[part], 2, -1, array.shape[-1]).swapaxes(1, 2).reshape(array.shape)
+            array = array.reshape(heads[part], 2, -1, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
         writer.add_tensor(f"{layer}{NAMES[part]}.{kind}", np.ascontiguousarray(array, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -122,9 +133,8 @@ class Engine:
         self.free, self.used = list(range(SEQUENCES)), []
 
     def __del__(self):
-        if getattr(self, "context", None):
+        if getattr(self, "context", None) and llama_cpp.llama_free:  # None when Python ends
             llama_cpp.llama_free(self.context)
-        if getattr(self, "model", None):
             llama_cpp.llama_model_free(self.model)
 
     def new_cache(self):

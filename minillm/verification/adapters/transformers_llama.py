@@ -75,8 +75,8 @@ def their_config(config):
 class Cached:
     """A cache of transformers, and the tokens in it."""
 
-    def __init__(self, theirs):
-        self.theirs, self.tokens = theirs, []
+    def __init__(self, theirs, tokens=()):
+        self.theirs, self.tokens = theirs, list(tokens)
 
 
 class Engine:
@@ -130,16 +130,15 @@ class Engine:
 
     def truncate(self, cache, length):
         """Drop the tokens from index `length` on."""
-        dropped = len(cache.tokens) - length
-        if not dropped:
-            return
-        try:
-            cache.theirs.crop(-dropped)
-        except RuntimeError as problem:
-            if "does not track past states" not in str(problem) and "cannot be cropped" not in str(problem):
-                raise
-            raise NotImplementedError(str(problem)) from None
-        del cache.tokens[length:]
+        full = length < len(cache.tokens) and any(
+            getattr(layer, "is_sliding", False) and layer.get_seq_length() >= layer.sliding_window
+            for layer in cache.theirs.layers
+        )
+        if full and (self.cache == "static" or not self.records_past):
+            raise NotImplementedError("a full window can be cropped only if the past is recorded")  # as they document
+        if length < len(cache.tokens):
+            cache.theirs.crop(length - len(cache.tokens))  # below 0: how many tokens to remove
+            del cache.tokens[length:]
 
     def fork(self, cache):
         """Return an independent cache with the same tokens."""
@@ -153,19 +152,20 @@ class Engine:
         return prefix
 
     def reorder(self, caches, order):
-        """Return the caches in another order, as beam search does: one batch, whose rows are reordered."""
-        if len({len(cache.tokens) for cache in caches}) > 1:
-            raise NotImplementedError("the rows of one cache have one length")
-        batch, result = copy.deepcopy(caches[0].theirs), [copy.deepcopy(caches[index]) for index in order]
-        if not caches[0].tokens:
-            return result
+        """Return the caches in another order, as beam search does: the rows of one batch are reordered."""
+        if not all(cache.tokens for cache in caches):
+            raise NotImplementedError("an empty cache has no row")
+        batch = copy.deepcopy(caches[0].theirs)
         for number, layer in enumerate(batch.layers):
-            layer.keys = torch.cat([cache.theirs.layers[number].keys for cache in caches])
-            layer.values = torch.cat([cache.theirs.layers[number].values for cache in caches])
+            layers = [cache.theirs.layers[number] for cache in caches]
+            layer.keys, layer.values = padded([one.keys for one in layers]), padded([one.values for one in layers])
         batch.reorder_cache(torch.tensor(order))
+        result = [self.fork(caches[index]) for index in order]  # for the lengths: a batch has only one
         for row, cache in enumerate(result):
-            for ours, layer in zip(cache.theirs.layers, batch.layers, strict=True):
-                ours.keys, ours.values = layer.keys[row : row + 1].clone(), layer.values[row : row + 1].clone()
+            for layer, rows in zip(cache.theirs.layers, batch.layers, strict=True):
+                length = layer.keys.shape[-2]
+                layer.keys = rows.keys[row : row + 1, :, -length:].clone()
+                layer.values = rows.values[row : row + 1, :, -length:].clone()
         return result
 
     def keep(self, cache):
@@ -181,9 +181,15 @@ class Engine:
 
     def save(self, cache):
         """Return a cache as bytes."""
-        return pickle.dumps(cache)
+        return pickle.dumps((cache.theirs, cache.tokens))
 
     def restore(self, state):
         """Return a new cache from the bytes."""
-        self.caches.append(pickle.loads(state))
+        self.caches.append(Cached(*pickle.loads(state)))
         return self.caches[-1]
+
+
+def padded(rows):
+    """Return tensors [1, heads, tokens, head_dim] as one [sequences, heads, tokens, head_dim], with zeros before."""
+    longest = max(one.shape[-2] for one in rows)
+    return torch.cat([torch.nn.functional.pad(one, (0, 0, longest - one.shape[-2], 0)) for one in rows])
