@@ -29,8 +29,11 @@ class Transport(Protocol):
 
     described: list[dict[str, Any]]
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the answer of the session."""
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Return the answer of the session, or {"crashed": how, "output": lines}, or {"hung": seconds}."""
+
+    def refresh(self) -> None:
+        """Before a new search: leave nothing of an engine that has crashed or hung."""
 
     def close(self) -> None:
         """End the engine's side."""
@@ -168,13 +171,17 @@ class EngineUnderTest:
         return self._ask(str(call), {**request, "numbers": numbers}).get("value")
 
     def _ask(self, shown: str, request: dict[str, Any]) -> dict[str, Any]:
-        answer = self._transport.ask({**request, "drop": self._dropped})
+        answer = self._transport.ask({**request, "drop": self._dropped}, self.adapter.call_seconds)
         self._dropped = []
         if "refused" in answer:
             self.findings.add_refusal(f"{shown}: {answer['refused']}" if answer["refused"] else shown)
             reject()
         if "error" in answer:
             self.fail(f"{answer['error']}: {answer['message']}")
+        if "crashed" in answer:
+            self.fail("\n".join([f"crashed: the engine's process ended with {answer['crashed']}", *answer["output"]]))
+        if "hung" in answer:
+            self.fail(f"hung: no result within {answer['hung']:g} seconds")
         return answer
 
     def _new_handles(self, count: int, name: str = "") -> list[Handle]:

@@ -22,9 +22,12 @@ class InProcess:
         self._session = Session(file)
         self.described = self._session.described
 
-    def ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Return the session's answer."""
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Return the session's answer. There is no time limit."""
         return self._session.answer(request)
+
+    def refresh(self) -> None:
+        """Do nothing: an engine that crashes ends this process, too."""
 
     def close(self) -> None:
         """Remove the file from the modules of this process, and its folder from the import path."""

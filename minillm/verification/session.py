@@ -31,7 +31,7 @@ FUNCTIONS = (
     "save", "restore", "release", "generate", "stream", "sample",
 )  # fmt: skip
 SETTINGS = ("VOCAB_SIZE", "TOLERANCE", "REFERENCE", "MODEL", "OPTIONS", "WINDOW", "PAGE", "FEATURES", "CALL_SECONDS")
-MOST_BYTES = 1 << 28  # of a returned array
+MOST_NUMBERS = 1 << 25  # in a returned array
 MOST_PIECES = 100_000  # that `stream` may yield
 
 
@@ -89,6 +89,8 @@ class Session:
         result = function(*replaced(arguments, self._meant))
         if returns in ("cache", "caches"):
             return self._keep([result] if returns == "cache" else list(result), numbers)
+        if returns in ("logits", "rows"):
+            return _numbers(sent(result))
         return None if returns is None else sent(result)
 
     def _keep(self, results: list[Any], numbers: list[int]) -> None:
@@ -115,9 +117,19 @@ def sent(result: Any) -> Any:
         result = (result.double() if result.is_floating_point() else result).numpy()
     if not isinstance(result, np.ndarray) and hasattr(result, "__array__"):
         result = np.asarray(result)
-    if isinstance(result, np.ndarray) and result.nbytes > MOST_BYTES:
-        raise ValueError(f"returned an array of shape {list(result.shape)}, which is more than {MOST_BYTES >> 20} MB")
+    if isinstance(result, np.ndarray) and result.size > MOST_NUMBERS:
+        raise ValueError(f"returned an array of shape {list(result.shape)}; expected at most {MOST_NUMBERS} numbers")
     return result
+
+
+def _numbers(value: Any) -> Any:
+    """Return nested lists of numbers as an array, and anything else unchanged."""
+    if type(value) not in (list, tuple):
+        return value
+    try:
+        return np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        return value
 
 
 def _named_engines(module: Any, file: Path) -> dict[str, Any]:
