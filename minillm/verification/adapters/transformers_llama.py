@@ -130,15 +130,17 @@ class Engine:
 
     def truncate(self, cache, length):
         """Drop the tokens from index `length` on."""
-        full = length < len(cache.tokens) and any(
-            getattr(layer, "is_sliding", False) and layer.get_seq_length() >= layer.sliding_window
-            for layer in cache.theirs.layers
-        )
-        if full and (self.cache == "static" or not self.records_past):
-            raise NotImplementedError("a full window can be cropped only if the past is recorded")  # as they document
-        if length < len(cache.tokens):
+        if length == len(cache.tokens):
+            return
+        if not cache.theirs.is_croppable:
+            raise NotImplementedError("a full window of a static cache cannot be cropped")
+        try:
             cache.theirs.crop(length - len(cache.tokens))  # below 0: how many tokens to remove
-            del cache.tokens[length:]
+        except RuntimeError as problem:
+            if self.records_past:
+                raise
+            raise NotImplementedError(str(problem)) from None  # as documented: a full window needs a record of the past
+        del cache.tokens[length:]
 
     def fork(self, cache):
         """Return an independent cache with the same tokens."""
