@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from minillm.support.printable import one_line
+from minillm.verification.comparison import ROUNDOFF, TOLERANCE, tolerance_of
 
-TOLERANCE = 1e-4
 CALL_SECONDS = 60.0
 
 
@@ -17,8 +17,9 @@ class Adapter:
         name: the name of the engine.
         made: whether `make_engine(config, weights)` makes it.
         functions: the functions that it has.
+        listed: whether `engines()` yields it.
         vocab_size: VOCAB_SIZE, or 0 if the model defines it.
-        tolerance: TOLERANCE, relative to the largest logit.
+        tolerance: TOLERANCE, or that of DTYPE, relative to the largest logit.
         to_itself: whether it is compared with itself and not with the reference.
         model: MODEL, the name of a model that minillm can load.
         options: OPTIONS, the values of each option of `generate`. The first one is the plainest.
@@ -30,6 +31,7 @@ class Adapter:
     name: str
     made: bool
     functions: tuple[str, ...]
+    listed: bool = False
     vocab_size: int = 0
     tolerance: float = TOLERANCE
     to_itself: bool = False
@@ -41,7 +43,9 @@ class Adapter:
     call_seconds: float = CALL_SECONDS
 
     def has(self, name: str) -> bool:
-        """Return whether the engine has the function."""
+        """Return whether the engine has the function. It has "naive" if the expected logits are known."""
+        if name == "naive":
+            return not self.to_itself or "prefill" in self.functions
         return name in self.functions
 
 
@@ -61,8 +65,10 @@ def read_adapter(described: dict[str, Any], file: object) -> Adapter:
     if missing and "generate" not in functions:
         raise ValueError(f"{file}: {missing[0]} is missing; expected new_cache and prefill, or make_engine")
     named = {field: settings[key] for key, field in FIELDS.items() if key in settings}
+    if "DTYPE" in settings:
+        named.setdefault("tolerance", tolerance_of(settings["DTYPE"]))
     to_itself = settings.get("REFERENCE") == "self" or (not made and _is_size(settings.get("VOCAB_SIZE")))
-    return Adapter(described["name"], made, functions, to_itself=to_itself, **named)
+    return Adapter(described["name"], made, functions, described["listed"], to_itself=to_itself, **named)
 
 
 REQUIRED = ("new_cache", "prefill")
@@ -89,6 +95,7 @@ def _is_texts(value: Any) -> bool:
 
 
 EXPECTED = {
+    "DTYPE": (ROUNDOFF.__contains__, f"one of {', '.join(ROUNDOFF)}"),
     "TOLERANCE": (_is_positive, "a number above 0"),
     "REFERENCE": (lambda value: value in (None, "self"), "'self', or no REFERENCE"),
     "OPTIONS": (_is_options, "a dict with a list of values for each option"),

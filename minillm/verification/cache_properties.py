@@ -146,7 +146,7 @@ def reordered_caches_are_those_that_were_chosen(engine: Engine, data: st.DataObj
 
 
 def a_restored_cache_is_the_saved_one(engine: Engine, data: st.DataObject) -> None:
-    """A state must stay as it was saved: tokens appended later, to the original or to a restored cache, are not in it."""
+    """A state must stay as it was saved. Tokens that are appended later, to any cache, are not in it."""
     tokens, left, right = data.draw(sized_lists(engine, 8)), data.draw(small(engine)), data.draw(small(engine))
     original = engine.new_cache(capacity(engine))
     engine.prefill(tokens, original)
@@ -156,6 +156,18 @@ def a_restored_cache_is_the_saved_one(engine: Engine, data: st.DataObject) -> No
         restored = engine.restore(state)
         engine.assert_length(restored, len(tokens))
         engine.assert_same(engine.prefill(right, restored), engine.naive(tokens + right))
+
+
+def edits_in_a_row_add_up(engine: Engine, data: st.DataObject) -> None:
+    """Edits without a pass between them must add up, and a cache that is saved directly after one must have it."""
+    cached = appended([], data.draw(editable_tokens(engine)))
+    cache = engine.new_cache(capacity(engine))
+    engine.prefill([token for token, _ in cached], cache)
+    for _ in range(data.draw(st.integers(1, 3))):
+        cached = draw_edit(engine, cache, cached, data)
+        if engine.has("save") and engine.has("restore") and data.draw(st.booleans()):
+            cache = engine.restore(engine.save(cache))
+    check_edited(engine, cache, cached, data.draw(small(engine)))
 
 
 def released_caches_leave_nothing_behind(engine: Engine, data: st.DataObject) -> None:
@@ -177,14 +189,37 @@ def small(engine: Engine) -> st.SearchStrategy[list[int]]:
 
 def is_editable(engine: Engine) -> bool:
     """Return whether removal and shift have an exact meaning: the model has one layer and no sliding window."""
-    config = engine.config
-    return config is not None and config.sliding_windows == (None,)
+    return engine.config is not None and engine.config.sliding_windows == (None,)
 
 
 def editable_tokens(engine: Engine) -> st.SearchStrategy[list[int]]:
     """Return a strategy for the tokens of a cache that is edited. Examples with other models are left out."""
     assume(is_editable(engine))
     return sized_lists(engine, 8)
+
+
+def draw_edit(engine: Engine, cache: object, cached: list[Pair], data: st.DataObject) -> list[Pair]:
+    """Shift, remove or truncate tokens of a cache. Return its pairs after that."""
+    if not cached:
+        return cached
+    begin = data.draw(st.integers(0, len(cached) - 1))
+    kind = data.draw(st.sampled_from([name for name in ("shift", "remove", "truncate") if engine.has(name)]))
+    if kind == "shift":
+        by = data.draw(shifts(cached, begin))
+        engine.shift(cache, begin, by)
+        return shifted(cached, begin, by)
+    if kind == "remove":
+        end = data.draw(st.integers(begin, len(cached)))
+        engine.remove(cache, begin, end)
+        return removed(cached, begin, end)
+    engine.truncate(cache, begin)
+    return cached[:begin]
+
+
+def shifts(cached: list[Pair], begin: int) -> st.SearchStrategy[int]:
+    """Return a strategy for shifts that leave the tokens from index `begin` on after the ones before."""
+    before = cached[begin - 1].position if begin else -1
+    return st.integers(before + 1 - cached[begin].position, LARGEST_SHIFT)
 
 
 def check_edited(engine: Engine, cache: object, cached: list[Pair], new: list[int]) -> None:

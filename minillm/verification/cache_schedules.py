@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from minillm.arrays import Array
-from minillm.verification.cache_properties import LARGEST_SHIFT, is_editable
+from minillm.verification.cache_properties import LARGEST_SHIFT, is_editable, shifts
 from minillm.verification.drawing import sized_lists
 from minillm.verification.edited_cache import Pair, appended, is_plain, removed, shifted
 from minillm.verification.engine_protocol import Engine
@@ -43,13 +43,15 @@ class CacheSchedules(RuleBasedStateMachine):
 
     @initialize(data=st.data())
     def begin(self, data: st.DataObject) -> None:
-        """Begin with one empty cache."""
+        """Begin with one cache, which is empty or has some tokens."""
         self.engine = data.draw(self.engines)
         self.most_tokens = SCHEDULE_TOKENS + 3 * max(self.engine.sizes, default=0)
         self.caches: list[Any] = []
         self.cached: list[list[Pair]] = []  # what must be in each cache
         self.states: list[tuple[Any, list[Pair]]] = []  # saved states, and what must be in them
         self.add(self.engine.new_cache(self.most_tokens), [])
+        if new := data.draw(sized_lists(self.engine, 8, min_size=0)):
+            self.check(0, new, self.engine.prefill(new, self.caches[0]))
 
     def add(self, cache: Any, cached: list[Pair]) -> None:
         """Add a cache with these tokens."""
@@ -80,13 +82,21 @@ class CacheSchedules(RuleBasedStateMachine):
         self.engine.assert_length(self.caches[number], len(after))
 
     def changed(self, number: int, cached: list[Pair], data: st.DataObject) -> None:
-        """Set the model of a cache after an operation. Often, replace the cache by its saved and restored state."""
+        """Set the model of a cache after an operation. Often, save and restore the cache, and look at it."""
         self.cached[number] = cached
         if self.engine.has("save") and self.engine.has("restore") and data.draw(st.booleans()):
             before = self.caches[number]
             self.caches[number] = self.engine.restore(self.engine.save(before))
             if self.engine.has("release"):
                 self.engine.release(before)
+        if data.draw(st.booleans()):
+            self.look_at(number)
+
+    def look_at(self, number: int) -> None:
+        """Append one token to a cache, if there is room, and compare the logits."""
+        cached = self.cached[number]
+        if not cached or cached[-1].position + 1 < self.most_tokens:
+            self.check(number, [0], self.engine.prefill([0], self.caches[number]))
 
     @rule(data=st.data(), chunk=st.none() | st.integers(1, 9))
     def prefill(self, data: st.DataObject, chunk: int | None) -> None:
@@ -119,9 +129,8 @@ class CacheSchedules(RuleBasedStateMachine):
     @rule()
     def look_at_every_cache(self) -> None:
         """Append one token to each cache, one cache after another. An operation on one must not change the others."""
-        for number, cached in enumerate(self.cached):
-            if not cached or cached[-1].position + 1 < self.most_tokens:
-                self.check(number, [0], self.engine.prefill([0], self.caches[number]))
+        for number in range(len(self.caches)):
+            self.look_at(number)
 
     @_can("truncate")
     @rule(data=st.data())
@@ -175,8 +184,7 @@ class CacheSchedules(RuleBasedStateMachine):
         cached = self.cached[number]
         begin = self.draw_index(data, number)
         if begin < len(cached) and cached[-1].position + LARGEST_SHIFT < self.most_tokens:
-            before = cached[begin - 1].position if begin else -1
-            by = data.draw(st.integers(before + 1 - cached[begin].position, LARGEST_SHIFT))
+            by = data.draw(shifts(cached, begin))
             self.engine.shift(self.caches[number], begin, by)
             self.changed(number, shifted(cached, begin, by), data)
 

@@ -2,8 +2,8 @@
 
 A number is rounded to within one part in 2^11 in float16, for example: the unit roundoff (Higham, "Accuracy and
 Stability of Numerical Algorithms", section 2.1). A pass through a model rounds many times, and the errors add up to
-several units. The tolerance of a dtype is UNITS times the unit roundoff, relative to the largest logit. It was measured:
-see tests/verification/test_comparison.py.
+several units. The tolerance of a dtype is UNITS times the unit roundoff, relative to the largest logit. UNITS was
+measured: see tests/verification/test_comparison.py.
 
 Two tokens are tied if the tolerance could have exchanged their logits. Then either may be the answer.
 """
@@ -53,24 +53,24 @@ def tie_gap(expected: Float[Array, "vocab"], token: int) -> float:
     return float(expected.max() - expected[token]) / scale(expected)
 
 
-def proposal(differences: Sequence[float], tolerance: float) -> str | None:
-    """Return what to write into an adapter whose rounding is coarser than its tolerance, or None.
+def proposal(differences: Sequence[float], tolerance: float) -> str:
+    """Return what to write into an adapter whose rounding is coarser than its tolerance, or "".
 
     An engine with a bug is right in some examples and far off in others. An engine that rounds to fewer bits is off by
     about the same factor in all of them.
 
     Args:
-        differences: the largest relative difference of each comparison of a prefill into an empty cache.
+        differences: the largest relative difference of each comparison in a search.
         tolerance: the tolerance of the engine.
     """
     if len(differences) < 3 or max(differences) <= tolerance:
-        return None
+        return ""
     for dtype in ("float32", "float16", "bfloat16"):  # from fine to coarse
         unit = ROUNDOFF[dtype]
         if max(differences) <= tolerance_of(dtype) and np.median(differences) >= unit / 4:
             return (
-                f"every prefill is off by {min(differences):.0e} to {max(differences):.0e} of the largest logit, which "
+                f"all results are off by {min(differences):.0e} to {max(differences):.0e} of the largest logit, which "
                 f'rounding to {dtype} explains; if the engine computes in {dtype}, write DTYPE = "{dtype}" '
                 f'(tolerance {tolerance_of(dtype):.0e}), or REFERENCE = "self"'
             )
-    return None
+    return ""

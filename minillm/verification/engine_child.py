@@ -9,6 +9,7 @@ how the copy ended. So after a crash the file need not be imported again: import
 import ctypes
 import faulthandler
 import os
+import resource
 import signal
 import socket
 import sys
@@ -130,6 +131,7 @@ def wait_for_the_end_of(parent: int) -> None:
 def main() -> None:
     """Load the file, describe its engines, then answer requests."""
     faulthandler.enable()  # a crash prints the line that made it
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # and writes no core file
     channel, parent, file = socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]), Path(sys.argv[3])
     end_with(parent)
     sys.argv[1:] = []

@@ -10,6 +10,7 @@ an engine that has failed is ever copied, since some libraries do not work in a 
 """
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -53,7 +54,7 @@ class EngineProcess:
         """
         self._file, self._original, self._nursery = file.absolute(), None, None
         self._process: Process | None = None
-        self._output = None if show_output else tempfile.TemporaryFile("a+b")
+        self._output = None if show_output else _appended_file()
         try:
             self._original = self._process = Process.start(self._file, self._output)
         except ValueError as problem:
@@ -130,6 +131,13 @@ class EngineProcess:
         lines = [safe(line)[:200] for line in printed.splitlines() if line.strip()][-SHOWN_LINES:]
         place = re.search(rf'File "{re.escape(str(self._file))}", (line \d+ in \w+)', stack)
         return [*lines, *([f"{self._file.name}, {place[1]}"] if place else [])]
+
+
+def _appended_file() -> Any:
+    """Return a temporary file to which several processes append. After `truncate(0)` they begin at its start again."""
+    file = tempfile.TemporaryFile()
+    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
+    return file
 
 
 class Process:

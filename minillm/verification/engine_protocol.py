@@ -1,8 +1,7 @@
 """Engine: what the properties ask of an engine under test.
 
 The properties speak only to this protocol. So they run on an engine in a process of its own, and on minillm's engine in
-the process of the tests. Only new_cache and prefill are required. The operations below them are capabilities: a property
-calls one only where `engine.has(name)`.
+the process of the tests. The operations are capabilities: a property calls one only where `engine.has(name)`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

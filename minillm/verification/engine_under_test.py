@@ -4,7 +4,8 @@ A counterexample shows the record: the calls with their tokens, then what is wro
 made, so that an engine that never returns leaves a counterexample, too.
 """
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, NoReturn, Protocol
 
@@ -16,8 +17,15 @@ from minillm.config import ModelConfig
 from minillm.support.wording import counted
 from minillm.verification.adapter import Adapter
 from minillm.verification.calls import Call
+from minillm.verification.comparison import relative_difference
+from minillm.verification.edited_cache import Pair, edited_logits
+from minillm.verification.engine_protocol import Draw, Options
+from minillm.verification.failure import CRASHED, HUNG, RAISED, WRONG, Failure
 from minillm.verification.findings import Findings
 from minillm.verification.handles import Handle
+from minillm.verification.models import random_weights
+
+UNNAMED = "new_cache()"  # the cache in which the engine computes its own reference
 
 
 class Transport(Protocol):
@@ -45,6 +53,8 @@ class EngineUnderTest:
     Attributes:
         adapter: what the file says of the engine.
         vocab_size: the size of the vocabulary.
+        config: the model for make_engine; None if the engine has its own.
+        options, tolerance, sizes: see `Engine`.
         record: the calls so far.
     """
 
@@ -67,10 +77,15 @@ class EngineUnderTest:
             title: a description of the model.
             findings: records what the search finds. It also has the tolerance.
         """
+        findings.add_example()
         if findings.time_is_up():
             reject()  # ends shrinking: no more examples are tried
         self.adapter, self.expected, self.findings = adapter, expected, findings
         self.vocab_size = config.vocab_size if config is not None else adapter.vocab_size
+        self.config, self.tolerance = config, adapter.tolerance
+        self.options: Mapping[str, Sequence[Any]] = adapter.options
+        windows = config.sliding_windows if config is not None else ()
+        self.sizes: Sequence[int] = sorted({size for size in (adapter.page, adapter.window, *windows) if size})
         self.title, self.record, self.tokens = title, list[Call](), list[int]()
         self._transport, self._handles, self._dropped = transport, 0, list[int]()
         fields = asdict(config) if config is not None else None
@@ -109,7 +124,7 @@ class EngineUnderTest:
         self.tokens = list(tokens)
         if self.expected is not None:
             return self.expected(tokens)
-        [cache] = self._new_handles(1, "new_cache()")
+        [cache] = self._new_handles(1, UNNAMED)
         self._made(Call("new_cache", (), "cache", [cache]))
         again = Call("prefill", (list(tokens), cache), "logits")
         self.record.append(again)  # only as long as it runs
@@ -145,25 +160,84 @@ class EngineUnderTest:
         """Return a fork of a cache."""
         return self.call("fork", cache, returns="cache")
 
+    def copy_prefix(self, cache: Handle, length: int) -> Handle:
+        """Return a new cache with the first `length` tokens."""
+        return self.call("copy_prefix", cache, length, returns="cache")
+
+    def remove(self, cache: Handle, begin: int, end: int) -> None:
+        """Drop the tokens from index `begin` to `end` - 1."""
+        self.call("remove", cache, begin, end)
+
+    def shift(self, cache: Handle, begin: int, by: int) -> None:
+        """Add `by` to the positions of the tokens from index `begin` on."""
+        self.call("shift", cache, begin, by)
+
+    def keep(self, cache: Handle) -> None:
+        """Empty all other caches."""
+        self.call("keep", cache)
+
+    def reorder(self, caches: Sequence[Handle], order: Sequence[int]) -> Sequence[Handle]:
+        """Return caches of which the i-th is what `caches[order[i]]` was."""
+        return self.call("reorder", list(caches), list(order), returns="caches")
+
+    def save(self, cache: Handle) -> Handle:
+        """Return a state of a cache."""
+        return self.call("save", cache, returns="cache")
+
+    def restore(self, state: Handle) -> Handle:
+        """Return a new cache with a saved state."""
+        return self.call("restore", state, returns="cache")
+
+    def release(self, cache: Handle) -> None:
+        """Free a cache."""
+        self.call("release", cache)
+
+    def generate(self, prompts: Sequence[Sequence[int]], options: Options) -> Sequence[Any]:
+        """Return the answers of several prompts."""
+        return self.call("generate", [list(prompt) for prompt in prompts], dict(options), returns="value")
+
+    def stream(self, prompt: Sequence[int], options: Options) -> Sequence[Any]:
+        """Return the pieces of a streamed answer."""
+        return self.call("stream", list(prompt), dict(options), returns="value")
+
+    def sample(self, logits: Sequence[float], options: Options, draw: Draw) -> Any:
+        """Return a token."""
+        return self.call("sample", list(logits), dict(options), draw, returns="value")
+
+    def edited(self, cached: Sequence[Pair]) -> Array | None:
+        """Return the reference's logits after the last pair of an edited cache."""
+        if self.expected is None or self.config is None:
+            return None
+        self.tokens = [token for token, _ in cached]
+        return edited_logits(self.config, random_weights(self.config), cached)
+
     def assert_same(self, found: Array, expected: Array) -> None:
         """Raise AssertionError if the logits differ by more than the tolerance."""
-        difference = np.abs(found - expected) / (np.abs(expected).max() or 1.0)  # relative, [vocab]
-        wrong = ~(difference <= self.findings.tolerance)  # NaN is wrong, too
-        if wrong.any():
-            token = int(wrong.argmax())
+        difference = relative_difference(found, expected)
+        self.findings.add_difference(float(difference.max()))
+        if difference.max() > self.tolerance:
+            token = int((difference > self.tolerance).argmax())
             whose = "the reference's" if self.expected is not None else "one prefill's"
             text = f"the last logits are not {whose} for the tokens {list(self.tokens)}: "
             pair = f"at id {token} got {found[token]:.6g}, expected {expected[token]:.6g}"
             self.fail(text + pair)
-        self.findings.add_difference(float(difference.max()))
+
+    def add_difference(self, relative: float) -> None:
+        """Record a difference, relative to the largest logit."""
+        self.findings.add_difference(relative)
+
+    def add_tie(self, message: str) -> None:
+        """Record that another token was chosen, whose logit is equal up to the tolerance."""
+        self.findings.add_tie(message)
 
     def assert_length(self, cache: Any, length: int) -> None:
         """Do nothing: an engine has no function for the length of a cache."""
 
-    def fail(self, what: str) -> NoReturn:
-        """Raise AssertionError with the record and what is wrong."""
-        calls = [f"    {call}" for call in self.record]
-        raise AssertionError(self.findings.add_failure([self.title, *calls, what])) from None
+    def fail(self, what: str, verdict: str = WRONG, kind: str = "") -> NoReturn:
+        """Raise EngineFailed with the record and what is wrong."""
+        failure = Failure(verdict, what, self.title, tuple(self.record), self.config, kind)
+        self.findings.add_failure(failure)
+        raise RAISED[verdict](failure) from None
 
     def _made(self, call: Call) -> Any:
         numbers = [handle.number for handle in call.handles]
@@ -171,17 +245,22 @@ class EngineUnderTest:
         return self._ask(str(call), {**request, "numbers": numbers}).get("value")
 
     def _ask(self, shown: str, request: dict[str, Any]) -> dict[str, Any]:
-        answer = self._transport.ask({**request, "drop": self._dropped}, self.adapter.call_seconds)
+        begun = time.monotonic()
+        seconds = self.findings.seconds_for_a_call(self.adapter.call_seconds)
+        answer = self._transport.ask({**request, "drop": self._dropped}, seconds)
         self._dropped = []
         if "refused" in answer:
             self.findings.add_refusal(f"{shown}: {answer['refused']}" if answer["refused"] else shown)
             reject()
         if "error" in answer:
-            self.fail(f"{answer['error']}: {answer['message']}")
+            place = f" (line {answer['line']})" if answer["line"] else ""
+            self.fail(f"{answer['error']}: {answer['message']}{place}", kind=answer["error"])
         if "crashed" in answer:
-            self.fail("\n".join([f"crashed: the engine's process ended with {answer['crashed']}", *answer["output"]]))
+            told = [f"crashed: the engine's process ended with {answer['crashed']}", *answer["output"]]
+            self.fail("\n".join(told), CRASHED, answer["crashed"])
         if "hung" in answer:
-            self.fail(f"hung: no result within {answer['hung']:g} seconds")
+            self.fail(f"hung: no result within {answer['hung']:g} seconds", HUNG)
+        self.findings.add_seconds(time.monotonic() - begun)
         return answer
 
     def _new_handles(self, count: int, name: str = "") -> list[Handle]:

@@ -1,8 +1,8 @@
 """Properties of `generate` and `stream`: no option changes an answer, except where two tokens are tied.
 
-An engine has options: chunked prefill, pages, a budget of tokens in each pass, several answers of a prompt. Each request
-must get the answer that it gets alone with the plainest options. Decoding is greedy. Two options may round differently:
-so the answers may part at a near tie. After it, each token must be one that the expected logits choose.
+An engine has options: chunked prefill, pages, a budget of tokens in each pass, several answers of a prompt. Each
+request must get the answer that it gets alone with the plainest options. Decoding is greedy. Two options may round
+differently: so the answers may part at a near tie. After it, each token must be one that the expected logits choose.
 
 Two options have a meaning of their own. `n` is the number of answers of each prompt. `eos` is a token id or a list of
 them: an answer ends with the first such token (or before it). The plainest values are 1 and None.
@@ -149,7 +149,9 @@ class AnswerJudge:
 
     def check_choice(self, before: Sequence[int], token: int, plain: Answer | None, logits: Array | None) -> None:
         """Check a token that is not the plain answer's: both must be tied with the largest expected logit."""
-        better = plain.tokens[len(before)] if plain else int(np.argmax(logits))
+        if logits is None and plain is None:
+            return
+        better = plain.tokens[len(before)] if plain else int(np.argmax(logits))  # type: ignore[arg-type]
         tied = set() if logits is None else self.tied(logits)
         if not {token, better} <= tied:
             gap = "" if logits is None else f" (expected logits {logits[token]:.6g} and {logits[better]:.6g})"

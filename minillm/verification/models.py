@@ -35,7 +35,9 @@ CONFIGS = [plain_config(*numbers) for numbers in (
 WINDOW = 4  # tokens of a sliding window: so few that short prompts exceed it
 
 FEATURES: dict[str, tuple[ModelConfig, ...]] = {
-    "window": tuple(replace(one, sliding_windows=(WINDOW,) * one.num_hidden_layers) for one in (CONFIGS[1], CONFIGS[3])),
+    "window": tuple(
+        replace(one, sliding_windows=(WINDOW,) * one.num_hidden_layers) for one in (CONFIGS[1], CONFIGS[3])
+    ),
     "qk_norm": tuple(replace(one, qk_norm=True) for one in (CONFIGS[1], CONFIGS[5])),
     "bias": tuple(replace(one, attention_bias=True) for one in (CONFIGS[2], CONFIGS[5])),
 }

@@ -26,7 +26,7 @@ def run_property(holds: Holds, engines: st.SearchStrategy[Engine], examples: int
     _settings(examples)(given(data=st.data())(look))()
 
 
-def run_schedules(drawn: st.SearchStrategy[Engine], examples: int = 30) -> None:
+def run_schedules(drawn: st.SearchStrategy[Engine], examples: int = 60) -> None:
     """Search for a counterexample among all sequences of calls."""
 
     class Schedules(CacheSchedules):
@@ -69,6 +69,7 @@ NEEDS: dict[Holds, tuple[str, ...]] = {
     cache.later_tokens_keep_their_positions: (*CACHE, "remove"),
     cache.shifted_tokens_have_other_positions: (*CACHE, "shift"),
     cache.a_cache_without_its_beginning_moves_forward: (*CACHE, "remove", "shift"),
+    cache.edits_in_a_row_add_up: (*CACHE, "shift"),
     cache.a_kept_cache_is_the_only_one: (*CACHE, "keep"),
     cache.reordered_caches_are_those_that_were_chosen: (*CACHE, "reorder"),
     cache.a_restored_cache_is_the_saved_one: (*CACHE, "save", "restore"),

@@ -30,7 +30,9 @@ FUNCTIONS = (
     "new_cache", "prefill", "decode", "batch", "truncate", "fork", "copy_prefix", "remove", "shift", "keep", "reorder",
     "save", "restore", "release", "generate", "stream", "sample",
 )  # fmt: skip
-SETTINGS = ("VOCAB_SIZE", "TOLERANCE", "REFERENCE", "MODEL", "OPTIONS", "WINDOW", "PAGE", "FEATURES", "CALL_SECONDS")
+SETTINGS = (
+    "VOCAB_SIZE", "TOLERANCE", "DTYPE", "REFERENCE", "MODEL", "OPTIONS", "WINDOW", "PAGE", "FEATURES", "CALL_SECONDS",
+)  # fmt: skip
 MOST_NUMBERS = 1 << 25  # in a returned array
 MOST_PIECES = 100_000  # that `stream` may yield
 
@@ -51,9 +53,11 @@ class Session:
         with ExitStack() as stack:
             try:
                 where = file.absolute()
-                module = user_module(file.read_bytes(), file.stem, str(where), str(where.parent))
-                self._engines = _named_engines(stack.enter_context(module), file)
-                self.described = [_described(name, found) for name, found in self._engines.items()]
+                source = user_module(file.read_bytes(), file.stem, str(where), str(where.parent))
+                module = stack.enter_context(source)
+                self._engines = _named_engines(module, file)
+                listed = {"listed": hasattr(module, "engines")}
+                self.described = [_described(name, found) | listed for name, found in self._engines.items()]
             except (Exception, SystemExit) as problem:  # SystemExit with code 0 would look like a pass
                 told = one_line(f"{type(problem).__name__}: {problem}")
                 raise ValueError(f"{file} does not load: {told}") from problem

@@ -179,8 +179,8 @@ class Engine:
         """Return a cache with the longest known beginning of a prompt, and its length."""
         best, shared = self.new_cache(), 0
         for tokens, cache in self.known:
-            length = next((n for n, (a, b) in enumerate(zip(tokens, prompt)) if a != b), min(len(tokens), len(prompt)))
-            length = min(length, len(prompt) - 1)  # the last token gives the logits
+            most = min(len(tokens), len(prompt) - 1)  # the last token of the prompt gives the logits
+            length = next((n for n in range(most) if tokens[n] != prompt[n]), most)
             if length > shared:
                 best, shared = self.copy_prefix(cache, length), length
         return best, shared

@@ -6,8 +6,8 @@ CACHE_BUGS = {
         "cached_decoding_is_naive_decoding"),
     "a mask that is off by one": ("masked = (ages < 0)", "masked = (ages < -1)", "prefill_is_naive"),
     "a window that is one too long": ("(ages >= (window", "(ages > (window", "prefill_is_naive"),
-    "keys are normalised after the rotation": (
-        "keys, values = np.array(cache.keys[number]), ", "keys, values = np.array(cache.keys[number])[::1] * 1.1, ",
+    "keys that are scaled": (
+        "keys, values = np.array(cache.keys[number]), ", "keys, values = np.array(cache.keys[number]) * 1.1, ",
         "prefill_is_naive"),
     "the 65th row replaces the first": (
         "cache.values[number].extend(v)",
@@ -36,7 +36,7 @@ CACHE_BUGS = {
         "shifted_tokens_have_other_positions"),
     "a shift begins one too late": ("for index in range(begin, len", "for index in range(begin + 1, len",
         "shifted_tokens_have_other_positions"),
-    "only the last shift is applied": ("cache.turns[index] += by", "cache.turns[index] = by", "any_schedule"),
+    "only the last shift is applied": ("cache.turns[index] += by", "cache.turns[index] = by", "edits_in_a_row_add_up"),
     "the others are kept": ("if other is not cache:", "if False:", "a_kept_cache_is_the_only_one"),
     "the kept one is emptied": ("if other is not cache:", "if other is cache:", "a_kept_cache_is_the_only_one"),
     "beams that are not copied": (
@@ -50,11 +50,11 @@ CACHE_BUGS = {
     "a state without pending shifts": (
         "        self.settle(cache)\n        return cache.copy()",
         "        state = cache.copy()\n        state.turns = [0] * len(state.turns)\n        return state",
-        "any_schedule"),
+        "edits_in_a_row_add_up"),
     "a state that counts its positions anew": (
         "return self.fork(state)",
         "copy = self.fork(state)\n        copy.positions = list(range(len(copy.positions)))\n        return copy",
-        "any_schedule"),
+        "edits_in_a_row_add_up"),
     "stale rows": ("        cache.cut(0, None)\n        self.caches = [", "        self.caches = [",
         "released_caches_leave_nothing_behind"),
     "released with a neighbour": (
@@ -64,11 +64,13 @@ CACHE_BUGS = {
 }  # fmt: skip
 
 GENERATION_BUGS = {
-    "swapped answers": ("for request in requests]\n\n    def stream", "for request in requests[::-1]]\n\n    def stream",
+    "swapped answers": (
+        "request.finish) for request in requests]", "request.finish) for request in requests[::-1]]",
         "options_change_no_answer"),
     "only the first end token ends": ("if token in self.ends:", "if token in self.ends[:1]:",
         "options_change_no_answer"),
-    "a lost end token": ('self.finish = "eos"', "self.ends = []", "options_change_no_answer"),
+    "an end token that is not seen": (
+        "if token in self.ends:", "if token in self.ends and len(self.tokens) > 1:", "options_change_no_answer"),
     "one token too few": ('== self.options["max_new_tokens"]', '>= self.options["max_new_tokens"] - 1',
         "plain_answers_are_greedy"),
     "the wrong reason": ('self.finish = "eos"', 'self.finish = "length"', "options_change_no_answer"),

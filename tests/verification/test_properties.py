@@ -1,4 +1,4 @@
-"""A right engine with every operation passes; of each planted bug, the property that is about it finds a counterexample."""
+"""A right engine with every operation passes. Each planted bug is found by the property that is about it."""
 
 import inspect
 
@@ -6,7 +6,6 @@ import pytest
 from direct_engine import SOURCE, direct_engines, planted
 from planted_bugs import CACHE_BUGS, GENERATION_BUGS, SAMPLING_BUGS
 
-from minillm.verification.comparison import tolerance_of
 from minillm.verification.properties import PROPERTIES
 
 BUGS = CACHE_BUGS | GENERATION_BUGS | SAMPLING_BUGS
