@@ -44,7 +44,8 @@ def choice(index, tokens, logprobs, finish, body):
     if body.get("return_token_ids"):
         made["token_ids"] = tokens
     if body.get("logprobs"):
-        made["logprobs"] = {"tokens": [f"{t}:{text}" for t, text in zip(tokens, texts)], "token_logprobs": logprobs}
+        named = [f"{token}:{text}" for token, text in zip(tokens, texts, strict=True)]
+        made["logprobs"] = {"tokens": named, "token_logprobs": logprobs}
     return made
 
 
@@ -69,7 +70,7 @@ def complete(body):
 def pieces(body):
     [prompt] = prompts_of(body)
     tokens, logprobs, finish = answer(prompt, body)
-    for index, pair in enumerate(zip(tokens, logprobs)):
+    for index, pair in enumerate(zip(tokens, logprobs, strict=True)):
         last = index == len(tokens) - 1
         yield {"choices": [choice(0, [pair[0]], [pair[1]], finish if last else None, body)]}
 

@@ -71,7 +71,8 @@ def answers(prompts, options):
     assert [choice["index"] for choice in choices] == expected, "the choices have other indices than 0, 1, ..."
     tokens = [tokens_of(choice) for choice in choices]
     check_usage(found.get("usage"), prompts, tokens)
-    return [(*pair, choice["finish_reason"]) for *pair, choice in zip(tokens, map(logprobs_of, choices), choices)]
+    reasons = [choice["finish_reason"] for choice in choices]
+    return list(zip(tokens, map(logprobs_of, choices), reasons, strict=True))
 
 
 def check_usage(usage, prompts, tokens):
