@@ -75,7 +75,7 @@ class ShowVersion(argparse.Action):
 
 COMMANDS = (  # modules of this folder, in the order of the help; imported when the parser is made
     *("generate", "chat", "batch", "models", "lesson", "exercise", "course", "grade", "claims", "papers"),
-    *("estimate", "exactness", "bench", "quantize", "trace"),
+    *("estimate", "exactness", "bench", "quantize", "trace", "zoo"),
 )
 
 

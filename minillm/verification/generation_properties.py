@@ -11,7 +11,6 @@ them: an answer ends with the first such token (or before it). The plainest valu
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 from hypothesis import strategies as st
 
 from minillm.arrays import Array
@@ -37,7 +36,7 @@ def plain_answers_are_greedy(engine: Engine, data: st.DataObject) -> None:
     """With the plainest options, each token must be the one with the largest expected logit."""
     prompt, limit = data.draw(sized_lists(engine, 8)), data.draw(st.integers(1, MOST_NEW_TOKENS))
     answer = plain_answer(engine, prompt, limit)
-    AnswerJudge(engine, prompt, limit, set()).judge(answer, None)
+    AnswerJudge(engine, prompt, limit, end_tokens(plainest(engine))).judge(answer, None)
 
 
 def options_change_no_answer(engine: Engine, data: st.DataObject) -> None:
@@ -60,7 +59,8 @@ def a_stream_is_the_answer(engine: Engine, data: st.DataObject) -> None:
     """The streamed tokens must be the tokens of the answer."""
     prompt, limit = data.draw(sized_lists(engine, 8)), data.draw(st.integers(1, MOST_NEW_TOKENS))
     options = draw_options(engine, data)
-    options |= {"n": engine.options["n"][0]} if "n" in options else {}
+    if "n" in options:
+        options["n"] = 1
     plain = plain_answer(engine, prompt, limit) if engine.has("generate") else None
     streamed = engine.stream(prompt, {"max_new_tokens": limit, **options})
     tokens = [token for piece in streamed for token in (piece if isinstance(piece, list | tuple) else [piece])]
@@ -82,17 +82,28 @@ def draw_options(engine: Engine, data: st.DataObject) -> dict[str, Any]:
     return {name: data.draw(st.sampled_from(list(values))) for name, values in engine.options.items()}
 
 
-def end_tokens(options: Options) -> set[int]:
-    """Return the tokens that end an answer."""
-    value = options.get("eos")
+def end_tokens(options: Options) -> set[int] | None:
+    """Return the tokens that end an answer; None if the engine has no such option, and ends where it will."""
+    if "eos" not in options:
+        return None
+    value = options["eos"]
     return {value} if isinstance(value, int) else set(value or ())
 
 
 def plain_answer(engine: Engine, prompt: Sequence[int], limit: int) -> Answer:
     """Return the answer to a prompt alone, with the plainest options."""
-    plainest = {name: values[0] for name, values in engine.options.items()}
-    [answer] = engine.generate([list(prompt)], {"max_new_tokens": limit, **plainest})
-    return checked_answer(engine, answer)
+    options = plainest(engine)
+    answers = engine.generate([list(prompt)], {"max_new_tokens": limit, **options})
+    if len(answers) != 1:
+        engine.fail(f"generate returned {counted(len(answers), 'answer')} for 1 prompt")
+    answer = checked_answer(engine, answers[0])
+    AnswerJudge(engine, prompt, limit, end_tokens(options)).check_end(answer, None)
+    return answer
+
+
+def plainest(engine: Engine) -> dict[str, Any]:
+    """Return the plainest value of each option."""
+    return {name: values[0] for name, values in engine.options.items()}
 
 
 def check_answers(engine: Engine, requests: Sequence[Sequence[int]], limit: int, options: Options) -> None:
@@ -122,8 +133,10 @@ def checked_answer(engine: Engine, answer: Sequence[Any]) -> Answer:
 class AnswerJudge:
     """Compares one answer with the plain answer, and with the expected logits where they are known."""
 
-    def __init__(self, engine: Engine, prompt: Sequence[int], limit: int, ends: set[int], name: str = "") -> None:
-        """Judge answers to a prompt with at most `limit` tokens, which end with one of the tokens `ends`."""
+    def __init__(
+        self, engine: Engine, prompt: Sequence[int], limit: int, ends: set[int] | None, name: str = ""
+    ) -> None:
+        """Judge answers to a prompt. They have at most `limit` tokens, and end with one of the tokens `ends`."""
         self.engine, self.prompt, self.limit, self.ends, self.name = engine, list(prompt), limit, ends, name
 
     def judge(self, found: Answer, plain: Answer | None) -> None:
@@ -131,43 +144,43 @@ class AnswerJudge:
 
         Without a plain answer, and after a tie, each token must have the largest expected logit.
         """
-        for index in range(self.limit):
+        for index, token in enumerate(found.tokens[: self.limit]):
             before = found.tokens[:index]
-            logits = self.engine.naive([*self.prompt, *before]) if self.engine.has("naive") else None
-            if index == len(found.tokens):  # the end token is not part of the answer
-                return self.check_early_end(found, plain, logits)
-            token = found.tokens[index]
+            if plain and index == len(plain.tokens):
+                self.fail(f"continues after {list(before)}, where the plain answer ends")
             if plain is None or token != plain.tokens[index]:
-                self.check_choice(before, token, plain, logits)
+                self.check_choice(before, token, plain)
                 plain = None
-            self.check_logprob(found, plain, index, logits)
-            if token in self.ends:
-                return self.check_end(found, index + 1)
-        if len(found.tokens) > self.limit:
-            self.fail(f"has {counted(len(found.tokens), 'token')}; expected {self.limit}")
-        return self.check_finish(found, LENGTH)
+            self.check_logprob(found, plain, index)
+        self.check_end(found, plain)
 
-    def check_choice(self, before: Sequence[int], token: int, plain: Answer | None, logits: Array | None) -> None:
+    def expected(self, tokens: Sequence[int]) -> Array | None:
+        """Return the expected logits after the prompt and these tokens; None if they are not known."""
+        return self.engine.naive([*self.prompt, *tokens]) if self.engine.has("naive") else None
+
+    def check_choice(self, before: Sequence[int], token: int, plain: Answer | None) -> None:
         """Check a token that is not the plain answer's: both must be tied with the largest expected logit."""
-        if logits is None and plain is None:
+        text, logits = [*self.prompt, *before], self.expected(before)
+        if logits is None:
+            if plain:
+                self.fail(f"after {text} comes {token}; expected {plain.tokens[len(before)]}")
             return
-        better = plain.tokens[len(before)] if plain else int(np.argmax(logits))  # type: ignore[arg-type]
-        tied = set() if logits is None else self.tied(logits)
-        if not {token, better} <= tied:
-            gap = "" if logits is None else f" (expected logits {logits[token]:.6g} and {logits[better]:.6g})"
-            self.fail(f"after {[*self.prompt, *before]} comes {token}; expected {better}{gap}")
+        better = plain.tokens[len(before)] if plain else int(logits.argmax())
+        if not {token, better} <= self.tied(logits):
+            pair = f"expected logits {logits[token]:.6g} and {logits[better]:.6g}"
+            self.fail(f"after {text} comes {token}; expected {better} ({pair})")
         if token != better:
-            self.engine.add_tie(f"{self.name}after {[*self.prompt, *before]}, {token} and {better} are tied")
+            self.engine.add_tie(f"{self.name}after {text}, {token} and {better} are tied")
 
     def tied(self, logits: Array) -> set[int]:
         """Return the token with the largest expected logit, and those that the tolerance could exchange with it."""
         return {token for token in range(len(logits)) if tie_gap(logits, token) <= 2 * self.engine.tolerance}
 
-    def check_logprob(self, found: Answer, plain: Answer | None, index: int, logits: Array | None) -> None:
+    def check_logprob(self, found: Answer, plain: Answer | None, index: int) -> None:
         """Compare a log-probability with the plain answer's, or with the expected one."""
         if found.logprobs is None:
             return
-        number, token = found.logprobs[index], found.tokens[index]
+        number, token, logits = found.logprobs[index], found.tokens[index], self.expected(found.tokens[:index])
         if plain and plain.logprobs is not None:
             expected = plain.logprobs[index]
         elif logits is not None:
@@ -180,18 +193,27 @@ class AnswerJudge:
             self.fail(f"has the log-probability {number:.6g} of token {index} ({token}); expected {expected:.6g}")
         self.engine.add_difference(difference)
 
-    def check_early_end(self, found: Answer, plain: Answer | None, logits: Array | None) -> None:
-        """Check that the next token would have been an end token."""
-        next_tokens = self.tied(logits) if logits is not None else {plain.tokens[len(found.tokens)]} if plain else set()
-        if not next_tokens & self.ends:
-            self.fail(f"has {counted(len(found.tokens), 'token')}; expected {self.limit}, or an end token")
-        self.check_finish(found, END)
+    def check_end(self, found: Answer, plain: Answer | None) -> None:
+        """Check that the answer ends at its first end token, or before it, or after `limit` tokens."""
+        count, ends = len(found.tokens), self.ends or set()
+        end = next((index for index, token in enumerate(found.tokens) if token in ends), None)
+        if end is not None and end + 1 < count:
+            self.fail(f"continues after the end token {found.tokens[end]}: {list(found.tokens)}")
+        if count > self.limit or (end is None and count < self.limit and not self.may_end(found, plain)):
+            self.fail(f"has {counted(count, 'token')}; expected {self.limit}{', or an end token' * bool(ends)}")
+        if end is not None or count < self.limit:
+            self.check_finish(found, END)
+        else:
+            self.check_finish(found, LENGTH if self.ends is not None else (*LENGTH, *END))
 
-    def check_end(self, found: Answer, length: int) -> None:
-        """Check that nothing follows the end token."""
-        if len(found.tokens) > length:
-            self.fail(f"continues after the end token {found.tokens[length - 1]}: {list(found.tokens)}")
-        self.check_finish(found, END)
+    def may_end(self, found: Answer, plain: Answer | None) -> bool:
+        """Return whether the next token would be an end token, which an engine may leave out."""
+        count = len(found.tokens)
+        if self.ends is None:
+            return plain is None or len(plain.tokens) == count
+        next_tokens = set(plain.tokens[count : count + 1]) if plain else set()
+        logits = self.expected(found.tokens)
+        return bool((next_tokens if logits is None else next_tokens | self.tied(logits)) & self.ends)
 
     def check_finish(self, found: Answer, words: tuple[str, ...]) -> None:
         """Check why the answer ended."""

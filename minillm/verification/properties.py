@@ -15,9 +15,10 @@ from minillm.verification.cache_schedules import CacheSchedules
 from minillm.verification.engine_protocol import Engine
 
 Holds = Callable[[Engine, st.DataObject], None]
+EXAMPLES, SAMPLING_EXAMPLES, SCHEDULES = 60, 300, 60  # an example of sampling has one call, and needs no reference
 
 
-def run_property(holds: Holds, engines: st.SearchStrategy[Engine], examples: int = 60) -> None:
+def run_property(holds: Holds, engines: st.SearchStrategy[Engine], examples: int = EXAMPLES) -> None:
     """Search for a counterexample, and raise the AssertionError of the smallest one. The search is deterministic."""
 
     def look(data: st.DataObject) -> None:
@@ -26,7 +27,7 @@ def run_property(holds: Holds, engines: st.SearchStrategy[Engine], examples: int
     _settings(examples)(given(data=st.data())(look))()
 
 
-def run_schedules(drawn: st.SearchStrategy[Engine], examples: int = 60) -> None:
+def run_schedules(drawn: st.SearchStrategy[Engine], examples: int = SCHEDULES) -> None:
     """Search for a counterexample among all sequences of calls."""
 
     class Schedules(CacheSchedules):
@@ -49,7 +50,8 @@ class Property(NamedTuple):
     Attributes:
         sentence: what must hold.
         needs: the operations that an engine must have. The property is not tested on engines without them.
-        search: looks for a counterexample among the engines of a strategy, and raises its AssertionError.
+        search: looks for a counterexample among the engines of a strategy, and raises its AssertionError. Its option
+            `examples` is how many it tries.
     """
 
     sentence: str
@@ -83,7 +85,11 @@ NEEDS: dict[Holds, tuple[str, ...]] = {
 }
 
 PROPERTIES: dict[str, Property] = {
-    holds.__name__: Property((holds.__doc__ or "").strip(), needs, partial(run_property, holds))
+    holds.__name__: Property(
+        (holds.__doc__ or "").strip(),
+        needs,
+        partial(run_property, holds, examples=SAMPLING_EXAMPLES if "sample" in needs else EXAMPLES),
+    )
     for holds, needs in NEEDS.items()
 }
 PROPERTIES["any_schedule"] = Property(

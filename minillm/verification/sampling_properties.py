@@ -11,6 +11,7 @@ tokens with at least `min_p` times the largest probability; renormalise.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 from hypothesis import assume
@@ -25,7 +26,8 @@ LOGITS = st.integers(-8, 8).map(lambda number: number / 4)
 
 def sampling_has_its_distribution(engine: Engine, data: st.DataObject) -> None:
     """Each token must have the probability of the definition."""
-    logits = data.draw(st.lists(LOGITS, min_size=1, max_size=6, unique=True))
+    size = data.draw(st.integers(1, 6))
+    logits = data.draw(st.lists(LOGITS, min_size=size, max_size=size, unique=True))
     options = draw_sampling(data, len(logits))
     expected = defined_distribution(logits, **options)
     found = distribution(engine, logits, options)
@@ -37,7 +39,8 @@ def sampling_has_its_distribution(engine: Engine, data: st.DataObject) -> None:
 
 def tied_tokens_are_kept_by_number(engine: Engine, data: st.DataObject) -> None:
     """Of tokens with equal logits, top_k and top_p must keep the right number. Which ones is not defined."""
-    logits = data.draw(st.lists(st.sampled_from([0.0, 0.5]), min_size=2, max_size=6))
+    size = data.draw(st.integers(2, 6))
+    logits = data.draw(st.lists(st.sampled_from([0.0, 0.5]), min_size=size, max_size=size))
     options = draw_sampling(data, len(logits))
     expected = sorted(defined_distribution(logits, **options))
     found = sorted(distribution(engine, logits, options))
@@ -50,14 +53,14 @@ def tied_tokens_are_kept_by_number(engine: Engine, data: st.DataObject) -> None:
 
 def draw_sampling(data: st.DataObject, vocab_size: int) -> dict[str, Any]:
     """Return some of the options of sampling. What is not named has no effect."""
-    values = {
-        "temperature": st.sampled_from([0.0, 0.5, 0.8, 1.5, 3.0]),
+    values: dict[str, st.SearchStrategy[Any]] = {
+        "temperature": st.sampled_from([0.5, 0.8, 1.5, 3.0, 0.0]),
         "top_k": st.integers(1, vocab_size),
         "top_p": st.floats(0.01, 0.99).map(lambda number: round(number, 2)),
         "min_p": st.floats(0.01, 0.99).map(lambda number: round(number, 2)),
     }
-    names = data.draw(st.lists(st.sampled_from(sorted(values)), unique=True, max_size=3))
-    return {name: data.draw(values[name]) for name in values if name in names}
+    subsets = [names for size in range(len(values) + 1) for names in combinations(values, size)]
+    return {name: data.draw(values[name]) for name in data.draw(st.sampled_from(subsets))}
 
 
 def defined_distribution(

@@ -81,12 +81,14 @@ GENERATION_BUGS = {
     "a prefix that is one too long": (
         "best, shared = self.copy_prefix(cache, length), length",
         "best, shared = self.copy_prefix(cache, length + 1), length", "options_change_no_answer"),
-    "a shared cache that goes on": (
-        "engine.known.append((list(prompt), engine.fork(self.cache)))",
-        "engine.known.append((list(prompt), self.cache))", "options_change_no_answer"),
-    "a prefix of the wrong prompt": (
-        "engine.known.append((list(prompt), engine.fork(self.cache)))",
-        "engine.known.append((list(prompt)[::-1], engine.fork(self.cache)))", "options_change_no_answer"),
+    "a prefix that is not copied": (
+        "best, shared = self.copy_prefix(cache, length), length", "best, shared = cache, length",
+        "an_engine_can_be_used_again"),
+    "a prefix that is not compared": ("if tokens[n] != prompt[n]", "if False", "options_change_no_answer"),
+    "end tokens of requests before": (
+        "self.ends = [eos] if isinstance(eos, int) else eos or []",
+        "engine.ends = self.ends = getattr(engine, 'ends', []) + ([eos] if isinstance(eos, int) else eos or [])",
+        "an_engine_can_be_used_again"),
     "a budget that leaves a request behind": (
         'for request in running[: options["budget"]]:',
         'running[-1].finish = running[-1].finish or (options["budget"] == 1 and len(running) > 1 and "length")\n'
