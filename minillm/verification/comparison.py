@@ -15,7 +15,7 @@ import numpy as np
 from minillm.arrays import Array, Float
 
 ROUNDOFF = {"float64": 2.0**-53, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
-UNITS = 32
+UNITS = 64
 TOLERANCE = 1e-4  # of an engine that names neither TOLERANCE nor DTYPE: float32, with a wide margin
 
 
@@ -27,7 +27,7 @@ def tolerance_of(dtype: str) -> float:
 
     Example:
         >>> tolerance_of("float16")
-        0.015625
+        0.03125
     """
     if dtype not in ROUNDOFF:
         raise ValueError(f"DTYPE is {dtype!r}; expected one of {', '.join(ROUNDOFF)}")

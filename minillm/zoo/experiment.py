@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import minillm
 from minillm.support.printable import safe
 from minillm.verification import cache_properties
+from minillm.verification.properties import NEEDS, run_property
 from minillm.zoo import request_properties, sampling_properties, text_properties, weight_properties
 from minillm.zoo.bug import Bug, find_bug
 from minillm.zoo.own_engine import own_engines
@@ -42,12 +43,12 @@ def greedy(model: minillm.Model) -> list[str]:
 def counterexample(name: str) -> str | None:
     """Search for a counterexample to the property with this name. Return the text of the smallest, or None."""
     try:
-        known = {holds.__name__: holds for holds in cache_properties.PROPERTIES}
+        known = {holds.__name__: holds for holds in NEEDS}
         if name in known:
-            cache_properties.run_property(known[name], own_engines())
+            run_property(known[name], own_engines())
         else:
             holds = next(getattr(module, name) for module in OWN if hasattr(module, name))
-            cache_properties.run_property(lambda _, data: holds(data), st.none(), EXAMPLES)  # type: ignore[arg-type]
+            run_property(lambda _, data: holds(data), st.none(), EXAMPLES)  # type: ignore[arg-type]
     except AssertionError as problem:
         return safe(str(problem) or "an assertion of the engine failed")
     except Exception as problem:

@@ -12,6 +12,7 @@ from minillm.verification.edited_cache import appended, edited_logits
 from minillm.verification.models import configs, random_weights
 
 SOURCE = Path(__file__).with_name("complete_engine.py").read_text()
+FLOAT16 = 'DTYPE = "float64"', 'DTYPE = "float16"'
 
 
 def planted(right, wrong):

@@ -9,23 +9,25 @@ CACHE_BUGS = {
     "keys that are scaled": (
         "keys, values = np.array(cache.keys[number]), ", "keys, values = np.array(cache.keys[number]) * 1.1, ",
         "prefill_is_naive"),
-    "the 65th row replaces the first": (
-        "cache.values[number].extend(v)",
-        "cache.values[number].extend(v); cache.values[number][:1] = cache.values[number][64:65] or "
-        "cache.values[number][:1]",
-        "prefill_is_naive"),
+    "the next page is written to the first row": (
+        "keys, values = np.array(cache.keys[number]), ",
+        "cache.values[number][:1] = cache.values[number][PAGE:][:1] or cache.values[number][:1]\n"
+        "        keys, values = np.array(cache.keys[number]), ", "prefill_is_naive"),
+    "a position that comes twice": (
+        "first = cache.positions[-1] + 1 if", "first = cache.positions[-1] if", "chunked_prefill_is_whole_prefill"),
     "a whole page is not cut": (
         "cache.cut(length, None)", "cache.cut(length + (length == PAGE), None)", "truncated_tokens_were_never_there"),
     "truncated values stay": ("cache.cut(length, None)", "cache.cut(length + 1, None)",
         "truncated_tokens_were_never_there"),
     "a prefix that is one too short": ("cache.copy(length)", "cache.copy(max(0, length - 1))", "forks_are_independent"),
-    "the copy of a whole page is short": (
-        "cache.copy(length)", "cache.copy(length - (length == PAGE))", "forks_are_independent"),
+    "the copy of whole pages is short": (
+        "cache.copy(length)", "cache.copy(length - (length in (PAGE, 2 * PAGE)))", "forks_are_independent"),
     "a copied prefix that is the whole cache": (
         "self.caches.append(cache.copy(length))", "self.caches.append(cache.copy())", "a_copied_prefix_is_its_tokens"),
     "a batch whose rows are swapped": (
         "for tokens, cache in sequences])", "for tokens, cache in sequences])[::-1]",
         "a_batch_is_its_sequences_one_by_one"),
+    "nothing is cut at 0": ("cache.cut(length, None)", "cache.cut(length or len(cache.turns), None)", "any_schedule"),
     "removal moves the later tokens": (
         "cache.cut(begin, end)", "cache.cut(begin, end); self.shift(cache, begin, begin - end)",
         "later_tokens_keep_their_positions"),
