@@ -46,6 +46,8 @@ def choice(index, tokens, logprobs, finish, body):
     if body.get("logprobs"):
         named = [f"{token}:{text}" for token, text in zip(tokens, texts, strict=True)]
         made["logprobs"] = {"tokens": named, "token_logprobs": logprobs}
+        tops = [{name: number} for name, number in zip(named, list(logprobs), strict=True)]
+        made["logprobs"]["top_logprobs"] = tops
     return made
 
 

@@ -29,7 +29,7 @@ OPTIONS = {
     "send": ["one by one", "together", "at once"],  # several prompts: in turn, in one request, in several threads
     "n": [1, 2],
     "eos": [None] if TEXTS else [None, list(range(0, PROMPT_IDS, 3)), list(range(1, PROMPT_IDS, 2))],
-    "logprobs": [True] if TEXTS else [False, True],
+    "logprobs": [True] if TEXTS else [True, False],
 }
 numbers = {}  # the number of each text
 
@@ -114,8 +114,16 @@ def tokens_of(choice):
 
 
 def logprobs_of(choice):
-    """Return the log-probability of each token, or None."""
-    return choice["logprobs"]["token_logprobs"] if choice.get("logprobs") else None
+    """Return the log-probability of each token, or None. A greedy token has the largest one."""
+    if not choice.get("logprobs"):
+        return None
+    found, tops = choice["logprobs"]["token_logprobs"], choice["logprobs"].get("top_logprobs") or []
+    assert all(number <= 0 for number in found), f"log-probabilities above 0: {found}"
+    for number, top in zip(found, tops, strict=False):  # one that was shifted by a token is found only here
+        assert number >= max(top.values()) - 1e-3, (
+            f"a greedy token has {number:.6g}, another one {max(top.values()):.6g}"
+        )
+    return found
 
 
 def post(body):
