@@ -41,6 +41,7 @@ NAMES = {
 
 quiet = llama_cpp.llama_log_callback(lambda *_: None)
 llama_cpp.llama_log_set(quiet, ctypes.c_void_p(0))
+llama_cpp.minillm_quiet = quiet  # the C library calls it as long as the process lives, longer than this module may
 llama_cpp.llama_backend_init()
 
 
