@@ -4,7 +4,7 @@ ENGINE = "EAGLE"
 KIND = "rejection sampling"
 THREAD = "https://github.com/SafeAILab/EAGLE/issues/20"
 TITLE = "Is the rejection and adjusting probability implementation different from normal speculative sampling?"
-SEEN = "Nothing in a single answer. Over many answers, tokens that the draft model likes come too often."
+SEEN = "Nothing in a single answer. Over many answers some tokens come too often, and others too seldom."
 CAUSE = """
 A correction has to be drawn from max(0, p - q), normalised. The code set the probability of the rejected token to 0 and
 kept the others as they were.

@@ -7,9 +7,9 @@
 #
 # You need to know Python and what a matrix product is. You need nothing else.
 #
-# Each lesson checks one section of an article, "What is LLM inference". It
-# compares the article's claims with what the model does. The section of this
-# lesson is the article's overview.
+# Most lessons check one section of an article, "What is LLM inference": they
+# compare its claims with what the model does. The section of this lesson is
+# the article's overview.
 
 # %%
 import math
@@ -204,9 +204,9 @@ assert reasons == {"eos", "length", "stop"}
 # %% [markdown]
 # ## The article's claims
 #
-# Each lesson ends with claims of the article, in its own words. Each claim
-# gets a verdict: *true*, *true if* a condition holds, *imprecise*, *false*,
-# or *not checkable*.
+# Most lessons end with one to three claims of the article, in its own words.
+# Each claim gets a verdict: *true*, *true if* a condition holds, *imprecise*,
+# *false*, or *not checkable*. `minillm claims` has all of them.
 
 # %%
 claim(

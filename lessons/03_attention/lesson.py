@@ -353,6 +353,8 @@ assert 24 < growth < 25 and whole < 5.1 and share > 0.98
 # - Write it yourself: exercises 3 `softmax`, 4 `rope`, 5 `causal_mask` and 6
 #   `attention`. `minillm exercise start my-exercises` makes a folder for all
 #   exercises, once. There, run `minillm exercise check 3`.
+# - `minillm zoo 7 --show` runs a bug of a public engine: a sliding window
+#   with one token too many.
 # - More of the article's claims: `minillm claims --section attention`.
 # - Next: lesson 4, the rest of the layer: norm, residual stream and MLP.
 #

@@ -373,6 +373,8 @@ assert texts[0] == texts[1]
 # - Write it yourself: exercises 31 `add_and_norm` and 32 `swiglu`.
 #   `minillm exercise start my-exercises` makes a folder for all exercises,
 #   once. There, run `minillm exercise check 31`.
+# - `minillm zoo 3 --show` runs a bug of a public engine: an epsilon that is
+#   not the model's.
 # - Next: lesson 5, prefill: the whole prompt in one pass.
 #
 # Sources: Touvron et al., LLaMA, 2302.13971. Zhang and Sennrich, RMSNorm,

@@ -278,6 +278,8 @@ claim(
 # - Write it yourself: exercise 7 `chunked_prefill`.
 #   `minillm exercise start my-exercises` makes a folder for all exercises,
 #   once. There, run `minillm exercise check 7`.
+# - `minillm zoo 9 --show` runs a bug of a public engine: a second chunk
+#   that does not see the first.
 # - More of the article's claims: `minillm claims --section prefill`.
 # - Next: lesson 6, decode, which is limited by memory.
 #

@@ -299,6 +299,8 @@ claim(
 #   `stop_strings`, 33 `temperature_top_k` and 34 `token_mask`.
 #   `minillm exercise start my-exercises` makes a folder for all exercises,
 #   once. There, run `minillm exercise check 8`.
+# - `minillm zoo 24 --show` runs a bug of a public engine: top-p that keeps
+#   one token too few.
 # - More of the article's claims: `minillm claims --section decode`.
 # - Next: lesson 7, the cache that keeps a decode step small.
 #

@@ -284,6 +284,8 @@ assert recompute < 0.05 and seventy < seven
 # - Write it yourself: exercises 11 `kv_cache_append`, 12 `kv_cache_truncate`
 #   and 13 `kv_cache_memory`. `minillm exercise start my-exercises` makes a
 #   folder for all exercises, once. There, run `minillm exercise check 11`.
+# - `minillm zoo 8 --show` runs a bug of a public engine: trimmed tokens
+#   that stay in the cache.
 # - More of the article's claims: `minillm claims --section kv`.
 # - Next: lesson 8, many sequences at once.
 #

@@ -267,6 +267,8 @@ claim(
 # - Write it yourself: exercises 14 `static_batch` and 15 `continuous_batch`.
 #   `minillm exercise start my-exercises` makes a folder for all exercises,
 #   once. There, run `minillm exercise check 14`.
+# - `minillm zoo 11 --show` runs a bug of a public engine: one vector of
+#   positions for a whole batch.
 # - More of the article's claims: `minillm claims --section batching`.
 # - Next: lesson 9, where the memory for all these caches comes from.
 #

@@ -278,6 +278,8 @@ assert abs(block - 0.023) < 0.001
 #   `copy_on_write` and 19 `online_softmax`.
 #   `minillm exercise start my-exercises` makes a folder for all exercises,
 #   once. There, run `minillm exercise check 16`.
+# - `minillm zoo 15 --show` runs a bug of a public engine: a shared block
+#   that is written.
 # - More of the article's claims: `minillm claims --section optimization`.
 # - Next: lesson 10, several tokens in one pass of decode.
 #

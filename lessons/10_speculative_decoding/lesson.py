@@ -280,6 +280,8 @@ claim(
 #   `rejection_sampling` and 22 `expected_tokens`.
 #   `minillm exercise start my-exercises` makes a folder for all exercises,
 #   once. There, run `minillm exercise check 20`.
+# - `minillm zoo 18 --show` runs a bug of a public engine: an answer that
+#   goes on after its end.
 # - More of the article's claims: `minillm claims --section speculative`.
 # - You can now read all of `minillm/transformer.py`: attention is lesson 3, the
 #   rest of the layer 4, the cache 7, and the rows of several sequences 8.

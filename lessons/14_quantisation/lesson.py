@@ -263,6 +263,8 @@ claim(
 #   `bfloat16_bits` and 40 `blockwise_product`.
 #   `minillm exercise start my-exercises` makes a folder for all exercises,
 #   once. There, run `minillm exercise check 37`.
+# - `minillm zoo 29 --show` runs a bug of a public engine: two numbers of a
+#   byte in the wrong order.
 # - More of the article's claims: `minillm claims --section optimization`.
 # - Next: lesson 15, distillation: a smaller model.
 #

@@ -284,6 +284,8 @@ claim(
 # - Write it yourself: exercises 35 `prefix_hash_chain` and 36
 #   `shared_blocks`. `minillm exercise start my-exercises` makes a folder for
 #   all exercises, once. There, run `minillm exercise check 35`.
+# - `minillm zoo 14 --show` runs a bug of a public engine: a prefix that is
+#   another user's.
 # - More of the article's claims: `minillm claims --section optimization`.
 # - Next: lesson 17, streaming and sharding: models that do not fit.
 #

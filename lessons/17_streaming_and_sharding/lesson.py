@@ -285,6 +285,8 @@ claim(
 # - Write it yourself: exercises 41 `all_reduce` and 42 `pipeline_bubble`.
 #   `minillm exercise start my-exercises` makes a folder for all exercises,
 #   once. There, run `minillm exercise check 41`.
+# - `minillm zoo 30 --show` runs a bug of a public engine: a bias that every
+#   rank adds.
 # - More of the article's claims: `minillm claims --section optimization`.
 # - This was the last lesson. `minillm claims` shows all claims of the article.
 #

@@ -11,7 +11,7 @@ from minillm.cli.options import add_page_options
 from minillm.cli.printing import markdown_row, print_json, show
 from minillm.support.terminal import wrapped
 from minillm.support.wording import counted
-from minillm.zoo.bug import Bug, all_bugs, find_bug
+from minillm.zoo.bug import Bug, all_bugs, find_bug, property_meaning
 from minillm.zoo.comparison import Comparison, Observation, compare
 
 PAGE = """# The bug zoo
@@ -86,7 +86,8 @@ def bug_record(bug: Bug) -> dict[str, Any]:
     return {
         "number": bug.number, "name": bug.name, "title": bug.title, "engine": bug.engine, "kind": bug.kind,
         "thread": bug.thread, "thread_title": bug.thread_title, "seen": bug.seen, "cause": bug.cause,
-        "property": bug.caught_by, "module": bug.module, "function": bug.function,
+        "property": bug.caught_by, "asks": property_meaning(bug.caught_by),
+        "module": bug.module, "function": bug.function,
     }  # fmt: skip
 
 
@@ -101,7 +102,11 @@ def _list(options: argparse.Namespace) -> None:
 
 def markdown_page() -> str:
     """Return the page of all bugs, with one table."""
-    lines = [PAGE, "| | the engine | does this | what a user saw | caught by |", "| --- | --- | --- | --- | --- |"]
+    lines = [
+        PAGE,
+        "| | the engine | does this | what a user saw, or would have seen | caught by |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     for bug in all_bugs():
         thread = f"{bug.engine}: [{bug.thread_name.split(', ')[1]}]({bug.thread})"
         lines.append(markdown_row(str(bug.number), thread, bug.title, bug.seen, f"`{bug.caught_by}`"))
@@ -111,11 +116,12 @@ def markdown_page() -> str:
 def _show_list() -> None:
     from rich.table import Table
 
-    table = Table("", "bug", "engine", "kind", "caught by", box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("", "bug", "engine", "kind", "caught by"):
+        table.add_column(heading, overflow="fold")
     for bug in all_bugs():
-        table.add_row(
-            str(bug.number), bug.name.replace("_", " "), bug.engine, bug.kind, bug.caught_by.replace("_", " ")
-        )
+        name, caught_by = bug.name.replace("_", " "), bug.caught_by.replace("_", " ")
+        table.add_row(str(bug.number), name, bug.engine, bug.kind, caught_by)
     show(table, "", f"{counted(len(all_bugs()), 'bug')}. minillm zoo 7 tells the story of bug 7; --show runs it.")
 
 
@@ -124,7 +130,7 @@ def _tell(bug: Bug) -> None:
         f"{bug.number}. {bug.title}", "",
         wrapped(f"{bug.engine}, {bug.kind}. {bug.thread_title}"), bug.thread, "",
         wrapped(f"Seen: {bug.seen}"), "", wrapped(f"Cause: {bug.cause}"), "",
-        wrapped(f"Caught by: {bug.caught_by}"), "",
+        f"Caught by the property {bug.caught_by}:", wrapped(property_meaning(bug.caught_by)), "",
         f"minillm zoo {bug.number} --show runs minillm with this bug.",
     )  # fmt: skip
 

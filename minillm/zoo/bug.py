@@ -3,7 +3,7 @@
 docstring            one line: what the engine does wrong
 ENGINE, KIND         the engine that had the bug, and the subject, such as "RoPE"
 THREAD, TITLE        the address of the issue or pull request, and its title
-SEEN, CAUSE          what a user saw, and what was wrong in the code
+SEEN, CAUSE          what a user saw, or would have seen, and what was wrong in the code
 PROPERTY             the name of the property that catches it
 MODULE, FUNCTION     the module of minillm that is patched, and the function (or Class.method) in it
 PATCH                pairs (old, new): each old text occurs exactly once in the module, inside the function
@@ -101,6 +101,15 @@ def function_text(source: str, name: str) -> str:
     assert not isinstance(node, ast.Module)
     lines = source.splitlines(keepends=True)
     return "".join(lines[node.lineno - 1 : node.end_lineno])
+
+
+def property_meaning(name: str) -> str:
+    """Return what the property asks of an engine: the first line of its docstring. Hypothesis is not needed for it."""
+    for file in sorted(PACKAGE.glob("*/*properties.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef) and node.name == name:
+                return str(ast.get_docstring(node)).splitlines()[0]
+    raise ValueError(f"there is no property {name}")
 
 
 @cache

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 import minillm
 from minillm.support.printable import safe
-from minillm.verification import cache_properties
 from minillm.verification.properties import NEEDS, run_property
 from minillm.zoo import request_properties, sampling_properties, text_properties, weight_properties
 from minillm.zoo.bug import Bug, find_bug
@@ -54,10 +53,3 @@ def counterexample(name: str) -> str | None:
     except Exception as problem:
         return safe(f"{type(problem).__name__}: {problem}")
     return None
-
-
-def property_docstring(name: str) -> str:
-    """Return the first line of a property's docstring: what it asks of an engine."""
-    modules = (cache_properties, *OWN)
-    holds = next(getattr(module, name) for module in modules if hasattr(module, name))
-    return str(holds.__doc__).splitlines()[0]

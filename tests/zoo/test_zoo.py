@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from minillm.cli.main import run
-from minillm.support.shipped import PACKAGE
-from minillm.zoo import comparison, experiment
-from minillm.zoo.bug import all_bugs, find_bug
+from minillm.zoo import comparison
+from minillm.zoo.bug import all_bugs, find_bug, property_meaning
 from minillm.zoo.comparison import Comparison, Observation, compare, observe
 from minillm.zoo.patched_process import PatchedLoader
 
@@ -29,12 +28,6 @@ def call(capsys):
     return call
 
 
-def files_of(bug):
-    """The module's file and its bytecode, if there is one."""
-    file = PACKAGE.joinpath(*bug.module.split(".")[1:]).with_suffix(".py")
-    return {path: path.read_bytes() for path in (file, *file.parent.glob(f"__pycache__/{file.stem}.*"))}
-
-
 def test_the_bugs_are_numbered_from_1_to_30():
     assert [bug.number for bug in all_bugs()] == list(range(1, 31))
     for field in ("name", "title", "thread"):
@@ -48,7 +41,7 @@ def test_a_bug_is_told_and_its_patch_applies(bug):
     assert re.fullmatch(r"[\w.-]+/[\w.-]+, (issue|pull request) [1-9]\d*", bug.thread_name)
     assert all(text.endswith(".") for text in (bug.title, bug.seen, bug.cause))
     assert bug.engine and bug.kind and bug.thread_title
-    assert experiment.property_docstring(bug.caught_by).endswith(".")
+    assert property_meaning(bug.caught_by).endswith(".")
 
 
 def slow_unless_quick(bug):
@@ -57,12 +50,12 @@ def slow_unless_quick(bug):
 
 @pytest.mark.parametrize("bug", [slow_unless_quick(bug) for bug in all_bugs()])
 def test_the_property_fails_on_the_patched_engine_alone(bug):
-    before = files_of(bug)
+    before = bug.source
     compared = compare(bug)
     assert compared.healthy.failure is None
     assert compared.patched.failure is not None and "FlakyFailure" not in compared.patched.failure
     assert compared.healthy.answer != compared.patched.answer
-    assert files_of(bug) == before
+    assert bug.source == before
 
 
 @pytest.mark.parametrize(("old", "new", "problem"), [
