@@ -1,0 +1,64 @@
+"""The shipped adapters on today's transformers and llama.cpp: what holds, and the deviations that are known."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis.errors import Flaky
+
+from minillm.verification import adapters, findings
+from minillm.verification.engine_file import load_engines
+from minillm.verification.engine_process import EngineProcess
+from minillm.verification.in_process import InProcess
+from minillm.verification.properties import PROPERTIES
+
+HOLDS = [
+    ("transformers_llama", "dynamic", "a_batch_is_its_sequences_one_by_one"),
+    ("transformers_llama", "recording", "cached_decoding_is_naive_decoding"),
+    ("transformers_llama", "static", "reordered_caches_are_those_that_were_chosen"),
+    ("transformers_decoders", "mistral", "cached_decoding_is_naive_decoding"),
+    ("llamacpp", "unified", "edits_in_a_row_add_up"),
+    ("llamacpp", "streams", "a_restored_cache_is_the_saved_one"),
+    ("llamacpp", "small_passes", "a_copied_prefix_is_its_tokens"),
+]
+DEVIATIONS = [  # docs/results/engines.md names them
+    ("transformers_llama", "eager", "a_batch_is_its_sequences_one_by_one"),
+    ("transformers_decoders", "moshi", "cached_decoding_is_naive_decoding"),
+    ("llamacpp", "streams", "a_kept_cache_is_the_only_one"),
+]
+
+
+@pytest.fixture
+def engine(monkeypatch):
+    """A function that loads one engine of an adapter."""
+    monkeypatch.setattr(findings, "SHRINK_SECONDS", 0.0)
+    opened = []
+
+    def load(adapter, name, transport=InProcess):
+        if adapter == "llamacpp":
+            pytest.importorskip("llama_cpp")
+        file = Path(adapters.__path__[0], f"{adapter}.py")
+        [loaded] = [one for one in load_engines(file, transport(file)) if one.adapter.name == name]
+        opened.append(loaded)
+        return loaded
+
+    yield load
+    for loaded in opened:
+        loaded.close()
+
+
+@pytest.mark.parametrize(("adapter", "name", "holds"), HOLDS)
+def test_what_holds(engine, adapter, name, holds):
+    PROPERTIES[holds].search(engine(adapter, name).engines, examples=10)
+
+
+@pytest.mark.parametrize(("adapter", "name", "holds"), DEVIATIONS)
+def test_a_known_deviation_is_found(engine, adapter, name, holds):
+    with pytest.raises((AssertionError, Flaky)):
+        PROPERTIES[holds].search(engine(adapter, name).engines, examples=60)
+
+
+def test_a_crash_has_a_counterexample(engine):
+    loaded = engine("llamacpp", "q8_0", EngineProcess)
+    with pytest.raises((AssertionError, Flaky)):
+        PROPERTIES["shifted_tokens_have_other_positions"].search(loaded.engines, examples=20)
+    assert loaded.findings.smallest.verdict == "crashed"
