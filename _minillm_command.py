@@ -29,9 +29,21 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         print(file=sys.stderr)
         code = 130
+    except ModuleNotFoundError as problem:
+        code = say_what_is_missing(problem)
     if heard:
         signal.signal(signal.SIGINT, leave)
     sys.exit(code)
+
+
+def say_what_is_missing(problem: ModuleNotFoundError) -> int:
+    """Say which package is missing and how to install it. Return the exit code: 1 for `minillm doctor`, else 2."""
+    name = (problem.name or "").partition(".")[0]
+    if name in ("", "minillm", "exercises"):  # a fault of minillm's own
+        raise problem
+    install = f"{sys.executable} -m pip install -e ."
+    print(f"minillm: the package {name} is missing; in minillm's source folder: {install}", file=sys.stderr)
+    return 1 if sys.argv[1:2] == ["doctor"] else 2
 
 
 def share_processors() -> None:

@@ -2,32 +2,38 @@
 
     pytest                       in a workspace: one test for each exercise
     pytest -k kv_cache           the exercises of one concept
-    pytest --minillm-engine my_engine.py    the equivalence properties of this engine
+    pytest --minillm-engine my_engine.py    the equivalence properties of this engine, or of a shipped adapter
 
 This module is outside the package and imports the package only when needed. pytest loads every plugin at its start, but
 tools that instrument imports (coverage, shape checks) must be loaded before minillm.
 """
 
 import re
-from collections.abc import Callable, Iterator
-from functools import partial
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ENGINE_OPTION = "--minillm-engine"
+ENGINE_OPTION, REPORT_OPTION = "--minillm-engine", "--minillm-report"
 EXERCISE = r"\d\d_\w+\.py"
 WORKER: pytest.StashKey[Any] = pytest.StashKey()
 ENGINE: pytest.StashKey[Any] = pytest.StashKey()
-PASSED: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+RESULTS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+INTERRUPTED: pytest.StashKey[tuple[str, str]] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the option."""
-    parser.getgroup("minillm").addoption(
-        ENGINE_OPTION, metavar="FILE", help="run minillm's equivalence properties on the engine in this file"
-    )
+    """Add the options."""
+    group = parser.getgroup("minillm")
+    group.addoption(
+        ENGINE_OPTION, metavar="FILE", help="run minillm's equivalence properties on the engine in this file, or on a "
+        "shipped adapter"
+    )  # fmt: skip
+    group.addoption(REPORT_OPTION, metavar="FILE", help="write the results of the properties as JSON")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -55,22 +61,45 @@ def pytest_configure(config: pytest.Config) -> None:
         from minillm.support.install_hint import install_hint
 
         raise pytest.UsageError(f"{ENGINE_OPTION} needs Hypothesis: {install_hint('test')}") from None
-    file = config.invocation_params.dir / name
-    if not file.is_file():
-        raise pytest.UsageError(f"{ENGINE_OPTION}: there is no file {file}")
-    from minillm.verification.engine_file import load_engine
+    from minillm.verification.engine_file import load_engines
+    from minillm.verification.engine_process import EngineProcess
+    from minillm.verification.shipped_adapters import find_engine_file
 
     try:
-        config.stash[ENGINE] = (file, load_engine(file))
+        file = find_engine_file(name, config.invocation_params.dir)
+        process = EngineProcess(file, show_output=config.getoption("capture") == "no")
+        config.stash[ENGINE] = (file, load_engines(file, process))
     except (ValueError, OSError) as problem:
         raise pytest.UsageError(f"{ENGINE_OPTION}: {problem}") from None
     config.args = [str(file)]
+    config.stash[RESULTS] = []
+    config.pluginmanager.register(ResultCollector(config.stash[RESULTS]))
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _interrupt)
+
+
+class ResultCollector:
+    """Keeps the results of the properties. With pytest-xdist, they come from other processes."""
+
+    def __init__(self, results: list[dict[str, Any]]) -> None:
+        """Append all results to a list."""
+        self._results = results
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the result of a test."""
+        if report.when == "call" and report.user_properties:
+            self._results.append(dict(report.user_properties))
+
+
+def _interrupt(*_: object) -> None:
+    """End the run as Ctrl-C does: with the smallest failing example so far."""
+    raise KeyboardInterrupt("SIGTERM")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """End the worker, and unload the engine."""
+    """End the worker, and the engine's process."""
     if ENGINE in config.stash:
-        config.stash[ENGINE][1].close()
+        config.stash[ENGINE][1][0].close()
     if WORKER in config.stash:
         config.stash[WORKER].close()
 
@@ -167,50 +196,97 @@ class ExerciseItem(ReportedItem):
 
 
 class EngineFile(pytest.File):
-    """An engine under test."""
+    """The engines of a file."""
 
     def collect(self) -> Iterator[pytest.Item]:
-        """Yield one test for each property, and one for all sequences of calls."""
-        from minillm.verification.cache_properties import PROPERTIES, run_property, run_schedules
+        """Yield one test for each engine and property."""
+        from minillm.verification.properties import PROPERTIES
 
-        _, (engines, has, findings, _) = self.config.stash[ENGINE]
-        searches = {
-            holds.__name__: (needs, partial(run_property, holds, engines)) for holds, needs in PROPERTIES.items()
-        }
-        for name, (needs, search) in {**searches, "any_schedule": ((), partial(run_schedules, engines))}.items():
-            missing = [function for function in needs if not has(function)]
-            yield EngineItem.from_parent(self, name=name, missing=missing, search=search, findings=findings)
+        known: list[Any] = []  # the results so far
+        written: set[Path] = set()
+        for loaded in self.config.stash[ENGINE][1]:
+            before = f"{loaded.adapter.name}::" if loaded.adapter.listed else ""
+            for name, tried in PROPERTIES.items():
+                item = EngineItem.from_parent(self, name=before + name)
+                item.tried, item.loaded, item.known, item.written = (name, tried), loaded, known, written
+                yield item
 
 
 class EngineItem(ReportedItem):
-    """One property of an engine."""
+    """One property of one engine.
 
-    def __init__(self, *, missing: list[str], search: Callable[[], None], findings: Any, **more: Any) -> None:
-        """Make a test. If functions are `missing`, it is skipped. `search` looks for a counterexample."""
-        super().__init__(**more)
-        self.missing, self.search, self.findings = missing, search, findings
+    Attributes:
+        tried: the name of the property, and the property.
+        loaded: the engine.
+        known: the results so far.
+        written: the files with failing examples so far.
+    """
+
+    tried: tuple[str, Any]
+    loaded: Any
+    known: list[Any]
+    written: set[Path]
 
     def runtest(self) -> None:
         """Search for the smallest counterexample."""
-        from hypothesis.errors import Flaky, Unsatisfiable
+        from minillm.verification.report import fields
+        from minillm.verification.search import FAILURES, PASSED, search, so_far
 
-        if self.missing:
-            pytest.skip(f"{self.path.name} has no {', '.join(self.missing)}")
-        self.findings.clear()
         try:
-            self.search()
-        except AssertionError as problem:
-            raise Broken(f"Smallest failing example:\n{problem}") from None
-        except Flaky:  # the time for shrinking was over
-            raise Broken(f"Smallest failing example so far:\n{self.findings.smallest}") from None
-        except Unsatisfiable:
-            pytest.skip(f"{self.path.name} refused every example: {self.findings.refusal}")
-        self.config.stash.setdefault(PASSED, {})[self.name] = self.findings.summary()
+            with self._progress():
+                result = search(*self.tried, self.loaded, self.known)
+        except BaseException:  # Ctrl-C, or a time limit of pytest-timeout
+            found = so_far(self.tried[0], self.loaded)
+            if found is not None:
+                self.config.stash[INTERRUPTED] = (found.name, found.report() + self._file_with(found))
+            raise
+        self.known.append(result)
+        self.user_properties.extend(fields(result).items())
+        if result.verdict in FAILURES:
+            raise Broken(result.report() + self._file_with(result))
+        if result.verdict != PASSED:
+            pytest.skip(result.summary)
+
+    @contextmanager
+    def _progress(self) -> Iterator[None]:
+        """Show the progress, if this is a terminal."""
+        from minillm.verification.progress import shown_by
+
+        plugins = self.config.pluginmanager
+        terminal, capture = plugins.getplugin("terminalreporter"), plugins.getplugin("capturemanager")
+        progress = shown_by(terminal, capture, self.loaded.findings)
+        try:
+            yield
+        finally:
+            if progress is not None:
+                progress.end()
+
+    def _file_with(self, result: Any) -> str:
+        """Write the example into a file, and return a line that names it."""
+        from minillm.support.wording import failure_text
+        from minillm.verification.failure_file import write_failure
+
+        if result.same_as:
+            return ""
+        folder = self.config.invocation_params.dir
+        try:
+            file = write_failure(folder, self.path, self.loaded.adapter, result, self.written)
+        except OSError as problem:
+            return f"\nthe example cannot be written: {failure_text(problem)}"
+        return f"\nto run it again: python {file.name}" if file is not None else ""
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print how close each passing property was to its tolerance, and what the engine refused."""
-    if passed := config.stash.get(PASSED, {}):
+    """Print the verdict on each property, and the smallest failing example of an interrupted search."""
+    if INTERRUPTED in config.stash:
+        name, text = config.stash[INTERRUPTED]
+        terminalreporter.section(f"interrupted: {name}", "-")
+        terminalreporter.line(text)
+    if told := config.stash.get(RESULTS, []):
+        from minillm.verification.report import as_json, report_lines, result_of
+
         terminalreporter.section("engine", "-")
-        for name, summary in passed.items():
-            terminalreporter.line(f"{name}: {summary}")
+        for line in report_lines([result_of(one) for one in told]):
+            terminalreporter.line(line)
+        if file := config.getoption(REPORT_OPTION):
+            (config.invocation_params.dir / file).write_text(as_json(told))

@@ -54,7 +54,7 @@ def call(function, table, tokens, chunk):
 
 
 # %% check
-LESSON = 4
+LESSON = 5
 CONCEPTS = ("prefill", "kv_cache")
 
 

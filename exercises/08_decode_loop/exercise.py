@@ -49,7 +49,7 @@ def call(function, table, first_logits, max_new_tokens, eos):
 
 
 # %% check
-LESSON = 5
+LESSON = 6
 CONCEPTS = ("decode", "greedy")
 
 

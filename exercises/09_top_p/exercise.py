@@ -37,7 +37,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 5
+LESSON = 6
 CONCEPTS = ("sampling", "decode")
 
 

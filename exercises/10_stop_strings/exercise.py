@@ -43,7 +43,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 5
+LESSON = 6
 CONCEPTS = ("decode", "streaming")
 
 

@@ -43,7 +43,7 @@ def call(function, keys, values, length, new_keys, new_values):
 
 
 # %% check
-LESSON = 6
+LESSON = 7
 CONCEPTS = ("decode", "prefill")
 IN_PLACE = True
 

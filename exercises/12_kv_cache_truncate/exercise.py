@@ -33,7 +33,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 6
+LESSON = 7
 CONCEPTS = ("prefill", "prefix_caching")
 
 

@@ -34,7 +34,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 6
+LESSON = 7
 CONCEPTS = ("memory",)
 
 

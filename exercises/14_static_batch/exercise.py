@@ -39,7 +39,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 7
+LESSON = 8
 CONCEPTS = ("batching",)
 
 

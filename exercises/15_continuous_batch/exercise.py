@@ -43,7 +43,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 7
+LESSON = 8
 CONCEPTS = ("batching", "scheduler")
 
 

@@ -35,7 +35,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 8
+LESSON = 9
 CONCEPTS = ("paged_attention", "kv_cache")
 
 

@@ -45,7 +45,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 8
+LESSON = 9
 CONCEPTS = ("paged_attention", "prefix_caching", "kv_cache")
 
 

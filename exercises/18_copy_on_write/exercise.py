@@ -57,7 +57,7 @@ def call(function, pool, counts, table, length, row, free):
 
 
 # %% check
-LESSON = 8
+LESSON = 9
 CONCEPTS = ("paged_attention", "kv_cache", "fork")
 IN_PLACE = True
 

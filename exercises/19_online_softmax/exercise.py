@@ -43,7 +43,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 8
+LESSON = 9
 CONCEPTS = ("attention", "paged_attention")
 
 

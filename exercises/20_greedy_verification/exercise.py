@@ -41,7 +41,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 9
+LESSON = 10
 CONCEPTS = ("speculative", "decode")
 
 

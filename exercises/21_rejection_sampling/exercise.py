@@ -51,7 +51,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 9
+LESSON = 10
 CONCEPTS = ("speculative", "sampling")
 
 

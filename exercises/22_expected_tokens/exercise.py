@@ -40,7 +40,7 @@ HINTS = (
 from itertools import product  # noqa: E402
 from math import prod  # noqa: E402
 
-LESSON = 9
+LESSON = 10
 CONCEPTS = ("speculative", "estimate")
 
 

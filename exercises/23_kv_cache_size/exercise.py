@@ -38,7 +38,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 10
+LESSON = 11
 CONCEPTS = ("memory", "estimate")
 
 

@@ -36,7 +36,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 10
+LESSON = 11
 CONCEPTS = ("roofline", "estimate")
 
 

@@ -1,7 +1,7 @@
 """The largest batch: how many sequences fit into memory next to the weights.
 
 Where the engine does it: `most_sequences` in minillm/estimate/serving.py. `minillm estimate --batch 300` reports when a
-batch does not fit. The blocks are those of paged attention (lesson 8; Kwon et al., 2309.06180).
+batch does not fit. The blocks are those of paged attention (lesson 9; Kwon et al., 2309.06180).
 """
 
 
@@ -38,7 +38,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 10
+LESSON = 11
 CONCEPTS = ("memory", "batching", "estimate")
 
 

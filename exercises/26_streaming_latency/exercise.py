@@ -35,7 +35,7 @@ HINTS = (
 # %% check
 import numpy as np  # noqa: E402
 
-LESSON = 11
+LESSON = 12
 CONCEPTS = ("latency",)
 
 

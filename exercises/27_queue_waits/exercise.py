@@ -42,7 +42,7 @@ HINTS = (
 # %% check
 import numpy as np  # noqa: E402
 
-LESSON = 11
+LESSON = 12
 CONCEPTS = ("queue", "latency")
 
 

@@ -33,7 +33,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 12
+LESSON = 13
 CONCEPTS = ("cost",)
 
 

@@ -36,7 +36,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 12
+LESSON = 13
 CONCEPTS = ("cost", "training")
 
 

@@ -40,7 +40,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 13
+LESSON = 4
 CONCEPTS = ("layers", "residual")
 
 

@@ -33,7 +33,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 13
+LESSON = 4
 CONCEPTS = ("layers", "mlp")
 
 

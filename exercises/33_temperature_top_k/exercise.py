@@ -38,7 +38,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 5
+LESSON = 6
 CONCEPTS = ("sampling", "decode")
 
 

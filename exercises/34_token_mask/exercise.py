@@ -39,7 +39,7 @@ HINTS = (
 
 
 # %% check
-LESSON = 5
+LESSON = 6
 CONCEPTS = ("sampling", "decode")
 VOCAB = ["", "y", "ye", "yes", "es", "s", "n", "no", "o", "not", "t", "1", "0", "10", "yes!", ""]
 

@@ -7,9 +7,9 @@
 #
 # You need to know Python and what a matrix product is. You need nothing else.
 #
-# Each lesson checks one section of an article, "What is LLM inference". It
-# compares the article's claims with what the model does. The section of this
-# lesson is the article's overview.
+# Most lessons check one section of an article, "What is LLM inference": they
+# compare its claims with what the model does. The section of this lesson is
+# the article's overview.
 
 # %%
 import math
@@ -62,6 +62,8 @@ predict(
     mistakes={1: "A token for every number? There would be far too many."},
     why="This tokenizer makes each digit a token of its own. So the model "
     "can learn to add digit by digit.",
+    shows="A model reads tokens, not letters or words: how a text is cut "
+    "decides what the model can see.",
 )
 
 # %% [markdown]
@@ -86,6 +88,8 @@ predict(
     why="Row i scores the tokens that may come after token i. To continue, "
     "we need only the last row. The other rows were computed too. Training "
     "uses them (lesson 2).",
+    shows="One pass scores every token of the vocabulary, at every position "
+    "of the text.",
 )
 
 # %% [markdown]
@@ -157,6 +161,8 @@ predict(
         6: "At temperature 0 nothing is drawn: the seed makes no difference."
     },
     why="Temperature 0 means greedy. The same input gives the same output.",
+    shows="Chance enters only in sampling: greedy decoding gives the same "
+    "text every time.",
 )
 
 # %%
@@ -198,9 +204,9 @@ assert reasons == {"eos", "length", "stop"}
 # %% [markdown]
 # ## The article's claims
 #
-# Each lesson ends with claims of the article, in its own words. Each claim
-# gets a verdict: *true*, *true if* a condition holds, *imprecise*, *false*,
-# or *not checkable*.
+# Most lessons end with one to three claims of the article, in its own words.
+# Each claim gets a verdict: *true*, *true if* a condition holds, *imprecise*,
+# *false*, or *not checkable*. `minillm claims` has all of them.
 
 # %%
 claim(
@@ -228,7 +234,9 @@ claim(
 #   `minillm/sampling.py`: `probabilities` has every step of sampling.
 # - See the run on a page, view "the choice": `minillm trace --raw --html
 #   run.html "The capital of France is"`.
-# - Write it yourself: the exercises `naive_decode` and `top_p`.
+# - Write it yourself: exercise 1 `naive_decode`.
+#   `minillm exercise start my-exercises` makes a folder for all exercises,
+#   once. There, run `minillm exercise check 1`.
 # - Next: lesson 2, where the weights come from.
 #
 # Sources: Vaswani et al., Attention Is All You Need, 1706.03762. Holtzman et

@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Quantisation
 #
-# A decode step reads every weight once (lesson 5). So its time, and most of
+# A decode step reads every weight once (lesson 6). So its time, and most of
 # the memory, depend on the bytes of a weight. **Quantisation** stores weights
 # in fewer bits. This lesson rounds a group of weights by hand, then a whole
 # model, with fewer and fewer bits, until it breaks.
@@ -71,9 +71,10 @@ predict(
     "the error be, in steps of one scale?",
     answer=limit,
     mistakes={1: "The nearest multiple is closer than that."},
-    why=f"Half a step. In the table the largest error is {bound:.2f}. So the "
-    "error of every weight depends on the scale, and the scale depends on "
-    "the largest weight.",
+    why=f"Half a step. In the table the largest error is {bound:.2f}. The "
+    "scale depends on the largest weight.",
+    shows="Rounding is off by at most half a scale, so the scale decides how "
+    "much is lost.",
 )
 
 # %% [markdown]
@@ -94,9 +95,10 @@ predict(
     f"The weights are {before}. The scale "
     f"is 2 / 7 = {coarse:.2f}. How many of the eight weights come back as 0?",
     answer=zeros,
-    why="All weights that are smaller than half a scale are rounded to 0: "
-    f"{after}. The outlier has taken the numbers of its "
-    "neighbours.",
+    why=f"{after} come back. Weights smaller than half a scale are rounded "
+    "to 0: the outlier has taken the numbers of its neighbours.",
+    shows="One large weight makes the scale of its group large, and then the "
+    "small weights of the group are lost.",
 )
 
 # %% [markdown]
@@ -117,6 +119,8 @@ predict(
     mistakes={8: "Add the scale: 16 bits for 32 weights."},
     why=f"8 + 16/{GROUP}. Groups of 8 would take {8 + 16 / 8:g} bits. The "
     "size of a group is a compromise.",
+    shows="The name of a format leaves out the scales: int8 takes "
+    f"{per_weight:g} bits per weight.",
 )
 
 # %% [markdown]
@@ -211,8 +215,10 @@ predict(
     within=0.001,
     why="The same: first each number becomes a float again, which is not "
     "counted here, then floats are multiplied. This is weight-only "
-    "quantisation. It saves bytes, not arithmetic. So it makes decode "
-    "faster, which is bound by memory, and not a long prefill (lesson 4).",
+    "quantisation: it makes decode faster, and not a long prefill (lesson "
+    "5).",
+    shows="Fewer bits save bytes and not FLOPs, so they speed up what waits "
+    "for memory.",
 )
 
 # %%
@@ -253,9 +259,13 @@ claim(
 #   the memory and the times that were measured.
 # - See an int4 model choose its tokens on a page, view "choice": `minillm
 #   trace --raw --weights int4 --html run.html "Once upon a time"`.
-# - Write it yourself: the exercises `int8_round_trip`, `int4_packing`,
-#   `bfloat16_bits`, `blockwise_product`. Check the first with
-#   `minillm exercise check 37`, the others with 38, 39 and 40.
+# - Write it yourself: exercises 37 `int8_round_trip`, 38 `int4_packing`, 39
+#   `bfloat16_bits` and 40 `blockwise_product`.
+#   `minillm exercise start my-exercises` makes a folder for all exercises,
+#   once. There, run `minillm exercise check 37`.
+# - `minillm zoo 29 --show` runs a bug of a public engine: two numbers of a
+#   byte in the wrong order.
+# - More of the article's claims: `minillm claims --section optimization`.
 # - Next: lesson 15, distillation: a smaller model.
 #
 # Sources: Dettmers et al., LLM.int8(), 2208.07339. Dettmers and Zettlemoyer,

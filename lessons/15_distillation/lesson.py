@@ -3,7 +3,7 @@
 #
 # A small model is cheap to run, but it knows little. **Distillation** trains
 # a small model, the **student**, to give the same probabilities as a large
-# model, the **teacher**. The draft model of lesson 9 was made in this way.
+# model, the **teacher**. The draft model of lesson 10 was made in this way.
 # Here we train two students for some seconds, one with a teacher and one with
 # the text alone, and compare them.
 #
@@ -51,6 +51,8 @@ predict(
     why="It gives one for every token of the vocabulary. So each position of "
     "a text teaches more. Hinton called it dark knowledge: what the teacher "
     "knows about the answers that did not come.",
+    shows="At each position a teacher says more than a text does: a "
+    "probability for every token.",
 )
 
 # %% [markdown]
@@ -95,6 +97,8 @@ predict(
     why=f"It is {equal:.3f}, the entropy of p: the teacher itself is not "
     "sure. So one subtracts it to see what is left to learn. The difference "
     "is the Kullback-Leibler divergence (KL), and it is 0 for q = p.",
+    shows="The loss of a perfect student is not 0: it is the entropy of the "
+    "teacher.",
 )
 assert abs(equal - entropy) < 1e-5
 
@@ -150,7 +154,7 @@ print(f"the 16 tokens have {shown.mean():.0%} of the probability")
 # the same order. One learns the next token of the text, as in lesson 2, and
 # the other the teacher's 16 probabilities. Every 20 steps we compute, on the
 # texts held out, KL from the teacher, and the **overlap**: the sum of
-# min(p, q), which lesson 9 draws. It is the share of draft tokens that would
+# min(p, q), which lesson 10 draws. It is the share of draft tokens that would
 # be accepted.
 
 # %%
@@ -193,6 +197,8 @@ predict(
     answer=f"the one that learned from the {nearest}",
     choices=[f"the one that learned from the {name}" for name in losses],
     why="It is measured by KL and by the overlap. The frames show both.",
+    shows="With the same texts and the same number of steps, what a student "
+    "aims at makes the difference.",
 )
 assert end["teacher"][0] < end["text"][0] - 0.5
 assert end["teacher"][1] > end["text"][1]
@@ -241,8 +247,10 @@ predict(
     "decode step reads all weights. How many times faster can it be?",
     answer=large / student_size,
     within=0.03,
-    why="The bytes bound the time of a step (lesson 5). For 4 times the "
+    why="The bytes bound the time of a step (lesson 6). For 4 times the "
     "speed, the student needs a fourth of the weights.",
+    shows="How fast a student can decode depends on its size, and not on how "
+    "it was trained.",
 )
 claim(
     "distill",
@@ -263,8 +271,10 @@ claim(
 # - See the distilled draft model work for its teacher on a page, view
 #   "speculation": `minillm trace --raw --speculative --draft story-draft
 #   --html run.html "Once upon a time"`.
-# - Write it yourself: the exercise `distillation_loss`:
-#   `minillm exercise check 30`.
+# - Write it yourself: exercise 30 `distillation_loss`.
+#   `minillm exercise start my-exercises` makes a folder for all exercises,
+#   once. There, run `minillm exercise check 30`.
+# - More of the article's claims: `minillm claims --section optimization`.
 # - Next: lesson 16, the prompt and the prefix cache.
 #
 # Sources: Hinton et al., Distilling the Knowledge in a Neural Network,

@@ -64,6 +64,8 @@ predict(
     why=f"{len(long)} / {len(short)} = {len(long) / len(short):.1f}. "
     "Products with weights are most of the FLOPs, and each token takes the "
     "same number. Only the logits are computed once.",
+    shows="Prefill works for every token of a prompt, so a prompt of twice "
+    "the length takes about twice the work.",
 )
 
 # %% [markdown]
@@ -71,7 +73,7 @@ predict(
 #
 # Many users ask about the same facts. Lesson 3 showed that a token's keys and
 # values do not depend on *later* tokens. So the keys and values of the facts
-# are the same for every question. An engine keeps them in blocks (lesson 8).
+# are the same for every question. An engine keeps them in blocks (lesson 9).
 # A new prompt is cut into blocks, too, and looked up from its beginning, a
 # block at a time, until one is not known. This is **prefix caching**.
 #
@@ -123,6 +125,8 @@ predict(
     },
     why="Keys and values depend on all tokens before. So a block is known by "
     "its own tokens and by the block before it.",
+    shows="One different token at the beginning makes all blocks after it "
+    "unknown.",
 )
 
 # %%
@@ -204,6 +208,8 @@ predict(
     },
     why=f"{len(ids)} // 16 = {len(ids) // 16} full block. Smaller blocks "
     "would find more, and cost more to look up.",
+    shows="Only full blocks are found again, and the tokens after them run "
+    "each time.",
 )
 
 # %% [markdown]
@@ -250,6 +256,8 @@ predict(
     mistakes={turns * each: "That is with a cache: each token once."},
     why=f"100 * (1 + 2 + ... + 10). With a cache at most {turns * each:,}. "
     "The first sum grows with the square of the number of turns.",
+    shows="Without a prefix cache the work of a chat grows with the square "
+    "of its turns.",
 )
 
 # %%
@@ -273,9 +281,12 @@ claim(
 # - See shared blocks on a page, view "the cache": `minillm trace --raw --n 2
 #   --temperature 1 --max-new-tokens 8 --block-size 4 --html run.html
 #   "Lily has a red ball. The color of the ball is"`.
-# - Write it yourself: the exercises `prefix_hash_chain` and
-#   `shared_blocks`: `minillm exercise check 35` and
-#   `minillm exercise check 36`.
+# - Write it yourself: exercises 35 `prefix_hash_chain` and 36
+#   `shared_blocks`. `minillm exercise start my-exercises` makes a folder for
+#   all exercises, once. There, run `minillm exercise check 35`.
+# - `minillm zoo 14 --show` runs a bug of a public engine: a prefix that is
+#   another user's.
+# - More of the article's claims: `minillm claims --section optimization`.
 # - Next: lesson 17, streaming and sharding: models that do not fit.
 #
 # Sources: Kwon et al., vLLM, 2309.06180. Zheng et al., SGLang, 2312.07104.

@@ -68,11 +68,13 @@ predict(
     answer=len(reads),
     mistakes={
         layers: "No layer is kept until the next pass.",
-        (len(ids) + 3) * layers: "The prompt is one pass (lesson 4).",
+        (len(ids) + 3) * layers: "The prompt is one pass (lesson 5).",
         4 * layers: "The last new token is never fed back.",
     },
     why="One pass for the prompt, which gives the first token, and one for "
-    "each of the two others. A pass reads all layers:",
+    "each of the two others. A pass reads all layers.",
+    shows="Streaming reads all layers again in every pass, so it pays to "
+    "have many tokens in a pass.",
 )
 for number in range(0, len(reads), layers):
     print(f"pass {number // layers + 1}:", reads[number : number + layers])
@@ -95,6 +97,8 @@ predict(
     within=0.03,
     why="And each new token takes one such step. A batch shares it: the bars "
     "are seconds for each token, by the number of sequences.",
+    shows="A streamed decode step takes at least the bytes of the weights, "
+    "divided by the speed of the link.",
 )
 each = {
     f"batch {batch}": streamed_seconds_per_token(
@@ -170,6 +174,8 @@ predict(
     mistakes={2 * layers: "And the one of the embedding."},
     why="Between two all-reduces each rank computes alone. So a fast network "
     "is needed: all ranks wait for each of them.",
+    shows="Cut matrices cost two all-reduces a layer, and in each of them "
+    "all ranks wait for each other.",
 )
 assert reduces == 2 * layers + 1
 
@@ -234,6 +240,8 @@ predict(
     why="There are m + p - 1 slots, and m of them are work: the bubble is "
     "(p - 1) / (m + p - 1) = 3 / 7. One sequence that decodes is one "
     f"micro-batch, so {pipeline_bubble(stages, 1):.0%} is idle.",
+    shows="A pipeline needs many micro-batches: with one, all stages but one "
+    "are idle at any time.",
 )
 
 # %% [markdown]
@@ -274,10 +282,13 @@ claim(
 #   `docs/parallel.md` have figures and limits.
 # - See a streamed model on a page, view "pass": `minillm trace --raw
 #   --stream-layers --html run.html "The capital of France is"`.
-# - Write it yourself: the exercises `all_reduce` and `pipeline_bubble`:
-#   `minillm exercise check 41` and `minillm exercise check 42`.
-# - This was the last lesson. `minillm claims` shows the other claims of the
-#   article.
+# - Write it yourself: exercises 41 `all_reduce` and 42 `pipeline_bubble`.
+#   `minillm exercise start my-exercises` makes a folder for all exercises,
+#   once. There, run `minillm exercise check 41`.
+# - `minillm zoo 30 --show` runs a bug of a public engine: a bias that every
+#   rank adds.
+# - More of the article's claims: `minillm claims --section optimization`.
+# - This was the last lesson. `minillm claims` shows all claims of the article.
 #
 # Sources: Sheng et al., FlexGen, 2303.06865. Shoeybi et al., Megatron-LM,
 # 1909.08053. Huang et al., GPipe, 1811.06965.

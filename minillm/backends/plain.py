@@ -13,6 +13,7 @@ import numpy as np
 
 from minillm import attention, layers
 from minillm.arrays import Array, Float, Int
+from minillm.backends.blas_threads import threads_that_help
 from minillm.config import ModelConfig, RopeParameters
 from minillm.estimate.parameters import matrix_parameters
 from minillm.quantization import (
@@ -79,7 +80,8 @@ class Plain:
     def run(self, compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
         """Return compute(model, batch). Between two decode steps only the numbers in `batch`
         differ, so a GPU backend can record one step and replay it."""
-        return compute(model, batch)
+        with threads_that_help(model.config):
+            return compute(model, batch)
 
     def row_costs_in(self, weights: str) -> Mapping[int, float]:
         """Return the costs of passes by their rows, for weights in this format."""

@@ -21,34 +21,34 @@ the library's threads.
 
 from collections.abc import Callable, Iterator
 from copy import copy
-from functools import cache
 from itertools import pairwise
 from threading import Condition, Lock
 from typing import Any
 
 import numpy as np
-from threadpoolctl import ThreadpoolController
 
 from minillm.arrays import Array, Float, Int
 from minillm.attention import Segments
+from minillm.backends.blas_threads import blas_libraries, one_blas_thread, threads_that_help
 from minillm.backends.threads import run_tasks, thread_count
 from minillm.ragged_batch import CacheLayout, LayerCache, RaggedBatch
 from minillm.support.interrupts import defer_interrupts
 
 ROWS_EACH = 64  # rows per thread up to which threads do not pay: every thread reads all of the weights
-_one_at_a_time = Lock()  # the number of BLAS threads belongs to the whole process
+_one_at_a_time = Lock()  # two passes that share the threads would wait for each other forever
 
 
 def worth_dividing(batch: RaggedBatch) -> bool:
     """Return whether there are several threads, enough rows for each, and a BLAS library that can be limited."""
     threads = thread_count()
-    return threads > 1 and len(batch.tokens) > threads * ROWS_EACH and bool(_blas().lib_controllers)
+    return threads > 1 and len(batch.tokens) > threads * ROWS_EACH and bool(blas_libraries())
 
 
 def side_by_side(compute: Callable[..., Array], model: Any, batch: RaggedBatch) -> Array:
     """Return compute(model, batch), with the rows divided among the threads if there are enough rows."""
     if not worth_dividing(batch):
-        return compute(model, batch)
+        with threads_that_help(model.config):
+            return compute(model, batch)
     thread_batches, written = divide(batch, thread_count())
     logits: list[Array | None] = [None] * len(thread_batches)
 
@@ -61,7 +61,7 @@ def side_by_side(compute: Callable[..., Array], model: Any, batch: RaggedBatch) 
 
     # Ctrl-C is raised in the main thread only. The other threads would wait forever for keys it has not written.
     threads = len(thread_batches)
-    with defer_interrupts(written.give_up), _one_at_a_time, _blas().limit(limits=1), model.shared_by(threads) as shared:
+    with defer_interrupts(written.give_up), _one_at_a_time, one_blas_thread(), model.shared_by(threads) as shared:
         run_tasks(run, threads)
     return _in_order(batch, [rows for rows, _ in thread_batches], logits)
 
@@ -161,9 +161,3 @@ class Written:
         with self._changed:
             self._problem = self._problem or problem
             self._changed.notify_all()
-
-
-@cache
-def _blas() -> ThreadpoolController:
-    """Return the BLAS libraries whose threads can be limited: OpenBLAS, MKL or BLIS, but not Apple's Accelerate."""
-    return ThreadpoolController().select(user_api="blas")

@@ -34,7 +34,8 @@ class Question:
         choices: the possible answers of a multiple-choice question.
         mistakes: common wrong answers, with an explanation of each.
         within: the relative tolerance of a number: 0.05 accepts answers within 5%.
-        why: the explanation that follows the answer.
+        why: how the answer comes about. It follows the answer.
+        shows: what the answer shows about inference, in one sentence. It comes last.
     """
 
     text: str
@@ -43,6 +44,7 @@ class Question:
     mistakes: Mapping[Any, str] | None = None
     within: float = 0.0
     why: str = ""
+    shows: str = ""
 
     @property
     def kind(self) -> str:
@@ -91,6 +93,7 @@ def predict(
     mistakes: Mapping[Any, str] | None = None,
     within: float = 0.0,
     why: str = "",
+    shows: str = "",
 ) -> None:
     """Ask the reader a question. The arguments are those of `Question`.
 
@@ -100,7 +103,7 @@ def predict(
     answer = answer.item() if isinstance(answer, np.generic) else answer
     if choices and answer not in choices:
         raise ValueError(f"the answer is {answer!r}; expected one of the choices {list(choices)}")
-    _askers[-1](Question(text, answer, choices, mistakes, within, why))
+    _askers[-1](Question(text, answer, choices, mistakes, within, why, shows))
 
 
 @contextmanager
@@ -195,7 +198,7 @@ def _show_question(question: Question) -> None:
 
 
 def _show_answer(question: Question, heading: str = "Answer") -> None:
-    """Print the answer after this heading, then the explanation: what the question was asked for."""
+    """Print the answer after this heading, then how it comes about, then what the reader has learned from it."""
     answer = question.answer
     about = " (about)" if question.within else ""
     shown = f"{answer:,}" if isinstance(answer, int) and not isinstance(answer, bool) else str(answer)
@@ -203,6 +206,8 @@ def _show_answer(question: Question, heading: str = "Answer") -> None:
     print(wrapped(f"{heading}{about}: {shown}"))
     if question.why:
         print(wrapped(question.why))
+    if question.shows:
+        print(wrapped(f"This shows: {question.shows}"))
 
 
 def _ask_if_interactive(question: Question) -> None:

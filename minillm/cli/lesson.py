@@ -20,6 +20,7 @@ def add_parser(commands: Any) -> None:
     add = parser.add_argument
     add("lesson", nargs="?", help="number or name of a lesson; without it, all are listed")
     add("--no-input", action="store_true", help="print the whole lesson (prose, code and output) and ask nothing")
+    add("--answers", action="store_true", help="print the questions of the lesson with their answers, for teachers")
     add("--restart", action="store_true", help="begin again, and drop the answers given so far")
     add("--notebook", metavar="FILE.ipynb", help="write the lesson as a notebook instead (needs jupytext)")
     add("--json", action="store_true", help="print one JSON object instead of text")
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     from minillm.classroom.player.lessons import find_lesson
 
     if options.lesson is None:
-        if options.notebook or options.no_input or options.restart:
+        if options.notebook or options.no_input or options.restart or options.answers:
             raise ValueError("no lesson is given; expected its number, such as `minillm lesson 1`")
         return _list(options.json)
     lesson = find_lesson(options.lesson)
@@ -44,6 +45,8 @@ def run(options: argparse.Namespace) -> int:
         else:
             print(f"wrote {options.notebook}")
         return 0
+    if options.answers:
+        return _print_answers(lesson, options.json)
     if options.json:
         return _print_as_json(lesson)
     if options.no_input or not is_interactive():
@@ -69,9 +72,9 @@ def _play(lesson: Any, restart: bool) -> int:
 
     unsaved: list[OSError] = []
     if restart:
-        keep(drop_progress, lesson.name)
-    own = LessonProgress() if restart else load_progress().get(lesson.name, LessonProgress())
-    Player(lesson, own, lambda: keep(save_progress, lesson.name, own), show).play()
+        keep(drop_progress, lesson.topic)
+    own = LessonProgress() if restart else load_progress().get(lesson.topic, LessonProgress())
+    Player(lesson, own, lambda: keep(save_progress, lesson.topic, own), show).play()
     if own.finished and not own.cell:
         print(wrapped(_write_yourself(lesson.number)))
         print(wrapped(_go_on()))
@@ -94,12 +97,30 @@ def _print_as_json(lesson: Any) -> int:
     return 0
 
 
+def _print_answers(lesson: Any, as_json: bool) -> int:
+    """Print the questions of a lesson with their answers. They are computed: the lesson runs first."""
+    from minillm.classroom.player.run_cells import answered_questions
+    from minillm.classroom.questions import reveal
+
+    questions = answered_questions(lesson)
+    if as_json:
+        fields = ("text", "choices", "answer", "within", "why", "shows")
+        shown = [{field: getattr(question, field) for field in fields} for question in questions]
+        print_json({"number": lesson.number, "name": lesson.name, "questions": shown})
+        return 0
+    print(f"Lesson {lesson.number}: {lesson.title}")
+    for question in questions:
+        print()
+        reveal(question)
+    return 0
+
+
 def _list(as_json: bool) -> int:
     from minillm.classroom.player.lessons import all_lessons
     from minillm.classroom.player.progress import LessonProgress, load_progress, next_lesson
 
     progress, lessons = load_progress(), all_lessons()
-    rows = [(lesson, progress.get(lesson.name, LessonProgress())) for lesson in lessons]
+    rows = [(lesson, progress.get(lesson.topic, LessonProgress())) for lesson in lessons]
     if as_json:
         following = next_lesson(lessons, progress)
         print_json({"lessons": [_described(*row) for row in rows], "next": following and following.number})
@@ -117,11 +138,15 @@ def _list(as_json: bool) -> int:
 
 
 def _write_yourself(lesson: int) -> str:
-    """Return a line with the exercises of a lesson, by number and name, and the command that begins them."""
+    """Return a line with the exercises of a lesson, by number and name, and the commands that begin them."""
     from minillm.classroom.exercises.exercise import all_exercises
 
-    names = [f"{exercise.number} {exercise.name}" for exercise in all_exercises() if exercise.lesson == lesson]
-    return f"Write it yourself ({', '.join(names)}): minillm exercise start my-exercises --lesson {lesson}"
+    own = [exercise for exercise in all_exercises() if exercise.lesson == lesson]
+    names = ", ".join(f"{exercise.number} {exercise.name}" for exercise in own)
+    return (
+        f"Write it yourself: {names}. `minillm exercise start my-exercises` makes a folder for all exercises, once. "
+        f"There, run `minillm exercise check {own[0].number}`."
+    )
 
 
 def _go_on() -> str:

@@ -1,7 +1,7 @@
 """`minillm`: parse the command line, run the command, and turn each expected failure into one line and an exit status.
 
 Exit status: 0 success; 2 invalid input, with a one-line error on stderr; 130 Ctrl-C. `minillm exercise` and
-`minillm course check` also use 1: something failed.
+`minillm course check` also use 1: something failed. So does `minillm bisect`: the runs differ.
 """
 
 import argparse
@@ -75,7 +75,7 @@ class ShowVersion(argparse.Action):
 
 COMMANDS = (  # modules of this folder, in the order of the help; imported when the parser is made
     *("generate", "chat", "batch", "models", "lesson", "exercise", "course", "grade", "claims", "papers"),
-    *("estimate", "exactness", "bench", "quantize", "trace"),
+    *("estimate", "exactness", "bench", "quantize", "trace", "bisect", "zoo", "doctor"),
 )
 
 

@@ -1,144 +1,292 @@
-"""The engine that is tested: its six functions, with a record of the calls.
+"""The engine that is tested: its functions, with a record of the calls.
 
-A counterexample shows this record: the calls with their tokens, then what is wrong.
+A counterexample shows the record: the calls with their tokens, then what is wrong. A call is recorded before it is
+made, so that an engine that never returns leaves a counterexample, too.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 from hypothesis import reject
 
 from minillm.arrays import Array
-from minillm.support.printable import one_line
+from minillm.config import ModelConfig
 from minillm.support.wording import counted
+from minillm.verification.adapter import Adapter
+from minillm.verification.calls import Call
+from minillm.verification.comparison import relative_difference
+from minillm.verification.edited_cache import Pair, edited_logits
+from minillm.verification.engine_protocol import Draw, Options
+from minillm.verification.failure import CRASHED, HUNG, RAISED, WRONG, Failure
 from minillm.verification.findings import Findings
+from minillm.verification.handles import Handle
+from minillm.verification.models import random_weights
+
+UNNAMED = "new_cache()"  # the cache in which the engine computes its own reference
+
+
+class Transport(Protocol):
+    """How requests reach the engine's side (`session.py`): in this process, or in a process of its own.
+
+    Attributes:
+        described: what the session says of its engines.
+    """
+
+    described: list[dict[str, Any]]
+
+    def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Return the answer of the session, or {"crashed": how, "output": lines}, or {"hung": seconds}."""
+
+    def refresh(self) -> None:
+        """Before a new search: leave nothing of an engine that has crashed or hung."""
+
+    def close(self) -> None:
+        """End the engine's side."""
 
 
 class EngineUnderTest:
-    """The six functions of an engine, with a record of the calls. A counterexample shows this record."""
+    """One engine in one example, with a record of the calls. A counterexample shows this record.
+
+    Attributes:
+        adapter: what the file says of the engine.
+        vocab_size: the size of the vocabulary.
+        config: the model for make_engine; None if the engine has its own.
+        options, tolerance, sizes: see `Engine`.
+        record: the calls so far.
+    """
 
     def __init__(
         self,
-        make: Callable[[], Any],
-        vocab_size: int,
+        transport: Transport,
+        adapter: Adapter,
+        config: ModelConfig | None,
         expected: Callable[[Sequence[int]], Array] | None,
         title: str,
         findings: Findings,
     ) -> None:
-        """Wrap an engine.
+        """Begin an example with an engine.
 
         Args:
-            make: returns an object with the functions.
-            vocab_size: the size of the vocabulary.
+            transport: reaches the engine.
+            adapter: what the file says of the engine.
+            config: the model for make_engine; None if the engine has its own.
             expected: returns the logits after the last token; None if the engine is compared with itself.
             title: a description of the model.
             findings: records what the search finds. It also has the tolerance.
         """
+        findings.add_example()
         if findings.time_is_up():
             reject()  # ends shrinking: no more examples are tried
-        self.vocab_size, self.expected, self.findings = vocab_size, expected, findings
-        self.calls = [title]
-        self.caches: list[Any] = []
-        self.tokens: Sequence[int] = ()
-        self.engine = self._run("make_engine(config, weights)", make)
+        self.adapter, self.expected, self.findings = adapter, expected, findings
+        self.vocab_size = config.vocab_size if config is not None else adapter.vocab_size
+        self.config, self.tolerance = config, adapter.tolerance
+        self.options: Mapping[str, Sequence[Any]] = adapter.options
+        windows = config.sliding_windows if config is not None else ()
+        self.sizes: Sequence[int] = sorted({size for size in (adapter.page, adapter.window, *windows) if size})
+        self.title, self.record, self.tokens = title, list[Call](), list[int]()
+        self._transport, self._handles, self._dropped = transport, 0, list[int]()
+        fields = asdict(config) if config is not None else None
+        begin = {"do": "begin", "engine": adapter.name, "config": fields}
+        self._ask("make_engine(config, weights)", begin)
 
     def has(self, name: str) -> bool:
         """Return whether the engine has the function."""
-        return callable(getattr(self.engine, name, None))
+        return self.adapter.has(name)
+
+    def call(self, name: str, *arguments: Any, returns: str | None = None) -> Any:
+        """Call a function of the engine, and return its result.
+
+        Args:
+            name: its name.
+            arguments: lists, tuples and dicts of numbers, texts, arrays, handles of caches, and functions.
+            returns: "logits", `[vocab]`; "rows", `[sequences, vocab]`, one for each item of the first argument;
+                "cache" (or a saved state), a `Handle`; "caches", a list of handles, as many as the last argument has
+                items; "value", anything else; None if the function returns nothing.
+
+        Raises:
+            AssertionError: if it fails, or returns something else.
+        """
+        count = {"cache": 1, "caches": len(arguments[-1]) if returns == "caches" else 0}.get(returns or "", 0)
+        call = Call(name, arguments, returns, self._new_handles(count))
+        self.record.append(call)
+        value = self._made(call)
+        if returns == "logits":
+            return self._logits(value)
+        if returns == "rows":
+            return self._rows(value, len(arguments[0]), name)
+        return value if returns == "value" else call.result
 
     def naive(self, tokens: Sequence[int]) -> Array:
         """Return the logits after the last token: the reference's, or the engine's own with an empty cache."""
         self.tokens = list(tokens)
         if self.expected is not None:
             return self.expected(tokens)
-        cache = self._run("new_cache()", self.engine.new_cache)
-        return self._logits(
-            self._run(f"prefill({list(tokens)}, new_cache())", self.engine.prefill, list(tokens), cache)
-        )
+        [cache] = self._new_handles(1, UNNAMED)
+        self._made(Call("new_cache", (), "cache", [cache]))
+        again = Call("prefill", (list(tokens), cache), "logits")
+        self.record.append(again)  # only as long as it runs
+        logits = self._logits(self._made(again))
+        self.record.pop()
+        self._dropped.append(cache.number)
+        return logits
 
-    def new_cache(self, capacity: int) -> Any:
+    def new_cache(self, capacity: int) -> Handle:
         """Return an empty cache. The engine decides about its capacity."""
-        return self._named(self._call(f"{self._next_name()} = new_cache()", self.engine.new_cache))
+        return self.call("new_cache", returns="cache")
 
-    def prefill(self, tokens: Sequence[int], cache: Any, chunk: int | None = None) -> Array:
+    def prefill(self, tokens: Sequence[int], cache: Handle, chunk: int | None = None) -> Array:
         """Append tokens, `chunk` at a time."""
         for first in range(0, len(tokens), chunk or len(tokens)):
             part = list(tokens[first : first + (chunk or len(tokens))])
-            logits = self._call(f"prefill({part}, {self._name(cache)})", self.engine.prefill, part, cache)
+            logits = self.call("prefill", part, cache, returns="logits")
         return logits
 
-    def decode(self, token: int, cache: Any) -> Array:
+    def decode(self, token: int, cache: Handle) -> Array:
         """Append one token."""
-        return self._call(f"decode({token}, {self._name(cache)})", self.engine.decode, token, cache)
+        return self.call("decode", token, cache, returns="logits")
 
-    def batch(self, batch: Sequence[tuple[Sequence[int], Any]]) -> Array:
+    def batch(self, batch: Sequence[tuple[Sequence[int], Handle]]) -> Array:
         """Append tokens to several caches at once."""
-        shown = ", ".join(f"({list(tokens)}, {self._name(cache)})" for tokens, cache in batch)
-        pairs = [(list(tokens), cache) for tokens, cache in batch]
-        rows = self._call(f"batch([{shown}])", self.engine.batch, pairs)
-        count = len(rows) if hasattr(rows, "__len__") else 0
-        if count != len(batch):
-            self._fail(f"batch returned {counted(count, 'row')} for {counted(len(batch), 'sequence')}")
-        return rows
+        return self.call("batch", [(list(tokens), cache) for tokens, cache in batch], returns="rows")
 
-    def truncate(self, cache: Any, length: int) -> None:
+    def truncate(self, cache: Handle, length: int) -> None:
         """Drop the tokens from index `length` on."""
-        self._call(f"truncate({self._name(cache)}, {length})", self.engine.truncate, cache, length)
+        self.call("truncate", cache, length)
 
-    def fork(self, cache: Any) -> Any:
+    def fork(self, cache: Handle) -> Handle:
         """Return a fork of a cache."""
-        return self._named(self._call(f"{self._next_name()} = fork({self._name(cache)})", self.engine.fork, cache))
+        return self.call("fork", cache, returns="cache")
 
-    def assert_same(self, found: Any, expected: Array) -> None:
+    def copy_prefix(self, cache: Handle, length: int) -> Handle:
+        """Return a new cache with the first `length` tokens."""
+        return self.call("copy_prefix", cache, length, returns="cache")
+
+    def remove(self, cache: Handle, begin: int, end: int) -> None:
+        """Drop the tokens from index `begin` to `end` - 1."""
+        self.call("remove", cache, begin, end)
+
+    def shift(self, cache: Handle, begin: int, by: int) -> None:
+        """Add `by` to the positions of the tokens from index `begin` on."""
+        self.call("shift", cache, begin, by)
+
+    def keep(self, cache: Handle) -> None:
+        """Empty all other caches."""
+        self.call("keep", cache)
+
+    def reorder(self, caches: Sequence[Handle], order: Sequence[int]) -> Sequence[Handle]:
+        """Return caches of which the i-th is what `caches[order[i]]` was."""
+        return self.call("reorder", list(caches), list(order), returns="caches")
+
+    def save(self, cache: Handle) -> Handle:
+        """Return a state of a cache."""
+        return self.call("save", cache, returns="cache")
+
+    def restore(self, state: Handle) -> Handle:
+        """Return a new cache with a saved state."""
+        return self.call("restore", state, returns="cache")
+
+    def release(self, cache: Handle) -> None:
+        """Free a cache."""
+        self.call("release", cache)
+
+    def generate(self, prompts: Sequence[Sequence[int]], options: Options) -> Sequence[Any]:
+        """Return the answers of several prompts."""
+        return self.call("generate", [list(prompt) for prompt in prompts], dict(options), returns="value")
+
+    def stream(self, prompt: Sequence[int], options: Options) -> Sequence[Any]:
+        """Return the pieces of a streamed answer."""
+        return self.call("stream", list(prompt), dict(options), returns="value")
+
+    def sample(self, logits: Sequence[float], options: Options, draw: Draw) -> Any:
+        """Return a token."""
+        return self.call("sample", list(logits), dict(options), draw, returns="value")
+
+    def edited(self, cached: Sequence[Pair]) -> Array | None:
+        """Return the reference's logits after the last pair of an edited cache."""
+        if self.expected is None or self.config is None:
+            return None
+        self.tokens = [token for token, _ in cached]
+        return edited_logits(self.config, random_weights(self.config), cached)
+
+    def assert_same(self, found: Array, expected: Array) -> None:
         """Raise AssertionError if the logits differ by more than the tolerance."""
-        logits = self._logits(found)
-        difference = np.abs(logits - expected) / (np.abs(expected).max() or 1.0)  # relative, [vocab]
-        wrong = ~(difference <= self.findings.tolerance)  # NaN is wrong, too
-        if wrong.any():
-            token = int(wrong.argmax())
+        difference = relative_difference(found, expected)
+        self.findings.add_difference(float(difference.max()))
+        if difference.max() > self.tolerance:
+            token = int((difference > self.tolerance).argmax())
             whose = "the reference's" if self.expected is not None else "one prefill's"
             text = f"the last logits are not {whose} for the tokens {list(self.tokens)}: "
-            pair = f"at id {token} got {logits[token]:.6g}, expected {expected[token]:.6g}"
-            self._fail(text + pair)
-        self.findings.add_difference(float(difference.max()))
+            pair = f"at id {token} got {found[token]:.6g}, expected {expected[token]:.6g}"
+            self.fail(text + pair)
+
+    def add_difference(self, relative: float) -> None:
+        """Record a difference, relative to the largest logit."""
+        self.findings.add_difference(relative)
+
+    def add_tie(self, message: str) -> None:
+        """Record that another token was chosen, whose logit is equal up to the tolerance."""
+        self.findings.add_tie(message)
 
     def assert_length(self, cache: Any, length: int) -> None:
         """Do nothing: an engine has no function for the length of a cache."""
 
-    def _logits(self, found: Any) -> Array:
+    def fail(self, what: str, verdict: str = WRONG, kind: str = "") -> NoReturn:
+        """Raise EngineFailed with the record and what is wrong."""
+        failure = Failure(verdict, what, self.title, tuple(self.record), self.config, kind)
+        self.findings.add_failure(failure)
+        raise RAISED[verdict](failure) from None
+
+    def _made(self, call: Call) -> Any:
+        numbers = [handle.number for handle in call.handles]
+        request = {"do": "call", "name": call.name, "arguments": list(call.arguments), "returns": call.returns}
+        return self._ask(str(call), {**request, "numbers": numbers}).get("value")
+
+    def _ask(self, shown: str, request: dict[str, Any]) -> dict[str, Any]:
+        begun = time.monotonic()
+        seconds = self.findings.seconds_for_a_call(self.adapter.call_seconds)
+        answer = self._transport.ask({**request, "drop": self._dropped}, seconds)
+        self._dropped = []
+        if "refused" in answer:
+            self.findings.add_refusal(f"{shown}: {answer['refused']}" if answer["refused"] else shown)
+            reject()
+        if "error" in answer:
+            place = f" (line {answer['line']})" if answer["line"] else ""
+            self.fail(f"{answer['error']}: {answer['message']}{place}", kind=answer["error"])
+        if "crashed" in answer:
+            told = [f"crashed: the engine's process ended with {answer['crashed']}", *answer["output"]]
+            self.fail("\n".join(told), CRASHED, answer["crashed"])
+        if "hung" in answer:
+            self.fail(f"hung: no result within {answer['hung']:g} seconds", HUNG)
+        self.findings.add_seconds(time.monotonic() - begun)
+        return answer
+
+    def _new_handles(self, count: int, name: str = "") -> list[Handle]:
+        """Return handles with the next numbers. Those of the record have the next letters as their names."""
+        named = sum(len(call.handles) for call in self.record)
+        first, self._handles = self._handles, self._handles + count
+        return [Handle(first + n, name or _letters(named + n)) for n in range(count)]
+
+    def _rows(self, value: Any, count: int, name: str) -> Array:
+        rows = len(value) if hasattr(value, "__len__") else 0
+        if rows != count:
+            self.fail(f"{name} returned {counted(rows, 'row')} for {counted(count, 'sequence')}")
+        return np.stack([self._logits(row) for row in value])
+
+    def _logits(self, value: Any) -> Array:
         """Return the result of the engine as an array. Raise AssertionError if its shape is wrong."""
         try:
-            logits = np.asarray(found, np.float64)
+            logits = np.asarray(value, np.float64)
         except (TypeError, ValueError):
-            self._fail(f"returned {type(found).__name__}; expected logits [vocab]")
+            self.fail(f"returned {getattr(value, 'type_name', type(value).__name__)}; expected logits [vocab]")
         if logits.shape != (self.vocab_size,):
-            shape = list(logits.shape)
-            self._fail(f"returned logits of shape {shape}; expected [{self.vocab_size}]")
+            self.fail(f"returned logits of shape {list(logits.shape)}; expected [{self.vocab_size}]")
         return logits
 
-    def _call(self, shown: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        self.calls.append(f"    {shown}")
-        return self._run(shown, function, *arguments)
 
-    def _run(self, shown: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except NotImplementedError as problem:  # the engine says that it cannot do this: not a wrong result
-            self.findings.add_refusal(f"{shown}: {one_line(str(problem))}" if str(problem) else shown)
-            reject()
-        except (Exception, SystemExit) as problem:
-            self._fail(f"{type(problem).__name__}: {problem}")
-
-    def _fail(self, what: str) -> NoReturn:
-        raise AssertionError(self.findings.add_failure([*self.calls, what])) from None
-
-    def _named(self, cache: Any) -> Any:
-        self.caches.append(cache)  # kept alive, so that the names stay unique
-        return cache
-
-    def _name(self, cache: Any) -> str:
-        return next(chr(ord("a") + n) for n, known in enumerate(self.caches) if known is cache)
-
-    def _next_name(self) -> str:
-        return chr(ord("a") + len(self.caches))
+def _letters(number: int) -> str:
+    """Return a, b, ..., z, a1, b1, ..."""
+    turn, letter = divmod(number, 26)
+    return chr(ord("a") + letter) + (str(turn) if turn else "")

@@ -5,11 +5,15 @@ failure is recorded when it happens. After SHRINK_SECONDS no more examples are t
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from minillm.support.wording import counted
+from minillm.verification.comparison import proposal
+from minillm.verification.failure import HUNG, Failure
 
 SHRINK_SECONDS = 30.0  # after the first failure
+SHORTEST_LIMIT, LIMIT_PER_SECOND = 1.0, 10.0  # of a call while a hang is shrunk: seconds; times the slowest good call
 
 
 @dataclass
@@ -18,31 +22,71 @@ class Findings:
 
     Attributes:
         tolerance: the tolerance of the engine, relative to the largest logit.
-        largest_difference: the largest difference of logits that passed, relative to the largest logit.
+        differences: the largest difference of each comparison, relative to the largest logit.
+        ties: the number of times that another token was chosen, whose logit is equal up to the tolerance.
+        tie: the message of the last one.
         refused: the number of calls that the engine refused with NotImplementedError.
         refusal: the message of the last one.
-        smallest: the report of the shortest failing example, or None.
+        first: the first failing example, or None.
+        smallest: the shortest one with the same verdict and exception.
+        examples: the number of examples so far.
+        show: is called after each change, to show the progress.
     """
 
     tolerance: float
-    largest_difference: float = 0.0
+    differences: list[float] = field(default_factory=list)
+    ties: int = 0
+    tie: str = ""
     refused: int = 0
     refusal: str = ""
-    smallest: str | None = None
+    first: Failure | None = None
+    smallest: Failure | None = None
+    examples: int = 0
+    show: Callable[[], None] = lambda: None
     stop_at: float = float("inf")
+    slowest: float = 0.0
 
-    def add_failure(self, lines: list[str]) -> str:
-        """Record a failing example, and return its text."""
+    def add_example(self) -> None:
+        """Count an example."""
+        self.examples += 1
+        self.show()
+
+    def add_failure(self, failure: Failure) -> None:
+        """Record a failing example."""
         if self.smallest is None:
             self.stop_at = time.monotonic() + SHRINK_SECONDS
-        text = "\n".join(lines)
-        if self.smallest is None or len(text) < len(self.smallest):
-            self.smallest = text
-        return text
+            self.first = self.smallest = failure
+        same = (failure.verdict, failure.kind) == (self.smallest.verdict, self.smallest.kind)
+        if same and (len(failure.text), failure.text) < (len(self.smallest.text), self.smallest.text):
+            self.smallest = failure
+        self.show()
+
+    def add_seconds(self, seconds: float) -> None:
+        """Record how long a call has taken."""
+        self.slowest = max(self.slowest, seconds)
+
+    def seconds_for_a_call(self, usual: float) -> float:
+        """Return the time limit of a call. While a hang is shrunk, it is short: each attempt may hang again."""
+        if self.smallest is None or self.smallest.verdict != HUNG:
+            return usual
+        return min(usual, max(SHORTEST_LIMIT, LIMIT_PER_SECOND * self.slowest))
 
     def add_difference(self, relative: float) -> None:
-        """Record the difference of logits within the tolerance."""
-        self.largest_difference = max(self.largest_difference, relative)
+        """Record the difference of one comparison."""
+        self.differences.append(relative)
+
+    @property
+    def largest_difference(self) -> float:
+        """The largest difference within the tolerance."""
+        return max((one for one in self.differences if one <= self.tolerance), default=0.0)
+
+    def add_tie(self, message: str) -> None:
+        """Record a tie."""
+        self.ties, self.tie = self.ties + 1, message
+
+    def advice(self) -> str:
+        """Return what to write into the adapter if rounding explains all differences, or ""."""
+        return proposal(self.differences, self.tolerance)
 
     def add_refusal(self, message: str) -> None:
         """Record a refused call."""
@@ -54,10 +98,13 @@ class Findings:
 
     def clear(self) -> None:
         """Begin a new search."""
-        self.largest_difference, self.refused, self.refusal = 0.0, 0, ""
-        self.smallest, self.stop_at = None, float("inf")
+        self.differences, self.refused, self.refusal, self.ties, self.tie = [], 0, "", 0, ""
+        self.first = self.smallest = None
+        self.stop_at, self.examples, self.slowest = float("inf"), 0, 0.0
 
     def summary(self) -> str:
-        """Return one line: how far the passing comparisons were from the tolerance, and what was refused."""
-        text = f"largest difference {self.largest_difference:.1e} of {self.tolerance:.0e}"
+        """Return one line: the largest difference and the tolerance, and what was refused."""
+        text = f"{self.largest_difference:.1e} of {self.tolerance:.0e}"
+        if self.ties:
+            text += f"; {counted(self.ties, 'tie')}: {self.tie}"
         return text + (f"; {counted(self.refused, 'call')} refused: {self.refusal}" if self.refused else "")

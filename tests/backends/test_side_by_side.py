@@ -13,6 +13,7 @@ from unchecked import run_unchecked
 
 import minillm
 from minillm.backends import side_by_side, threads
+from minillm.backends.blas_threads import blas_libraries
 from minillm.backends.exact import Exact
 from minillm.backends.fast import Fast
 from minillm.backends.side_by_side import ChunkCache, Written, divide
@@ -106,7 +107,7 @@ def test_each_thread_multiplies_alone_meanwhile(shared):
     model, batch = one_batch([40])
 
     def blas_threads():
-        return [library.num_threads for library in side_by_side._blas().lib_controllers]
+        return [library.num_threads for library in blas_libraries()]
 
     during, before, all_here = {}, blas_threads(), Barrier(shared)
 

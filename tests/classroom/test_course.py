@@ -87,10 +87,12 @@ def test_the_readmes_count_right():
     assert f"{len(all_exercises())} functions" in lessons and f"From number {first} on" in lessons
     for lesson in all_lessons():
         where = lesson.path.relative_to(root)
-        exercises = (one for one in all_exercises() if one.lesson == lesson.number)
+        exercises = [one for one in all_exercises() if one.lesson == lesson.number]
         links = ", ".join(f"[{one.number} {one.name}](exercises/{one.folder.name})" for one in exercises)
         assert f"| {lesson.number} | [{lesson.title}]({where}) | {links} |" in readme
         assert f"| {lesson.number} | [{lesson.title}]({where.relative_to('lessons')}) |" in lessons
+        timed = re.search(rf"^\| {lesson.number} \| [^|\[]+ \| ([\d:, ]+) \|", lessons, re.MULTILINE)[1]
+        assert re.findall(r"(\d+):", timed) == [str(one.number) for one in exercises]
 
 
 def spoiled(tmp_path, monkeypatch, file, old, new):

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 from computed_once import computed_once
 
+from minillm.classroom.exercises.exercise import all_exercises
 from minillm.classroom.player.lessons import all_lessons
+from minillm.evidence.claims import all_claims
 
 pytestmark = pytest.mark.slow
 WIDTH = 78  # code is indented by 2 on a terminal of 80 columns
 ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])}
 LESSONS = all_lessons()
-WITHOUT_A_RUN = (2, 11, 12)  # training, queues and costs: a trace is of a run of the engine
+WITHOUT_A_RUN = (2, 12, 13)  # training, queues and costs: a trace is of a run of the engine
 PICTURES = ("bars", "heatmap", "timeline", "block_map", "roofline")
 
 
@@ -103,14 +105,36 @@ def test_a_lesson_ends_with_what_to_read_and_to_write(lesson):
         assert (lesson.path.parents[2] / path).is_file(), path
 
 
-def test_the_exercises_that_lessons_name_exist(lesson):
-    root = lesson.path.parents[2]
-    last = lesson.cells[-1].source
-    named = re.findall(r"`([a-z_]+)`", last[last.index("Write it yourself") : last.index("Sources:")])
-    there = {folder.name[3:] for folder in (root / "exercises").glob("[0-9][0-9]_*")}
-    if not there:
-        pytest.skip("no exercises in this checkout")
-    assert named and set(named) <= there
+def test_a_lesson_ends_with_its_exercises_by_number_and_with_the_command(lesson):
+    last = " ".join(lesson.cells[-1].source.split())
+    words = re.search("Write it yourself: exercises? (.*?)\\. `minillm exercise start my-exercises`", last)[1]
+    own = [exercise for exercise in all_exercises() if exercise.lesson == lesson.number]
+    assert re.findall(r"(\d+) `(\w+)`", words) == [(str(one.number), one.name) for one in own] != []
+    assert f"There, run `minillm exercise check {own[0].number}`." in last
+
+
+def keyword_texts(lesson, name):
+    """The texts of this argument of `predict`. A number that is computed counts as one word."""
+    for node in ast.walk(ast.parse(code_of(lesson))):
+        if isinstance(node, ast.keyword) and node.arg == name:
+            parts = node.value.values if isinstance(node.value, ast.JoinedStr) else [node.value]
+            yield "".join(part.value if isinstance(part, ast.Constant) else "0" for part in parts)
+
+
+def test_each_question_says_in_one_sentence_what_it_shows(lesson):
+    sentences = list(keyword_texts(lesson, "shows"))
+    assert len(set(sentences)) == len(sentences) == sum(cell.asks for cell in lesson.cells)
+    for sentence in sentences:
+        assert re.fullmatch(r"[A-Z][^!?]*[^.!?:]\.", sentence) and not re.search(r"\. [A-Z]", sentence), sentence
+        assert 6 <= len(sentence.split()) <= 25, sentence
+
+
+def test_a_lesson_judges_at_most_three_claims_and_names_the_command_for_the_others(lesson):
+    names = re.findall(r'claim\(\s*"([\w-]+)"', code_of(lesson))
+    assert len(names) <= 3
+    others = re.search(r"`minillm claims --section (\w+)`", " ".join(lesson.cells[-1].source.split()))
+    assert bool(others) == bool(names) or lesson.number == 1  # lesson 1 has both claims of its section
+    assert not others or any(claim.section.lower().startswith(others[1]) for claim in all_claims())
 
 
 def test_claims_have_names_of_their_own():

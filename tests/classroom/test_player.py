@@ -14,7 +14,8 @@ from minillm.classroom.questions import predict
 # %%
 raise ValueError("{"a word " * 20}")
 # %%
-predict("{"How many ? " * 9}", answer=12, mistakes={{3: "{"No, not 3. " * 9}"}}, why="{"Because. " * 20}")
+predict("{"How many ? " * 9}", answer=12, mistakes={{3: "{"No, not 3. " * 9}"}}, why="{"Because. " * 20}",
+    shows="{"It is 12. " * 9}")
 # %%
 """
 
@@ -62,6 +63,12 @@ def test_the_keys_are_said_once_and_for_an_unknown_key(play):
     out = play("z", "", "b", "q").out
     assert out.count("Enter alone next") == 2
     assert "[1/4] > \nUnknown key 'z'." in out
+
+
+def test_the_end_says_what_the_questions_have_shown_also_those_that_were_answered_before(play):
+    for typed, cell in ((["", "", "12", "", ""], 0), ([""], 3)):
+        end = play(*typed, cell=cell).out.split("What the questions have shown:\n")[1]
+        assert end.startswith("- It is 12. It is 12.") and end.splitlines()[1].startswith("  12.")
 
 
 def test_the_end_of_input_leaves_at_every_prompt(play):

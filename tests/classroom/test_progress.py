@@ -7,12 +7,13 @@ from unittest import mock
 
 import pytest
 
-from minillm.classroom.player.lessons import Lesson, parse_cells
+from minillm.classroom.player.lessons import Lesson, find_lesson, parse_cells
 from minillm.classroom.player.player import Player
 from minillm.classroom.player.progress import (
     LessonProgress,
     drop_progress,
     load_progress,
+    next_lesson,
     progress_file,
     save_progress,
 )
@@ -22,7 +23,7 @@ from minillm.cli.printing import say_unsaved
 
 
 def test_what_is_saved_is_loaded():
-    progress = {"01_a": LessonProgress(3, False, {"2": 1}), "02_b": LessonProgress(0, True)}
+    progress = {"a": LessonProgress(3, False, {"2": 1}), "b": LessonProgress(0, True)}
     for name, own in progress.items():
         save_progress(name, own)
     assert load_progress() == progress
@@ -47,7 +48,7 @@ def test_progress_lies_with_the_users_data_and_not_in_a_cache(monkeypatch, platf
     assert str(progress_file()) == f"{folder}/lessons.json"
 
 
-OLD = '{"01_a": {"cell": 3, "finished": false, "answers": {"2": 1}}}'
+OLD = '{"a": {"cell": 3, "finished": false, "answers": {"2": 1}}}'
 
 
 def test_progress_in_the_cache_is_taken_over(tmp_path):
@@ -55,19 +56,30 @@ def test_progress_in_the_cache_is_taken_over(tmp_path):
     old = tmp_path / "cache" / "lessons.json"
     old.parent.mkdir()
     old.write_text(OLD)
-    assert load_progress() == {"01_a": LessonProgress(3, False, {"2": 1})} and not progress_file().exists()
-    save_progress("02_b", LessonProgress(1))
-    assert load_progress() == {"01_a": LessonProgress(3, False, {"2": 1}), "02_b": LessonProgress(1)}
+    assert load_progress() == {"a": LessonProgress(3, False, {"2": 1})} and not progress_file().exists()
+    save_progress("b", LessonProgress(1))
+    assert load_progress() == {"a": LessonProgress(3, False, {"2": 1}), "b": LessonProgress(1)}
     assert not old.exists()
-    old.write_text(OLD.replace("01_a", "03_c"))
-    assert "03_c" not in load_progress()  # what was saved since counts
+    old.write_text(OLD.replace("a", "c"))
+    assert "c" not in load_progress()  # what was saved since counts
+
+
+def test_progress_under_an_earlier_number_belongs_to_the_same_topic():
+    """Speculative decoding was lesson 9 and is 10. Its progress is neither lost nor given to another lesson."""
+    save_progress("other", LessonProgress())
+    progress_file().write_text(OLD.replace("a", "09_speculative_decoding", 1))
+    assert load_progress() == {"speculative_decoding": LessonProgress(3, False, {"2": 1})}
+    known = {"speculative_decoding": LessonProgress(0, True), "paged_attention": LessonProgress(1)}
+    assert next_lesson([find_lesson("10"), find_lesson("11")], known).number == 11
+    save_progress("speculative_decoding", LessonProgress(5))
+    assert load_progress() == {"speculative_decoding": LessonProgress(5, False, {"2": 1})}
 
 
 def test_without_a_home_folder_one_line_says_so(monkeypatch):
     monkeypatch.delenv("XDG_DATA_HOME")
     monkeypatch.setattr(Path, "home", mock.Mock(side_effect=RuntimeError("could not determine the home folder")))
     with pytest.raises(OSError, match="set XDG_DATA_HOME"):
-        save_progress("01_a", LessonProgress())
+        save_progress("a", LessonProgress())
     assert load_progress() == {}
 
 
@@ -77,26 +89,26 @@ def test_without_a_home_folder_one_line_says_so(monkeypatch):
      '{"a": {"cell": 1, "finished": true, "answers": []}}', "[" * 100_000],
 )  # fmt: skip
 def test_a_damaged_file_counts_as_its_copy_and_without_one_as_none(damaged):
-    save_progress("01_a", LessonProgress(1))
-    save_progress("01_a", LessonProgress(2))
+    save_progress("a", LessonProgress(1))
+    save_progress("a", LessonProgress(2))
     progress_file().write_text(damaged)
-    assert load_progress() == {"01_a": LessonProgress(1)}
-    save_progress("02_b", LessonProgress(3))
-    assert load_progress() == {"01_a": LessonProgress(1), "02_b": LessonProgress(3)}
+    assert load_progress() == {"a": LessonProgress(1)}
+    save_progress("b", LessonProgress(3))
+    assert load_progress() == {"a": LessonProgress(1), "b": LessonProgress(3)}
     for file in (progress_file(), progress_file().with_suffix(".bak")):
         file.write_text(damaged)
     assert load_progress() == {}
-    save_progress("02_b", LessonProgress(4))
-    assert load_progress() == {"02_b": LessonProgress(4)}
+    save_progress("b", LessonProgress(4))
+    assert load_progress() == {"b": LessonProgress(4)}
 
 
 def test_two_terminals_keep_the_answers_of_both():
     """Only the first answer to a question counts."""
     first, second = LessonProgress(3, False, {"2": 3}), LessonProgress(5, False, {"2": 1, "4": 1})
-    save_progress("01_a", first)
-    save_progress("01_a", second)
-    assert load_progress()["01_a"] == LessonProgress(5, False, {"2": 3, "4": 1})
-    drop_progress("01_a")
+    save_progress("a", first)
+    save_progress("a", second)
+    assert load_progress()["a"] == LessonProgress(5, False, {"2": 3, "4": 1})
+    drop_progress("a")
     assert load_progress() == {}
 
 
@@ -130,9 +142,9 @@ def read(monkeypatch, tmp_path):
         lesson = Lesson(tmp_path / "01_eggs" / "lesson.py", parse_cells(text, "lesson.py"))
         waiting, progress = iter(typed), LessonProgress()
         monkeypatch.setattr(builtins, "input", lambda prompt: next(waiting))
-        Player(lesson, progress, lambda: save_progress(lesson.name, progress), lambda *_: None).play()
+        Player(lesson, progress, lambda: save_progress(lesson.topic, progress), lambda *_: None).play()
         assert list(waiting) == []
-        return load_progress()[lesson.name]
+        return load_progress()[lesson.topic]
 
     return play
 

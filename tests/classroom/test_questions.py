@@ -188,6 +188,16 @@ def test_a_right_answer_ends_the_question(reply, capsys):
     assert "Right at the first attempt (about): 8.51\nIt is half." in capsys.readouterr().out
 
 
+def test_an_answer_is_followed_by_what_it_shows(reply, capsys):
+    """After a right answer it is the praise, and after wrong ones it is what was to be learned."""
+    question = Question("How many?", 12, why="A dozen.", shows="Eggs are counted in dozens.")
+    for typed, heading in ((["12"], "Right at the first attempt"), (["1", "2", "3"], "Answer")):
+        reply(*typed)
+        ask(question)
+        end = f"{heading}: 12\nA dozen.\nThis shows: Eggs are counted in dozens.\n"
+        assert capsys.readouterr().out.endswith(end)
+
+
 def test_a_known_mistake_gets_its_own_words(reply, capsys):
     reply("144", "", "")
     assert ask(Question("?", 12, mistakes={144: "That is a gross."})) == 0

@@ -15,28 +15,29 @@ from minillm.classroom.exercises.whole import whole_rows
 from minillm.classroom.exercises.workspace import Workspace
 from minillm.classroom.worker.wire import Other
 
-THIRD = [one.label for one in all_exercises() if one.lesson == 3]
+LAYER = [one.label for one in all_exercises() if one.lesson in (3, 4)]
 
 
 def labels(folder):
     return sorted(file.stem for file in folder.glob("[0-9]*.py"))
 
 
-def test_the_exercises_of_a_lesson(call, tmp_path):
+def test_the_exercises_of_two_lessons(call, tmp_path):
     folder = tmp_path / "work"
-    result = call("exercise", "start", folder, "--lesson", 3)
-    assert (result.code, labels(folder)) == (0, THIRD)
+    result = call("exercise", "start", folder, "--lesson", "3,4")
+    assert (result.code, labels(folder)) == (0, LAYER)
     assert result.out.startswith(f"6 exercises are in {folder}. Go there, open 03_softmax.py")
     readme = (folder / "README.md").read_text()
-    assert readme.count("| 3 | `") == 6 and "minillm exercise check 3  " in readme and "pytest -k attention" in readme
+    assert (readme.count("| 3 | `"), readme.count("| 4 | `")) == (4, 2)
+    assert "minillm exercise check 3  " in readme and "pytest -k attention" in readme
     at = ("--dir", folder)
     status = json.loads(call("exercise", "status", *at, "--json").out)
-    assert [one["exercise"] for one in status["exercises"]] == THIRD
+    assert [one["exercise"] for one in status["exercises"]] == LAYER
     solve(folder, "softmax")
     write_body(folder, "swiglu", "return gate")
     (folder / "04_rope.py").unlink()
     found = json.loads(call("exercise", "check", *at, "--json").out)["exercises"]
-    assert [one["exercise"] for one in found] == THIRD
+    assert [one["exercise"] for one in found] == LAYER
     assert [one["stage"] for one in found] == ["", "missing", *["not started"] * 3, "value"]
     call("exercise", "reset", 20, *at)  # a file that comes later is one of them, too
     assert [one.number for one in Workspace(folder).exercises] == [3, 4, 5, 6, 20, 31, 32]
@@ -46,7 +47,7 @@ def test_some_exercises_by_number_or_name(call, tmp_path):
     assert call("exercise", "start", tmp_path / "a", "--only", "rope, 3,softmax").code == 0
     assert labels(tmp_path / "a") == ["03_softmax", "04_rope"]
     shown = json.loads(call("exercise", "start", tmp_path / "b", "--lesson", "1,2", "--json").out)
-    assert shown["exercises"] == ["01_naive_decode", "02_loss_gradient", "30_distillation_loss"]
+    assert shown["exercises"] == ["01_naive_decode", "02_loss_gradient"]
     assert call("exercise", "start", tmp_path / "c", "--only", "12").out.startswith("1 exercise is in")
     assert len(labels(Workspace.start(tmp_path / "d").folder)) == len(all_exercises())
 

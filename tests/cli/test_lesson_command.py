@@ -143,8 +143,10 @@ def test_the_last_cell_finishes_a_lesson(spawn, call):
         reader.type("\n")
     shown, code = reader.end()
     assert ("Lesson 1 is finished." in shown, code) == (True, 0)
-    exercises = "Write it yourself (1 naive_decode): minillm exercise start my-exercises --lesson 1"
-    assert exercises in " ".join(shown.split())
+    said = " ".join(shown.split())
+    assert "What the questions have shown: - A model reads tokens, not letters or words" in said
+    assert "Write it yourself: 1 naive_decode. `minillm exercise start my-exercises` makes" in said
+    assert "There, run `minillm exercise check 1`." in said
     assert "done, 0 of 3 right first time" in call("lesson").out
     for text in (shown, call("lesson").out):
         assert text.splitlines()[-1] == "Go on with: minillm lesson 2"
@@ -153,7 +155,7 @@ def test_the_last_cell_finishes_a_lesson(spawn, call):
 
 def test_enter_steps_through_frames_and_a_changed_variable_changes_them(spawn):
     number = next(number for number, cell in enumerate(SHORT.cells) if "step_through(" in cell.source)
-    save_progress(SHORT.name, LessonProgress(number, False))
+    save_progress(SHORT.topic, LessonProgress(number, False))
     reader = Reader(spawn, "3", NO_COLOR="1")
     shown = reader.read(FRAME)
     assert "the query of token 0, 'Copy'" in shown and "\x1b[J" not in shown
@@ -197,19 +199,19 @@ def test_enter_alone_leads_through_a_lesson(lesson, spawn):
 
 def test_the_list_says_what_to_do_next(call):
     def said(**states):
-        for name, (cell, finished) in states.items():
-            save_progress(f"{name[1:]}", LessonProgress(cell, finished))
+        for topic, (cell, finished) in states.items():
+            save_progress(topic, LessonProgress(cell, finished))
         return call("lesson").out.splitlines()[-1]
 
-    names = [lesson.name for lesson in all_lessons()]
+    topics = [lesson.topic for lesson in all_lessons()]
     assert said() == "Begin with: minillm lesson 1"
-    assert said(**{f"_{names[0]}": (0, False)}) == "Begin with: minillm lesson 1"
-    assert said(**{f"_{names[0]}": (1, False)}) == "Go on with: minillm lesson 1"
-    assert said(**{f"_{names[0]}": (0, True), f"_{names[2]}": (0, True)}) == "Go on with: minillm lesson 2"
-    assert said(**{f"_{names[4]}": (3, False)}) == "Go on with: minillm lesson 5"  # begun, so before 2
-    assert said(**{f"_{names[4]}": (3, True)}) == "Go on with: minillm lesson 2"  # read again
-    for name in names:
-        save_progress(name, LessonProgress(0, True))
+    assert said(**{topics[0]: (0, False)}) == "Begin with: minillm lesson 1"
+    assert said(**{topics[0]: (1, False)}) == "Go on with: minillm lesson 1"
+    assert said(**{topics[0]: (0, True), topics[2]: (0, True)}) == "Go on with: minillm lesson 2"
+    assert said(**{topics[4]: (3, False)}) == "Go on with: minillm lesson 5"  # begun, so before 2
+    assert said(**{topics[4]: (3, True)}) == "Go on with: minillm lesson 2"  # read again
+    for topic in topics:
+        save_progress(topic, LessonProgress(0, True))
     assert call("lesson").out.count("All lessons are finished.") == 1
 
 
@@ -283,11 +285,21 @@ def test_json_holds_every_cell(finish):
     assert any("Answer: " in (cell["output"] or "") for cell in lesson["cells"])
 
 
+def test_a_teacher_gets_the_questions_with_their_answers(call):
+    shown = call("lesson", 3, "--answers").out
+    asked = sum(cell.asks for cell in SHORT.cells)
+    assert [shown.count(word) for word in ("Predict: ", "Answer", "This shows: ")] == [asked] * 3
+    assert "import numpy" not in shown and shown.startswith("Lesson 3: Attention\n\nPredict: ")
+    lesson = json.loads(call("lesson", 3, "--answers", "--json").out)
+    assert [question["answer"] for question in lesson["questions"]][:2] == [3, 36] and lesson["number"] == 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
         (["99"], "there is no lesson '99'; expected one of 1 what_is_inference"),
         (["--no-input"], "no lesson is given"),
+        (["--answers"], "no lesson is given"),
         (["--notebook", "a.ipynb"], "no lesson is given"),
         (["1", "--notebook", "a.txt"], "expected a name that ends in .ipynb"),
         (["1", "--notebook", "/nowhere/a.ipynb"], "minillm: there is no folder /nowhere\n"),

@@ -144,7 +144,7 @@ def test_no_command_shows_the_help(call):
     "command",
     [
         *([], ["generate"], ["chat"], ["batch"], ["models"], ["bench"], ["exactness"], ["lesson"]),
-        *(["exercise"], ["course"], ["estimate"], ["claims"], ["papers"]),
+        *(["exercise"], ["course"], ["estimate"], ["claims"], ["papers"], ["zoo"]),
     ],
 )
 def test_every_command_has_help(call, command):

@@ -33,6 +33,7 @@ NOT_RUN = {  # how a command begins, and why it is not run
     "minillm generate --model smollm2 ": "downloads",
     "minillm chat ": "downloads",
     "minillm bench ": "minutes",
+    "minillm bisect HEAD": "needs a git checkout: tests/cli/test_bisect_command.py runs it",
     "minillm papers ": "a minute",
     "minillm course check ": "40 s: tests/classroom/test_course.py runs it",
     "minillm lesson 3 --notebook ": "needs the extra `notebook`: tests/notebooks runs it",
@@ -43,7 +44,7 @@ NOT_RUN = {  # how a command begins, and why it is not run
     "python scripts/": "hours, or a GPU",
 }
 SAID = ("minute", "hour", "downloads")  # a page says beforehand what a command costs that is not run because of it
-FAILS = ("minillm exercise check", "pytest --minillm-engine ")  # exit with status 1, on purpose
+FAILS = ("minillm exercise check", "pytest --minillm-engine ", "minillm bisect ")  # exit with status 1, on purpose
 WRITE = "# now write the function in 01_naive_decode.py"  # after this line the test does as a learner
 SHELL = f"""set -e
 minillm() {{ "{sys.executable}" -m minillm "$@"; }}

@@ -306,7 +306,6 @@ def test_lessons_judge_as_the_ledger_does():
     assert not other
 
 
-def test_lessons_judge_every_claim_on_hardware_latency_and_cost():
-    judged = {name for number, name, _ in lesson_verdicts() if number >= 10}
-    sections = {"Hardware", "Latency", "Cost"}
-    assert {claim.id for claim in CLAIMS.values() if claim.section in sections} <= judged
+def test_the_ledger_has_every_claim_that_a_lesson_judges():
+    judged = {name for _, name, _ in lesson_verdicts()}
+    assert judged - set(CLAIMS) == {"paged-tradeoff"}  # needs software, which is not a figure

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from minillm.verification.cache_properties import PROPERTIES, run_property
+from minillm.verification.cache_properties import truncated_tokens_were_never_there
 from minillm.verification.engine_file import load_engine
+from minillm.verification.properties import NEEDS, run_property
 
 # Its newest versions call the argument `cache`; those before know only this name.
 pytestmark = pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")
@@ -13,13 +14,12 @@ ENGINE = Path(__file__).with_name("transformers_engine.py")
 
 
 ENGINES, HAS, *_ = load_engine(ENGINE)
-# It has no ragged batch.
-REACHED = [holds for holds, needed in PROPERTIES.items() if all(HAS(name) for name in needed)]
+REACHED = [holds for holds, needed in NEEDS.items() if all(HAS(name) for name in needed)]
 
 
 @pytest.mark.parametrize("holds", REACHED, ids=lambda holds: holds.__name__)
 def test_transformers_cache(holds):
-    assert len(REACHED) == len(PROPERTIES) - 1
+    assert len(REACHED) == 5
     run_property(holds, ENGINES, examples=10)
 
 
@@ -28,6 +28,5 @@ def test_a_cache_that_is_not_cropped_is_found(tmp_path):
     assert "cache.crop(length - cache.get_seq_length())" in text
     (tmp_path / "engine.py").write_text(text.replace("cache.crop(length - cache.get_seq_length())", "pass"))
     engines, *_ = load_engine(tmp_path / "engine.py")
-    [holds] = [holds for holds in PROPERTIES if holds.__name__ == "truncated_tokens_were_never_there"]
     with pytest.raises(AssertionError, match="truncate"):
-        run_property(holds, engines, examples=5)
+        run_property(truncated_tokens_were_never_there, engines, examples=5)

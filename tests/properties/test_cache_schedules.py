@@ -6,7 +6,7 @@ from engine_adapter import PagedAdapter, engines
 from hypothesis import settings
 from hypothesis.stateful import invariant
 
-from minillm.verification.cache_properties import CacheSchedules
+from minillm.verification.cache_schedules import CacheSchedules
 
 
 class OurSchedules(CacheSchedules):

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import minillm
+from minillm.classroom.player.lessons import find_lesson
 from minillm.trace import page as page_module
 from minillm.trace.page import page
 from minillm.trace.reader import read
@@ -51,6 +52,14 @@ def test_the_page_has_the_trace(golden):
 def test_nothing_in_it_is_an_address(golden):
     text = page(golden).replace("http://www.w3.org/2000/svg", "")  # a name, which browsers do not fetch
     assert not re.search(r"https?:|//[a-z]+\.|\bsrc=|\bhref=|url\(|@import|fetch\(|XMLHttpRequest|WebSocket", text)
+
+
+def test_the_lessons_that_a_view_names_exist():
+    views = sorted((HERE.parents[1] / "minillm" / "trace" / "page" / "views").glob("*.js"))
+    for file in views:
+        [names] = re.findall(r"lessons: (\[.*\]),", file.read_text(encoding="utf-8"))
+        assert [find_lesson(topic).topic for topic in json.loads(names)] == json.loads(names) != []
+    assert len(views) == 7
 
 
 def test_scripts_do_not_turn_texts_into_elements():

@@ -7,10 +7,10 @@ from hypothesis.errors import Flaky
 
 from minillm.classroom.exercises import bughunt
 from minillm.verification import findings as findings_module
-from minillm.verification.cache_properties import PROPERTIES, run_property, run_schedules
 from minillm.verification.engine_file import load_engine
+from minillm.verification.properties import NEEDS, run_property, run_schedules
 
-BY_NAME = {holds.__name__: (holds, needs) for holds, needs in PROPERTIES.items()}
+BY_NAME = {holds.__name__: (holds, needs) for holds, needs in NEEDS.items()}
 ENGINE_BUGS = [n for n, bug in enumerate(bughunt.all_bugs(), start=1) if bug.kind == "engine"]
 FOUND_BY = {  # the first property that each planted bug breaks, in the order of bugs.py
     1: "cached_decoding_is_naive_decoding", 2: "prefill_is_naive", 3: "prefill_is_naive", 4: "prefill_is_naive",
@@ -38,7 +38,7 @@ def engine_file(tmp_path: Path, text: str) -> Path:
 def broken_by(text, tmp_path, examples=15):
     """The first property that does not hold, and what is said of it."""
     engines, has, *_ = load_engine(engine_file(tmp_path, text))
-    for holds, needs in PROPERTIES.items():
+    for holds, needs in NEEDS.items():
         try:
             if all(has(name) for name in needs):
                 run_property(holds, engines, examples)
@@ -49,7 +49,7 @@ def broken_by(text, tmp_path, examples=15):
 
 def searched(text, tmp_path, name, examples):
     """The engines of this text, and what is found in a search with one property that holds."""
-    engines, _, findings, _ = load_engine(engine_file(tmp_path, text))
+    engines, _, findings, *_ = load_engine(engine_file(tmp_path, text))
     run_property(BY_NAME[name][0], engines, examples)
     return engines, findings
 
@@ -201,13 +201,13 @@ def test_how_close_a_passing_engine_was_is_known(tmp_path):
     )
     _, findings = searched(near, tmp_path, "cached_decoding_is_naive_decoding", 5)
     assert 1.9e-5 < findings.largest_difference < 2.1e-5
-    assert findings.summary() == "largest difference 2.0e-05 of 1e-04"
+    assert findings.summary() == "2.0e-05 of 1e-04"
 
 
 def test_shrinking_ends_when_its_time_is_over(tmp_path, monkeypatch):
     """The example found first is kept, though Hypothesis sees it no more."""
     monkeypatch.setattr(findings_module, "SHRINK_SECONDS", 0.0)
-    engines, _, findings, _ = load_engine(engine_file(tmp_path, OWN.replace("TABLE[cache]", "TABLE[tokens]")))
+    engines, _, findings, *_ = load_engine(engine_file(tmp_path, OWN.replace("TABLE[cache]", "TABLE[tokens]")))
     for search in (
         lambda: run_property(BY_NAME["chunked_prefill_is_whole_prefill"][0], engines),
         lambda: run_schedules(engines),
@@ -216,8 +216,8 @@ def test_shrinking_ends_when_its_time_is_over(tmp_path, monkeypatch):
         with pytest.raises((AssertionError, Flaky)):
             search()
         assert findings.smallest is not None
-        assert findings.smallest.startswith("compared with itself:\n")
-        assert "not one prefill's" in findings.smallest
+        assert findings.smallest.text.startswith("compared with itself:\n")
+        assert "not one prefill's" in findings.smallest.text
 
 
 def test_an_exception_in_the_engines_own_reference_is_reported(tmp_path):

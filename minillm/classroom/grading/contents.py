@@ -2,7 +2,8 @@
 
 What is read is an allow-list: ordinary files named `*.py` or `*.ipynb`, and the progress file. Everything else is left
 out with one line that says why: links, devices, pipes, files that are too large, names that point out of the folder,
-and everything after a limit is reached, as in a zip bomb.
+and everything after a limit is reached, as in a zip bomb. An archive in a folder or in another archive is read, too:
+learning platforms often put each learner's archive into a folder.
 """
 
 import os
@@ -21,6 +22,8 @@ LARGEST_FILE = {".py": 1_000_000, ".ipynb": 10_000_000, ".json": 1_000_000, ".zi
 LARGEST_SUM = 40_000_000  # bytes of all files of one submission
 MOST_ENTRIES = 2000  # files and folders of one submission that are looked at
 DEEPEST = 6  # folders
+DEEPEST_ARCHIVE = 2  # archives within each other, the submission itself not counted
+MOST_ARCHIVES = 20  # archives in one submission
 MOST_NOTES = 20
 PROGRESS = ".minillm/exercises.json"
 OF_SYSTEMS = {"__MACOSX", "__pycache__", ".ipynb_checkpoints", ".git", ".venv", "venv", "node_modules"}
@@ -32,11 +35,15 @@ class RefusedError(ValueError):
 
 @dataclass(frozen=True)
 class Document:
-    """One file that was read: its name within the submission, its bytes, and when it was changed (seconds, or None)."""
+    """One file that was read: its name within the submission, its bytes, and when it was changed (seconds, or None).
+
+    `refused` says why it was not read, or is an empty string.
+    """
 
     name: str
     data: bytes
     changed: float | None = None
+    refused: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,28 +79,70 @@ def read_contents(path: Path) -> Contents:
 
 def _collect(entries: Iterator[Entry]) -> Contents:
     """Read the entries that are on the allow-list, within the limits."""
-    documents, notes, left, others = list[Document](), list[str](), LARGEST_SUM, 0
-    for count, (name, refused, changed, read) in enumerate(entries):
+    reading = _Reading()
+    for count, entry in enumerate(reading.with_archives(entries)):
         if count >= MOST_ENTRIES:
-            notes.append(f"more than {MOST_ENTRIES} files and folders: the others were left out")
+            reading.notes.append(f"more than {MOST_ENTRIES} files and folders: the others were left out")
             break
+        reading.take(*entry)
+    notes = reading.notes
+    if reading.others:
+        notes.append(f"{counted(reading.others, 'file')} of other kinds left out")
+    if len(notes) > MOST_NOTES:
+        notes[MOST_NOTES:] = [f"{counted(len(notes) - MOST_NOTES, 'more thing')} left out"]
+    return Contents(tuple(sorted(reading.documents, key=lambda document: document.name)), tuple(notes))
+
+
+class _Reading:
+    """What was read so far, and the bytes that may still be read."""
+
+    def __init__(self) -> None:
+        self.documents, self.notes = list[Document](), list[str]()
+        self.left, self.archives, self.others = LARGEST_SUM, 0, 0
+
+    def with_archives(self, entries: Iterator[Entry], depth: int = 0) -> Iterator[Entry]:
+        """Yield the entries. In place of an archive, yield what is in it, or the archive with the reason against it."""
+        for name, refused, changed, read in entries:
+            if refused or PurePosixPath(name).suffix.lower() != ".zip" or _is_of_systems(name):
+                yield name, refused, changed, read
+                continue
+            try:
+                archive = self._opened(name, read, depth)
+            except RefusedError as problem:
+                yield name, str(problem), changed, read
+                continue
+            members = (_of_member(archive, info) for info in archive.infolist() if not info.is_dir())
+            named = ((f"{name}/{inner}", why, changed, read_inner) for inner, why, _, read_inner in members)
+            yield from self.with_archives(named, depth + 1)
+
+    def _opened(self, name: str, read: Read, depth: int) -> zipfile.ZipFile:
+        if depth >= DEEPEST_ARCHIVE:
+            raise RefusedError(f"more than {DEEPEST_ARCHIVE} archives within each other")
+        if self.archives >= MOST_ARCHIVES:
+            raise RefusedError(f"more than {MOST_ARCHIVES} archives")
+        self.archives += 1
+        data = _read(name, read, self.left)
+        self.left -= len(data)
+        return _archive(data)
+
+    def take(self, name: str, refused: str, changed: float | None, read: Read) -> None:
+        """Read an entry if it is on the allow-list, or note why not."""
         if _is_of_systems(name):
-            continue
+            return
         if not _is_wanted(name) and not refused:
-            others += 1
-            continue
+            self.others += 1
+            return
         try:
             if refused:
                 raise RefusedError(refused)
-            documents.append(Document(name, _read(name, read, left), changed))
-            left -= len(documents[-1].data)
+            data = _read(name, read, self.left)
         except RefusedError as problem:
-            notes.append(f"{one_line(name)[:100]}: left out: {problem}")
-    if others:
-        notes.append(f"{counted(others, 'file')} of other kinds left out")
-    if len(notes) > MOST_NOTES:
-        notes[MOST_NOTES:] = [f"{counted(len(notes) - MOST_NOTES, 'more thing')} left out"]
-    return Contents(tuple(sorted(documents, key=lambda document: document.name)), tuple(notes))
+            self.notes.append(f"{one_line(name)[:100]}: left out: {problem}")
+            if _is_wanted(name) and not refused:
+                self.documents.append(Document(name, b"", changed, str(problem)))
+            return
+        self.documents.append(Document(name, data, changed))
+        self.left -= len(data)
 
 
 def _read(name: str, read: Read, left: int) -> bytes:
@@ -155,13 +204,17 @@ def _read_zip(path: Path) -> Contents:
     if size > LARGEST_FILE[".zip"]:
         raise RefusedError(f"the archive is larger than {LARGEST_FILE['.zip']} bytes")
     try:
-        archive = zipfile.ZipFile(BytesIO(path.read_bytes()))
+        archive = _archive(path.read_bytes())
     except OSError as problem:
         raise RefusedError(f"the archive cannot be read: {problem.strerror}") from None
+    return _collect(_of_member(archive, info) for info in archive.infolist() if not info.is_dir())
+
+
+def _archive(data: bytes) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(BytesIO(data))
     except Exception as problem:  # zipfile has many kinds of errors for damaged archives
         raise RefusedError(f"the archive is damaged: {one_line(str(problem))[:100]}") from None
-    with archive:
-        return _collect(_of_member(archive, info) for info in archive.infolist() if not info.is_dir())
 
 
 def _of_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Entry:

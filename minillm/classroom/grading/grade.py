@@ -24,7 +24,7 @@ from minillm.classroom.grading.submissions import Submission
 from minillm.classroom.worker.worker import Worker
 from minillm.support.printable import one_line
 
-VERSION = 1  # of the rules of marking: change it when the same submission may get other marks
+VERSION = 2  # of the rules of marking: change it when the same submission may get other marks
 
 
 def grade_class(

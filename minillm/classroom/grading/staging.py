@@ -85,7 +85,8 @@ def stage(contents: Contents, exercises: tuple[Exercise, ...]) -> tuple[dict[str
         if best is not None:
             staged[exercise.label] = Staged(best.document.name, best.text, best.refused)
             used.add(best.document.name)
-    unused = [candidate for candidate in candidates if candidate.document.name not in used and not _is_known(candidate)]
+    others = [one for one in candidates if one.document.name not in used and not one.document.refused]  # has a note
+    unused = [candidate for candidate in others if not _is_known(candidate)]
     for candidate in unused[:MOST_UNUSED]:
         notes.append(f"{candidate.document.name}: {candidate.refused or 'no exercise in it'}")
     if len(unused) > MOST_UNUSED:
@@ -101,7 +102,8 @@ def _is_known(candidate: Candidate) -> bool:
 def _best(candidates: list[Candidate], exercise: Exercise) -> tuple[Candidate | None, list[str]]:
     """Return the file that counts for an exercise, and what is to be noted about the choice."""
     ranked = [(rank, candidate) for candidate in candidates if (rank := candidate.rank(exercise)) is not None]
-    ranked.sort(key=lambda pair: (pair[0], len(pair[1].path.parts), pair[1].document.name))
+    # A file that cannot be read counts only if there is no other one.
+    ranked.sort(key=lambda pair: (pair[1].refused != "", pair[0], len(pair[1].path.parts), pair[1].document.name))
     if not ranked:
         return None, []
     (rank, best), *others = ranked
@@ -129,6 +131,8 @@ def _claims(values: dict[str, Any]) -> dict[str, int]:
 
 
 def _candidate(document: Document) -> Candidate:
+    if document.refused:
+        return Candidate(document, "", document.refused)
     try:
         if document.name.endswith(".ipynb"):
             return Candidate(document, _notebook_source(document.data))

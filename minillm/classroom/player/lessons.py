@@ -65,6 +65,11 @@ class Lesson:
         return self.path.parent.name
 
     @property
+    def topic(self) -> str:
+        """The name of its folder without the number, such as "attention". It stays when lessons are renumbered."""
+        return self.name[3:]
+
+    @property
     def number(self) -> int:
         """Its number in the course, from 1."""
         return int(self.name[:2])
@@ -96,9 +101,9 @@ def find_lesson(which: str) -> Lesson:
     """
     lessons = all_lessons()
     for lesson in lessons:
-        if which in (str(lesson.number), lesson.name[:2], lesson.name[3:], lesson.name):
+        if which in (str(lesson.number), lesson.name[:2], lesson.topic, lesson.name):
             return lesson
-    known = ", ".join(f"{lesson.number} {lesson.name[3:]}" for lesson in lessons)
+    known = ", ".join(f"{lesson.number} {lesson.topic}" for lesson in lessons)
     raise ValueError(f"there is no lesson {which[:40]!r}; expected one of {known}")
 
 

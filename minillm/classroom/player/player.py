@@ -56,6 +56,7 @@ class Player:
         self.progress.cell, self.progress.finished = 0, True
         self.save()
         print(wrapped(f"Lesson {self.lesson.number} is finished. {_score(self.progress)}"))
+        self._summarise()
 
     def _begin(self) -> None:
         """Run the earlier cells again without output, then show the current cell."""
@@ -83,6 +84,14 @@ class Player:
             raise Leave
         else:
             print(wrapped(f"Unknown key {command[:20]!r}. {KEYS}"))
+
+    def _summarise(self) -> None:
+        """Print what the questions have shown, one sentence each."""
+        learned = [question.shows for _, question in sorted(self.run.questions.items()) if question.shows]
+        if learned:
+            print("What the questions have shown:")
+        for sentence in learned:
+            print(wrapped(sentence, "- ", "  "))
 
     def _arrive(self, number: int) -> None:
         """Show a cell. Run it if it has not run yet, else show its output again."""

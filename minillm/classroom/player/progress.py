@@ -1,6 +1,7 @@
 """Progress: store how far the reader is in each lesson, in one small JSON file."""
 
 import contextlib
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from minillm.support.data_folder import data_folder
 from minillm.support.state_file import StateFile
 
 NAME = "lessons.json"
+NUMBER = re.compile(r"^\d\d_")  # before a topic
 
 
 @dataclass
@@ -30,7 +32,7 @@ class LessonProgress:
     answers: dict[str, int] = field(default_factory=dict)
 
 
-Known = dict[str, LessonProgress]  # by name of the lesson
+Known = dict[str, LessonProgress]  # by topic of the lesson, such as "attention"
 
 
 def progress_file() -> Path:
@@ -43,14 +45,14 @@ def progress_file() -> Path:
 
 
 def load_progress() -> Known:
-    """Load the progress by name of the lesson. A damaged file counts as empty: then the lessons begin at cell 1."""
+    """Load the progress by topic of the lesson. A damaged file counts as empty: then the lessons begin at cell 1."""
     try:
         return _stored().read()
     except OSError:
         return {}
 
 
-def save_progress(name: str, own: LessonProgress) -> None:
+def save_progress(topic: str, own: LessonProgress) -> None:
     """Store the progress of one lesson. A first answer that another terminal stored before is kept.
 
     Raises:
@@ -58,25 +60,25 @@ def save_progress(name: str, own: LessonProgress) -> None:
     """
 
     def changed(known: Known) -> Known:
-        earlier = known.get(name, LessonProgress()).answers
-        return known | {name: LessonProgress(own.cell, own.finished, own.answers | earlier)}
+        earlier = known.get(topic, LessonProgress()).answers
+        return known | {topic: LessonProgress(own.cell, own.finished, own.answers | earlier)}
 
     _update(changed)
 
 
-def drop_progress(name: str) -> None:
+def drop_progress(topic: str) -> None:
     """Remove the progress of one lesson.
 
     Raises:
         OSError: if the file cannot be written.
     """
-    _update(lambda known: {key: entry for key, entry in known.items() if key != name})
+    _update(lambda known: {key: entry for key, entry in known.items() if key != topic})
 
 
 def next_lesson(lessons: Sequence[Lesson], known: Known) -> Lesson | None:
     """Return the lesson to go on with: the first that is begun, else the first that is not finished, or None."""
-    left = [lesson for lesson in lessons if not known.get(lesson.name, LessonProgress()).finished]
-    begun = [lesson for lesson in left if lesson.name in known and known[lesson.name].cell]
+    left = [lesson for lesson in lessons if not known.get(lesson.topic, LessonProgress()).finished]
+    begun = [lesson for lesson in left if lesson.topic in known and known[lesson.topic].cell]
     return next(iter(begun + left), None)
 
 
@@ -103,8 +105,11 @@ def _taken_over() -> Known:
 
 
 def _parsed(stored: Any) -> Known:
-    """Return the entries of the file after a check, because the file may have been edited."""
-    return {str(name): _checked(entry) for name, entry in stored.items()}
+    """Return the entries of the file after a check, because the file may have been edited.
+
+    Earlier versions stored the number of the lesson too: "04_prefill". Numbers change, so only the topic is used.
+    """
+    return {NUMBER.sub("", str(name)): _checked(entry) for name, entry in stored.items()}
 
 
 def _packed(known: Known) -> Any:

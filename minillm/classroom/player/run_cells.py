@@ -8,7 +8,7 @@ from typing import Any
 
 from minillm.classroom.frames import Stepper, print_frames, stepping
 from minillm.classroom.player.lessons import Cell, Lesson
-from minillm.classroom.questions import Asker, asking, reveal
+from minillm.classroom.questions import Asker, Question, asking, reveal
 
 
 class LessonRun:
@@ -18,6 +18,7 @@ class LessonRun:
         lesson: the lesson.
         namespace: its variables.
         outputs: what each code cell printed in its last run, by number of the cell.
+        questions: the questions of the cells that have run, by number of the cell.
     """
 
     def __init__(self, lesson: Lesson) -> None:
@@ -25,6 +26,7 @@ class LessonRun:
         self.lesson = lesson
         self.namespace: dict[str, Any] = {"__name__": "__main__", "__file__": str(lesson.path)}
         self.outputs: dict[int, str] = {}
+        self.questions: dict[int, Question] = {}
 
     def run(self, number: int, asker: Asker = reveal, stepper: Stepper = print_frames) -> None:
         """Run a cell of code. Its output is shown immediately and stored.
@@ -35,9 +37,14 @@ class LessonRun:
             Exception: any exception of the cell. The output up to it is stored, too.
         """
         cell = self.lesson.cells[number]
+
+        def ask(question: Question) -> None:
+            self.questions[number] = question
+            asker(question)
+
         with _recorded(sys.stdout) as record:
             try:
-                with asking(asker), stepping(stepper):
+                with asking(ask), stepping(stepper):
                     exec(_compiled(cell, str(self.lesson.path)), self.namespace)
             finally:
                 self.outputs[number] = record.getvalue()
@@ -46,6 +53,19 @@ class LessonRun:
         """Run a cell of code without showing its output. Questions are answered automatically."""
         with redirect_stdout(io.StringIO()):
             self.run(number)
+
+
+def answered_questions(lesson: Lesson) -> list[Question]:
+    """Run a lesson without output. Return its questions, with their answers.
+
+    Raises:
+        Exception: any exception of a cell.
+    """
+    run = LessonRun(lesson)
+    for number, cell in enumerate(lesson.cells):
+        if cell.kind == "code":
+            run.run_silently(number)
+    return [run.questions[number] for number in sorted(run.questions)]
 
 
 def _compiled(cell: Cell, path: str) -> Any:

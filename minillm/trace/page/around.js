@@ -20,7 +20,7 @@ function welcome(trace) {
 function origins(view, trace) {
   const places = [...new Set((view.sources ?? []).map((kind) => trace.sources[kind]).filter(Boolean))];
   const list = (texts) => texts.map((text, index) => [index ? ", " : "", make("code", {}, text)]);
-  return make("p", { class: "origins" }, `To learn more about ${view.title}: `, list(view.lessons.map((number) => `minillm lesson ${number}`)), ".",
+  return make("p", { class: "origins" }, `To learn more about ${view.title}: `, list(view.lessons.map((topic) => `minillm lesson ${topic}`)), ".",
     places.length ? [" Recorded at ", list(places), "."] : null);
 }
 

@@ -17,6 +17,7 @@ from minillm.classroom.grading.course_file import read_course
 from minillm.classroom.worker.start import isolation_level
 
 SOFTMAX = find_exercise("softmax")
+METADATA = {"created_at": "2026-12-10T23:59:00.123456-08:00", "users": [{"email": "-ada@example.org", "id": 1}]}
 CLEAN = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
 
 
@@ -78,7 +79,7 @@ def with_grader(root, archive):
     (root / "python/bin/python").write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
     (root / "python/bin/python").chmod(0o755)
     (root / "submission").mkdir()
-    (root / "submission_metadata.json").write_text('{"created_at": "2026-12-10T23:59:00.123456-08:00"}')
+    (root / "submission_metadata.json").write_text(json.dumps(METADATA))
 
 
 @pytest.mark.slow

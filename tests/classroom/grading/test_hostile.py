@@ -1,5 +1,6 @@
 """Hostile submissions, graded together as one class: none gets a point it should not, nor changes another's marks."""
 
+import io
 import os
 import stat
 import sys
@@ -11,9 +12,17 @@ import pytest
 from hostile import ATTACKS, HEAD
 from made_class import SOFTMAX
 
-from minillm.classroom.grading.contents import MOST_ENTRIES, RefusedError, read_contents
+from minillm.classroom.exercises.exercise import find_exercise
+from minillm.classroom.grading.contents import (
+    DEEPEST_ARCHIVE,
+    MOST_ARCHIVES,
+    MOST_ENTRIES,
+    RefusedError,
+    read_contents,
+)
 from minillm.classroom.grading.course_file import read_course
 from minillm.classroom.grading.grade import grade_class
+from minillm.classroom.grading.staging import stage
 from minillm.classroom.grading.submissions import find_submissions
 from minillm.classroom.worker import start
 
@@ -133,8 +142,70 @@ def test_a_zip_bomb_is_left_out(tmp_path):
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 10_000_000
-    assert [document.name for document in read.documents] == ["good.py"]
+    assert [(document.name, document.refused) for document in read.documents if document.data] == [("good.py", "")]
     assert read.notes == ("bomb.py: left out: larger than 1000000 bytes",)
+    assert read.documents[0].refused == "larger than 1000000 bytes"
+
+
+def zipped(files):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return data.getvalue()
+
+
+def test_archives_within_folders_and_archives_are_read(tmp_path):
+    """As Moodle's download has them: a folder for each learner, with the archive that was uploaded."""
+    inner = zipped({"work/03_softmax.py": "x = 1", "__MACOSX/._03_softmax.py": "rubbish", "../out.py": ""})
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada/upload.ZIP").write_bytes(zipped({"deep/inner.zip": inner, "notes.txt": ""}))
+    os.utime(tmp_path / "ada/upload.ZIP", (5, 5))
+    read = read_contents(tmp_path / "ada")
+    (document,) = read.documents
+    assert (document.name, document.data) == ("upload.ZIP/deep/inner.zip/work/03_softmax.py", b"x = 1")
+    assert document.changed == 5  # the folder's own time is that of the download
+    assert len(read.notes) == 2  # out.py, notes.txt
+    assert read_contents(tmp_path / "ada/upload.ZIP").documents[0].name == "deep/inner.zip/work/03_softmax.py"
+
+
+def test_archives_within_archives_have_an_end(tmp_path):
+    data = zipped({"a.py": "x = 1"})
+    for _ in range(DEEPEST_ARCHIVE + 1):
+        data = zipped({"again.zip": data})
+    (tmp_path / "a.zip").write_bytes(data)
+    read = read_contents(tmp_path / "a.zip")
+    assert read.documents == ()
+    assert "archives within each other" in read.notes[0]
+    many = zipped({f"{number}.zip": zipped({"a.py": "x = 1"}) for number in range(MOST_ARCHIVES + 5)})
+    (tmp_path / "b.zip").write_bytes(many)
+    assert len(read_contents(tmp_path / "b.zip").documents) == MOST_ARCHIVES
+    assert len(notes_of(tmp_path / "b.zip")) == 5
+
+
+def test_the_bytes_of_archives_within_archives_count(tmp_path):
+    bombs = {f"{number}.zip": bytes(19_000_000) for number in range(10)}
+    (tmp_path / "a.zip").write_bytes(zipped(bombs | {"z.py": "x = 1"}))
+    tracemalloc.start()
+    read = read_contents(tmp_path / "a.zip")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 80_000_000
+    assert sum("all files together" in note for note in read.notes) == 8
+    assert [document.data for document in read.documents] == [b"x = 1"]
+
+
+def test_a_file_that_is_too_large_is_refused_and_not_missing(tmp_path):
+    solution = find_exercise("softmax").solution
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "ada/03_softmax.py").write_text(solution + "#" * 2_000_000)
+    exercises = (find_exercise("softmax"),)
+    staged, notes = stage(read_contents(tmp_path / "ada"), exercises)
+    assert staged["03_softmax"].refused == "larger than 1000000 bytes"
+    assert notes == ("03_softmax.py: left out: larger than 1000000 bytes",)
+    (tmp_path / "ada/softmax (1).py").write_text(solution)  # another one that can be read counts
+    staged, notes = stage(read_contents(tmp_path / "ada"), exercises)
+    assert (staged["03_softmax"].name, staged["03_softmax"].source) == ("softmax (1).py", solution)
 
 
 def test_too_many_entries_and_too_deep(tmp_path):

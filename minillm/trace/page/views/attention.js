@@ -4,7 +4,7 @@ views.attention = {
   title: "attention",
   letter: "a",
   about: "Which earlier tokens a token looked at, and how much, in one layer and head.",
-  lessons: [3],
+  lessons: ["attention"],
   sources: ["pass"],
   shows: (trace) => attentionAll(trace).length > 0,
   draw(el, moment) {

@@ -34,7 +34,7 @@ views.batch = {
   title: "the batch",
   letter: "b",
   about: "Which requests share a pass: a row for each request, a column for each step.",
-  lessons: [7],
+  lessons: ["batching"],
   sources: ["step", "admit", "preempt", "finish"],
   shows: (trace) => trace.lines.filter((line) => line.t === "request").length > 1 || trace.lines.some((line) => line.t === "step"),
   draw(el, moment) {

@@ -4,7 +4,7 @@ views.cache = {
   title: "the cache",
   letter: "c",
   about: "The keys and values that are kept, so that no token has to be computed twice.",
-  lessons: [6, 8],
+  lessons: ["kv_cache", "paged_attention"],
   sources: ["admit", "take", "hit", "share", "copy", "release", "publish", "unpublish", "evict"],
   draw(el, moment) {
     const pools = moment.trace.lines.filter((line) => line.t === "pool" && line.s <= moment.n);

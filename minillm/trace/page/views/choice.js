@@ -6,7 +6,7 @@ views.choice = {
   title: "the choice",
   letter: "h",
   about: "The candidates for the next token, and why one of them was taken.",
-  lessons: [5],
+  lessons: ["decode"],
   sources: ["choice"],
   shows: (trace) => trace.lines.some((line) => line.t === "choice" && line.before.length),
   draw(el, { trace, lines, selected, select, n }) {

@@ -15,7 +15,7 @@ views.pass = {
   title: "the pass",
   letter: "p",
   about: "Which tokens went through the model together in this step, and what that cost.",
-  lessons: [4, 10],
+  lessons: ["transformer_layer", "prefill", "hardware"],
   sources: ["pass"],
   draw(el, moment) {
     const pass = answeringPass(moment.lines);

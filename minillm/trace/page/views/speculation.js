@@ -4,7 +4,7 @@ views.speculation = {
   title: "speculation",
   letter: "s",
   about: "A cheap draft of the next tokens, and how the model judges it in a single pass.",
-  lessons: [9],
+  lessons: ["speculative_decoding"],
   sources: ["draft", "verdict"],
   shows: (trace) => trace.lines.some((line) => line.t === "verdict"),
   draw(el, moment) {

@@ -10,7 +10,7 @@ const ENDS = { eos: "end of text", stop: "stop text", length: "token limit" };
 views.text = {
   title: "the text",
   letter: "t",
-  lessons: [1],
+  lessons: ["what_is_inference"],
   sources: ["request", "choice"],
   draw(el, moment) {
     const detail = make("p", { class: "text-detail" }, "Point at a token to see its bytes.");

@@ -1,0 +1,168 @@
+"""An engine in a file, as `pytest --minillm-engine` takes it: only its logits can be seen.
+
+The file defines `make_engine(config, weights)`, which gets the model of the comparison, or the functions themselves,
+with weights of its own and either VOCAB_SIZE or MODEL. It runs in this process, as the user's own file.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from minillm.arrays import Array, Float
+from minillm.bisection.observed import AFTER_LAYERS, NOTHING, OPERATIONS, Observed, Place, RowKey, Wanted, canonical
+from minillm.bisection.replay import Part, replay
+from minillm.bisection.schedule import Schedule
+from minillm.classroom.worker.user_module import user_module
+from minillm.loading import open_checkpoint
+from minillm.loading.build import weights_by_name
+from minillm.support.printable import one_line
+
+LOGITS = Place(AFTER_LAYERS, OPERATIONS.index("logits"))
+
+
+@dataclass(frozen=True)
+class FileRunner:
+    """A schedule on an engine in a file."""
+
+    engine: Any
+    name: str
+    schedule: Schedule
+    vocab_size: int
+
+    def greedy(self, prompt: list[int], new_tokens: int) -> list[int]:
+        """Return the prompt and the most probable tokens after it, without the last one."""
+        tokens = list(prompt)
+        machine = FileMachine(self.engine, self.name, self.vocab_size, NOTHING)
+        cache = machine.new_cache()
+        first = 0
+        while len(tokens) < len(prompt) + new_tokens - 1:
+            [logits] = machine.run([Part(0, first, tokens[first:], cache)])
+            first = len(tokens)
+            tokens.append(int(np.argmax(logits)))
+        return tokens
+
+    def observe(self, tokens: list[int], prompt_tokens: int, wanted: Wanted) -> Observed:
+        """Run the schedule."""
+        machine = FileMachine(self.engine, self.name, self.vocab_size, wanted)
+        replay(self.schedule, tokens, prompt_tokens, machine)
+        return machine.observed
+
+
+@contextmanager
+def opened(file: str, model: str, schedule: Schedule) -> Iterator[FileRunner]:
+    """Load the file, and provide its engine.
+
+    Args:
+        file: its path.
+        model: the name of the model whose config and weights `make_engine` gets.
+        schedule: the schedule to run.
+
+    Raises:
+        ValueError: the file does not load, or a required function is missing.
+        OSError: the file cannot be read.
+    """
+    path = Path(file)
+    source, where = path.read_bytes(), path.absolute()
+    with named_errors(f"{file} does not load"):
+        module = user_module(source, path.stem, str(where), str(where.parent))
+        found = module.__enter__()
+    try:
+        yield _runner(found, file, model, schedule)
+    finally:
+        module.__exit__(None, None, None)
+
+
+def _runner(found: Any, file: str, model: str, schedule: Schedule) -> FileRunner:
+    vocab_size = getattr(found, "VOCAB_SIZE", None)
+    if hasattr(found, "make_engine"):
+        checkpoint = open_checkpoint(model)
+        vocab_size = checkpoint.config.vocab_size
+        with named_errors(f"{file}: make_engine"):
+            found = found.make_engine(checkpoint.config, dict(weights_by_name(checkpoint)))
+    elif isinstance(getattr(found, "MODEL", None), str):
+        vocab_size = open_checkpoint(found.MODEL).config.vocab_size
+    for name in ("new_cache", "prefill"):
+        if not callable(getattr(found, name, None)):
+            raise ValueError(f"{file}: {name} is missing; expected new_cache and prefill, or make_engine")
+    if type(vocab_size) is not int or vocab_size < 1:
+        raise ValueError(f"{file}: expected a VOCAB_SIZE, a MODEL, or make_engine(config, weights)")
+    return FileRunner(found, file, schedule, vocab_size)
+
+
+@contextmanager
+def named_errors(what: str) -> Iterator[None]:
+    """Turn an exception of somebody else's code into one line that says where it came from."""
+    try:
+        yield
+    except (Exception, SystemExit) as problem:
+        raise ValueError(f"{what}: {one_line(f'{type(problem).__name__}: {problem}')}") from problem
+
+
+class FileMachine:
+    """An engine in a file, as schedules use it (`replay.Machine`)."""
+
+    def __init__(self, engine: Any, name: str, vocab_size: int, wanted: Wanted) -> None:
+        self.engine, self.name, self.vocab_size, self.wanted = engine, name, vocab_size, wanted
+        self.observed = Observed(float(np.finfo(np.float32).eps))
+
+    def prepare(self, schedule: Schedule, longest: int, caches: int) -> None:
+        """Refuse what the functions of a file cannot say."""
+        for asked, word in ((schedule.block_size, "block"), (schedule.cache_dtype, "int8")):
+            if asked:
+                raise ValueError(f"{schedule}: {word} is a setting of minillm's own caches; {self.name} has its own")
+
+    def new_cache(self) -> Any:
+        """Return an empty cache."""
+        return self._call("new_cache")
+
+    def run(self, parts: Sequence[Part]) -> Float[Array, "parts vocab"]:
+        """Run one pass, and record the logits."""
+        logits = self._call("batch", [(p.tokens, p.cache) for p in parts]) if len(parts) > 1 else [self._one(*parts)]
+        with named_errors(f"{self.name}: its logits"):
+            logits = np.asarray(logits, np.float64)
+        if logits.shape != (len(parts), self.vocab_size):
+            raise ValueError(
+                f"{self.name} returned logits of shape {list(logits.shape)}; expected {[len(parts), self.vocab_size]}"
+            )
+        self._record(parts, logits)
+        return logits
+
+    def truncate(self, cache: Any, length: int) -> None:
+        """Drop tokens."""
+        self._call("truncate", cache, length)
+
+    def fork(self, cache: Any) -> Any:
+        """Copy a cache."""
+        return self._call("fork", cache)
+
+    def free(self, cache: Any) -> None:
+        """Leave the cache to the engine: a new one takes its place."""
+
+    def swap(self, cache: Any) -> None:
+        """Refuse: a swap needs blocks, which `prepare` refuses."""
+        raise AssertionError("a schedule that swaps has blocks")
+
+    def _one(self, part: Part) -> Any:
+        """Run the tokens of one sequence: a single one after others is decoded, if the engine has a decode."""
+        if len(part.tokens) == 1 and part.first and callable(getattr(self.engine, "decode", None)):
+            return self._call("decode", part.tokens[0], part.cache)
+        return self._call("prefill", part.tokens, part.cache)
+
+    def _call(self, function: str, *arguments: Any) -> Any:
+        if not callable(getattr(self.engine, function, None)):
+            raise ValueError(f"{self.name} has no {function}, which this schedule needs; use another schedule")
+        with named_errors(f"{self.name}: {function}"):
+            return getattr(self.engine, function)(*arguments)
+
+    def _record(self, parts: Sequence[Part], logits: Float[Array, "parts vocab"]) -> None:
+        counted = [part for part in parts if part.sequence is not None]
+        step = self.observed.begin_pass([(part.sequence or 0, part.first, len(part.tokens)) for part in counted])
+        self.observed.row_bytes = logits[0].nbytes
+        for part, row in zip(parts, canonical(logits), strict=True):
+            if part.sequence is not None:
+                key = RowKey(step, part.sequence, part.first + len(part.tokens) - 1)
+                self.observed.add(key, LOGITS, row, key in self.wanted.rows)

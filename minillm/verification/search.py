@@ -1,0 +1,163 @@
+"""Search: try one property on one engine, and return a verdict with all that a person needs to act on it."""
+
+from dataclasses import dataclass, replace
+
+from hypothesis.errors import Flaky, Unsatisfiable, UnsatisfiedAssumption
+from hypothesis.reporting import with_reporter
+
+from minillm.support.wording import counted
+from minillm.verification.engine_file import LoadedEngine
+from minillm.verification.failure import CRASHED, HUNG, WRONG, EngineFailed, Failure
+from minillm.verification.findings import Findings
+from minillm.verification.properties import Property
+from minillm.verification.replay import Replay, Step, first_difference
+from minillm.verification.symptoms import MODEL, explanation
+
+PASSED, REFUSED, NOT_TESTED = "passed", "refused", "not tested"
+
+
+@dataclass(frozen=True)
+class Result:
+    """The verdict on one property of one engine.
+
+    Attributes:
+        engine, name: the engine and the property.
+        verdict: PASSED, WRONG, CRASHED, HUNG, REFUSED (every example was) or NOT_TESTED.
+        summary: one line: the largest difference, what was refused or is missing, or the same cause as another.
+        failure: the smallest failing example.
+        step: its first wrong result, if it is one of logits.
+        meaning: what the wrong result usually means, or "".
+        same_as: the name of an earlier property, and of its engine, that probably failed for the same cause.
+        is_smallest: whether the search has tried all smaller examples.
+    """
+
+    engine: str
+    name: str
+    verdict: str
+    summary: str
+    largest_difference: float = 0.0
+    refused: int = 0
+    failure: Failure | None = None
+    step: Step | None = None
+    meaning: str = ""
+    same_as: str = ""
+    is_smallest: bool = True
+
+    def report(self) -> str:
+        """Return what is shown of a failure."""
+        assert self.failure is not None
+        if self.same_as:
+            return f"{self.verdict}: probably the same cause as {self.same_as}"
+        where = f" in {self.failure.calls[-1].name}" if self.failure.calls else ""
+        so_far = "" if self.is_smallest else " so far"
+        lines = [f"{self.verdict}{where}; the smallest failing example{so_far}:", self.failure.text]
+        if self.step is not None:
+            lines.append(place(self.step))
+        return "\n".join([*lines, *filter(None, [self.meaning])])
+
+
+def search(name: str, tried: Property, loaded: LoadedEngine, known: list[Result]) -> Result:
+    """Try a property on an engine.
+
+    Args:
+        name: the name of the property.
+        tried: the property.
+        loaded: the engine.
+        known: the earlier results, to recognise a cause.
+    """
+    engine, findings = loaded.adapter.name, loaded.findings
+    if missing := [function for function in tried.needs if not loaded.has(function)]:
+        return Result(engine, name, NOT_TESTED, f"no {', '.join(missing)}")
+    loaded.transport.refresh()
+    findings.clear()
+    is_smallest = True
+    try:
+        with with_reporter(lambda _: None):  # the report is ours
+            tried.search(loaded.engines)
+    except Unsatisfiable:
+        summary = f"every example was refused: {findings.refusal}"
+        return Result(engine, name, REFUSED, summary, refused=findings.refused)
+    except EngineFailed:
+        pass
+    except Flaky:  # the time for shrinking was over
+        is_smallest = False
+    if findings.smallest is None:
+        return Result(engine, name, PASSED, findings.summary(), findings.largest_difference, findings.refused)
+    return _failed(name, loaded, known, is_smallest)
+
+
+def so_far(name: str, loaded: LoadedEngine) -> Result | None:
+    """Return the failure that an interrupted search has found, if it has."""
+    smallest = loaded.findings.smallest
+    if smallest is None:
+        return None
+    return Result(loaded.adapter.name, name, smallest.verdict, "interrupted", failure=smallest, is_smallest=False)
+
+
+def _failed(name: str, loaded: LoadedEngine, known: list[Result], is_smallest: bool) -> Result:
+    findings = loaded.findings
+    assert findings.smallest is not None
+    failure, step, meaning = findings.smallest, None, ""
+    if failure.verdict in (CRASHED, HUNG):
+        failure = confirmed(failure, loaded) or findings.first or failure
+    elif not failure.kind:
+        failure, step, meaning = explained(failure, loaded)
+    result = Result(
+        loaded.adapter.name, name, failure.verdict, failure.what.splitlines()[0], findings.largest_difference,
+        findings.refused, failure, step, meaning or findings.advice(), is_smallest=is_smallest,
+    )  # fmt: skip
+    for one in known:
+        if not one.same_as and has_same_cause(one, result):
+            return replace(result, same_as=one.name + (f" of {one.engine}" if one.engine != result.engine else ""))
+    return result
+
+
+def has_same_cause(one: Result, other: Result) -> bool:
+    """Return whether two failures probably have the same cause: calls that include the others, or one meaning."""
+    if one.failure is None or other.failure is None:
+        return False
+    alike = one.meaning == MODEL or one.failure.functions == other.failure.functions
+    return (alike and one.meaning == other.meaning != "") or one.failure.explains(other.failure)
+
+
+def confirmed(failure: Failure, loaded: LoadedEngine) -> Failure | None:
+    """Make the calls again in a new process, with the usual time limit. Return the failure if it is the same."""
+    loaded.transport.refresh()
+    try:
+        replay = Replay(loaded.example(failure.config, Findings(loaded.adapter.tolerance)))
+        for call in failure.calls:
+            replay.make(call)
+    except EngineFailed as problem:
+        again = problem.failure
+        return again if (again.verdict, again.kind) == (failure.verdict, failure.kind) else None
+    except (UnsatisfiedAssumption, KeyError):
+        pass
+    return None
+
+
+def explained(failure: Failure, loaded: LoadedEngine) -> tuple[Failure, Step | None, str]:
+    """Return the failure up to its first wrong result, this result, and what it usually means."""
+    try:
+        findings = Findings(loaded.adapter.tolerance)
+        step = first_difference(failure.calls, loaded.example(failure.config, findings))
+        if step is None:
+            return failure, None, ""
+        meaning = explanation(step, loaded.example(failure.config, findings))
+    except (EngineFailed, UnsatisfiedAssumption, KeyError):
+        return failure, None, ""
+    if len(step.calls) < len(failure.calls):
+        what = f"the logits are wrong already after {counted(len(step.calls), 'call')}"
+        failure = replace(failure, calls=step.calls, what=what)
+    return failure, step, meaning
+
+
+def place(step: Step) -> str:
+    """Return where the first wrong result is."""
+    last = step.pairs[-1]
+    return (
+        f"first difference: call {len(step.calls)}, {step.call}: sequence {step.cache}, "
+        f"position {last.position} (token {last.token})"
+    )
+
+
+FAILURES = (WRONG, CRASHED, HUNG)

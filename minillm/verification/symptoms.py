@@ -1,0 +1,106 @@
+"""What a wrong result usually means. Each sentence is checked: the logits are compared with those of the mistake."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from minillm.arrays import Array
+from minillm.verification.comparison import relative_difference
+from minillm.verification.edited_cache import Pair, appended
+from minillm.verification.engine_under_test import EngineUnderTest
+from minillm.verification.failure import EngineFailed
+from minillm.verification.replay import Pairs, Replay, Step, sequences
+
+MOST = 3  # sentences
+MODEL = "One prefill of the same tokens is wrong, too: look at the model (weights, norms, RoPE, mask), not the cache."
+
+
+def explanation(step: Step, engine: EngineUnderTest) -> str:
+    """Return a sentence about the first wrong result: which mistake gives exactly these logits, or what it needs.
+
+    Args:
+        step: the first wrong result.
+        engine: the engine, in a new example.
+    """
+    if not np.isfinite(step.found).all() and np.isfinite(step.expected).all():
+        return _of_no_number(step)
+    replay = Replay(engine)
+    found = [sentence for pairs, sentence in mistakes(step) if _gives(replay, pairs, step.found)]
+    return "\nOr: ".join(found[:MOST]) or _by_its_calls(step, replay)
+
+
+def _gives(replay: Replay, pairs: Pairs, found: Array) -> bool:
+    """Return whether these tokens at these positions give the logits `[vocab]`."""
+    try:
+        logits = replay.expected(pairs)
+    except EngineFailed:  # the engine is its own reference
+        return False
+    return logits is not None and bool(relative_difference(found, logits).max() <= replay.engine.tolerance)
+
+
+def mistakes(step: Step) -> Iterator[tuple[Pairs, str]]:
+    """Yield (token, position) lists that an engine with a mistake computes the logits for, and the mistake."""
+    before, new, right = step.before, step.new, step.pairs
+    if len(right) > 1:
+        yield right[:-1], "These are the logits before the last token: is it appended after the pass, or the row n - 2?"
+    if step.dropped:
+        kept = step.dropped[: len(step.dropped) - len(new)]
+        yield appended(kept, new), "These are the logits with the dropped tokens still in the cache and in its length."
+        yield [*kept, *right[-len(new) :]], "The dropped tokens are still attended to: their keys are not masked."
+        after = appended(kept, new)[-len(new) :]
+        yield [*before, *after], "The new tokens have positions after the dropped ones: the position was not set back."
+    if before:
+        yield appended([], new), "These are the logits of the new tokens alone: the cached ones are not attended to."
+        again = [Pair(token, position) for position, token in enumerate(new)]
+        yield [*before, *again], "The positions of the new tokens begin at 0 again: the RoPE offset is missing."
+        for by, word in ((1, "late"), (-1, "early")):
+            moved = [Pair(token, position + by) for token, position in right[-len(new) :]]
+            yield [*before, *moved], f"The positions of the new tokens are 1 too {word}: the RoPE offset is off by one."
+        yield right[1:], "The first token is not attended to: a window or a mask is one token too short."
+    for name, pairs in step.others.items():
+        if pairs:
+            yield pairs, f"These are the logits of the sequence {name}: rows or caches are exchanged."
+            yield appended(pairs, new), f"The tokens of the cache {name} are used: the caches share memory."
+            yield [*pairs, *right[-len(new) :]], f"The tokens of the cache {name} are attended to, too."
+
+
+def _of_no_number(step: Step) -> str:
+    lengths = {len(tokens) for tokens, _ in sequences(step.call)}
+    if len(lengths) > 1:
+        return (
+            "NaN in a batch of different lengths: usually a row of padding whose keys are all masked (softmax of -inf)."
+        )
+    return "The logits are not finite: usually a softmax over -inf only, a division by 0, or an overflow in 16 bits."
+
+
+def _by_its_calls(step: Step, replay: Replay) -> str:
+    """Say what the difference needs: whether the tokens alone are right, and which calls come before."""
+    alone = right_alone(step, replay)
+    if alone is None:
+        return ""
+    if not alone:
+        return MODEL
+    names = ("reorder", "restore", "copy_prefix", "fork", "shift", "remove", "keep", "release", "truncate")
+    if step.call.name == "batch":
+        rows = list(sequences(step.call))
+        uneven = "of different lengths " if len({len(tokens) for tokens, _ in rows}) > 1 else ""
+        return f"The sequence alone is right: in a batch {uneven}look at padding, the mask, and each row's positions."
+    for name in names:
+        if any(call.name == name for call in step.calls):
+            return (
+                f"One prefill of the same tokens is right: look at what {name} leaves in the cache, and at positions."
+            )
+    return "One prefill of the same tokens is right: look at positions and at the mask of a pass after the first one."
+
+
+def right_alone(step: Step, replay: Replay) -> bool | None:
+    """Return whether one prefill of the same tokens is right; None if positions are edited or a call fails."""
+    engine = replay.engine
+    try:
+        expected = replay.expected(appended([], [token for token, _ in step.pairs]))
+        if expected is None or relative_difference(step.expected, expected).max() > engine.tolerance:
+            return None
+        logits = engine.prefill([token for token, _ in step.pairs], engine.new_cache(0))
+    except EngineFailed:
+        return None
+    return bool(relative_difference(logits, expected).max() <= engine.tolerance)

@@ -1,0 +1,279 @@
+"""`minillm bisect`: exit codes, what it prints, JSON, engines in a file, one line for a mistake, commits (slow)."""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from test_interrupts import interrupted
+from test_misuse import assert_refused
+
+from minillm.backends.exact import Exact
+
+ROOT = Path(__file__).parents[2]
+SHORT = ("--tokens", "5,6,7,8,9,10,11", "--max-new-tokens", 3)
+ENGINE = """
+import numpy as np
+from minillm import reference
+
+def make_engine(config, weights):
+    class Engine:
+        def new_cache(self):
+            return []
+        def prefill(self, tokens, cache):
+            cache.extend(tokens)
+            return reference.forward(config, weights, cache)[-1] {wrong}
+        def truncate(self, cache, length):
+            del cache[length:]
+        def fork(self, cache):
+            return list(cache)
+    return Engine()
+"""
+OWN = """
+VOCAB_SIZE = {size}
+def new_cache():
+    return []
+def prefill(tokens, cache):
+    cache.extend(tokens)
+    return [{logits} for token in range(VOCAB_SIZE)]
+"""
+
+
+@pytest.fixture
+def bisect(call, model_folder):
+    return lambda *arguments: call("bisect", *arguments, "--model", model_folder)
+
+
+@pytest.fixture
+def engine(tmp_path):
+    def write(name, text):
+        (tmp_path / name).write_text(text)
+        return str(tmp_path / name)
+
+    return write
+
+
+def test_equal_runs(bisect):
+    result = bisect("chunk 2, block 3 @exact", "@exact", *SHORT)
+    assert (result.code, result.err) == (0, "")
+    assert result.out.splitlines()[:2] == ["A: chunk 2, block 3 @exact", "B: whole @exact"]
+    assert "equal to the bit in all " in result.out and "difference" not in result.out
+
+
+def test_different_runs(bisect):
+    result = bisect("plain", "numpy", *SHORT)
+    assert (result.code, result.err) == (1, "")
+    text = " ".join(result.out.split())
+    for part in (
+        "layer 0, attention norm, element ",
+        "in pass 0 (tokens 0 to 6)",
+        "minillm/transformer.py:",
+        "in rms_norm: return x / np.sqrt(mean_square + eps) * weight",
+        "in Fast.rms_norm: return normed",
+        "everything that was computed before it is equal to the bit",
+        "Rounding: the difference is ",
+        "operation largest relative difference layer position",
+    ):
+        assert part in text
+    assert bisect("plain", "numpy", *SHORT, "--tolerance", "1e-4").code == 0
+
+
+def test_a_difference_on_the_exact_backend_is_an_error(bisect, monkeypatch):
+    monkeypatch.setattr(Exact, "swiglu", lambda self, gate, up: gate * up * (1 + (len(up) == 1)))
+    result = bisect("exact", "decode @exact", *SHORT)
+    assert result.code == 1 and "this is not rounding but an error in the code" in " ".join(result.out.split())
+
+
+def test_json_says_the_same(bisect):
+    result = bisect("whole, int8 @exact", "exact", *SHORT, "--json")
+    record = json.loads(result.out)
+    assert (result.code, record["same"], record["kind"], record["tolerance"]) == (1, False, "structural", 0.0)
+    assert (record["first"]["layer"], record["first"]["operation"], record["first"]["position"]) == (0, "attention", 0)
+    assert record["cache_read"]["name"] == "keys" and "in 8 bits" in record["meaning"]
+    assert record["a"]["passes"][0] == [{"sequence": 0, "first": 0, "count": 7}]
+    assert len(record["tokens"]) == 9 and record["prompt_tokens"] == 7
+    assert set(record["first"]["source"]["a"]) == {"called", "called_text", "computed", "computed_text", "function"}
+    same = json.loads(bisect("exact", "exact", *SHORT, "--json").out)
+    assert (same["same"], same["first"], same["largest"], same["kind"]) == (True, None, [], "equal")
+
+
+@pytest.mark.parametrize("columns", [30, 80])
+def test_it_fits_the_terminal(bisect, columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    lines = bisect("plain", "numpy", *SHORT).out.splitlines()
+    assert columns == 30 or max(map(len, lines)) <= 80  # words are not broken: a path may be longer than 30
+    assert columns == 80 or sum(len(line) > 40 for line in lines) < 4
+
+
+def test_tokens_and_an_answer(bisect):
+    record = json.loads(bisect("exact", "exact", "--tokens", "5,6, 7", "--answer", "abc", "--json").out)
+    assert record["tokens"][:3] == [5, 6, 7] and record["prompt_tokens"] == 3 and record["tokens"][3:]
+
+
+def test_schedules_are_saved_and_used_again(bisect, tmp_path):
+    a, b = tmp_path / "a.json", tmp_path / "b.json"
+    assert bisect("prefill 3+4, fork, block 2 @exact", "exact", *SHORT, "--save", a, b).code == 0
+    again = bisect(f"{a} @exact", f"{b} @exact", *SHORT)
+    assert again.code == 0 and again.out.startswith("A: prefill 3+4, fork, block 2 @exact\nB: whole @exact\n")
+
+
+def test_the_page_has_what_the_text_has(bisect, tmp_path):
+    file = tmp_path / "page.html"
+    assert bisect("plain", "numpy", *SHORT, "--html", file).code == 1
+    page = file.read_text()
+    for part in (
+        "<h2>The first difference</h2>",
+        "<dd>layer 0, attention norm, element ",
+        "<code>minillm/layers.py:",
+        "Rounding: the difference is",
+        '<th scope="row">swiglu</th>',
+        '<th scope="col">layer 1</th>',
+        'class="some first"',
+        "<title>pass 0: tokens 0 to 6</title>",
+        "default-src 'none'; style-src 'sha256-",
+    ):
+        assert part in page
+    assert "<script" not in page and "style=" not in page and page.count('class="different"') == 2
+    assert_refused(bisect("plain", "numpy", *SHORT, "--html", file), "page.html exists; add --force to overwrite it")
+    assert bisect("exact", "exact", *SHORT, "--html", file, "--force").code == 0
+    page = file.read_text()
+    assert "Equal to the bit in all" in page and "<h2>The first difference</h2>" not in page and "<table" not in page
+
+
+def test_names_on_the_page_are_text(call, tmp_path, engine):
+    own = engine("<b>x.py", OWN.format(size=5, logits="1"))
+    assert call("bisect", own, own, "--tokens", "1", "--html", tmp_path / "p.html").code == 0
+    assert "<b>" not in (tmp_path / "p.html").read_text() and "&lt;b&gt;x.py" in (tmp_path / "p.html").read_text()
+
+
+def test_an_engine_in_a_file(bisect, engine):
+    right = engine("right.py", ENGINE.format(wrong=""))
+    result = bisect(f"chunk 2, truncate 3, fork @{right}", "minillm", *SHORT, "--tolerance", "1e-4")
+    assert result.code == 0 and "only the logits of each pass can be compared" in " ".join(result.out.split())
+    wrong = engine("wrong.py", ENGINE.format(wrong="+ (len(tokens) == 1 < len(cache))"))
+    result = bisect("minillm", wrong, *SHORT, "--tolerance", "1e-4")
+    text = " ".join(result.out.split())
+    assert result.code == 1 and "position 7, " in text and "Structural: the difference is " in text
+    assert "everything that was seen before it is equal within 0.0001" in text
+
+
+def test_two_engines_with_a_vocabulary_of_their_own(bisect, engine):
+    one = engine("one.py", OWN.format(size=5, logits="float(sum(cache) == token)"))
+    other = engine("other.py", OWN.format(size=5, logits="float(sum(cache) == token + 4 * (len(cache) > 2))"))
+    result = bisect(one, f"chunk 1 @{other}", "--tokens", "1,2", "--max-new-tokens", 2)
+    assert result.code == 1 and "position 2, token 3" in result.out and "a model of the engine's own" in result.out
+
+
+def test_nan_on_both_sides_is_equal(bisect, engine):
+    one = engine("one.py", OWN.format(size=5, logits="float('nan')"))
+    assert bisect(one, f"chunk 1 @{one}", "--tokens", "1,2", "--max-new-tokens", 1).code == 0
+    other = engine("other.py", OWN.format(size=5, logits="1.0"))
+    record = json.loads(bisect(one, other, "--tokens", "1,2", "--max-new-tokens", 1, "--json").out)
+    assert record["first"]["values"] == {"a": "nan", "b": 1.0} and record["first"]["relative"] == "inf"
+
+
+MISTAKES = {
+    "nothing": (["", "numpy"], "'' says nothing; expected a schedule, @ENGINE, or both"),
+    "an unknown word": (["chunk 3, blok 4", "numpy"], "'blok' is not a word of a schedule; expected one of whole"),
+    "an unknown backend": (["whole @tpu", "numpy"], "'tpu' is not a backend, a schedule or a FILE.py"),
+    "a missing file": (["no_such_engine.py", "numpy"], "No such file"),
+    "a missing schedule": (["no_such.json", "numpy"], "No such file"),
+    "too many tokens": (["prefill 99", "numpy"], "prefill 99 runs more tokens than there are: 3 tokens of the prompt"),
+    "a long prompt": (["plain", "plain", "--tokens", ",".join(["1"] * 127)], "more than the model's context of 128"),
+    "a long text": (["plain", "plain", "--prompt", "a" * 200], "more than the model's context of 128"),
+    "an empty prompt": (["plain", "plain", "--prompt", ""], "the prompt is empty"),
+    "no token": (["plain", "plain", "--tokens", ""], "--tokens is ''; expected token ids such as 5,6,7"),
+    "a token too large": (["plain", "plain", "--tokens", "99999"], "expected token ids from 0 to"),
+    "two prompts": (["plain", "plain", "--tokens", "1", "--prompt", "a"], "expected one of them"),
+    "a negative tolerance": (["plain", "plain", "--tolerance", "-1"], "--tolerance is -1.0; expected a number of"),
+    "NaN tolerance": (["plain", "plain", "--tolerance", "nan"], "--tolerance is nan; expected a number"),
+    "no new token": (["plain", "plain", "--max-new-tokens", 0], "--max-new-tokens is 0; expected an integer"),
+    "no folder": (["plain", "plain", "--save", "no/a.json", "no/b.json"], "--save: there is no folder"),
+    "not UTF-8": (["plain", "plain", "--prompt", "\udcff"], "--prompt: expected text in UTF-8"),
+}
+
+
+@pytest.mark.parametrize("arguments, said", MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line(call, model_folder, arguments, said, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    prompt = () if {"--prompt", "--tokens"} & set(map(str, arguments)) else ("--prompt", "abc abc")
+    assert_refused(call("bisect", *arguments, *prompt, "--model", model_folder), said)
+
+
+ENGINES = {
+    "no function": ("VOCAB_SIZE = 9", "new_cache is missing; expected new_cache and prefill, or make_engine"),
+    "no vocabulary": ("new_cache = prefill = print", "expected a VOCAB_SIZE, a MODEL, or make_engine"),
+    "a slip": ("def new_cache(:", "does not load: SyntaxError"),
+    "an exit": ("raise SystemExit(0)", "does not load: SystemExit"),
+    "another vocabulary": (OWN.format(size=5, logits="1"), "has a vocabulary of 5 tokens and plain one of"),
+    "a failure": (ENGINE.format(wrong="/ 0 + nonsense"), "prefill: NameError: name 'nonsense' is not defined"),
+    "one logit": (ENGINE.format(wrong="[:1]"), "returned logits of shape [1, 1]; expected [1, "),
+    "a text": (ENGINE.format(wrong="and 'x'").replace("[-1]", "[-1].all()"), "its logits: ValueError"),
+}
+
+
+@pytest.mark.parametrize("text, said", ENGINES.values(), ids=ENGINES)
+def test_a_wrong_engine_is_one_line(bisect, engine, text, said):
+    assert_refused(bisect(engine("mine.py", text), "plain", *SHORT), said)
+
+
+@pytest.mark.parametrize("schedule, said", [("batch 2", "has no batch"), ("block 2", "block is a setting of minillm")])
+def test_what_an_engine_in_a_file_cannot_do(bisect, engine, schedule, said):
+    assert_refused(bisect(f"{schedule} @{engine('mine.py', ENGINE.format(wrong=''))}", "plain", *SHORT), said)
+
+
+def test_ctrl_c_ends_it(spawn, engine, tmp_path):
+    slow = (
+        f"import pathlib, time\nVOCAB_SIZE = 9\nnew_cache = list\nbegun = pathlib.Path({str(tmp_path)!r}) / 'begun'\n"
+    )
+    slow += "def prefill(tokens, cache):\n    begun.touch()\n    time.sleep(60)\n"
+    child = spawn("bisect", engine("slow.py", slow), str(tmp_path / "slow.py"), "--tokens", "1,2")
+    until = time.monotonic() + 60
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < until and child.poll() is None
+        time.sleep(0.05)
+    assert interrupted(child) == (130, b"", b"\n")
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A repository with two commits of minillm: the second one adds an offset to RoPE in decode."""
+    if shutil.which("git") is None:
+        pytest.skip("there is no git")
+    for folder in ("minillm", "weights"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "smollm2*"))
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=A", "-c", "user.email=a@b.c"]
+    subprocess.run([*git, "init", "-q"], check=True)
+    ragged = tmp_path / "minillm" / "ragged_batch.py"
+    old = "np.arange(c.length, c.length + len(t))"
+    assert old in ragged.read_text()
+    for change in (lambda text: text, lambda text: text.replace(old, f"{old} + (len(t) == 1)")):
+        ragged.write_text(change(ragged.read_text()))
+        subprocess.run([*git, "add", "-A"], check=True)
+        subprocess.run([*git, "commit", "-qm", "a change"], check=True)
+    return tmp_path
+
+
+@pytest.mark.slow
+def test_two_commits(call, checkout, monkeypatch):
+    monkeypatch.chdir(checkout / "minillm")
+    result = call("bisect", "HEAD~1", "HEAD", "--backend", "exact", "--prompt", "The sky is", "--json")
+    record = json.loads(result.out)
+    first = record["first"]
+    assert (result.code, first["layer"], first["operation"]) == (1, 0, "rotated query")
+    assert first["position"] == record["prompt_tokens"]
+    assert first["source"]["a"]["called"].startswith("minillm/transformer.py:")
+    assert call("bisect", "chunk 2 @HEAD~1", "prefill 3, block 2 @HEAD~1", "--backend", "exact").code == 0
+    assert_refused(call("bisect", "prefill 99 @HEAD", "HEAD"), "prefill 99 runs more tokens than there are")
+    assert_refused(call("bisect", "no-such-commit", "HEAD"), "this repository has no such commit")
+    (checkout / "minillm" / "transformer.py").write_text("import no_such_module\n")
+    subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "-qam", "broken"], check=True)
+    assert_refused(call("bisect", "HEAD", "HEAD~1"), "commit HEAD: ModuleNotFoundError: No module named 'no_such_mod")
+
+
+def test_a_commit_outside_a_checkout(call, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    assert_refused(call("bisect", "HEAD~3", "HEAD"), "for a commit, be in a git checkout of minillm")

@@ -1,0 +1,250 @@
+"""The verdict on a property: the first wrong result, what it usually means, its cause, a file to run, the report."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from minillm.classroom.exercises import bughunt
+from minillm.verification import findings as findings_module
+from minillm.verification.engine_file import load_engine, load_engines
+from minillm.verification.engine_process import EngineProcess
+from minillm.verification.failure_file import write_failure
+from minillm.verification.findings import Findings
+from minillm.verification.progress import Progress
+from minillm.verification.properties import PROPERTIES
+from minillm.verification.report import as_json, fields, report_lines, result_of
+from minillm.verification.search import Result, search, so_far
+
+ROOT = Path(__file__).parents[2]
+RIGHT = bughunt.right_text("engine")
+DECODED, CHUNKED = "cached_decoding_is_naive_decoding", "chunked_prefill_is_whole_prefill"
+TRUNCATED, FORKS, BATCH = (
+    "truncated_tokens_were_never_there", "forks_are_independent", "a_batch_is_its_sequences_one_by_one"
+)  # fmt: skip
+
+
+@pytest.fixture
+def load(tmp_path):
+    """Loads engines with this text, in this process or in one of their own. All are closed at the end."""
+    made = []
+
+    def make(text, apart=False):
+        file = tmp_path / "my_engine.py"
+        file.write_text(text)
+        made.append(load_engines(file, EngineProcess(file))[0] if apart else load_engine(file))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def planted(right, wrong):
+    """The right engine with one wrong line."""
+    assert RIGHT.count(right) == 1, right
+    return RIGHT.replace(right, wrong)
+
+
+def judged(loaded, name, known=()):
+    return search(name, PROPERTIES[name], loaded, list(known))
+
+
+ROPE = "(rope(heads, first, config.rope.rope_theta) for heads in (q, k))"
+ONE_BATCH = "np.array([self.prefill(tokens, cache) for tokens, cache in sequences])"
+MEANINGS = {
+    "no RoPE offset": (ROPE, ROPE.replace("first", "0"), DECODED, "begin at 0 again: the RoPE offset is missing"),
+    "RoPE offset one too small": (ROPE, ROPE.replace("first", "max(0, first - 1)"), DECODED, "1 too early"),
+    "RoPE offset one too large": (ROPE, ROPE.replace("first", "first + (first > 0)"), DECODED, "1 too late"),
+    "nothing is truncated": ("del rows[length:]", "pass", TRUNCATED, "the dropped tokens still in the cache"),
+    "a fork shares its keys and values": ("copy.keys = [list(rows) for rows in cache.keys]\n        copy.values = "
+        "[list(rows) for rows in cache.values]", "copy = cache", FORKS, "the caches share memory"),
+    "rows are exchanged": (ONE_BATCH, ONE_BATCH + "[::-1]", BATCH, "rows or caches are exchanged"),
+    "the last token is missing": ("return x[-1] @", "return x[max(-2, -len(x))] @", "prefill_is_naive", "row n - 2?"),
+    "nothing cached is seen": ("attend(q, keys, values, first)", "attend(q, k, v, 0)", DECODED, "the new tokens alone"),
+    "a batch is wrong where it is uneven": (ONE_BATCH, f"{ONE_BATCH} * (1 + (len(sequences) > 1))", BATCH,
+        "The sequence alone is right: in a batch look at padding"),
+    "padding is not a number": (ONE_BATCH, f"{ONE_BATCH} + [0, np.nan][len({{len(t) for t, _ in sequences}}) > 1]",
+        BATCH, "NaN in a batch of different lengths"),
+    "a wrong model": ("np.sqrt(q.shape[-1])", "q.shape[-1]", "prefill_is_naive", "look at the model"),
+    "a fork is wrong": ("copy = self.new_cache()", "copy = self.new_cache(); cache.keys[0][0] = cache.keys[0][0] * 2",
+        FORKS, "look at what fork leaves"),
+}  # fmt: skip
+SLOW = ("rows are exchanged", "padding is not a number", "RoPE offset one too small")
+
+
+@pytest.mark.parametrize("mistake", [pytest.param(one, marks=[pytest.mark.slow] * (one in SLOW)) for one in MEANINGS])
+def test_what_a_wrong_result_means(load, mistake):
+    right, wrong, name, meaning = MEANINGS[mistake]
+    result = judged(load(planted(right, wrong)), name)
+    assert result.verdict == "wrong"
+    assert meaning in result.meaning, result.report()
+    assert result.step is not None
+    assert f"first difference: call {len(result.step.calls)}, " in result.report()
+
+
+def test_a_right_engine_passes_and_what_is_missing_is_not_tested(load):
+    loaded = load(RIGHT)
+    result = judged(loaded, TRUNCATED)
+    assert (result.verdict, result.summary.endswith(" of 1e-04")) == ("passed", True)
+    assert judged(loaded, "a_kept_cache_is_the_only_one").summary == "no keep"
+    assert judged(loaded, "a_kept_cache_is_the_only_one").verdict == "not tested"
+    assert so_far(TRUNCATED, loaded) is None
+
+
+@pytest.mark.slow
+def test_an_engine_that_refuses_every_example(load):
+    loaded = load(planted("for rows in (*cache.keys, *cache.values):", "if True: raise NotImplementedError('never')\n"
+                          "        for rows in ():"))  # fmt: skip
+    result = judged(loaded, TRUNCATED)
+    assert result.verdict == "refused"
+    assert result.summary.startswith("every example was refused: truncate(a, ")
+
+
+def test_the_example_ends_at_its_first_wrong_result_and_the_same_cause_is_told_once(load):
+    loaded = load(planted("return x[-1] @", "return 2 * x[-1] @"))
+    first = judged(loaded, "prefill_is_naive")
+    second = judged(loaded, TRUNCATED, [first])
+    assert [call.name for call in second.failure.calls] == ["new_cache", "prefill"]  # before any truncate
+    assert second.report() == "wrong: probably the same cause as prefill_is_naive"
+    other = judged(load(planted("del rows[length:]", "pass")), TRUNCATED, [first])
+    assert not other.same_as
+
+
+OWN = """
+import ctypes, time
+import numpy as np
+VOCAB_SIZE, CALL_SECONDS = 5, 1.5
+TABLE = np.random.default_rng(0).normal(size=(5, 5))
+def new_cache(): return []
+def prefill(tokens, cache):
+    cache.extend(tokens)
+    return TABLE[cache].sum(axis=0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "verdict", "what"),
+    [
+        pytest.param(
+            "ctypes.string_at(0)",
+            "crashed",
+            "crashed: the engine's process ended with signal SIGSEGV",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("time.sleep(60)", "hung", "hung: no result within 1.5 seconds", marks=pytest.mark.slow),
+    ],
+)
+def test_a_crash_and_a_hang_leave_their_smallest_example(load, tmp_path, monkeypatch, body, verdict, what):
+    monkeypatch.setattr(findings_module, "SHRINK_SECONDS", 8.0)
+    text = f"{OWN}def decode(token, cache):\n    if len(cache) > 1: {body}\n    return prefill([token], cache)\n"
+    loaded = load(text, apart=True)
+    result = judged(loaded, DECODED)
+    assert (result.verdict, result.failure.what.startswith(what)) == (verdict, True)
+    if result.is_smallest:
+        assert [str(call) for call in result.failure.calls][1:] in (
+            ["prefill([0, 0], a)", "decode(0, a)"], ["prefill([0], a)", "decode(0, a)", "decode(0, a)"],
+        )  # fmt: skip
+    code, _ = run_again(written(tmp_path, loaded, result))
+    assert code < 0  # ended by a signal
+    assert judged(loaded, DECODED, [result]).same_as == DECODED
+
+
+def written(folder, loaded, result, taken=None):
+    return write_failure(folder, folder / "my_engine.py", loaded.adapter, result, set() if taken is None else taken)
+
+
+def run_again(file):
+    command = [sys.executable, str(file)]
+    done = subprocess.run(command, cwd=file.parent, capture_output=True, text=True, env={"PYTHONPATH": str(ROOT)})
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_file_fails_while_the_bug_is_there(load, tmp_path):
+    loaded = load(planted("del rows[length:]", "pass"))
+    result = judged(loaded, TRUNCATED)
+    file = written(tmp_path, loaded, result)
+    assert len(file.read_text().splitlines()) < 25
+    code, out = run_again(file)
+    assert (code, "got " in out, "expected " in out) == (1, True, True), out
+    (tmp_path / "my_engine.py").write_text(RIGHT)
+    assert run_again(file)[0] == 0
+
+
+def test_the_file_of_an_exception_and_of_an_engine_compared_with_itself(load, tmp_path):
+    loaded = load(OWN.replace("TABLE[cache]", "TABLE[tokens]"))
+    code, out = run_again(written(tmp_path, loaded, judged(loaded, CHUNKED)))
+    assert (code, "difference" in out) == (1, True), out
+    loaded = load(OWN + "def decode(token, cache): return cache[99]\n")
+    result = judged(loaded, DECODED)
+    assert (result.verdict, result.failure.what) == ("wrong", "IndexError: list index out of range (line 10)")
+    code, out = run_again(written(tmp_path, loaded, result))
+    assert (code, "IndexError" in out) == (1, True), out
+
+
+def test_only_files_of_earlier_runs_are_overwritten(load, tmp_path):
+    loaded = load(planted("del rows[length:]", "pass"))
+    result = judged(loaded, TRUNCATED)
+    (tmp_path / "minillm_failure_1.py").write_text("# mine\n")
+    taken = set()
+    names = [written(tmp_path, loaded, result, taken).name for _ in range(2)]
+    assert names == ["minillm_failure_2.py", "minillm_failure_3.py"]
+    assert written(tmp_path, loaded, result).name == "minillm_failure_2.py"
+    assert (tmp_path / "minillm_failure_1.py").read_text() == "# mine\n"
+
+
+def test_an_interrupted_search_shows_the_smallest_example_so_far(load):
+    loaded = load(planted("del rows[length:]", "pass"))
+
+    def interrupted():
+        if loaded.findings.smallest is not None:
+            raise KeyboardInterrupt
+
+    monkey = pytest.MonkeyPatch()
+    monkey.setattr(loaded.findings, "add_example", interrupted)
+    with monkey.context(), pytest.raises(KeyboardInterrupt):
+        judged(loaded, TRUNCATED)
+    assert "the smallest failing example so far:" in so_far(TRUNCATED, loaded).report()
+
+
+def results_of(engines):
+    names = list(PROPERTIES)
+    some = [
+        Result("", names[0], "passed", "3.1e-07 of 1e-04", 3.1e-7), Result("", names[1], "wrong", "at id 0 " * 20),
+        Result("", names[2], "crashed", "crashed: the engine's process ended"), Result("", names[3], "hung", "hung"),
+        Result("", names[4], "refused", "every example was refused: x", refused=12),
+        Result("", names[5], "not tested", "no truncate"), Result("", names[6], "wrong", "", same_as=names[1]),
+        Result("", names[7], "passed", "1e-7 of 1e-4; 3 calls refused: truncate(a, 1): " + "window " * 20, refused=3),
+    ]  # fmt: skip
+    return [replace(one, engine=engine) for engine in engines for one in some]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_the_report_fits_into_80_columns(count):
+    results = results_of([f"engine_{number}_with_a_long_name" for number in range(count)])
+    lines = list(report_lines(results))
+    assert all(len(line) < 80 for line in lines)
+    text = "\n".join(lines)
+    verdicts = {1: "WRONG CRASHED HUNG refused no_truncate 3.1e-07 same_cause", 9: ".__F__C__H__r__-__F__."}
+    for word in verdicts.get(count, "FAILED CRASHED HUNG refused_12 no_truncate ok_3e-07 (same_cause) r3").split():
+        assert word.replace("_", " ") in text, text
+
+
+def test_results_go_through_json():
+    [told, *_] = results_of(["one"])
+    assert result_of(json.loads(as_json([fields(told)]))[0]) == told
+
+
+def test_progress_is_shown_in_the_rest_of_the_line():
+    shown = []
+    findings = Findings(1e-4)
+    progress = Progress(findings, shown.append, lambda: 10)
+    progress._shown_at = -1e9
+    findings.add_example()
+    findings.add_example()  # too soon
+    progress.end()
+    findings.add_example()
+    assert shown == ["\0337 1 examp\033[K\0338", "\033[K"]
