@@ -15,6 +15,7 @@ import signal
 import sys
 from functools import wraps
 from importlib.machinery import PathFinder
+from importlib.util import find_spec
 
 import jaxtyping
 import pytest
@@ -52,9 +53,17 @@ settings.register_profile("minillm", deadline=None, max_examples=25)
 settings.load_profile("minillm")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses
 def pytest_collection_modifyitems(items):
-    """Set the time limit of each test. An ini option would break the runs of those who lack the plugin."""
+    """Set the time limit of each test. An ini option would break the runs of those who lack the plugin.
+
+    Mark the tests of the compiled backend, which are skipped without numba.
+    """
     for item in items:
+        if "compiled" in item.path.parts:
+            item.add_marker("compiled")
+        if item.get_closest_marker("compiled") and not find_spec("numba"):
+            item.add_marker(pytest.mark.skip(reason="needs numba"))
         is_long = item.get_closest_marker("slow") or LONG_FOLDERS & set(item.path.parts)
         if item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LONG_LIMIT_S if is_long else LIMIT_S))

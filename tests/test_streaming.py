@@ -7,7 +7,6 @@ import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from importlib.util import find_spec
 from time import sleep
 from types import SimpleNamespace
 
@@ -30,8 +29,7 @@ from minillm.loading.build import build
 from minillm.loading.load import load, streamed_bytes, weights_bytes
 from minillm.streaming import IN_MEMORY, LayerPass, StreamedLayers
 
-needs_numba = pytest.mark.skipif(find_spec("numba") is None, reason="needs numba")
-COMPILED = pytest.param("compiled", marks=needs_numba)
+COMPILED = pytest.param("compiled", marks=pytest.mark.compiled)
 WIDE = CONFIG | {"hidden_size": 32, "intermediate_size": 64, "vocab_size": 64}  # rows of whole blocks
 PROMPT = [3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5]
 
@@ -66,7 +64,7 @@ def test_random_models_have_the_bits_of_loaded_ones(backend, data, config, seed)
     assert_same(loaded, streamed, data.draw(token_lists(config.vocab_size)))
 
 
-@needs_numba
+@pytest.mark.compiled
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8", "int4"])
 @settings(max_examples=3)

@@ -5,7 +5,6 @@ The models are random: one with the shapes of smollm2, and four layers with thos
 
 import sys
 import tracemalloc
-from importlib.util import find_spec
 
 import pytest
 from measure_streaming_memory import BESIDES, THREE_B, bound, generate, in_a_process, shapes, write_folder
@@ -17,10 +16,7 @@ from minillm.loading.load import load
 from minillm.loading.read_config import read_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")]
-BACKENDS = [
-    "plain", "numpy", "exact",
-    pytest.param("compiled", marks=pytest.mark.skipif(find_spec("numba") is None, reason="needs numba")),
-]  # fmt: skip
+BACKENDS = ["plain", "numpy", "exact", pytest.param("compiled", marks=pytest.mark.compiled)]
 SMOLLM2 = THREE_B | {
     "vocab_size": 49_152, "hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 30,
     "num_attention_heads": 9, "num_key_value_heads": 3, "head_dim": 64,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from computed_once import computed_once
 
 from minillm.classroom.exercises import course, exercise
 from minillm.classroom.exercises.bughunt import all_bugs
@@ -28,9 +29,13 @@ with course.Worker() as shared:
 
 
 @pytest.fixture(scope="module")
-def problems():
+def problems(tmp_path_factory):
     """Of all exercises, in one worker. A process of its own, since checks of shapes would take most of the time."""
-    return json.loads(subprocess.run([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, check=True).stdout)
+
+    def check():
+        return json.loads(subprocess.run([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, check=True).stdout)
+
+    return computed_once(tmp_path_factory, "course", check)
 
 
 @pytest.mark.parametrize("label", [one.label for one in all_exercises()])

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from computed_once import computed_once
 
 from minillm.classroom.exercises.exercise import all_exercises
 from minillm.classroom.player.lessons import all_lessons
@@ -33,8 +34,8 @@ def test_the_lessons_are_numbered_without_a_gap():
 
 
 @pytest.fixture(scope="module")
-def runs():
-    """What every lesson printed, every cell having run twice.
+def runs(tmp_path_factory):
+    """The exit code of every lesson and what it printed, every cell having run twice.
 
     Each in a process of its own, as many at a time as there are cores: here, every call would be checked, which takes
     many times as long as the call.
@@ -42,21 +43,26 @@ def runs():
 
     def run(lesson):
         command = [sys.executable, str(Path(__file__).with_name("run_twice.py")), str(lesson.path)]
-        return subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, **ONE_THREAD})
+        environment = {**os.environ, **ONE_THREAD}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+        return done.returncode, done.stdout, done.stderr
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip([lesson.name for lesson in LESSONS], pool.map(run, LESSONS), strict=True))
+    def run_all():
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return dict(zip([lesson.name for lesson in LESSONS], pool.map(run, LESSONS), strict=True))
+
+    return computed_once(tmp_path_factory, "lessons", run_all)
 
 
 def test_every_cell_runs_and_runs_again(lesson, runs):
-    done = runs[lesson.name]
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.count("Answer") == sum(cell.asks for cell in lesson.cells)
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    code, printed, errors = runs[lesson.name]
+    assert (code, errors) == (0, "")
+    assert printed.count("Answer") == sum(cell.asks for cell in lesson.cells)
+    assert max(map(len, printed.splitlines())) <= 80
 
 
 def test_without_a_reader_the_frames_that_matter_are_printed(lesson, runs):
-    printed = re.findall(r"^(\d+) of (\d+) frames:$", runs[lesson.name].stdout, re.MULTILINE)
+    printed = re.findall(r"^(\d+) of (\d+) frames:$", runs[lesson.name][1], re.MULTILINE)
     assert len(printed) == len(re.findall(r"^ *step_through(?:_run)?\(", code_of(lesson), re.MULTILINE)) > 0
     assert all(0 < int(some) <= 4 and int(some) <= int(every) for some, every in printed)
 

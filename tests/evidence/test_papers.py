@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from computed_once import computed_once
 from unchecked import run_unchecked
 
 from minillm.evidence.papers import all_figures, find_figure
@@ -62,8 +63,8 @@ CONTRADICTORY = {"lev-lenience", "chen-ratio"}  # the paper's own figures do not
 
 
 @pytest.fixture(scope="module")
-def computed():
-    return run_unchecked("evidence/all_papers.py")
+def computed(tmp_path_factory):
+    return computed_once(tmp_path_factory, "papers", lambda: run_unchecked("evidence/all_papers.py"))
 
 
 @pytest.mark.parametrize("id", OURS)

@@ -25,6 +25,7 @@ from minillm.backends.compiled import sharing
 from minillm.loading.build import build
 from minillm.quantization import quantize
 
+pytestmark = pytest.mark.compiled
 FORMATS = ("float32", "bfloat16", "int8", "int4")
 
 

@@ -1,6 +1,5 @@
 """Products with quantised matrices are those with the dequantised ones; matrices are joined, and rows taken."""
 
-from importlib.util import find_spec
 from itertools import pairwise
 
 import numpy as np
@@ -13,10 +12,9 @@ from minillm import quantization
 from minillm.backends import get_backend
 from minillm.quantization import Int4, dequantize, join_rows, multiply, quantize, stack
 
-needs_numba = pytest.mark.skipif(not find_spec("numba"), reason="needs numba")
 BACKENDS = ["plain", "numpy", "exact"]
-COMPILED = pytest.param("compiled", marks=needs_numba)
-COMPILED_SLOWLY = pytest.param("compiled", marks=[needs_numba, pytest.mark.slow])  # kernels of float64, for this test
+COMPILED = pytest.param("compiled", marks=pytest.mark.compiled)
+COMPILED_SLOWLY = pytest.param("compiled", marks=[pytest.mark.compiled, pytest.mark.slow])  # kernels of float64
 
 
 def backend_of_float64(name):
@@ -138,7 +136,7 @@ def test_a_tied_embedding_is_both(backend, matrix, data):
     assert (np.abs(ops.linear(x, head) - x @ whole.T) <= 1e-7 * sizes).all()
 
 
-@needs_numba
+@pytest.mark.compiled
 @given(data=st.data(), inner=st.sampled_from(INNER), rows=st.sampled_from([1, 2, 5, 13, 70]), biased=st.booleans())
 def test_compiled_loops_multiply_with_the_stored_numbers(data, inner, rows, biased):
     """In float32: each weight is the float32 that `dequantize` gives, and each output one sum of rounded steps."""

@@ -1,7 +1,6 @@
 """Memory that a model takes, measured in a process of its own, in every format. `resident.py` says what is measured."""
 
 import sys
-from importlib.util import find_spec
 
 import pytest
 from unchecked import run_unchecked
@@ -9,7 +8,6 @@ from unchecked import run_unchecked
 from minillm.loading.registry import REGISTRY
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-needs_numba = pytest.mark.skipif(not find_spec("numba"), reason="needs numba")
 AT_MOST = {"bfloat16": 0.52, "int8": 0.30, "int4": 0.20}  # of float32's
 
 
@@ -18,7 +16,7 @@ def measured(model, backend, weights):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", ["plain", "numpy", pytest.param("compiled", marks=needs_numba)])
+@pytest.mark.parametrize("backend", ["plain", "numpy", pytest.param("compiled", marks=pytest.mark.compiled)])
 def test_smollm2(backend):
     if REGISTRY["smollm2"].folder() is None:
         pytest.skip("smollm2 is not on disk")

@@ -1,7 +1,6 @@
 """The adaptive k: follows acceptance and costs, never loses more than its budget, and tries again."""
 
 import dataclasses
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -223,7 +222,7 @@ def test_a_draft_costs_the_reading_of_its_weights_and_its_layers_calls():
     assert Plain().step_seconds(target, "bfloat16") == pytest.approx(0.011 + 0.00047, rel=1e-12)
 
 
-@pytest.mark.skipif(not find_spec("numba"), reason="needs numba")
+@pytest.mark.compiled
 def test_rows_cost_more_steps_where_a_step_is_faster():
     ops = get_backend("compiled")
     assert [ops.cost_of_rows(16, weights) for weights in ("float32", "int8", "stored")] == [2.07, 3.17, 3.17]

@@ -24,9 +24,9 @@ def test_a_fork_while_another_thread_prefills_does_not_hang(tokens):
     assert subprocess.run(command, env=environment, timeout=120).returncode == 0
 
 
+@pytest.mark.compiled
 @pytest.mark.slow
 def test_a_fork_while_another_thread_loads_does_not_hang():
-    pytest.importorskip("numba")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "ignore", str(ROOT / "tests" / "fork_while_loading.py")]
     assert subprocess.run(command, env=environment, timeout=250).returncode == 0

@@ -35,12 +35,13 @@ def with_field(line, path, value):
 def damaged(name):
     """The first line of each kind in each golden trace, with each of its fields wrong in each way."""
     lines = list(map(json.loads, (HERE / f"{name}.jsonl").read_text().splitlines()))
+    written = [json.dumps(line) + "\n" for line in lines]
     kinds = {(line["t"], line.get("do"), line.get("phase")): number for number, line in reversed([*enumerate(lines)])}
     for number in kinds.values():
         for path in fields(lines[number]):
             for value in WRONG:
-                changed = [*lines[:number], with_field(lines[number], path, value), *lines[number + 1 :]]
-                yield (number, path, value), "".join(json.dumps(line) + "\n" for line in changed).encode()
+                changed = json.dumps(with_field(lines[number], path, value)) + "\n"
+                yield (number, path, value), "".join([*written[:number], changed, *written[number + 1 :]]).encode()
 
 
 def use(trace):
