@@ -22,7 +22,8 @@ and none knows what failed before. What failed must pass without the bug.
 
 This page is generated. `nox -s teeth` or `python scripts/teeth.py --seed 1 2 --sample 40` continues the file of
 results next to it, `teeth.jsonl`: mutants of changed lines are new, and mutants that nothing noticed are tried again.
-Only mutants that were tried count here. A larger sample contains the smaller one.
+Only mutants that were tried so far count here, and one that tests notice late is tried later. A larger sample contains
+the smaller one.
 """
 
 
@@ -78,8 +79,9 @@ def _score(results: list[Result]) -> Iterator[str]:
 
 def _survivors(results: list[Result]) -> Iterator[str]:
     alive = [result for result in results if not result.is_caught]
-    yield "\n## Not caught: mutants that behave the same\n"
-    yield from (_told(result, result.reason) for result in alive if result.reason)
+    if same := [result for result in alive if result.reason]:
+        yield "\n## Not caught: mutants that behave the same\n"
+        yield from (_told(result, result.reason) for result in same)
     if opened := [result for result in alive if not result.reason]:
         yield "\n## Not caught, or not each time: tests are missing\n"
         yield from (_told(result, f"caught in {sum(map(bool, result.caught_by))} of 3 runs") for result in opened)
