@@ -20,8 +20,6 @@ BUGS = {
     "removal takes one too many": (CUT, CUT.replace("last + 1", "last + 2"), "unified", REMOVE),
     "no removal": (CUT, "if False:", "unified", REMOVE),
     "removal from another sequence": (CUT, CUT.replace("cache.number", "cache.number + 1"), "streams", TRUNCATE),
-    "removal by index after an edit": ("first, last = cache.positions[begin], cache.positions[end - 1]",
-        "first, last = begin, end - 1", "unified", "edits_in_a_row_add_up"),
     "removal moves the later positions": ("del cache.positions[begin:end]",
         "del cache.positions[begin:end]; cache.positions = list(range(len(cache.positions)))", "unified", REMOVE),
     "a shift the other way": (MOVE, MOVE.replace("by", "-by"), "unified", SHIFT),
