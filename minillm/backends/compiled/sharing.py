@@ -35,6 +35,7 @@ from minillm.backends.compiled.vectors import add_and_get_old, seen_by_all
 from minillm.backends.threads import run_tasks, thread_count
 
 TAKEN, DONE, WIDTH = 0, 8, 16  # 8 numbers fill a cache line, and two threads that write to one line slow each other
+THREADS = 7  # of the first phase: the number of threads, which tells how finely to divide the work
 LITTLE_WORK = 500_000  # multiply-adds; below, one thread is done before another is awake
 PATIENCE = 2000  # looks, about 20 microseconds; then the waiting thread lets others have its processor
 
@@ -49,7 +50,9 @@ _compiled = set[Any]()  # kernels with the dtypes of arguments with which they h
 
 def new_counters(phases: int = 1) -> Array:
     """Return counters for one call of a kernel: taken and done of each phase, on cache lines of their own."""
-    return np.zeros((phases, WIDTH), np.int64)
+    counters = np.zeros((phases, WIDTH), np.int64)
+    counters[0, THREADS] = thread_count()
+    return counters
 
 
 def share(work: float, kernel: Callable[..., None], *args: Any) -> None:
