@@ -9,12 +9,13 @@ import pytest
 
 import minillm
 
-# Not imported here: they end the process, read a pipe, or need a GPU.
+# Not imported here: they end the process, read a pipe, or need a GPU or a server.
 APART = {
+    "minillm.verification.adapters.openai_server",
     "minillm.__main__", "minillm.classroom.worker.worker_process", "minillm.text.template_process",
     "minillm.text.tokenizer_process",
 }  # fmt: skip
-EXTRAS = ("numba", "llvmlite")  # without them, modules that need them are left out
+EXTRAS = ("numba", "llvmlite", "torch", "llama_cpp")  # without them, modules that need them are left out
 NAMES = sorted(found.name for found in pkgutil.walk_packages(minillm.__path__, "minillm.") if found.name not in APART)
 
 

@@ -77,7 +77,7 @@ def compare(question: Question, tell: Tell = lambda what: None) -> Report:
         >>> from minillm.bisection.side import parse_side
         >>> sides = [parse_side(text, backend="exact") for text in ("whole", "chunk 2, block 4")]
         >>> compare(Question(*sides, prompt="The capital of France is", new_tokens=2)).verdict
-        'equal to the bit in all 499 operations'
+        'equal to the bit in all 480 operations'
     """
     with ExitStack() as stack:
         checkpoint = open_checkpoint(question.model)

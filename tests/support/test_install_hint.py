@@ -31,5 +31,5 @@ def test_every_hint_names_an_extra_and_none_names_the_distribution():
         text = path.read_text()
         assert not re.search(re.escape(PROJECT["name"]) + r"\s*\[", text), path
         assert not re.search(r"install\s+['\"]?" + re.escape(PROJECT["name"]), text), path
-        for extra in re.findall(r"install_hint\(.(\w+).\)|pip install -e ['\"]\.\[([\w,]+)\]", text):
+        for extra in re.findall(r"install_hint\([\'\"](\w+)[\'\"]\)|pip install -e ['\"]\.\[([\w,]+)\]", text):
             assert set("".join(extra).split(",")) <= set(PROJECT["optional-dependencies"]) | {"extra"}, path
