@@ -269,11 +269,12 @@ class EngineItem(ReportedItem):
         if result.same_as:
             return ""
         folder = self.config.invocation_params.dir
+        worker = getattr(self.config, "workerinput", {}).get("workerid", "")  # of pytest-xdist
         try:
-            file = write_failure(folder, self.path, self.loaded.adapter, result, self.written)
+            file = write_failure(folder, self.path, self.loaded.adapter, result, self.written, worker)
         except OSError as problem:
             return f"\nthe example cannot be written: {failure_text(problem)}"
-        return f"\nto run it again: python {file.name}" if file is not None else ""
+        return f"\nto run it again: python {file.name}"
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -48,7 +48,9 @@ A function that cannot do what is asked raises `minillm.verification.Unsupported
 a call is refused: it is counted, and the example is left out. Every other exception is a failure.
 """
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -63,6 +65,7 @@ from minillm.verification.adapter import Adapter, read_adapter
 from minillm.verification.edited_cache import appended, edited_logits
 from minillm.verification.engine_protocol import Engine
 from minillm.verification.engine_under_test import EngineUnderTest, Transport
+from minillm.verification.failure import EngineFailed
 from minillm.verification.findings import Findings
 from minillm.verification.in_process import InProcess
 from minillm.verification.models import configs, random_weights
@@ -110,6 +113,25 @@ def load_engines(file: Path, transport: Transport) -> list[LoadedEngine]:
     except BaseException:
         transport.close()
         raise
+
+
+@contextmanager
+def engine_of(file: Path | str, name: str, config: ModelConfig | None = None) -> Iterator[EngineUnderTest]:
+    """Load one engine of a file in this process. If it fails, say what is wrong, and exit with status 1.
+
+    Args:
+        file: the file.
+        name: that of `engines()`, or the file's own.
+        config: the model for make_engine; None if the engine has its own.
+    """
+    transport = InProcess(Path(file))
+    loaded = next(one for one in load_engines(Path(file), transport) if one.adapter.name == name)
+    try:
+        yield loaded.example(config, loaded.findings)
+    except EngineFailed as problem:
+        sys.exit(str(problem))
+    finally:
+        loaded.close()
 
 
 def _loaded(adapter: Adapter, transport: Transport) -> LoadedEngine:

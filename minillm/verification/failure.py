@@ -34,7 +34,12 @@ class Failure:
     @property
     def text(self) -> str:
         """The report: the model, the calls, what is wrong."""
-        return "\n".join([self.title, *(f"    {call}" for call in self.calls), self.what])
+        return f"{self.example}\n{self.what}"
+
+    @property
+    def example(self) -> str:
+        """The model and the calls."""
+        return "\n".join([self.title, *(f"    {call}" for call in self.calls)])
 
     def explains(self, other: "Failure") -> bool:
         """Return whether the other failure probably has the same cause.

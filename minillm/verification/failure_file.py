@@ -7,20 +7,27 @@ from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
+from minillm.config import ModelConfig
 from minillm.support.printable import one_line
 from minillm.verification.adapter import Adapter
 from minillm.verification.calls import Call
 from minillm.verification.edited_cache import is_plain
 from minillm.verification.engine_under_test import UNNAMED
-from minillm.verification.failure import CRASHED, HUNG
+from minillm.verification.failure import HUNG, WRONG, Failure
 from minillm.verification.models import CONFIGS
 from minillm.verification.search import Result
 
+CHECKS = {  # by the property, or else by the function
+    "plain_answers_are_greedy": "check_greedy", "tied_tokens_are_kept_by_number": "check_ties",
+    "generate": "check_answers", "stream": "check_stream", "sample": "check_distribution",
+}  # fmt: skip
 FIRST_LINE = "# A failing example of pytest --minillm-engine."
 
 
-def write_failure(folder: Path, file: Path, adapter: Adapter, result: Result, taken: set[Path]) -> Path | None:
-    """Write the example into a new file, or over that of an earlier run. Return it, or None if it cannot be run.
+def write_failure(
+    folder: Path, file: Path, adapter: Adapter, result: Result, taken: set[Path], worker: str = ""
+) -> Path:
+    """Write the example into a new file, or over that of an earlier run. Return it.
 
     Args:
         folder: for the new file.
@@ -28,15 +35,15 @@ def write_failure(folder: Path, file: Path, adapter: Adapter, result: Result, ta
         adapter: what it says of the engine.
         result: the failure.
         taken: the files of this run. The new one is added.
+        worker: the process of pytest-xdist that runs the property. Each one has files of its own.
 
     Raises:
         OSError: if the file cannot be written.
     """
     assert result.failure is not None
-    if any(callable(argument) for call in result.failure.calls for argument in call.arguments):
-        return None
-    names = (folder / f"minillm_failure_{number}.py" for number in count(1))
-    path = next(path for path in names if path not in taken and _is_free(path))
+    begin = "_".join(filter(None, ["minillm_failure", worker]))
+    paths = (folder / f"{begin}_{number}.py" for number in count(1))
+    path = next(path for path in paths if path not in taken and _is_free(path))
     taken.add(path)
     path.write_text("\n".join([*lines(file, adapter, result), ""]))
     return path
@@ -52,38 +59,109 @@ def lines(file: Path, adapter: Adapter, result: Result) -> Iterator[str]:
     failure, step = result.failure, result.step
     assert failure is not None
     yield FIRST_LINE
-    yield f"# {result.name} fails on {adapter.name}: {one_line(failure.what)}"
+    yield f"# {result.name} fails on {adapter.name}: {one_line(failure.what.splitlines()[0])}"
     yield from (f"# {line}" for line in result.meaning.splitlines())
-    yield "import importlib, sys"
     if failure.verdict == HUNG:
         yield "import signal"
+    if is_answer(failure):
+        return (yield from _check(file, adapter, result))
+    yield "import importlib, sys"
     if step is not None:
         yield "import numpy as np"
     yield from _engine_lines(file, adapter, result)
-    if failure.verdict == HUNG:
-        yield f"signal.alarm({max(1, round(adapter.call_seconds))})  # ends this process while the bug is there"
+    yield from _time_limit(failure, adapter)
     yield from map(statement, failure.calls[:-1])
     last = statement(failure.calls[-1]) if failure.calls else ""
     if step is not None:
         yield from _comparison(adapter, result, last)
-    elif failure.verdict in (CRASHED, HUNG) or failure.kind:
-        yield f"{last}  # {'an exception, a crash or a hang' if not failure.kind else one_line(failure.kind)}"
+    elif failure.kind or failure.verdict != WRONG:
+        yield f"{last}  # {one_line(failure.kind) or 'a crash or a hang'}"
     else:
-        yield f"print({last})  # see above what is wrong; this file cannot judge it"
+        yield from _shape(failure, adapter, last)
+
+
+def _shape(failure: Failure, adapter: Adapter, last: str) -> Iterator[str]:
+    """Yield the lines that compare the shape of the last result: its numbers are right, or differ from run to run."""
+    call = failure.calls[-1]
+    size = failure.config.vocab_size if failure.config is not None else adapter.vocab_size
+    shape = [len(call.arguments[0]), size] if call.returns == "rows" else [size]
+    yield "import numpy as np"
+    yield f"got = list(np.asarray({last}, float).shape)"
+    yield f'print(f"got the shape {{got}}, expected {shape}")'
+    yield f"sys.exit(got != {shape})"
+
+
+def is_answer(failure: Failure) -> bool:
+    """Return whether a result of generate, stream or sample is wrong. The check of the property judges it.
+
+    A check also gives `sample` its argument `draw`.
+    """
+    last = failure.calls[-1].name if failure.calls else ""
+    return last == "sample" or (last in CHECKS and failure.verdict == WRONG and not failure.kind)
+
+
+def _check(file: Path, adapter: Adapter, result: Result) -> Iterator[str]:
+    """Yield the lines that call the check of a property."""
+    failure = result.failure
+    assert failure is not None
+    [*earlier, last] = failure.calls
+    check = CHECKS.get(result.name) or CHECKS[last.name]
+    yield from _config_lines(failure.config)
+    yield "from minillm.verification.engine_file import engine_of"
+    yield f"from minillm.verification.{'sampling' if last.name == 'sample' else 'generation'}_properties import {check}"
+    config = f", {_shown(failure.config)}" if failure.config is not None else ""
+    yield from _time_limit(failure, adapter)
+    yield f"with engine_of({str(file.absolute())!r}, {adapter.name!r}{config}) as engine:"
+    yield from (f"    {line}" for line in _checked(check, earlier, last))
+    yield 'print("as expected")'
+
+
+def _checked(check: str, earlier: list[Call], last: Call) -> Iterator[str]:
+    if last.name == "sample":
+        yield f"{check}(engine, {last.arguments[0]}, {last.arguments[1]})"
+    else:
+        prompts, options = last.arguments
+        yield from map(statement, _before_the_check(earlier, prompts if last.name == "generate" else [prompts]))
+        limit = options["max_new_tokens"]
+        others = {name: value for name, value in options.items() if name != "max_new_tokens"}
+        arguments = f"{prompts[0]}, {limit}" if check == "check_greedy" else f"{prompts}, {limit}, {others}"
+        yield f"{check}(engine, {arguments})"
+
+
+def _before_the_check(calls: list[Call], prompts: list[list[int]]) -> list[Call]:
+    """Return the calls without the plain answers at the end, which the check asks for again."""
+    alone = [[prompt] for prompt in prompts]
+    count = len(alone)
+    return calls[:-count] if [call.arguments[0] for call in calls[-count:]] == alone else calls
+
+
+def _time_limit(failure: Failure, adapter: Adapter) -> Iterator[str]:
+    if failure.verdict == HUNG:
+        yield f"signal.alarm({max(1, round(adapter.call_seconds))})  # ends this process while the bug is there"
+
+
+def _config_lines(config: ModelConfig | None) -> Iterator[str]:
+    if config in CONFIGS:
+        yield "from minillm.verification.models import CONFIGS"
+    elif config is not None:
+        yield "from minillm.config import ModelConfig, RopeParameters"
+
+
+def _shown(config: ModelConfig) -> str:
+    return f"CONFIGS[{CONFIGS.index(config)}]" if config in CONFIGS else repr(config)
 
 
 def _engine_lines(file: Path, adapter: Adapter, result: Result) -> Iterator[str]:
     config = result.failure.config if result.failure is not None else None
+    yield from _config_lines(config)
     if config is not None:
-        yield "from minillm.verification.models import CONFIGS, random_weights"
-        if config not in CONFIGS:
-            yield "from minillm.config import ModelConfig, RopeParameters"
+        yield "from minillm.verification.models import random_weights"
     yield f"sys.path.insert(0, {str(file.absolute().parent)!r})"
     yield f"engine = importlib.import_module({file.stem!r})"
     if adapter.listed:
         yield f"engine = dict(engine.engines())[{adapter.name!r}]"
     if config is not None:
-        yield f"config = {f'CONFIGS[{CONFIGS.index(config)}]' if config in CONFIGS else repr(config)}"
+        yield f"config = {_shown(config)}"
         yield "engine = engine.make_engine(config, dict(random_weights(config)))"
 
 

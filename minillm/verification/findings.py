@@ -57,7 +57,7 @@ class Findings:
             self.stop_at = time.monotonic() + SHRINK_SECONDS
             self.first = self.smallest = failure
         same = (failure.verdict, failure.kind) == (self.smallest.verdict, self.smallest.kind)
-        if same and (len(failure.text), failure.text) < (len(self.smallest.text), self.smallest.text):
+        if same and _size(failure) < _size(self.smallest):
             self.smallest = failure
         self.show()
 
@@ -108,3 +108,8 @@ class Findings:
         if self.ties:
             text += f"; {counted(self.ties, 'tie')}: {self.tie}"
         return text + (f"; {counted(self.refused, 'call')} refused: {self.refusal}" if self.refused else "")
+
+
+def _size(failure: Failure) -> tuple[int, str]:
+    """Return what orders failing examples, the smallest first."""
+    return len(failure.example), failure.text

@@ -35,8 +35,7 @@ class Answer(NamedTuple):
 def plain_answers_are_greedy(engine: Engine, data: st.DataObject) -> None:
     """With the plainest options, each token must be the one with the largest expected logit."""
     prompt, limit = data.draw(sized_lists(engine, 8)), data.draw(st.integers(1, MOST_NEW_TOKENS))
-    answer = plain_answer(engine, prompt, limit)
-    AnswerJudge(engine, prompt, limit, end_tokens(plainest(engine))).judge(answer, None)
+    check_greedy(engine, prompt, limit)
 
 
 def options_change_no_answer(engine: Engine, data: st.DataObject) -> None:
@@ -61,10 +60,7 @@ def a_stream_is_the_answer(engine: Engine, data: st.DataObject) -> None:
     options = draw_options(engine, data)
     if "n" in options:
         options["n"] = 1
-    plain = plain_answer(engine, prompt, limit) if engine.has("generate") else None
-    streamed = engine.stream(prompt, {"max_new_tokens": limit, **options})
-    tokens = [token for piece in streamed for token in (piece if isinstance(piece, list | tuple) else [piece])]
-    AnswerJudge(engine, prompt, limit, end_tokens(options)).judge(checked_answer(engine, [tokens]), plain)
+    check_stream(engine, prompt, limit, options)
 
 
 def prompts(engine: Engine, beginning: Sequence[int] = ()) -> st.SearchStrategy[list[list[int]]]:
@@ -104,6 +100,20 @@ def plain_answer(engine: Engine, prompt: Sequence[int], limit: int) -> Answer:
 def plainest(engine: Engine) -> dict[str, Any]:
     """Return the plainest value of each option."""
     return {name: values[0] for name, values in engine.options.items()}
+
+
+def check_greedy(engine: Engine, prompt: Sequence[int], limit: int) -> None:
+    """Raise AssertionError if a token of the plain answer does not have the largest expected logit."""
+    answer = plain_answer(engine, prompt, limit)
+    AnswerJudge(engine, prompt, limit, end_tokens(plainest(engine))).judge(answer, None)
+
+
+def check_stream(engine: Engine, prompt: Sequence[int], limit: int, options: Options) -> None:
+    """Raise AssertionError if the streamed tokens are not the plain answer of the prompt."""
+    plain = plain_answer(engine, prompt, limit) if engine.has("generate") else None
+    streamed = engine.stream(prompt, {"max_new_tokens": limit, **options})
+    tokens = [token for piece in streamed for token in (piece if isinstance(piece, list | tuple) else [piece])]
+    AnswerJudge(engine, prompt, limit, end_tokens(options)).judge(checked_answer(engine, [tokens]), plain)
 
 
 def check_answers(engine: Engine, requests: Sequence[Sequence[int]], limit: int, options: Options) -> None:

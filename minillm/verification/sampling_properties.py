@@ -28,7 +28,18 @@ def sampling_has_its_distribution(engine: Engine, data: st.DataObject) -> None:
     """Each token must have the probability of the definition."""
     size = data.draw(st.integers(1, 6))
     logits = data.draw(st.lists(LOGITS, min_size=size, max_size=size, unique=True))
-    options = draw_sampling(data, len(logits))
+    check_distribution(engine, logits, draw_sampling(data, len(logits)))
+
+
+def tied_tokens_are_kept_by_number(engine: Engine, data: st.DataObject) -> None:
+    """Of tokens with equal logits, top_k and top_p must keep the right number. Which ones is not defined."""
+    size = data.draw(st.integers(2, 6))
+    logits = data.draw(st.lists(st.sampled_from([0.0, 0.5]), min_size=size, max_size=size))
+    check_ties(engine, logits, draw_sampling(data, len(logits)))
+
+
+def check_distribution(engine: Engine, logits: Sequence[float], options: Options) -> None:
+    """Raise AssertionError if a token does not have the probability of the definition."""
     expected = defined_distribution(logits, **options)
     if expected is None:
         reject()
@@ -36,14 +47,22 @@ def sampling_has_its_distribution(engine: Engine, data: st.DataObject) -> None:
     for token, probability in enumerate(expected):
         if abs(found[token] - probability) > EXACT:
             chance = f"token {token} has the probability {found[token]:.6g}; expected {probability:.6g}"
-            engine.fail(f"of the logits {logits} with {shown_options(options)}, {chance}")
+            without = without_an_option(found, logits, options)
+            engine.fail(f"of the logits {logits} with {shown_options(options)}, {chance}{without}")
 
 
-def tied_tokens_are_kept_by_number(engine: Engine, data: st.DataObject) -> None:
-    """Of tokens with equal logits, top_k and top_p must keep the right number. Which ones is not defined."""
-    size = data.draw(st.integers(2, 6))
-    logits = data.draw(st.lists(st.sampled_from([0.0, 0.5]), min_size=size, max_size=size))
-    options = draw_sampling(data, len(logits))
+def without_an_option(found: Sequence[float], logits: Sequence[float], options: Options) -> str:
+    """Say which option has no effect, if the distribution is the one without it."""
+    for name in options:
+        others = {other: value for other, value in options.items() if other != name}
+        defined = defined_distribution(logits, **others)
+        if defined is not None and all(abs(one - other) <= EXACT for one, other in zip(found, defined, strict=True)):
+            return f"\nThis is the distribution without {name}. An engine that does not have it raises Unsupported."
+    return ""
+
+
+def check_ties(engine: Engine, logits: Sequence[float], options: Options) -> None:
+    """Raise AssertionError if the probabilities, in any order, are not those of the definition."""
     defined = defined_distribution(logits, **options)
     if defined is None:
         reject()

@@ -196,6 +196,79 @@ def test_only_files_of_earlier_runs_are_overwritten(load, tmp_path):
     assert (tmp_path / "minillm_failure_1.py").read_text() == "# mine\n"
 
 
+def test_workers_of_xdist_have_files_of_their_own(load, tmp_path):
+    loaded = load(planted("del rows[length:]", "pass"))
+    result = judged(loaded, TRUNCATED)
+    both = [write_failure(tmp_path, tmp_path / "e.py", loaded.adapter, result, set(), name) for name in ("gw0", "gw1")]
+    assert [file.name for file in both] == ["minillm_failure_gw0_1.py", "minillm_failure_gw1_1.py"]
+
+
+ANSWERS = (
+    OWN
+    + """
+OPTIONS = {"chunk": [None, 1], "eos": [None, 1]}
+def decode(token, cache): return prefill([token], cache)
+def generate(prompts, options): return [(one(prompt, options, len(prompts)), None, None) for prompt in prompts]
+def one(prompt, options, count):
+    cache, tokens = [], []
+    logits = prefill(prompt, cache)
+    while len(tokens) < options["max_new_tokens"] and options["eos"] not in tokens:
+        tokens.append(int(logits.argmax()))
+        logits = decode(tokens[-1], cache)
+    return tokens
+def stream(prompt, options): yield from one(prompt, options, 1)
+def sample(logits, options, draw):
+    weights = np.exp((np.array(logits) - max(logits)) / (options.get("temperature") or 1e-9))
+    if set(options) - {"temperature"}: raise NotImplementedError
+    return draw(weights / weights.sum()) if options else draw(np.ones(len(logits)) / len(logits))
+"""
+)
+NO_OPTIONS = "draw(np.ones(len(logits)) / len(logits))"
+RIGHT_ANSWERS = ANSWERS.replace(NO_OPTIONS, "draw(np.exp(logits) / np.exp(logits).sum())")
+ARGMAX = "tokens.append(int(logits.argmax()))"
+PLANTED_ANSWERS = {
+    "plain_answers_are_greedy": (ARGMAX, ARGMAX.replace("max()", "min()")),
+    "options_change_no_answer": (ARGMAX, "tokens.append(int(logits.argmax()) if count < 2 else 0)"),
+    "a_stream_is_the_answer": ("yield from one(prompt, options, 1)", "yield from one(prompt[::-1][:1], options, 1)"),
+    "sampling_has_its_distribution": ("draw(np.exp(logits) / np.exp(logits).sum())", NO_OPTIONS),
+}
+
+
+SLOW_ANSWERS = ("plain_answers_are_greedy", "a_stream_is_the_answer")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(one, marks=[pytest.mark.slow] * (one in SLOW_ANSWERS)) for one in PLANTED_ANSWERS]
+)
+def test_the_file_of_a_wrong_answer_judges_it(load, tmp_path, name):
+    assert RIGHT_ANSWERS.count(PLANTED_ANSWERS[name][0]) == 1
+    loaded = load(RIGHT_ANSWERS.replace(*PLANTED_ANSWERS[name]))
+    result = judged(loaded, name)
+    assert result.verdict == "wrong"
+    file = written(tmp_path, loaded, result)
+    assert len(file.read_text().splitlines()) < 12
+    code, out = run_again(file)
+    assert (code, result.failure.what in out, "Traceback" in out) == (1, True, False), out
+    (tmp_path / "my_engine.py").write_text(RIGHT_ANSWERS)
+    assert run_again(file) == (0, "as expected\n")
+
+
+def test_what_another_option_would_give_is_said_of_an_ignored_option(load):
+    ignored = 'if set(options) - {"temperature"}: raise NotImplementedError'
+    result = judged(load(RIGHT_ANSWERS.replace(ignored, "pass").replace("if options else", "if 'temperature' in "
+                         "options else")), "sampling_has_its_distribution")  # fmt: skip
+    assert "This is the distribution without " in result.failure.what
+
+
+def test_the_file_of_a_wrong_shape_judges_it(load, tmp_path):
+    right = OWN + "def decode(token, cache): return prefill([token], cache)\n"
+    loaded = load(right.replace("([token], cache)", "([token], cache)[None]"))
+    file = written(tmp_path, loaded, judged(loaded, DECODED))
+    assert run_again(file) == (1, "got the shape [1, 5], expected [5]\n")
+    (tmp_path / "my_engine.py").write_text(right)
+    assert run_again(file)[0] == 0
+
+
 def test_an_interrupted_search_shows_the_smallest_example_so_far(load):
     loaded = load(planted("del rows[length:]", "pass"))
 
