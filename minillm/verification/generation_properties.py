@@ -173,12 +173,12 @@ class AnswerJudge:
         text, logits = [*self.prompt, *before], self.expected(before)
         if logits is None:
             if plain:
-                self.fail(f"after {text} comes {token}; expected {plain.tokens[len(before)]}")
+                self.fail(f"has {token} after {text}; expected {plain.tokens[len(before)]}")
             return
         better = plain.tokens[len(before)] if plain else int(logits.argmax())
         if not {token, better} <= self.tied(logits):
             pair = f"expected logits {logits[token]:.6g} and {logits[better]:.6g}"
-            self.fail(f"after {text} comes {token}; expected {better} ({pair})")
+            self.fail(f"has {token} after {text}; expected {better} ({pair})")
         if token != better:
             self.engine.add_tie(f"{self.name}after {text}, {token} and {better} are tied")
 

@@ -95,7 +95,7 @@ class Replay:
         copied = SOURCES[call.name](*call.arguments) if call.name in SOURCES else [None] * len(names)
         for name, source in zip(names, copied, strict=True):
             self.pairs[name] = list(self.pairs[source.name][: _length(call)]) if source else []
-            self.history[name] = list(self.pairs[name])
+            self.history[name] = list(self.pairs[source.name]) if source else []  # a prefix drops what comes after it
         if call.name in EDITS:
             cache, *numbers = call.arguments
             self.pairs[cache.name] = EDITS[call.name](self.pairs[cache.name], *numbers)

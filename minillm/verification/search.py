@@ -11,7 +11,7 @@ from minillm.verification.failure import CRASHED, HUNG, WRONG, EngineFailed, Fai
 from minillm.verification.findings import Findings
 from minillm.verification.properties import Property
 from minillm.verification.replay import Replay, Step, first_difference
-from minillm.verification.symptoms import MODEL, explanation
+from minillm.verification.symptoms import EVERYWHERE, explanation
 
 PASSED, REFUSED, NOT_TESTED = "passed", "refused", "not tested"
 
@@ -116,7 +116,7 @@ def has_same_cause(one: Result, other: Result) -> bool:
     """Return whether two failures probably have the same cause: calls that include the others, or one meaning."""
     if one.failure is None or other.failure is None:
         return False
-    alike = one.meaning == MODEL or one.failure.functions == other.failure.functions
+    alike = one.meaning in EVERYWHERE or one.failure.functions == other.failure.functions
     return (alike and one.meaning == other.meaning != "") or one.failure.explains(other.failure)
 
 

@@ -14,6 +14,12 @@ from minillm.verification.replay import Pairs, Replay, Step, sequences
 MOST = 3  # sentences
 MODEL = "One prefill of the same tokens is wrong, too: look at the model (weights, norms, RoPE, mask), not the cache."
 
+LATER = (
+    "Two prefills of these tokens into a new cache are wrong, too: look at positions and at the mask of a pass after "
+    "the first one, not at other calls."
+)
+EVERYWHERE = (MODEL, LATER)  # what is wrong shows in most properties
+
 
 def explanation(step: Step, engine: EngineUnderTest) -> str:
     """Return a sentence about the first wrong result: which mistake gives exactly these logits, or what it needs.
@@ -25,7 +31,11 @@ def explanation(step: Step, engine: EngineUnderTest) -> str:
     if not np.isfinite(step.found).all() and np.isfinite(step.expected).all():
         return _of_no_number(step)
     replay = Replay(engine)
-    found = [sentence for pairs, sentence in mistakes(step) if _gives(replay, pairs, step.found)]
+    different: list[tuple[Pairs, str]] = []
+    for pairs, sentence in mistakes(step):
+        if all(pairs != others for others, _ in different):  # the first sentence about these pairs
+            different.append((pairs, sentence))
+    found = [sentence for pairs, sentence in different if _gives(replay, pairs, step.found)]
     return "\nOr: ".join(found[:MOST]) or _by_its_calls(step, replay)
 
 
@@ -80,6 +90,8 @@ def _by_its_calls(step: Step, replay: Replay) -> str:
         return ""
     if not alone:
         return MODEL
+    if step.before and wrong_in_two_passes(step, replay.engine):
+        return LATER
     names = ("reorder", "restore", "copy_prefix", "fork", "shift", "remove", "keep", "release", "truncate")
     if step.call.name == "batch":
         rows = list(sequences(step.call))
@@ -91,6 +103,17 @@ def _by_its_calls(step: Step, replay: Replay) -> str:
                 f"One prefill of the same tokens is right: look at what {name} leaves in the cache, and at positions."
             )
     return "One prefill of the same tokens is right: look at positions and at the mask of a pass after the first one."
+
+
+def wrong_in_two_passes(step: Step, engine: EngineUnderTest) -> bool:
+    """Return whether a new cache gives a wrong result, too, if the same tokens come in two prefills."""
+    try:
+        cache = engine.new_cache(0)
+        engine.prefill([token for token, _ in step.before], cache)
+        logits = engine.prefill(step.new, cache)
+    except EngineFailed:
+        return False
+    return bool(relative_difference(logits, step.expected).max() > engine.tolerance)
 
 
 def right_alone(step: Step, replay: Replay) -> bool | None:

@@ -69,6 +69,7 @@ MEANINGS = {
         "The sequence alone is right: in a batch look at padding"),
     "padding is not a number": (ONE_BATCH, f"{ONE_BATCH} + [0, np.nan][len({{len(t) for t, _ in sequences}}) > 1]",
         BATCH, "NaN in a batch of different lengths"),
+    "a second pass is wrong": (ROPE, ROPE.replace("first", "first + 2 * (first > 0)"), FORKS, "Two prefills of these"),
     "a wrong model": ("np.sqrt(q.shape[-1])", "q.shape[-1]", "prefill_is_naive", "look at the model"),
     "a fork is wrong": ("copy = self.new_cache()", "copy = self.new_cache(); cache.keys[0][0] = cache.keys[0][0] * 2",
         FORKS, "look at what fork leaves"),
@@ -267,6 +268,44 @@ def test_the_file_of_a_wrong_shape_judges_it(load, tmp_path):
     assert run_again(file) == (1, "got the shape [1, 5], expected [5]\n")
     (tmp_path / "my_engine.py").write_text(right)
     assert run_again(file)[0] == 0
+
+
+def test_a_copied_prefix_that_is_the_whole_cache_is_recognised(load):
+    loaded = load(OWN + "def copy_prefix(cache, length): return list(cache)\n")
+    assert judged(loaded, "a_copied_prefix_is_its_tokens").meaning.startswith(
+        "These are the logits with the dropped tokens still in the cache"
+    )
+
+
+SAVING = (
+    OWN.replace("cache.extend(tokens)", "cache[:] = cache + list(tokens)")
+    + """
+class Cache:
+    def __init__(self): self.tokens, self.count = [], 0
+def new_cache(): return Cache()
+def prefill(tokens, cache):
+    cache.tokens[cache.count:] = tokens
+    cache.count = len(cache.tokens)
+    return TABLE[cache.tokens].sum(axis=0)
+def truncate(cache, length): cache.count = length
+def save(cache): return list(cache.tokens), cache.count
+def restore(state):
+    cache = Cache()
+    cache.tokens, cache.count = list(state[0]), state[1]
+    del cache.tokens[cache.count:]
+    return cache
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "right", ["return list(cache.tokens)", "list(state[0]), state[1]\n    del cache.tokens[cache.count:]"]
+)
+def test_a_state_that_shares_memory_is_noticed_after_a_truncation(load, right):
+    name = "a_restored_cache_is_the_saved_one"
+    assert judged(load(SAVING), name).verdict == "passed"
+    shared = {"return list(cache.tokens)": "return cache.tokens"}.get(right, "state[0], state[1]")
+    assert judged(load(SAVING.replace(right, shared)), name).verdict == "wrong"
 
 
 def test_an_interrupted_search_shows_the_smallest_example_so_far(load):
