@@ -23,6 +23,7 @@ EXERCISE = r"\d\d_\w+\.py"
 WORKER: pytest.StashKey[Any] = pytest.StashKey()
 ENGINE: pytest.StashKey[Any] = pytest.StashKey()
 RESULTS: pytest.StashKey[list[dict[str, Any]]] = pytest.StashKey()
+UNWRITTEN: pytest.StashKey[str] = pytest.StashKey()
 INTERRUPTED: pytest.StashKey[tuple[str, str]] = pytest.StashKey()
 
 
@@ -277,6 +278,22 @@ class EngineItem(ReportedItem):
         return f"\nto run it again: python {file.name}"
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the results as JSON. If that fails, the exit status is 2."""
+    config = session.config
+    told, file = config.stash.get(RESULTS, []), config.getoption(REPORT_OPTION)
+    if not (told and file) or hasattr(config, "workerinput"):  # a process of pytest-xdist has only some results
+        return
+    from minillm.support.wording import failure_text
+    from minillm.verification.report import as_json
+
+    try:
+        (config.invocation_params.dir / file).write_text(as_json(told))
+    except OSError as problem:
+        config.stash[UNWRITTEN] = f"{REPORT_OPTION}: the results cannot be written: {failure_text(problem)}"
+        session.exitstatus = pytest.ExitCode.INTERRUPTED  # 2
+
+
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print the verdict on each property, and the smallest failing example of an interrupted search."""
     if INTERRUPTED in config.stash:
@@ -284,10 +301,10 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.section(f"interrupted: {name}", "-")
         terminalreporter.line(text)
     if told := config.stash.get(RESULTS, []):
-        from minillm.verification.report import as_json, report_lines, result_of
+        from minillm.verification.report import report_lines, result_of
 
         terminalreporter.section("engine", "-")
         for line in report_lines([result_of(one) for one in told]):
             terminalreporter.line(line)
-        if file := config.getoption(REPORT_OPTION):
-            (config.invocation_params.dir / file).write_text(as_json(told))
+    if UNWRITTEN in config.stash:
+        terminalreporter.line(config.stash[UNWRITTEN], red=True)

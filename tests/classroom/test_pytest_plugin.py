@@ -188,6 +188,14 @@ def engines():
 """
 
 
+def test_a_report_that_cannot_be_written_is_one_line(run_pytest, tmp_path):
+    (tmp_path / "my_engine.py").write_text(SEVERAL)
+    arguments = "--minillm-engine my_engine.py --minillm-report nowhere/out.json -k".split()
+    code, out = run_pytest(tmp_path, *arguments, "right and prefill_is")
+    assert (code, "Traceback" in out, "2 passed" in out) == (2, False, True), out
+    assert "--minillm-report: the results cannot be written: nowhere/out.json" in out.replace(f"{tmp_path}/", ""), out
+
+
 def test_several_engines_are_a_matrix_and_a_file(run_pytest, tmp_path):
     (tmp_path / "my_engine.py").write_text(SEVERAL)
     arguments = "--minillm-engine my_engine.py --minillm-report out.json --junitxml out.xml".split()

@@ -278,7 +278,7 @@ def test_a_copied_prefix_that_is_the_whole_cache_is_recognised(load):
 
 
 SAVING = (
-    OWN.replace("cache.extend(tokens)", "cache[:] = cache + list(tokens)")
+    OWN
     + """
 class Cache:
     def __init__(self): self.tokens, self.count = [], 0
