@@ -97,11 +97,10 @@ def _by_its_calls(step: Step, replay: Replay) -> str:
         rows = list(sequences(step.call))
         uneven = "of different lengths " if len({len(tokens) for tokens, _ in rows}) > 1 else ""
         return f"The sequence alone is right: in a batch {uneven}look at padding, the mask, and each row's positions."
-    for name in names:
-        if any(call.name == name for call in step.calls):
-            return (
-                f"One prefill of the same tokens is right: look at what {name} leaves in the cache, and at positions."
-            )
+    edits = list(dict.fromkeys(call.name for call in step.calls if call.name in names))
+    if edits:
+        leave = f"{' and '.join(edits)} {'leave' if len(edits) > 1 else 'leaves'}"
+        return f"One prefill of the same tokens is right: look at what {leave} in the cache, and at positions."
     return "One prefill of the same tokens is right: look at positions and at the mask of a pass after the first one."
 
 

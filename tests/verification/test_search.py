@@ -10,14 +10,18 @@ import pytest
 
 from minillm.classroom.exercises import bughunt
 from minillm.verification import findings as findings_module
+from minillm.verification.calls import Call
 from minillm.verification.engine_file import load_engine, load_engines
 from minillm.verification.engine_process import EngineProcess
 from minillm.verification.failure_file import write_failure
 from minillm.verification.findings import Findings
+from minillm.verification.handles import Handle
 from minillm.verification.progress import Progress
 from minillm.verification.properties import PROPERTIES
+from minillm.verification.replay import Replay, Step
 from minillm.verification.report import as_json, fields, report_lines, result_of
 from minillm.verification.search import Result, search, so_far
+from minillm.verification.symptoms import explanation
 
 ROOT = Path(__file__).parents[2]
 RIGHT = bughunt.right_text("engine")
@@ -268,6 +272,16 @@ def test_the_file_of_a_wrong_shape_judges_it(load, tmp_path):
     assert run_again(file) == (1, "got the shape [1, 5], expected [5]\n")
     (tmp_path / "my_engine.py").write_text(right)
     assert run_again(file)[0] == 0
+
+
+def test_all_edits_of_the_smallest_example_are_named(load):
+    loaded = load(OWN + "def fork(cache): return list(cache)\ndef release(cache): pass\n")
+    replay = Replay(loaded.example(None, Findings(1e-4)))
+    a, b = Handle(0, "a"), Handle(1, "b")
+    calls = [Call("fork", (a,), "cache", [b]), Call("release", (a,)), Call("prefill", ([0], b), "logits")]
+    right = replay.engine.naive([0])
+    step = Step(tuple(calls), "b", [], [0], right + 1, right, {}, None)
+    assert "look at what fork and release leave in the cache" in explanation(step, replay.engine)
 
 
 def test_a_copied_prefix_that_is_the_whole_cache_is_recognised(load):
