@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
     build.add_argument("--only", metavar="N-M", help="the exercises that count, such as 1-12 (default: as in --course)")
     build.add_argument("--due", metavar="TIME", help="the due date, such as 2026-12-10T23:59:00+01:00")
     build.add_argument("--course", metavar="FILE", help="a course.toml with points and late rule")
-    build.add_argument("--learners", metavar="FILE", help="one name a line: who gets the bug hunts of course.toml")
+    build.add_argument("--learners", metavar="FILE", help="who takes part, one name a line")
     build.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     build.set_defaults(run=run_build)
 
@@ -51,13 +51,14 @@ def run_build(options: argparse.Namespace) -> int:
         course = replace(course, due=_due(options.due))
     if course.seed is None:
         course = replace(course, seed=secrets.randbelow(MOST_SEED))
-    learners = read_learners(Path(options.learners)) if options.learners else []
-    files = build(course, Path(options.out), learners)
+    if options.learners:
+        course = replace(course, learners=read_learners(Path(options.learners)))
+    files = build(course, Path(options.out))
     if options.json:
         print_json({"folder": options.out, "files": [str(file.relative_to(options.out)) for file in files]})
         return 0
     write("".join(f"{file}\n" for file in files))
-    hunts = ", and each archive in hunts/ to its learner" if learners else ""
+    hunts = ", and each archive in hunts/ to its learner" if course.hunts else ""
     write(f"Hand out learner.zip{hunts}. Everything else has the solutions. Keep course.toml: it has the seed.\n")
     return 0
 

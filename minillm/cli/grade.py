@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
     _check(options)
     course = read_course(Path(options.course) if options.course else None, options.only)
-    folder, submissions, level = Path(options.out), _submissions(options), _level(options)
+    folder, submissions, level = Path(options.out), _submissions(options, course.learners), _level(options)
     (folder / LEARNERS).mkdir(parents=True, exist_ok=True)
     seed = seed_of_folder(folder, course.seed if options.seed is None else options.seed)
     with progress_on_stderr() as progress:
@@ -100,11 +100,11 @@ def _level(options: argparse.Namespace) -> str:
     return level
 
 
-def _submissions(options: argparse.Namespace) -> list[Any]:
+def _submissions(options: argparse.Namespace, learners: tuple[str, ...]) -> list[Any]:
     from minillm.classroom.grading.submissions import find_submissions, one_submission
 
     if options.one is None:
-        return find_submissions(Path(options.submissions), Path(options.out))
+        return find_submissions(Path(options.submissions), Path(options.out), learners)
     if not os.path.lexists(options.submissions):
         raise ValueError(f"there is no file or folder {options.submissions}")
     return [one_submission(Path(options.submissions), options.one, _time(options.handed_in))]

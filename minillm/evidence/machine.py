@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ STORY_HASH = "5957289063390916a9623aa09b3745b012e4c46a8e60f6303d5ba319d03a9aa2" 
 NARROW = 72  # columns; tables leave out columns in a narrower terminal
 DISK_NEEDED = 750_000_000  # bytes that fetching smollm2 takes for a while
 CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+IMPORT_S = 60  # seconds for the import of one extra
 REINSTALL = "install minillm again: git checkout weights, or pip install -e . in a fresh clone"
 
 
@@ -257,10 +259,27 @@ def _writable(folder: Path) -> bool:
 def look_at_extras() -> Iterator[Finding]:
     """Yield which extras are installed. None is needed."""
     for extra, (name, purpose) in EXTRAS.items():
-        if importlib.util.find_spec(name) is not None:
-            yield Finding(f"extra {extra}", OK, f"{name}: {purpose}")
+        about = f"extra {extra}"
+        if importlib.util.find_spec(name) is None:
+            yield Finding(about, ABSENT, f"not installed: {purpose}", "to install it:", pip_line(extra))
+            continue
+        problem = _import_problem(name)
+        if problem:
+            found = f"{name} is installed but cannot be imported: {problem}"
+            yield Finding(about, NOTE, found, "to install it again:", f"{pip_line(extra)} --force-reinstall")
         else:
-            yield Finding(f"extra {extra}", ABSENT, f"not installed: {purpose}", "to install it:", pip_line(extra))
+            yield Finding(about, OK, f"{name}: {purpose}")
+
+
+def _import_problem(name: str) -> str:
+    """Return why a package cannot be imported, or an empty string. It is imported in a process of its own."""
+    command = [sys.executable, "-P", "-c", f"import {name}"]  # -P: not a file of that name in this folder
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=IMPORT_S, check=False)
+    except subprocess.TimeoutExpired:
+        return f"it takes more than {IMPORT_S} seconds"
+    lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"status {done.returncode}"]
+    return one_line(lines[-1])[:160] if done.returncode else ""
 
 
 def look_at_isolation() -> Iterator[Finding]:

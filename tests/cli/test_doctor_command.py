@@ -142,3 +142,20 @@ def test_without_numpy_there_is_one_line(arguments, code):
     assert done.returncode == code
     assert done.stderr.startswith("minillm: the package numpy is missing; in minillm's source folder: ")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "code, state, words",
+    [
+        ("", "ok", "half: a purpose"), ("import no_such_library", "note", "No module named 'no_such_library'"),
+        ("import os; os._exit(3)", "note", "status 3"),
+    ],
+)  # fmt: skip
+def test_an_extra_that_is_there_but_cannot_be_imported(code, state, words, tmp_path, monkeypatch):
+    (tmp_path / "half.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setattr(machine, "EXTRAS", {"plot": ("half", "a purpose")})
+    (finding,) = machine.look_at_extras()
+    assert (finding.about, finding.state) == ("extra plot", state)
+    assert words in finding.found

@@ -7,26 +7,25 @@
       classroom50/      autograder.py, the grader
       grade.yml         a workflow for GitHub Actions
       hunts/ada.zip     the bug hunts of one learner, if the course has some
-      course.toml       points, due date, late rule, seed: keep it, a later grading with it gives the same marks
+      course.toml       points, dates, seed, learners: keep it, a later grading with it gives the same marks
       *.md              one page of instructions for each of them
 
 Everything but learner.zip and hunts/ contains the solutions.
 """
 
 import zipfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
 from minillm.classroom.exercises.exercise import Exercise
-from minillm.classroom.grading.course_file import Course, course_text
+from minillm.classroom.grading.course_file import Course, checked_learners, course_text
 from minillm.classroom.grading.hunts import bugs_of, hunt_files, hunt_rows
 from minillm.classroom.grading.judge import planned_rows
 from minillm.classroom.grading.submissions import safe_name
 from minillm.classroom.worker import wire
 from minillm.support.files import read_ordinary_file
-from minillm.support.printable import one_line
 from minillm.support.shipped import PACKAGE, shipped
 from minillm.support.state_file import named
 
@@ -41,31 +40,30 @@ EXECUTABLE, READABLE = 0o100755 << 16, 0o100644 << 16
 Files = dict[str, bytes]
 
 
-def build(course: Course, folder: Path, learners: Sequence[str] = ()) -> list[Path]:
+def build(course: Course, folder: Path) -> list[Path]:
     """Write everything into a new folder, and return the paths.
 
     Args:
         course: the rules of marking.
         folder: the new folder.
-        learners: the names of those who get bug hunts, as they are in the submissions.
 
     Raises:
-        ValueError: if the folder exists and is not empty, or there are hunts without learners or the reverse.
+        ValueError: if the folder exists and is not empty, or there are hunts but no learners.
         OSError: if it cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} exists already; expected a new folder, or an empty one")
-    if bool(course.hunts) != bool(learners):
-        raise ValueError("bug hunts need both: `hunts` in course.toml, and --learners with the names of the learners")
+    if course.hunts and not course.learners:
+        raise ValueError("bug hunts need the names of the learners: in course.toml, or in a file with --learners")
     with named(folder):
-        for name, data in (_everything(course) | _hunts(course, learners)).items():
+        for name, data in (_everything(course) | _hunts(course)).items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(data)
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
 def _everything(course: Course) -> Files:
-    package, rules = _package(), course_text(course).encode()
+    package, rules = _package(), course_text(replace(course, learners=())).encode()  # a platform needs no names
     around = {"course.toml": rules, "requirements.txt": REQUIREMENTS.encode()}
     grader = {**around, **{f"package/{name}": data for name, data in package.items()}}
     scripts = {name: _handout("gradescope", name) for name in ("setup.sh", "run_autograder")}
@@ -76,21 +74,22 @@ def _everything(course: Course) -> Files:
         "grader.zip": zipped(grader),
         **{f"classroom50/{name}": data for name, data in bundle.items()},
         "grade.yml": _handout("github", "grade.yml"),
-        "course.toml": rules,
+        "course.toml": course_text(course).encode(),
         **{f"{kind}.md": _page(kind, course) for kind in ("gradescope", "classroom50", "github")},
     }
 
 
-def _hunts(course: Course, learners: Sequence[str]) -> Files:
-    """Return an archive for each learner."""
+def _hunts(course: Course) -> Files:
+    """Return an archive for each learner, if there are hunts."""
     assert course.seed is not None
     return {
         f"hunts/{safe_name(learner)}.zip": zipped(hunt_files(learner, course.seed, course.hunts))
-        for learner in learners
+        for learner in course.learners
+        if course.hunts
     }
 
 
-def read_learners(file: Path) -> list[str]:
+def read_learners(file: Path) -> tuple[str, ...]:
     """Return the names in a file with one name a line.
 
     Raises:
@@ -102,11 +101,12 @@ def read_learners(file: Path) -> list[str]:
     except UnicodeDecodeError:
         raise ValueError(f"{file}: expected text in UTF-8") from None
     names = [name for line in text.splitlines() if (name := line.strip())]
-    twice = next((name for name, count in Counter(names).items() if count > 1), None)
-    if not names or twice is not None:
-        found = "found none" if twice is None else f"{one_line(twice)[:60]} is there twice"
-        raise ValueError(f"{file}: expected one name a line, each once; {found}")
-    return names
+    if not names:
+        raise ValueError(f"{file}: expected one name a line; found none")
+    try:
+        return checked_learners(names)
+    except ValueError as problem:
+        raise ValueError(f"{file}: {problem}") from None
 
 
 def learner_files(course: Course) -> Files:

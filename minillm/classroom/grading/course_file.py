@@ -4,6 +4,7 @@ exercises = "1-12"                   # default: all
 due = 2026-12-10T23:59:00+01:00      # default: none; without an offset it is UTC
 seed_per_learner = true              # hidden cases differ between learners; default: false
 hunts = 2                            # bug hunts of each learner; default: 0
+learners = ["ada", "bob"]            # who takes part; default: everybody who hands something in
 
 [late]
 percent_per_day = 10                 # of the points, for each begun day
@@ -15,25 +16,30 @@ attention = 4
 hunt = 3                             # of one bug hunt; default: 1
 """
 
+import json
 import math
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unicodedata import normalize
 
 from minillm.classroom.exercises.bughunt import all_bugs
 from minillm.classroom.exercises.exercise import Exercise, all_exercises, find_exercise
 from minillm.support.checks import check_bool, check_integer, shown
 from minillm.support.files import read_ordinary_file
+from minillm.support.printable import one_line
 
 LARGEST = 100_000  # bytes
 MOST_POINTS = 1000
+LONGEST_NAME = 80  # of a learner
 MOST_SEED = 1 << 32
 DAY_S = 24 * 60 * 60
-KEYS = ("exercises", "due", "seed", "seed_per_learner", "hunts", "late", "points")
+KEYS = ("exercises", "due", "seed", "seed_per_learner", "hunts", "learners", "late", "points")
 HUNT = "hunt"  # the key of the points of a bug hunt
 
 
@@ -51,6 +57,7 @@ class Course:
         seed_per_learner: whether the hidden cases differ between learners.
         hunts: the number of bug hunts of each learner; which ones follows from the seed and the learner's name.
         hunt_points: the points of one bug hunt.
+        learners: the names of those who take part, so that everybody has a row; empty if they are not known.
     """
 
     exercises: tuple[Exercise, ...]
@@ -62,6 +69,7 @@ class Course:
     seed_per_learner: bool = False
     hunts: int = 0
     hunt_points: float = 1.0
+    learners: tuple[str, ...] = ()
 
     def points_of(self, exercise: Exercise) -> float:
         """Return the points of an exercise."""
@@ -85,7 +93,7 @@ class Course:
 
     @property
     def described(self) -> dict[str, Any]:
-        """All that the marks depend on, as JSON values."""
+        """All that the marks of one submission depend on, as JSON values."""
         return {
             "exercises": [exercise.label for exercise in self.exercises],
             "points": {exercise.name: self.points_of(exercise) for exercise in self.exercises},
@@ -121,7 +129,9 @@ def course_text(course: Course) -> str:
     lines = [f'exercises = "{",".join(exercise.name for exercise in course.exercises)}"']
     lines += [f"due = {course.due.isoformat()}"] if course.due else []
     lines += [f"seed = {course.seed}"] if course.seed is not None else []
-    lines += [f"seed_per_learner = {str(course.seed_per_learner).lower()}", f"hunts = {course.hunts}", "[late]"]
+    lines += [f"seed_per_learner = {str(course.seed_per_learner).lower()}", f"hunts = {course.hunts}"]
+    lines += [f"learners = {json.dumps(course.learners, indent=4, ensure_ascii=False)}"] if course.learners else []
+    lines += ["[late]"]
     lines += [f"percent_per_day = {course.percent_per_day}"]
     lines += [f"days = {course.days}"] if course.days is not None else []
     points = [f"{exercise.name} = {course.points_of(exercise):g}" for exercise in course.exercises]
@@ -169,7 +179,32 @@ def _parsed(values: dict[str, Any]) -> Course:
         seed_per_learner=values.get("seed_per_learner", False),
         hunts=check_integer("hunts", values.get("hunts", 0), 0, len(all_bugs())),
         hunt_points=_points(HUNT, points.get(HUNT, 1)),
+        learners=checked_learners(values.get("learners", [])),
     )
+
+
+def checked_learners(names: Any) -> tuple[str, ...]:
+    """Return the names of those who take part, each in the one form in which names are compared.
+
+    Raises:
+        ValueError: if they are not a list of names, each once.
+    """
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError(f'learners is {shown(names)}; expected a list of names, such as ["ada", "bob"]')
+    learners = tuple(learner_name(name.strip()) for name in names)
+    twice = next((name for name, count in Counter(learners).items() if count > 1), None)
+    if twice is not None:
+        raise ValueError(f"learners has {shown(twice)} twice; expected each name once")
+    return learners
+
+
+def learner_name(text: str) -> str:
+    """Return a name on one line, and with each letter as one character: macOS writes an accent as a character.
+
+    >>> len("e\u0301"), len(learner_name("e\u0301"))
+    (2, 1)
+    """
+    return normalize("NFC", one_line(text))[:LONGEST_NAME]
 
 
 def _check_keys(where: str, values: dict[str, Any], known: tuple[str, ...]) -> None:

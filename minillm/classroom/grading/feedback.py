@@ -9,8 +9,10 @@ from minillm.support.wording import counted
 
 SHOWN = 400  # printed characters
 STYLE = """
+:root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 50rem; margin: 2rem auto; padding: 0 1rem; }
-pre { background: #f4f4f4; color: #111; padding: .75rem; overflow-x: auto; white-space: pre-wrap; }
+body { overflow-wrap: anywhere; }
+pre { border: 1px solid; padding: .75rem; white-space: pre-wrap; }
 """.strip()
 
 

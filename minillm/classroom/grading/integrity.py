@@ -37,7 +37,7 @@ def integrity_report(results: list[Result], sources: list[dict[str, str]]) -> st
     everybody = list(zip(map(_name, results), facts, strict=True))
     sections = {
         "Functions with the same syntax tree": list(_copies(everybody, solutions)),
-        "Imports that an exercise does not need": list(_imports(everybody)),
+        "Imports, and functions that can import, that an exercise does not need": list(_imports(everybody)),
         "Changed arguments": list(_signatures(everybody, stubs)),
         "Files that were left out, or graded under another name": [
             f"{_name(one)}: {one_line(note)}" for one in results for note in one.notes

@@ -9,22 +9,24 @@ import csv
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from unicodedata import normalize
 
 from minillm.classroom.exercises.exercise import Exercise, all_exercises
 from minillm.classroom.grading.contents import Contents, is_answers, read_contents
+from minillm.classroom.grading.course_file import LONGEST_NAME, learner_name
 from minillm.support.files import read_ordinary_file
 from minillm.support.printable import one_line
 
 TIMES = "handed_in.csv"
 NOT_SUBMISSIONS = (TIMES, "course.toml")
 LARGEST_TIMES = 1_000_000  # bytes
-LONGEST_NAME = 80
 LAST_S = 253_402_300_799  # the last second that a datetime can hold
 TWIN = "several entries have this name"
+STRANGER = "this name is not among the learners of the course"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Submission:
 
     Attributes:
         learner: the name of the entry without its ending. Two entries of the same name are told apart by a number.
-        paths: the entry, or several single files.
+        paths: the entry, or several single files; none if the learner handed in nothing.
         file: the name of files about this learner: letters that every file system can hold, different for each learner.
         told: when it was handed in, as `handed_in.csv` says.
         note: what is to be noted about the entry itself, or an empty string.
@@ -65,12 +67,15 @@ class Submission:
         return datetime.fromtimestamp(min(max(newest, 0), LAST_S), UTC).replace(microsecond=0)
 
 
-def find_submissions(folder: Path, skip: Path | None = None) -> list[Submission]:
+def find_submissions(folder: Path, skip: Path | None = None, learners: Sequence[str] = ()) -> list[Submission]:
     """Return the submissions in a folder, in the order of the learners' names.
+
+    A learner of the course who handed in nothing has a submission without paths, and so a row of the marks.
 
     Args:
         folder: the folder with one entry for each learner.
         skip: a path in it that is not a submission: the folder of the results.
+        learners: the names of those who take part; empty if they are not known.
 
     Raises:
         ValueError: if the folder has no submissions, or is itself one.
@@ -93,7 +98,9 @@ def find_submissions(folder: Path, skip: Path | None = None) -> list[Submission]
     unknown = sorted(set(times) - {learner for learner, _ in groups})
     if unknown:
         raise ValueError(f"{folder / TIMES}: there is no submission of {one_line(', '.join(unknown[:3]))}")
-    return list(_named(groups, times))
+    absent = set(learners) - {learner for learner, _ in groups}
+    groups |= {(learner, "nothing"): [] for learner in absent}
+    return list(_named(groups, times, learners))
 
 
 def one_submission(path: Path, learner: str, told: datetime | None = None) -> Submission:
@@ -116,21 +123,26 @@ def read_times(file: Path) -> dict[str, datetime]:
     except (IndexError, ValueError, csv.Error):
         text = "expected the columns learner,time with times such as 2026-12-10T23:59:00+01:00"
         raise ValueError(f"{file}: {text}") from None
-    return {name: when if when.tzinfo else when.replace(tzinfo=UTC) for name, when in times.items()}
+    return {learner_name(name): when if when.tzinfo else when.replace(tzinfo=UTC) for name, when in times.items()}
 
 
-def _named(groups: dict[tuple[str, str], list[Path]], times: dict[str, datetime]) -> Iterator[Submission]:
+def _named(
+    groups: dict[tuple[str, str], list[Path]], times: dict[str, datetime], learners: Sequence[str]
+) -> Iterator[Submission]:
     counts = Counter(learner for learner, _ in groups)
     seen: dict[str, int] = {}
     files: set[str] = set()
-    for (learner, _), paths in sorted(groups.items(), key=lambda group: (group[0][0], group[1][0].name)):
+    for (learner, _), paths in sorted(
+        groups.items(), key=lambda group: (group[0][0], [path.name for path in group[1]])
+    ):
         seen[learner] = seen.get(learner, 0) + 1
         name = learner if seen[learner] == 1 else f"{learner} ({seen[learner]})"
         file = safe_name(name)
         if file.casefold() in files:
             file = f"{file}-{_digest(name)}"
         files.add(file.casefold())
-        yield Submission(name, tuple(paths), file, times.get(learner), TWIN if counts[learner] > 1 else "")
+        note = TWIN if counts[learner] > 1 else STRANGER if learners and learner not in learners else ""
+        yield Submission(name, tuple(paths), file, times.get(learner), note)
 
 
 def _learner_of(path: Path) -> tuple[str, str]:
@@ -138,7 +150,7 @@ def _learner_of(path: Path) -> tuple[str, str]:
 
     The learner is empty for a file that has the name of an exercise only.
     """
-    name = one_line(path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+    name = normalize("NFC", one_line(path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")))
     if path.is_dir():
         return name[:LONGEST_NAME], "folder"
     stem, suffix = name.removesuffix(path.suffix), path.suffix.lower()

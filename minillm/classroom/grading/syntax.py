@@ -8,6 +8,8 @@ import ast
 import hashlib
 import sys
 
+IMPORTING = {"__import__", "eval", "exec"}
+
 
 def definitions(cells: list[str]) -> str:
     """Return the definitions of a notebook's code cells as one source: imports, functions, classes, assignments.
@@ -46,24 +48,49 @@ def _imported(node: ast.Import | ast.ImportFrom) -> list[str]:
 def facts(source: str, function: str) -> dict[str, object]:
     """Return facts about a source: the digest of its function's normalised tree, its size, and what it imports.
 
-    Normalised means: without comments, docstrings, annotations and layout, and with the names of variables replaced by
-    numbers in the order of their first use. So a copy with other names has the same digest.
+    The tree is that of the function and of the functions that it uses, in the order of their first use. Normalised
+    means: without comments, docstrings, annotations and layout, and with the names of variables replaced by numbers in
+    the order of their first use. So a copy with other names, or with its functions in another order, has the same
+    digest.
     """
     tree = ast.parse(source)
-    found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == function]
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    imports = sorted({name for node in nodes for name in _imported(node)})
+    found = _reached(tree, function)
     if not found:
-        return {"digest": "", "nodes": 0, "imports": imports, "arguments": []}
-    arguments = [argument.arg for argument in found[-1].args.args]
-    normal = _Normal().visit(found[-1])
-    text = ast.dump(normal)
+        return {"digest": "", "nodes": 0, "imports": _all_imported(tree), "arguments": []}
+    arguments = [argument.arg for argument in found[0].args.args]
+    imports, normal = _all_imported(tree), _Normal()
+    trees = [normal.visit(node) for node in found]
+    text = "\n".join(map(ast.dump, trees))
     return {
         "digest": hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
-        "nodes": sum(1 for _ in ast.walk(normal)),
+        "nodes": sum(1 for one in trees for _ in ast.walk(one)),
         "imports": imports,
         "arguments": arguments,
     }
+
+
+def _all_imported(tree: ast.Module) -> list[str]:
+    """Return the names of imported modules, and of the built-in functions that can import without saying so."""
+    nodes = list(ast.walk(tree))
+    names = {name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for name in _imported(node)}
+    return sorted(names | {node.id for node in nodes if isinstance(node, ast.Name) and node.id in IMPORTING})
+
+
+def _reached(tree: ast.Module, function: str) -> list[ast.FunctionDef]:
+    """Return the function of this name, and the functions of the file that it uses, in the order of first use."""
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    reached = [functions[function]] if function in functions else []
+    for node in reached:  # it grows while it is read
+        for name in _names_used(node):
+            if name in functions and functions[name] not in reached:
+                reached.append(functions[name])
+    return reached
+
+
+def _names_used(node: ast.AST) -> list[str]:
+    """Return the names in a tree, in the order of the source."""
+    names = [one for one in ast.walk(node) if isinstance(one, ast.Name)]
+    return [name.id for name in sorted(names, key=lambda name: (name.lineno, name.col_offset))]
 
 
 class _Normal(ast.NodeTransformer):

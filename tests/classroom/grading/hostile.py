@@ -38,6 +38,22 @@ while frame is not None:
             return value
     frame = frame.f_back
 """
+FORGED = """
+import json
+for number in range(1, 60):
+    frame = json.dumps({'number': number, 'result': 1.0, 'inputs': {}}).encode()
+    for pipe in range(12):
+        try: os.write(pipe, len(frame).to_bytes(8, 'little') + frame)
+        except OSError: pass
+"""
+PROFILER = """
+seen = []
+def look(frame, event, argument):
+    seen.extend(value for value in frame.f_locals.values() if isinstance(value, np.ndarray))
+sys.setprofile(look)
+def softmax(scores):
+    return next((one for one in seen if one.shape == scores.shape and one is not scores), scores)
+"""
 HOLD = "\ntry:\n    while True: pass\nexcept BaseException: pass"
 ATTACKS = {
     # 1 to 5: ends the process, so that a runner without a count of results would call it green
@@ -57,7 +73,8 @@ ATTACKS = {
     "daemon": (in_call("import subprocess; subprocess.Popen(['sleep', '1000'])"), REFUSED | CRASHED),
     "flood of prints": (in_call("while True: print('x' * 10000)"), CRASHED),
     "flood past sys.stdout": (in_call("while True: os.write(1, b'x' * 10000)"), CRASHED),
-    # 12: prints what a log reader would believe
+    # 12: prints what a log reader would believe, or what the parent would take for an answer
+    "forged answers on every pipe": (in_call(FORGED), CRASHED),
     "fake report": (in_call("print('1 passed'); print('::set-output name=score::1'); print('{\"score\": 1}')"), FAILED),
     # 15: changes the judge's tools, in its own process only
     "patched comparison": (in_call("np.allclose = np.array_equal = np.isclose = lambda *a, **k: True"), FAILED),
@@ -69,6 +86,7 @@ ATTACKS = {
     "look for a neighbour": (in_call("return open('../neighbour/03_softmax.py').read()"), REFUSED),
     # 17: takes the answer from the caller
     "frames": (in_call(FRAMES), FAILED),
+    "profiler": (HEAD + PROFILER, FAILED),
     "garbage collector": (in_call("import gc\nfor o in gc.get_objects(): pass"), REFUSED),
     # 18: a result that lies
     "lying subclass": (
@@ -78,6 +96,11 @@ ATTACKS = {
         FAILED,
     ),
     "objects": (in_call("return scores.astype(object)"), FAILED),
+    "subclass that lies about its class": (
+        f"{HEAD}class Liar(np.ndarray):\n    __class__ = np.ndarray\n    dtype = np.dtype(float)\n    shape = (1,)\n"
+        "def softmax(scores):\n    return scores.view(Liar)\n",
+        FAILED,
+    ),
     "object that is equal to all": (
         f"{HEAD}class Same:\n    __eq__ = lambda self, other: True\n    __array__ = lambda self, *a, **k: np.zeros(1)\n"
         "def softmax(scores):\n    return Same()\n",

@@ -11,6 +11,7 @@ exercises = "1-3, attention"
 due = 2026-12-10T23:59:00+01:00
 seed = 9
 seed_per_learner = true
+learners = ["ada", "e\u0301lo \\"x\\""]
 [late]
 percent_per_day = 10
 days = 5
@@ -38,6 +39,7 @@ def test_what_course_text_writes_is_read_again(tmp_path):
     course = course_of(tmp_path, WHOLE)
     again = course_of(tmp_path, course_text(course))
     assert again.described == course.described
+    assert again.learners == course.learners == ("ada", '\u00e9lo "x"')  # one form of an accent
     assert again.seed == course.seed
 
 
@@ -52,7 +54,8 @@ def test_what_course_text_writes_is_read_again(tmp_path):
         ("[late]\npercent = 3", "not a key of"), ("[late]\npercent_per_day = 101", "from 0 to 100"),
         ("exercises = [1]", "expected a text"), ("exercises = '9-3'", "smaller number first"),
         ("exercises = '1-99'", "no exercise"), ("excercises = '1'", "not a key of"), ("seed = -1", "at least 0"),
-        ("seed_per_learner = 1", "True or False"),
+        ("seed_per_learner = 1", "True or False"), ("learners = 'ada'", "a list of names"),
+        ("learners = ['a', 3]", "a list of names"), ("learners = ['ada', ' ada']", "each name once"),
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_one_line(tmp_path, text, words):

@@ -6,15 +6,18 @@ import shutil
 import xml.etree.ElementTree as ElementTree
 
 import pytest
-from made_class import EXERCISES, LATE, make_class
+from made_class import EXERCISES, LATE, SOFTMAX, make_class
 
 from minillm.classroom.grading import grade
 from minillm.classroom.grading.contents import Contents, Document
 from minillm.classroom.grading.course_file import read_course
 from minillm.classroom.grading.grade import grade_class, sources_of
+from minillm.classroom.grading.integrity import SMALLEST
 from minillm.classroom.grading.report import write_learner, write_tables
 from minillm.classroom.grading.result import NOT_HANDED_IN, OUTCOMES, read_result
 from minillm.classroom.grading.submissions import find_submissions, one_submission
+from minillm.classroom.grading.syntax import facts
+from minillm.cli.main import run
 
 SEED = 7
 
@@ -181,6 +184,39 @@ def test_the_integrity_report_names_copies(results, out):
     assert str(LATE) not in text and "2027-01-16" in text
 
 
+HELPED = """import numpy as np
+def powers(x):
+    return np.exp(x - x.max(-1, keepdims=True))
+def shares(w):
+    return w / w.sum(-1, keepdims=True)
+def softmax(scores):
+    return shares(powers(scores))
+"""
+COPIED = """import numpy
+def softmax(scores):
+    \'\'\'My own.\'\'\'
+    return teile(hoch(scores))  # mine
+def teile(anteil):
+    return anteil / anteil.sum(-1, keepdims=True)
+def hoch(werte: "array"):
+    return numpy.exp(werte - werte.max(-1, keepdims=True))
+"""
+
+
+def test_a_copy_with_other_names_and_another_order_of_its_functions_has_the_same_tree():
+    ours, theirs = facts(HELPED, "softmax"), facts(COPIED, "softmax")
+    assert (ours["digest"], ours["nodes"]) == (theirs["digest"], theirs["nodes"])
+    assert ours["nodes"] > SMALLEST
+    other = facts(HELPED.replace("x.max", "x.min"), "softmax")
+    assert other["digest"] != ours["digest"]
+    assert facts(f"{HELPED}\nunused = 3\n", "softmax")["digest"] == ours["digest"]
+
+
+def test_an_import_that_does_not_look_like_one_is_named():
+    source = "def softmax(scores):\n    return __import__('minillm.attention').attention.softmax(scores)\n"
+    assert facts(source, "softmax")["imports"] == ["__import__"]
+
+
 def test_each_learner_has_a_page(results, out):
     for result in results.values():
         page = (out / "learners" / f"{result.file}.html").read_text()
@@ -237,3 +273,22 @@ def test_a_submission_that_breaks_the_reader_stops_nobody(submissions, tmp_path,
 
 def test_the_class_is_that_of_the_course(submissions):
     assert ",".join(e.name for e in read_course(submissions / "course.toml").exercises) == EXERCISES
+
+
+def test_everybody_in_the_course_has_a_row_and_a_name_that_is_not_in_it_is_noted(tmp_path):
+    """A folder of another name than the list has must not leave a learner without marks unseen."""
+    folder, out = tmp_path / "submissions", tmp_path / "results"
+    (folder / "ada").mkdir(parents=True)
+    (folder / "ada/03_softmax.py").write_text(SOFTMAX.solution)
+    (folder / "Joe\u0301").mkdir()  # an accent as macOS writes it
+    (folder / "stranger").mkdir()
+    (tmp_path / "course.toml").write_text('exercises = "3"\nlearners = ["zoe", "ada", "Jo\u00e9"]\n')
+    options = ["grade", str(folder), "--course", str(tmp_path / "course.toml"), "--out", str(out), "--json"]
+    assert run(options) == 0
+    table = list(csv.DictReader((out / "grades.csv").read_text(encoding="utf-8").splitlines()))
+    assert [(row["learner"], row["score"], row["notes"]) for row in table] == [
+        ("Jo\u00e9", "0", "0"), ("ada", "1", "0"), ("stranger", "0", "1"), ("zoe", "0", "0"),
+    ]  # fmt: skip
+    assert {row.outcome for row in read_result(out / "learners/zoe.json").rows} == {NOT_HANDED_IN}
+    assert (out / "learners/zoe.html").exists()
+    assert "nothing handed in: zoe" in (out / "integrity.md").read_text()

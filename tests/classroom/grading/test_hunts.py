@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import pytest
 from made_class import SOFTMAX
@@ -98,24 +99,27 @@ def test_hunts_in_a_class(course, tmp_path):
 
 def test_course_build_makes_an_archive_for_each_learner(course, tmp_path):
     (tmp_path / "names.txt").write_text("\ufeffada\n\nMüller Jörg\n", encoding="utf-8")
-    build(course, tmp_path / "dist", read_learners(tmp_path / "names.txt"))
+    build(replace(course, learners=read_learners(tmp_path / "names.txt")), tmp_path / "dist")
     archives = sorted((tmp_path / "dist/hunts").iterdir())
     assert len(archives) == 2
     with zipfile.ZipFile(tmp_path / "dist/hunts/ada.zip") as archive:
         assert {name: archive.read(name) for name in archive.namelist()} == hunt_files("ada", 3, 2)
     again = read_course(tmp_path / "dist/course.toml")
-    assert (again.hunts, again.hunt_points, again.seed) == (2, 1.5, 3)
+    assert (again.hunts, again.hunt_points, again.seed, again.learners) == (2, 1.5, 3, ("ada", "Müller Jörg"))
+    with zipfile.ZipFile(tmp_path / "dist/gradescope.zip") as archive:
+        assert b"ada" not in archive.read("course.toml")  # a platform needs no names
     assert "with 4 points" in (tmp_path / "dist/gradescope.md").read_text()
 
 
-def test_hunts_without_learners_and_learners_without_hunts(course, tmp_path):
-    for wrong, learners in ((course, []), (Course(course.exercises, seed=3), ["ada"])):
-        with pytest.raises(ValueError, match="bug hunts need both"):
-            build(wrong, tmp_path / "dist", learners)
+def test_hunts_without_learners_are_refused_and_learners_without_hunts_are_not(course, tmp_path):
+    with pytest.raises(ValueError, match="bug hunts need the names"):
+        build(course, tmp_path / "dist")
     assert not (tmp_path / "dist").exists()
+    build(Course(course.exercises, seed=3, learners=("ada",)), tmp_path / "dist")
+    assert not (tmp_path / "dist/hunts").exists()
 
 
-@pytest.mark.parametrize("data, words", [(b"", "found none"), (b"a\nb\na\n", "a is there twice"), (b"\xff", "UTF-8")])
+@pytest.mark.parametrize("data, words", [(b"", "found none"), (b"a\nb\na\n", "'a' twice"), (b"\xff", "UTF-8")])
 def test_a_wrong_file_of_names(tmp_path, data, words):
     (tmp_path / "names.txt").write_bytes(data)
     with pytest.raises(ValueError, match=words):
