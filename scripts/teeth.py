@@ -130,7 +130,7 @@ def caught_by(tree: Tree, mutant: Mutant) -> tuple[str, ...]:
         first = next(filter(None, (tree.first_failure(stage, 1) for stage in tests)), "")
     if not first:
         return ("",)
-    again = [[first]] if first.startswith("tests/") else []  # not "(hung)"
+    again = [["-m", "", first]] if first.startswith("tests/") else []  # not "(hung)"; it may be marked slow
     if again and first not in tree.sound and tree.first_failure(again[0], 1):
         raise RuntimeError(f"{first} fails without a mutant, too")
     tree.sound.add(first)
