@@ -13,7 +13,7 @@ class Refused(UnsatisfiedAssumption):
 
 
 class EveryExampleRefused(BaseException):
-    """Raised to end a search. It is no Exception, because Hypothesis would take that for a counterexample."""
+    """Raised to end a search. An Exception would be taken for a counterexample by Hypothesis."""
 
 
 class Patience:
