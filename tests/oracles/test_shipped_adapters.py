@@ -15,6 +15,7 @@ HOLDS = [
     ("transformers_llama", "dynamic", "a_batch_is_its_sequences_one_by_one"),
     ("transformers_llama", "recording", "cached_decoding_is_naive_decoding"),
     ("transformers_llama", "static", "reordered_caches_are_those_that_were_chosen"),
+    ("transformers_generate", "generate", "options_change_no_answer"),
     ("transformers_decoders", "mistral", "cached_decoding_is_naive_decoding"),
     ("llamacpp", "unified", "later_tokens_keep_their_positions"),
     ("llamacpp", "streams", "a_restored_cache_is_the_saved_one"),
