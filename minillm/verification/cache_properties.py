@@ -43,9 +43,11 @@ def chunked_prefill_is_whole_prefill(engine: Engine, data: st.DataObject) -> Non
 def truncated_tokens_were_never_there(engine: Engine, data: st.DataObject) -> None:
     """After truncate, the cache must behave as if the dropped tokens had never been appended."""
     kept, dropped, later = (data.draw(strategy) for strategy in (sized_lists(engine, 8),) * 2 + (small(engine),))
+    between = data.draw(st.lists(st.integers(len(kept), len(kept + dropped)), max_size=1))  # or in two steps
     cache = engine.new_cache(capacity(engine))
     engine.prefill(kept + dropped, cache)
-    engine.truncate(cache, len(kept))
+    for length in [*between, len(kept)]:
+        engine.truncate(cache, length)
     engine.assert_same(engine.prefill(later, cache), engine.naive(kept + later))
 
 

@@ -45,7 +45,8 @@ Settings, all optional:
     CALL_SECONDS = 60        an engine that takes longer for one call hangs
 
 A function that cannot do what is asked raises `minillm.verification.Unsupported`, or another NotImplementedError. Such
-a call is refused: it is counted, and the example is left out. Every other exception is a failure.
+a call is refused, and counted. It must leave all caches as they were: `any_schedule` goes on without the call. The
+other properties leave the example out. Every other exception is a failure.
 """
 
 import sys
@@ -68,7 +69,7 @@ from minillm.verification.engine_under_test import EngineUnderTest, Transport
 from minillm.verification.failure import EngineFailed
 from minillm.verification.findings import Findings
 from minillm.verification.in_process import InProcess
-from minillm.verification.models import configs, random_weights
+from minillm.verification.models import CONFIGS, configs, random_weights
 
 
 class LoadedEngine(NamedTuple):
@@ -137,10 +138,17 @@ def engine_of(file: Path | str, name: str, config: ModelConfig | None = None) ->
 def _loaded(adapter: Adapter, transport: Transport) -> LoadedEngine:
     findings = Findings(adapter.tolerance)
     example = _made(adapter, transport) if adapter.made else _own(adapter, transport)
-    sizes = [size for size in (adapter.page, adapter.window) if size]
-    models = configs(adapter.features, sizes) if adapter.made else [None]
-    engines = st.sampled_from(models).map(lambda config: example(config, findings))
+    engines = _models(adapter).map(lambda config: example(config, findings))
     return LoadedEngine(engines, adapter.has, findings, transport.close, adapter, transport, example)
+
+
+def _models(adapter: Adapter) -> st.SearchStrategy[ModelConfig | None]:
+    """Return a strategy for the models of an engine. Plain Llamas and each feature are drawn equally often."""
+    if not adapter.made:
+        return st.none()
+    sizes = [size for size in (adapter.page, adapter.window) if size]
+    features = [configs([feature], sizes)[len(CONFIGS) :] for feature in adapter.features]
+    return st.one_of([st.sampled_from(group) for group in (configs((), sizes), *features)])
 
 
 def _made(adapter: Adapter, transport: Transport) -> Callable[[ModelConfig | None, Findings], EngineUnderTest]:

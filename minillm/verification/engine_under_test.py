@@ -24,6 +24,7 @@ from minillm.verification.failure import CRASHED, HUNG, RAISED, WRONG, Failure
 from minillm.verification.findings import Findings
 from minillm.verification.handles import Handle
 from minillm.verification.models import random_weights
+from minillm.verification.refusals import Refused
 
 UNNAMED = "new_cache()"  # the cache in which the engine computes its own reference
 
@@ -108,11 +109,11 @@ class EngineUnderTest:
 
         Raises:
             AssertionError: if it fails, or returns something else.
+            Refused: if the engine refuses it. It leaves the record.
         """
         count = {"cache": 1, "caches": len(arguments[-1]) if returns == "caches" else 0}.get(returns or "", 0)
         call = Call(name, arguments, returns, self._new_handles(count))
-        self.record.append(call)
-        value = self._made(call)
+        value = self._recorded(call)
         if returns == "logits":
             return self._logits(value)
         if returns == "rows":
@@ -127,8 +128,7 @@ class EngineUnderTest:
         [cache] = self._new_handles(1, UNNAMED)
         self._made(Call("new_cache", (), "cache", [cache]))
         again = Call("prefill", (list(tokens), cache), "logits")
-        self.record.append(again)  # only as long as it runs
-        logits = self._logits(self._made(again))
+        logits = self._logits(self._recorded(again))
         self.record.pop()
         self._dropped.append(cache.number)
         return logits
@@ -141,7 +141,12 @@ class EngineUnderTest:
         """Append tokens, `chunk` at a time."""
         for first in range(0, len(tokens), chunk or len(tokens)):
             part = list(tokens[first : first + (chunk or len(tokens))])
-            logits = self.call("prefill", part, cache, returns="logits")
+            try:
+                logits = self.call("prefill", part, cache, returns="logits")
+            except Refused:
+                if first:
+                    reject()  # the cache has the parts before, so the example cannot go on
+                raise
         return logits
 
     def decode(self, token: int, cache: Handle) -> Array:
@@ -241,6 +246,14 @@ class EngineUnderTest:
         self.findings.add_failure(failure)
         raise RAISED[verdict](failure) from None
 
+    def _recorded(self, call: Call) -> Any:
+        self.record.append(call)
+        try:
+            return self._made(call)
+        except Refused:
+            self.record.pop()
+            raise
+
     def _made(self, call: Call) -> Any:
         numbers = [handle.number for handle in call.handles]
         request = {"do": "call", "name": call.name, "arguments": list(call.arguments), "returns": call.returns}
@@ -253,7 +266,7 @@ class EngineUnderTest:
         self._dropped = []
         if "refused" in answer:
             self.findings.add_refusal(f"{shown}: {answer['refused']}" if answer["refused"] else shown)
-            reject()
+            raise Refused
         if "error" in answer:
             place = f" (line {answer['line']})" if answer["line"] else ""
             self.fail(f"{answer['error']}: {answer['message']}{place}", kind=answer["error"])

@@ -13,6 +13,7 @@ from minillm.verification import generation_properties as generation
 from minillm.verification import sampling_properties as sampling
 from minillm.verification.cache_schedules import CacheSchedules
 from minillm.verification.engine_protocol import Engine
+from minillm.verification.refusals import Patience
 
 Holds = Callable[[Engine, st.DataObject], None]
 EXAMPLES, SAMPLING_EXAMPLES, SCHEDULES = 60, 300, 60  # an example of sampling has one call, and needs no reference
@@ -22,8 +23,11 @@ PHASES = (Phase.generate, Phase.shrink)
 def run_property(holds: Holds, engines: st.SearchStrategy[Engine], examples: int = EXAMPLES) -> None:
     """Search for a counterexample, and raise the AssertionError of the smallest one. The search is deterministic."""
 
+    patience = Patience()
+
     def look(data: st.DataObject) -> None:
-        holds(data.draw(engines), data)
+        with patience.example():
+            holds(data.draw(engines), data)
 
     _settings(examples)(given(data=st.data())(look))()
 
@@ -32,7 +36,7 @@ def run_schedules(drawn: st.SearchStrategy[Engine], examples: int = SCHEDULES) -
     """Search for a counterexample among all sequences of calls."""
 
     class Schedules(CacheSchedules):
-        engines = drawn
+        engines, patience = drawn, Patience()
 
     run_state_machine_as_test(Schedules, settings=_settings(examples, stateful_step_count=12))
 

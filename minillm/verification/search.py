@@ -10,10 +10,12 @@ from minillm.verification.engine_file import LoadedEngine
 from minillm.verification.failure import CRASHED, HUNG, WRONG, EngineFailed, Failure
 from minillm.verification.findings import Findings
 from minillm.verification.properties import Property
+from minillm.verification.refusals import EveryExampleRefused
 from minillm.verification.replay import Replay, Step, first_difference
 from minillm.verification.symptoms import EVERYWHERE, explanation
 
 PASSED, REFUSED, NOT_TESTED = "passed", "refused", "not tested"
+CHANGED_BY_REFUSAL = "The same calls alone are right. Has a refused call, which is not shown, changed a cache?"
 
 
 @dataclass(frozen=True)
@@ -74,16 +76,22 @@ def search(name: str, tried: Property, loaded: LoadedEngine, known: list[Result]
     try:
         with with_reporter(lambda _: None):  # the report is ours
             tried.search(loaded.engines)
-    except Unsatisfiable:
-        summary = f"every example was refused: {findings.refusal}"
-        return Result(engine, name, REFUSED, summary, refused=findings.refused)
+    except (Unsatisfiable, EveryExampleRefused):
+        return _refused(name, loaded)
     except EngineFailed:
         pass
     except Flaky:  # the time for shrinking was over
         is_smallest = False
+    if findings.smallest is None and findings.refused and "prefill" in tried.needs and not findings.differences:
+        return _refused(name, loaded)
     if findings.smallest is None:
         return Result(engine, name, PASSED, findings.summary(), findings.largest_difference, findings.refused)
     return _failed(name, loaded, known, is_smallest)
+
+
+def _refused(name: str, loaded: LoadedEngine) -> Result:
+    summary = f"every example was refused: {loaded.findings.refusal}"
+    return Result(loaded.adapter.name, name, REFUSED, summary, refused=loaded.findings.refused)
 
 
 def so_far(name: str, loaded: LoadedEngine) -> Result | None:
@@ -141,7 +149,8 @@ def explained(failure: Failure, loaded: LoadedEngine) -> tuple[Failure, Step | N
         findings = Findings(loaded.adapter.tolerance)
         step = first_difference(failure.calls, loaded.example(failure.config, findings))
         if step is None:
-            return failure, None, ""
+            has_logits = any(call.returns in ("logits", "rows") for call in failure.calls)
+            return failure, None, CHANGED_BY_REFUSAL if has_logits and loaded.findings.refused else ""
         meaning = explanation(step, loaded.example(failure.config, findings))
     except (EngineFailed, UnsatisfiedAssumption, KeyError):
         return failure, None, ""

@@ -193,6 +193,20 @@ def test_a_refused_call_is_counted_and_is_not_a_failure(tmp_path):
     assert broken_by(wrong, tmp_path, 30)[0] == "truncated_tokens_were_never_there"
 
 
+REFUSING = OWN + "def truncate(cache, length):\n    raise NotImplementedError('never')\n"
+
+
+def test_a_schedule_goes_on_without_a_refused_call(tmp_path):
+    engines, _, findings, *_ = load_engine(engine_file(tmp_path, REFUSING))
+    run_schedules(engines, examples=15)
+    assert findings.refused > 2
+    wrong = REFUSING.replace("raise", "del cache[length:]; raise")
+    engines, *_ = load_engine(engine_file(tmp_path, wrong))
+    with pytest.raises(AssertionError, match="prefill") as failed:
+        run_schedules(engines, examples=30)
+    assert "truncate(" not in str(failed.value)
+
+
 def test_how_close_a_passing_engine_was_is_known(tmp_path):
     near = OWN + (
         "from itertools import count\n"

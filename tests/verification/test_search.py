@@ -18,9 +18,10 @@ from minillm.verification.findings import Findings
 from minillm.verification.handles import Handle
 from minillm.verification.progress import Progress
 from minillm.verification.properties import PROPERTIES
+from minillm.verification.refusals import MOST_REFUSED
 from minillm.verification.replay import Replay, Step
 from minillm.verification.report import as_json, fields, report_lines, result_of
-from minillm.verification.search import Result, search, so_far
+from minillm.verification.search import CHANGED_BY_REFUSAL, Result, search, so_far
 from minillm.verification.symptoms import explanation
 
 ROOT = Path(__file__).parents[2]
@@ -156,6 +157,33 @@ def test_a_crash_and_a_hang_leave_their_smallest_example(load, tmp_path, monkeyp
     code, _ = run_again(written(tmp_path, loaded, result))
     assert code < 0  # ended by a signal
     assert judged(loaded, DECODED, [result]).same_as == DECODED
+
+
+REFUSES = "raise NotImplementedError('never')"
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        (f"{OWN}def truncate(cache, length): {REFUSES}\n", TRUNCATED),
+        (OWN.replace("def new_cache(): return []", f"def new_cache(): {REFUSES}"), "any_schedule"),
+    ],
+)
+def test_a_search_ends_soon_if_every_example_is_refused(load, text, name):
+    loaded = load(text)
+    result = judged(loaded, name)
+    assert result.verdict == "refused"
+    assert result.refused == loaded.findings.examples <= MOST_REFUSED
+
+
+def test_schedules_in_which_nothing_can_be_compared_are_refused(load):
+    assert judged(load(OWN.replace("cache.extend(tokens)", REFUSES)), "any_schedule").verdict == "refused"
+
+
+def test_a_refused_call_that_changes_the_cache_is_suspected(load):
+    result = judged(load(f"{OWN}def truncate(cache, length):\n    del cache[length:]; {REFUSES}\n"), "any_schedule")
+    assert result.verdict == "wrong"
+    assert result.meaning == CHANGED_BY_REFUSAL
 
 
 def written(folder, loaded, result, taken=None):

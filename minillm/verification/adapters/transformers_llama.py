@@ -134,12 +134,14 @@ class Engine:
             return
         if not cache.theirs.is_croppable:
             raise NotImplementedError("a full window of a static cache cannot be cropped")
+        theirs = cache.theirs if self.records_past else copy.deepcopy(cache.theirs)
         try:
-            cache.theirs.crop(length - len(cache.tokens))  # below 0: how many tokens to remove
+            theirs.crop(length - len(cache.tokens))  # below 0: how many tokens to remove
         except RuntimeError as problem:
             if self.records_past:
                 raise
             raise NotImplementedError(str(problem)) from None  # as documented: a full window needs a record of the past
+        cache.theirs = theirs  # after a refusal, some layers of it may be cropped, others not
         del cache.tokens[length:]
 
     def fork(self, cache):

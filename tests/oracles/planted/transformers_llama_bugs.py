@@ -1,6 +1,6 @@
 """Bugs to plant into adapters/transformers_llama.py: the right text, the wrong text, the engine and the property."""
 
-CROP = "cache.theirs.crop(length - len(cache.tokens))"
+CROP = "theirs.crop(length - len(cache.tokens))"
 TRUNCATE, BATCH = "truncated_tokens_were_never_there", "a_batch_is_its_sequences_one_by_one"
 FORK, PREFIX, KEEP = "forks_are_independent", "a_copied_prefix_is_its_tokens", "a_kept_cache_is_the_only_one"
 REORDER, RESTORE = "reordered_caches_are_those_that_were_chosen", "a_restored_cache_is_the_saved_one"
