@@ -11,6 +11,7 @@ from minillm.verification.edited_cache import Pair, appended, is_plain, removed,
 from minillm.verification.engine_protocol import Engine
 
 LARGEST_SHIFT = 3  # positions
+EDITS = ("shift", "remove", "truncate")
 
 
 def prefill_is_naive(engine: Engine, data: st.DataObject) -> None:
@@ -173,8 +174,10 @@ def edits_in_a_row_add_up(engine: Engine, data: st.DataObject) -> None:
     cached = appended([], data.draw(editable_tokens(engine)))
     cache = engine.new_cache(capacity(engine))
     engine.prefill([token for token, _ in cached], cache)
-    for _ in range(data.draw(st.integers(1, 3))):
-        cached = draw_edit(engine, cache, cached, data)
+    possible = [name for name in EDITS if engine.has(name)]
+    kinds = data.draw(st.sampled_from([possible, *([name] for name in possible)]))  # often one kind, again and again
+    for _ in range(data.draw(st.integers(1, 6))):
+        cached = draw_edit(engine, cache, cached, kinds, data)
         if engine.has("save") and engine.has("restore") and data.draw(st.booleans()):
             cache = engine.restore(engine.save(cache))
     check_edited(engine, cache, cached, data.draw(small(engine)))
@@ -208,12 +211,12 @@ def editable_tokens(engine: Engine) -> st.SearchStrategy[list[int]]:
     return sized_lists(engine, 8)
 
 
-def draw_edit(engine: Engine, cache: object, cached: list[Pair], data: st.DataObject) -> list[Pair]:
-    """Shift, remove or truncate tokens of a cache. Return its pairs after that."""
+def draw_edit(engine: Engine, cache: object, cached: list[Pair], kinds: list[str], data: st.DataObject) -> list[Pair]:
+    """Shift, remove or truncate tokens of a cache: one of `kinds`. Return its pairs after that."""
     if not cached:
         return cached
     begin = data.draw(st.integers(0, len(cached) - 1))
-    kind = data.draw(st.sampled_from([name for name in ("shift", "remove", "truncate") if engine.has(name)]))
+    kind = data.draw(st.sampled_from(kinds))
     if kind == "shift":
         by = data.draw(shifts(cached, begin))
         engine.shift(cache, begin, by)

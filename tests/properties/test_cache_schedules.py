@@ -7,12 +7,13 @@ from hypothesis import settings
 from hypothesis.stateful import invariant
 
 from minillm.verification.cache_schedules import CacheSchedules
+from minillm.verification.refusals import Patience
 
 
 class OurSchedules(CacheSchedules):
     """Of our own engine the blocks can be counted too."""
 
-    engines = engines()
+    engines, patience = engines(), Patience()
 
     @invariant()
     def every_block_is_in_the_tables_that_hold_it(self):
