@@ -62,7 +62,7 @@ ROPE = "(rope(heads, first, config.rope.rope_theta) for heads in (q, k))"
 ONE_BATCH = "np.array([self.prefill(tokens, cache) for tokens, cache in sequences])"
 MEANINGS = {
     "no RoPE offset": (ROPE, ROPE.replace("first", "0"), DECODED, "begin at 0 again: the RoPE offset is missing"),
-    "RoPE offset one too small": (ROPE, ROPE.replace("first", "max(0, first - 1)"), DECODED, "1 too early"),
+    "RoPE offset one too small": (ROPE, ROPE.replace("first", "first - (first > 1)"), DECODED, "1 too early"),
     "RoPE offset one too large": (ROPE, ROPE.replace("first", "first + (first > 0)"), DECODED, "1 too late"),
     "nothing is truncated": ("del rows[length:]", "pass", TRUNCATED, "the dropped tokens still in the cache"),
     "a fork shares its keys and values": ("copy.keys = [list(rows) for rows in cache.keys]\n        copy.values = "

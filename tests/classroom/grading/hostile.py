@@ -74,7 +74,7 @@ ATTACKS = {
     "flood of prints": (in_call("while True: print('x' * 10000)"), CRASHED),
     "flood past sys.stdout": (in_call("while True: os.write(1, b'x' * 10000)"), CRASHED),
     # 12: prints what a log reader would believe, or what the parent would take for an answer
-    "forged answers on every pipe": (in_call(FORGED), CRASHED),
+    "forged answers on every pipe": (in_call(FORGED), CRASHED | FAILED),
     "fake report": (in_call("print('1 passed'); print('::set-output name=score::1'); print('{\"score\": 1}')"), FAILED),
     # 15: changes the judge's tools, in its own process only
     "patched comparison": (in_call("np.allclose = np.array_equal = np.isclose = lambda *a, **k: True"), FAILED),
