@@ -62,7 +62,7 @@ def test_a_planted_bug_is_found(engine, bug):
         engine(SERVER.replace(right, wrong), adapter.replace(right, wrong)) as loaded,
         pytest.raises((AssertionError, Flaky)),
     ):
-        PROPERTIES[name].search(loaded.engines, examples=40)
+        PROPERTIES[name].search(loaded.engines, examples=100)
 
 
 def test_there_are_thirty_bugs():
