@@ -68,6 +68,7 @@ class _Limit:
         self._before = list[int]()  # the number of threads of each library
 
     def begin(self) -> None:
+        """Let every BLAS library use one thread, if no block has asked for it yet."""
         with self._lock:
             if self._blocks == 0:
                 self._before = [library.num_threads for library in blas_libraries()]
@@ -75,6 +76,7 @@ class _Limit:
             self._blocks += 1
 
     def end(self) -> None:
+        """Give the libraries their threads back, if no other block needs one."""
         with self._lock:
             self._blocks -= 1
             if self._blocks == 0:
