@@ -9,7 +9,6 @@ To test other models or caches, copy this file. The functions of `Engine` are al
 """
 
 import copy
-import pickle
 from types import SimpleNamespace
 
 import torch
@@ -184,12 +183,12 @@ class Engine:
         cache.tokens.clear()
 
     def save(self, cache):
-        """Return a cache as bytes."""
-        return pickle.dumps((cache.theirs, cache.tokens))
+        """Return a copy of a cache and its tokens, which later calls do not change."""
+        return copy.deepcopy((cache.theirs, cache.tokens))
 
     def restore(self, state):
-        """Return a new cache from the bytes."""
-        self.caches.append(Cached(*pickle.loads(state)))
+        """Return a new cache from a saved copy."""
+        self.caches.append(Cached(*copy.deepcopy(state)))
         return self.caches[-1]
 
 
