@@ -42,7 +42,9 @@ def say_what_is_missing(problem: ModuleNotFoundError) -> int:
     if name in ("", "minillm", "exercises"):  # a fault of minillm's own
         raise problem
     install = f"{sys.executable} -m pip install -e ."
-    print(f"minillm: the package {name} is missing; in minillm's source folder: {install}", file=sys.stderr)
+    rank, size, _ = mpi_place()
+    who = f"rank {rank} of {size}: " if size not in ("", "1") else ""
+    os.write(2, f"minillm: {who}the package {name} is missing; in minillm's source folder: {install}\n".encode())
     return 1 if sys.argv[1:2] == ["doctor"] else 2
 
 
@@ -62,7 +64,7 @@ def guard_rank() -> None:
     hears of all of them: not enough memory, a module that is missing on one host. It tells mpiexec on the same line as
     MPI does (PMI-1, https://github.com/pmodels/mpich, src/pmi). macOS does not allow the fork after some imports.
     """
-    rank, size, line = (os.environ.get(f"PMI_{name}", "") for name in ("RANK", "SIZE", "FD"))
+    rank, size, line = mpi_place()
     if sys.platform != "linux" or not line.isdecimal() or size in ("", "1"):
         return
     this, child = os.getpid(), os.fork()
@@ -79,6 +81,12 @@ def guard_rank() -> None:
             os.write(int(line), b"cmd=abort exitcode=%d\n" % code)
             time.sleep(5)
     os._exit(code)
+
+
+def mpi_place() -> tuple[str, str, str]:
+    """Return this process's rank, the number of ranks, and the line to mpiexec, as MPICH's sets them; else ""."""
+    rank, size, line = (os.environ.get(f"PMI_{name}", "") for name in ("RANK", "SIZE", "FD"))
+    return rank, size, line
 
 
 def how_it_ended(code: int) -> str:
