@@ -8,6 +8,7 @@ import json
 import math
 import os
 import select
+import signal
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -127,7 +128,10 @@ class EngineProcess:
         return line
 
     def _ended(self) -> ValueError:
-        return ValueError(f"{self.name} ended by itself, with exit code {self.process.wait()}")
+        code = self.process.wait()
+        if code == -signal.SIGILL:
+            return ValueError(f"{self.name} has instructions that this processor lacks; build it again, for this one")
+        return ValueError(f"{self.name} ended by itself, with exit code {code}")
 
 
 def _is_generated(answer: dict[str, Any], new_tokens: int) -> bool:

@@ -1,5 +1,7 @@
 """An engine in its own process: every way it can misbehave is one line, and it never outlives its use."""
 
+import signal
+
 import pytest
 
 from minillm.benchmark.engine_process import Generated
@@ -44,11 +46,13 @@ def test_an_engine_that_hangs_is_given_up(stand_in, behaviour):
 
 
 def test_an_engine_that_has_ended_between_two_questions(stand_in):
-    works = stand_in("works")
-    works.process.kill()
-    works.process.wait()
-    with pytest.raises(ValueError, match="ended by itself, with exit code -9"):
-        works.generate([0], 2)
+    for number, says in ((signal.SIGKILL, "ended by itself, with exit code -9"),
+                         (signal.SIGILL, "instructions that this processor lacks")):  # fmt: skip
+        works = stand_in("works")
+        works.process.send_signal(number)
+        works.process.wait()
+        with pytest.raises(ValueError, match=says):
+            works.generate([0], 2)
 
 
 def test_no_engine_outlives_its_use(stand_in):
