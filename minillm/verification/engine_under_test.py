@@ -44,6 +44,9 @@ class Transport(Protocol):
     def refresh(self) -> None:
         """Before a new search: leave nothing of an engine that has crashed or hung."""
 
+    def renew(self) -> None:
+        """Leave nothing of the examples before, if the engine has a process of its own."""
+
     def close(self) -> None:
         """End the engine's side."""
 
@@ -237,6 +240,10 @@ class EngineUnderTest:
         """Record that another token was chosen, whose logit is equal up to the tolerance."""
         self.findings.add_tie(message)
 
+    def add_end(self, ended: bool) -> None:
+        """Record an answer that an end token may end, and whether one did."""
+        self.findings.add_end(ended)
+
     def assert_length(self, cache: Any, length: int) -> None:
         """Do nothing: an engine has no function for the length of a cache."""
 
@@ -268,7 +275,7 @@ class EngineUnderTest:
             self.findings.add_refusal(f"{shown}: {answer['refused']}" if answer["refused"] else shown)
             raise Refused
         if "error" in answer:
-            place = f" (line {answer['line']})" if answer["line"] else ""
+            place = f" ({answer['place']})" if answer["place"] else ""
             self.fail(f"{answer['error']}: {answer['message']}{place}", kind=answer["error"])
         if "crashed" in answer:
             told = [f"crashed: the engine's process ended with {answer['crashed']}", *answer["output"]]

@@ -15,6 +15,11 @@ from minillm.verification.replay import Replay, Step, first_difference
 from minillm.verification.symptoms import EVERYWHERE, explanation
 
 PASSED, REFUSED, NOT_TESTED = "passed", "refused", "not tested"
+INSTEAD = {"naive": "prefill", "edited": "make_engine"}  # the functions that what is missing comes from
+LEFT_BY_OTHERS = (
+    "The same calls in a new process raise nothing. Do earlier caches take the room? Free them in `release`, or when "
+    "Python deletes them. Or the engine keeps something else."
+)
 CHANGED_BY_REFUSAL = "The same calls alone are right. Has a refused call, which is not shown, changed a cache?"
 
 
@@ -69,7 +74,8 @@ def search(name: str, tried: Property, loaded: LoadedEngine, known: list[Result]
     """
     engine, findings = loaded.adapter.name, loaded.findings
     if missing := [function for function in tried.needs if not loaded.has(function)]:
-        return Result(engine, name, NOT_TESTED, f"no {', '.join(missing)}")
+        lacks = list(dict.fromkeys(INSTEAD.get(function, function) for function in missing))
+        return Result(engine, name, NOT_TESTED, f"no {', '.join(lacks)}")
     loaded.transport.refresh()
     findings.clear()
     is_smallest = True
@@ -117,6 +123,9 @@ def _failed(name: str, loaded: LoadedEngine, known: list[Result], is_smallest: b
     for one in known:
         if not one.same_as and has_same_cause(one, result):
             return replace(result, same_as=one.name + (f" of {one.engine}" if one.engine != result.engine else ""))
+    if failure.verdict == WRONG and failure.kind:
+        loaded.transport.renew()
+        return result if confirmed(failure, loaded) else replace(result, meaning=LEFT_BY_OTHERS)
     return result
 
 
