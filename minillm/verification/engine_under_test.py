@@ -26,6 +26,7 @@ from minillm.verification.handles import Handle
 from minillm.verification.models import random_weights
 from minillm.verification.refusals import Refused
 
+OUT_OF_MEMORY = "This is how a system ends a process that takes too much memory."
 UNNAMED = "new_cache()"  # the cache in which the engine computes its own reference
 
 
@@ -278,7 +279,8 @@ class EngineUnderTest:
             place = f" ({answer['place']})" if answer["place"] else ""
             self.fail(f"{answer['error']}: {answer['message']}{place}", kind=answer["error"])
         if "crashed" in answer:
-            told = [f"crashed: the engine's process ended with {answer['crashed']}", *answer["output"]]
+            killed = [OUT_OF_MEMORY] * answer["crashed"].startswith("signal SIGKILL")
+            told = [f"crashed: the engine's process ended with {answer['crashed']}", *killed, *answer["output"]]
             self.fail("\n".join(told), CRASHED, answer["crashed"])
         if "hung" in answer:
             self.fail(f"hung: no result within {answer['hung']:g} seconds", HUNG)
@@ -306,7 +308,8 @@ class EngineUnderTest:
         except (TypeError, ValueError):
             self.fail(f"returned {getattr(value, 'type_name', type(value).__name__)}; expected logits [vocab]")
         if logits.shape != (self.vocab_size,):
-            self.fail(f"returned logits of shape {list(logits.shape)}; expected [{self.vocab_size}]")
+            last = ": only those after the last token" * (logits.ndim > 1)
+            self.fail(f"returned logits of shape {list(logits.shape)}; expected [{self.vocab_size}]{last}")
         return logits
 
 

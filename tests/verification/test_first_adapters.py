@@ -8,13 +8,16 @@ import sys
 
 import pytest
 
+from minillm.classroom.exercises import bughunt
 from minillm.verification.engine_file import load_engine, load_engines
 from minillm.verification.engine_process import EngineProcess
+from minillm.verification.engine_under_test import OUT_OF_MEMORY
 from minillm.verification.failure_file import write_failure
 from minillm.verification.properties import PROPERTIES
+from minillm.verification.report import report_lines
 from minillm.verification.sampling_mistakes import mistake_of
 from minillm.verification.search import LEFT_BY_OTHERS, search
-from minillm.verification.symptoms import BETWEEN
+from minillm.verification.symptoms import BETWEEN, MODEL_ALONE
 
 OWN = """
 import numpy as np
@@ -84,6 +87,50 @@ def test_an_exception_names_the_file_that_raised_it(load, tmp_path):
         "return logits_of(cache)", "import the_model_itself\n    return the_model_itself.forward(cache)"
     )
     assert "(the_model_itself.py, line 2)" in judged(load(text), "prefill_is_naive").summary
+
+
+def test_two_mistakes_are_not_taken_for_one(load):
+    text = CACHE.replace("prefill([token], cache)", "prefill([0], cache)") + "def truncate(cache, length): pass\n"
+    loaded = load(text)
+    first = judged(loaded, "cached_decoding_is_naive_decoding")
+    name = "truncated_tokens_were_never_there"
+    second = search(name, PROPERTIES[name], loaded, [first])
+    assert (first.verdict, second.verdict, second.same_as) == ("wrong", "wrong", "")
+
+
+def test_logits_of_all_tokens_are_told_apart(load):
+    text = CACHE.replace("return logits_of(cache)", "return [logits_of(cache)]")
+    assert judged(load(text), "prefill_is_naive").summary == (
+        "returned logits of shape [1, 5]; expected [5]: only those after the last token"
+    )
+
+
+def test_a_killed_process_is_explained(load):
+    text = CACHE.replace("return logits_of(cache)", "import os; os.kill(os.getpid(), 9)")
+    result = judged(load(text, apart=True), "prefill_is_naive")
+    assert (result.verdict, OUT_OF_MEMORY in result.report()) == ("crashed", True)
+
+
+MADE = bughunt.right_text("engine")
+HEADS = "k, v = np.repeat(k, group, axis=1), np.repeat(v, group, axis=1)"
+
+
+def test_a_model_that_is_wrong_for_one_token_has_a_shorter_list_of_suspects(load):
+    assert MADE.count(HEADS) == 1
+    text = MADE.replace(HEADS, "k, v = np.tile(k, (1, group, 1)), np.tile(v, (1, group, 1))")
+    result = judged(load(text), "prefill_is_naive")
+    assert (result.meaning, len(result.step.pairs)) == (MODEL_ALONE, 1)
+
+
+def test_what_many_properties_lack_is_one_line(load):
+    loaded = load(ANSWERS.replace("EOS", "None"))
+    names = [
+        name for name, tried in PROPERTIES.items() if name == "options_change_no_answer" or "prefill" in tried.needs
+    ]
+    lines = list(report_lines([judged(loaded, name) for name in names]))
+    assert len(lines) == 2
+    assert lines[0].startswith("passed      options_change_no_answer ")
+    assert lines[1].split() == f"not tested {len(names) - 1} properties no new_cache, prefill".split()
 
 
 EDITS = """
