@@ -128,10 +128,7 @@ def removed_last_tokens_were_never_there(engine: Engine, data: st.DataObject) ->
 
 
 def shifts_that_cancel_change_nothing(engine: Engine, data: st.DataObject) -> None:
-    """A shift of all tokens, or one there and back, must change no logits: RoPE depends on distances only.
-
-    This holds with any number of layers.
-    """
+    """A shift of all tokens, or one there and back, must change no logits: RoPE depends on distances only."""
     tokens, later = data.draw(sized_lists(engine, 8)), data.draw(small(engine))
     begin, by = data.draw(st.integers(0, len(tokens) - 1)), data.draw(st.integers(0, LARGEST_SHIFT))
     cache = engine.new_cache(capacity(engine))

@@ -39,11 +39,9 @@ def plain_answers_are_greedy(engine: Engine, data: st.DataObject) -> None:
 
 
 def an_answer_goes_on_from_its_own_tokens(engine: Engine, data: st.DataObject) -> None:
-    """The answer to a prompt and the first tokens of its answer must be the rest of the answer.
-
-    It needs no logits. So it also tests decoding, and log-probabilities, where only `generate` can be called.
-    """
+    """The answer to a prompt and the first tokens of its answer must be the rest of the answer."""
     prompt, limit = data.draw(sized_lists(engine, 8)), data.draw(st.integers(2, MOST_NEW_TOKENS))
+    # The engine's logits are not needed. So this also tests decoding where only `generate` can be called.
     check_rest(engine, prompt, limit, data.draw(st.integers(1, limit - 1)))
 
 

@@ -122,7 +122,7 @@ def right_without_reference(step: Step, engine: EngineUnderTest) -> bool:
     replay = Replay(engine)
     try:
         results = [replay.make(call) for call in step.calls]
-    except EngineFailed:
+    except (EngineFailed, KeyError):
         return False
     row = [cache.name for _, cache in sequences(step.call)].index(step.cache)
     found = results[-1][row] if step.call.returns == "rows" else results[-1]

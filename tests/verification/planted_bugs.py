@@ -77,7 +77,7 @@ GENERATION_BUGS = {
         "request.finish) for request in requests]", "request.finish) for request in requests[::-1]]",
         "options_change_no_answer"),
     "log-probabilities of two temperatures": (
-        "self.logprobs.append(float(shifted[token]", "shifted = shifted / (1 + 0.1 * (len(self.tokens) > 3))\n"
+        "self.logprobs.append(float(shifted[token]", "shifted = shifted / (1 + (len(self.tokens) > 3))\n"
         "        self.logprobs.append(float(shifted[token]", "an_answer_goes_on_from_its_own_tokens"),
     "only the first end token ends": ("if token in self.ends:", "if token in self.ends[:1]:",
         "options_change_no_answer"),
