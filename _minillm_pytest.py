@@ -10,6 +10,7 @@ tools that instrument imports (coverage, shape checks) must be loaded before min
 
 import re
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import Any
 import pytest
 
 ENGINE_OPTION, REPORT_OPTION = "--minillm-engine", "--minillm-report"
+IMPORT_SECONDS = 10.0  # after which a slow import is announced
 EXERCISE = r"\d\d_\w+\.py"
 WORKER: pytest.StashKey[Any] = pytest.StashKey()
 ENGINE: pytest.StashKey[Any] = pytest.StashKey()
@@ -68,7 +70,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
     try:
         file = find_engine_file(name, config.invocation_params.dir)
-        process = EngineProcess(file, show_output=config.getoption("capture") == "no")
+        with _said_if_it_takes_long(config, file):
+            process = EngineProcess(file, show_output=config.getoption("capture") == "no")
         config.stash[ENGINE] = (file, load_engines(file, process))
     except (ValueError, OSError) as problem:
         raise pytest.UsageError(f"{ENGINE_OPTION}: {problem}") from None
@@ -77,6 +80,25 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(ResultCollector(config.stash[RESULTS]))
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _interrupt)
+
+
+@contextmanager
+def _said_if_it_takes_long(config: pytest.Config, file: Path) -> Iterator[None]:
+    """Say that the engine's file is being imported, after a while, and where Ctrl-C came."""
+
+    def say() -> None:
+        with config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+            print(f"minillm: {file.name} is being imported; Ctrl-C ends it", file=sys.stderr, flush=True)
+
+    timer = threading.Timer(IMPORT_SECONDS, say)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise pytest.UsageError(f"{ENGINE_OPTION}: interrupted while {file.name} was being imported") from None
+    finally:
+        timer.cancel()
 
 
 class ResultCollector:

@@ -43,10 +43,13 @@ class Adapter:
     call_seconds: float = CALL_SECONDS
 
     def has(self, name: str) -> bool:
-        """Return whether the engine has the function. It has "naive" if the expected logits are known."""
+        """Return whether the engine has the function.
+
+        It has "naive" if the expected logits are known, and "edited" if those of a cache with gaps are.
+        """
         if name == "naive":
             return not self.to_itself or "prefill" in self.functions
-        return name in self.functions
+        return self.made if name == "edited" else name in self.functions
 
 
 def read_adapter(described: dict[str, Any], file: object) -> Adapter:
@@ -59,19 +62,31 @@ def read_adapter(described: dict[str, Any], file: object) -> Adapter:
     for key, value in settings.items():
         if key in EXPECTED and not EXPECTED[key][0](value):
             raise ValueError(f"{file}: {key} is {one_line(repr(value))}; expected {EXPECTED[key][1]}")
-    if not made and not (_is_size(settings.get("VOCAB_SIZE")) or "MODEL" in settings):
+    if not made and not functions:
         raise ValueError(f"{file}: expected make_engine(config, weights), or the functions and a VOCAB_SIZE")
     missing = [name for name in REQUIRED if name not in functions]
-    if missing and "generate" not in functions:
-        raise ValueError(f"{file}: {missing[0]} is missing; expected new_cache and prefill, or make_engine")
+    if missing and not set(ANSWERS) & set(functions):
+        expected = "new_cache and prefill, or one of generate, stream and sample"
+        raise ValueError(f"{file}: {missing[0]} is missing; expected {expected}")
+    if (
+        not made
+        and "MODEL" not in settings
+        and set(functions) != {"sample"}
+        and not _is_size(settings.get("VOCAB_SIZE"))
+    ):
+        found = f"is {one_line(repr(settings['VOCAB_SIZE']))}" if "VOCAB_SIZE" in settings else "is missing"
+        raise ValueError(f"{file}: VOCAB_SIZE {found}; expected the number of token ids of the engine's model")
     named = {field: settings[key] for key, field in FIELDS.items() if key in settings}
     if "DTYPE" in settings:
         named.setdefault("tolerance", tolerance_of(settings["DTYPE"]))
-    to_itself = settings.get("REFERENCE") == "self" or (not made and _is_size(settings.get("VOCAB_SIZE")))
+    to_itself = settings.get("REFERENCE") == "self" or (
+        not made and ("VOCAB_SIZE" in settings or "MODEL" not in settings)
+    )
     return Adapter(described["name"], made, functions, described["listed"], to_itself=to_itself, **named)
 
 
 REQUIRED = ("new_cache", "prefill")
+ANSWERS = ("generate", "stream", "sample")  # each of them can be tested alone
 FIELDS = {
     "VOCAB_SIZE": "vocab_size", "TOLERANCE": "tolerance", "MODEL": "model", "OPTIONS": "options", "WINDOW": "window",
     "PAGE": "page", "FEATURES": "features", "CALL_SECONDS": "call_seconds",
@@ -87,7 +102,16 @@ def _is_positive(value: Any) -> bool:
 
 
 def _is_options(value: Any) -> bool:
-    return type(value) is dict and all(type(values) in (list, tuple) and values for values in value.values())
+    if type(value) is not dict:
+        return False
+    return all(type(values) in (list, tuple) and values and _is_plain(values) for values in value.values())
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether a value can be shown in a counterexample, and sent to the engine's process."""
+    if type(value) in (list, tuple, dict):
+        return all(map(_is_plain, value.values() if type(value) is dict else value))
+    return value is None or type(value) in (bool, int, float, str)
 
 
 def _is_texts(value: Any) -> bool:
@@ -98,7 +122,7 @@ EXPECTED = {
     "DTYPE": (ROUNDOFF.__contains__, f"one of {', '.join(ROUNDOFF)}"),
     "TOLERANCE": (_is_positive, "a number above 0"),
     "REFERENCE": (lambda value: value in (None, "self"), "'self', or no REFERENCE"),
-    "OPTIONS": (_is_options, "a dict with a list of values for each option"),
+    "OPTIONS": (_is_options, "a dict with a list of values for each option: numbers, texts, None, or lists of them"),
     "WINDOW": (_is_size, "a number of tokens"),
     "PAGE": (_is_size, "a number of tokens"),
     "FEATURES": (_is_texts, "a tuple of names"),

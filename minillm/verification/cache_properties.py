@@ -34,10 +34,13 @@ def cached_decoding_is_naive_decoding(engine: Engine, data: st.DataObject) -> No
 
 def chunked_prefill_is_whole_prefill(engine: Engine, data: st.DataObject) -> None:
     """Prefill in several passes must give the same as in one pass."""
-    prompt = data.draw(sized_lists(engine, 24))
+    first, prompt = data.draw(sized_lists(engine, 8, min_size=0)), data.draw(sized_lists(engine, 24))
     cache = engine.new_cache(capacity(engine))
+    if first:  # of any size: so a later chunk can be longer, and begin anywhere
+        engine.prefill(first, cache)
     chunk = data.draw(st.integers(max(1, len(prompt) // 20), max(25, len(prompt) + 1)))
-    engine.assert_same(engine.prefill(prompt, cache, chunk), engine.naive(prompt))
+    prompt = first + prompt
+    engine.assert_same(engine.prefill(prompt[len(first) :], cache, chunk), engine.naive(prompt))
     engine.assert_length(cache, len(prompt))
 
 
@@ -76,6 +79,8 @@ def a_batch_is_its_sequences_one_by_one(engine: Engine, data: st.DataObject) -> 
     for row, before, tokens, cache in zip(logits, cached, new, caches, strict=True):
         engine.assert_same(row, engine.naive(before + tokens))
         engine.assert_length(cache, len(before) + len(tokens))
+    for before, tokens, cache in zip(cached, new, caches, strict=True):  # what the batch has left in each cache
+        engine.assert_same(engine.prefill([0], cache), engine.naive([*before, *tokens, 0]))
 
 
 def a_copied_prefix_is_its_tokens(engine: Engine, data: st.DataObject) -> None:
@@ -110,6 +115,28 @@ def shifted_tokens_have_other_positions(engine: Engine, data: st.DataObject) -> 
     engine.prefill(tokens, cache)
     engine.shift(cache, begin, by)
     check_edited(engine, cache, shifted(appended([], tokens), begin, by), data.draw(small(engine)))
+
+
+def removed_last_tokens_were_never_there(engine: Engine, data: st.DataObject) -> None:
+    """After the last tokens are removed, the cache must behave as if they had never been appended."""
+    kept, dropped = data.draw(sized_lists(engine, 8)), data.draw(sized_lists(engine, 8))
+    later = data.draw(small(engine))
+    cache = engine.new_cache(capacity(engine))
+    engine.prefill(kept + dropped, cache)
+    engine.remove(cache, len(kept), len(kept + dropped))
+    engine.assert_same(engine.prefill(later, cache), engine.naive(kept + later))
+
+
+def shifts_that_cancel_change_nothing(engine: Engine, data: st.DataObject) -> None:
+    """A shift of all tokens, or one there and back, must change no logits: RoPE depends on distances only."""
+    tokens, later = data.draw(sized_lists(engine, 8)), data.draw(small(engine))
+    begin, by = data.draw(st.integers(0, len(tokens) - 1)), data.draw(st.integers(0, LARGEST_SHIFT))
+    cache = engine.new_cache(capacity(engine))
+    engine.prefill(tokens, cache)
+    engine.shift(cache, begin, by)
+    if begin:
+        engine.shift(cache, begin, -by)
+    engine.assert_same(engine.prefill(later, cache), engine.naive(tokens + later))
 
 
 def a_cache_without_its_beginning_moves_forward(engine: Engine, data: st.DataObject) -> None:

@@ -51,6 +51,11 @@ def is_plain(cached: Sequence[Pair]) -> bool:
     return all(pair.position == index for index, pair in enumerate(cached))
 
 
+def from_zero(cached: Sequence[Pair]) -> list[Pair]:
+    """Return the cache, moved so that its positions begin at 0. RoPE depends on distances only."""
+    return shifted(cached, 0, -cached[0].position) if cached else []
+
+
 def edited_logits(config: ModelConfig, weights: Mapping[str, Array], cached: Sequence[Pair]) -> Float[Array, "vocab"]:
     """Return the logits after the last token of a model with one layer, in float64.
 

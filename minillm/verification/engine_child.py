@@ -90,7 +90,7 @@ def send(channel: socket.socket, value: Any) -> None:
         if int.from_bytes(frame[LENGTH_BYTES : 2 * LENGTH_BYTES], "little") > LONGEST_HEADER:
             raise ValueError("returned too many numbers in lists; expected an array")
     except (ValueError, RecursionError) as problem:
-        frame = pack({"error": type(problem).__name__, "message": str(problem)[:200], "line": None})
+        frame = pack({"error": type(problem).__name__, "message": str(problem)[:200], "place": ""})
     channel.sendall(frame)
 
 

@@ -90,8 +90,12 @@ class EngineProcess:
     def refresh(self) -> None:
         """If the process has failed, start a new one that is not a copy."""
         if self._original is None:
-            self._kill_all()
-            self._original = self._process = Process.start(self._file, self._output)
+            self.renew()
+
+    def renew(self) -> None:
+        """Start a new process that is not a copy."""
+        self._kill_all()
+        self._original = self._process = Process.start(self._file, self._output)
 
     def close(self) -> None:
         """Kill all processes."""

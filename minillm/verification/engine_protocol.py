@@ -33,7 +33,10 @@ class Engine(Protocol):
     tolerance: float
 
     def has(self, name: str) -> bool:
-        """Return whether the engine has the operation. It has "naive" if the expected logits are known."""
+        """Return whether the engine has the operation.
+
+        It has "naive" if the expected logits are known, and "edited" if those of a cache with gaps are.
+        """
 
     def naive(self, tokens: Sequence[int]) -> Array:
         """Return the logits `[vocab]` after the last token, computed without a cache: the expected result."""
@@ -106,3 +109,6 @@ class Engine(Protocol):
 
     def add_tie(self, message: str) -> None:
         """Record that another token was chosen, whose logit is equal up to the tolerance."""
+
+    def add_end(self, ended: bool) -> None:
+        """Record an answer that an end token may end, and whether one did."""

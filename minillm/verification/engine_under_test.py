@@ -26,6 +26,7 @@ from minillm.verification.handles import Handle
 from minillm.verification.models import random_weights
 from minillm.verification.refusals import Refused
 
+OUT_OF_MEMORY = "This is how a system ends a process that takes too much memory."
 UNNAMED = "new_cache()"  # the cache in which the engine computes its own reference
 
 
@@ -43,6 +44,9 @@ class Transport(Protocol):
 
     def refresh(self) -> None:
         """Before a new search: leave nothing of an engine that has crashed or hung."""
+
+    def renew(self) -> None:
+        """Leave nothing of the examples before, if the engine has a process of its own."""
 
     def close(self) -> None:
         """End the engine's side."""
@@ -237,6 +241,10 @@ class EngineUnderTest:
         """Record that another token was chosen, whose logit is equal up to the tolerance."""
         self.findings.add_tie(message)
 
+    def add_end(self, ended: bool) -> None:
+        """Record an answer that an end token may end, and whether one did."""
+        self.findings.add_end(ended)
+
     def assert_length(self, cache: Any, length: int) -> None:
         """Do nothing: an engine has no function for the length of a cache."""
 
@@ -268,10 +276,11 @@ class EngineUnderTest:
             self.findings.add_refusal(f"{shown}: {answer['refused']}" if answer["refused"] else shown)
             raise Refused
         if "error" in answer:
-            place = f" (line {answer['line']})" if answer["line"] else ""
+            place = f" ({answer['place']})" if answer["place"] else ""
             self.fail(f"{answer['error']}: {answer['message']}{place}", kind=answer["error"])
         if "crashed" in answer:
-            told = [f"crashed: the engine's process ended with {answer['crashed']}", *answer["output"]]
+            killed = [OUT_OF_MEMORY] * answer["crashed"].startswith("signal SIGKILL")
+            told = [f"crashed: the engine's process ended with {answer['crashed']}", *killed, *answer["output"]]
             self.fail("\n".join(told), CRASHED, answer["crashed"])
         if "hung" in answer:
             self.fail(f"hung: no result within {answer['hung']:g} seconds", HUNG)
@@ -299,7 +308,8 @@ class EngineUnderTest:
         except (TypeError, ValueError):
             self.fail(f"returned {getattr(value, 'type_name', type(value).__name__)}; expected logits [vocab]")
         if logits.shape != (self.vocab_size,):
-            self.fail(f"returned logits of shape {list(logits.shape)}; expected [{self.vocab_size}]")
+            last = ": only those after the last token" * (logits.ndim > 1)
+            self.fail(f"returned logits of shape {list(logits.shape)}; expected [{self.vocab_size}]{last}")
         return logits
 
 

@@ -19,6 +19,7 @@ from minillm.verification.search import Result
 
 CHECKS = {  # by the property, or else by the function
     "plain_answers_are_greedy": "check_greedy", "tied_tokens_are_kept_by_number": "check_ties",
+    "an_answer_goes_on_from_its_own_tokens": "check_rest",
     "generate": "check_answers", "stream": "check_stream", "sample": "check_distribution",
 }  # fmt: skip
 FIRST_LINE = "# A failing example of pytest --minillm-engine."
@@ -106,6 +107,8 @@ def _check(file: Path, adapter: Adapter, result: Result) -> Iterator[str]:
     assert failure is not None
     [*earlier, last] = failure.calls
     check = CHECKS.get(result.name) or CHECKS[last.name]
+    if check == "check_rest" and not earlier:  # the longer answer alone is wrong
+        check = CHECKS[last.name]
     yield from _config_lines(failure.config)
     yield "from minillm.verification.engine_file import engine_of"
     yield f"from minillm.verification.{'sampling' if last.name == 'sample' else 'generation'}_properties import {check}"
@@ -119,6 +122,9 @@ def _check(file: Path, adapter: Adapter, result: Result) -> Iterator[str]:
 def _checked(check: str, earlier: list[Call], last: Call) -> Iterator[str]:
     if last.name == "sample":
         yield f"{check}(engine, {last.arguments[0]}, {last.arguments[1]})"
+    elif check == "check_rest":
+        [[prompt], options], [[longer], _] = earlier[-1].arguments, last.arguments
+        yield f"check_rest(engine, {prompt}, {options['max_new_tokens']}, {len(longer) - len(prompt)})"
     else:
         prompts, options = last.arguments
         yield from map(statement, _before_the_check(earlier, prompts if last.name == "generate" else [prompts]))

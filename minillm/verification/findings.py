@@ -25,6 +25,7 @@ class Findings:
         differences: the largest difference of each comparison, relative to the largest logit.
         ties: the number of times that another token was chosen, whose logit is equal up to the tolerance.
         tie: the message of the last one.
+        ends: the number of answers that an end token ended; None if no end token was asked for.
         refused: the number of calls that the engine refused with NotImplementedError.
         refusal: the message of the last one.
         first: the first failing example, or None.
@@ -37,6 +38,7 @@ class Findings:
     differences: list[float] = field(default_factory=list)
     ties: int = 0
     tie: str = ""
+    ends: int | None = None
     refused: int = 0
     refusal: str = ""
     first: Failure | None = None
@@ -84,6 +86,10 @@ class Findings:
         """Record a tie."""
         self.ties, self.tie = self.ties + 1, message
 
+    def add_end(self, ended: bool) -> None:
+        """Record an answer that an end token may end, and whether one did."""
+        self.ends = (self.ends or 0) + ended
+
     def advice(self) -> str:
         """Return what to write into the adapter if rounding explains all differences, or ""."""
         return proposal(self.differences, self.tolerance)
@@ -99,7 +105,7 @@ class Findings:
     def clear(self) -> None:
         """Begin a new search."""
         self.differences, self.refused, self.refusal, self.ties, self.tie = [], 0, "", 0, ""
-        self.first = self.smallest = None
+        self.first = self.smallest = self.ends = None
         self.stop_at, self.examples, self.slowest = float("inf"), 0, 0.0
 
     def summary(self) -> str:
@@ -107,6 +113,8 @@ class Findings:
         text = f"{self.largest_difference:.1e} of {self.tolerance:.0e}"
         if self.ties:
             text += f"; {counted(self.ties, 'tie')}: {self.tie}"
+        if self.ends == 0:
+            text += "; no answer ended with an eos of OPTIONS: choose tokens that the model often generates"
         return text + (f"; {counted(self.refused, 'call')} refused: {self.refusal}" if self.refused else "")
 
 

@@ -38,6 +38,13 @@ def plain_answers_are_greedy(engine: Engine, data: st.DataObject) -> None:
     check_greedy(engine, prompt, limit)
 
 
+def an_answer_goes_on_from_its_own_tokens(engine: Engine, data: st.DataObject) -> None:
+    """The answer to a prompt and the first tokens of its answer must be the rest of the answer."""
+    prompt, limit = data.draw(sized_lists(engine, 8)), data.draw(st.integers(2, MOST_NEW_TOKENS))
+    # The engine's logits are not needed. So this also tests decoding where only `generate` can be called.
+    check_rest(engine, prompt, limit, data.draw(st.integers(1, limit - 1)))
+
+
 def options_change_no_answer(engine: Engine, data: st.DataObject) -> None:
     """Each of several requests must get the answer that it gets alone with the plainest options."""
     limit = data.draw(st.integers(1, MOST_NEW_TOKENS))
@@ -106,6 +113,17 @@ def check_greedy(engine: Engine, prompt: Sequence[int], limit: int) -> None:
     """Raise AssertionError if a token of the plain answer does not have the largest expected logit."""
     answer = plain_answer(engine, prompt, limit)
     AnswerJudge(engine, prompt, limit, end_tokens(plainest(engine))).judge(answer, None)
+
+
+def check_rest(engine: Engine, prompt: Sequence[int], limit: int, first: int) -> None:
+    """Raise AssertionError if an answer does not go on after its first tokens as the answer to a longer prompt does."""
+    whole = plain_answer(engine, prompt, limit)
+    if first < len(whole.tokens):
+        longer, left = [*prompt, *whole.tokens[:first]], limit - first
+        alone = plain_answer(engine, longer, left)
+        rest = Answer(whole.tokens[first:], whole.logprobs and whole.logprobs[first:], whole.finish)
+        name = f"the answer to {list(prompt)}, from its token {first} on, "
+        AnswerJudge(engine, longer, left, end_tokens(plainest(engine)), name).judge(rest, alone)
 
 
 def check_stream(engine: Engine, prompt: Sequence[int], limit: int, options: Options) -> None:
@@ -211,6 +229,8 @@ class AnswerJudge:
             self.fail(f"continues after the end token {found.tokens[end]}: {list(found.tokens)}")
         if count > self.limit or (end is None and count < self.limit and not self.may_end(found, plain)):
             self.fail(f"has {counted(count, 'token')}; expected {self.limit}{', or an end token' * bool(ends)}")
+        if ends:
+            self.engine.add_end(end is not None or count < self.limit)
         if end is not None or count < self.limit:
             self.check_finish(found, END)
         else:

@@ -29,6 +29,9 @@ class InProcess:
     def refresh(self) -> None:
         """Do nothing: an engine that crashes ends this process, too."""
 
+    def renew(self) -> None:
+        """Do nothing: the engine stays in this process."""
+
     def close(self) -> None:
         """Remove the file from the modules of this process, and its folder from the import path."""
         self._session.close()

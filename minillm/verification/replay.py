@@ -13,7 +13,7 @@ import numpy as np
 from minillm.arrays import Array
 from minillm.verification.calls import Call
 from minillm.verification.comparison import relative_difference
-from minillm.verification.edited_cache import Pair, appended, is_plain, removed, shifted
+from minillm.verification.edited_cache import Pair, appended, from_zero, is_plain, removed, shifted
 from minillm.verification.engine_under_test import UNNAMED, EngineUnderTest
 from minillm.verification.handles import Handle, replaced
 
@@ -109,6 +109,8 @@ class Replay:
 
     def expected(self, pairs: Pairs) -> Array | None:
         """Return the logits `[vocab]` after the last pair, or None if they are not known."""
+        if self.engine.config is None:  # of the edits, only those are made that leave no gap
+            pairs = from_zero(pairs)
         return self.engine.naive([token for token, _ in pairs]) if is_plain(pairs) else self.engine.edited(pairs)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from minillm.verification.failure import CRASHED, HUNG, WRONG
 from minillm.verification.search import NOT_TESTED, PASSED, REFUSED, Result
 
 WIDTH, CELL, MOST_IN_WORDS = 79, 14, 3  # columns of the terminal; of a cell; engines
+MOST_ALIKE = 4  # properties that lack the same function, and have a line each
 LETTERS = {PASSED: ".", WRONG: "F", CRASHED: "C", HUNG: "H", REFUSED: "r", NOT_TESTED: "-"}
 WORDS = {
     ".": "passed", "F": "wrong result", "C": "crashed", "H": "hung", "r": "every call refused", "-": "not tested",
@@ -23,11 +25,22 @@ def report_lines(results: Sequence[Result]) -> Iterator[str]:
     names = list(dict.fromkeys(result.name for result in results))
     table = {(result.engine, result.name): result for result in results}
     if len(engines) == 1:
-        yield from (line for name in names for line in _entry(table[engines[0], name]))
+        yield from _in_lines([table[engines[0], name] for name in names])
     elif len(engines) <= MOST_IN_WORDS:
         yield from _in_words(engines, names, table)
     else:
         yield from _in_letters(engines, names, table)
+
+
+def _in_lines(results: Sequence[Result]) -> Iterator[str]:
+    """Yield the verdicts on the only engine. Many properties that lack the same function come last, in one line."""
+    reasons = Counter(result.summary for result in results if result.verdict == NOT_TESTED)
+    common = [reason for reason, count in reasons.items() if count > MOST_ALIKE]
+    for result in results:
+        if not (result.verdict == NOT_TESTED and result.summary in common):
+            yield from _entry(result)
+    for reason in common:
+        yield f"{NOT_TESTED:<11} {f'{reasons[reason]} properties':<43} {reason}"
 
 
 def _entry(result: Result) -> Iterator[str]:

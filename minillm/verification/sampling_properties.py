@@ -18,8 +18,8 @@ from hypothesis import reject
 from hypothesis import strategies as st
 
 from minillm.verification.engine_protocol import Engine, Options
+from minillm.verification.sampling_mistakes import EXACT, mistake_of
 
-EXACT = 1e-4  # float32 probabilities, and their sums
 MOST_DRAWS = 50
 LOGITS = st.integers(-8, 8).map(lambda number: number / 4)
 
@@ -47,18 +47,8 @@ def check_distribution(engine: Engine, logits: Sequence[float], options: Options
     for token, probability in enumerate(expected):
         if abs(found[token] - probability) > EXACT:
             chance = f"token {token} has the probability {found[token]:.6g}; expected {probability:.6g}"
-            without = without_an_option(found, logits, options)
-            engine.fail(f"of the logits {logits} with {shown_options(options)}, {chance}{without}")
-
-
-def without_an_option(found: Sequence[float], logits: Sequence[float], options: Options) -> str:
-    """Say which option has no effect, if the distribution is the one without it."""
-    for name in options:
-        others = {other: value for other, value in options.items() if other != name}
-        defined = defined_distribution(logits, **others)
-        if defined is not None and all(abs(one - other) <= EXACT for one, other in zip(found, defined, strict=True)):
-            return f"\nThis is the distribution without {name}. An engine that does not have it raises Unsupported."
-    return ""
+            meaning = mistake_of(found, logits, options)
+            engine.fail(f"of the logits {logits} with {shown_options(options)}, {chance}{meaning}")
 
 
 def check_ties(engine: Engine, logits: Sequence[float], options: Options) -> None:
@@ -83,7 +73,8 @@ def draw_sampling(data: st.DataObject, vocab_size: int) -> dict[str, Any]:
         "min_p": st.floats(0.01, 0.99).map(lambda number: round(number, 2)),
     }
     subsets = [names for size in range(len(values) + 1) for names in combinations(values, size)]
-    return {name: data.draw(values[name]) for name in data.draw(st.sampled_from(subsets))}
+    drawn = {name: data.draw(strategy) for name, strategy in values.items()}  # all: each one can be left out alone
+    return {name: drawn[name] for name in data.draw(st.sampled_from(subsets))}
 
 
 def defined_distribution(

@@ -6,15 +6,21 @@ from hypothesis.errors import Flaky, Unsatisfiable, UnsatisfiedAssumption
 from hypothesis.reporting import with_reporter
 
 from minillm.support.wording import counted
+from minillm.verification.adapter import REQUIRED
 from minillm.verification.engine_file import LoadedEngine
 from minillm.verification.failure import CRASHED, HUNG, WRONG, EngineFailed, Failure
 from minillm.verification.findings import Findings
 from minillm.verification.properties import Property
 from minillm.verification.refusals import EveryExampleRefused
 from minillm.verification.replay import Replay, Step, first_difference
-from minillm.verification.symptoms import EVERYWHERE, explanation
+from minillm.verification.symptoms import DROPPED, EVERYWHERE, explanation
 
 PASSED, REFUSED, NOT_TESTED = "passed", "refused", "not tested"
+INSTEAD = {"naive": "prefill", "edited": "make_engine"}  # the functions that what is missing comes from
+LEFT_BY_OTHERS = (
+    "The same calls in a new process raise nothing. Do earlier caches take the room? Free them in `release`, or when "
+    "Python deletes them. Or the engine keeps something else."
+)
 CHANGED_BY_REFUSAL = "The same calls alone are right. Has a refused call, which is not shown, changed a cache?"
 
 
@@ -69,7 +75,7 @@ def search(name: str, tried: Property, loaded: LoadedEngine, known: list[Result]
     """
     engine, findings = loaded.adapter.name, loaded.findings
     if missing := [function for function in tried.needs if not loaded.has(function)]:
-        return Result(engine, name, NOT_TESTED, f"no {', '.join(missing)}")
+        return Result(engine, name, NOT_TESTED, f"no {', '.join(_lacks(missing))}")
     loaded.transport.refresh()
     findings.clear()
     is_smallest = True
@@ -87,6 +93,12 @@ def search(name: str, tried: Property, loaded: LoadedEngine, known: list[Result]
     if findings.smallest is None:
         return Result(engine, name, PASSED, findings.summary(), findings.largest_difference, findings.refused)
     return _failed(name, loaded, known, is_smallest)
+
+
+def _lacks(missing: list[str]) -> list[str]:
+    """Return the functions to write first: without those that are required, the others are not missed."""
+    required = [function for function in missing if function in REQUIRED]
+    return required or list(dict.fromkeys(INSTEAD.get(function, function) for function in missing))
 
 
 def _refused(name: str, loaded: LoadedEngine) -> Result:
@@ -117,6 +129,9 @@ def _failed(name: str, loaded: LoadedEngine, known: list[Result], is_smallest: b
     for one in known:
         if not one.same_as and has_same_cause(one, result):
             return replace(result, same_as=one.name + (f" of {one.engine}" if one.engine != result.engine else ""))
+    if failure.verdict == WRONG and failure.kind:
+        loaded.transport.renew()
+        return result if confirmed(failure, loaded) else replace(result, meaning=LEFT_BY_OTHERS)
     return result
 
 
@@ -124,6 +139,8 @@ def has_same_cause(one: Result, other: Result) -> bool:
     """Return whether two failures probably have the same cause: calls that include the others, or one meaning."""
     if one.failure is None or other.failure is None:
         return False
+    if any(sentence in other.meaning and sentence not in one.meaning for sentence in DROPPED):
+        return False  # decode, say, may be wrong, and truncate, too
     alike = one.meaning in EVERYWHERE or one.failure.functions == other.failure.functions
     return (alike and one.meaning == other.meaning != "") or one.failure.explains(other.failure)
 

@@ -8,12 +8,13 @@ makes no verdict. A request is a dict:
                                                       -> {"value": ...}, {"refused": ...} or {"error": ..., ...}
 
 A returned cache, list of caches or state is kept under the given numbers. The requests of a later call name it by a
-`Handle`, and `"drop": [numbers]` of any request deletes it.
+`Handle`, and `"drop": [numbers]` of any request deletes it. An engine with `release` may have a pool of its own. So a
+cache is released when it is deleted, and at the end of its example.
 """
 
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ FUNCTIONS = (
 SETTINGS = (
     "VOCAB_SIZE", "TOLERANCE", "DTYPE", "REFERENCE", "MODEL", "OPTIONS", "WINDOW", "PAGE", "FEATURES", "CALL_SECONDS",
 )  # fmt: skip
+MAKERS = ("new_cache", "fork", "copy_prefix", "reorder", "restore")  # functions that return caches
 MOST_NUMBERS = 1 << 25  # in a returned array
 MOST_PIECES = 100_000  # that `stream` may yield
 
@@ -65,11 +67,12 @@ class Session:
         self._file = str(where)
         self._engine: Any = None
         self._kept: dict[int, Any] = {}
+        self._used: dict[int, Any] = {}  # by their ids, the caches to release
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
         """Answer one request."""
         for number in request.get("drop", ()):
-            self._kept.pop(number, None)
+            self._release([self._kept.pop(number, None)])
         try:
             return self._begin(**request) if request["do"] == "begin" else {"value": self._call(**request)}
         except NotImplementedError as problem:  # the engine says that it cannot do this: not a wrong result
@@ -78,11 +81,22 @@ class Session:
             return self.failure(problem)
 
     def failure(self, problem: BaseException) -> dict[str, Any]:
-        """Describe an exception: its type, its message, and the line of the file that raised it."""
-        lines = [frame.lineno for frame in traceback.extract_tb(problem.__traceback__) if frame.filename == self._file]
-        return {"error": type(problem).__name__, "message": _text(problem), "line": lines[-1] if lines else None}
+        """Describe an exception: its type, its message, and the last line of the file or of its neighbours."""
+        place = ""
+        for frame in traceback.extract_tb(problem.__traceback__):
+            if frame.filename == self._file:
+                place = f"line {frame.lineno}"
+            elif self._is_neighbour(Path(frame.filename)):
+                place = f"{Path(frame.filename).name}, line {frame.lineno}"
+        return {"error": type(problem).__name__, "message": _text(problem), "place": place}
+
+    def _is_neighbour(self, path: Path) -> bool:
+        """Return whether a file is in the folder of the engine's file, and not of an installed package."""
+        return path.is_relative_to(Path(self._file).parent) and "site-packages" not in path.parts
 
     def _begin(self, engine: str, config: dict[str, Any] | None, **_: Any) -> dict[str, Any]:
+        self._release(list(self._used.values()))
+        self._used.clear()
         self._kept.clear()
         found = self._engines[engine]
         self._engine = found if config is None else _make(found, _config(config))
@@ -90,12 +104,32 @@ class Session:
 
     def _call(self, name: str, arguments: list[Any], returns: str | None, numbers: list[int], **_: Any) -> Any:
         function = getattr(self._engine, name)
-        result = function(*replaced(arguments, self._meant))
+        meant = replaced(arguments, self._meant)
+        result = function(*meant)
         if returns in ("cache", "caches"):
-            return self._keep([result] if returns == "cache" else list(result), numbers)
+            result = [result] if returns == "cache" else list(result)
+        if hasattr(self._engine, "release"):
+            self._follow(name, meant, result)
+        if returns in ("cache", "caches"):
+            return self._keep(result, numbers)
         if returns in ("logits", "rows"):
             return _numbers(sent(result))
         return None if returns is None else sent(result)
+
+    def _follow(self, name: str, arguments: list[Any], result: Any) -> None:
+        """Keep account of the caches to release."""
+        gone = {"release": arguments[:1], "reorder": arguments[0] if name == "reorder" else []}
+        for cache in gone.get(name, []):
+            self._used.pop(id(cache), None)
+        if name in MAKERS:
+            self._used.update((id(cache), cache) for cache in result)
+
+    def _release(self, caches: list[Any]) -> None:
+        """Release caches that are still in use."""
+        for cache in caches:
+            if self._used.pop(id(cache), None) is not None:
+                with suppress(Exception):  # a property tries release, and reports what it raises
+                    self._engine.release(cache)
 
     def _keep(self, results: list[Any], numbers: list[int]) -> None:
         if len(results) != len(numbers):

@@ -1,8 +1,10 @@
 """Plain pytest in a workspace, and with somebody's engine: as a learner calls it, in a process of its own."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -266,3 +268,20 @@ def test_the_plugin_imports_nothing_of_minillm_by_itself():
     program = "import sys, _minillm_pytest; print([name for name in sys.modules if name.startswith('minillm')])"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_slow_import_is_announced_and_ctrl_c_is_one_line(tmp_path):
+    (tmp_path / "my_engine.py").write_text("import time\ntime.sleep(600)\n")
+    script = "import _minillm_pytest, pytest, sys\n_minillm_pytest.IMPORT_SECONDS = 0.1\n" + (
+        "sys.exit(pytest.main('-p _minillm_pytest --minillm-engine my_engine.py'.split()))"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    running = subprocess.Popen(
+        [sys.executable, "-u", "-c", script], cwd=tmp_path, env=environment, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert running.stderr.readline() == "minillm: my_engine.py is being imported; Ctrl-C ends it\n"
+    running.send_signal(signal.SIGINT)
+    _, told = running.communicate(timeout=60)
+    assert told.strip() == "ERROR: --minillm-engine: interrupted while my_engine.py was being imported"
+    assert running.returncode == 4

@@ -116,6 +116,9 @@ class EngineAdapter:
     def add_difference(self, relative: float) -> None:
         """Nobody reads it."""
 
+    def add_end(self, ended: bool) -> None:
+        """Do nothing: the tests of generation choose their end tokens."""
+
     def add_tie(self, message: str) -> None:
         """On the exact backend, nothing rounds, and nothing is tied."""
         assert self.model.ops.name != "exact", message

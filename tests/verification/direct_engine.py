@@ -67,6 +67,9 @@ class DirectEngine:
     def add_tie(self, message):
         self.ties.append(message)
 
+    def add_end(self, ended):
+        pass
+
 
 def direct_engines(source=SOURCE, tolerance=TOLERANCE):
     """A strategy for engines with a random model, new for each example."""

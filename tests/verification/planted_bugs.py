@@ -33,6 +33,10 @@ CACHE_BUGS = {
         "later_tokens_keep_their_positions"),
     "removal takes one too many": ("cache.cut(begin, end)", "cache.cut(begin, end + 1)",
         "later_tokens_keep_their_positions"),
+    "removal of one too few": ("cache.cut(begin, end)", "cache.cut(begin, end - 1)",
+        "removed_last_tokens_were_never_there"),
+    "only the first layer is shifted": ("for keys in cache.keys:", "for keys in cache.keys[:1]:",
+        "shifts_that_cancel_change_nothing"),
     "shifted positions, but not keys": ("cache.turns[index] += by", "pass", "shifted_tokens_have_other_positions"),
     "keys shifted the wrong way": ("cache.turns[index] += by", "cache.turns[index] -= by",
         "shifted_tokens_have_other_positions"),
@@ -72,6 +76,9 @@ GENERATION_BUGS = {
     "swapped answers": (
         "request.finish) for request in requests]", "request.finish) for request in requests[::-1]]",
         "options_change_no_answer"),
+    "log-probabilities of two temperatures": (
+        "self.logprobs.append(float(shifted[token]", "shifted = shifted / (1 + (len(self.tokens) > 3))\n"
+        "        self.logprobs.append(float(shifted[token]", "an_answer_goes_on_from_its_own_tokens"),
     "only the first end token ends": ("if token in self.ends:", "if token in self.ends[:1]:",
         "options_change_no_answer"),
     "an end token that is not seen": (

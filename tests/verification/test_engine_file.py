@@ -147,7 +147,11 @@ def test_what_is_no_logits_is_told(tmp_path, text, told):
         ("VOCAB_SIZE = 3\ndef new_cache(): pass", "prefill is missing"),
         ("def make_engine(config, weights): return 3", "new_cache is missing"),
         ("def make_engine(config, weights): raise RuntimeError('no\\nway')", "does not load: RuntimeError: no way"),
-        ("VOCAB_SIZE = 0\ndef new_cache(): pass\ndef prefill(tokens, cache): pass", "and a VOCAB_SIZE"),
+        (
+            "VOCAB_SIZE = 0\ndef new_cache(): pass\ndef prefill(tokens, cache): pass",
+            "VOCAB_SIZE is 0; expected the number",
+        ),
+        ("def new_cache(): pass\ndef prefill(tokens, cache): pass", "VOCAB_SIZE is missing; expected the number"),
     ],
 )
 def test_a_file_that_is_no_engine_is_one_line(tmp_path, text, message):

@@ -103,9 +103,9 @@ def test_an_engine_that_hangs_is_killed(process):
 @pytest.mark.parametrize(
     ("body", "answer"),
     [
-        ("raise SystemExit(0)", {"error": "SystemExit", "message": "0", "line": 11}),
-        ("raise KeyboardInterrupt", {"error": "KeyboardInterrupt", "message": "", "line": 11}),
-        ("return cache[9]", {"error": "IndexError", "message": "list index out of range", "line": 11}),
+        ("raise SystemExit(0)", {"error": "SystemExit", "message": "0", "place": "line 11"}),
+        ("raise KeyboardInterrupt", {"error": "KeyboardInterrupt", "message": "", "place": "line 11"}),
+        ("return cache[9]", {"error": "IndexError", "message": "list index out of range", "place": "line 11"}),
         ("raise Unsupported('no\\nway')", {"refused": "no way"}),
         ("raise NotImplementedError", {"refused": ""}),
         ("return None", {"value": None}),

@@ -75,5 +75,5 @@ def test_every_property_says_what_must_hold():
 
 def test_every_operation_is_needed_by_a_property():
     methods = {name for name, _ in inspect.getmembers(Engine, inspect.isfunction) if not name.startswith("_")}
-    helpers = {"has", "edited", "assert_same", "assert_length", "fail", "add_difference", "add_tie"}
+    helpers = {"has", "add_end", "assert_same", "assert_length", "fail", "add_difference", "add_tie"}
     assert methods - helpers == {name for one in PROPERTIES.values() for name in one.needs}
