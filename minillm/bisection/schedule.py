@@ -41,8 +41,9 @@ OPERATIONS = {  # for each operation its numbers, and what it does
     "truncate": (Numbers(1, 1, 0), "truncate 9 drops the tokens from index 9 on; they run again"),
     "guess": (Numbers(1, 1, 1), "guess 3 runs 3 wrong draft tokens in one pass, then drops them"),
     "fork": (Numbers(0, 0, 0), "goes on in a fork of the cache; after its next pass, the original runs a wrong token"),
+    "copy": (Numbers(1, 1, 0), "copy 5 goes on in a copy of the first 5 tokens, as fork does in one of all"),
     "preempt": (Numbers(0, 0, 0), "gives the cache up, and runs its tokens again in one pass"),
-    "swap": (Numbers(0, 0, 0), "copies the blocks out, and back in (needs block)"),
+    "swap": (Numbers(0, 0, 0), "copies the cache out, and back in (of minillm's caches, needs block)"),
 }
 SETTINGS = {
     "block": "block 4 has a paged cache with blocks of 4 tokens; without it, the cache is contiguous",
@@ -113,8 +114,6 @@ class Schedule:
             check_choice("cache_dtype", self.cache_dtype, ("int8",))
         check_bool("naive", self.naive)
         names = {operation.name for operation in self.operations}
-        if "swap" in names and self.block_size is None:
-            raise ValueError(f"{self}: swap moves blocks; add block 4, for example")
         if self.naive and (self.block_size or self.cache_dtype or names - {"prefill", "chunk", "decode"}):
             raise ValueError(f"{self}: naive has no cache; expected prefill, chunk, decode and batch only")
 
@@ -218,9 +217,13 @@ def read(file: str | Path) -> Schedule:
 
 
 class Planned(NamedTuple):
-    """One thing to do: `run` tokens [first, first + count), or an operation on the cache that holds `first` tokens."""
+    """One thing to do: `run` tokens [first, first + tokens), or an operation on a cache.
 
-    do: str  # run, truncate, guess, fork, free, swap
+    `truncate` and `copy` leave `first` of `tokens` tokens. Otherwise the cache holds `first` tokens, and `guess`
+    runs `tokens` more.
+    """
+
+    do: str  # run, truncate, guess, fork, copy, free, swap
     first: int
     tokens: int = 0
 
@@ -246,7 +249,9 @@ def plan(schedule: Schedule, prompt_tokens: int, tokens: int) -> list[Planned]:
     for operation in [*schedule.operations, None]:
         for step in _steps(operation, length, prompt_tokens, tokens):
             steps.append(step)
-            length = {"run": step.first + step.tokens, "truncate": step.first, "free": 0}.get(step.do, length)
+            length = {"run": step.first + step.tokens, "truncate": step.first, "copy": step.first, "free": 0}.get(
+                step.do, length
+            )
             if length > tokens:
                 left = f"{counted(prompt_tokens, 'token')} of the prompt and {tokens - prompt_tokens} after it"
                 raise ValueError(f"{operation} runs more tokens than there are: {left}")
@@ -266,10 +271,10 @@ def _steps(operation: Operation | None, length: int, prompt: int, tokens: int) -
             yield from (Planned("run", first, min(size, prompt - first)) for first in range(length, prompt, size))
         case "decode":
             yield from _runs(length, [1] * (numbers[0] if numbers else tokens - length))
-        case "truncate":
+        case "truncate" | "copy":
             if numbers[0] > length:
                 raise ValueError(f"{operation}: the cache holds {counted(length, 'token')}")
-            yield Planned("truncate", numbers[0])
+            yield Planned(name, numbers[0], length)
         case "guess":
             yield Planned("guess", length, numbers[0])
         case "preempt":

@@ -28,7 +28,7 @@ from minillm.kv_cache.paged import BlockPool, PagedKVCache
 PROMPT, TOKENS = 6, TOKENS[:10]
 MODEL = golden_model()
 MUCH_SHARING = "prefill 6, fork, truncate 4, fork, decode 2, truncate 3, block 2, batch 1"
-EVERYTHING = "chunk 4, preempt, truncate 2, guess 2, fork, decode 2, swap, block 3, batch 2"
+EVERYTHING = "chunk 4, preempt, truncate 2, guess 2, fork, decode 2, copy 3, swap, block 3, batch 2"
 
 
 def bisected(a, b, model=MODEL, model_b=None, tolerance=0.0):

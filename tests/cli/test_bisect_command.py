@@ -160,6 +160,55 @@ def test_an_engine_in_a_file(bisect, engine):
     assert "everything that was seen before it is equal within 0.0001" in text
 
 
+def test_engines_of_one_file_are_named(bisect, engine):
+    text = "from types import SimpleNamespace\ndef engines():\n"
+    for name, wrong in (("right", 0), ("in prefill", 1)):
+        text += f"    yield {name!r}, SimpleNamespace(VOCAB_SIZE=9, new_cache=list, prefill=Prefill({wrong}))\n"
+    own = "class Prefill:\n    def __init__(self, wrong):\n        self.wrong = wrong\n"
+    own += "    def __call__(self, tokens, cache):\n        cache.extend(tokens)\n"
+    own += "        return [sum(cache) == token + self.wrong * (len(tokens) > 1) for token in range(9)]\n"
+    file = engine("several.py", own + text)
+    short = ("--tokens", "1,2", "--max-new-tokens", 2)
+    assert bisect(f"{file}:right", f"chunk 1 @{file}:right", *short).code == 0
+    result = bisect(f"{file}:right", f"{file}:in prefill", *short)
+    assert result.code == 1 and f"B: whole @{file}:in prefill\n" in result.out
+    known = f"expected one of {file}:right, {file}:in prefill"
+    assert_refused(bisect(f"{file}:wrong", "plain", *short), f"{file} has no engine 'wrong'; {known}")
+    assert_refused(bisect(file, "plain", *short), f"{file} has several engines; {known}")
+    lone = engine("lone.py", OWN.format(size=5, logits="1"))
+    assert_refused(bisect(f"{lone}:x", "plain", *short), f"{lone} has one engine, without a name; leave out :x")
+    broken = engine("broken.py", "def engines():\n    return [1]\n")
+    assert_refused(bisect(f"{broken}:x", "plain", *short), "engines: TypeError: ")
+
+
+def test_a_shipped_adapter_is_named_without_a_file(bisect):
+    pytest.importorskip("transformers")
+    result = bisect("transformers_llama:dynamic", "transformers_llama:static", *SHORT, "--tolerance", 1e-9)
+    assert result.code == 0 and result.out.startswith("A: whole @transformers_llama:dynamic\n")
+
+
+OPERATIONS_OF_CACHES = """
+        def copy_prefix(self, cache, length):
+            return cache[:length]
+        def save(self, cache):
+            return tuple(cache)
+        def restore(self, state):
+            return [*state, *EXTRA]
+        def release(self, cache):
+            cache[:] = [0, 0, 0]
+    return Engine()
+"""
+
+
+def test_an_engine_in_a_file_can_copy_save_and_restore(bisect, engine):
+    text = ENGINE.format(wrong="").replace("    return Engine()\n", OPERATIONS_OF_CACHES)
+    schedule = "prefill 4, copy 2, swap, decode 3, preempt"
+    right = engine("right.py", text.replace("*EXTRA", ""))
+    assert bisect(f"{schedule} @{right}", "minillm", *SHORT, "--tolerance", "1e-4").code == 0
+    wrong = engine("wrong.py", text.replace("*EXTRA", "state[-1]"))
+    assert "position 2, " in bisect(f"{schedule} @{wrong}", f"decode @{right}", *SHORT).out
+
+
 def test_two_engines_with_a_vocabulary_of_their_own(bisect, engine):
     one = engine("one.py", OWN.format(size=5, logits="float(sum(cache) == token)"))
     other = engine("other.py", OWN.format(size=5, logits="float(sum(cache) == token + 4 * (len(cache) > 2))"))
@@ -181,6 +230,8 @@ MISTAKES = {
     "an unknown backend": (["whole @tpu", "numpy"], "'tpu' is not a backend, a schedule or a FILE.py"),
     "a missing file": (["no_such_engine.py", "numpy"], "No such file"),
     "a missing schedule": (["no_such.json", "numpy"], "No such file"),
+    "a missing engine": (["no_such_engine.py:static", "numpy"], "No such file"),
+    "swap without blocks": (["prefill 2, swap", "numpy"], "prefill 2, swap: swap moves blocks; add block 4"),
     "too many tokens": (["prefill 99", "numpy"], "prefill 99 runs more tokens than there are: 3 tokens of the prompt"),
     "a long prompt": (["plain", "plain", "--tokens", ",".join(["1"] * 127)], "more than the model's context of 128"),
     "a long text": (["plain", "plain", "--prompt", "a" * 200], "more than the model's context of 128"),
@@ -220,7 +271,15 @@ def test_a_wrong_engine_is_one_line(bisect, engine, text, said):
     assert_refused(bisect(engine("mine.py", text), "plain", *SHORT), said)
 
 
-@pytest.mark.parametrize("schedule, said", [("batch 2", "has no batch"), ("block 2", "block is a setting of minillm")])
+@pytest.mark.parametrize(
+    "schedule, said",
+    [
+        ("batch 2", "has no batch"),
+        ("block 2", "block is a setting of minillm"),
+        ("prefill 2, swap", "has no save"),
+        ("prefill 2, copy 1", "has no copy_prefix"),
+    ],
+)
 def test_what_an_engine_in_a_file_cannot_do(bisect, engine, schedule, said):
     assert_refused(bisect(f"{schedule} @{engine('mine.py', ENGINE.format(wrong=''))}", "plain", *SHORT), said)
 
