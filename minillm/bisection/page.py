@@ -103,7 +103,7 @@ def _largest(report: Report) -> Iterator[dict[str, Any]]:
 def _beginning(report: Report) -> str:
     first = report.found.first
     where = "" if first is None else f" The first difference is in step {first.pair.a.step + 1}."
-    return f"Run A and run B have the same {len(report.tokens)} tokens. They are {report.verdict}.{where}"
+    return f"Run A and run B have the same {counted(len(report.tokens), 'token')}. They are {report.verdict}.{where}"
 
 
 def _sentences(report: Report) -> Iterator[str]:

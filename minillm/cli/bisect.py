@@ -25,6 +25,8 @@ An engine is one of:
   numpy, plain, exact, compiled, cupy
             a backend of minillm
   FILE.py   an engine as `pytest --minillm-engine` takes it: only its logits can be compared
+  FILE.py:NAME
+            one of several engines in a file; a shipped adapter is named without .py
   COMMIT    such as HEAD~3, in a git checkout of minillm
 
 examples:
@@ -34,6 +36,7 @@ examples:
   minillm bisect "chunk 3, block 4" naive --tolerance 1e-5
   minillm bisect HEAD~3 HEAD --model story --prompt "The sky is"
   minillm bisect my_engine.py minillm
+  minillm bisect transformers_llama:dynamic transformers_llama:static --tolerance 1e-9
 
 exit status: 0 equal, 1 different, 2 the runs could not be compared
 """

@@ -15,16 +15,8 @@ from minillm.trace.reader import Trace
 from minillm.trace.words import sentences
 
 FOLDER = Path(__file__).parent / "page"
-VIEWS = (
-    "text",
-    "difference",
-    "pass",
-    "cache",
-    "attention",
-    "choice",
-    "batch",
-    "speculation",
-)  # in the order of the tabs
+# In the order of the tabs. Only `minillm bisect` writes pages with a difference.
+VIEWS = ("text", "difference", "pass", "cache", "attention", "choice", "batch", "speculation")
 LARGEST_PAGE = 2_000_000  # bytes
 
 TEMPLATE = """<!doctype html>
@@ -57,13 +49,8 @@ def page(trace: Trace, difference: dict[str, Any] | None = None) -> str:
         ValueError: it would have more than 2 MB.
     """
     style, script = _style(), _script()
-    text = TEMPLATE.format(
-        policy=_policy(style, script),
-        title=_title(trace, difference),
-        style=style,
-        data=_data(trace, difference),
-        script=script,
-    )
+    policy, title, data = _policy(style, script), _title(trace, difference), _data(trace, difference)
+    text = TEMPLATE.format(policy=policy, title=title, style=style, data=data, script=script)
     size = len(text.encode())
     if size > LARGEST_PAGE:
         raise ValueError(f"the page would have {size / 1e6:.1f} MB, and 2 MB are the most; {_what_to_leave_out(trace)}")
