@@ -104,6 +104,8 @@ class Report:
     def all_notes(self) -> Iterator[str]:
         """Yield what else a reader should know."""
         found = self.found
+        if self.a == self.b:
+            yield "A and B are the same, so this shows only whether the run is repeatable."
         if self.logits_only:
             yield "Of an engine in a file only the logits of each pass can be compared, not its operations."
         for name in found.unrepeatable:

@@ -12,6 +12,7 @@ A schedule is a frozen dataclass: it can be compared, printed as such a line, pa
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -165,9 +166,11 @@ def parse(line: str) -> Schedule:
 
 
 def begins_like_a_schedule(line: str) -> bool:
-    """Return whether the first word is one of a schedule."""
-    word = line.partition(",")[0].split()[:1]
-    return bool(word) and (word[0] in OPERATIONS or word[0] in SETTINGS or word[0] == "whole")
+    """Return whether the first word is one of a schedule, or a number follows it, as in `chnk 3`."""
+    first = line.partition(",")[0]
+    word = first.split()[:1]
+    known = bool(word) and (word[0] in OPERATIONS or word[0] in SETTINGS or word[0] == "whole")
+    return known or re.fullmatch(r"\s*[a-z]+\s+[\d+\s]+", first) is not None
 
 
 def _numbers(words: list[str], line: str) -> tuple[str, tuple[int, ...]]:
@@ -175,7 +178,11 @@ def _numbers(words: list[str], line: str) -> tuple[str, tuple[int, ...]]:
     name, text = (words[0], "".join(words[1:])) if words else ("", "")
     digits = text.split("+") if text else []
     if not all(part.isascii() and part.isdigit() and len(part) <= 7 for part in digits):
-        raise ValueError(f"{shown(line)}: {shown(' '.join(words))} has a wrong number; expected such as prefill 5+7")
+        part = " ".join(words)
+        where = "" if part == line.strip() else f"{shown(line)}: "
+        raise ValueError(
+            f"{where}{shown(part)} has a wrong number; expected such as prefill 5+7, or prefill 5+7 @exact"
+        )
     return name, tuple(map(int, digits))
 
 

@@ -181,6 +181,7 @@ def test_a_wrong_file_is_refused(tmp_path, change, said):
         ("naive", "whole, naive", "backend", "plain"),
         ("my_engines.py:static cache", "whole", "file", "my_engines.py:static cache"),
         ("chunk 3 @transformers_llama:static", "chunk 3", "file", "transformers_llama:static"),
+        ("HEAD@{2 days ago}", "whole", "commit", "HEAD@{2 days ago}"),
         ("HEAD:weights", "whole", "commit", "HEAD:weights"),
     ],
 )

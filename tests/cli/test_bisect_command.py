@@ -63,6 +63,12 @@ def test_equal_runs(bisect):
     assert "equal to the bit in all " in result.out and "difference" not in result.out
 
 
+def test_the_same_run_twice_is_said_to_be_that(bisect):
+    said = "A and B are the same, so this shows only whether the run is repeatable."
+    assert said in " ".join(bisect("plain", "whole @plain", *SHORT).out.split())
+    assert said not in " ".join(bisect("plain", "exact", *SHORT).out.split())
+
+
 def test_different_runs(bisect):
     result = bisect("plain", "numpy", *SHORT)
     assert (result.code, result.err) == (1, "")
@@ -272,6 +278,12 @@ def test_nan_on_both_sides_is_equal(bisect, engine):
 MISTAKES = {
     "nothing": (["", "numpy"], "'' says nothing; expected a schedule, @ENGINE, or both"),
     "an unknown word": (["chunk 3, blok 4", "numpy"], "'blok' is not a word of a schedule; expected one of whole"),
+    "an unknown first word": (["chnk 3", "numpy"], "'chnk' is not a word of a schedule; expected one of whole"),
+    "no number": (["chunk x", "numpy"], "minillm: 'chunk x' has a wrong number; expected such as prefill 5+7, or"),
+    "no @": (
+        ["chunk 3 exact", "numpy"],
+        "'chunk 3 exact' has a wrong number; expected such as prefill 5+7, or prefill",
+    ),
     "an unknown backend": (["whole @tpu", "numpy"], "'tpu' is not a backend, a schedule or a FILE.py"),
     "a missing file": (["no_such_engine.py", "numpy"], "No such file"),
     "a missing schedule": (["no_such.json", "numpy"], "No such file"),
