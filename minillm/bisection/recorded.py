@@ -46,6 +46,7 @@ def recorded(model: Model, schedule: Schedule, tokens: list[int], prompt_tokens:
     with listening(recorder.hear):
         replay(schedule, tokens, prompt_tokens, machine)
     recorder.close()
+    assert not recorder.problem, recorder.problem
     return _trace([_true(line, prompt_tokens, machine.wrong) for line in lines])
 
 
@@ -61,43 +62,52 @@ class TellingMachine(OurMachine):
         self.tokens, self.prompt_tokens, self.passes, self.wrong = tokens, prompt_tokens, 0, set[int]()
         self.runs = sum(step.do == "run" for step in plan(schedule, prompt_tokens, len(tokens)))
         self.requests: dict[int, Completion] = {}  # of each sequence
-        self.caches: dict[int, Any] = {}
+        self.known: list[Any] = []  # caches that a request began or resumed with; None without a cache
 
     def run(self, parts: Sequence[Part]) -> Float[Array, "parts vocab"]:
-        """Run one pass; a sequence with a new cache begins or resumes."""
-        for part in parts:
-            cache = None if self._schedule.naive else part.cache
-            if part.sequence is None:
-                self.wrong.add(self.passes + 1)
-            elif part.sequence not in self.caches or self.caches[part.sequence] is not cache:
-                self._admit(part.sequence, cache, 0)
+        """Run one pass."""
         self.passes += 1
+        for part in parts:
+            self._meet(part.sequence or 0, None if self._schedule.naive else part.cache)
+            if part.sequence is None:
+                self.wrong.add(self.passes)
         return super().run(parts)
 
     def fork(self, cache: Any) -> Any:
         """Copy a cache: the copy begins with its tokens."""
+        self._meet(0, cache)
         return self._copied(super().fork(cache))
 
     def copy_prefix(self, cache: Any, length: int) -> Any:
         """Copy a cache, and cut the copy."""
+        self._meet(0, cache)
         return self._copied(super().copy_prefix(cache, length))
 
     def free(self, cache: Any) -> None:
         """Give the blocks back."""
         super().free(cache)
-        if 0 in self.requests and not self._schedule.naive:
+        if self._knows(cache):
             tell(Preempted(self.requests[0], 0))
 
     def _copied(self, copy: Any) -> Any:
-        self.requests.pop(0, None)
+        """Let the copy be that of a new request."""
+        del self.requests[0]
         self._admit(0, copy, copy.length)
         return copy
+
+    def _knows(self, cache: Any) -> bool:
+        return any(cache is known for known in self.known)
+
+    def _meet(self, sequence: int, cache: Any) -> None:
+        """Let a sequence begin or resume, if the cache is new."""
+        if not self._knows(cache):
+            self._admit(sequence, cache, 0)
 
     def _admit(self, sequence: int, cache: Any, known: int) -> None:
         if sequence not in self.requests:
             self.requests[sequence] = self._request(sequence)
             tell(self.requests[sequence].submitted())
-        self.caches[sequence] = cache
+        self.known.append(cache)
         tell(Admitted(self.requests[sequence], cache, known, 0))
 
     def _request(self, sequence: int) -> Completion:
