@@ -255,7 +255,7 @@ def test_an_engine_in_a_file_can_copy_save_and_restore(bisect, engine):
     text = ENGINE.format(wrong="").replace("    return Engine()\n", OPERATIONS_OF_CACHES)
     schedule = "prefill 4, copy 2, swap, decode 3, preempt"
     right = engine("right.py", text.replace("*EXTRA", ""))
-    assert bisect(f"{schedule} @{right}", "minillm", *SHORT, "--tolerance", "1e-4").code == 0
+    assert bisect(f"{schedule} @{right}", "decode @minillm", *SHORT, "--tolerance", "1e-4").code == 0
     wrong = engine("wrong.py", text.replace("*EXTRA", "state[-1]"))
     assert "position 2, " in bisect(f"{schedule} @{wrong}", f"decode @{right}", *SHORT).out
 
