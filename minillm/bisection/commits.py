@@ -64,7 +64,8 @@ class CommitRunner:
         done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True)
         if done.returncode:
             said = done.stderr.strip().splitlines()[-1:] or [f"the process ended with status {done.returncode}"]
-            raise ValueError(f"commit {self.commit}: {one_line(said[0])}")
+            old = "; it is broken, or older than what can be observed" if "Traceback" in done.stderr else ""
+            raise ValueError(f"commit {self.commit}: {one_line(said[0])}{old}")
         return answer
 
 

@@ -108,6 +108,7 @@ def compare(question: Question, tell: Tell = lambda what: None) -> Report:
         found,
         _expected(question.a, question.b),
         "file" in (question.a.kind, question.b.kind),
+        own,
     )
 
 

@@ -2,6 +2,9 @@
 
 The file defines `make_engine(config, weights)`, which gets the model of the comparison, or the functions themselves,
 with weights of its own and either VOCAB_SIZE or MODEL. It runs in this process, as the user's own file.
+
+`FILE.py:NAME` is the engine that the file's `engines()` yields under this name. In place of FILE.py, the name of a
+shipped adapter will do.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +22,9 @@ from minillm.bisection.schedule import Schedule
 from minillm.classroom.worker.user_module import user_module
 from minillm.loading import open_checkpoint
 from minillm.loading.build import weights_by_name
+from minillm.support.checks import shown
 from minillm.support.printable import one_line
+from minillm.verification.shipped_adapters import FOLDER, adapter_names
 
 LOGITS = Place(AFTER_LAYERS, OPERATIONS.index("logits"))
 
@@ -43,21 +48,23 @@ class FileRunner:
             [logits] = machine.run([Part(0, first, tokens[first:], cache)])
             first = len(tokens)
             tokens.append(int(np.argmax(logits)))
+        machine.release_all()
         return tokens
 
     def observe(self, tokens: list[int], prompt_tokens: int, wanted: Wanted) -> Observed:
         """Run the schedule."""
         machine = FileMachine(self.engine, self.name, self.vocab_size, wanted)
         replay(self.schedule, tokens, prompt_tokens, machine)
+        machine.release_all()
         return machine.observed
 
 
 @contextmanager
-def opened(file: str, model: str, schedule: Schedule) -> Iterator[FileRunner]:
+def opened(named: str, model: str, schedule: Schedule) -> Iterator[FileRunner]:
     """Load the file, and provide its engine.
 
     Args:
-        file: its path.
+        named: the path of the file or the name of a shipped adapter, and after a colon the name of an engine.
         model: the name of the model whose config and weights `make_engine` gets.
         schedule: the schedule to run.
 
@@ -65,15 +72,43 @@ def opened(file: str, model: str, schedule: Schedule) -> Iterator[FileRunner]:
         ValueError: the file does not load, or a required function is missing.
         OSError: the file cannot be read.
     """
-    path = Path(file)
+    file, name = _parts(named)
+    path = FOLDER / f"{file}.py" if file in adapter_names() else Path(file)
     source, where = path.read_bytes(), path.absolute()
     with named_errors(f"{file} does not load"):
         module = user_module(source, path.stem, str(where), str(where.parent))
         found = module.__enter__()
     try:
-        yield _runner(found, file, model, schedule)
+        yield _runner(_chosen(found, file, name), named, model, schedule)
     finally:
         module.__exit__(None, None, None)
+
+
+def _parts(named: str) -> tuple[str, str]:
+    """Return the file, and the name of the engine in it; "" if none is named."""
+    file, _, name = named.rpartition(".py:")
+    if file:
+        return f"{file}.py", name
+    file, _, name = named.partition(":")
+    return (named, "") if named.endswith(".py") else (file, name)
+
+
+def _chosen(found: Any, file: str, name: str) -> Any:
+    """Return the engine of `engines()` with this name, or the file itself if there is none."""
+    if not hasattr(found, "engines"):
+        if name:
+            raise ValueError(f"{file} has one engine, without a name; leave out :{name}, or define engines()")
+        return found
+    with named_errors(f"{file}: engines"):
+        named = dict(found.engines())
+    if name not in named:
+        names = ", ".join(f"{file}:{known}" for known in named)
+        raise ValueError(f"{file} has {_no_engine(name)}; expected one of {one_line(names)}")
+    return named[name]
+
+
+def _no_engine(name: str) -> str:
+    return f"no engine {shown(name)}" if name else "several engines"
 
 
 def _runner(found: Any, file: str, model: str, schedule: Schedule) -> FileRunner:
@@ -108,6 +143,7 @@ class FileMachine:
     def __init__(self, engine: Any, name: str, vocab_size: int, wanted: Wanted) -> None:
         self.engine, self.name, self.vocab_size, self.wanted = engine, name, vocab_size, wanted
         self.observed = Observed(float(np.finfo(np.float32).eps))
+        self._caches: list[Any] = []  # that are not released yet
 
     def prepare(self, schedule: Schedule, longest: int, caches: int) -> None:
         """Refuse what the functions of a file cannot say."""
@@ -117,7 +153,7 @@ class FileMachine:
 
     def new_cache(self) -> Any:
         """Return an empty cache."""
-        return self._call("new_cache")
+        return self._kept(self._call("new_cache"))
 
     def run(self, parts: Sequence[Part]) -> Float[Array, "parts vocab"]:
         """Run one pass, and record the logits."""
@@ -137,14 +173,32 @@ class FileMachine:
 
     def fork(self, cache: Any) -> Any:
         """Copy a cache."""
-        return self._call("fork", cache)
+        return self._kept(self._call("fork", cache))
+
+    def copy_prefix(self, cache: Any, length: int) -> Any:
+        """Copy the first tokens of a cache."""
+        return self._kept(self._call("copy_prefix", cache, length))
 
     def free(self, cache: Any) -> None:
-        """Leave the cache to the engine: a new one takes its place."""
+        """Release the cache, if the engine has a function for that: a new one takes its place."""
+        self._caches = [other for other in self._caches if other is not cache]
+        if callable(getattr(self.engine, "release", None)):
+            self._call("release", cache)
 
-    def swap(self, cache: Any) -> None:
-        """Refuse: a swap needs blocks, which `prepare` refuses."""
-        raise AssertionError("a schedule that swaps has blocks")
+    def swap(self, cache: Any) -> Any:
+        """Save the cache, release it, and restore what was saved."""
+        saved = self._call("save", cache)
+        self.free(cache)
+        return self._kept(self._call("restore", saved))
+
+    def release_all(self) -> None:
+        """Release all caches: an engine may have room for a few, and the next run needs others."""
+        for cache in list(self._caches):
+            self.free(cache)
+
+    def _kept(self, cache: Any) -> Any:
+        self._caches.append(cache)
+        return cache
 
     def _one(self, part: Part) -> Any:
         """Run the tokens of one sequence: a single one after others is decoded, if the engine has a decode."""

@@ -29,6 +29,8 @@ class OurMachine:
 
     def prepare(self, schedule: Schedule, longest: int, caches: int) -> None:
         """Reserve the blocks, if the caches are paged."""
+        if schedule.block_size is None and "swap" in {operation.name for operation in schedule.operations}:
+            raise ValueError(f"{schedule}: swap moves blocks; add block 4, for example")
         self._schedule, self._longest = schedule, longest
         if size := schedule.block_size:
             self._pool = BlockPool(self.model, caches * -(-longest // size), size, schedule.cache_dtype)
@@ -52,13 +54,20 @@ class OurMachine:
         """Copy a cache, or share its blocks."""
         return cache.fork()
 
+    def copy_prefix(self, cache: Any, length: int) -> Any:
+        """Copy a cache, and cut the copy."""
+        copy = cache.fork()
+        copy.truncate(length)
+        return copy
+
     def free(self, cache: Any) -> None:
         """Give the blocks back."""
         cache.truncate(0)
 
-    def swap(self, cache: Any) -> None:
+    def swap(self, cache: Any) -> Any:
         """Copy the tokens out and back in."""
         cache.swap_in(cache.swap_out())
+        return cache
 
 
 class Unobserved(OurMachine):

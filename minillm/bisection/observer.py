@@ -20,6 +20,7 @@ from minillm.backends.plain import Plain
 from minillm.bisection.observed import (
     AFTER_LAYERS,
     BEFORE_LAYERS,
+    NOTHING,
     OPERATIONS,
     Observed,
     Place,
@@ -55,7 +56,7 @@ class Observer:
         wanted: what else than digests is kept.
     """
 
-    def __init__(self, model: Model, wanted: Wanted) -> None:
+    def __init__(self, model: Model, wanted: Wanted = NOTHING) -> None:
         self.observed, self.wanted = Observed(epsilon_of(model)), wanted
         self._config = model.config
         self._rows: list[RowKey | None] = []  # of the pass that runs; None for a row that does not count

@@ -1,155 +1,119 @@
-"""The page of a comparison: one HTML file without scripts, in the colours and words of the page of a trace.
+"""The page of a comparison: that of a trace of A, with a view of the difference and a sentence on each step.
 
-It shows the passes of both runs, the first difference with its source lines, and a table of the largest difference of
-each operation in each layer, in which a difference can be seen growing.
+The trace is of A's schedule on minillm's own engine. So the other views show its passes and caches, also if A is an
+engine in a file or a commit. Without minillm's model there are no steps: then the difference is the only view.
 """
 
-import base64
-import hashlib
-import html
+from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
+from typing import Any
 
+from minillm.bisection.compare import Question
 from minillm.bisection.meaning import STRUCTURAL, meaning
-from minillm.bisection.observed import OPERATIONS, Observed, Place
-from minillm.bisection.report import Report, about_first
-from minillm.trace.page import FOLDER as TRACE_PAGE
-
-CELL, ROW = 12, 14  # pixels of a token, and of a pass
-MOST_PASSES = 60  # drawn of each run
-
-TEMPLATE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'sha256-{digest}'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Two runs of {model}, compared</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<h1>Two runs of {model}, compared</h1>
-<p class="verdict">{verdict}</p>
-{sections}
-</main>
-</body>
-</html>
-"""
+from minillm.bisection.observed import Observed
+from minillm.bisection.recorded import HEADER, recorded
+from minillm.bisection.report import Report, about_first, pass_name
+from minillm.loading.load import load
+from minillm.support.wording import counted
+from minillm.trace.page import page as page_of
+from minillm.trace.reader import Trace
+from minillm.trace.states import States
 
 
-def page(report: Report) -> str:
-    """Return the page."""
-    style = "\n".join(
-        file.read_text(encoding="utf-8") for file in (TRACE_PAGE / "style.css", Path(__file__).with_suffix(".css"))
-    )
-    sections = [*_first(report), _passes(report), *_table(report), *_notes(report)]
-    return TEMPLATE.format(
-        digest=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        model=html.escape(report.model),
-        style=style,
-        verdict=html.escape(report.verdict.capitalize()),
-        sections="\n".join(sections),
-    )
+def page(question: Question, report: Report) -> str:
+    """Return the page.
+
+    Raises:
+        ValueError: it would have more than 2 MB.
+    """
+    trace = trace_of(question, report)
+    return page_of(trace, difference_of(question, report, trace))
 
 
-def _section(title: str, *content: str) -> str:
-    return "\n".join(["<section>", f"<h2>{html.escape(title)}</h2>", *content, "</section>"])
+def trace_of(question: Question, report: Report) -> Trace:
+    """Return the trace of A's schedule; one without lines if minillm cannot run it."""
+    if not report.own_model:
+        model = load(question.model, question.a.backend, question.dtype, question.weights)
+        try:
+            return recorded(model, question.a.schedule, report.tokens, report.prompt_tokens)
+        except ValueError:  # of an engine in a file, any cache can be copied out
+            pass
+    return Trace(HEADER, [], States())
 
 
-def _first(report: Report) -> Iterator[str]:
-    """Yield the section of the first difference, if there is one."""
-    if report.found.first is None:
-        return
-    items = "".join(
-        f"<dt>{html.escape(name)}</dt><dd>{_value(name, value)}</dd>" for name, value in about_first(report)
-    )
-    yield _section(
-        "The first difference", f"<dl>{items}</dl>", f"<p>{html.escape(meaning(report.found, report.expected))}</p>"
-    )
+def difference_of(question: Question, report: Report, trace: Trace) -> dict[str, Any]:
+    """Return what the view of the difference shows, as JSON values. Step n of the page is pass n - 1 of A."""
+    found, has_steps = report.found, len(trace.states.steps) > 1
+    steps = [{"results": 0, "different": 0, "b": []}, *_steps(report)] if has_steps else []
+    others = ["The other views show the passes of A's schedule on minillm's own engine."]
+    return {
+        "title": f"Two runs of {report.model}, compared",
+        "sides": {"a": report.a, "b": report.b},
+        "verdict": report.verdict,
+        "first": None if found.first is None else _first(report),
+        "steps": steps,
+        "passes": {"a": _passes(found.a), "b": _passes(found.b)},
+        "largest": list(_largest(report)),
+        "notes": [*report.all_notes(), *(others if has_steps and question.a.kind != "backend" else [])],
+        "sentences": [_beginning(report), *(_sentences(report) if has_steps else [])],
+    }
 
 
-def _value(name: str, value: str) -> str:
-    text = html.escape(value)
-    return f"<code>{text}</code>" if name in ("asked for by", "computed by") else text
-
-
-def _passes(report: Report) -> str:
-    sides = (("A", report.a, report.found.a, "a"), ("B", report.b, report.found.b, "b"))
-    figures = (_figure(f"{name}: {side}", observed, _step(report, which)) for name, side, observed, which in sides)
-    return _section("The passes", "<p>Each row is a pass, and each column a token.</p>", *figures)
-
-
-def _step(report: Report, which: str) -> int | None:
-    """Return the pass of the first difference."""
+def _first(report: Report) -> dict[str, Any]:
     first = report.found.first
-    return None if first is None else getattr(first.pair, which).step
+    assert first is not None
+    return {
+        "step": first.pair.a.step + 1,
+        "b": first.pair.b.step,
+        "about": list(about_first(report)),
+        "meaning": meaning(report.found, report.expected),
+    }
 
 
-def _figure(caption: str, observed: Observed, marked: int | None) -> str:
-    """Return a picture of the passes over the first sequence; that of the first difference is dashed."""
-    passes = observed.passes[:MOST_PASSES]
-    spans = [next(((first, count) for number, first, count in parts if number == 0), (0, 0)) for parts in passes]
-    width = 60 + CELL * max((first + count for first, count in spans), default=0)
-    rows = "".join(_row(step, *span, step == marked) for step, span in enumerate(spans) if span[1])
-    more = len(observed.passes) - len(passes)
-    caption += f", {len(observed.passes)} passes" + (f", of which the first {len(passes)} are drawn" if more else "")
-    return (
-        f"<figure><figcaption>{html.escape(caption)}</figcaption>"
-        f'<svg width="{width}" height="{ROW * len(passes)}" viewBox="0 0 {width} {ROW * len(passes)}" role="img" '
-        f'aria-label="{html.escape(caption)}">{rows}</svg></figure>'
-    )
+def _steps(report: Report) -> Iterator[dict[str, Any]]:
+    """Yield for each pass of A how many results were compared and differ, and in which passes of B they are."""
+    by_step = defaultdict(list)
+    for row in report.found.rows:
+        by_step[row.pair.a.step].append(row)
+    for step in range(len(report.found.a.passes)):
+        rows = by_step[step]
+        of_b = sorted({row.pair.b.step for row in rows})
+        yield {"results": sum(r.results for r in rows), "different": sum(r.different for r in rows), "b": of_b}
 
 
-def _row(step: int, first: int, count: int, is_first_difference: bool) -> str:
-    words = f"pass {step}: " + (f"token {first}" if count == 1 else f"tokens {first} to {first + count - 1}")
-    kind = ' class="different"' if is_first_difference else ""
-    x, y = 54 + CELL * first, ROW * step
-    return (
-        f"<g{kind}><title>{words}</title>"
-        f'<text x="0" y="{y + 10}">pass {step}</text>'
-        f'<rect class="runs" x="{x + 1}" y="{y + 2}" width="{CELL * count - 2}" height="{ROW - 4}" rx="2"/></g>'
-    )
+def _passes(observed: Observed) -> list[list[int]]:
+    """Return the first position of each pass and its number of tokens, of the sequence of the prompt."""
+    spans = ([[first, count] for number, first, count in parts if number == 0] for parts in observed.passes)
+    return [span[0] if span else [0, 0] for span in spans]
 
 
-def _table(report: Report) -> Iterator[str]:
-    """Yield the table of operations and layers, if anything differs."""
-    largest = report.found.largest
-    if not largest:
-        return
-    layers = sorted({place.in_layer for place in largest if place.in_layer is not None})
-    head = "".join(f'<th scope="col">layer {layer}</th>' for layer in layers)
-    rows = [
-        f'<tr><th scope="row">{name}</th>{"".join(_cells(report, number, layers))}</tr>'
-        for number, name in enumerate(OPERATIONS)
-        if any(place.operation == number for place in largest)
-    ]
-    caption = "<caption>The largest relative difference of each operation. The first difference is framed.</caption>"
-    yield _section(
-        "How it grows",
-        f'<table class="heat">{caption}<thead><tr><th scope="col">operation</th>{head}</tr></thead>',
-        f"<tbody>{''.join(rows)}</tbody></table>",
-    )
+def _largest(report: Report) -> Iterator[dict[str, Any]]:
+    first = report.found.first
+    by_operation = sorted(report.found.largest.items(), key=lambda item: item[0].operation)
+    for place, largest in by_operation:
+        yield {
+            "operation": place.name,
+            "layer": place.in_layer,
+            "relative": f"{largest.relative:.1e}",
+            "large": largest.relative > STRUCTURAL,
+            "first": first is not None and first.place == place,
+        }
 
 
-def _cells(report: Report, operation: int, layers: list[int]) -> Iterator[str]:
-    """Yield the cells of an operation: one in each layer, or one over all for what is not in a layer."""
-    of_all = [place for place in report.found.largest if place.operation == operation and place.in_layer is None]
-    if of_all:
-        yield _cell(report, of_all[0], max(1, len(layers)))
-        return
-    for layer in layers:
-        yield _cell(report, Place(layer, operation), 1)
+def _beginning(report: Report) -> str:
+    first = report.found.first
+    where = "" if first is None else f" The first difference is in step {first.pair.a.step + 1}."
+    return f"Run A and run B have the same {counted(len(report.tokens), 'token')}. They are {report.verdict}.{where}"
 
 
-def _cell(report: Report, place: Place, columns: int) -> str:
-    found = report.found
-    relative = found.largest[place].relative if place in found.largest else 0.0
-    kinds = ["large" if relative > STRUCTURAL else "some"] if relative else []
-    kinds += ["first"] if found.first is not None and found.first.place == place else []
-    return f'<td colspan="{columns}" class="{" ".join(kinds)}">{f"{relative:.1e}" if relative else "0"}</td>'
-
-
-def _notes(report: Report) -> Iterator[str]:
-    for note in report.all_notes():
-        yield f"<p>{html.escape(note)}</p>"
+def _sentences(report: Report) -> Iterator[str]:
+    """Yield what each pass of A ran, and whether its results are B's."""
+    first = report.found.first
+    for number, step in enumerate(_steps(report)):
+        if not report.found.a.passes[number]:
+            yield "Wrong tokens run on purpose. Their results are not compared."
+            continue
+        here = " The first difference is here." if first is not None and first.pair.a.step == number else ""
+        equal = f"All {counted(step['results'], 'result')} are equal."
+        differ = f"{step['different']} of {counted(step['results'], 'result')} differ from run B.{here}"
+        yield f"Run A, {pass_name(report.found.a, number)}. {differ if step['different'] else equal}"

@@ -45,11 +45,14 @@ class Machine(Protocol):
     def fork(self, cache: Any) -> Any:
         """Return an independent cache with the same tokens."""
 
+    def copy_prefix(self, cache: Any, length: int) -> Any:
+        """Return an independent cache with the first `length` tokens."""
+
     def free(self, cache: Any) -> None:
         """Give the memory of a cache back."""
 
-    def swap(self, cache: Any) -> None:
-        """Copy the tokens of a cache out of its blocks, then into new ones."""
+    def swap(self, cache: Any) -> Any:
+        """Copy the tokens of a cache out, and return a cache into which they were copied back."""
 
 
 def replay(schedule: Schedule, tokens: list[int], prompt_tokens: int, machine: Machine) -> None:
@@ -68,7 +71,8 @@ def replay(schedule: Schedule, tokens: list[int], prompt_tokens: int, machine: M
     steps = plan(schedule, prompt_tokens, len(tokens))
     guessed = max((step.tokens for step in steps if step.do == "guess"), default=0)
     longest = max(len(tokens) + max(guessed, 1), len(steps) + MOST_FIRST)
-    machine.prepare(schedule, longest, 1 + schedule.others + sum(step.do == "fork" for step in steps))
+    copies = sum(step.do in ("fork", "copy") for step in steps)
+    machine.prepare(schedule, longest, 1 + schedule.others + copies)
     Replay(schedule, tokens, machine).do(steps)
 
 
@@ -78,7 +82,7 @@ class Replay:
     def __init__(self, schedule: Schedule, tokens: list[int], machine: Machine) -> None:
         self.schedule, self.tokens, self.machine = schedule, tokens, machine
         self.cache = machine.new_cache()
-        self.originals: list[Any] = []  # of forks: they keep their blocks to the end
+        self.originals: list[Any] = []  # of copies: they keep their blocks to the end
         self.untouched: list[tuple[Any, int]] = []  # originals that have not run a wrong token, and their lengths
         self.others = [machine.new_cache() for _ in range(schedule.others)]
         self.lengths = [0] * schedule.others
@@ -95,14 +99,21 @@ class Replay:
                     self._run_wrong(self.cache, step.first, step.tokens)
                     self.machine.truncate(self.cache, step.first)
                 case "fork":
-                    self.originals.append(self.cache)
-                    self.untouched.append((self.cache, step.first))
+                    self._leave(step.first)
                     self.cache = self.machine.fork(self.cache)
+                case "copy":
+                    self._leave(step.tokens)
+                    self.cache = self.machine.copy_prefix(self.cache, step.first)
                 case "free":
                     self.machine.free(self.cache)
                     self.cache = self.machine.new_cache()
                 case "swap":
-                    self.machine.swap(self.cache)
+                    self.cache = self.machine.swap(self.cache)
+
+    def _leave(self, length: int) -> None:
+        """Keep the cache as the original of a copy, in which the run goes on."""
+        self.originals.append(self.cache)
+        self.untouched.append((self.cache, length))
 
     def _run(self, first: int, count: int) -> None:
         """Run tokens of the sequence, and some of each other sequence, in one pass."""
@@ -111,8 +122,10 @@ class Replay:
         if self.schedule.naive:
             parts = [self._from_nothing(part) for part in parts]
         self.machine.run(parts)
+        for part in parts if self.schedule.naive else ():
+            self.machine.free(part.cache)
         self.lengths = [part.first + len(part.tokens) for part in parts[1:]]
-        while self.untouched:  # after the fork, which would write the same slot again
+        while self.untouched:  # after the copy, which would write the same slot again
             self._run_wrong(*self.untouched.pop(), 1)
 
     def _other(self, number: int) -> Part:

@@ -28,6 +28,7 @@ class Report:
         found: the result of the search.
         expected: what is to be expected of the two sides, one of `meaning.EXPECTED`.
         logits_only: whether a side is an engine in a file.
+        own_model: whether the engines have a model of their own, which minillm does not know.
     """
 
     a: str
@@ -40,6 +41,7 @@ class Report:
     found: Found
     expected: str
     logits_only: bool
+    own_model: bool
 
     @property
     def verdict(self) -> str:
@@ -102,12 +104,14 @@ class Report:
     def all_notes(self) -> Iterator[str]:
         """Yield what else a reader should know."""
         found = self.found
+        if self.a == self.b:
+            yield "A and B are the same, so this shows only whether the run is repeatable."
         if self.logits_only:
             yield "Of an engine in a file only the logits of each pass can be compared, not its operations."
         for name in found.unrepeatable:
             yield f"{name} gave other results the second time: it is not repeatable."
-        if found.looked_into < found.differing_rows:
-            rows = f"{found.looked_into} of the {counted(found.differing_rows, 'row')} that differ"
+        if found.looked_into < (differing := len(found.differing)):
+            rows = f"{found.looked_into} of the {counted(differing, 'row')} that differ"
             yield f"The largest differences are those of the first {rows}."
 
 

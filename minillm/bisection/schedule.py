@@ -12,6 +12,7 @@ A schedule is a frozen dataclass: it can be compared, printed as such a line, pa
 """
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,8 +42,9 @@ OPERATIONS = {  # for each operation its numbers, and what it does
     "truncate": (Numbers(1, 1, 0), "truncate 9 drops the tokens from index 9 on; they run again"),
     "guess": (Numbers(1, 1, 1), "guess 3 runs 3 wrong draft tokens in one pass, then drops them"),
     "fork": (Numbers(0, 0, 0), "goes on in a fork of the cache; after its next pass, the original runs a wrong token"),
+    "copy": (Numbers(1, 1, 0), "copy 5 goes on in a copy of the first 5 tokens, as fork does in one of all"),
     "preempt": (Numbers(0, 0, 0), "gives the cache up, and runs its tokens again in one pass"),
-    "swap": (Numbers(0, 0, 0), "copies the blocks out, and back in (needs block)"),
+    "swap": (Numbers(0, 0, 0), "copies the cache out, and back in (of minillm's caches, needs block)"),
 }
 SETTINGS = {
     "block": "block 4 has a paged cache with blocks of 4 tokens; without it, the cache is contiguous",
@@ -113,8 +115,6 @@ class Schedule:
             check_choice("cache_dtype", self.cache_dtype, ("int8",))
         check_bool("naive", self.naive)
         names = {operation.name for operation in self.operations}
-        if "swap" in names and self.block_size is None:
-            raise ValueError(f"{self}: swap moves blocks; add block 4, for example")
         if self.naive and (self.block_size or self.cache_dtype or names - {"prefill", "chunk", "decode"}):
             raise ValueError(f"{self}: naive has no cache; expected prefill, chunk, decode and batch only")
 
@@ -166,9 +166,11 @@ def parse(line: str) -> Schedule:
 
 
 def begins_like_a_schedule(line: str) -> bool:
-    """Return whether the first word is one of a schedule."""
-    word = line.partition(",")[0].split()[:1]
-    return bool(word) and (word[0] in OPERATIONS or word[0] in SETTINGS or word[0] == "whole")
+    """Return whether the first word is one of a schedule, or a number follows it, as in `chnk 3`."""
+    first = line.partition(",")[0]
+    word = first.split()[:1]
+    known = bool(word) and (word[0] in OPERATIONS or word[0] in SETTINGS or word[0] == "whole")
+    return known or re.fullmatch(r"\s*[a-z]+\s+[\d+\s]+", first) is not None
 
 
 def _numbers(words: list[str], line: str) -> tuple[str, tuple[int, ...]]:
@@ -176,7 +178,11 @@ def _numbers(words: list[str], line: str) -> tuple[str, tuple[int, ...]]:
     name, text = (words[0], "".join(words[1:])) if words else ("", "")
     digits = text.split("+") if text else []
     if not all(part.isascii() and part.isdigit() and len(part) <= 7 for part in digits):
-        raise ValueError(f"{shown(line)}: {shown(' '.join(words))} has a wrong number; expected such as prefill 5+7")
+        part = " ".join(words)
+        where = "" if part == line.strip() else f"{shown(line)}: "
+        raise ValueError(
+            f"{where}{shown(part)} has a wrong number; expected such as prefill 5+7, or prefill 5+7 @exact"
+        )
     return name, tuple(map(int, digits))
 
 
@@ -218,9 +224,13 @@ def read(file: str | Path) -> Schedule:
 
 
 class Planned(NamedTuple):
-    """One thing to do: `run` tokens [first, first + count), or an operation on the cache that holds `first` tokens."""
+    """One thing to do: `run` tokens [first, first + tokens), or an operation on a cache.
 
-    do: str  # run, truncate, guess, fork, free, swap
+    `truncate` and `copy` leave `first` of `tokens` tokens. Otherwise the cache holds `first` tokens, and `guess`
+    runs `tokens` more.
+    """
+
+    do: str  # run, truncate, guess, fork, copy, free, swap
     first: int
     tokens: int = 0
 
@@ -246,7 +256,9 @@ def plan(schedule: Schedule, prompt_tokens: int, tokens: int) -> list[Planned]:
     for operation in [*schedule.operations, None]:
         for step in _steps(operation, length, prompt_tokens, tokens):
             steps.append(step)
-            length = {"run": step.first + step.tokens, "truncate": step.first, "free": 0}.get(step.do, length)
+            length = {"run": step.first + step.tokens, "truncate": step.first, "copy": step.first, "free": 0}.get(
+                step.do, length
+            )
             if length > tokens:
                 left = f"{counted(prompt_tokens, 'token')} of the prompt and {tokens - prompt_tokens} after it"
                 raise ValueError(f"{operation} runs more tokens than there are: {left}")
@@ -266,10 +278,10 @@ def _steps(operation: Operation | None, length: int, prompt: int, tokens: int) -
             yield from (Planned("run", first, min(size, prompt - first)) for first in range(length, prompt, size))
         case "decode":
             yield from _runs(length, [1] * (numbers[0] if numbers else tokens - length))
-        case "truncate":
+        case "truncate" | "copy":
             if numbers[0] > length:
                 raise ValueError(f"{operation}: the cache holds {counted(length, 'token')}")
-            yield Planned("truncate", numbers[0])
+            yield Planned(name, numbers[0], length)
         case "guess":
             yield Planned("guess", length, numbers[0])
         case "preempt":

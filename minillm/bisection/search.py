@@ -62,6 +62,14 @@ class Largest(NamedTuple):
     pair: Pair
 
 
+class Compared(NamedTuple):
+    """Two rows that were compared: how many results they have in common, and how many of these differ."""
+
+    pair: Pair
+    results: int
+    different: int
+
+
 class InCache(NamedTuple):
     """The comparison of what attention read from the two caches.
 
@@ -82,12 +90,10 @@ class Found:
 
     Attributes:
         a, b: the two runs, without values.
-        operations: the number of results that were compared.
-        different: the number of those that are not equal to the bit.
+        rows: all rows that were compared.
         first: the first difference above the tolerance, or None.
         largest: for each place that differs, in their order, the largest relative difference.
         looked_into: the number of differing rows whose numbers were compared.
-        differing_rows: the number of rows that differ.
         in_cache: if the first difference is in attention, what differs first in the keys and values it read; None if
             they are equal or not known.
         unrepeatable: which of the runs, "A" or "B", gave other results the second time.
@@ -95,14 +101,27 @@ class Found:
 
     a: Observed
     b: Observed
-    operations: int = 0
-    different: int = 0
+    rows: list[Compared]
     first: Difference | None = None
     largest: dict[Place, Largest] = field(default_factory=dict)
     looked_into: int = 0
-    differing_rows: int = 0
     in_cache: "InCache | None" = None
     unrepeatable: list[str] = field(default_factory=list)
+
+    @property
+    def operations(self) -> int:
+        """The number of results that were compared."""
+        return sum(row.results for row in self.rows)
+
+    @property
+    def different(self) -> int:
+        """The number of those that are not equal to the bit."""
+        return sum(row.different for row in self.rows)
+
+    @property
+    def differing(self) -> list[Pair]:
+        """The rows that differ."""
+        return [row.pair for row in self.rows if row.different]
 
 
 def search(observe_a: Observe, observe_b: Observe, tolerance: float = 0.0) -> Found:
@@ -116,18 +135,12 @@ def search(observe_a: Observe, observe_b: Observe, tolerance: float = 0.0) -> Fo
     Raises:
         ValueError: the runs have no result in common.
     """
-    found = Found(observe_a(NOTHING), observe_b(NOTHING))
-    differing = []
-    for pair in pairs(found.a, found.b):
-        common, unequal = _compare_digests(found.a, found.b, pair)
-        found.operations += common
-        found.different += unequal
-        differing += [pair] if unequal else []
+    a, b = observe_a(NOTHING), observe_b(NOTHING)
+    found = Found(a, b, [_compare_digests(a, b, pair) for pair in pairs(a, b)])
     if not found.operations:
         raise ValueError("the two runs have no result in common; expected logits after at least one token in both")
-    found.differing_rows = len(differing)
     size = max(1, MOST_BYTES // max(found.a.row_bytes, found.b.row_bytes, 1))
-    remaining = iter(differing)
+    remaining = iter(found.differing)
     while found.first is None and (window := list(islice(remaining, size))):
         _look_into(found, window, observe_a, observe_b, tolerance)
     found.largest = dict(sorted(found.largest.items()))
@@ -170,11 +183,10 @@ def _by_token(observed: Observed) -> dict[tuple[int, int], list[RowKey]]:
     return rows
 
 
-def _compare_digests(a: Observed, b: Observed, pair: Pair) -> tuple[int, int]:
-    """Return how many results the two rows have in common, and how many of them differ."""
+def _compare_digests(a: Observed, b: Observed, pair: Pair) -> Compared:
     of_a, of_b = a.digests[pair.a], b.digests[pair.b]
     common = of_a.keys() & of_b.keys()
-    return len(common), sum(of_a[place] != of_b[place] for place in common)
+    return Compared(pair, len(common), sum(of_a[place] != of_b[place] for place in common))
 
 
 def _look_into(found: Found, window: list[Pair], observe_a: Observe, observe_b: Observe, tolerance: float) -> None:

@@ -4,6 +4,7 @@ chunk 3, block 4 @compiled      a schedule on a backend
 chunk 3, block 4                a schedule, on the backend of --backend
 compiled                        a backend, with the usual schedule
 chunk 3 @my_engine.py           a schedule on an engine in a file
+my_engines.py:static            one of several engines in a file
 HEAD~3                          this repository's minillm at a commit, with the usual schedule
 saved.json @plain               a schedule that was saved
 """
@@ -13,6 +14,7 @@ from typing import NamedTuple
 
 from minillm.bisection.schedule import Schedule, begins_like_a_schedule, parse, read
 from minillm.support.checks import shown
+from minillm.verification.shipped_adapters import adapter_names
 
 BACKENDS = ("numpy", "plain", "exact", "compiled", "cupy")  # as in minillm.backends
 OURS = "minillm"
@@ -24,7 +26,7 @@ class Side(NamedTuple):
     Attributes:
         schedule: the schedule.
         kind: "backend" for minillm itself, "file" for an engine in a file, "commit" for a commit of minillm.
-        engine: the name of the backend, the path of the file, or the name of the commit.
+        engine: the name of the backend, the file as it is typed, or the name of the commit.
         backend: the backend on which minillm runs.
     """
 
@@ -81,4 +83,5 @@ def _engine(name: str, backend: str) -> tuple[str, str, str]:
         return "backend", name, name
     if name in ("", OURS):
         return "backend", backend, backend
-    return "file" if name.endswith(".py") else "commit", name, backend
+    is_file = re.fullmatch(r".+\.py(:.*)?", name, re.DOTALL) or name.partition(":")[0] in adapter_names()
+    return "file" if is_file else "commit", name, backend

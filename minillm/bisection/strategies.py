@@ -46,7 +46,8 @@ def schedules(
 def _possible(length: int, prompt_tokens: int, tokens: int, naive: bool, paged: bool) -> list[str]:
     names = ["decode", "prefill"] if length < tokens else []
     names += ["chunk"] if length < prompt_tokens else []
-    return names if naive else [*names, "truncate", "guess", "fork", "preempt", *(["swap"] if paged and length else [])]
+    names += [] if naive else ["truncate", "guess", "fork", "copy", "preempt"]
+    return [*names, "swap"] if paged and length else names
 
 
 @st.composite
@@ -61,7 +62,7 @@ def _operation(draw: st.DrawFn, name: str, length: int, tokens: int) -> Operatio
             return Operation(name, (first, second) if second else (first,))
         case "chunk":
             return Operation(name, (draw(st.integers(1, 4)),))
-        case "truncate":
+        case "truncate" | "copy":
             return Operation(name, (draw(st.integers(0, length)),))
         case "guess":
             return Operation(name, (draw(st.integers(1, MOST_GUESSES)),))
@@ -74,6 +75,6 @@ def _length_after(operation: Operation, length: int, prompt_tokens: int, tokens:
             return length + sum(operation.numbers)
         case "chunk":
             return prompt_tokens
-        case "truncate":
+        case "truncate" | "copy":
             return operation.numbers[0]
     return length

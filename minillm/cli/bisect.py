@@ -25,6 +25,8 @@ An engine is one of:
   numpy, plain, exact, compiled, cupy
             a backend of minillm
   FILE.py   an engine as `pytest --minillm-engine` takes it: only its logits can be compared
+  FILE.py:NAME
+            one of several engines in a file; a shipped adapter is named without .py
   COMMIT    such as HEAD~3, in a git checkout of minillm
 
 examples:
@@ -34,6 +36,7 @@ examples:
   minillm bisect "chunk 3, block 4" naive --tolerance 1e-5
   minillm bisect HEAD~3 HEAD --model story --prompt "The sky is"
   minillm bisect my_engine.py minillm
+  minillm bisect transformers_llama:dynamic transformers_llama:static --tolerance 1e-9
 
 exit status: 0 equal, 1 different, 2 the runs could not be compared
 """
@@ -62,7 +65,7 @@ def add_parser(commands: Any) -> None:
         metavar="T",
         help="the relative difference up to which numbers count as equal; 0 is equal to the bit (default 0)",
     )
-    add("--html", metavar="FILE", help="also write a page: the passes of both runs, and how differences grow")
+    add("--html", metavar="FILE", help="also write the page of a trace of A, with a view of the difference")
     add("--save", nargs=2, metavar=("A.json", "B.json"), help="write both schedules, to edit and use again")
     add("--force", action="store_true", help="overwrite these files")
     add_model_options(parser)
@@ -89,13 +92,15 @@ def run(options: argparse.Namespace) -> int:
         side.schedule.save(file)
     with progress_on_stderr() as progress:
         report = compare(question, lambda name: progress(one_line(name), 0, 1))
-    if options.html is not None:
-        _write_page(report, Path(options.html))
-    if options.json:
-        print_json(report.values())
-    else:
-        write("".join(f"{_folded(line)}\n" for line in lines(report)))
-        _print_largest(report)
+    try:
+        if options.html is not None:
+            _write_page(question, report, Path(options.html))
+    finally:  # a page may be too large: the report is printed all the same
+        if options.json:
+            print_json(report.values())
+        else:
+            write("".join(f"{_folded(line)}\n" for line in lines(report)))
+            _print_largest(report)
     return 0 if report.found.first is None else 1
 
 
@@ -143,11 +148,11 @@ def _folded(line: str) -> str:
     return wrapped(line, indent, indent + "   ") if line else ""
 
 
-def _write_page(report: Any, file: Path) -> None:
+def _write_page(question: Any, report: Any, file: Path) -> None:
     from minillm.bisection.page import page
     from minillm.support.state_file import write_whole
 
-    write_whole(file, page(report))
+    write_whole(file, page(question, report))
 
 
 def _print_largest(report: Any) -> None:

@@ -32,7 +32,7 @@ class BlockLines:
         table: Any = getattr(event, "table", None)
         pool = table.pool if table is not None else event.pool  # type: ignore[attr-defined]
         described = self._describe(pool)
-        blocks = list(getattr(event, "blocks", None) or [event.block])  # type: ignore[attr-defined]
+        blocks = list(event.blocks if hasattr(event, "blocks") else [event.block])  # type: ignore[attr-defined]
         if table is not None and table not in self._tables and not isinstance(event, events.BlocksShared):
             described += self._held_before(event, table, blocks)
         return [*described, self._line(event, table, pool, blocks)]

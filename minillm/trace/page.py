@@ -9,12 +9,14 @@ import hashlib
 import html
 import json
 from pathlib import Path
+from typing import Any
 
 from minillm.trace.reader import Trace
 from minillm.trace.words import sentences
 
 FOLDER = Path(__file__).parent / "page"
-VIEWS = ("text", "pass", "cache", "attention", "choice", "batch", "speculation")  # in the order of the tabs
+# In the order of the tabs. Only `minillm bisect` writes pages with a difference.
+VIEWS = ("text", "difference", "pass", "cache", "attention", "choice", "batch", "speculation")
 LARGEST_PAGE = 2_000_000  # bytes
 
 TEMPLATE = """<!doctype html>
@@ -36,16 +38,19 @@ TEMPLATE = """<!doctype html>
 START = 'render(JSON.parse(document.getElementById("trace").textContent), document.querySelector("main"));'
 
 
-def page(trace: Trace) -> str:
+def page(trace: Trace, difference: dict[str, Any] | None = None) -> str:
     """Return the page of a trace.
+
+    Args:
+        trace: the trace.
+        difference: of the run from another one, as `minillm bisect` gives it: it has a view, and words for the steps.
 
     Raises:
         ValueError: it would have more than 2 MB.
     """
     style, script = _style(), _script()
-    text = TEMPLATE.format(
-        policy=_policy(style, script), title=_title(trace), style=style, data=_data(trace), script=script
-    )
+    policy, title, data = _policy(style, script), _title(trace, difference), _data(trace, difference)
+    text = TEMPLATE.format(policy=policy, title=title, style=style, data=data, script=script)
     size = len(text.encode())
     if size > LARGEST_PAGE:
         raise ValueError(f"the page would have {size / 1e6:.1f} MB, and 2 MB are the most; {_what_to_leave_out(trace)}")
@@ -69,9 +74,11 @@ def _read(file: Path) -> str:
     return file.read_text(encoding="utf-8")
 
 
-def _data(trace: Trace) -> str:
+def _data(trace: Trace, difference: dict[str, Any] | None) -> str:
     """Return the trace as JSON that ends no element: `<` occurs only in texts, where it can be escaped."""
     content = {"header": trace.header, "lines": trace.lines, "sentences": sentences(trace)}
+    if difference:
+        content |= {"sentences": difference["sentences"], "difference": difference}
     return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
 
 
@@ -85,10 +92,10 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _title(trace: Trace) -> str:
+def _title(trace: Trace, difference: dict[str, Any] | None) -> str:
     model = trace.states.models.get(0)
-    name = "".join(sign if sign.isprintable() else "\ufffd" for sign in model["name"]) if model else "an unknown model"
-    return html.escape(f"A run of {name}")
+    title = difference["title"] if difference else f"A run of {model['name'] if model else 'an unknown model'}"
+    return html.escape("".join(sign if sign.isprintable() else "\ufffd" for sign in title))
 
 
 def _what_to_leave_out(trace: Trace) -> str:

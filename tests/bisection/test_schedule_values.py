@@ -39,7 +39,9 @@ def test_a_plan_runs_every_token_after_those_before_it(data, prompt, after):
         assert step.do == "free" or step.first <= length
         if step.do == "run":
             assert step.first == length and step.tokens >= 1
-        length = {"run": length + step.tokens, "truncate": step.first, "free": 0}.get(step.do, length)
+        length = {"run": length + step.tokens, "truncate": step.first, "copy": step.first, "free": 0}.get(
+            step.do, length
+        )
     assert length == prompt + after
 
 
@@ -67,6 +69,7 @@ def test_every_word_is_drawn_by_the_strategy():
         ("decode", [(n, 1) for n in range(7)]),
         ("decode 2, prefill", [(0, 1), (1, 1), (2, 3), (5, 1), (6, 1)]),
         ("prefill, truncate 3, decode 1", [(0, 5), (3, 1), (4, 1), (5, 1), (6, 1)]),
+        ("prefill, copy 3, decode 1", [(0, 5), (3, 1), (4, 1), (5, 1), (6, 1)]),
         ("prefill, preempt", [(0, 5), (0, 5), (5, 1), (6, 1)]),
         ("prefill, decode, truncate 0", [(0, 5), (5, 1), (6, 1), (0, 5), (5, 1), (6, 1)]),
     ],
@@ -101,7 +104,6 @@ def test_spaces_and_the_order_of_settings_do_not_matter():
         ("block 2, block 3", "block occurs twice"),
         ("int8 4", "int8 has 1 number"),
         ("whole, chunk 3", "whole is the schedule without operations"),
-        ("swap", "add block 4"),
         ("naive, fork", "naive has no cache"),
         ("naive, block 3", "naive has no cache"),
     ],
@@ -121,6 +123,7 @@ def test_a_wrong_line_is_refused(line, said):
         ("prefill, prefill", "has run before"),
         ("prefill 3, truncate 4", "truncate 4: the cache holds 3 tokens"),
         ("swap, block 2", "swap: the cache is empty"),
+        ("prefill 3, copy 4", "copy 4: the cache holds 3 tokens"),
     ],
 )
 def test_a_schedule_that_does_not_fit_is_refused(line, said):
@@ -176,6 +179,10 @@ def test_a_wrong_file_is_refused(tmp_path, change, said):
         ("HEAD@{1}", "whole", "commit", "HEAD@{1}"),
         ("chunk 3 @HEAD@{1}", "chunk 3", "commit", "HEAD@{1}"),
         ("naive", "whole, naive", "backend", "plain"),
+        ("my_engines.py:static cache", "whole", "file", "my_engines.py:static cache"),
+        ("chunk 3 @transformers_llama:static", "chunk 3", "file", "transformers_llama:static"),
+        ("HEAD@{2 days ago}", "whole", "commit", "HEAD@{2 days ago}"),
+        ("HEAD:weights", "whole", "commit", "HEAD:weights"),
     ],
 )
 def test_a_side(text, schedule, kind, engine):

@@ -1,4 +1,4 @@
-"""The page in a real browser: runs of five kinds are stepped through, forward and back, with keys alone.
+"""The page in a real browser: runs of six kinds are stepped through, forward and back, with keys alone.
 
 Playwright drives the Chromium of the system, so nothing is downloaded. Without one of the two these tests are skipped.
 `nox -s browser` runs them.
@@ -6,13 +6,19 @@ Playwright drives the Chromium of the system, so nothing is downloaded. Without 
 
 import json
 import shutil
+from functools import cache
+from itertools import cycle
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 import minillm
+from minillm.bisection.compare import Question, compare
+from minillm.bisection.page import difference_of, trace_of
+from minillm.bisection.side import parse_side
 from minillm.trace.page import page as page_of
-from minillm.trace.reader import read
+from minillm.trace.reader import Trace, read
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
@@ -20,7 +26,8 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 TRACES = Path(__file__).parents[1] / "trace"
 GOLDEN = "golden_generate", "golden_engine", "golden_speculative"  # engine: a shared prefix, preemption, swap
-RUNS = *GOLDEN, "stop_string", "lookup", "forked_samples"
+RUNS = *GOLDEN, "stop_string", "lookup", "forked_samples", "compared"
+SIDES = "prefill 3, guess 2, fork, decode 2, preempt, batch 2, block 2", "chunk 3, int8"
 HOSTILE = "</script><img src=x onerror=alert(1)>", "\u202e", "\0", "\ud800", "<!--", "'\"><b onclick=alert(1)>"
 KEYS = {"pass": "p", "cache": "c", "attention": "a", "choice": "h"}
 # Elements with text of their own that begin or end outside the page. What scrolls inside its own frame may be wider.
@@ -69,7 +76,26 @@ def traces(tmp_path_factory):
         with minillm.trace.record(file):
             run(minillm.load("story"))
         found[run.__name__] = read(file)
+    found |= {name: comparison.trace for name, comparison in comparisons().items()}
     return found | {"hostile": read(hostile_trace(folder / "hostile.jsonl"))}
+
+
+class Comparison(NamedTuple):
+    trace: Trace
+    difference: dict
+
+
+@cache
+def comparisons():
+    """Two schedules that differ, and what strangers may have named: a model, files, lines of source, tokens."""
+    a, b = (parse_side(text, "exact") for text in SIDES)
+    question = Question(a, b, "Once upon a time there", new_tokens=4)
+    report = compare(question)
+    compared = Comparison(trace := trace_of(question, report), difference_of(question, report, trace))
+    strange = compared.difference | {"title": HOSTILE[0], "sides": {"a": HOSTILE[0], "b": "".join(HOSTILE[1:])}}
+    about = [[name, sign + HOSTILE[0]] for (name, _), sign in zip(strange["first"]["about"], cycle(HOSTILE))]
+    strange["first"] = strange["first"] | {"about": about}
+    return {"compared": compared, "strange": Comparison(trace, strange)}
 
 
 def stop_string(model):
@@ -92,7 +118,8 @@ def files(traces, tmp_path_factory):
     """The pages of the traces."""
     folder = tmp_path_factory.mktemp("pages")
     for name, trace in traces.items():
-        (folder / f"{name}.html").write_text(page_of(trace), encoding="utf-8")
+        difference = comparisons()[name].difference if name in comparisons() else None
+        (folder / f"{name}.html").write_text(page_of(trace, difference), encoding="utf-8")
     return folder
 
 
@@ -262,21 +289,66 @@ def test_nothing_leaves_a_page_of_320_pixels(visit, traces, name):
         assert page.evaluate(OVERFLOWING_STEPS, last_step(traces[name])) == [], view
 
 
-def test_texts_of_strangers_are_shown_and_never_run(visit, traces):
-    page = visit("hostile")
+@pytest.mark.parametrize(("name", "where"), [("hostile", ".text"), ("strange", ".difference")])
+def test_texts_of_strangers_are_shown_and_never_run(visit, traces, name, where):
+    page = visit(name)
     for view in views_of(page):
         page.click(f"[data-view={view}]")
         page.keyboard.press("Home")
-        for _ in range(last_step(traces["hostile"])):
+        for _ in range(last_step(traces[name])):
             page.keyboard.press("ArrowRight")
             assert page.locator("img, b[onclick]").count() == 0
             assert "\u202e" not in page.inner_text("main")
-    assert "<img" in page.inner_text(".text")
+    page.keyboard.press("d")
+    assert "<img" in page.inner_text(where)
+
+
+def test_a_page_of_a_comparison_begins_with_the_difference_and_leads_to_its_step(visit):
+    page, difference = visit("compared"), comparisons()["compared"].difference
+    assert views_of(page) == ["difference", "pass", "cache", "batch"]
+    first = difference["first"]["step"]
+    assert "Different: " in page.inner_text(".difference-verdict")
+    assert dict(difference["first"]["about"])["A"] in page.inner_text(".difference-first")
+    for button, view in (("Go to step", "difference"), ("The pass of", "pass"), ("The cache after", "cache")):
+        page.keyboard.press("Home")
+        page.keyboard.press("d")
+        page.click(f".difference-jumps button >> text={button}")
+        assert f"step={first}&view={view}" in page.evaluate("location.hash")
+    assert "The first difference is here." in page.inner_text(".sentence")
+
+
+def test_each_step_says_where_b_ran_its_tokens_and_how_much_differs(visit):
+    page, difference = visit("compared"), comparisons()["compared"].difference
+    for step in difference["steps"]:
+        marked = page.eval_on_selector_all(".difference-now", "rows => rows.map((row) => row.textContent)")
+        of_b = [row.split("◀")[0] for row in marked if row.startswith("pass")]
+        assert of_b == [f"pass {number}" for number in step["b"]]
+        if step["different"]:
+            assert f"{step['different']} of {step['results']} differ" in page.inner_text(".difference-now >> nth=0")
+        page.keyboard.press("ArrowRight")
+    page.click(".difference-passes button >> text='step 2'")
+    assert "step=2" in page.evaluate("location.hash")
+
+
+def test_the_cell_of_the_first_difference_has_a_sign(visit):
+    page, first = visit("compared"), comparisons()["compared"].difference["largest"]
+    [expected] = [one for one in first if one["first"]]
+    cell = page.locator(".difference-here")
+    assert cell.inner_text() == f"✗ {expected['relative']}"
+    row = cell.locator("xpath=..")
+    assert row.inner_text().split("\t")[0] == expected["operation"]
+
+
+def test_an_ordinary_page_has_no_difference(visit):
+    page = visit("golden_generate")
+    page.keyboard.press("d")
+    assert "difference" not in views_of(page) and "difference" not in page.text_content(".help")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
-    ("name", "step"), [("golden_generate", 3), ("golden_engine", 7), ("golden_speculative", 5), ("forked_samples", 0)]
+    ("name", "step"),
+    [("golden_generate", 3), ("golden_engine", 7), ("golden_speculative", 5), ("forked_samples", 0), ("compared", 1)],
 )
 def test_axe_finds_nothing_serious(visit, name, step, scheme):
     page = visit(name, f"#step={step}", scheme=scheme)

@@ -1,6 +1,7 @@
 """`minillm bisect`: exit codes, what it prints, JSON, engines in a file, one line for a mistake, commits (slow)."""
 
 import json
+import re
 import shutil
 import subprocess
 import time
@@ -62,6 +63,12 @@ def test_equal_runs(bisect):
     assert "equal to the bit in all " in result.out and "difference" not in result.out
 
 
+def test_the_same_run_twice_is_said_to_be_that(bisect):
+    said = "A and B are the same, so this shows only whether the run is repeatable."
+    assert said in " ".join(bisect("plain", "whole @plain", *SHORT).out.split())
+    assert said not in " ".join(bisect("plain", "exact", *SHORT).out.split())
+
+
 def test_different_runs(bisect):
     result = bisect("plain", "numpy", *SHORT)
     assert (result.code, result.err) == (1, "")
@@ -120,33 +127,77 @@ def test_schedules_are_saved_and_used_again(bisect, tmp_path):
     assert again.code == 0 and again.out.startswith("A: prefill 3+4, fork, block 2 @exact\nB: whole @exact\n")
 
 
-def test_the_page_has_what_the_text_has(bisect, tmp_path):
+def page_data(file):
+    """What the page of a comparison has as data."""
+    [found] = re.findall(r'<script type="application/json" id="trace">(.*?)</script>', file.read_text(), re.DOTALL)
+    return json.loads(found)
+
+
+def test_the_page_is_that_of_a_trace_with_the_difference(bisect, tmp_path):
+    file, schedule = tmp_path / "page.html", "chunk 3, guess 1, fork, batch 1, block 2"
+    assert bisect(f"{schedule} @plain", "int8 @plain", *SHORT, "--html", file).code == 1
+    data = page_data(file)
+    difference, passes = data["difference"], [line for line in data["lines"] if line["t"] == "pass"]
+    about = dict(difference["first"]["about"])
+    assert (
+        about["operation"].startswith("layer 0, attention, element ") and "in 8 bits" in difference["first"]["meaning"]
+    )
+    assert len(difference["steps"]) == len(data["sentences"]) == len(passes) + 1 == 1 + 3 + 1 + 2 + 1
+    assert difference["first"]["step"] == 1 and data["sentences"][1].endswith("The first difference is here.")
+    assert data["sentences"][4] == "Wrong tokens run on purpose. Their results are not compared."
+    assert [step["b"] for step in difference["steps"]] == [[], [0], [0], [0], [], [1], [], [2]]
+    assert difference["passes"]["a"] == [[0, 3], [3, 3], [6, 1], [0, 0], [7, 1], [0, 0], [8, 1]]
+    record = json.loads(bisect(f"{schedule} @plain", "int8 @plain", *SHORT, "--json").out)
+    assert sum(step["results"] for step in difference["steps"]) == record["operations"]
+    assert sum(step["different"] for step in difference["steps"]) == record["different"]
+    assert [one["first"] for one in difference["largest"]].count(True) == 1
+    assert "<title>Two runs of " in file.read_text()
+
+
+def test_rows_of_the_page_are_what_ran(bisect, tmp_path):
+    """Wrong tokens belong to no sequence; a fork is another one, and a sequence that was preempted runs again."""
+    schedule = "chunk 3, guess 2, fork, decode 1, preempt, batch 1, block 2"
+    assert bisect(f"{schedule} @exact", "exact", *SHORT, "--html", tmp_path / "p.html").code == 0
+    rows = [line["rows"] for line in page_data(tmp_path / "p.html")["lines"] if line["t"] == "pass"]
+    told = [[(row["id"], row["phase"], row["first"], row["count"]) for row in each] for each in rows]
+    assert told == [
+        [(0, "prefill", 0, 3), (1, "prefill", 0, 1)],
+        [(0, "prefill", 3, 3), (1, "decode", 1, 1)],
+        [(0, "prefill", 6, 1), (1, "decode", 2, 1)],
+        [(None, "verify", 7, 2)],
+        [(2, "decode", 7, 1), (1, "decode", 3, 1)],
+        [(None, "decode", 7, 1)],
+        [(2, "recompute", 0, 8), (1, "decode", 4, 1)],
+        [(2, "decode", 8, 1), (1, "decode", 5, 1)],
+    ]
+
+
+def test_a_page_without_a_difference(bisect, tmp_path):
     file = tmp_path / "page.html"
-    assert bisect("plain", "numpy", *SHORT, "--html", file).code == 1
-    page = file.read_text()
-    for part in (
-        "<h2>The first difference</h2>",
-        "<dd>layer 0, attention norm, element ",
-        "<code>minillm/layers.py:",
-        "Rounding: the difference is",
-        '<th scope="row">swiglu</th>',
-        '<th scope="col">layer 1</th>',
-        'class="some first"',
-        "<title>pass 0: tokens 0 to 6</title>",
-        "default-src 'none'; style-src 'sha256-",
-    ):
-        assert part in page
-    assert "<script" not in page and "style=" not in page and page.count('class="different"') == 2
+    assert bisect("exact", "chunk 2 @exact", *SHORT, "--html", file).code == 0
     assert_refused(bisect("plain", "numpy", *SHORT, "--html", file), "page.html exists; add --force to overwrite it")
-    assert bisect("exact", "exact", *SHORT, "--html", file, "--force").code == 0
-    page = file.read_text()
-    assert "Equal to the bit in all" in page and "<h2>The first difference</h2>" not in page and "<table" not in page
+    assert bisect("naive, batch 2 @exact", "exact", *SHORT, "--html", file, "--force").code == 0
+    data = page_data(file)
+    assert data["difference"]["first"] is None and data["difference"]["largest"] == []
+    assert data["sentences"][1].endswith(" results are equal.")
 
 
-def test_names_on_the_page_are_text(call, tmp_path, engine):
-    own = engine("<b>x.py", OWN.format(size=5, logits="1"))
-    assert call("bisect", own, own, "--tokens", "1", "--html", tmp_path / "p.html").code == 0
-    assert "<b>" not in (tmp_path / "p.html").read_text() and "&lt;b&gt;x.py" in (tmp_path / "p.html").read_text()
+def test_engines_in_files_have_the_page_of_their_schedule_or_of_the_difference_alone(call, bisect, tmp_path, engine):
+    file, minillms = tmp_path / "p.html", engine("right.py", ENGINE.format(wrong=""))
+    assert bisect(f"chunk 3 @{minillms}", "exact", *SHORT, "--tolerance", 1, "--html", file).code == 0
+    data = page_data(file)
+    assert len(data["difference"]["steps"]) == 1 + 3 + 2
+    assert data["difference"]["notes"][-1].startswith("The other views show the passes of A's schedule on minillm's")
+    own = engine("<b>x.py", OWN.format(size=5, logits="len(cache)"))
+    assert call("bisect", f"{own}", f"chunk 1 @{own}", "--tokens", "1", "--html", file, "--force").code == 0
+    assert page_data(file)["lines"] == page_data(file)["difference"]["steps"] == []
+    assert "<b>" not in file.read_text() and "<b>x.py" in page_data(file)["difference"]["sides"]["a"]
+
+
+def test_the_report_is_printed_if_the_page_is_too_large(bisect, tmp_path, monkeypatch):
+    monkeypatch.setattr("minillm.trace.page.LARGEST_PAGE", 1000)
+    result = bisect("exact", "exact", *SHORT, "--html", tmp_path / "p.html")
+    assert result.code == 2 and "equal to the bit" in result.out and "2 MB are the most" in result.err
 
 
 def test_an_engine_in_a_file(bisect, engine):
@@ -158,6 +209,55 @@ def test_an_engine_in_a_file(bisect, engine):
     text = " ".join(result.out.split())
     assert result.code == 1 and "position 7, " in text and "Structural: the difference is " in text
     assert "everything that was seen before it is equal within 0.0001" in text
+
+
+def test_engines_of_one_file_are_named(bisect, engine):
+    text = "from types import SimpleNamespace\ndef engines():\n"
+    for name, wrong in (("right", 0), ("in prefill", 1)):
+        text += f"    yield {name!r}, SimpleNamespace(VOCAB_SIZE=9, new_cache=list, prefill=Prefill({wrong}))\n"
+    own = "class Prefill:\n    def __init__(self, wrong):\n        self.wrong = wrong\n"
+    own += "    def __call__(self, tokens, cache):\n        cache.extend(tokens)\n"
+    own += "        return [sum(cache) == token + self.wrong * (len(tokens) > 1) for token in range(9)]\n"
+    file = engine("several.py", own + text)
+    short = ("--tokens", "1,2", "--max-new-tokens", 2)
+    assert bisect(f"{file}:right", f"chunk 1 @{file}:right", *short).code == 0
+    result = bisect(f"{file}:right", f"{file}:in prefill", *short)
+    assert result.code == 1 and "several.py:in prefill" in " ".join(result.out.split())
+    known = f"expected one of {file}:right, {file}:in prefill"
+    assert_refused(bisect(f"{file}:wrong", "plain", *short), f"{file} has no engine 'wrong'; {known}")
+    assert_refused(bisect(file, "plain", *short), f"{file} has several engines; {known}")
+    lone = engine("lone.py", OWN.format(size=5, logits="1"))
+    assert_refused(bisect(f"{lone}:x", "plain", *short), f"{lone} has one engine, without a name; leave out :x")
+    broken = engine("broken.py", "def engines():\n    return [1]\n")
+    assert_refused(bisect(f"{broken}:x", "plain", *short), "engines: TypeError: ")
+
+
+def test_a_shipped_adapter_is_named_without_a_file(bisect):
+    pytest.importorskip("transformers")
+    result = bisect("transformers_llama:dynamic", "transformers_llama:static", *SHORT, "--tolerance", 1e-9)
+    assert result.code == 0 and result.out.startswith("A: whole @transformers_llama:dynamic\n")
+
+
+OPERATIONS_OF_CACHES = """
+        def copy_prefix(self, cache, length):
+            return cache[:length]
+        def save(self, cache):
+            return tuple(cache)
+        def restore(self, state):
+            return [*state, *EXTRA]
+        def release(self, cache):
+            cache[:] = [0, 0, 0]
+    return Engine()
+"""
+
+
+def test_an_engine_in_a_file_can_copy_save_and_restore(bisect, engine):
+    text = ENGINE.format(wrong="").replace("    return Engine()\n", OPERATIONS_OF_CACHES)
+    schedule = "prefill 4, copy 2, swap, decode 3, preempt"
+    right = engine("right.py", text.replace("*EXTRA", ""))
+    assert bisect(f"{schedule} @{right}", "decode @minillm", *SHORT, "--tolerance", "1e-4").code == 0
+    wrong = engine("wrong.py", text.replace("*EXTRA", "state[-1]"))
+    assert "position 2, " in bisect(f"{schedule} @{wrong}", f"decode @{right}", *SHORT).out
 
 
 def test_two_engines_with_a_vocabulary_of_their_own(bisect, engine):
@@ -178,9 +278,17 @@ def test_nan_on_both_sides_is_equal(bisect, engine):
 MISTAKES = {
     "nothing": (["", "numpy"], "'' says nothing; expected a schedule, @ENGINE, or both"),
     "an unknown word": (["chunk 3, blok 4", "numpy"], "'blok' is not a word of a schedule; expected one of whole"),
+    "an unknown first word": (["chnk 3", "numpy"], "'chnk' is not a word of a schedule; expected one of whole"),
+    "no number": (["chunk x", "numpy"], "minillm: 'chunk x' has a wrong number; expected such as prefill 5+7, or"),
+    "no @": (
+        ["chunk 3 exact", "numpy"],
+        "'chunk 3 exact' has a wrong number; expected such as prefill 5+7, or prefill",
+    ),
     "an unknown backend": (["whole @tpu", "numpy"], "'tpu' is not a backend, a schedule or a FILE.py"),
     "a missing file": (["no_such_engine.py", "numpy"], "No such file"),
     "a missing schedule": (["no_such.json", "numpy"], "No such file"),
+    "a missing engine": (["no_such_engine.py:static", "numpy"], "No such file"),
+    "swap without blocks": (["prefill 2, swap", "numpy"], "prefill 2, swap: swap moves blocks; add block 4"),
     "too many tokens": (["prefill 99", "numpy"], "prefill 99 runs more tokens than there are: 3 tokens of the prompt"),
     "a long prompt": (["plain", "plain", "--tokens", ",".join(["1"] * 127)], "more than the model's context of 128"),
     "a long text": (["plain", "plain", "--prompt", "a" * 200], "more than the model's context of 128"),
@@ -220,7 +328,15 @@ def test_a_wrong_engine_is_one_line(bisect, engine, text, said):
     assert_refused(bisect(engine("mine.py", text), "plain", *SHORT), said)
 
 
-@pytest.mark.parametrize("schedule, said", [("batch 2", "has no batch"), ("block 2", "block is a setting of minillm")])
+@pytest.mark.parametrize(
+    "schedule, said",
+    [
+        ("batch 2", "has no batch"),
+        ("block 2", "block is a setting of minillm"),
+        ("prefill 2, swap", "has no save"),
+        ("prefill 2, copy 1", "has no copy_prefix"),
+    ],
+)
 def test_what_an_engine_in_a_file_cannot_do(bisect, engine, schedule, said):
     assert_refused(bisect(f"{schedule} @{engine('mine.py', ENGINE.format(wrong=''))}", "plain", *SHORT), said)
 
@@ -271,7 +387,7 @@ def test_two_commits(call, checkout, monkeypatch):
     assert_refused(call("bisect", "no-such-commit", "HEAD"), "this repository has no such commit")
     (checkout / "minillm" / "transformer.py").write_text("import no_such_module\n")
     subprocess.run(["git", "-c", "user.name=A", "-c", "user.email=a@b.c", "commit", "-qam", "broken"], check=True)
-    assert_refused(call("bisect", "HEAD", "HEAD~1"), "commit HEAD: ModuleNotFoundError: No module named 'no_such_mod")
+    assert_refused(call("bisect", "HEAD", "HEAD~1"), "No module named 'no_such_module'; it is broken, or older")
 
 
 def test_a_commit_outside_a_checkout(call, tmp_path, monkeypatch):

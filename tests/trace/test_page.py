@@ -59,7 +59,7 @@ def test_the_lessons_that_a_view_names_exist():
     for file in views:
         [names] = re.findall(r"lessons: (\[.*\]),", file.read_text(encoding="utf-8"))
         assert [find_lesson(topic).topic for topic in json.loads(names)] == json.loads(names) != []
-    assert len(views) == 7
+    assert len(views) == 8
 
 
 def test_scripts_do_not_turn_texts_into_elements():

@@ -5,12 +5,19 @@ function heading(trace, last) {
   const requests = trace.lines.filter((line) => line.t === "request").length;
   const facts = [`${model.backend} backend`, model.dtype, counted(requests, "request"), counted(last, "step")];
   if (trace.lines.at(-1)?.t !== "end") facts.push("interrupted: this is what ran until then");
-  return make("header", { class: "heading" }, make("h1", {}, `A run of ${visible(model.name)}`), make("p", {}, facts.join(" · ")),
+  const { title, sides } = trace.difference ?? { title: `A run of ${model.name}` };
+  const about = sides ? `run A: ${visible(sides.a)} · run B: ${visible(sides.b)}` : facts.join(" · ");
+  return make("header", { class: "heading" }, make("h1", {}, visible(title)), make("p", {}, about),
     make("button", { class: "theme", onclick: changeTheme, "aria-label": "light or dark" }, "◐"));
 }
 
 // What a reader who comes for the first time has to know.
 function welcome(trace) {
+  if (trace.difference) {
+    return make("p", { class: "welcome" }, "Two runs of the same tokens, run A and run B, were compared operation by operation. ",
+      "You can step through the passes of run A, forward and back. All that you see belongs to the same step. ",
+      "Letters in colour name the sequences of run A: that of the prompt, others in its batches, copies of its cache.");
+  }
   const name = visible(trace.models[0]?.name ?? "unknown");
   return make("p", { class: "welcome" }, "This is a real run of the language model ", make("b", {}, name), ", which you can step through, forward and back. ",
     "A step is one pass of tokens through the model, and a cell of the strip. All that you see belongs to the same step.");
@@ -37,9 +44,9 @@ function answerCard({ answer: { question, index }, right, asked }) {
     make("span", { class: "score" }, ` ${right} of ${asked} right so far.`));
 }
 
-function help() {
+function help(trace) {
   const keys = [["← →", "one step"], ["Home End", "beginning, end"], ["Space", "play, pause"], ["?", "guess what happens next"]];
-  const views_ = Object.values(views).filter((view) => view !== views.text).map((view) => [view.letter, view.title]);
+  const views_ = Object.values(views).filter((view) => view !== views.text && (view.shows?.(trace) ?? true)).map((view) => [view.letter, view.title]);
   return make("details", { class: "help" }, make("summary", {}, "Keys"),
     make("dl", {}, [...keys, ...views_].map(([key, what]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, what)])));
 }

@@ -1,7 +1,7 @@
 // The player: one moment of a run, in all views. A moment is a step: one pass and what came of it.
 
 const SPEEDS = [0.5, 1, 2, 4]; // steps a second
-const FIRST_VIEWS = ["speculation", "batch", "choice", "pass"]; // a run opens with the first one that it has
+const FIRST_VIEWS = ["difference", "speculation", "batch", "choice", "pass"]; // a run opens with the first one that it has
 
 function render(data, el) {
   new Player(data, el).begin();
@@ -29,7 +29,7 @@ class Player {
     this.nav = make("nav", { class: "tabs", "aria-label": "views" }, this.tabs.map((name) => this.tab(name)));
     const { text, sentence, view } = this.parts;
     const player = make("div", { class: "player" }, this.strip.el, this.controls.el);
-    this.el.replaceChildren(heading(this.trace, this.last), text, player, this.strip.legend(), sentence, this.nav, view, this.allSteps(), origins(views.text, this.trace), help());
+    this.el.replaceChildren(heading(this.trace, this.last), text, player, this.strip.legend(), sentence, this.nav, view, this.allSteps(), origins(views.text, this.trace), help(this.trace));
     document.addEventListener("keydown", (event) => this.key(event));
     window.addEventListener("hashchange", () => this.readHash());
     this.readHash();
@@ -43,7 +43,7 @@ class Player {
   moment() {
     const { trace, n, selected } = this;
     const states = { state: this.states.at(n), before: this.states.at(n - 1) };
-    const actions = { select: (changes) => this.select(changes), go: (step) => this.go(step) };
+    const actions = { select: (changes) => this.select(changes), go: (step) => this.go(step), show: (view) => this.show(view) };
     return { trace, n, lines: this.states.steps[n], selected, ...states, ...actions };
   }
 
@@ -192,11 +192,11 @@ class Player {
 }
 
 // The trace, with what its lines say of tokens, models, pools and sources.
-function described({ header, lines, sentences }) {
+function described({ header, lines, sentences, difference }) {
   const of = (kind) => lines.filter((line) => line.t === kind);
   const texts = Object.fromEntries(of("tokens").flatMap((line) => line.texts));
   const bytes = Object.fromEntries(of("tokens").flatMap((line) => line.bytes));
   const models = Object.fromEntries(of("model").map((line) => [line.model, line]));
   const sources = Object.fromEntries(of("source").map((line) => [line.of, line.at]));
-  return { header, lines, sentences, texts, bytes, models, sources, pools: of("pool") };
+  return { header, lines, sentences, difference, texts, bytes, models, sources, pools: of("pool") };
 }
