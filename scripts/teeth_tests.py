@@ -6,9 +6,10 @@
 from pathlib import Path
 
 CORE = (
-    "reference.py", "attention.py", "layers.py", "ragged_batch.py", "transformer.py", "prefill.py", "decode.py",
-    "sampling.py", "completion.py", "generation.py", "kv_cache/*.py", "speculative/*.py", "batching/*.py",
-    "quantization/*.py", "backends/plain.py", "backends/fast.py", "backends/exact.py", "backends/exact_functions.py",
+    "config.py", "model.py", "reference.py", "attention.py", "layers.py", "ragged_batch.py", "batch_checks.py",
+    "transformer.py", "prefill.py", "decode.py", "sampling.py", "completion.py", "generation.py", "score.py",
+    "streaming.py", "conversation.py", "kv_cache/*.py", "speculative/*.py", "batching/*.py", "quantization/*.py",
+    "backends/plain.py", "backends/fast.py", "backends/exact.py", "backends/exact_functions.py",
     "text/text_stream.py", "estimate/*.py",
 )  # fmt: skip
 
@@ -16,6 +17,12 @@ NUMBERS = ("tests/backends/test_exact_functions.py", "tests/backends/test_exact_
            "tests/backends/test_exact_order.py", "tests/backends/test_exact_bounds.py", "tests/backends/test_fast.py",
            "tests/backends/test_one_hash.py")  # fmt: skip
 STAGES = {  # the longest of these that a path begins with counts
+    "config": ("tests/loading/test_config.py", "tests/test_model.py", "tests/test_reference.py"),
+    "model": ("tests/test_model.py", "tests/test_checks.py", "tests/test_wrong_types.py", "tests/test_generation.py"),
+    "batch_checks": ("tests/test_checks.py", "tests/test_wrong_types.py", "tests/test_generation.py"),
+    "score": ("tests/test_score.py", "tests/test_checks.py"),
+    "streaming": ("tests/test_streaming.py", "tests/test_checks.py"),
+    "conversation": ("tests/test_conversation.py", "tests/test_sessions.py"),
     "reference": ("tests/test_reference.py", "tests/properties/test_equivalence.py"),
     "attention": ("tests/test_attention.py", "tests/backends/test_fast.py", "tests/backends/test_exact_accuracy.py"),
     "layers": ("tests/test_layers.py", "tests/test_reference.py"),
