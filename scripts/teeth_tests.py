@@ -17,7 +17,7 @@ NUMBERS = ("tests/backends/test_exact_functions.py", "tests/backends/test_exact_
            "tests/backends/test_exact_order.py", "tests/backends/test_exact_bounds.py", "tests/backends/test_fast.py",
            "tests/backends/test_one_hash.py")  # fmt: skip
 STAGES = {  # the longest of these that a path begins with counts
-    "config": ("tests/loading/test_config.py", "tests/test_model.py", "tests/test_reference.py"),
+    "config": ("tests/test_layers.py", "tests/loading/test_config.py", "tests/test_reference.py"),
     "model": ("tests/test_model.py", "tests/test_checks.py", "tests/test_wrong_types.py", "tests/test_generation.py"),
     "batch_checks": ("tests/test_checks.py", "tests/test_wrong_types.py", "tests/test_generation.py"),
     "score": ("tests/test_score.py", "tests/test_checks.py"),
@@ -47,6 +47,8 @@ STAGES = {  # the longest of these that a path begins with counts
     "backends/exact": NUMBERS,
     "text/text_stream": ("tests/text/test_text_stream.py", "tests/test_completion.py"),
     "estimate": ("tests/estimate", "tests/cli/test_estimate_command.py", "tests/cli/test_estimate_figures.py"),
+    "estimate/sharding": ("tests/estimate/test_shares.py", "tests/test_pipeline_threads.py",
+                          "tests/test_shares_of_ranks.py", "tests/estimate"),
 }  # fmt: skip
 WIDER = (
     "tests/test_checks.py", "tests/test_examples.py", "tests/test_api.py", "tests/test_generation.py",
@@ -57,12 +59,18 @@ WIDER = (
     "tests/cli/test_batch_command.py", "tests/cli/test_samples.py", "tests/cli/test_kv_cache_option.py",
     "tests/trace/test_golden.py", "tests/training",
 )  # fmt: skip
-SLOW = {  # marked slow: last
+SLOW = {  # marked slow: last; of files whose path begins like this
     "estimate": ("tests/estimate/test_virtual_clock.py", "tests/estimate/test_speculative_rounds.py"),
 }
 
 # Mutants that no test has to catch, by path, line before and line after: each was read, and computes the same.
-SAME: dict[tuple[str, str, str], str] = {}
+SAME: dict[tuple[str, str, str], str] = {
+    (
+        "minillm/quantization/__init__.py",
+        "rows = together * max(1, (most_bytes or TILE_BYTES) // (4 * max(1, inner * together)))",
+        "rows = together * max(1, (most_bytes or TILE_BYTES) // (4 * max(2, inner * together)))",
+    ): "The tiles of a matrix with one column have half of the rows that they could have. They hold the same numbers.",
+}
 
 
 def core_files(root: Path) -> list[str]:
@@ -75,5 +83,5 @@ def stages(path: str) -> list[list[str]]:
     """Return what pytest runs for a core file: the nearest tests, then the wider ones, then slow ones."""
     name = path.removeprefix("minillm/").removesuffix(".py")
     nearest = max((each for each in STAGES if name.startswith(each)), key=len)
-    slow = [["-m", "slow", *SLOW[nearest]]] if nearest in SLOW else []
+    slow = [["-m", "slow", *tests] for begin, tests in SLOW.items() if name.startswith(begin)]
     return [list(STAGES[nearest]), list(WIDER), *slow]
