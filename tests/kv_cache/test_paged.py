@@ -282,6 +282,19 @@ def test_pieces_follow_a_block_that_was_copied():
     assert np.array_equal(keys, contents([1, 2, 3], 0))
 
 
+def test_a_table_that_is_emptied_and_begins_with_known_blocks_reads_those():
+    """Nothing is reserved between the two reads, which ask for as many tokens."""
+    pool = BlockPool(MODEL, 8, 2)
+    cache, other = PagedKVCache(pool), PagedKVCache(pool)
+    append(cache, [], [1, 2, 3, 4])
+    append(other, [], [5, 6, 7, 8])
+    other.publish([5, 6, 7, 8])
+    assert_holds(cache, [1, 2, 3, 4])
+    cache.free()
+    cache.adopt_prefix([5, 6, 7, 8, 9])
+    assert_holds(cache, [5, 6, 7, 8])
+
+
 def test_a_known_block_that_is_written_again_is_no_longer_known():
     """Known and nobody else's: no copy is needed, so a truncated cache can always be filled again."""
     pool = BlockPool(MODEL, 2, 2)
