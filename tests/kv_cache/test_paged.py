@@ -340,6 +340,26 @@ def test_swapping_in_less_than_is_known_changes_nothing():
     assert pool.used == 3
 
 
+def test_keys_of_another_float_are_not_swapped_in():
+    pools = [BlockPool(random_model(CONFIG, 0, dtype=dtype)[0], 4, 2) for dtype in ("float32", "float64")]
+    caches = [PagedKVCache(pool) for pool in pools]
+    append(caches[0], [], [1, 2, 3])
+    with pytest.raises(ValueError, match=r"^the saved keys are in float32, those of the pool in float64$"):
+        caches[1].swap_in(caches[0].swap_out())
+    assert (caches[1].length, pools[1].used) == (0, 0)
+
+
+def test_no_new_tokens_need_no_block_even_where_the_next_one_is_shared():
+    pool = BlockPool(MODEL, 1, 2)
+    first = PagedKVCache(pool)
+    append(first, [], [1])
+    second = first.fork()
+    assert [second.blocks_needed(new) for new in (0, 1)] == [0, 1] and pool.available == 0
+    second.reserve(0)
+    with pytest.raises(ValueError, match="1 more token needs 1 more block of 2, but 0 of the pool's 1 are available"):
+        second.reserve(1)
+
+
 def test_sizes_in_bytes():
     pool = BlockPool(MODEL, 6, 4)
     cache = PagedKVCache(pool)
