@@ -77,10 +77,11 @@ class Tree:
         if self.stopped:
             raise KeyboardInterrupt
         with tempfile.TemporaryDirectory() as memory:
-            options = ["-x", "-q", "-n", "0", "--tb=no", "-rfE", "-p", "no:cacheprovider", f"--hypothesis-seed={seed}"]
+            options = ["-x", "-q", "-n", "0", "--tb=no", "-rfE", "-p", "no:cacheprovider"]
+            options += ["-p", "teeth_unshrunk", f"--hypothesis-seed={seed}"]
             environment = os.environ | {
-                "PYTHONPATH": str(self.folder), "PYTHONHASHSEED": str(seed), "OPENBLAS_NUM_THREADS": "1",
-                "HYPOTHESIS_STORAGE_DIRECTORY": memory,
+                "PYTHONPATH": f"{self.folder}{os.pathsep}{Path(__file__).parent}", "PYTHONHASHSEED": str(seed),
+                "OPENBLAS_NUM_THREADS": "1", "HYPOTHESIS_STORAGE_DIRECTORY": memory,
             }  # fmt: skip
             with subprocess.Popen(
                 [sys.executable, "-m", "pytest", *options, *tests], cwd=self.folder, env=environment, text=True,
