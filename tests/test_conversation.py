@@ -175,6 +175,21 @@ def test_an_answer_fills_the_context_and_no_more():
         conversation.answer("c")
 
 
+def test_an_answer_without_text_is_kept_too(model):
+    """What would be its first text is a stop string, so no step has a text."""
+    begins = Conversation(model, None, 1, SAMPLING).answer("ab").text
+    conversation = Conversation(model, None, 6, dataclasses.replace(SAMPLING, stop=[begins]))
+    assert begins and list(conversation.stream("ab")) == []
+    assert conversation.messages == [{"role": "user", "content": "ab"}, {"role": "assistant", "content": ""}]
+
+
+def test_a_long_conversation_is_read_from_its_first_message_on():
+    conversation = Conversation(tiny_model(context=1000), "c", 1, SAMPLING)
+    for turn in range(8):
+        ask(conversation, "ab"[turn % 2])
+    assert len(conversation.messages) == 17
+
+
 def test_answer_is_what_stream_gives(model):
     streamed, whole = (Conversation(model, "Be kind.", 6, SAMPLING) for _ in range(2))
     for question in ("ab", "x"):

@@ -192,6 +192,25 @@ def test_no_log_probabilities_unless_asked():
     assert minillm.generate(MODEL, [1], 2, Sampling(logprobs=0)).logprobs[0].best == ()
 
 
+def test_all_log_probabilities_of_the_vocabulary_can_be_asked_for():
+    vocab = MODEL.config.vocab_size
+    [entry] = minillm.generate(MODEL, [1], 1, Sampling(logprobs=vocab)).logprobs
+    assert sorted(token for token, _ in entry.best) == list(range(vocab))
+    with pytest.raises(ValueError, match=f"logprobs is {vocab + 1}; expected an integer from 0 to {vocab}"):
+        minillm.generate(MODEL, [1], 1, Sampling(logprobs=vocab + 1))
+
+
+@pytest.mark.parametrize("options", [{"use_cache": False}, {"cache": minillm.KVCache(MODEL, 8)}], ids=["none", "own"])
+def test_a_wrong_dtype_of_a_cache_is_refused_at_once_even_if_no_cache_is_made(options):
+    with pytest.raises(ValueError, match="the cache's dtype is 'int4'; expected 'int8', or None"):
+        Generation(MODEL, [1], 2, cache_dtype="int4", **options)
+
+
+def test_without_a_limit_an_answer_may_have_256_tokens():
+    """As the help of the commands says. All ways to generate have this default: `tests/batching/test_engine.py`."""
+    assert Generation(minillm.load("story-draft"), [5]).completion.max_new_tokens == 256
+
+
 def test_the_cache_is_reserved_for_what_can_come():
     out = minillm.generate(MODEL, [1, 2, 3], 4, ON)
     per_token = minillm.KVCache(MODEL, 1).nbytes

@@ -33,6 +33,12 @@ def test_frequencies_are_the_specification_s(data):
     np.testing.assert_allclose(rope_frequencies(rope, head_dim), expected, rtol=1e-14)
 
 
+def test_llama3_without_numbers_of_its_own_has_those_of_llama_3_1():
+    own = RopeParameters(500_000.0, "llama3", 8.0, 1.0, 4.0, 8192)
+    assert RopeParameters(500_000.0, "llama3", 8.0) == own
+    assert RopeParameters() == RopeParameters(10_000.0, "default", 1.0)
+
+
 def test_the_three_zones_of_llama3():
     """Fast pairs stay, slow ones are divided by the factor, and one between is between."""
     rope = RopeParameters(500_000.0, "llama3", 8.0, 1.0, 4.0, 8192)

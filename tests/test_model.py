@@ -58,6 +58,12 @@ def test_an_unused_tensor_is_one_warning(checkpoint):
         build(dataclasses.replace(checkpoint, tensors=more), get_backend("numpy"), np.dtype(np.float32))
 
 
+@pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8", "int4"])
+def test_the_repr_says_in_which_format_the_weights_are(checkpoint, weights):
+    model = build(checkpoint, get_backend("plain"), np.dtype(np.float32), weights)
+    assert repr(model).endswith("float32)" if weights == "float32" else f"float32, weights {weights})")
+
+
 def test_load_takes_a_backend_of_one_s_own():
     class Doubled(Plain):
         """Multiplies every product by two."""

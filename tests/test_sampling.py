@@ -79,6 +79,11 @@ def test_top_p_is_the_smallest_set_that_reaches_p(logits, p):
     assert probs[left].min() >= np.delete(probs, left).max(initial=0.0)
 
 
+@pytest.mark.parametrize("p, left", [(0.25, 1), (0.5, 2), (0.75, 3), (1.0, 4), (0.5 + 2**-30, 3)])
+def test_top_p_that_is_reached_exactly_needs_no_further_token(p, left):
+    assert np.count_nonzero(probabilities(np.zeros(4), Sampling(temperature=1.0, top_p=p))) == left
+
+
 @pytest.mark.parametrize("p, tokens", [(0.0, [0, 1, 2, 3, 4]), (0.3, [1, 3, 4]), (0.74, [1, 3]), (1.0, [1])])
 def test_min_p_is_a_share_of_the_largest(p, tokens):
     assert kept(min_p=p) == tokens
@@ -161,16 +166,25 @@ def test_a_token_without_probability_is_never_drawn():
     assert {sample_from(probs, generator) for _ in range(500)} == {1, 3}
 
 
-class Last(np.random.Generator):
-    """A generator whose numbers are as near to 1 as they can be."""
+class Known(np.random.Generator):
+    """A generator that gives one number."""
+
+    def __init__(self, number):
+        super().__init__(np.random.PCG64())
+        self.number = number
 
     def random(self):
-        return math.nextafter(1.0, 0.0)
+        return self.number
 
 
 def test_a_draw_at_the_very_end_is_still_a_possible_token():
     probs = np.array([0.1] * 10 + [0.0])  # ten times 0.1 adds up to 0.9999999999999999
-    assert sample_from(probs, Last(np.random.PCG64())) == 9
+    assert sample_from(probs, Known(math.nextafter(1.0, 0.0))) == 9
+
+
+@pytest.mark.parametrize(("number", "token"), [(0.0, 0), (0.25, 1), (math.nextafter(0.5, 0), 1), (0.5, 2), (0.75, 3)])
+def test_each_token_has_the_numbers_from_its_sum_up_to_the_next_one(number, token):
+    assert sample_from(np.full(4, 0.25), Known(number)) == token
 
 
 @pytest.mark.parametrize("seed", [0, 7, 2**70])

@@ -166,6 +166,7 @@ def test_two_layers_are_in_memory_and_each_is_read_once():
     assert counted.reads == list(range(6)) and counted.most <= 3 and counted.alive == 0 and not readers()
     assert [layer.number for layer in counted.layers[2:4]] == [2, 3]
     assert [layer.number for layer in counted.layers.only([0, 3, 5])[1:]] == [3, 5]
+    assert [layer.number for layer in counted.layers[1:].only([0, 2, 4]).only([0, 2])] == [1, 5]
     assert counted.layers[4].number == 4 and len(counted.layers[1:]) == 5 and list(counted.layers[3:3]) == []
 
 

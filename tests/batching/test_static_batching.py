@@ -11,6 +11,7 @@ from test_engine_schedules import alone, assert_same, submissions
 
 import minillm
 from minillm import Sampling, StaticBatching
+from minillm.batching.virtual_engine import VirtualStaticBatching
 from minillm.transformer import forward_batch
 
 ON = Sampling(ignore_eos=True)
@@ -84,3 +85,12 @@ def test_slots_are_counted_in_every_step():
     batching.run()
     assert (batching.reserved_slots, batching.filled_slots) == (4 * 7, 3 + 5 + 6 + 7)
     assert (batching.steps, batching.slot_steps, batching.idle_slot_steps) == (4, 8, 2)
+
+
+def test_without_a_model_the_unfinished_ones_alone_run_too():
+    """New, cached and logit rows of each step: the answer of one token is done after the first, and waits."""
+    batching = VirtualStaticBatching(2)
+    short, long = batching.submit(3, 1), batching.submit(2, 3)
+    steps = [batching.step() for _ in range(3)]
+    assert [step.batch for step in steps] == [[(3, 0, 1), (2, 0, 1)], [(1, 2, 1)], [(1, 3, 1)]]
+    assert [step.finished for step in steps] == [[], [], [short, long]] and not batching.has_work

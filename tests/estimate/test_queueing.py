@@ -15,6 +15,7 @@ from minillm.estimate.queueing import (
     simulate_queue,
     utilisation,
 )
+from minillm.estimate.virtual_clock import Record
 
 CUSTOMERS = 1_000_000
 
@@ -76,6 +77,13 @@ def test_more_than_can_be_served_has_no_steady_state():
     for after in (30, 60, 110):
         near = np.abs(run.arrivals_s - after) < 2
         assert run.waits_s[near].mean() == pytest.approx(0.1 * after, rel=0.25)
+
+
+def test_the_longest_pause_is_between_two_tokens_and_not_before_the_first():
+    record = Record(Arrival(1.0, 8, 4))
+    for now in (5.0, 6.0, 9.0, 10.0):
+        record.add_token(now)
+    assert (record.first_token_s, record.last_token_s, record.longest_gap_s) == (5.0, 10.0, 3.0)
 
 
 def test_arrivals():

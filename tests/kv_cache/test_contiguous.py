@@ -62,6 +62,10 @@ def test_a_bad_token_in_a_batch_changes_no_cache():
     assert (first.length, second.length) == (0, 0)
 
 
+def test_without_a_number_there_is_room_for_2048_tokens():
+    assert KVCache(MODEL).capacity == KVCache(MODEL).keys.shape[2] == 2048
+
+
 def test_an_exactly_full_cache_is_fine():
     cache = KVCache(MODEL, 5)
     minillm.prefill(MODEL, [1, 2, 3, 4, 5], cache)

@@ -17,6 +17,7 @@ from minillm import BlockPool, Engine, KVCache, PagedKVCache, Sampling
 from minillm.backends.exact import COLUMN_BITS, ROW_BITS, VALUE_BITS, _weights_on_grid, largest, norm, on_grid
 from minillm.estimate.memory import cache_bytes, find_cache_format
 from minillm.kv_cache.int8 import dequantize, quantize
+from minillm.sampling import log_probabilities
 
 TINIEST = 1e-43  # below it, float32 has no scale of 12 bits: its smallest number is 1.4e-45
 
@@ -151,6 +152,17 @@ def test_infinite_keys_end_a_request_with_one_line_and_no_other(cache_dtype):
         assert (
             good.tokens == minillm.generate(model, [1, 2], 4, Sampling(ignore_eos=True), cache_dtype=cache_dtype).tokens
         )
+
+
+def test_without_a_cache_keys_and_values_are_rounded_too():
+    asked = Sampling(logprobs=0, ignore_eos=True)
+    out = minillm.generate(MODEL, [1, 2, 3], 5, asked, use_cache=False, cache_dtype="int8")
+    sequence = [1, 2, 3, *out.tokens]
+    naive, floats = (minillm.forward(MODEL, sequence[:-1], dtype)[2:] for dtype in ("int8", None))  # [5, vocab]
+    found = [entry.logprob for entry in out.logprobs]
+    for logits, same in ((naive, True), (floats, False)):
+        expected = [log_probabilities(row)[token] for row, token in zip(logits, out.tokens, strict=True)]
+        assert np.allclose(found, expected, rtol=1e-12) == same
 
 
 @pytest.mark.parametrize("dtype", ["int4", "float32", "INT8", ""])

@@ -282,6 +282,19 @@ def test_pieces_follow_a_block_that_was_copied():
     assert np.array_equal(keys, contents([1, 2, 3], 0))
 
 
+def test_a_table_that_is_emptied_and_begins_with_known_blocks_reads_those():
+    """Nothing is reserved between the two reads, which ask for as many tokens."""
+    pool = BlockPool(MODEL, 8, 2)
+    cache, other = PagedKVCache(pool), PagedKVCache(pool)
+    append(cache, [], [1, 2, 3, 4])
+    append(other, [], [5, 6, 7, 8])
+    other.publish([5, 6, 7, 8])
+    assert_holds(cache, [1, 2, 3, 4])
+    cache.free()
+    cache.adopt_prefix([5, 6, 7, 8, 9])
+    assert_holds(cache, [5, 6, 7, 8])
+
+
 def test_a_known_block_that_is_written_again_is_no_longer_known():
     """Known and nobody else's: no copy is needed, so a truncated cache can always be filled again."""
     pool = BlockPool(MODEL, 2, 2)
@@ -325,6 +338,26 @@ def test_swapping_in_less_than_is_known_changes_nothing():
     second.swap_in(saved)
     assert_holds(second, [1, 2, 3, 4])
     assert pool.used == 3
+
+
+def test_keys_of_another_float_are_not_swapped_in():
+    pools = [BlockPool(random_model(CONFIG, 0, dtype=dtype)[0], 4, 2) for dtype in ("float32", "float64")]
+    caches = [PagedKVCache(pool) for pool in pools]
+    append(caches[0], [], [1, 2, 3])
+    with pytest.raises(ValueError, match=r"^the saved keys are in float32, those of the pool in float64$"):
+        caches[1].swap_in(caches[0].swap_out())
+    assert (caches[1].length, pools[1].used) == (0, 0)
+
+
+def test_no_new_tokens_need_no_block_even_where_the_next_one_is_shared():
+    pool = BlockPool(MODEL, 1, 2)
+    first = PagedKVCache(pool)
+    append(first, [], [1])
+    second = first.fork()
+    assert [second.blocks_needed(new) for new in (0, 1)] == [0, 1] and pool.available == 0
+    second.reserve(0)
+    with pytest.raises(ValueError, match="1 more token needs 1 more block of 2, but 0 of the pool's 1 are available"):
+        second.reserve(1)
 
 
 def test_sizes_in_bytes():

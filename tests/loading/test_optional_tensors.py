@@ -240,6 +240,12 @@ def test_the_usual_beginning_comes_first(tmp_path):
     assert_only_warning(folder, "tensors are not used: 'draft.")
 
 
+def test_of_many_unused_tensors_four_are_named(tmp_path):
+    extra = {f"extra.{letter}": np.zeros(2, np.float32) for letter in "fedcba"}
+    with pytest.warns(UserWarning, match=r": 6 tensors are not used: 'extra\.a', 'extra\.b', 'extra\.c', 'extra\.d'$"):
+        minillm.load(save(tmp_path, CONFIG, weights() | extra))
+
+
 # What stands in for a tensor must be equal to it.
 
 

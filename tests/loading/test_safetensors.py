@@ -86,6 +86,11 @@ def test_a_header_that_lies_is_refused(case, tmp_path):
     assert_refused(folder, expected)
 
 
+def test_eight_axes_are_not_too_many(tmp_path):
+    (tmp_path / "x").write_bytes(raw({"a": entry(shape=[1] * 7 + [2])}, DATA))
+    assert read_safetensors(tmp_path / "x")["a"].read().shape == (1,) * 7 + (2,)
+
+
 @pytest.mark.parametrize("place", ['{"a": %s}', '{"a": {"dtype": %s}}', '{"a": {"dtype": "F32", "shape": %s}}'])
 def test_values_nested_to_any_depth_are_refused(place, tmp_path):
     """Some depths can be parsed but not printed."""

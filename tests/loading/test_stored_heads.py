@@ -41,6 +41,17 @@ def test_a_stored_head_is_compared_a_few_rows_at_a_time(differs_in, monkeypatch)
     assert config.tie_word_embeddings == (HEAD not in left) == (differs_in is None)
 
 
+def test_a_head_that_repeats_damaged_numbers_is_still_the_embedding():
+    """The NaN is told where it matters, by the logits; that the two differ would be wrong."""
+    tensors = {name: ArrayTensor(values) for name, values in weights(TIED).items()}
+    damaged = tensors[EMBEDDING].values.copy()
+    damaged[3, 0] = np.nan
+    config, left = settle(
+        read_config(TIED), tensors | {name: ArrayTensor(damaged.copy()) for name in (EMBEDDING, HEAD)}, "x"
+    )
+    assert config.tie_word_embeddings and HEAD not in left
+
+
 @pytest.mark.parametrize("shape", [(2**61, 0), (0, 8), (8,), (), (2, 3, 4)])
 def test_a_head_that_cannot_be_one_is_refused_by_the_shape_of_the_embedding(shape, tmp_path):
     """Nothing is compared: an empty matrix may have any number of rows."""

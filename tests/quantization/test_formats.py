@@ -36,6 +36,13 @@ def test_int8_is_within_half_a_step(values, dtype):
     assert matrix.scales.max() <= max(largest / 127 * (1 + 2**-11), 2.0**-24)
 
 
+@pytest.mark.parametrize("steps", [127.4, 127.8, 128.1, 190.0])
+def test_int8_is_within_half_a_step_where_float16_has_few_scales(steps):
+    """The weight is so many times float16's smallest number; 127 of them fall short of all but the first."""
+    weight = np.array([[steps * 2.0**-24]], np.float32)
+    assert_within_half_a_step(weight, Int8.of(weight))
+
+
 @pytest.mark.parametrize("weights", ["bfloat16", "int8", "int4"])
 @pytest.mark.parametrize("shape", [(0, 5), (0, 64), (0, 0)])
 def test_a_matrix_without_rows_keeps_its_shape(weights, shape):

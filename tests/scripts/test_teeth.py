@@ -119,6 +119,13 @@ def test_a_test_that_fails_without_a_bug_catches_none(tree):
 
 
 @pytest.mark.slow
+def test_a_test_that_takes_long_without_a_bug_catches_none(tree, monkeypatch):
+    monkeypatch.setattr(teeth, "SOUND_S", 0.01)
+    with pytest.raises(RuntimeError, match=r"test_toy\.py::test_largest fails without a mutant, too: \(hung\)"):
+        teeth.caught_by(tree, CAUGHT)
+
+
+@pytest.mark.slow
 def test_a_test_that_fails_in_some_runs_has_not_caught_it_three_times(tree):
     (tree.folder / "tests/test_toy.py").write_text(
         f"import os\n{TEST}".replace("[1, 5, 3]", "[1, 5, 3] if os.environ['PYTHONHASHSEED'] == '1' else [5]").replace(

@@ -12,6 +12,7 @@ from minillm import Sampling
 from minillm.estimate.speculation import acceptance_rate, tokens_per_round
 from minillm.sampling import probabilities
 from minillm.speculative.generation import SpeculativeGeneration
+from minillm.speculative.rounds import accept_or_correct
 
 SAMPLING = Sampling(temperature=0.9, ignore_eos=True, seed=4)
 P_LOGITS, Q_LOGITS = np.array([0.3, 1.2]), np.array([0.9, 0.6])
@@ -36,3 +37,16 @@ def test_every_path_of_one_round(k):
     assert [found[n] for n in range(k + 1)] == pytest.approx(expected, abs=1e-12)
     mean = 1 + sum(n * probability for n, probability in found.items())
     assert mean == pytest.approx(tokens_per_round(ACCEPTANCE, k), abs=1e-12)
+
+
+class Zeros(np.random.Generator):
+    """A generator that gives the least of its numbers, which is drawn once in 2**53 times."""
+
+    def random(self):
+        return 0.0
+
+
+def test_a_token_that_the_target_never_chooses_is_not_accepted_by_any_number():
+    p, q = np.array([0.0, 1.0]), np.array([1.0, 0.0])
+    assert accept_or_correct(0, p, q, Zeros(np.random.PCG64())) == 1
+    assert accept_or_correct(1, p, q, Zeros(np.random.PCG64())) == 1

@@ -100,6 +100,7 @@ def test_skipped_layers_share_the_others_weights():
     draft = minillm.skip_layers(model)
     assert [id(layer) for layer in draft.layer_weights] == [id(model.layer_weights[n]) for n in (0, 2, 4, 5)]
     assert draft.config.sliding_windows == (None, 2, 4, 5)
+    assert draft.name == f"{model.name} without layers"
     kept = minillm.skip_layers(model, range(6))
     assert np.array_equal(minillm.forward(kept, [1, 2, 3]), minillm.forward(model, [1, 2, 3]))
 
