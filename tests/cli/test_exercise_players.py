@@ -48,6 +48,7 @@ def test_some_exercises_by_number_or_name(call, tmp_path):
     assert labels(tmp_path / "a") == ["03_softmax", "04_rope"]
     shown = json.loads(call("exercise", "start", tmp_path / "b", "--lesson", "1,2", "--json").out)
     assert shown["exercises"] == ["01_naive_decode", "02_loss_gradient"]
+    assert call("exercise", "start", tmp_path / "e", "--only", "1-12,rope").out.startswith("12 exercises are in")
     assert call("exercise", "start", tmp_path / "c", "--only", "12").out.startswith("1 exercise is in")
     assert len(labels(Workspace.start(tmp_path / "d").folder)) == len(all_exercises())
 

@@ -168,8 +168,8 @@ def _due(course: Course) -> str:
 
 def _sum(course: Course, points: float) -> str:
     """Return what all exercises and bug hunts are worth."""
-    hunts = f"{counted(course.hunts, 'bug hunt')}, in an archive of your own, with {course.hunt_points:g} points each. "
-    return f"{hunts if course.hunts else ''}All together: {points:g} points."
+    hunts = f"{counted(course.hunts, 'bug hunt')}, in an archive of your own: {course.hunt_points:g} for each. "
+    return f"{hunts if course.hunts else ''}The sum of all points is {points:g}."
 
 
 def _handout(kind: str, name: str) -> bytes:
