@@ -9,7 +9,7 @@ in this order:
 4. a notebook that defines the function.
 
 If two files are equally good, the first by name counts, which is noted in one line. So is every name that a learner
-was not asked for. The engines of bug hunts are no exercises, and `check.py` is noted only if it was changed.
+was not asked for. Engines of bug hunts do not count, and `check.py` is noted only if it was changed.
 """
 
 import json

@@ -38,7 +38,7 @@ def grade(folder: Path) -> None:
         "log",
         "-1",
         "--format=%cI",
-    ]  # a container's user is another one
+    ]  # owned by another user in a container
     time = subprocess.run(log, capture_output=True, text=True, check=True).stdout
     paths = os.pathsep.join([str(folder / "package"), str(packages)])
     command = [sys.executable, "-P", "-m", "minillm", "grade", ".", "--one", os.environ.get("USERNAME") or "learner"]
