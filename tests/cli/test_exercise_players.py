@@ -113,6 +113,20 @@ def test_hints_while_watching(spawn, tmp_path):
     assert Workspace(folder).progress(find_exercise("rope")).hints == 2
 
 
+def test_q_ends_watching(spawn, tmp_path):
+    folder = Workspace.start(tmp_path / "work", [find_exercise("softmax")]).folder
+    terminal, child_side = pty.openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), child_side)
+    process = spawn("exercise", "watch", "--dir", folder, **streams, env={"TERM": "dumb"})
+    os.close(child_side)
+    try:
+        assert "for a hint. q ends." in read_until(terminal, "next: 03_softmax.py")
+        os.write(terminal, b"Q\n")
+        assert process.wait(timeout=30) == 0
+    finally:
+        os.close(terminal)
+
+
 def test_a_process_in_the_background_does_not_read_its_terminal(monkeypatch):
     """The system would stop it."""
     slept = []
