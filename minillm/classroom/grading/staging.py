@@ -95,7 +95,7 @@ def stage(contents: Contents, exercises: tuple[Exercise, ...]) -> tuple[dict[str
     unused = [candidate for candidate in others if not _is_known(candidate)]
     for candidate in unused[:MOST_UNUSED]:
         changed = candidate.path.name in HELPERS
-        why = "it was changed" if changed else "no exercise in it"
+        why = "it differs from the one that is handed out" if changed else "no exercise in it"
         notes.append(f"{candidate.document.name}: {candidate.refused or why}")
     if len(unused) > MOST_UNUSED:
         notes.append(f"{counted(len(unused) - MOST_UNUSED, 'more file')} without an exercise")

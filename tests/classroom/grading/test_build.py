@@ -141,6 +141,7 @@ def checkout(folder):
     folder.mkdir()
     (folder / "03_softmax.py").write_text(SOFTMAX.solution)
     (folder / "result.json").write_text('{"score": 100, "max-score": 100}')
+    (folder / "release-body.md").write_text("All 1000 points!")
     for command in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
     return folder
@@ -160,6 +161,7 @@ def test_classroom50_runs_it(built, tmp_path):
     result = json.loads((folder / "result.json").read_text())
     assert problems(result | STAMPED, CLASSROOM50) == []
     assert (result["score"], result["max-score"]) == (100, 100)
+    assert "    1 of 1 points" in (folder / "release-body.md").read_text()
 
 
 @pytest.mark.parametrize("missing", ["package.zip", "course.toml"])

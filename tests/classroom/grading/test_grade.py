@@ -127,8 +127,10 @@ def test_files_that_were_handed_out_are_no_news_unless_they_were_changed(tmp_pat
     read = grade.read_submission(one_submission(tmp_path, "ada"), course)
     assert set(read.staged) == {"03_softmax"}
     assert read.notes == (
-        "1 file of other kinds left out", "check.py: it was changed", "helpers.py: no exercise in it",
-    )  # fmt: skip
+        "1 file of other kinds left out",
+        "check.py: it differs from the one that is handed out",
+        "helpers.py: no exercise in it",
+    )
 
 
 def test_the_late_rule(results):
