@@ -17,6 +17,12 @@ def crossing_token_dropped(probs, p):
     return _filtered(probs, ranked[keep])
 
 
+def nothing_kept_if_the_first_token_crosses(probs, p):
+    """Nothing is kept if the most probable token alone reaches p: the token that crosses p has to stay."""
+    ranked = np.argsort(-probs, kind="stable")
+    return _filtered(probs, ranked[np.cumsum(probs[ranked]) <= p])
+
+
 def one_token_too_many(probs, p):
     """One token too many is kept if the total before it is exactly p: keep those with less than p before them."""
     ranked = np.argsort(-probs, kind="stable")

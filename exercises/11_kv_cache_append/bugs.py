@@ -24,6 +24,13 @@ def length_counts_one(keys, values, length, new_keys, new_values):
     return length + 1
 
 
+def only_the_new_tokens_counted(keys, values, length, new_keys, new_values):
+    """The number of new tokens was returned: the new length also has the tokens that were cached before."""
+    keys[:, length : length + len(new_keys)] = new_keys.swapaxes(0, 1)
+    values[:, length : length + len(new_values)] = new_values.swapaxes(0, 1)
+    return len(new_keys)
+
+
 def axes_reshaped(keys, values, length, new_keys, new_values):
     """The axes were reshaped, not swapped: numbers of one token are now in another head."""
     shape = (new_keys.shape[1], new_keys.shape[0], new_keys.shape[2])

@@ -173,7 +173,7 @@ assert apart["layer 0"] < 1e-4 < apart["layer 1"]
 
 # %%
 questions = (question, other, "The ball was")
-engine = minillm.Engine(model, block_size=SIZE, num_blocks=24)
+engine = minillm.Engine(model, block_size=SIZE, num_blocks=20)
 with record() as run:
     requests = []
     for text in questions:

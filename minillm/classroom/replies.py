@@ -155,6 +155,8 @@ def _tokens(text: str, number: re.Pattern[str], decimal: str) -> tuple[list[str]
             tokens.append("*")
         elif kind == "word" and (after_number or not tokens) and token.lower() not in FUNCTIONS:
             units.append(token)
+        elif kind == "sign" and units and not tokens and token != "(":
+            return [], []  # n + 1: the word is a variable
         elif kind in ("function", "sign"):
             tokens.append(token.lower().rpartition(".")[2])
         elif kind in ("word", "other") or (kind == "times" and tokens):

@@ -2,6 +2,7 @@
 
 import argparse
 import secrets
+import sys
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from minillm.cli.printing import print_json, seconds_text, write
 from minillm.support.wording import counted
+
+COURSE = "course.toml"
 
 
 def add_parser(commands: Any) -> None:
@@ -46,6 +49,8 @@ def run_build(options: argparse.Namespace) -> int:
     from minillm.classroom.grading.build import build, read_learners
     from minillm.classroom.grading.course_file import MOST_SEED, read_course
 
+    if options.course is None and Path(COURSE).is_file():
+        sys.stderr.write(f"minillm: {COURSE} in this folder is not read; to use it, add --course {COURSE}\n")
     course = read_course(Path(options.course) if options.course else None, options.only)
     if options.due is not None:
         course = replace(course, due=_due(options.due))

@@ -32,7 +32,7 @@ def add_parser(commands: Any) -> None:
     start.add_argument("dir", metavar="DIR", help="a new folder")
     some = start.add_mutually_exclusive_group()
     some.add_argument("--lesson", metavar="N", help="only the exercises of a lesson, or of several: 3,4")
-    some.add_argument("--only", metavar="NAMES", help="only these exercises, by number or name: softmax,rope")
+    some.add_argument("--only", metavar="NAMES", help="only these exercises: softmax,rope or 1-12")
     start.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     start.set_defaults(run=_start)
     for name, run, which, text in (
@@ -75,11 +75,11 @@ def _start(options: argparse.Namespace) -> int:
 
 def _chosen(options: argparse.Namespace) -> list[Any]:
     """Return the exercises that --lesson or --only names, by default all, in order."""
-    from minillm.classroom.exercises.exercise import all_exercises, find_exercise
+    from minillm.classroom.exercises.exercise import all_exercises
+    from minillm.classroom.grading.course_file import chosen
 
     if options.only is not None:
-        found = {find_exercise(name.strip()).name for name in options.only.split(",")}
-        return [exercise for exercise in all_exercises() if exercise.name in found]
+        return list(chosen(options.only))
     if options.lesson is not None:
         numbers = {_lesson_number(number.strip()) for number in options.lesson.split(",")}
         return [exercise for exercise in all_exercises() if exercise.lesson in numbers]

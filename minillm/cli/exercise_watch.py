@@ -10,21 +10,24 @@ from minillm.cli.printing import write
 from minillm.support.terminal import is_interactive
 
 KEYS = "Type h, then Enter, for a hint."
+LEAVE = ("q", "quit")
 
 
 def watch(options: argparse.Namespace) -> int:
-    """Check each file that is saved, and answer keys if somebody can type them. It ends with Ctrl-C."""
+    """Check each file that is saved, and answer keys if somebody can type them. It ends with `q` or Ctrl-C."""
     from minillm.classroom.exercises.watch import TypedLines, saved_exercises
     from minillm.classroom.worker.worker import Worker
 
     workspace, typed = open_folder(options), TypedLines() if is_interactive() else None
     saved = saved_exercises(workspace, typed)  # before the first line is printed: a reader may save a file at once
     keys = KEYS if typed else ""
-    ends = f"Ctrl-C ends. {keys}".rstrip()
-    write(f"Watching {workspace.folder.absolute()}: each file is checked when you save it. {ends}\n")
+    write(f"Watching {workspace.folder.absolute()}: each file is checked when you save it.\n")
+    write(f"{keys} q ends.\n" if typed else "Ctrl-C ends.\n")
     current = _say_next(workspace)
     with Worker() as worker:
         for event in saved:
+            if isinstance(event, str) and event.lower() in LEAVE:
+                break
             if isinstance(event, str):
                 _answer_key(event, workspace, current)
             else:
@@ -44,7 +47,7 @@ def _check_saved(exercise: Any, workspace: Any, worker: Any, options: argparse.N
 def _answer_key(key: str, workspace: Any, exercise: Any) -> None:
     """Show the next hint for the exercise that was checked last, or comes next, if the key is `h`."""
     if key.lower() != "h":
-        write(f"{KEYS}\n")
+        write(f"{KEYS} q ends.\n")
     elif exercise is None:
         write("All exercises are passed.\n")
     else:

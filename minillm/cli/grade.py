@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--require", default="L0", metavar="LEVEL", help="lowest isolation level: L0 (default) or L1")
     parser.add_argument("--one", metavar="NAME", help="SUBMISSIONS is the submission of this one learner")
-    parser.add_argument("--handed-in", metavar="TIME", help="with --one: when it was handed in (ISO 8601)")
+    parser.add_argument("--handed-in", metavar="TIME", help="with --one: when, such as 2026-12-10T23:59:00+01:00")
     parser.add_argument("--gradescope", action="store_true", help="also write results for Gradescope")
     parser.add_argument("--classroom50", metavar="FILE", help="with --one: write the result for Classroom 50")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
@@ -101,23 +100,14 @@ def _level(options: argparse.Namespace) -> str:
 
 
 def _submissions(options: argparse.Namespace, learners: tuple[str, ...]) -> list[Any]:
-    from minillm.classroom.grading.submissions import find_submissions, one_submission
+    from minillm.classroom.grading.submissions import find_submissions, one_submission, parsed_time
 
     if options.one is None:
         return find_submissions(Path(options.submissions), Path(options.out), learners)
     if not os.path.lexists(options.submissions):
         raise ValueError(f"there is no file or folder {options.submissions}")
-    return [one_submission(Path(options.submissions), options.one, _time(options.handed_in))]
-
-
-def _time(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        raise ValueError(f"{text[:40]!r} is not a time; expected one such as 2026-12-10T23:59:00+01:00") from None
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
+    time = None if options.handed_in is None else parsed_time(options.handed_in)
+    return [one_submission(Path(options.submissions), options.one, time)]
 
 
 def _write_classroom50(file: Path, result: Any) -> None:

@@ -94,7 +94,9 @@ def test_yes_is_given_as_people_give_it(typed):
 HOSTILE = ["2**10**10", "1/0", "'a'*3", "__import__('os')", "1e999", "9" * 5000, "(" * 50_000, "(" * 150]
 
 
-@pytest.mark.parametrize("typed", ["three", "q", "12 13", "?", "(6, 7)", "2*heads*32", "ln 2048", "\x1b[A", *HOSTILE])
+@pytest.mark.parametrize(
+    "typed", ["three", "q", "12 13", "?", "(6, 7)", "2*heads*32", "n+1", "K - 1", "ln 2048", "\x1b[A", *HOSTILE]
+)
 def test_what_cannot_be_read_costs_no_try_and_is_never_run(typed, capsys):
     question = Question("?", 12)
     assert ask_with(question, [typed] * 9 + ["12"]) == 1

@@ -48,6 +48,7 @@ def test_some_exercises_by_number_or_name(call, tmp_path):
     assert labels(tmp_path / "a") == ["03_softmax", "04_rope"]
     shown = json.loads(call("exercise", "start", tmp_path / "b", "--lesson", "1,2", "--json").out)
     assert shown["exercises"] == ["01_naive_decode", "02_loss_gradient"]
+    assert call("exercise", "start", tmp_path / "e", "--only", "1-12,rope").out.startswith("12 exercises are in")
     assert call("exercise", "start", tmp_path / "c", "--only", "12").out.startswith("1 exercise is in")
     assert len(labels(Workspace.start(tmp_path / "d").folder)) == len(all_exercises())
 
@@ -110,6 +111,20 @@ def test_hints_while_watching(spawn, tmp_path):
     finally:
         os.close(terminal)
     assert Workspace(folder).progress(find_exercise("rope")).hints == 2
+
+
+def test_q_ends_watching(spawn, tmp_path):
+    folder = Workspace.start(tmp_path / "work", [find_exercise("softmax")]).folder
+    terminal, child_side = pty.openpty()
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), child_side)
+    process = spawn("exercise", "watch", "--dir", folder, **streams, env={"TERM": "dumb"})
+    os.close(child_side)
+    try:
+        assert "for a hint. q ends." in read_until(terminal, "next: 03_softmax.py")
+        os.write(terminal, b"Q\n")
+        assert process.wait(timeout=30) == 0
+    finally:
+        os.close(terminal)
 
 
 def test_a_process_in_the_background_does_not_read_its_terminal(monkeypatch):

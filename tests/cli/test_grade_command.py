@@ -106,6 +106,15 @@ def test_build(tmp_path, capsys):
     assert "expected a time such as" in capsys.readouterr().err
 
 
+def test_a_course_file_that_is_not_named_is_not_forgotten_silently(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "course.toml").write_text('exercises = "3"\n')
+    assert run(["course", "build", "--only", "3", "--out", "a"]) == 0
+    assert "not read; to use it, add --course course.toml" in capsys.readouterr().err
+    assert run(["course", "build", "--course", "course.toml", "--out", "b"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_grading_continues_after_a_kill_at_any_moment(tmp_path, sent):

@@ -90,7 +90,7 @@ def answer(number: int, place: str) -> tuple[bool, str]:
     Raises:
         ValueError: if `place` is not of the form `function:line`.
     """
-    parts = re.fullmatch(r"(\w+):(\d{1,6})", place.strip())
+    parts = re.fullmatch(r"(\w+) *: *(\d{1,6})", place.strip())
     if parts is None:
         raise ValueError(f"{place[:40]!r} is not an answer; expected function:line, such as attend:35")
     bug = find_bug(number)

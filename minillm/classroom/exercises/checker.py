@@ -189,7 +189,10 @@ def failed_verdict(exercise: Exercise, failed: Failed, loading: bool) -> Verdict
     text = f"{failed.error}: {failed.message}" if failed.message else failed.error
     meaning = ""
     if failed.error == "ModuleNotFoundError":
-        meaning = "Only NumPy and the standard library can be imported. minillm cannot, because it has the solutions."
+        meaning = (
+            "Only NumPy and harmless modules of the standard library can be imported. Other files of yours cannot, "
+            "because each file runs alone, and minillm cannot, because it has the solutions."
+        )
     return _verdict(exercise, "import" if loading else "error", text, line=failed.line, meaning=meaning)
 
 

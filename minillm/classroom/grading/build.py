@@ -28,6 +28,7 @@ from minillm.classroom.worker import wire
 from minillm.support.files import read_ordinary_file
 from minillm.support.shipped import PACKAGE, shipped
 from minillm.support.state_file import named
+from minillm.support.wording import counted
 
 HANDOUTS = Path(__file__).parent / "handouts"
 REQUIREMENTS = "numpy>=2.2\nrich>=13.7\njaxtyping>=0.3\n"  # what grading imports
@@ -148,10 +149,27 @@ def _page(kind: str, course: Course) -> bytes:
     rows += hunt_rows(bugs_of("", 0, course.hunts), course.hunt_points, {})
     lines = [f"| `{e.label}.py` | {course.points_of(e):g} | {e.title} |" for e in course.exercises]
     table = "\n".join(["| file | points | |", "| --- | --- | --- |", *lines])
-    due = f"\nDue: {course.due.isoformat(' ')}.\n" if course.due else ""
-    text = _handout(kind, "README.md").decode()
-    filled = {"points": points, "maximum": round(scale * points), "rows": len(rows), "table": table, "due": due}
-    return text.format(**filled).encode()
+    filled = {"points": points, "maximum": round(scale * points), "rows": len(rows), "table": table}
+    filled |= {"due": _due(course), "sum": _sum(course, points)}
+    return _handout(kind, "README.md").decode().format(**filled).encode()
+
+
+def _due(course: Course) -> str:
+    """Return what a learner has to know about the time, or an empty string."""
+    if course.due is None:
+        return ""
+    text = f"\nDue: {course.due.isoformat(' ')}."
+    if course.percent_per_day:
+        text += f" Each begun day after that costs {course.percent_per_day} % of the points."
+    if course.days is not None:
+        text += f" More than {counted(course.days, 'day')} after it, there are no points."
+    return text + "\n"
+
+
+def _sum(course: Course, points: float) -> str:
+    """Return what all exercises and bug hunts are worth."""
+    hunts = f"{counted(course.hunts, 'bug hunt')}, in an archive of your own: {course.hunt_points:g} for each. "
+    return f"{hunts if course.hunts else ''}The sum of all points is {points:g}."
 
 
 def _handout(kind: str, name: str) -> bytes:

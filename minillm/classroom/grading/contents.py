@@ -2,7 +2,8 @@
 
 What is read is an allow-list: ordinary files named `*.py`, `*.ipynb` or `hunts.txt`, and the progress file. Everything
 else is left out with one line that says why: links, devices, pipes, files that are too large, names that point out of
-the folder, and everything after a limit is reached, as in a zip bomb. An archive in a folder or in another archive is
+the folder, and everything after a limit is reached, as in a zip bomb. Only files that the learner was given, such as
+the README, are left out without a line. An archive in a folder or in another archive is
 read, too: learning platforms often put each learner's archive into a folder.
 """
 
@@ -33,7 +34,11 @@ MOST_ARCHIVES = 20  # archives in one submission
 MOST_NOTES = 20
 PROGRESS = ".minillm/exercises.json"
 ANSWERS = "hunts.txt"  # the answers to bug hunts
-OF_SYSTEMS = {"__MACOSX", "__pycache__", ".ipynb_checkpoints", ".git", ".venv", "venv", "node_modules"}
+OF_HANDOUTS = re.compile(r"(.*/)?(README\.md|pytest\.ini|examples/[^/]+\.bin|\.minillm/[^/]+|[^/]+\.py\.bak)")
+OF_SYSTEMS = {
+    "__MACOSX", "__pycache__", ".ipynb_checkpoints", ".git", ".venv", "venv", "node_modules", ".DS_Store", "Thumbs.db",
+    "desktop.ini",
+}  # fmt: skip
 
 
 class RefusedError(ValueError):
@@ -137,7 +142,7 @@ class _Reading:
         if _is_of_systems(name):
             return
         if not _is_wanted(name) and not refused:
-            self.others += 1
+            self.others += OF_HANDOUTS.fullmatch(name) is None
             return
         try:
             if refused:

@@ -141,7 +141,7 @@ def read_submission(submission: Submission, course: Course) -> HandedIn:
         claimed, answers = claimed_progress(contents), answers_in(contents)
         return HandedIn(staged, notes, claimed, answers, submission.handed_in(contents))
     except (RefusedError, OSError) as problem:
-        return HandedIn(refused=one_line(str(problem)))
+        return HandedIn(refused=one_line(str(problem)), notes=(submission.note,) if submission.note else ())
     except Exception as problem:  # no submission may stop the grading of the others
         return HandedIn(refused=f"it cannot be read: {one_line(f'{type(problem).__name__}: {problem}')}")
 

@@ -22,6 +22,14 @@ TITLE = "the line of the bug is found"
 LINE = re.compile(r"\s*(hunt_[a-z])(?:\.py)?\s*[:=]\s*(\S.*?)\s*", re.IGNORECASE)
 
 
+HUNT = re.compile(r"(.*/)?hunt_[a-z0-9]+\.py", re.IGNORECASE)
+
+
+def is_hunt(name: str) -> bool:
+    """Return whether a file is the engine of a bug hunt, by its name: also of `minillm exercise bughunt`."""
+    return HUNT.fullmatch(name) is not None
+
+
 def bugs_of(learner: str, seed: int, count: int) -> dict[str, int]:
     """Return the numbers of a learner's bugs by the names of the hunts.
 

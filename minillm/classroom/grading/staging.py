@@ -8,7 +8,8 @@ in this order:
 3. any other Python file that defines the function;
 4. a notebook that defines the function.
 
-If two files are equally good, the first by name counts. Every choice other than 1 is noted in one line.
+If two files are equally good, the first by name counts, which is noted in one line. So is every name that a learner
+was not asked for. Engines of bug hunts do not count, and `check.py` is noted only if it was changed.
 """
 
 import json
@@ -16,12 +17,14 @@ import re
 import tokenize
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from minillm.classroom.exercises.exercise import Exercise, all_exercises
 from minillm.classroom.grading.analysis import analysed
 from minillm.classroom.grading.contents import PROGRESS, Contents, Document
+from minillm.classroom.grading.hunts import is_hunt
+from minillm.classroom.worker import wire
 from minillm.support.checks import is_utf8
 from minillm.support.files import parse_json
 from minillm.support.wording import counted
@@ -29,6 +32,8 @@ from minillm.support.wording import counted
 ENCODINGS = {"utf-8", "utf-8-sig", "ascii", "iso-8859-1", "cp1252"}
 MOST_CLAIMED = 1_000_000  # attempts
 MOST_UNUSED = 5  # files that are named in notes
+HELPER_FILES = (Path(__file__).parent / "handouts/learner/check.py", Path(wire.__file__))  # of learner.zip
+HELPERS = {file.name: file.read_text(encoding="utf-8") for file in HELPER_FILES}
 EXACT, SIMILAR, OTHER, NOTEBOOK = range(4)
 
 
@@ -77,7 +82,8 @@ class Candidate:
 
 def stage(contents: Contents, exercises: tuple[Exercise, ...]) -> tuple[dict[str, Staged], tuple[str, ...]]:
     """Return the source of each exercise that was handed in, by its label, and one line for each thing of note."""
-    candidates = [_candidate(document) for document in contents.documents if document.name.endswith((".py", ".ipynb"))]
+    files = [file for file in contents.documents if file.name.endswith((".py", ".ipynb")) and not is_hunt(file.name)]
+    candidates = [_candidate(document) for document in files]
     staged, notes, used = dict[str, Staged](), list(contents.notes), set[str]()
     for exercise in exercises:
         best, said = _best(candidates, exercise)
@@ -88,15 +94,19 @@ def stage(contents: Contents, exercises: tuple[Exercise, ...]) -> tuple[dict[str
     others = [one for one in candidates if one.document.name not in used and not one.document.refused]  # has a note
     unused = [candidate for candidate in others if not _is_known(candidate)]
     for candidate in unused[:MOST_UNUSED]:
-        notes.append(f"{candidate.document.name}: {candidate.refused or 'no exercise in it'}")
+        changed = candidate.path.name in HELPERS
+        why = "it differs from the one that is handed out" if changed else "no exercise in it"
+        notes.append(f"{candidate.document.name}: {candidate.refused or why}")
     if len(unused) > MOST_UNUSED:
         notes.append(f"{counted(len(unused) - MOST_UNUSED, 'more file')} without an exercise")
     return staged, tuple(notes)
 
 
 def _is_known(candidate: Candidate) -> bool:
-    """Return whether a file is an exercise's, also of one that this course leaves out."""
-    return any(candidate.rank(exercise) is not None for exercise in all_exercises())
+    """Return whether a file is an exercise's, also of one that this course leaves out, or as it was handed out."""
+    return candidate.text == HELPERS.get(candidate.path.name) or any(
+        candidate.rank(exercise) is not None for exercise in all_exercises()
+    )
 
 
 def _best(candidates: list[Candidate], exercise: Exercise) -> tuple[Candidate | None, list[str]]:
@@ -107,7 +117,8 @@ def _best(candidates: list[Candidate], exercise: Exercise) -> tuple[Candidate | 
     if not ranked:
         return None, []
     (rank, best), *others = ranked
-    notes = [] if rank == EXACT else [f"{best.document.name}: graded as {exercise.label}"]
+    expected = rank in (EXACT, NOTEBOOK) or best.path.name.endswith(f"_{exercise.label}.py")
+    notes = [] if expected else [f"{best.document.name}: graded as {exercise.label}"]
     equal = [candidate.document.name for other, candidate in others if other == rank]
     if equal:
         notes.append(f"{best.document.name}: graded as {exercise.label}, and not {', '.join(equal[:3])}")

@@ -117,13 +117,31 @@ def read_times(file: Path) -> dict[str, datetime]:
     if not file.exists():
         return {}
     try:
-        header, *rows = csv.reader(read_ordinary_file(file, LARGEST_TIMES).decode("utf-8-sig").splitlines())
-        learner, time = header.index("learner"), header.index("time")
-        times = {row[learner]: datetime.fromisoformat(row[time]) for row in rows if row}
-    except (IndexError, ValueError, csv.Error):
-        text = "expected the columns learner,time with times such as 2026-12-10T23:59:00+01:00"
-        raise ValueError(f"{file}: {text}") from None
-    return {learner_name(name): when if when.tzinfo else when.replace(tzinfo=UTC) for name, when in times.items()}
+        lines = read_ordinary_file(file, LARGEST_TIMES).decode("utf-8-sig").splitlines()
+        separator = ";" if lines and ";" in lines[0] else ","  # spreadsheets of many countries write semicolons
+        rows = csv.DictReader(lines, delimiter=separator, strict=True)
+        if not {"learner", "time"} <= set(rows.fieldnames or ()):
+            raise ValueError("expected the columns learner,time in its first line")
+        return {learner_name(row["learner"] or ""): parsed_time(row["time"] or "") for row in rows}
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: expected text in UTF-8") from None
+    except (ValueError, csv.Error) as problem:
+        raise ValueError(f"{file}: {problem}") from None
+
+
+def parsed_time(text: str) -> datetime:
+    """Return the time that a text names. Without an offset it would be a guess which hour is meant.
+
+    Raises:
+        ValueError: if it is not a time, or has no offset.
+    """
+    try:
+        time = datetime.fromisoformat(text.strip())
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise ValueError(f"{one_line(text)[:40]!r} is not a time with an offset, such as 2026-12-10T23:59:00+01:00")
+    return time
 
 
 def _named(
@@ -159,7 +177,7 @@ def _learner_of(path: Path) -> tuple[str, str]:
     found = [exercise for exercise in all_exercises() if suffix == ".py" and _names(exercise).search(stem)]
     if found:
         return _names(found[-1]).split(stem)[0].strip(" _-.")[:LONGEST_NAME], "files"
-    return stem[:LONGEST_NAME] or "_", "files" if suffix == ".py" else suffix or "file"
+    return stem.removesuffix(".tar")[:LONGEST_NAME] or "_", "files" if suffix == ".py" else suffix or "file"
 
 
 def _names(exercise: Exercise) -> "re.Pattern[str]":

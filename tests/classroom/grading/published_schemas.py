@@ -25,9 +25,9 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 CLASSROOM50_TEST = {"test-name": SOME, "passed": bool, "score": int, "max-score": int, "output?": str}
 CLASSROOM50 = {
     "schema": {"classroom50/result/v1"}, "classroom": SOME, "assignment": SOME, "owner": SOME, "commit": SOME,
-    "release": SOME, "review": SOME, "assignment_type": {"individual", "group"}, "submission": re.compile("submit/.*"),
-    "datetime": TIME, "graded_at?": TIME, "score": int, "max-score": int, "submitted_by?": dict,
-    "tests": [CLASSROOM50_TEST],
+    "release": SOME, "review": SOME, "assignment_type": {"individual", "group", "team"},
+    "submission": re.compile("submit/.*"), "datetime": TIME, "graded_at?": TIME, "score": int, "max-score": int,
+    "submitted_by?": dict, "tests": [CLASSROOM50_TEST],
 }  # fmt: skip
 STAMPED = {"owner": "ada", "assignment_type": "individual", "datetime": "2026-12-10T22:59:00Z"}  # by the runner
 

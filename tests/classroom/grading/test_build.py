@@ -53,11 +53,30 @@ def test_the_learner_checks_with_numpy_alone(built, tmp_path):
     done = ran([sys.executable, "check.py"], tmp_path)
     assert (done.stdout, done.returncode) == ("03_softmax: not started\n", 1)
     (tmp_path / "03_softmax.py").write_text(SOFTMAX.solution)
-    done = ran([sys.executable, "check.py", "3"], tmp_path)
-    assert (done.stdout, done.returncode) == ("03_softmax: 4 examples are right\n", 0)
+    for name in ("3", "03", "softmax", "03_softmax.py"):
+        done = ran([sys.executable, "check.py", name], tmp_path)
+        assert (done.stdout, done.returncode) == ("03_softmax: 4 examples are right\n", 0)
+    done = ran([sys.executable, "check.py", "3", "33"], tmp_path)
+    assert (done.stdout.partition(";")[0], done.returncode) == ("there is no exercise 33 here", 2)
     (tmp_path / "03_softmax.py").write_text("def softmax(scores):\n    return scores\n")
     done = ran([sys.executable, "check.py"], tmp_path)
     assert "example 1 is wrong" in done.stdout
+    (tmp_path / "03_softmax.py").unlink()
+    done = ran([sys.executable, "check.py"], tmp_path)
+    assert (done.stdout.partition(" /")[0], done.returncode) == ("03_softmax: there is no file", 1)
+
+
+def test_the_learner_is_told_the_rules(tmp_path):
+    due, late = "due = 2026-12-10T23:59:00+01:00\n", "[late]\npercent_per_day = 10\ndays = 5\n"
+    file = tmp_path / "course.toml"
+    file.write_text(f'exercises = "3-4"\n{due}hunts = 2\nlearners = ["ada"]\n{late}[points]\nsoftmax = 2.5\nhunt = 3\n')
+    text = " ".join(learner_files(read_course(file))["README.md"].decode().split())
+    assert "Due: 2026-12-10 23:59:00+01:00. Each begun day after that costs 10 % of the points. " in text
+    assert "More than 5 days after it, there are no points." in text
+    assert text.endswith("2 bug hunts, in an archive of your own: 3 for each. The sum of all points is 9.5.")
+    text = learner_files(read_course(None, "3"))["README.md"].decode()
+    assert "Due" not in text
+    assert text.rstrip().endswith("\n\nThe sum of all points is 1.")
 
 
 @pytest.mark.slow
@@ -122,6 +141,7 @@ def checkout(folder):
     folder.mkdir()
     (folder / "03_softmax.py").write_text(SOFTMAX.solution)
     (folder / "result.json").write_text('{"score": 100, "max-score": 100}')
+    (folder / "release-body.md").write_text("All 1000 points!")
     for command in (["init", "-q"], ["add", "."], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
     return folder
@@ -141,6 +161,7 @@ def test_classroom50_runs_it(built, tmp_path):
     result = json.loads((folder / "result.json").read_text())
     assert problems(result | STAMPED, CLASSROOM50) == []
     assert (result["score"], result["max-score"]) == (100, 100)
+    assert "    1 of 1 points" in (folder / "release-body.md").read_text()
 
 
 @pytest.mark.parametrize("missing", ["package.zip", "course.toml"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import xml.etree.ElementTree as ElementTree
 
@@ -9,9 +10,11 @@ import pytest
 from made_class import EXERCISES, LATE, SOFTMAX, make_class
 
 from minillm.classroom.grading import grade
+from minillm.classroom.grading.build import learner_files
 from minillm.classroom.grading.contents import Contents, Document
 from minillm.classroom.grading.course_file import read_course
 from minillm.classroom.grading.grade import grade_class, sources_of
+from minillm.classroom.grading.hunts import hunt_files
 from minillm.classroom.grading.integrity import SMALLEST
 from minillm.classroom.grading.report import write_learner, write_tables
 from minillm.classroom.grading.result import NOT_HANDED_IN, OUTCOMES, read_result
@@ -104,7 +107,30 @@ def test_what_was_left_out_or_renamed_is_noted(results):
         twins,
         "softmax (1).py: graded as 03_softmax",
     )
-    assert results["ada"].notes == ()
+    for as_asked in ("ada", "cy", "dee"):  # a folder, a notebook, files that begin with the name
+        assert results[as_asked].notes == ()
+
+
+def test_files_that_were_handed_out_are_no_news_unless_they_were_changed(tmp_path):
+    """Most learners hand in the whole folder. An engine of a bug hunt has a `rope`, too, which is no exercise."""
+    course = read_course(None, only="3-4")
+    given = {**learner_files(course), **hunt_files("ada", 3, 2), ".minillm/exercises.lock": b"", "pytest.ini": b""}
+    for name, data in given.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    read = grade.read_submission(one_submission(tmp_path, "ada"), course)
+    assert (read.notes, set(read.staged)) == ((), {"03_softmax", "04_rope"})
+    (tmp_path / "04_rope.py").unlink()
+    (tmp_path / "check.py").write_bytes(given["check.py"] + b"\nprint('all is right')\n")
+    (tmp_path / "helpers.py").write_text("x = 1")
+    (tmp_path / "notes.md").write_text("mine")
+    read = grade.read_submission(one_submission(tmp_path, "ada"), course)
+    assert set(read.staged) == {"03_softmax"}
+    assert read.notes == (
+        "1 file of other kinds left out",
+        "check.py: it differs from the one that is handed out",
+        "helpers.py: no exercise in it",
+    )
 
 
 def test_the_late_rule(results):
@@ -235,10 +261,37 @@ def test_the_times_of_a_platform_have_precedence(submissions, tmp_path):
     course = read_course(submissions / "course.toml")
     assert course.days_late(ada.handed_in(ada.read())) == 3
     assert course.days_late(bob.handed_in(bob.read())) == 0
-    for text, words in (("learner,time\nAda,2027-01-18\n", "no submission of Ada"), ("ada\n", "expected the columns")):
-        file.write_text(text)
-        with pytest.raises(ValueError, match=words):
-            find_submissions(tmp_path / "class")
+    file.write_text("\ufefftime;learner\r\n2027-01-18T12:00:00+00:00;ada\r\n", encoding="utf-8")
+    assert find_submissions(tmp_path / "class")[1].told == ada.told
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("learner,time\nAda,2027-01-18T12:00:00Z\n", "no submission of Ada"),
+        ("ada\n", "expected the columns learner,time"),
+        ("", "expected the columns learner,time"),
+        ("learner,time\nada,2027-01-18 12:00\n", "'2027-01-18 12:00' is not a time with an offset"),  # whose noon?
+        ("learner,time\nada,18.01.2027 12:00\n", "'18.01.2027 12:00' is not a time with an offset"),
+        ("learner,time\nada\n", "'' is not a time"),
+    ],
+)
+def test_times_that_would_have_to_be_guessed(tmp_path, text, words):
+    (tmp_path / "ada").mkdir()
+    (tmp_path / "handed_in.csv").write_text(text)
+    with pytest.raises(ValueError, match=f"handed_in.csv: .*{re.escape(words)}"):
+        find_submissions(tmp_path)
+
+
+def test_an_archive_of_another_kind_has_the_learners_name_and_a_stray_file_is_noted(tmp_path):
+    (tmp_path / "ada.tar.gz").write_bytes(b"\x1f\x8b")
+    (tmp_path / "readme.txt").write_text("nobody")
+    course = read_course(None, only="3")
+    ada, readme = find_submissions(tmp_path, learners=["ada"])
+    read = [grade.read_submission(one, course) for one in (ada, readme)]
+    assert (ada.learner, read[0].notes) == ("ada", ())
+    assert "found a .gz file" in read[0].refused
+    assert read[1].notes == ("this name is not among the learners of the course",)
 
 
 @pytest.mark.parametrize(("seconds", "year"), [(-(10**12), 1970), (10**12, 9999)])

@@ -50,6 +50,7 @@ def test_gradescope(one):
     value = json.loads(json.dumps(gradescope(one)))
     assert problems(value, GRADESCOPE) == []
     assert len(value["tests"]) == len(one.rows)
+    assert "seed" not in value["output"]  # learners see the output, and could compute the hidden cases
     assert value["score"] == one.score
     assert sum(test["score"] for test in value["tests"]) == one.points
     assert [test["status"] == "passed" for test in value["tests"]] == [row.passed for row in one.rows]

@@ -62,6 +62,7 @@ def test_a_row_for_each_hunt():
 
     assert rows() == [("hunt_a", "not handed in", 0, 1.5), ("hunt_b", "not handed in", 0, 1.5)]
     assert rows(**right) == [("hunt_a", "passed", 1.5, 1.5), ("hunt_b", "passed", 1.5, 1.5)]
+    assert rows(hunt_a=f"{function} : {line}")[0] == ("hunt_a", "passed", 1.5, 1.5)
     wrong = list(hunt_rows(bugs, 1.5, {"hunt_a": f"{function}:{int(line) + 1}", "hunt_b": "somewhere"}))
     assert [(row.outcome, row.points) for row in wrong] == [("failed", 0), ("failed", 0)]
     assert [row.message for row in wrong] == [

@@ -11,8 +11,11 @@ from minillm.support.wording import counted
 
 
 def gradescope(result: Result) -> dict[str, Any]:
-    """Return the JSON object: one test for each row. `score` is given, too, because the late rule changes the sum."""
-    notes = [f"isolation {result.isolation or 'not needed, no code ran'}, seed {result.seed}", *result.notes]
+    """Return the JSON object: one test for each row. `score` is given, too, because the late rule changes the sum.
+
+    Learners see all of it but `extra_data`. So only that has the seed, from which the hidden cases can be computed.
+    """
+    notes = [f"isolation {result.isolation or 'not needed, no code ran'}", *result.notes]
     if result.days_late:
         notes.insert(0, f"{counted(result.days_late, 'day')} late: {result.points:g} points before the late rule")
     return {

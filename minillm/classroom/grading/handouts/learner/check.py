@@ -43,6 +43,11 @@ def load(file: Path, name: str) -> Any:
     return getattr(module, name)
 
 
+def is_called(label: str, name: str) -> bool:
+    """Return whether an exercise such as 03_softmax is called so: 3, softmax or 03_softmax, also with .py."""
+    return name.removesuffix(".py") in (label, label[3:], label[:2], label[:2].lstrip("0"))
+
+
 def check(examples: Path) -> str:
     """Return what is to be said about one exercise."""
     known = wire.unpack(examples.read_bytes()[wire.LENGTH_BYTES :])
@@ -58,17 +63,22 @@ def check(examples: Path) -> str:
 
 
 def main() -> int:
-    """Check the exercises that are named, or all of them. Return how many are not right."""
-    wanted = [f"{int(number):02}_" for number in sys.argv[1:] if number.isdigit()]
-    wrong = 0
-    for examples in sorted((HERE / "examples").glob("*.bin")):
-        if wanted and examples.name[:3] not in wanted:
+    """Check the exercises that are named, or all of them. Return 0 if all are right, 2 if there is no such exercise."""
+    wanted, known, wrong = sys.argv[1:], sorted((HERE / "examples").glob("*.bin")), 0
+    unknown = [name for name in wanted if not any(is_called(examples.stem, name) for examples in known)]
+    if unknown:
+        print(f"there is no exercise {unknown[0]} here; expected a number such as {int(known[0].stem[:2])}, or a name")
+        return 2
+    for examples in known:
+        if wanted and not any(is_called(examples.stem, name) for name in wanted):
             continue
         try:
             text = check(examples)
         except NotImplementedError:
             text = "not started"
-        except Exception as problem:
+        except FileNotFoundError as problem:
+            text = f"there is no file {problem.filename}"
+        except (Exception, SystemExit) as problem:
             text = f"{type(problem).__name__}: {problem}"
         wrong += not text.endswith("are right")
         print(f"{examples.stem}: {text}")
