@@ -156,7 +156,7 @@ class Engine:
 
     @torch.no_grad()
     def padded_batch(self, rows):
-        """Return the logits [sequences, vocab] after each row: a prefill with padding, then at most two decode steps."""
+        """Return the logits [sequences, vocab] after each row: padded prefill, then at most two decode steps."""
         longest, steps = max(map(len, rows)), min(2, min(map(len, rows)) - 1)
         ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
