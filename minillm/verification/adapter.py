@@ -62,7 +62,7 @@ def read_adapter(described: dict[str, Any], file: object) -> Adapter:
     if not made and not (_is_size(settings.get("VOCAB_SIZE")) or "MODEL" in settings):
         raise ValueError(f"{file}: expected make_engine(config, weights), or the functions and a VOCAB_SIZE")
     missing = [name for name in REQUIRED if name not in functions]
-    if missing and "generate" not in functions:
+    if missing and not {"generate", "sample"} & set(functions):
         raise ValueError(f"{file}: {missing[0]} is missing; expected new_cache and prefill, or make_engine")
     named = {field: settings[key] for key, field in FIELDS.items() if key in settings}
     if "DTYPE" in settings:

@@ -64,7 +64,7 @@ def forks_are_independent(engine: Engine, data: st.DataObject) -> None:
 
 
 def a_copy_is_complete_at_once(engine: Engine, data: st.DataObject) -> None:
-    """Before the next pass, a fork can be saved, and its original emptied: an engine may not copy too late."""
+    """A fork must have its tokens before its next pass, too: it may be saved first, or its original emptied."""
     tokens, later = data.draw(sized_lists(engine, 8)), data.draw(small(engine))
     original = engine.new_cache(capacity(engine))
     engine.prefill(tokens, original)

@@ -22,7 +22,8 @@ random tiny Llamas. All logits are compared with reference.py.
     stream(prompt, options)  yield the tokens of generate one by one, or in pieces
     sample(logits, options, draw)    return a token; draw(weights) returns a random index
 
-Only new_cache and prefill are required, or generate. The properties that need a missing function are not tested.
+Only new_cache and prefill are required, or generate, or sample. The properties that need a missing function are not
+tested.
 
 Instead of make_engine, the file itself can define the functions, with its own weights. Then it also defines one of:
 
