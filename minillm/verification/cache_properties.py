@@ -66,6 +66,24 @@ def forks_are_independent(engine: Engine, data: st.DataObject) -> None:
     engine.assert_same(engine.prefill([0], first), engine.naive([*shared, *left, 0]))
 
 
+def a_copy_is_complete_at_once(engine: Engine, data: st.DataObject) -> None:
+    """A fork must have its tokens before its next pass, too: it may be saved first, or its original emptied."""
+    tokens, later = data.draw(sized_lists(engine, 8)), data.draw(small(engine))
+    original = engine.new_cache(capacity(engine))
+    engine.prefill(tokens, original)
+    copy = engine.fork(original)
+    possible = [name for name in ("save", "truncate", "release") if engine.has(name)]
+    for name in data.draw(st.lists(st.sampled_from(possible), unique=True)) if possible else []:
+        if name == "save" and engine.has("restore"):
+            copy = engine.restore(engine.save(copy))
+        elif name == "truncate":
+            engine.truncate(original, 0)
+        elif name == "release":
+            engine.release(original)
+            break
+    engine.assert_same(engine.prefill(later, copy), engine.naive(tokens + later))
+
+
 def a_batch_is_its_sequences_one_by_one(engine: Engine, data: st.DataObject) -> None:
     """A batch of sequences of different lengths must give the same as each sequence alone."""
     cached = data.draw(st.lists(sized_lists(engine, 10, min_size=0), min_size=1, max_size=4))

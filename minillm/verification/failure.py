@@ -71,7 +71,12 @@ def _include(calls: Sequence[Call], others: Sequence[Call]) -> bool:
 
 
 def _contains(call: Call, other: Call) -> bool:
-    return _function(call) == _function(other) and count_numbers(call.arguments) >= count_numbers(other.arguments)
+    same = _function(call) == _function(other) and _option_names(call) >= _option_names(other)
+    return same and count_numbers(call.arguments) >= count_numbers(other.arguments)
+
+
+def _option_names(call: Call) -> set[str]:
+    return {name for argument in call.arguments if isinstance(argument, dict) for name in argument}
 
 
 def count_numbers(value: Any) -> int:

@@ -71,6 +71,7 @@ NEEDS: dict[Holds, tuple[str, ...]] = {
     cache.chunked_prefill_is_whole_prefill: CACHE,
     cache.truncated_tokens_were_never_there: (*CACHE, "truncate"),
     cache.forks_are_independent: (*CACHE, "fork"),
+    cache.a_copy_is_complete_at_once: (*CACHE, "fork"),
     cache.a_batch_is_its_sequences_one_by_one: (*CACHE, "batch"),
     cache.a_copied_prefix_is_its_tokens: (*CACHE, "copy_prefix"),
     cache.removed_last_tokens_were_never_there: (*CACHE, "remove"),

@@ -19,7 +19,7 @@ REACHED = [holds for holds, needed in NEEDS.items() if all(HAS(name) for name in
 
 @pytest.mark.parametrize("holds", REACHED, ids=lambda holds: holds.__name__)
 def test_transformers_cache(holds):
-    assert len(REACHED) == 5
+    assert len(REACHED) == 6
     run_property(holds, ENGINES, examples=10)
 
 

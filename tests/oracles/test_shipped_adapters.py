@@ -17,7 +17,18 @@ HOLDS = [
     ("transformers_llama", "static", "reordered_caches_are_those_that_were_chosen"),
     ("transformers_generate", "generate", "options_change_no_answer"),
     ("transformers_decoders", "mistral", "cached_decoding_is_naive_decoding"),
+    ("transformers_llama", "full", "a_batch_is_its_sequences_one_by_one"),
+    ("transformers_llama", "unrounded", "cached_decoding_is_naive_decoding"),
+    ("transformers_sampling", "alone", "sampling_has_its_distribution"),
     ("llamacpp", "unified", "later_tokens_keep_their_positions"),
+    ("llamacpp", "file", "a_restored_cache_is_the_saved_one"),
+    ("llamacpp", "whole", "a_restored_cache_is_the_saved_one"),
+    ("llamacpp", "flash", "a_batch_is_its_sequences_one_by_one"),
+    ("llamacpp_decoders", "gemma2", "a_restored_cache_is_the_saved_one"),
+    ("llamacpp_decoders", "mamba", "cached_decoding_is_naive_decoding"),
+    ("llamacpp_decoders", "jamba_small_passes", "chunked_prefill_is_whole_prefill"),
+    ("llamacpp_decoders", "lfm2", "a_batch_is_its_sequences_one_by_one"),
+    ("llamacpp_sampling", "llamacpp_sampling", "sampling_has_its_distribution"),
     ("llamacpp", "streams", "a_restored_cache_is_the_saved_one"),
     ("llamacpp", "small_passes", "a_copied_prefix_is_its_tokens"),
 ]
@@ -25,7 +36,14 @@ DEVIATIONS = [  # docs/results/engines.md names them
     ("transformers_llama", "eager", "a_batch_is_its_sequences_one_by_one"),
     ("transformers_llama", "recording", "truncated_tokens_were_never_there"),
     ("transformers_decoders", "moshi", "cached_decoding_is_naive_decoding"),
+    ("transformers_llama", "fp8", "cached_decoding_is_naive_decoding"),
+    ("transformers_llama", "unrounded", "forks_are_independent"),
+    ("transformers_decoders", "mamba", "chunked_prefill_is_whole_prefill"),
+    ("transformers_decoders", "jamba-generate", "options_change_no_answer"),
+    ("transformers_decoders", "bloom", "a_batch_is_its_sequences_one_by_one"),
+    ("transformers_sampling", "alone", "tied_tokens_are_kept_by_number"),
     ("llamacpp", "streams", "a_kept_cache_is_the_only_one"),
+    ("llamacpp", "streams", "a_copy_is_complete_at_once"),
     ("llamacpp", "unified", "edits_in_a_row_add_up"),
 ]
 
@@ -37,7 +55,7 @@ def engine(monkeypatch):
     opened = []
 
     def load(adapter, name, transport=InProcess):
-        if adapter == "llamacpp":
+        if adapter.startswith("llamacpp"):
             pytest.importorskip("llama_cpp")
         file = Path(adapters.__path__[0], f"{adapter}.py")
         [loaded] = [one for one in load_engines(file, transport(file)) if one.adapter.name == name]
@@ -58,6 +76,14 @@ def test_what_holds(engine, adapter, name, holds):
 def test_a_known_deviation_is_found(engine, adapter, name, holds):
     with pytest.raises((AssertionError, Flaky)):
         PROPERTIES[holds].search(engine(adapter, name).engines, examples=60)
+
+
+def test_the_sizes_of_tiny_decoders_are_all_used():
+    from minillm.verification.adapters.transformers_decoders import SIZES, tiny_config
+
+    names = [name for keys in SIZES for name in keys.split()]
+    assert len(set(names)) == len(names)
+    assert tiny_config("deepseek_v3").qk_rope_head_dim == 4
 
 
 def test_a_crash_has_a_counterexample(engine):

@@ -22,6 +22,11 @@ CACHE_BUGS = {
     "a prefix that is one too short": ("cache.copy(length)", "cache.copy(max(0, length - 1))", "forks_are_independent"),
     "the copy of whole pages is short": (
         "cache.copy(length)", "cache.copy(length - (length in (PAGE, 2 * PAGE)))", "forks_are_independent"),
+    "a fork without a state before its next pass": (
+        "return self.copy_prefix(cache, len(cache.positions))",
+        "copy = self.copy_prefix(cache, len(cache.positions))\n"
+        "        copy.copy = lambda length=None: Cache(len(copy.keys))\n        return copy",
+        "a_copy_is_complete_at_once"),
     "a copied prefix that is the whole cache": (
         "self.caches.append(cache.copy(length))", "self.caches.append(cache.copy())", "a_copied_prefix_is_its_tokens"),
     "a batch whose rows are swapped": (

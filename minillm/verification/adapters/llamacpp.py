@@ -7,13 +7,15 @@ number, and the positions of its tokens. llama.cpp names positions, the properti
 `remove` and `shift`.
 
 The engines differ in the context: all sequences in one buffer (`unified`), a buffer for each (`streams`), passes of at
-most 4 tokens (`small_passes`), keys of 8 bits (`q8_0`). Blocks of q8_0 have 32 numbers, so its models have heads of 32
-and random weights of their own; it is compared with itself.
+most 4 tokens (`small_passes`), a state in a file (`file`), the state of the whole context (`whole`), the fused kernel
+of attention (`flash`), keys of 8 bits (`q8_0`). Blocks of q8_0 have 32 numbers, so its models have heads of 32 and
+random weights of their own; it is compared with itself.
 """
 
 import ctypes
 import tempfile
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,12 +27,14 @@ from minillm.verification.models import random_weights
 
 TOLERANCE = 1e-4
 FEATURES = ("qk_norm", "bias")
+SETTINGS = {"FEATURES": FEATURES, "TOLERANCE": TOLERANCE}
 SEQUENCES, CAPACITY = 32, 256  # of a context; tokens of a sequence
 CONTEXTS = {
     "unified": {"kv_unified": True},
     "streams": {"kv_unified": False},
     "small_passes": {"kv_unified": True, "n_ubatch": 4},
 }
+ON = llama_cpp.LLAMA_FLASH_ATTN_TYPE_ENABLED
 NAMES = {
     "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm", "self_attn.q_proj": "attn_q",
     "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
@@ -48,20 +52,24 @@ llama_cpp.llama_backend_init()
 def engines():
     """Yield the name of each kind of context and what makes its engines."""
     for name, settings in CONTEXTS.items():
-        make = lambda config, weights, settings=settings: Engine(config, weights, settings)  # noqa: E731
-        yield name, SimpleNamespace(make_engine=make, FEATURES=FEATURES, TOLERANCE=TOLERANCE)
+        yield name, SimpleNamespace(make_engine=partial(make_engine, settings=settings), **SETTINGS)
+    for name, kind in (("file", StateFiles), ("whole", WholeStates)):
+        yield name, SimpleNamespace(make_engine=partial(make_engine, kind=kind), **SETTINGS)
+    flash = partial(make_engine, settings={"kv_unified": True, "flash_attn_type": ON})
+    yield "flash", SimpleNamespace(make_engine=flash, FEATURES=FEATURES, DTYPE="float16")
     yield "q8_0", SimpleNamespace(make_engine=make_q8_0, REFERENCE="self", TOLERANCE=0.05)
 
 
-def make_engine(config, weights):
-    """Return an engine of the plainest kind."""
-    return Engine(config, weights, CONTEXTS["unified"])
+def make_engine(config, weights, settings=CONTEXTS["unified"], kind=None):
+    """Return an engine of the plainest kind, or of another one."""
+    write = partial(write_file, config=config, weights=weights)
+    return (kind or Engine)(write, config.vocab_size, settings)
 
 
 def make_q8_0(config, weights):
     """Return an engine whose keys have 8 bits. Its model has heads of 32 numbers."""
     wide = replace(config, head_dim=32)
-    return Engine(wide, random_weights(wide), {"kv_unified": True, "type_k": llama_cpp.GGML_TYPE_Q8_0})
+    return make_engine(wide, random_weights(wide), {"kv_unified": True, "type_k": llama_cpp.GGML_TYPE_Q8_0})
 
 
 def write_file(path, config, weights):
@@ -111,30 +119,35 @@ class Sequence:
 class Engine:
     """The functions that are tested."""
 
-    def __init__(self, config, weights, settings):
-        """Write the weights, load the file, and make a context."""
+    def __init__(self, write, vocab_size, settings):
+        """Write a file with `write(path)`, load it, and make a context."""
         with tempfile.TemporaryDirectory() as folder:
-            write_file(Path(folder) / "model.gguf", config, weights)
+            write(Path(folder) / "model.gguf")
             parameters = llama_cpp.llama_model_default_params()
             parameters.n_gpu_layers, parameters.use_mmap = 0, False
             self.model = llama_cpp.llama_model_load_from_file(f"{folder}/model.gguf".encode(), parameters)
         assert self.model, "llama.cpp cannot load the file"
+        self.settings, self.vocab_size = settings, vocab_size
+        self.context = self.new_context()
+        self.memory = llama_cpp.llama_get_memory(self.context)
+        self.free, self.used = list(range(SEQUENCES)), []
+
+    def new_context(self):
+        """Return a context of the model."""
         usual = llama_cpp.llama_context_default_params()
         usual.n_ctx, usual.n_seq_max = SEQUENCES * CAPACITY, SEQUENCES
         usual.n_batch = usual.n_ubatch = CAPACITY
         usual.n_threads = usual.n_threads_batch = 1
         usual.type_k = usual.type_v = llama_cpp.GGML_TYPE_F32
         usual.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED  # it would round to 16 bits
-        for name, value in settings.items():
+        for name, value in self.settings.items():
             setattr(usual, name, value)
-        self.context = llama_cpp.llama_init_from_model(self.model, usual)
-        assert self.context, "llama.cpp cannot make the context"
-        self.memory = llama_cpp.llama_get_memory(self.context)
-        self.unified, self.vocab_size = usual.kv_unified, config.vocab_size
-        self.free, self.used = list(range(SEQUENCES)), []
+        context = llama_cpp.llama_init_from_model(self.model, usual)
+        assert context, "llama.cpp cannot make the context"
+        return context
 
     def __del__(self):
-        if getattr(self, "context", None) and llama_cpp.llama_free:  # None when Python ends
+        if getattr(self, "context", None) and llama_cpp and llama_cpp.llama_free:  # None when Python ends
             llama_cpp.llama_free(self.context)
             llama_cpp.llama_model_free(self.model)
 
@@ -177,10 +190,14 @@ class Engine:
 
     def truncate(self, cache, length):
         """Drop the tokens from index `length` on."""
-        self.remove(cache, length, len(cache.positions))
+        self.cut(cache, length, len(cache.positions))
 
     def remove(self, cache, begin, end):
         """Drop the tokens at the indices begin to end - 1. The positions of all others stay."""
+        self.cut(cache, begin, end)
+
+    def cut(self, cache, begin, end):
+        """Drop the tokens at the indices begin to end - 1."""
         if begin < end:
             first, last = cache.positions[begin], cache.positions[end - 1]
             if not llama_cpp.llama_memory_seq_rm(self.memory, cache.number, first, last + 1):
@@ -204,7 +221,7 @@ class Engine:
 
     def copy_prefix(self, cache, length):
         """Return a new sequence with the first `length` tokens. The tokens are shared, not copied."""
-        if not self.unified:
+        if not self.settings["kv_unified"]:
             raise NotImplementedError("seq_cp() is only supported for full KV buffers")  # llama.cpp's own message
         copy = self.new_cache()
         if length:
@@ -249,3 +266,51 @@ class Engine:
             raise RuntimeError("llama_state_seq_set_data returned 0")
         cache.positions = list(positions)
         return cache
+
+
+class StateFiles(Engine):
+    """An engine whose saved states are files."""
+
+    def save(self, cache):
+        """Return the content of a state file, and the positions."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "state"
+            number = ctypes.c_int(cache.number)
+            assert llama_cpp.llama_state_seq_save_file(self.context, str(path).encode(), number, None, 0)
+            return path.read_bytes(), list(cache.positions)
+
+    def restore(self, state):
+        """Return a new sequence with the tokens of a state."""
+        cache, read = self.new_cache(), ctypes.c_size_t()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "state"
+            path.write_bytes(state[0])
+            name, number, room = str(path).encode(), ctypes.c_int(cache.number), (llama_cpp.llama_token * 1)()
+            assert llama_cpp.llama_state_seq_load_file(self.context, name, number, room, 0, ctypes.byref(read))
+        cache.positions = list(state[1])
+        return cache
+
+
+class WholeStates(Engine):
+    """An engine that saves its whole context. A sequence is restored by way of a second context."""
+
+    def save(self, cache):
+        """Return the state of all sequences, the number of one of them, and its positions."""
+        size = llama_cpp.llama_state_get_size(self.context)
+        data = (ctypes.c_uint8 * size)()
+        written = llama_cpp.llama_state_get_data(self.context, data, size)
+        return bytes(data[:written]), cache.number, list(cache.positions)
+
+    def restore(self, state):
+        """Return a new sequence with the tokens that the saved one had."""
+        data, number, positions = state
+        buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+        here, self.context = self.context, self.new_context()
+        try:
+            if not llama_cpp.llama_state_set_data(self.context, buffer, len(data)):
+                raise RuntimeError("llama_state_set_data returned 0")
+            one = super().save(Sequence(number, positions))
+        finally:
+            llama_cpp.llama_free(self.context)
+            self.context = here
+        return super().restore(one)

@@ -59,6 +59,7 @@ class Generate:
         "cache": ["dynamic", "static", "none"],
         "n": [1, 2],
         "eos": [None, [0, 1, 2, 3], 4, [5, 6, 7, 8]],
+        "chunk": [None, 3],
     }
 
     def __init__(self, drafts):
@@ -96,8 +97,8 @@ class Generate:
     def settings(self, options):
         """Return the arguments of `generate`. Several greedy answers need sampling among the best token alone."""
         n, drafts, cache = options["n"], options["drafts"], options["cache"]
-        if drafts and cache == "none":
-            raise NotImplementedError("drafts need a cache")
+        if cache == "none" and (drafts or options["chunk"]):
+            raise NotImplementedError("drafts and chunks need a cache")
         settings = {"max_new_tokens": options["max_new_tokens"], "eos_token_id": ends(options) or None}
         settings |= {"pad_token_id": 0, "return_dict_in_generate": True, "output_logits": True}
         settings |= {"do_sample": n > 1, "num_return_sequences": n} | ({"top_k": 1} if n > 1 else {})
@@ -105,6 +106,8 @@ class Generate:
             settings |= {"cache_implementation": "static", "disable_compile": True}
         if cache == "none":
             settings["use_cache"] = False
+        if options["chunk"]:
+            settings["prefill_chunk_size"] = options["chunk"]
         if drafts:
             settings |= {"assistant_model": self.draft} if drafts == "model" else {"prompt_lookup_num_tokens": 3}
         return settings

@@ -1,14 +1,18 @@
-"""transformers' Llamas and their KV caches: dynamic, static, sliding, and sliding with a record of the past.
+"""transformers' Llamas and their KV caches: dynamic, static, sliding, quantized, and with a record of the past.
 
     pytest --minillm-engine transformers_llama        (needs torch and transformers)
 
 The models are Llama, Mistral, Qwen2 and Qwen3, as the config requires, in float64. All are compared with the reference.
-An engine is a kind of cache with a kind of attention: `sdpa` is PyTorch's function, `eager` is transformers' own.
+An engine is a kind of cache with a kind of attention: `sdpa` is PyTorch's function, `eager` is transformers' own. The
+cache `full` keeps all keys of a window: only the mask hides them. The keys of `fp8` have 8 bits, so it is compared with
+itself. `unrounded` is the base class of the other quantized caches, with numbers that are not rounded: what it adds to
+quantization must be exact.
 
 To test other models or caches, copy this file. The functions of `Engine` are all that is tested.
 """
 
 import copy
+from itertools import pairwise
 from types import SimpleNamespace
 
 import torch
@@ -17,18 +21,29 @@ from transformers import (
     DynamicCache,
     LlamaConfig,
     MistralConfig,
+    QuantizedCache,
     Qwen2Config,
     Qwen3Config,
     StaticCache,
 )  # fmt: skip
+from transformers.cache_utils import BaseQuantizedLayer, Cache, QuantizedLayer
 
 FEATURES = ("window", "qk_norm", "bias")
 CAPACITY = 200  # tokens of a static cache
+RESIDUAL = 4  # tokens that a quantized cache keeps unquantized
 KINDS = {  # the name of an engine: the cache, whether it records the past, the attention
     "dynamic": ("dynamic", False, "sdpa"),
     "recording": ("dynamic", True, "sdpa"),
     "static": ("static", False, "sdpa"),
     "eager": ("dynamic", False, "eager"),
+    "full": ("full", False, "sdpa"),
+    "unrounded": ("unrounded", False, "sdpa"),
+    "fp8": ("fp8", False, "sdpa"),
+}
+WITHOUT_WINDOW = {"FEATURES": ("qk_norm", "bias")}
+SETTINGS = {
+    "unrounded": {**WITHOUT_WINDOW, "PAGE": RESIDUAL},
+    "fp8": {**WITHOUT_WINDOW, "REFERENCE": "self", "TOLERANCE": 0.5},
 }
 SIZES = (
     "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads",
@@ -40,7 +55,7 @@ def engines():
     """Yield the name of each kind and what makes its engines."""
     for name, kind in KINDS.items():
         make = lambda config, weights, kind=kind: Engine(config, weights, *kind)  # noqa: E731
-        yield name, SimpleNamespace(make_engine=make, FEATURES=FEATURES)
+        yield name, SimpleNamespace(make_engine=make, **{"FEATURES": FEATURES} | SETTINGS.get(name, {}))
 
 
 def make_engine(config, weights):
@@ -71,6 +86,27 @@ def their_config(config):
     )
 
 
+class UnroundedLayer(QuantizedLayer):
+    """A quantized layer whose numbers are kept as they are."""
+
+    def _quantize(self, tensor, axis):
+        return tensor.clone()
+
+    def _dequantize(self, tensor):
+        return tensor
+
+
+def empty_cache(kind, config):
+    """Return an empty cache of transformers."""
+    if kind == "static":
+        return StaticCache(config=config, max_cache_len=CAPACITY)
+    if kind == "fp8":
+        return QuantizedCache("fp8", config)
+    if kind == "unrounded":
+        return Cache([UnroundedLayer(residual_length=RESIDUAL) for _ in range(config.num_hidden_layers)])
+    return DynamicCache() if kind == "full" else DynamicCache(config=config)
+
+
 class Cached:
     """A cache of transformers, and the tokens in it."""
 
@@ -94,10 +130,7 @@ class Engine:
 
     def new_cache(self):
         """Return an empty cache."""
-        if self.cache == "static":
-            theirs = StaticCache(config=self.model.config, max_cache_len=CAPACITY)
-        else:
-            theirs = DynamicCache(config=self.model.config)
+        theirs = empty_cache(self.cache, self.model.config)
         if self.records_past:
             theirs.activate_past_recording()
         self.caches.append(Cached(theirs))
@@ -114,17 +147,24 @@ class Engine:
         """Append one token. Return the logits [vocab] after it."""
         return self.prefill([token], cache)
 
-    @torch.no_grad()
     def batch(self, pairs):
         """Return the logits [sequences, vocab]. A batch has one cache, so all tokens are padded and computed again."""
-        rows = [cache.tokens + tokens for tokens, cache in pairs]
-        longest = max(map(len, rows))
+        logits = self.padded_batch([cache.tokens + tokens for tokens, cache in pairs])
+        for tokens, cache in pairs:
+            self.prefill(tokens, cache)
+        return logits
+
+    @torch.no_grad()
+    def padded_batch(self, rows):
+        """Return the logits [sequences, vocab] after each row: padded prefill, then at most two decode steps."""
+        longest, steps = max(map(len, rows)), min(2, min(map(len, rows)) - 1)
         ids = torch.tensor([[0] * (longest - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
         positions = (mask.cumsum(-1) - 1).clamp(min=0)
-        logits = self.model(ids, attention_mask=mask, position_ids=positions).logits[:, -1].numpy()
-        for tokens, cache in pairs:
-            self.prefill(tokens, cache)
+        theirs = empty_cache(self.cache, self.model.config)
+        for first, end in pairwise([0, *range(longest - steps, longest + 1)]):
+            part = {"position_ids": positions[:, first:end], "attention_mask": mask[:, :end], "cache": theirs}
+            logits = self.model(ids[:, first:end], use_cache=True, **part).logits[:, -1].numpy()
         return logits
 
     def truncate(self, cache, length):
@@ -146,6 +186,11 @@ class Engine:
     def fork(self, cache):
         """Return an independent cache with the same tokens."""
         self.caches.append(copy.deepcopy(cache))
+        if all(
+            hasattr(layer, "batch_repeat_interleave") for layer in cache.theirs.layers
+        ):  # as several answers have it
+            self.caches[-1].theirs.batch_repeat_interleave(2)
+            self.caches[-1].theirs.batch_select_indices(torch.tensor([1]))
         return self.caches[-1]
 
     def copy_prefix(self, cache, length):
@@ -160,15 +205,16 @@ class Engine:
             raise NotImplementedError("an empty cache has no row")
         batch = copy.deepcopy(caches[0].theirs)
         for number, layer in enumerate(batch.layers):
-            layers = [cache.theirs.layers[number] for cache in caches]
-            layer.keys, layer.values = padded([one.keys for one in layers]), padded([one.values for one in layers])
+            rows = [states(cache.theirs.layers[number]) for cache in caches]
+            for index, (place, key) in enumerate(states(layer)):
+                place[key] = padded([row[index][0][key] for row in rows])
         batch.reorder_cache(torch.tensor(order))
-        result = [self.fork(caches[index]) for index in order]  # for the lengths: a batch has only one
+        result = [copy.deepcopy(caches[index]) for index in order]  # for the lengths: a batch has only one
         for row, cache in enumerate(result):
             for layer, rows in zip(cache.theirs.layers, batch.layers, strict=True):
-                length = layer.keys.shape[-2]
-                layer.keys = rows.keys[row : row + 1, :, -length:].clone()
-                layer.values = rows.values[row : row + 1, :, -length:].clone()
+                for (place, key), (ordered, _) in zip(states(layer), states(rows), strict=True):
+                    place[key] = ordered[key][row : row + 1, ..., -place[key].shape[-2] :, :].clone()
+        self.caches += result
         return result
 
     def keep(self, cache):
@@ -192,7 +238,20 @@ class Engine:
         return self.caches[-1]
 
 
+def states(layer):
+    """Return where the tensors of a layer are, such as its keys: pairs of a dict and a key."""
+    if isinstance(layer, BaseQuantizedLayer):
+        raise NotImplementedError("quantized keys are not tensors that could be joined")
+    own = vars(layer)
+    places = [own, *(value for value in own.values() if isinstance(value, dict))]  # some layers have several states
+    return [
+        (place, key) for place in places for key, value in place.items() if torch.is_tensor(value) and value.ndim > 2
+    ]
+
+
 def padded(rows):
     """Return tensors [1, heads, tokens, head_dim] as one [sequences, heads, tokens, head_dim], with zeros before."""
+    if len({one.shape[-1] for one in rows}) > 1:
+        raise NotImplementedError("these states have other sizes")
     longest = max(one.shape[-2] for one in rows)
     return torch.cat([torch.nn.functional.pad(one, (0, 0, longest - one.shape[-2], 0)) for one in rows])

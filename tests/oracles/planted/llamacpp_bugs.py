@@ -8,6 +8,7 @@ DECODE, PREFILL, RELEASE = (
     "prefill_is_naive",
     "released_caches_leave_nothing_behind",
 )
+ANY = "any_schedule"
 REMOVE, SHIFT = "later_tokens_keep_their_positions", "shifted_tokens_have_other_positions"
 CUT = "if not llama_cpp.llama_memory_seq_rm(self.memory, cache.number, first, last + 1):"
 MOVE = "cache.positions[begin], -1, by)"
@@ -47,7 +48,13 @@ BUGS = {
     "the neighbour is released": (CLEAR, CLEAR.replace("cache.number", "cache.number + 1"), "unified", RELEASE),
     "all are released": (CLEAR, CLEAR.replace("cache.number", "-1"), "unified", RELEASE),
     "the state of another sequence": ("data, size, cache.number)", "data, size, cache.number + 1)", "unified", RESTORE),
-    "a state without its end": ("bytes(data[:written])", "bytes(data[: written - 8])", "unified", RESTORE),
+    "a state without its end": ("bytes(data[:written]), list", "bytes(data[: written - 8]), list", "unified", RESTORE),
+    "a whole state of another sequence": ("one = super().save(Sequence(number, positions))",
+        "one = super().save(Sequence(0, positions))", "whole", ANY),
+    "a whole state of now": ("buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)\n        here",
+        "buffer = (ctypes.c_uint8 * len(data)).from_buffer_copy(self.save(Sequence(0))[0])\n        here", "whole", RESTORE),
+    "a state file of the first sequence": ("ctypes.c_int(cache.number)\n            assert", "ctypes.c_int(0)\n            assert",
+        "file", ANY),
     "a state that is restored as sequence 0": ("len(data), cache.number)", "len(data), 0)", "unified", RESTORE),
     "restored positions begin at 1": ("cache.positions = list(positions)",
         "cache.positions = [position + 1 for position in positions]", "streams", RESTORE),
