@@ -7,13 +7,14 @@ with padding on the left for all prompts. The engine `drafts` has a small model,
 another. The engine `continuous` calls `generate_batch`, which has pages and a budget of tokens for each pass.
 """
 
+import gc
 import logging
 from typing import ClassVar
 
 import torch
 from transformers import ContinuousBatchingConfig, GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-VOCAB_SIZE, NO_TOKEN = 17, -1
+VOCAB_SIZE, NO_TOKEN, PADDING = 17, -1, 0
 MOST_TOKENS = 64  # of all requests in continuous batching
 
 
@@ -44,11 +45,17 @@ def ends(options):
     return [eos] if isinstance(eos, int) else eos or []
 
 
+def several(n):
+    """Return the settings for `n` greedy answers. Several need sampling, among the best token alone."""
+    return {"do_sample": n > 1, "num_return_sequences": n} | ({"top_k": 1} if n > 1 else {})
+
+
 def answer(tokens, logprobs, options):
-    """Return an answer up to its first end token. What follows in its row is padding."""
+    """Return an answer up to its first end token. What follows in its row must be padding."""
     last = next((index for index, token in enumerate(tokens) if token in ends(options)), None)
     count = len(tokens) if last is None else last + 1
-    return tokens[:count], logprobs and logprobs[:count], "length" if last is None else "eos"
+    assert set(tokens[count:]) <= {PADDING}, f"the tokens {tokens[count:]} follow an end token"
+    return tokens[:count], logprobs[:count], "length" if last is None else "eos"
 
 
 class Generate:
@@ -88,21 +95,24 @@ class Generate:
         result = self.model.generate(ids, attention_mask=mask, **self.settings(options))
         rows = result.sequences[:, longest:].tolist()
         chosen = torch.stack(result.logits, dim=1).log_softmax(-1).tolist()  # [answers, tokens, vocab]
-        return [
-            answer(row, [numbers[token] for token, numbers in zip(row, probs, strict=False)], options)
+        answers = [
+            answer(row, [numbers[token] for token, numbers in zip(row, probs, strict=True)], options)
             for row, probs in zip(rows, chosen, strict=True)
         ]
+        assert len(rows[0]) == max(len(tokens) for tokens, *_ in answers), "generate goes on after the last answer"
+        return answers
 
     def settings(self, options):
-        """Return the arguments of `generate`. Several greedy answers need sampling among the best token alone."""
+        """Return the arguments of `generate`."""
         n, drafts, cache = options["n"], options["drafts"], options["cache"]
         if drafts and cache == "none":
             raise NotImplementedError("drafts need a cache")
         settings = {"max_new_tokens": options["max_new_tokens"], "eos_token_id": ends(options) or None}
-        settings |= {"pad_token_id": 0, "return_dict_in_generate": True, "output_logits": True}
-        settings |= {"do_sample": n > 1, "num_return_sequences": n} | ({"top_k": 1} if n > 1 else {})
+        settings |= {"pad_token_id": PADDING, "return_dict_in_generate": True, "output_logits": True}
+        settings |= several(n)
         if cache == "static":
             settings |= {"cache_implementation": "static", "disable_compile": True}
+            self.model._previous_max_cache_length = 0  # else a cache is as long as the longest one before
         if cache == "none":
             settings["use_cache"] = False
         if drafts:
@@ -111,23 +121,45 @@ class Generate:
 
 
 class Continuous(Generate):
-    """`generate_batch`: continuous batching with pages."""
+    """`generate_batch`: continuous batching with pages.
 
-    OPTIONS: ClassVar = {"page": [32, 4], "budget": [64, 8], "n": [1, 2], "eos": Generate.OPTIONS["eos"]}
+    `budget` is the number of tokens in a pass, `blocks` that of pages, `share` whether equal prefixes share pages.
+    """
+
+    PAGE = 4
+    OPTIONS: ClassVar = {
+        "page": [32, PAGE],
+        "budget": [MOST_TOKENS, 8],
+        "blocks": [None, 12],
+        "share": [False, True],
+        "order": ["fifo", "prefill_first"],
+        "n": [1, 2, 3],
+        "eos": Generate.OPTIONS["eos"],
+    }
+
+    def __init__(self, drafts):
+        super().__init__(drafts)
+        gc.freeze()  # each call of `generate_batch` collects all garbage several times
 
     def generate(self, prompts, options):
         """Return the answers with their log-probabilities."""
         logging.getLogger("ContinuousBatchingLogger").setLevel(logging.CRITICAL)
         self.model.set_attn_implementation("sdpa")
         config = GenerationConfig(
-            max_new_tokens=options["max_new_tokens"], do_sample=False, pad_token_id=0,
-            eos_token_id=ends(options) or NO_TOKEN,
+            max_new_tokens=options["max_new_tokens"], pad_token_id=PADDING, eos_token_id=ends(options) or NO_TOKEN,
+            **several(options["n"]),
         )  # fmt: skip
         batching = ContinuousBatchingConfig(
-            page_size=options["page"], num_blocks=4 * MOST_TOKENS // options["page"],
-            max_batch_tokens=options["budget"], return_logprobs=True,
+            page_size=options["page"], num_blocks=options["blocks"] or 4 * MOST_TOKENS // options["page"],
+            max_batch_tokens=options["budget"], allow_block_sharing=options["share"], scheduler_type=options["order"],
+            return_logprobs=True,
         )  # fmt: skip
-        inputs = [prompt for prompt in prompts for _ in range(options["n"])]
-        done = self.model.generate_batch(inputs, config, batching, warmup=False)
-        results = [done[name] for name in sorted(done, key=lambda name: int(name.split("_")[1]))]
-        return [answer(one.generated_tokens, list(one.logprobs), options) for one in results]
+        done = self.model.generate_batch(prompts, config, batching, warmup=False)
+        return [self.finished(one, options) for one in done.values()]
+
+    def finished(self, result, options):
+        """Return an answer. Log-probabilities are those after `top_k`: if there is one token only, all are 0."""
+        tokens, finish = list(result.generated_tokens), "length"
+        if tokens[-1] in ends(options):
+            finish = "eos"
+        return tokens, list(result.logprobs) if options["n"] == 1 else None, finish
