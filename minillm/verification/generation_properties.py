@@ -64,11 +64,11 @@ def a_stream_is_the_answer(engine: Engine, data: st.DataObject) -> None:
 
 
 def prompts(engine: Engine, beginning: Sequence[int] = ()) -> st.SearchStrategy[list[list[int]]]:
-    """Return a strategy for several prompts. Some repeat themselves, as drafts from the prompt need it.
+    """Return a strategy for several prompts. Some repeat themselves: drafts from the prompt need it.
 
-    Some have a common beginning, as prefix caches need it.
+    So do pages that are found by their content. Some prompts have a common beginning, as prefix caches need it.
     """
-    repeated = st.builds(list.__mul__, token_lists(engine.vocab_size, 3), st.integers(2, 4))
+    repeated = st.builds(list.__mul__, token_lists(engine.vocab_size, 4), st.integers(2, 5))
     shared = st.just(list(beginning)) if beginning else sized_lists(engine, 6)
     alike = st.builds(
         lambda first, rests: [first + rest for rest in rests],

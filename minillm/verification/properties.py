@@ -40,7 +40,7 @@ def run_property(holds: Holds, engines: st.SearchStrategy[Engine], examples: int
     def run_round(number: int, count: int) -> None:
         seed(number)(_settings(count)(given(data=st.data())(look)))()
 
-    _run_rounds(run_round, examples, patience)
+    run_rounds(run_round, examples, patience)
 
 
 def run_schedules(drawn: st.SearchStrategy[Engine], examples: int = SCHEDULES) -> None:
@@ -52,10 +52,10 @@ def run_schedules(drawn: st.SearchStrategy[Engine], examples: int = SCHEDULES) -
     def run_round(number: int, count: int) -> None:
         run_state_machine_as_test(seed(number)(Schedules), settings=_settings(count, stateful_step_count=12))
 
-    _run_rounds(run_round, examples, Schedules.patience)
+    run_rounds(run_round, examples, Schedules.patience)
 
 
-def _run_rounds(run_round: Callable[[int, int], None], examples: int, patience: Patience) -> None:
+def run_rounds(run_round: Callable[[int, int], None], examples: int, patience: Patience) -> None:
     """Run the rounds of a search. A round without any possible example ends it only if there was none before."""
     first_seed = 1000 * (core.global_force_seed or 0)  # of `pytest --hypothesis-seed`
     for number, begin in enumerate(range(0, examples, ROUND)):

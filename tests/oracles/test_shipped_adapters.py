@@ -9,8 +9,8 @@ from hypothesis.errors import Flaky
 from minillm.verification import adapters, findings
 from minillm.verification.engine_file import load_engines
 from minillm.verification.engine_process import EngineProcess
-from minillm.verification.in_process import InProcess
 from minillm.verification.generation_properties import draw_options
+from minillm.verification.in_process import InProcess
 from minillm.verification.properties import PROPERTIES, run_property
 
 HOLDS = [

@@ -5,7 +5,8 @@ from hypothesis import assume, core
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
-from minillm.verification.properties import EXAMPLES, run_property
+from minillm.verification.properties import EXAMPLES, run_property, run_rounds
+from minillm.verification.refusals import Patience
 
 LISTS = st.lists(st.integers(0, 99), min_size=1, max_size=8)
 
@@ -31,15 +32,20 @@ def test_a_seed_draws_other_examples(monkeypatch):
     assert other == drawn() != usual
 
 
-def test_a_round_without_an_example_does_not_end_a_search():
-    tried = []
+def test_a_round_without_an_example_ends_only_a_search_that_had_none_before():
+    patience, rounds = Patience(), []
 
-    def only_early(_, data):
-        assume(len(tried) < 15)
-        tried.append(data.draw(LISTS))
+    def run_round(number, count):
+        rounds.append((number, count))
+        if number > 0:
+            raise Unsatisfiable
 
-    run_property(only_early, st.none())
-    assert len(tried) == 15
+    with pytest.raises(Unsatisfiable):
+        run_rounds(run_round, 25, patience)
+    rounds.clear()
+    patience.tried = True
+    run_rounds(run_round, 25, patience)
+    assert rounds == [(0, 10), (1, 10), (2, 5)]
 
 
 def test_a_search_without_any_example_says_so():
