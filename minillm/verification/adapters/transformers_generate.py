@@ -7,6 +7,7 @@ with padding on the left for all prompts. The engine `drafts` has a small model,
 another. The engine `continuous` calls `generate_batch`, which has pages and a budget of tokens for each pass.
 """
 
+import copy
 import gc
 import logging
 from typing import ClassVar
@@ -20,16 +21,16 @@ MOST_TOKENS = 64  # of all requests in continuous batching
 
 def engines():
     """Yield the names and engines."""
-    yield "generate", Generate([None])
-    yield "drafts", Generate([None, "model", "lookup"])
-    yield "continuous", Continuous([None])
+    yield "generate", Generate()
+    yield "drafts", Drafts()
+    yield "continuous", Continuous()
 
 
-def tiny_model(seed, layers):
+def tiny_model(seed):
     """Return a Llama. Its matrices are larger than usual, so that every token changes the logits."""
     torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=VOCAB_SIZE, hidden_size=16, intermediate_size=16, num_hidden_layers=layers, num_attention_heads=2,
+        vocab_size=VOCAB_SIZE, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=1, max_position_embeddings=128, pad_token_id=None, bos_token_id=None, eos_token_id=None,
     )  # fmt: skip
     model = LlamaForCausalLM(config).to(torch.float64).eval()
@@ -37,6 +38,14 @@ def tiny_model(seed, layers):
         if part.ndim > 1:
             part.data *= 0.3 / part.std()
     return model
+
+
+def almost(model):
+    """Return a model that often chooses the same token, and not always."""
+    draft = copy.deepcopy(model)
+    for part in draft.parameters():
+        part.data += 0.1 * part.std() * torch.randn_like(part)
+    return draft
 
 
 def ends(options):
@@ -66,11 +75,12 @@ class Generate:
         "cache": ["dynamic", "static", "none"],
         "n": [1, 2],
         "eos": [None, [0, 1, 2, 3], 4, [5, 6, 7, 8]],
+        "drafts": [None],
     }
 
-    def __init__(self, drafts):
-        self.OPTIONS = {**self.OPTIONS, "drafts": drafts}
-        self.model, self.draft = tiny_model(0, 2), tiny_model(0, 1)
+    def __init__(self):
+        self.model = tiny_model(0)
+        self.draft = almost(self.model)
 
     @torch.no_grad()
     def new_cache(self):
@@ -86,9 +96,8 @@ class Generate:
     @torch.no_grad()
     def generate(self, prompts, options):
         """Return the answers with their log-probabilities."""
-        if options["drafts"] and len(prompts) * options["n"] > 1:  # drafts are for one answer
-            alone = {**options, "n": 1}
-            return [self.generate([prompt], alone)[0] for prompt in prompts for _ in range(options["n"])]
+        if options["drafts"] and len(prompts) > 1:
+            return [self.generate([prompt], options)[0] for prompt in prompts]
         longest = max(map(len, prompts))
         ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
         mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
@@ -105,8 +114,6 @@ class Generate:
     def settings(self, options):
         """Return the arguments of `generate`."""
         n, drafts, cache = options["n"], options["drafts"], options["cache"]
-        if drafts and cache == "none":
-            raise NotImplementedError("drafts need a cache")
         settings = {"max_new_tokens": options["max_new_tokens"], "eos_token_id": ends(options) or None}
         settings |= {"pad_token_id": PADDING, "return_dict_in_generate": True, "output_logits": True}
         settings |= several(n)
@@ -118,6 +125,14 @@ class Generate:
         if drafts:
             settings |= {"assistant_model": self.draft} if drafts == "model" else {"prompt_lookup_num_tokens": 3}
         return settings
+
+
+class Drafts(Generate):
+    """`generate` with drafts of a model or from the prompt. They need a cache, and are for one answer."""
+
+    OPTIONS: ClassVar = {
+        **Generate.OPTIONS, "cache": ["dynamic", "static"], "n": [1], "drafts": [None, "model", "lookup"]
+    }  # fmt: skip
 
 
 class Continuous(Generate):
@@ -137,8 +152,8 @@ class Continuous(Generate):
         "eos": Generate.OPTIONS["eos"],
     }
 
-    def __init__(self, drafts):
-        super().__init__(drafts)
+    def __init__(self):
+        super().__init__()
         gc.freeze()  # each call of `generate_batch` collects all garbage several times
 
     def generate(self, prompts, options):
