@@ -2,10 +2,10 @@
 
     python scripts/engines.py                                 the page, from the stored results
     python scripts/engines.py transformers_llama llamacpp     run adapters, then write the page
-    python scripts/engines.py transformers_decoders --only moshi mistral --examples 20     shorter searches of some engines
+    python scripts/engines.py transformers_decoders --only moshi --examples 20    one engine, shorter searches
 
-Each engine's results are a line of docs/results/engines.jsonl, written when it is done: a run that was stopped goes on
-where it was. `--again` runs engines that have results, too. The page is docs/results/engines.md.
+Each engine's results are a line of docs/results/engines.jsonl, written when it is done, with the page
+docs/results/engines.md: a run that was stopped goes on where it was. `--again` runs engines that have results, too.
 """
 
 import argparse
@@ -38,7 +38,7 @@ def main() -> None:
     arguments = parser.parse_args()
     for adapter in arguments.adapters:
         run(adapter, arguments.only, arguments.examples, arguments.again)
-    PAGE.write_text(page(stored()), encoding="utf-8")
+    store(stored())
 
 
 def stored() -> dict[tuple[str, str], dict]:
@@ -55,13 +55,9 @@ def run(adapter: str, only: list[str] | None, examples: int | None, again: bool)
         for engine in loaded:
             key = adapter, engine.adapter.name
             if (only is None or key[1] in only) and (again or key not in stored()):
-                row = {
-                    "adapter": adapter,
-                    "engine": key[1],
-                    "examples": examples,
-                    "results": [*verdicts(engine, examples)],
-                }
-                store(stored() | {key: row})
+                row = {"adapter": adapter, "engine": key[1], "examples": examples}
+                results = {"results": [*verdicts(engine, examples)]}
+                store(dict(sorted({**stored(), key: row | results}.items())))
                 print(*key, flush=True)
     finally:
         loaded[0].close()
@@ -78,10 +74,11 @@ def verdicts(engine: LoadedEngine, examples: int | None) -> Iterator[dict]:
 
 
 def store(rows: dict[tuple[str, str], dict]) -> None:
-    """Write all results; a reader finds the old file or the new one."""
+    """Write all results, and the page. A reader finds the old file of results or the new one."""
     fresh = RESULTS.with_suffix(".new")
-    fresh.write_text("".join(f"{json.dumps(rows[key])}\n" for key in sorted(rows)), encoding="utf-8")
+    fresh.write_text("".join(f"{json.dumps(row)}\n" for row in rows.values()), encoding="utf-8")
     fresh.replace(RESULTS)
+    PAGE.write_text(page(rows), encoding="utf-8")
 
 
 if __name__ == "__main__":

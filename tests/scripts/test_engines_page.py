@@ -43,6 +43,7 @@ def test_of_many_engines_only_those_that_fail_have_a_line():
 
 def test_a_stored_engine_is_not_run_again(tmp_path, monkeypatch):
     monkeypatch.setattr(engines, "RESULTS", tmp_path / "engines.jsonl")
+    monkeypatch.setattr(engines, "PAGE", tmp_path / "engines.md")
     file = tmp_path / "mine.py"
     file.write_text("VOCAB_SIZE = 5\ndef new_cache(): return []\ndef prefill(tokens, cache): return [0.0] * 5\n")
     monkeypatch.chdir(tmp_path)
@@ -54,3 +55,4 @@ def test_a_stored_engine_is_not_run_again(tmp_path, monkeypatch):
     assert engines.stored()["mine.py", "mine"]["examples"] == 99
     engines.run("mine.py", None, 2, again=True)
     assert engines.stored()["mine.py", "mine"]["results"][0]["verdict"] == "passed"
+    assert "| `mine` | . |" in (tmp_path / "engines.md").read_text()

@@ -3,8 +3,8 @@
     pytest --minillm-engine transformers_generate        (needs torch and transformers)
 
 The model is a tiny Llama in float64 with random weights. The engine `generate` calls the method of this name, one batch
-with padding on the left for all prompts. The engine `drafts` has a small model, or prompt lookup, too: one prompt after
-another. The engine `continuous` calls `generate_batch`, which has pages and a budget of tokens for each pass.
+with padding on the left for all prompts. The engine `drafts` has a similar model, or prompt lookup, too: one prompt
+after another. The engine `continuous` calls `generate_batch`, which has pages and a budget of tokens for each pass.
 """
 
 import copy
@@ -26,9 +26,9 @@ def engines():
     yield "continuous", Continuous()
 
 
-def tiny_model(seed):
+def tiny_model():
     """Return a Llama. Its matrices are larger than usual, so that every token changes the logits."""
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCAB_SIZE, hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=1, max_position_embeddings=128, pad_token_id=None, bos_token_id=None, eos_token_id=None,
@@ -79,8 +79,7 @@ class Generate:
     }
 
     def __init__(self):
-        self.model = tiny_model(0)
-        self.draft = almost(self.model)
+        self.model = tiny_model()
 
     @torch.no_grad()
     def new_cache(self):
@@ -123,16 +122,19 @@ class Generate:
         if cache == "none":
             settings["use_cache"] = False
         if drafts:
-            settings |= {"assistant_model": self.draft} if drafts == "model" else {"prompt_lookup_num_tokens": 3}
+            settings |= {"assistant_model": self.draft} if drafts == "model" else {"prompt_lookup_num_tokens": drafts}
         return settings
 
 
 class Drafts(Generate):
-    """`generate` with drafts of a model or from the prompt. They need a cache, and are for one answer."""
+    """`generate` with drafts: of a model, or of at most so many tokens from the prompt. They are for one answer."""
 
-    OPTIONS: ClassVar = {
-        **Generate.OPTIONS, "cache": ["dynamic", "static"], "n": [1], "drafts": [None, "model", "lookup"]
-    }  # fmt: skip
+    OPTIONS: ClassVar = {**Generate.OPTIONS, "cache": ["dynamic", "static"], "n": [1], "drafts": [None, "model", 2, 5]}
+
+    def __init__(self):
+        super().__init__()
+        self.model.lm_head.weight.data += self.model.model.embed_tokens.weight.data  # it repeats tokens, as drafts do
+        self.draft = almost(self.model)
 
 
 class Continuous(Generate):
