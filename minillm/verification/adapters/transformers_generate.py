@@ -127,7 +127,7 @@ class Generate:
 
 
 class Drafts(Generate):
-    """`generate` with drafts: of a model, or of at most so many tokens from the prompt. They are for one answer."""
+    """`generate` with drafts of a model, or from the prompt: at most 2 or 5 tokens. They are for one answer."""
 
     OPTIONS: ClassVar = {**Generate.OPTIONS, "cache": ["dynamic", "static"], "n": [1], "drafts": [None, "model", 2, 5]}
 
