@@ -79,8 +79,8 @@ class CacheSchedules(RuleBasedStateMachine):
         return data.draw(st.integers(0, len(self.caches) - 1))
 
     def draw_index(self, data: st.DataObject, number: int, least: int = 0) -> int:
-        """Return an index into the tokens of a cache. The end of its tokens is possible, too."""
-        return data.draw(st.integers(least, len(self.cached[number])))
+        """Return an index into the tokens of a cache, often the least one. The end of its tokens is possible, too."""
+        return data.draw(st.just(least) | st.integers(least, len(self.cached[number])))
 
     def draw_tokens(self, data: st.DataObject, number: int) -> list[int]:
         """Return new tokens for a cache, or an empty list if it is full."""

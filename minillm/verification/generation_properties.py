@@ -71,13 +71,17 @@ def a_stream_is_the_answer(engine: Engine, data: st.DataObject) -> None:
 
 
 def prompts(engine: Engine, beginning: Sequence[int] = ()) -> st.SearchStrategy[list[list[int]]]:
-    """Return a strategy for several prompts. Some have a common beginning, as prefix caches need it."""
+    """Return a strategy for several prompts. Some repeat themselves: drafts from the prompt need it.
+
+    So do pages that are found by their content. Some prompts have a common beginning, as prefix caches need it.
+    """
+    repeated = st.builds(list.__mul__, token_lists(engine.vocab_size, 4), st.integers(2, 5))
     shared = st.just(list(beginning)) if beginning else sized_lists(engine, 6)
     alike = st.builds(
         lambda first, rests: [first + rest for rest in rests],
         shared, st.lists(token_lists(engine.vocab_size, 4), min_size=1, max_size=3),
     )  # fmt: skip
-    return st.lists(sized_lists(engine, 8), min_size=1, max_size=3) | alike
+    return st.lists(sized_lists(engine, 8) | repeated, min_size=1, max_size=3) | alike
 
 
 def draw_options(engine: Engine, data: st.DataObject) -> dict[str, Any]:

@@ -3,19 +3,24 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import core
 from hypothesis.errors import Flaky
 
 from minillm.verification import adapters, findings
 from minillm.verification.engine_file import load_engines
 from minillm.verification.engine_process import EngineProcess
+from minillm.verification.generation_properties import draw_options
 from minillm.verification.in_process import InProcess
-from minillm.verification.properties import PROPERTIES
+from minillm.verification.properties import PROPERTIES, run_property
 
 HOLDS = [
     ("transformers_llama", "dynamic", "a_batch_is_its_sequences_one_by_one"),
     ("transformers_llama", "recording", "cached_decoding_is_naive_decoding"),
     ("transformers_llama", "static", "reordered_caches_are_those_that_were_chosen"),
     ("transformers_generate", "generate", "options_change_no_answer"),
+    ("transformers_generate", "continuous", "options_change_no_answer"),
+    ("transformers_generate", "continuous", "an_engine_can_be_used_again"),
+    ("transformers_generate", "continuous", "plain_answers_are_greedy"),
     ("transformers_decoders", "mistral", "cached_decoding_is_naive_decoding"),
     ("transformers_llama", "full", "a_batch_is_its_sequences_one_by_one"),
     ("transformers_llama", "unrounded", "cached_decoding_is_naive_decoding"),
@@ -35,6 +40,7 @@ HOLDS = [
 DEVIATIONS = [  # docs/results/engines.md names them
     ("transformers_llama", "eager", "a_batch_is_its_sequences_one_by_one"),
     ("transformers_llama", "recording", "truncated_tokens_were_never_there"),
+    ("transformers_generate", "drafts", "options_change_no_answer"),
     ("transformers_decoders", "moshi", "cached_decoding_is_naive_decoding"),
     ("transformers_llama", "fp8", "cached_decoding_is_naive_decoding"),
     ("transformers_llama", "unrounded", "forks_are_independent"),
@@ -84,6 +90,24 @@ def test_the_sizes_of_tiny_decoders_are_all_used():
     names = [name for keys in SIZES for name in keys.split()]
     assert len(set(names)) == len(names)
     assert tiny_config("deepseek_v3").qk_rope_head_dim == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_drafts_beyond_the_end_of_a_static_cache_are_found_with_any_seed(engine, monkeypatch, seed):
+    monkeypatch.setattr(core, "global_force_seed", seed)
+    loaded = engine("transformers_generate", "drafts")
+    with pytest.raises((AssertionError, Flaky)):
+        PROPERTIES["options_change_no_answer"].search(loaded.engines)
+    assert "IndexError: index" in loaded.findings.smallest.what
+
+
+@pytest.mark.parametrize("name", ["generate", "drafts", "continuous"])
+def test_a_search_draws_every_value_of_every_option(engine, name):
+    loaded, drawn = engine("transformers_generate", name), []
+    run_property(lambda one, data: drawn.append(draw_options(one, data)), loaded.engines)
+    for option, values in loaded.adapter.options.items():
+        assert all(value in [options[option] for options in drawn] for value in values), option
 
 
 def test_a_crash_has_a_counterexample(engine):
