@@ -5,7 +5,8 @@
     python scripts/engines.py transformers_decoders --only moshi --examples 20    one engine, shorter searches
 
 Each engine's results are a line of docs/results/engine-matrix.jsonl, written when it is done, with the page
-docs/results/engine-matrix.md: a run that was stopped goes on where it was. `--again` runs engines that have results, too.
+docs/results/engine-matrix.md: a run that was stopped goes on where it was. `--again` runs engines that have results,
+too.
 """
 
 import argparse
