@@ -229,7 +229,7 @@ def test_what_is_not_a_terminal_gets_one_line_for_each_format(folder, monkeypatc
 def test_ctrl_c_while_llvm_compiles_is_heard_after_the_kernel(folder, monkeypatch):
     """It comes while a kernel is stored, as it would in the function that LLVM calls. Nothing else is compiled."""
     called.overloads.clear()
-    monkeypatch.setattr(machine_code._File, "save", lambda *given: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(machine_code._File, "save", lambda *given: signal.raise_signal(signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         first_call(monkeypatch, io.StringIO())
     assert list(called.overloads) and not kernel(calling).overloads
