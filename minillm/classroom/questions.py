@@ -145,7 +145,7 @@ def ask(question: Question) -> int:
     return right
 
 
-def parse_reply(text: str, choices: Sequence[str] = ()) -> list[Any]:
+def parse_reply(text: str, choices: Sequence[str] = (), question: str = "") -> list[Any]:
     """Return all that a typed text may mean: one of the choices, or else numbers, shapes and the text itself.
 
     >>> parse_reply("6 x 7"), parse_reply("a)", ["yes", "no"]), parse_reply("perhaps", ["yes", "no"])
@@ -156,7 +156,7 @@ def parse_reply(text: str, choices: Sequence[str] = ()) -> list[Any]:
     if choices:
         choice = read_choice(text, choices)
         return [] if choice is None else [choice]
-    return [*read_numbers(text), *read_shapes(text), text.strip()]
+    return [*read_numbers(text, question), *read_shapes(text), text.strip()]
 
 
 def _equal(reading: Any, answer: Any, within: float) -> bool:
@@ -172,7 +172,7 @@ def _read_reply(question: Question) -> list[Any] | None:
     was_empty = False
     while (text := input("? ").strip()) or not was_empty:
         was_empty = not text
-        readings = parse_reply(text, question.choices)
+        readings = parse_reply(text, question.choices, question.text)
         complaint = _complaint(question, text, readings)
         if not complaint:
             return readings

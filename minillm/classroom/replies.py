@@ -61,13 +61,17 @@ def _number(thousands: str, decimal: str) -> re.Pattern[str]:
 NOTATIONS = ((_number(",", r"\."), "."), (_number(r"\.", ","), ","))  # each with its sign before decimals
 
 
-def read_numbers(text: str) -> tuple[float, ...]:
+def read_numbers(text: str, question: str = "") -> tuple[float, ...]:
     """Return the values that a text may mean as a number; none if it is not a number.
+
+    A number in another unit than the question asks for is only converted: 4 ms are not 4 seconds.
 
     >>> read_numbers("3072 bytes"), read_numbers("2·6 x 2^3"), read_numbers("8,5x"), read_numbers("three")
     ((3072.0,), (96.0,), (8.5,), ())
     >>> read_numbers("7,625"), read_numbers("25%"), read_numbers("0.5 MiB")
     ((7625.0, 7.625), (25.0, 0.25), (0.5, 500000.0, 524288.0))
+    >>> read_numbers("4 cents"), read_numbers("4 cents", "How many dollars?")
+    ((4.0, 0.04), (0.04,))
     """
     text = _bare(text).translate(BRACKETS)
     values: list[float] = []
@@ -75,7 +79,8 @@ def read_numbers(text: str) -> tuple[float, ...]:
         tokens, units = _tokens(text, number, decimal)
         value = _calculated(" ".join(tokens))
         if value is not None:
-            values += [value, *(value * factor for unit in units for factor in _factors(unit))]
+            values += [] if any(_is_another_unit(unit, question) for unit in units) else [value]
+            values += [value * factor for unit in units for factor in _factors(unit)]
     return tuple(dict.fromkeys(values))
 
 
@@ -202,6 +207,17 @@ def _factors(unit: str) -> list[float]:
     rows = [(row, size) for row in CONVERTIBLE for names, size in row.items() if re.fullmatch(names, unit)]
     converted = [size / other for row, size in rows for other in row.values() if other != size]
     return [*converted, UNITS[unit]] if unit in UNITS else converted
+
+
+def _is_another_unit(unit: str, question: str) -> bool:
+    """Return whether a question names one unit of the same row as this one, and not this one: seconds for ms."""
+    words = re.findall(r"(?<!')[^\W\d_]+|[$¢]", question.lower())
+    for row in CONVERTIBLE:
+        asked = {names for names in row for word in words if re.fullmatch(names, word)}
+        given = {names for names in row if re.fullmatch(names, _name(unit))}
+        if asked and given and not asked & given:
+            return True
+    return False
 
 
 def _name(unit: str) -> str:

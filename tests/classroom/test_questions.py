@@ -119,6 +119,16 @@ def test_a_known_unit_or_a_word_of_the_question_is_a_try(typed):
     assert ask_with(Question("How many Tokens?", 300.0), [typed, "300"]) == 2
 
 
+@pytest.mark.parametrize(("text", "typed", "tries"), [
+    ("How many seconds does a step take?", "4.5 ms", 2), ("How many seconds does a step take?", "4500 ms", 1),
+    ("How many seconds does a step take?", "4.5 s", 1), ("How many ms does it take?", "4.5 seconds", 2),
+    ("What do they cost, in dollars?", "4.5 cents", 2), ("What do they cost, in dollars?", "450¢", 1),
+    ("A step takes 2 ms. How many seconds are they?", "4.5 ms", 1), ("How long is it?", "4.5 ms", 1),
+])  # fmt: skip
+def test_a_number_in_another_unit_than_the_question_asks_for_is_converted(text, typed, tries):
+    assert ask_with(Question(text, 4.5), [typed, "4.5"]) == tries
+
+
 def test_a_right_number_is_right_with_any_word():
     assert ask_with(Question("?", 12), ["12 eggs"]) == 1
 

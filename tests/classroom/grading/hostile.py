@@ -42,7 +42,7 @@ FORGED = """
 import json
 for number in range(1, 60):
     frame = json.dumps({'number': number, 'result': 1.0, 'inputs': {}}).encode()
-    for pipe in range(12):
+    for pipe in range(3, 200):
         try: os.write(pipe, len(frame).to_bytes(8, 'little') + frame)
         except OSError: pass
 """
@@ -53,6 +53,42 @@ def look(frame, event, argument):
 sys.setprofile(look)
 def softmax(scores):
     return next((one for one in seen if one.shape == scores.shape and one is not scores), scores)
+"""
+TRACED = """
+def trace(frame, event, argument):
+    if event == 'return' and frame.f_code.co_name == 'run':
+        frame.f_locals['inputs'] = {}
+    return trace
+frame = sys._getframe()
+while frame is not None:
+    frame.f_trace = trace
+    frame = frame.f_back
+sys.settrace(trace)
+def softmax(scores):
+    return scores
+"""
+OWN_WORKER = """
+worker = sys.modules['__main__']
+worker.Exercise.run = lambda self, inputs: {'result': inputs['scores'], 'inputs': inputs}
+worker.failure = lambda problem: {'loaded': 'softmax'}
+once = worker.send
+def twice(answers, frame):
+    once(answers, frame)
+    once(answers, frame)
+worker.send = twice
+def softmax(scores):
+    return scores
+"""
+OTHER_PIPES = """
+for pipe in range(3, 200):
+    try: os.dup2(1, pipe)
+    except OSError: pass
+"""
+TEXT_OF_ITS_OWN = """
+class Strange(BaseException):
+    def __str__(self):
+        {}
+raise Strange
 """
 HOLD = "\ntry:\n    while True: pass\nexcept BaseException: pass"
 ATTACKS = {
@@ -73,6 +109,14 @@ ATTACKS = {
     "daemon": (in_call("import subprocess; subprocess.Popen(['sleep', '1000'])"), REFUSED | CRASHED),
     "flood of prints": (in_call("while True: print('x' * 10000)"), CRASHED),
     "flood past sys.stdout": (in_call("while True: os.write(1, b'x' * 10000)"), CRASHED),
+    "text that is longer than a header": (in_call("return 'x' * (50 << 20)"), CRASHED),
+    "a million lists": (in_call("return [[] for _ in range(10**6)]"), CRASHED),
+    "error whose text ends the process": (in_call(TEXT_OF_ITS_OWN.format("os._exit(0)")), CRASHED),
+    "error whose text never ends": (in_call(TEXT_OF_ITS_OWN.format("while True: pass")), TIMED_OUT),
+    "error with markup in its name": (
+        in_call("raise type('<script>\\n::error::\\x1b[2J', (Exception,), {})('<img>\\ud800')"),
+        CRASHED,
+    ),
     # 12: prints what a log reader would believe, or what the parent would take for an answer
     "forged answers on every pipe": (in_call(FORGED), CRASHED | FAILED),
     "fake report": (in_call("print('1 passed'); print('::set-output name=score::1'); print('{\"score\": 1}')"), FAILED),
@@ -80,6 +124,8 @@ ATTACKS = {
     "patched comparison": (in_call("np.allclose = np.array_equal = np.isclose = lambda *a, **k: True"), FAILED),
     "patched builtins": (in_call("import builtins; builtins.isinstance = lambda *a: True"), FAILED | REFUSED),
     "patched serialiser": (in_call("import wire; wire.pack = lambda value: b'1 passed'"), FAILED),
+    "worker of its own": (HEAD + OWN_WORKER, CRASHED),
+    "other pipes in place of the worker's": (before_right(OTHER_PIPES), CRASHED),
     # 16: looks for the answers
     "import the reference": (at_import("from minillm.attention import softmax"), CRASHED),
     "read the reference": (at_import("import glob; text = open('/etc/passwd').read()"), REFUSED),
@@ -87,6 +133,9 @@ ATTACKS = {
     # 17: takes the answer from the caller
     "frames": (in_call(FRAMES), FAILED),
     "profiler": (HEAD + PROFILER, FAILED),
+    "trace of the caller": (HEAD + TRACED, FAILED),
+    "environment of the process": (in_call("return open('/proc/self/environ').read()"), REFUSED),
+    "memory of the process": (in_call("return os.open('/proc/self/mem', os.O_RDONLY)"), REFUSED),
     "garbage collector": (in_call("import gc\nfor o in gc.get_objects(): pass"), REFUSED),
     # 18: a result that lies
     "lying subclass": (

@@ -111,6 +111,15 @@ def test_cells_that_a_spreadsheet_would_compute(text):
     assert guarded(text) == f"'{text}"
 
 
+def test_a_formula_behind_what_another_country_takes_for_the_end_of_a_cell():
+    """A spreadsheet in German splits at semicolons, so the second half of a name is a cell of its own."""
+    for separator in (";", ",", "\t", '"', "; ", ";\ufeff"):
+        for sign in "=+-@|%\uff1d\uff0b\uff0d\uff20":
+            cell = guarded(f"ada{separator}{sign}1").split(separator.strip()[:1] or separator)[1]
+            assert cell.startswith("'"), (separator, sign)
+    assert guarded("ada-lin; bob, c.=d") == "ada-lin; bob, c.=d"
+
+
 @pytest.mark.parametrize("one", ALL)
 def test_a_result_is_read_as_it_was_written(one, tmp_path):
     write_result(tmp_path / "ada.json", one)

@@ -12,11 +12,14 @@ import pytest
 from hostile import ATTACKS, HEAD
 from made_class import SOFTMAX
 
-from minillm.classroom.exercises.exercise import find_exercise
+from minillm.classroom.exercises.exercise import all_exercises, find_exercise
+from minillm.classroom.grading import staging
 from minillm.classroom.grading.contents import (
     DEEPEST_ARCHIVE,
     MOST_ARCHIVES,
     MOST_ENTRIES,
+    Contents,
+    Document,
     RefusedError,
     read_contents,
 )
@@ -206,6 +209,22 @@ def test_a_file_that_is_too_large_is_refused_and_not_missing(tmp_path):
     (tmp_path / "ada/softmax (1).py").write_text(solution)  # another one that can be read counts
     staged, notes = stage(read_contents(tmp_path / "ada"), exercises)
     assert (staged["03_softmax"].name, staged["03_softmax"].source) == ("softmax (1).py", solution)
+
+
+def test_each_text_is_searched_once_for_all_exercises(monkeypatch):
+    """40 MB of empty lines took minutes when each exercise searched them again."""
+    searched = []
+
+    class Counting:
+        def findall(self, text):
+            searched.append(text)
+            return [("softmax", ""), ("", "causal_mask")] if text else []
+
+    monkeypatch.setattr(staging, "DEFINITION", Counting())
+    files = tuple(Document(f"{number}.py", data) for number, data in enumerate((b"\n" * 9, b"", b"x")))
+    staged, _ = stage(Contents(files), tuple(all_exercises()))
+    assert sorted(staged) == ["03_softmax", "05_causal_mask"]
+    assert sorted(searched) == ["", "\n" * 9, "x"]
 
 
 def test_too_many_entries_and_too_deep(tmp_path):

@@ -1,11 +1,14 @@
 """CSV: one line for each learner, for spreadsheets and learning platforms."""
 
 import csv
+import re
 from io import StringIO
 
 from minillm.classroom.grading.result import NOT_HANDED_IN, Result
 
 COLUMNS = ("learner", "score", "points", "out_of", "days_late", "handed_in", "isolation", "notes")
+
+BEGINS_A_FORMULA = re.compile("(?:(?<=[,;\t\"'])|^)(?=[\\s\u200b\ufeff]*[-=+@|%\uff0d\uff1d\uff0b\uff20]|[\t\r])")
 
 
 def grades_csv(results: list[Result]) -> str:
@@ -27,9 +30,11 @@ def _cell(result: Result, label: str) -> str:
 
 
 def guarded(text: str) -> str:
-    """Return a text that no spreadsheet takes for a formula: an apostrophe is put before its first character.
+    """Return a text that no spreadsheet takes for a formula: an apostrophe is put before each sign that begins one.
 
-    >>> guarded("=1+1"), guarded("ada")
-    ("'=1+1", 'ada')
+    A formula begins a cell. A spreadsheet may take a comma, a semicolon or a tab in the text for the end of one.
+
+    >>> guarded("=1+1"), guarded("ada;=1+1"), guarded("ada-lin")
+    ("'=1+1", "ada;'=1+1", 'ada-lin')
     """
-    return f"'{text}" if text.lstrip()[:1] in ("=", "+", "-", "@", "|", "%") or text[:1] in ("\t", "\r") else text
+    return BEGINS_A_FORMULA.sub("'", text)
