@@ -350,8 +350,8 @@ def test_a_state_that_shares_memory_is_noticed_after_a_truncation(load, right):
     assert judged(load(SAVING.replace(right, shared)), name).verdict == "wrong"
 
 
-def test_an_interrupted_search_shows_the_smallest_example_so_far(load):
-    loaded = load(planted("del rows[length:]", "pass"))
+def interrupt(loaded):
+    """Begin a search, and interrupt it after the first failing example."""
 
     def interrupted():
         if loaded.findings.smallest is not None:
@@ -361,7 +361,30 @@ def test_an_interrupted_search_shows_the_smallest_example_so_far(load):
     monkey.setattr(loaded.findings, "add_example", interrupted)
     with monkey.context(), pytest.raises(KeyboardInterrupt):
         judged(loaded, TRUNCATED)
-    assert "the smallest failing example so far:" in so_far(TRUNCATED, loaded).report()
+
+
+def test_an_interrupted_search_shows_the_smallest_example_so_far(load, tmp_path):
+    loaded = load(planted("del rows[length:]", "pass"))
+    interrupt(loaded)
+    result = so_far(TRUNCATED, loaded)
+    report = result.report()
+    assert "the smallest failing example so far:" in report
+    assert "first difference: call " in report
+    assert "These are the logits with the dropped tokens still in the cache and in its length." in report
+    code, out = run_again(written(tmp_path, loaded, result))
+    assert (code, "difference" in out) == (1, True), out
+
+
+def test_a_second_interrupt_leaves_the_example_without_an_explanation(load, monkeypatch):
+    loaded = load(planted("del rows[length:]", "pass"))
+    interrupt(loaded)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minillm.verification.search.first_difference", interrupted)
+    result = so_far(TRUNCATED, loaded)
+    assert (result.failure, result.step) == (loaded.findings.smallest, None)
 
 
 def results_of(engines):
