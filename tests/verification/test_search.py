@@ -21,7 +21,7 @@ from minillm.verification.properties import PROPERTIES
 from minillm.verification.refusals import MOST_REFUSED
 from minillm.verification.replay import Replay, Step
 from minillm.verification.report import as_json, fields, report_lines, result_of
-from minillm.verification.search import CHANGED_BY_REFUSAL, Result, search, so_far
+from minillm.verification.search import CHANGED_BY_REFUSAL, Result, place, search, so_far
 from minillm.verification.symptoms import explanation
 
 ROOT = Path(__file__).parents[2]
@@ -200,7 +200,9 @@ def test_the_file_fails_while_the_bug_is_there(load, tmp_path):
     loaded = load(planted("del rows[length:]", "pass"))
     result = judged(loaded, TRUNCATED)
     file = written(tmp_path, loaded, result)
-    assert len(file.read_text().splitlines()) < 25
+    lines = file.read_text().splitlines()
+    assert len(lines) < 20
+    assert [f"# {line}" in lines for line in (place(result.step), result.meaning)] == [True, True], lines
     code, out = run_again(file)
     assert (code, "got " in out, "expected " in out) == (1, True, True), out
     (tmp_path / "my_engine.py").write_text(RIGHT)
