@@ -389,6 +389,15 @@ def test_a_second_interrupt_leaves_the_example_without_an_explanation(load, monk
     assert (result.failure, result.step) == (loaded.findings.smallest, None)
 
 
+def test_messages_of_the_engine_cannot_steer_the_terminal(load):
+    raising = "raise ValueError('\\x1b[31mred')"
+    assert (
+        "ValueError: \\x1b[31mred (line" in judged(load(OWN.replace("cache.extend(tokens)", raising)), CHUNKED).report()
+    )
+    refusing = "raise NotImplementedError('\\x1b[31mred')"
+    assert "\\x1b[31mred" in judged(load(OWN.replace("cache.extend(tokens)", refusing)), CHUNKED).summary
+
+
 def results_of(engines):
     names = list(PROPERTIES)
     some = [
