@@ -14,6 +14,7 @@ from hypothesis import reject
 
 from minillm.arrays import Array
 from minillm.config import ModelConfig
+from minillm.support.printable import safe
 from minillm.support.wording import counted
 from minillm.verification.adapter import Adapter
 from minillm.verification.calls import Call
@@ -273,11 +274,12 @@ class EngineUnderTest:
         answer = self._transport.ask({**request, "drop": self._dropped}, seconds)
         self._dropped = []
         if "refused" in answer:
-            self.findings.add_refusal(f"{shown}: {answer['refused']}" if answer["refused"] else shown)
+            why = safe(answer["refused"])
+            self.findings.add_refusal(f"{shown}: {why}" if why else shown)
             raise Refused
         if "error" in answer:
             place = f" ({answer['place']})" if answer["place"] else ""
-            self.fail(f"{answer['error']}: {answer['message']}{place}", kind=answer["error"])
+            self.fail(f"{answer['error']}: {safe(answer['message'])}{place}", kind=answer["error"])
         if "crashed" in answer:
             killed = [OUT_OF_MEMORY] * answer["crashed"].startswith("signal SIGKILL")
             told = [f"crashed: the engine's process ended with {answer['crashed']}", *killed, *answer["output"]]

@@ -15,7 +15,7 @@ from minillm.verification.edited_cache import is_plain
 from minillm.verification.engine_under_test import UNNAMED
 from minillm.verification.failure import HUNG, WRONG, Failure
 from minillm.verification.models import CONFIGS
-from minillm.verification.search import Result
+from minillm.verification.search import Result, place
 
 CHECKS = {  # by the property, or else by the function
     "plain_answers_are_greedy": "check_greedy", "tied_tokens_are_kept_by_number": "check_ties",
@@ -61,14 +61,14 @@ def lines(file: Path, adapter: Adapter, result: Result) -> Iterator[str]:
     assert failure is not None
     yield FIRST_LINE
     yield f"# {result.name} fails on {adapter.name}: {one_line(failure.what.splitlines()[0])}"
+    if step is not None:
+        yield f"# {place(step)}"
     yield from (f"# {line}" for line in result.meaning.splitlines())
     if failure.verdict == HUNG:
         yield "import signal"
     if is_answer(failure):
         return (yield from _check(file, adapter, result))
-    yield "import importlib, sys"
-    if step is not None:
-        yield "import numpy as np"
+    yield "import importlib, sys" if step is None else "import importlib, sys, numpy as np"
     yield from _engine_lines(file, adapter, result)
     yield from _time_limit(failure, adapter)
     yield from map(statement, failure.calls[:-1])
@@ -146,10 +146,12 @@ def _time_limit(failure: Failure, adapter: Adapter) -> Iterator[str]:
         yield f"signal.alarm({max(1, round(adapter.call_seconds))})  # ends this process while the bug is there"
 
 
-def _config_lines(config: ModelConfig | None) -> Iterator[str]:
-    if config in CONFIGS:
-        yield "from minillm.verification.models import CONFIGS"
-    elif config is not None:
+def _config_lines(config: ModelConfig | None, *also: str) -> Iterator[str]:
+    """Yield the lines that import what a configuration needs, and further names of the module of models."""
+    names = [*["CONFIGS"] * (config in CONFIGS), *also]
+    if config is not None and names:
+        yield f"from minillm.verification.models import {', '.join(names)}"
+    if config is not None and config not in CONFIGS:
         yield "from minillm.config import ModelConfig, RopeParameters"
 
 
@@ -159,9 +161,7 @@ def _shown(config: ModelConfig) -> str:
 
 def _engine_lines(file: Path, adapter: Adapter, result: Result) -> Iterator[str]:
     config = result.failure.config if result.failure is not None else None
-    yield from _config_lines(config)
-    if config is not None:
-        yield "from minillm.verification.models import random_weights"
+    yield from _config_lines(config, "random_weights")
     yield f"sys.path.insert(0, {str(file.absolute().parent)!r})"
     yield f"engine = importlib.import_module({file.stem!r})"
     if adapter.listed:

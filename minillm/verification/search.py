@@ -1,5 +1,6 @@
 """Search: try one property on one engine, and return a verdict with all that a person needs to act on it."""
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from hypothesis.errors import Flaky, Unsatisfiable, UnsatisfiedAssumption
@@ -108,10 +109,16 @@ def _refused(name: str, loaded: LoadedEngine) -> Result:
 
 def so_far(name: str, loaded: LoadedEngine) -> Result | None:
     """Return the failure that an interrupted search has found, if it has."""
-    smallest = loaded.findings.smallest
+    smallest, step, meaning = loaded.findings.smallest, None, ""
     if smallest is None:
         return None
-    return Result(loaded.adapter.name, name, smallest.verdict, "interrupted", failure=smallest, is_smallest=False)
+    if smallest.verdict == WRONG and not smallest.kind:
+        with suppress(KeyboardInterrupt):  # a second Ctrl-C: the example is shown as it was found
+            smallest, step, meaning = explained(smallest, loaded)
+    return Result(
+        loaded.adapter.name, name, smallest.verdict, "interrupted", failure=smallest, step=step, meaning=meaning,
+        is_smallest=False,
+    )  # fmt: skip
 
 
 def _failed(name: str, loaded: LoadedEngine, known: list[Result], is_smallest: bool) -> Result:

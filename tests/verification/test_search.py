@@ -21,7 +21,7 @@ from minillm.verification.properties import PROPERTIES
 from minillm.verification.refusals import MOST_REFUSED
 from minillm.verification.replay import Replay, Step
 from minillm.verification.report import as_json, fields, report_lines, result_of
-from minillm.verification.search import CHANGED_BY_REFUSAL, Result, search, so_far
+from minillm.verification.search import CHANGED_BY_REFUSAL, Result, place, search, so_far
 from minillm.verification.symptoms import explanation
 
 ROOT = Path(__file__).parents[2]
@@ -200,7 +200,9 @@ def test_the_file_fails_while_the_bug_is_there(load, tmp_path):
     loaded = load(planted("del rows[length:]", "pass"))
     result = judged(loaded, TRUNCATED)
     file = written(tmp_path, loaded, result)
-    assert len(file.read_text().splitlines()) < 25
+    lines = file.read_text().splitlines()
+    assert len(lines) < 20
+    assert [f"# {line}" in lines for line in (place(result.step), result.meaning)] == [True, True], lines
     code, out = run_again(file)
     assert (code, "got " in out, "expected " in out) == (1, True, True), out
     (tmp_path / "my_engine.py").write_text(RIGHT)
@@ -350,8 +352,8 @@ def test_a_state_that_shares_memory_is_noticed_after_a_truncation(load, right):
     assert judged(load(SAVING.replace(right, shared)), name).verdict == "wrong"
 
 
-def test_an_interrupted_search_shows_the_smallest_example_so_far(load):
-    loaded = load(planted("del rows[length:]", "pass"))
+def interrupt(loaded):
+    """Begin a search, and interrupt it after the first failing example."""
 
     def interrupted():
         if loaded.findings.smallest is not None:
@@ -361,7 +363,39 @@ def test_an_interrupted_search_shows_the_smallest_example_so_far(load):
     monkey.setattr(loaded.findings, "add_example", interrupted)
     with monkey.context(), pytest.raises(KeyboardInterrupt):
         judged(loaded, TRUNCATED)
-    assert "the smallest failing example so far:" in so_far(TRUNCATED, loaded).report()
+
+
+def test_an_interrupted_search_shows_the_smallest_example_so_far(load, tmp_path):
+    loaded = load(planted("del rows[length:]", "pass"))
+    interrupt(loaded)
+    result = so_far(TRUNCATED, loaded)
+    report = result.report()
+    assert "the smallest failing example so far:" in report
+    assert "first difference: call " in report
+    assert "These are the logits with the dropped tokens still in the cache and in its length." in report
+    code, out = run_again(written(tmp_path, loaded, result))
+    assert (code, "difference" in out) == (1, True), out
+
+
+def test_a_second_interrupt_leaves_the_example_without_an_explanation(load, monkeypatch):
+    loaded = load(planted("del rows[length:]", "pass"))
+    interrupt(loaded)
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("minillm.verification.search.first_difference", interrupted)
+    result = so_far(TRUNCATED, loaded)
+    assert (result.failure, result.step) == (loaded.findings.smallest, None)
+
+
+def test_messages_of_the_engine_cannot_steer_the_terminal(load):
+    raising = "raise ValueError('\\x1b[31mred')"
+    assert (
+        "ValueError: \\x1b[31mred (line" in judged(load(OWN.replace("cache.extend(tokens)", raising)), CHUNKED).report()
+    )
+    refusing = "raise NotImplementedError('\\x1b[31mred')"
+    assert "\\x1b[31mred" in judged(load(OWN.replace("cache.extend(tokens)", refusing)), CHUNKED).summary
 
 
 def results_of(engines):
