@@ -11,6 +11,7 @@ from minillm.verification.edited_cache import Pair, appended, is_plain, removed,
 from minillm.verification.engine_protocol import Engine
 
 LARGEST_SHIFT = 3  # positions
+FEW = 2  # tokens that an edit in a row of edits drops at most
 EDITS = ("shift", "remove", "truncate")
 
 
@@ -216,14 +217,15 @@ def a_restored_cache_is_the_saved_one(engine: Engine, data: st.DataObject) -> No
 
 def edits_in_a_row_add_up(engine: Engine, data: st.DataObject) -> None:
     """Edits without a pass between them must add up, and a cache that is saved directly after one must have it."""
-    cached = appended([], data.draw(editable_tokens(engine)))
+    cached = appended([], data.draw(editable_tokens(engine, 6)))
     cache = engine.new_cache(capacity(engine))
     engine.prefill([token for token, _ in cached], cache)
     possible = [name for name in EDITS if engine.has(name)]
-    kinds = data.draw(st.sampled_from([possible, *([name] for name in possible)]))  # often one kind, again and again
-    for _ in range(data.draw(st.integers(1, 6))):
-        cached = draw_edit(engine, cache, cached, kinds, data)
-        if engine.has("save") and engine.has("restore") and data.draw(st.booleans()):
+    in_turn = data.draw(st.permutations(possible) | st.sampled_from([[name] for name in possible]))
+    saved = engine.has("save") and engine.has("restore") and data.draw(st.booleans())
+    for number in range(data.draw(st.integers(3, 6))):
+        cached = draw_edit(engine, cache, cached, in_turn[number % len(in_turn)], data)
+        if saved and data.draw(st.booleans()):
             cache = engine.restore(engine.save(cache))
     check_edited(engine, cache, cached, data.draw(small(engine)))
 
@@ -250,28 +252,28 @@ def is_editable(engine: Engine) -> bool:
     return engine.config is not None and engine.config.sliding_windows == (None,)
 
 
-def editable_tokens(engine: Engine) -> st.SearchStrategy[list[int]]:
+def editable_tokens(engine: Engine, min_size: int = 1) -> st.SearchStrategy[list[int]]:
     """Return a strategy for the tokens of a cache that is edited. Examples with other models are left out."""
     assume(is_editable(engine))
-    return sized_lists(engine, 8)
+    return sized_lists(engine, 8, min_size)
 
 
-def draw_edit(engine: Engine, cache: object, cached: list[Pair], kinds: list[str], data: st.DataObject) -> list[Pair]:
-    """Shift, remove or truncate tokens of a cache: one of `kinds`. Return its pairs after that."""
+def draw_edit(engine: Engine, cache: object, cached: list[Pair], kind: str, data: st.DataObject) -> list[Pair]:
+    """Shift, remove or truncate tokens of a cache, a few of them, so that more edits can follow. Return its pairs."""
     if not cached:
         return cached
     begin = data.draw(st.integers(0, len(cached) - 1))
-    kind = data.draw(st.sampled_from(kinds))
     if kind == "shift":
-        by = data.draw(shifts(cached, begin))
+        by = data.draw(shifts(cached, begin)) or LARGEST_SHIFT
         engine.shift(cache, begin, by)
         return shifted(cached, begin, by)
     if kind == "remove":
-        end = data.draw(st.integers(begin, len(cached)))
+        end = data.draw(st.integers(begin + 1, min(begin + FEW, len(cached))))
         engine.remove(cache, begin, end)
         return removed(cached, begin, end)
-    engine.truncate(cache, begin)
-    return cached[:begin]
+    length = max(begin, len(cached) - FEW)
+    engine.truncate(cache, length)
+    return cached[:length]
 
 
 def shifts(cached: list[Pair], begin: int) -> st.SearchStrategy[int]:
