@@ -20,11 +20,12 @@ def mistake_of(found: Sequence[float], logits: Sequence[float], options: Mapping
     """Return a line for each mistake that gives this distribution, or "" if none is known."""
     if options.get("temperature") == 0:
         return ""
-    told = [text for text, steps in mistakes(options) if np.abs(distribution_of(steps, logits) - found).max() <= EXACT]
+    numbers = {name: float(value) for name, value in options.items()}  # top_k is an int
+    told = [text for text, steps in mistakes(numbers) if np.abs(distribution_of(steps, logits) - found).max() <= EXACT]
     return "".join(f"\n{'Or: ' * (number > 0)}{text}" for number, text in enumerate(told))
 
 
-def mistakes(options: Mapping[str, Any]) -> Iterator[tuple[str, Steps]]:
+def mistakes(options: Mapping[str, float]) -> Iterator[tuple[str, Steps]]:
     """Yield mistakes with these options, and their steps."""
     right = [name for name in STEPS if name in options]
     for order in permutations(right):
