@@ -9,8 +9,6 @@ import sys
 import pytest
 
 from minillm.classroom.exercises import bughunt
-from minillm.verification.engine_file import load_engine, load_engines
-from minillm.verification.engine_process import EngineProcess
 from minillm.verification.engine_under_test import OUT_OF_MEMORY
 from minillm.verification.failure_file import write_failure
 from minillm.verification.properties import PROPERTIES
@@ -35,21 +33,6 @@ def prefill(tokens, cache):
 def decode(token, cache): return prefill([token], cache)
 """
 )
-
-
-@pytest.fixture
-def load(tmp_path):
-    made = []
-
-    def make(text, apart=False):
-        file = tmp_path / "my_engine.py"
-        file.write_text(text)
-        made.append(load_engines(file, EngineProcess(file))[0] if apart else load_engine(file))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def judged(loaded, name):

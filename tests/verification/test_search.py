@@ -11,8 +11,6 @@ import pytest
 from minillm.classroom.exercises import bughunt
 from minillm.verification import findings as findings_module
 from minillm.verification.calls import Call
-from minillm.verification.engine_file import load_engine, load_engines
-from minillm.verification.engine_process import EngineProcess
 from minillm.verification.failure_file import write_failure
 from minillm.verification.findings import Findings
 from minillm.verification.handles import Handle
@@ -30,22 +28,6 @@ DECODED, CHUNKED = "cached_decoding_is_naive_decoding", "chunked_prefill_is_whol
 TRUNCATED, FORKS, BATCH = (
     "truncated_tokens_were_never_there", "forks_are_independent", "a_batch_is_its_sequences_one_by_one"
 )  # fmt: skip
-
-
-@pytest.fixture
-def load(tmp_path):
-    """Loads engines with this text, in this process or in one of their own. All are closed at the end."""
-    made = []
-
-    def make(text, apart=False):
-        file = tmp_path / "my_engine.py"
-        file.write_text(text)
-        made.append(load_engines(file, EngineProcess(file))[0] if apart else load_engine(file))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
 
 
 def planted(right, wrong):
