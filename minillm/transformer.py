@@ -105,8 +105,11 @@ def run_layers(
 ) -> Float[Array, "tokens dim"]:
     """Return the residual stream after layers `first` to `end - 1`; `x` is the stream before them."""
     cos_sin = _cos_sin(model, batch.positions)
-    for number, layer in enumerate(model.layers(first, end), first):
+    number = first
+    for layer in model.layers(first, end):
         x = transformer_layer(model, layer, number, x, cos_sin, batch)
+        del layer  # a streamed layer's memory is free when the next one is waited for; `enumerate` would keep it
+        number += 1
     return x
 
 
