@@ -62,7 +62,7 @@ def main() -> None:
             trace, file = Path(folder) / f"{run.__name__}.jsonl", Path(folder) / f"{run.__name__}.html"
             with minillm.trace.record(trace, detail="attention", layers=[0, 3, 5]):
                 run(minillm.load("story", backend="exact"))
-            file.write_text(page(minillm.trace.read(trace)), encoding="utf-8")
+            file.write_text(page(minillm.trace.load(trace)), encoding="utf-8")
             for scheme in ("light", "dark"):
                 take(browser, f"file://{file}{moment}", scheme, out / f"{run.__name__}-{scheme}.png")
 

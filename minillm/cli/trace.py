@@ -101,10 +101,10 @@ def _of_run(parser: argparse.ArgumentParser) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> int:
     """Record or read a trace, then print it or write files."""
-    from minillm.trace.reader import read
+    from minillm.trace.reader import load
 
     _check_combination(options)
-    trace = read(options.read) if options.read is not None else _recorded(options)
+    trace = load(options.read) if options.read is not None else _recorded(options)
     files = [*_write_files(trace, options)]
     if options.terminal:
         from minillm.cli.trace_terminal import show_on_terminal

@@ -1,13 +1,13 @@
 """Trace: looking at a run from outside, without changing what it computes.
 
-`record` keeps what happens in a block, in memory or in a file, which `read` reads: the run as it was after each step.
+`record` keeps what happens in a block, in memory or in a file, which `load` reads: the run as it was after each step.
 `frame` and `frames` draw steps in plain characters, and `show` is a page in a notebook that steps through the run. They
 are imported when they are used, so that `import minillm` takes no longer.
 
     >>> model = minillm.load("story")
     >>> with minillm.trace.record() as run:
     ...     out = minillm.generate(model, "The capital of France is", max_new_tokens=3)
-    >>> run.trace.states.at(2)["requests"][0]["text"]
+    >>> run.trace.state(2)["requests"][0]["text"]
     ' Paris'
 """
 
@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from minillm.trace.notebook import show
-    from minillm.trace.reader import Trace, read
+    from minillm.trace.reader import Trace, load
     from minillm.trace.recording import Run, record
     from minillm.trace.terminal.frames import frame, frames
 
-__all__ = ["Run", "Trace", "frame", "frames", "read", "record", "show"]
+__all__ = ["Run", "Trace", "frame", "frames", "load", "record", "show"]
 HOMES = {  # their modules
     "Run": "recording",
     "Trace": "reader",
     "frame": "terminal.frames",
     "frames": "terminal.frames",
-    "read": "reader",
+    "load": "reader",
     "record": "recording",
     "show": "notebook",
 }

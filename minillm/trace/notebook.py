@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from minillm.support.checks import check_integer
 from minillm.trace.page import page
-from minillm.trace.reader import Trace, read
+from minillm.trace.reader import Trace, load
 
 
 @dataclass(frozen=True)
@@ -39,4 +39,4 @@ def show(trace: Trace | str | os.PathLike[str], height: int = 900) -> Shown:
         OSError: the file cannot be read.
     """
     check_integer("height", height, 100, 10_000)
-    return Shown(page(trace if isinstance(trace, Trace) else read(trace)), height)
+    return Shown(page(trace if isinstance(trace, Trace) else load(trace)), height)

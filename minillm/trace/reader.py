@@ -11,8 +11,10 @@ from typing import Any
 
 from minillm.support.checks import shown
 from minillm.support.files import parse_json, read_ordinary_file
+from minillm.support.state_file import write_whole
 from minillm.support.wording import counted
 from minillm.trace.schema import FORMAT, LARGEST, LONGEST_LINE, MOST_LINES, VERSION, check
+from minillm.trace.state import State
 from minillm.trace.states import States
 
 Line = dict[str, Any]
@@ -51,6 +53,25 @@ class Trace:
         """Return the trace without attention weights, on which no state depends."""
         return Trace(self.header, [line for line in self.lines if line["t"] != "attention"], self.states)
 
+    def state(self, step: int) -> State:
+        """Return the state after a step: requests, tables, blocks, queues and totals. -1 is the last step.
+
+        Raises:
+            IndexError: there is no such step.
+        """
+        return self.states.at(step)
+
+    def html(self, path: str | os.PathLike[str]) -> None:
+        """Write the page on which anybody can step through the run: one file, which needs nothing else.
+
+        Raises:
+            ValueError: the page would have more than 2 MB.
+            OSError: the file cannot be written.
+        """
+        from minillm.trace.page import page
+
+        write_whole(Path(path), page(self))
+
     @cached_property
     def texts(self) -> dict[int, str]:
         """The text of every token that the trace names."""
@@ -62,7 +83,7 @@ class Trace:
         return {line["id"]: line for line in self.lines if line["t"] == "request"}
 
 
-def read(path: str | os.PathLike[str]) -> Trace:
+def load(path: str | os.PathLike[str]) -> Trace:
     """Return the trace in a file. The trace of an interrupted run has what ran until then.
 
     Raises:
@@ -74,8 +95,8 @@ def read(path: str | os.PathLike[str]) -> Trace:
         >>> path = tempfile.mkdtemp() + "/run.jsonl"
         >>> with minillm.trace.record(path):
         ...     out = minillm.generate(minillm.load("story"), "The capital of France is", max_new_tokens=3)
-        >>> trace = minillm.trace.read(path)
-        >>> trace, trace.states.at(2)["requests"][0]["text"]
+        >>> trace = minillm.trace.load(path)
+        >>> trace, trace.state(2)["requests"][0]["text"]
         (Trace(3 steps, 1 request), ' Paris')
     """
     return parsed(read_ordinary_file(Path(path), LARGEST), Path(path).name)
@@ -85,7 +106,7 @@ def parsed(content: bytes, name: str) -> Trace:
     """Return the trace in the content of a file. Messages call the file `name`.
 
     Raises:
-        ValueError: as `read` does.
+        ValueError: as `load` does.
     """
     header, *lines = _numbered_lines(content, name)
     _check_header(name, header[1])

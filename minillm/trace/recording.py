@@ -11,7 +11,7 @@ from pathlib import Path
 from minillm.events import listening
 from minillm.support.checks import check_bool, check_choice, check_integer, shown
 from minillm.trace.attention import attention_lines, check_attention, size_of_attention
-from minillm.trace.reader import Trace, parsed, read
+from minillm.trace.reader import Trace, load, parsed
 from minillm.trace.recorder import Recorder
 from minillm.trace.schema import DETAILS, FORMAT, LARGEST, VERSION
 from minillm.trace.trace_file import TraceFile, created
@@ -37,7 +37,7 @@ class Run:
         """
         if not self._ended:
             raise ValueError("the run is still being recorded; take its trace after the `with` block")
-        return parsed(self._memory.getvalue(), self.name) if self.path is None else read(self.path)
+        return parsed(self._memory.getvalue(), self.name) if self.path is None else load(self.path)
 
     def _end(self) -> None:
         self._ended = True

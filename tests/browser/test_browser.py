@@ -18,7 +18,7 @@ from minillm.bisection.compare import Question, compare
 from minillm.bisection.page import difference_of, trace_of
 from minillm.bisection.side import parse_side
 from minillm.trace.page import page as page_of
-from minillm.trace.reader import Trace, read
+from minillm.trace.reader import Trace, load
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
@@ -70,14 +70,14 @@ def browser():
 def traces(tmp_path_factory):
     """The traces of all runs, by name."""
     folder = tmp_path_factory.mktemp("traces")
-    found = {name: read(TRACES / f"{name}.jsonl") for name in GOLDEN}
+    found = {name: load(TRACES / f"{name}.jsonl") for name in GOLDEN}
     for run in (stop_string, lookup, forked_samples):
         file = folder / f"{run.__name__}.jsonl"
         with minillm.trace.record(file):
             run(minillm.load("story"))
-        found[run.__name__] = read(file)
+        found[run.__name__] = load(file)
     found |= {name: comparison.trace for name, comparison in comparisons().items()}
-    return found | {"hostile": read(hostile_trace(folder / "hostile.jsonl"))}
+    return found | {"hostile": load(hostile_trace(folder / "hostile.jsonl"))}
 
 
 class Comparison(NamedTuple):

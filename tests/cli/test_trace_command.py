@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import minillm
-from minillm.trace import read
+from minillm.trace import load
 
 WARM = ("--temperature", 1, "--seed", 7, "--ignore-eos", "--max-new-tokens", 6)
 
@@ -40,7 +40,7 @@ def refused(call, model_folder, tmp_path, monkeypatch):
 
 
 def requests_of(path="run.jsonl"):
-    return list(read(path).states.last["requests"].values())
+    return list(load(path).states.last["requests"].values())
 
 
 def test_each_step_is_a_line(trace):
@@ -54,14 +54,14 @@ def test_the_trace_has_the_tokens_of_generate(trace, call, model_folder, options
     found = json.loads(call("generate", "--model", model_folder, "hello", *WARM, *options, "--json").out)
     [request] = requests_of()
     assert (request["tokens"], request["text"]) == (found["tokens"], found["text"])
-    assert any(line["t"] == "attention" for line in read("run.jsonl").lines)
+    assert any(line["t"] == "attention" for line in load("run.jsonl").lines)
 
 
 def test_samples_share_the_prompt(trace):
     trace("hello", *WARM, "--n", 2, "--out", "run.jsonl", "--block-size", 4)
     first, second = requests_of()
     assert first["prompt"] == second["prompt"] and first["tokens"] != second["tokens"]
-    assert "share" in {line.get("do") for line in read("run.jsonl").lines}
+    assert "share" in {line.get("do") for line in load("run.jsonl").lines}
 
 
 @pytest.mark.parametrize("preemption", ["swap", "recompute"])
@@ -70,7 +70,7 @@ def test_a_batch_runs_in_one_engine(trace, tmp_path, preemption, options):
     (tmp_path / "prompts.jsonl").write_text("".join(f'{{"prompt": "{word}"}}\n' for word in ("aaaa", "bbbb", "cccc")))
     small = ("--block-size", 2, "--num-blocks", 8, "--max-batch-tokens", 20, "--preemption", preemption)
     trace("--batch", "prompts.jsonl", "--raw", *WARM, *small, *options, "--out", "run.jsonl")
-    last = read("run.jsonl").states.last
+    last = load("run.jsonl").states.last
     assert [len(request["tokens"]) for request in last["requests"].values()] == [6, 6, 6]
     assert last["totals"]["preemptions"] and last["totals"]["passes"] < 18
 
@@ -108,7 +108,7 @@ def test_attention_that_nobody_asked_for_is_left_out_of_a_large_page(trace, refu
     assert result.err.count("\n") == 1 and "attention is left out of the page" in result.err
     assert Path("run.html").stat().st_size <= page.LARGEST_PAGE
     asked = refused("hello", *WARM, "--html", "x.html", "--detail", "attention", "--out", "x.jsonl")
-    assert "the page would have" in asked and read("x.jsonl").finished
+    assert "the page would have" in asked and load("x.jsonl").finished
     monkeypatch.setattr(page, "LARGEST_PAGE", 1000)
     assert "record fewer" in refused("hello", *WARM, "--html", "x.html") and not Path("x.html").exists()
 
@@ -135,7 +135,7 @@ def test_json_has_the_steps_in_words(trace):
 
 def test_times_and_layers_are_options(trace):
     trace("hello", *WARM, "--out", "run.jsonl", "--times", "--detail", "attention", "--layers", "1")
-    found = read("run.jsonl")
+    found = load("run.jsonl")
     assert found.header["clock"] == "seconds"
     assert {line["layer"] for line in found.lines if line["t"] == "attention"} == {1}
 
@@ -190,7 +190,7 @@ def test_ctrl_c_leaves_a_trace_of_what_ran(call, model_folder, tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert call("trace", "--model", model_folder, "hello", *WARM, "--out", "run.jsonl", "--html", "x.html").code == 130
     [request] = requests_of()
-    assert len(request["tokens"]) == 2 and request["status"] == "running" and not read("run.jsonl").finished
+    assert len(request["tokens"]) == 2 and request["status"] == "running" and not load("run.jsonl").finished
     assert not (tmp_path / "x.html").exists()
 
 
@@ -223,4 +223,4 @@ def test_names_of_the_command_are_those_of_the_library():
     from minillm.trace.terminal.views import VIEWS
 
     assert (trace.DETAILS, trace.PREEMPTION, trace.VIEWS) == (schema.DETAILS, engine.PREEMPTION, tuple(VIEWS))
-    assert minillm.trace.read is read
+    assert minillm.trace.load is load

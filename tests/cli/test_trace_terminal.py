@@ -12,7 +12,7 @@ import time
 import pytest
 from interrupts import hear_interrupts
 
-from minillm.trace import frames, read
+from minillm.trace import frames, load
 from minillm.trace.terminal.replay import Replay
 
 TOP = "\x1b[H"
@@ -83,7 +83,7 @@ def plain(text):
 
 def test_a_run_is_stepped_through_forward_and_back(spawn, run_file):
     watcher = Watcher(spawn, run_file)
-    trace = read(run_file)
+    trace = load(run_file)
     last = len(trace.states.steps) - 1
     replay = Replay(trace)
 
@@ -127,7 +127,7 @@ def test_colours_are_an_addition(spawn, run_file):
     first = watcher.press("\x1b[C", "Step 1 of(.|\n)*q quit$")
     os.write(watcher.terminal, b"q")
     assert re.search(r"\x1b\[[\d;]*3\dm", watcher.end()[0])
-    replay = Replay(read(run_file))
+    replay = Replay(load(run_file))
     replay.press("right")
     assert [line.rstrip() for line in first] == [line.plain.rstrip() for line in replay.screen(80, 24)]
 
@@ -135,18 +135,18 @@ def test_colours_are_an_addition(spawn, run_file):
 def test_a_pipe_gets_the_frames_that_matter(finish, run_file):
     result = finish("trace", "--read", run_file, "--terminal", "--view", "cache", env={"COLUMNS": "70"})
     assert (result.code, result.err) == (0, "")
-    assert result.out == "\n\n".join(frames(read(run_file), "cache", width=70)) + "\n"
+    assert result.out == "\n\n".join(frames(load(run_file), "cache", width=70)) + "\n"
 
 
 def test_a_dumb_terminal_gets_the_frames_that_matter(on_terminal, run_file):
     shown = on_terminal("trace", "--read", str(run_file), "--terminal", TERM="dumb", COLUMNS="60")
-    assert shown.replace("\r", "") == "\n\n".join(frames(read(run_file), "batch", width=60)) + "\n"
+    assert shown.replace("\r", "") == "\n\n".join(frames(load(run_file), "batch", width=60)) + "\n"
 
 
 def test_sentences_are_folded_on_a_terminal_and_not_in_a_pipe(on_terminal, finish, run_file):
     shown = on_terminal("trace", "--read", str(run_file), TERM="dumb", COLUMNS="50").replace("\r", "").splitlines()
     piped = finish("trace", "--read", run_file, env={"COLUMNS": "50"}).out.splitlines()
-    assert max(map(len, shown)) <= 50 < max(map(len, piped)) and len(piped) == len(read(run_file).states.steps)
+    assert max(map(len, shown)) <= 50 < max(map(len, piped)) and len(piped) == len(load(run_file).states.steps)
     assert " ".join(" ".join(shown).split()) == " ".join(" ".join(piped).split())
 
 

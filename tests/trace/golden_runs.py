@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import minillm
-from minillm.trace.reader import read
+from minillm.trace.reader import load
 from minillm.trace.recording import record
 from minillm.trace.terminal.frames import frame
 
@@ -47,7 +47,7 @@ def golden_speculative(path):
 
 def states(path):
     """The state after each step of a golden trace, as JSON has it: the keys of objects are texts."""
-    found = read(path).states
+    found = load(path).states
     return json.loads(json.dumps([found.at(step) for step in range(len(found.steps))]))
 
 
@@ -65,7 +65,7 @@ FRAMES = (  # one of each view, at places where something happens
 
 def frames_text():
     """Some frames of the golden traces, as `golden_frames.txt` keeps them."""
-    traces = {name: read(HERE / f"{name}.jsonl") for name in NAMES}
+    traces = {name: load(HERE / f"{name}.jsonl") for name in NAMES}
     shown = [f"{name}\n{frame(traces[name], step, view, width)}\n" for name, step, view, width in FRAMES]
     return "\n".join(shown)
 

@@ -13,7 +13,7 @@ from golden_runs import HERE, NAMES, QUESTION
 from rich.cells import cell_len
 
 import minillm
-from minillm.trace import frame, frames, read, record
+from minillm.trace import frame, frames, load, record
 from minillm.trace.reader import parsed
 from minillm.trace.terminal.characters import cut, fitted, visible
 from minillm.trace.terminal.frames import EACH, happenings, steps_that_matter
@@ -24,7 +24,7 @@ from minillm.trace.terminal.views import VIEWS
 from minillm.trace.terminal.views.passes import parts_of
 from minillm.trace.words import letter, sentences
 
-TRACES = {name: read(HERE / f"{name}.jsonl") for name in NAMES}
+TRACES = {name: load(HERE / f"{name}.jsonl") for name in NAMES}
 WIDTHS = 40, 60, 78, 132
 HOSTILE = [
     "\x1b[2J",
@@ -378,7 +378,7 @@ def test_a_run_in_memory_is_that_of_the_file(tmp_path):
         if place:
             first = run.trace
     assert (first.header, first.lines) == (run.trace.header, run.trace.lines) and run.trace is run.trace
-    assert read(path).lines == first.lines and frame(first, 2, "text") == frame(run.trace, 2, "text")
+    assert load(path).lines == first.lines and frame(first, 2, "text") == frame(run.trace, 2, "text")
 
 
 def test_a_run_in_memory_is_there_after_its_block():

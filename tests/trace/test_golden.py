@@ -7,7 +7,7 @@ import golden_runs
 import pytest
 
 import minillm
-from minillm.trace import read, record
+from minillm.trace import load, record
 
 HASH = "a23f0a9d25f02c571f0eceb64c22bae02ef788bd84acd019b711f544426a633b"
 
@@ -37,7 +37,7 @@ def test_the_default_trace_of_a_prompt_has_one_hash_on_every_machine(tmp_path):
 
 
 def test_the_golden_traces_have_every_kind_of_line_and_of_action():
-    traces = [read(golden_runs.HERE / f"{name}.jsonl") for name in golden_runs.NAMES]
+    traces = [load(golden_runs.HERE / f"{name}.jsonl") for name in golden_runs.NAMES]
     lines = [line for trace in traces for line in trace.lines]
     kinds = {line["t"] for line in lines}
     assert kinds >= set("model source tokens request admit preempt finish pass step pool block choice".split())

@@ -15,7 +15,7 @@ import minillm
 from minillm.classroom.player.lessons import find_lesson
 from minillm.trace import page as page_module
 from minillm.trace.page import page
-from minillm.trace.reader import read
+from minillm.trace.reader import load
 
 HERE = Path(__file__).parent
 GOLDEN = sorted(HERE.glob("golden_*.jsonl"))
@@ -33,7 +33,7 @@ HOSTILE = [
 
 @pytest.fixture(params=GOLDEN, ids=lambda file: file.stem)
 def golden(request):
-    return read(request.param)
+    return load(request.param)
 
 
 def island(text):
@@ -92,7 +92,7 @@ def hostile_trace(path):
         if line["t"] in ("choice", "model"):
             line["text" if line["t"] == "choice" else "name"] = HOSTILE[0]
     path.write_text("".join(json.dumps(line) + "\n" for line in (header, *lines)), encoding="ascii")
-    return read(path)
+    return load(path)
 
 
 def test_hostile_texts_are_data(tmp_path):
@@ -108,7 +108,7 @@ def test_hostile_texts_are_data(tmp_path):
 def test_a_run_that_was_interrupted_at_once_has_a_page(tmp_path):
     file = tmp_path / "empty.jsonl"
     file.write_text(GOLDEN[0].read_text(encoding="ascii").split("\n")[0] + "\n", encoding="ascii")
-    assert "<title>A run of an unknown model</title>" in page(read(file))
+    assert "<title>A run of an unknown model</title>" in page(load(file))
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_run_that_was_interrupted_at_once_has_a_page(tmp_path):
 )
 def test_a_large_page_is_refused_with_what_to_leave_out(name, advice, monkeypatch):
     monkeypatch.setattr(page_module, "LARGEST_PAGE", 20_000)
-    trace = read(HERE / f"{name}.jsonl")
+    trace = load(HERE / f"{name}.jsonl")
     lines = [line for line in trace.lines if line["t"] == "attention"] * 4
     trace.lines.extend(lines)
     with pytest.raises(ValueError, match=rf"the page would have \d+\.\d MB, and 2 MB are the most; record {advice}"):
@@ -127,7 +127,7 @@ def test_a_notebook_shows_the_page_in_a_frame_of_its_own(golden):
     shown = minillm.trace.show(golden, height=500)
     frame = re.fullmatch(r'<iframe srcdoc="([^"]*)" sandbox="allow-scripts" [^<>]*></iframe>', shown._repr_html_())
     assert html.unescape(frame[1]) == page(golden)
-    assert minillm.trace.show(GOLDEN[0]).page == page(read(GOLDEN[0]))
+    assert minillm.trace.show(GOLDEN[0]).page == page(load(GOLDEN[0]))
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def node():
 
 
 def test_the_script_of_the_page_is_javascript(tmp_path, node):
-    _, rest = island(page(read(GOLDEN[1])))
+    _, rest = island(page(load(GOLDEN[1])))
     [_, script] = re.findall(r"<script[^>]*>(.*?)</script>", rest, re.DOTALL)
     (tmp_path / "page.js").write_text(script, encoding="utf-8")
     node("--check", tmp_path / "page.js")
@@ -154,3 +154,9 @@ def test_the_script_of_the_page_is_javascript(tmp_path, node):
 @pytest.mark.parametrize("script", [file.name for file in sorted(HERE.glob("*.test.js"))])
 def test_the_scripts_pass_their_own_tests(script, node):
     node(HERE / script)
+
+
+def test_a_trace_writes_its_page(tmp_path):
+    trace = load(GOLDEN[0])
+    trace.html(tmp_path / "run.html")
+    assert (tmp_path / "run.html").read_text(encoding="utf-8") == page(trace)

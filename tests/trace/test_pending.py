@@ -9,7 +9,7 @@ from trace_checks import MemoryRecorder
 
 import minillm
 from minillm.events import listening
-from minillm.trace import read, record, recorder
+from minillm.trace import load, record, recorder
 from minillm.trace.pending import Pending
 
 MODEL, _ = random_model(CONFIG, 0, "exact")
@@ -75,4 +75,4 @@ def test_ctrl_c_waits_until_an_event_is_heard(tmp_path, monkeypatch):
     monkeypatch.setattr(recorder, "chosen_line", pressed)
     with pytest.raises(KeyboardInterrupt), record(path):
         minillm.generate(MODEL, [1, 2, 3], 5, ENDLESS)
-    assert len(read(path).states.last["requests"][0]["tokens"]) == 1
+    assert len(load(path).states.last["requests"][0]["tokens"]) == 1

@@ -5,7 +5,7 @@ import json
 import pytest
 from golden_runs import HERE, NAMES
 
-from minillm.trace import read, reader, schema
+from minillm.trace import load, reader, schema
 from minillm.trace.states import States
 
 GOLDEN = (HERE / "golden_engine.jsonl").read_bytes()
@@ -94,7 +94,7 @@ def test_what_is_wrong_is_one_line(name, tmp_path):
     data, words = DAMAGED[name]
     path.write_bytes(data)
     with pytest.raises(ValueError) as problem:
-        read(path)
+        load(path)
     message = str(problem.value)
     assert words in message and message.startswith("run.jsonl") and "\n" not in message and len(message) < 500
 
@@ -102,7 +102,7 @@ def test_what_is_wrong_is_one_line(name, tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_trace_is_read_as_it_was_written(name):
     data = (HERE / f"{name}.jsonl").read_bytes()
-    trace = read(HERE / f"{name}.jsonl")
+    trace = load(HERE / f"{name}.jsonl")
     written = [json.dumps(line, separators=(",", ":")) + "\n" for line in [trace.header, *trace.lines]]
     assert "".join(written).encode() == data
     assert trace.finished
@@ -112,7 +112,7 @@ def test_every_beginning_of_whole_lines_is_a_trace_of_an_interrupted_run(tmp_pat
     path = tmp_path / "run.jsonl"
     for count in range(1, len(LINES), 7):
         path.write_bytes(b"".join(LINES[:count]))
-        trace = read(path)
+        trace = load(path)
         assert not trace.finished and len(trace.lines) == count - 1
 
 
@@ -127,8 +127,8 @@ def test_sizes_are_bounded(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(reader, name, bound)
             with pytest.raises(ValueError, match=words):
-                read(path)
-    assert read(path)
+                load(path)
+    assert load(path)
 
 
 def test_states_of_a_stranger_do_not_fill_the_memory(monkeypatch):

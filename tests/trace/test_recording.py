@@ -16,7 +16,7 @@ from trace_checks import MemoryRecorder, recorded
 import minillm
 from minillm import Engine, PromptLookup, Sampling
 from minillm.events import listening
-from minillm.trace import read, record
+from minillm.trace import load, record
 from minillm.trace.state import apply, new_state
 from minillm.trace.states import EVERY
 
@@ -202,7 +202,7 @@ def test_an_interrupted_run_leaves_a_trace_of_what_ran(tmp_path):
             seen.append(step.token)
             if len(seen) == 3:
                 raise KeyboardInterrupt
-    trace = read(path)
+    trace = load(path)
     assert not trace.finished and "interrupted" in repr(trace)
     assert trace.states.last["requests"][0]["tokens"] == seen
 
@@ -237,7 +237,7 @@ def test_a_file_that_exists_is_overwritten_only_by_force(tmp_path):
     assert path.read_text() == "mine"
     with record(path, force=True):
         minillm.forward(MODEL, [1])
-    assert read(path).finished
+    assert load(path).finished
 
 
 def test_an_old_file_stays_until_the_new_trace_is_there(tmp_path):
@@ -246,7 +246,7 @@ def test_an_old_file_stays_until_the_new_trace_is_there(tmp_path):
     with record(path, force=True):
         minillm.forward(MODEL, [1])
         assert path.read_text() == "mine"
-    assert read(path).finished and list(tmp_path.iterdir()) == [path]
+    assert load(path).finished and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("failure", [None, KeyboardInterrupt, RuntimeError])
@@ -267,7 +267,7 @@ def test_an_interrupted_run_replaces_an_old_file(tmp_path):
     with pytest.raises(KeyboardInterrupt), record(path, force=True):
         minillm.forward(MODEL, [1])
         raise KeyboardInterrupt
-    assert len(read(path).states.steps) == 2 and not read(path).finished and list(tmp_path.iterdir()) == [path]
+    assert len(load(path).states.steps) == 2 and not load(path).finished and list(tmp_path.iterdir()) == [path]
 
 
 def test_of_a_link_the_file_that_it_names_is_replaced(tmp_path):
@@ -276,7 +276,7 @@ def test_of_a_link_the_file_that_it_names_is_replaced(tmp_path):
     link.symlink_to(real)
     with record(link, force=True):
         minillm.forward(MODEL, [1])
-    assert link.is_symlink() and read(real).finished
+    assert link.is_symlink() and load(real).finished
 
 
 def test_a_folder_and_a_device_are_not_replaced(tmp_path):
@@ -296,7 +296,7 @@ def test_a_trace_that_is_full_does_not_break_the_run(tmp_path, monkeypatch, limi
     with pytest.raises(ValueError, match=words), record(tmp_path / "run.jsonl"):
         tokens = RUNS["generate"]()
     assert tokens == RUNS["generate"]()
-    assert not read(tmp_path / "run.jsonl").finished
+    assert not load(tmp_path / "run.jsonl").finished
 
 
 class NearlyFull(io.FileIO):
@@ -317,7 +317,7 @@ def test_a_full_disk_leaves_the_whole_lines_and_does_not_break_the_run(tmp_path,
     with pytest.raises(ValueError, match=r"run.jsonl: No space left on device"), record(path):
         tokens = RUNS["generate"]()
     assert tokens == RUNS["generate"]()
-    assert len(read(path).states.last["requests"][0]["tokens"]) < len(tokens)
+    assert len(load(path).states.last["requests"][0]["tokens"]) < len(tokens)
 
 
 def test_a_failure_of_the_recorder_does_not_break_the_run(tmp_path, monkeypatch):
@@ -327,7 +327,7 @@ def test_a_failure_of_the_recorder_does_not_break_the_run(tmp_path, monkeypatch)
     with pytest.raises(ValueError, match="the recorder failed: ZeroDivisionError"), record(tmp_path / "run.jsonl"):
         tokens = RUNS["generate"]()
     assert tokens == RUNS["generate"]()
-    assert not read(tmp_path / "run.jsonl").finished
+    assert not load(tmp_path / "run.jsonl").finished
 
 
 @pytest.mark.parametrize("weights", ["float32", "bfloat16", "int8", "int4"])

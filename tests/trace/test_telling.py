@@ -10,18 +10,18 @@ from golden_runs import HERE, NAMES, QUESTION
 from trace_checks import recorded
 
 import minillm
-from minillm.trace import read, schema
+from minillm.trace import load, schema
 from minillm.trace.perfetto import chrome_trace
 from minillm.trace.texts import TokenTexts
 from minillm.trace.words import sentences
 
 ROOT = Path(__file__).parents[2]
-TRACES = {name: read(HERE / f"{name}.jsonl") for name in NAMES}
+TRACES = {name: load(HERE / f"{name}.jsonl") for name in NAMES}
 
 
 def test_each_source_is_a_line_that_tells(runs_again):
     for path in runs_again.values():
-        lines = read(path).lines
+        lines = load(path).lines
         told = {line.get("do", line["t"]) for line in lines} - {"source", "tokens", "model", "pool", "attention", "end"}
         sources = {line["of"]: line["at"] for line in lines if line["t"] == "source"}
         assert sources.keys() == told
@@ -94,7 +94,7 @@ def test_an_interrupted_step_is_said(tmp_path):
 
     with pytest.raises(KeyboardInterrupt), minillm.trace.record(path):
         interrupted()
-    trace = read(path)
+    trace = load(path)
     assert sentences(trace)[-1] == "The run was interrupted before the pass of this step."
     assert trace.states.last["requests"][0]["status"] == "running"
 

@@ -61,7 +61,7 @@ def test_all_layers_of_a_small_model_and_three_of_a_large_one():
 
 
 def test_too_much_attention_is_refused_and_the_rest_of_the_trace_is_there(tmp_path, monkeypatch):
-    from minillm.trace import read, recording
+    from minillm.trace import load, recording
 
     model, path = random_model(CONFIG, 0)[0], tmp_path / "run.jsonl"
     monkeypatch.setattr(recording, "LARGEST", 8_000)
@@ -72,5 +72,5 @@ def test_too_much_attention_is_refused_and_the_rest_of_the_trace_is_there(tmp_pa
     with pytest.warns(UserWarning, match="attention is left out: .*; choose fewer layers"):
         with recording.record(path, detail="attention", force=True):
             run()
-    trace = read(path)
+    trace = load(path)
     assert trace.finished and len(trace.states.last["requests"][0]["tokens"]) == 12

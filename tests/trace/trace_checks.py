@@ -1,6 +1,6 @@
 """Recordings for tests: in a file, or in memory with the state after every event."""
 
-from minillm.trace import read, record
+from minillm.trace import load, record
 from minillm.trace.recorder import Recorder
 from minillm.trace.schema import check
 from minillm.trace.states import States
@@ -11,7 +11,7 @@ def recorded(folder, run, **options):
     path = folder / "run.jsonl"
     with record(path, **options):
         result = run()
-    return read(path), result
+    return load(path), result
 
 
 class MemoryRecorder(Recorder):

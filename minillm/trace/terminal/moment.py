@@ -32,12 +32,12 @@ class Moment:
     @cached_property
     def state(self) -> State:
         """The state after the step."""
-        return self.trace.states.at(self.step)
+        return self.trace.state(self.step)
 
     @cached_property
     def before(self) -> State:
         """The state before the step."""
-        return self.trace.states.at(self.step - 1) if self.step else new_state()
+        return self.trace.state(self.step - 1) if self.step else new_state()
 
     @property
     def lines(self) -> list[Line]:

@@ -76,7 +76,7 @@ class Replay:
 
     def _choices(self, field: str) -> Sequence[int]:
         if field == "request":
-            return [*self.trace.states.at(self.step)["requests"]]
+            return [*self.trace.state(self.step)["requests"]]
         return sorted({line[field] for line in self.trace.lines if line["t"] == "attention"})
 
     def screen(self, width: int, height: int) -> list[Text]:

@@ -6,7 +6,7 @@ from random_models import random_model
 from test_checks import CONFIG
 
 import minillm
-from minillm.trace import read, record
+from minillm.trace import load, record
 from minillm.trace.attention import unpacked
 
 pytest.importorskip("numba")
@@ -19,7 +19,7 @@ def test_a_run_is_recorded_with_its_attention(weights, tmp_path):
     with record(path, detail="attention"):
         tokens = minillm.generate(model, *given).tokens
     assert tokens == minillm.generate(model, *given).tokens
-    for line in read(path).lines:
+    for line in load(path).lines:
         if line["t"] == "attention":
             expected = minillm.attention_weights(model, [1, 2, 3, *tokens[:-1]], line["layer"])[line["head"]]
             assert np.allclose(unpacked(line), expected, atol=0.5 / 255 + 1e-3)

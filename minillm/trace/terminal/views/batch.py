@@ -72,7 +72,7 @@ def _row(moment: Moment, number: int, cells: list[tuple[str, str]], size: int) -
 def _history(moment: Moment, first: int) -> dict[int, dict[int, tuple[str, str]]]:
     """Return for each step from `first` to this one what each request did: its sign, with tokens, and a style."""
     trace = moment.trace
-    state = trace.states.at(first)
+    state = trace.state(first)
     history = {first: _column(trace.states.steps[first], state)}
     for step in range(first + 1, moment.step + 1):
         for line in trace.states.steps[step]:
