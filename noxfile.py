@@ -34,7 +34,7 @@ def quick(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests but the slow ones, and the Python examples of the pages. About 7 minutes on two cores."""
+    """All tests but the slow ones, and the Python examples of the pages. About 5 minutes on two cores."""
     run(session, "test,compiled", "pytest", "-q", *session.posargs)
 
 
