@@ -68,7 +68,11 @@ def configs(features: Iterable[str] = (), sizes: Sequence[int] = ()) -> list[Mod
 
 @cache
 def random_weights(config: ModelConfig) -> dict[str, Array]:
-    """Return weights under their Hugging Face names, large enough that each one changes the result."""
+    """Return weights under their Hugging Face names, large enough that each one changes the result.
+
+    The rows of the embedding are longer than what the layers add to them. Where a sum nearly cancels them, the next
+    norm would magnify what rounding left: see tests/verification/test_comparison.py.
+    """
     random = np.random.default_rng(0)
     return {name: _random_tensor(name, shape, random) for name, shape in _shapes(config).items()}
 
@@ -78,7 +82,8 @@ def _random_tensor(name: str, shape: tuple[int, ...], random: np.random.Generato
     numbers = random.normal(size=shape)
     if name.endswith("norm.weight"):
         return 1 + 0.5 * numbers
-    return numbers if name.endswith(".bias") else numbers * 1.5 / np.sqrt(shape[1])
+    size = 3.0 if name in ("model.embed_tokens.weight", "lm_head.weight") else 1.0
+    return numbers if name.endswith(".bias") else numbers * size / np.sqrt(shape[1])
 
 
 def _shapes(config: ModelConfig) -> dict[str, tuple[int, ...]]:
