@@ -1,14 +1,14 @@
 """An engine in a file, as `pytest --minillm-engine` takes it: only its logits can be seen.
 
 The file defines `make_engine(config, weights)`, which gets the model of the comparison, or the functions themselves,
-with weights of its own and either VOCAB_SIZE or MODEL. It runs in this process, as the user's own file.
+with weights of its own and either VOCAB_SIZE or MODEL. It runs in a process of its own.
 
 `FILE.py:NAME` is the engine that the file's `engines()` yields under this name. In place of FILE.py, the name of a
 shipped adapter will do.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 
 from minillm.arrays import Array, Float
+from minillm.bisection.foreign_engine import ForeignEngine
 from minillm.bisection.observed import AFTER_LAYERS, NOTHING, OPERATIONS, Observed, Place, RowKey, Wanted, canonical
 from minillm.bisection.replay import Part, replay
 from minillm.bisection.schedule import Schedule
-from minillm.classroom.worker.user_module import user_module
 from minillm.loading import open_checkpoint
-from minillm.loading.build import weights_by_name
 from minillm.support.checks import shown
 from minillm.support.printable import one_line
+from minillm.verification.adapter import read_adapter
+from minillm.verification.engine_process import EngineProcess
 from minillm.verification.shipped_adapters import FOLDER, adapter_names
 
 LOGITS = Place(AFTER_LAYERS, OPERATIONS.index("logits"))
@@ -33,15 +34,14 @@ LOGITS = Place(AFTER_LAYERS, OPERATIONS.index("logits"))
 class FileRunner:
     """A schedule on an engine in a file."""
 
-    engine: Any
-    name: str
+    engine: ForeignEngine
     schedule: Schedule
     vocab_size: int
 
     def greedy(self, prompt: list[int], new_tokens: int) -> list[int]:
         """Return the prompt and the most probable tokens after it, without the last one."""
         tokens = list(prompt)
-        machine = FileMachine(self.engine, self.name, self.vocab_size, NOTHING)
+        machine = FileMachine(self.engine, self.vocab_size, NOTHING)
         cache = machine.new_cache()
         first = 0
         while len(tokens) < len(prompt) + new_tokens - 1:
@@ -53,7 +53,7 @@ class FileRunner:
 
     def observe(self, tokens: list[int], prompt_tokens: int, wanted: Wanted) -> Observed:
         """Run the schedule."""
-        machine = FileMachine(self.engine, self.name, self.vocab_size, wanted)
+        machine = FileMachine(self.engine, self.vocab_size, wanted)
         replay(self.schedule, tokens, prompt_tokens, machine)
         machine.release_all()
         return machine.observed
@@ -74,14 +74,24 @@ def opened(named: str, model: str, schedule: Schedule) -> Iterator[FileRunner]:
     """
     file, name = _parts(named)
     path = FOLDER / f"{file}.py" if file in adapter_names() else Path(file)
-    source, where = path.read_bytes(), path.absolute()
-    with named_errors(f"{file} does not load"):
-        module = user_module(source, path.stem, str(where), str(where.parent))
-        found = module.__enter__()
+    path.open("rb").close()  # a missing file is said to be one
+    with closing(_process(path, file)) as process:
+        adapter = read_adapter(_chosen(process.described, file, name), file)
+        vocab_size = adapter.vocab_size
+        if adapter.made or adapter.model:
+            vocab_size = open_checkpoint(model if adapter.made else adapter.model or "").config.vocab_size
+        engine = ForeignEngine(process, adapter, named, model)
+        for function in ("new_cache", "prefill"):
+            if not engine.has(function):
+                raise ValueError(f"{named}: {function} is missing; expected new_cache and prefill, or make_engine")
+        yield FileRunner(engine, schedule, vocab_size)
+
+
+def _process(path: Path, file: str) -> EngineProcess:
     try:
-        yield _runner(_chosen(found, file, name), named, model, schedule)
-    finally:
-        module.__exit__(None, None, None)
+        return EngineProcess(path)
+    except ValueError as problem:
+        raise ValueError(str(problem).replace(str(path), file)) from None
 
 
 def _parts(named: str) -> tuple[str, str]:
@@ -93,14 +103,13 @@ def _parts(named: str) -> tuple[str, str]:
     return (named, "") if named.endswith(".py") else (file, name)
 
 
-def _chosen(found: Any, file: str, name: str) -> Any:
+def _chosen(described: list[dict[str, Any]], file: str, name: str) -> dict[str, Any]:
     """Return the engine of `engines()` with this name, or the file itself if there is none."""
-    if not hasattr(found, "engines"):
+    if not described[0]["listed"]:
         if name:
             raise ValueError(f"{file} has one engine, without a name; leave out :{name}, or define engines()")
-        return found
-    with named_errors(f"{file}: engines"):
-        named = dict(found.engines())
+        return described[0]
+    named = {engine["name"]: engine for engine in described}
     if name not in named:
         names = ", ".join(f"{file}:{known}" for known in named)
         raise ValueError(f"{file} has {_no_engine(name)}; expected one of {one_line(names)}")
@@ -111,37 +120,11 @@ def _no_engine(name: str) -> str:
     return f"no engine {shown(name)}" if name else "several engines"
 
 
-def _runner(found: Any, file: str, model: str, schedule: Schedule) -> FileRunner:
-    vocab_size = getattr(found, "VOCAB_SIZE", None)
-    if hasattr(found, "make_engine"):
-        checkpoint = open_checkpoint(model)
-        vocab_size = checkpoint.config.vocab_size
-        with named_errors(f"{file}: make_engine"):
-            found = found.make_engine(checkpoint.config, dict(weights_by_name(checkpoint)))
-    elif isinstance(getattr(found, "MODEL", None), str):
-        vocab_size = open_checkpoint(found.MODEL).config.vocab_size
-    for name in ("new_cache", "prefill"):
-        if not callable(getattr(found, name, None)):
-            raise ValueError(f"{file}: {name} is missing; expected new_cache and prefill, or make_engine")
-    if type(vocab_size) is not int or vocab_size < 1:
-        raise ValueError(f"{file}: expected a VOCAB_SIZE, a MODEL, or make_engine(config, weights)")
-    return FileRunner(found, file, schedule, vocab_size)
-
-
-@contextmanager
-def named_errors(what: str) -> Iterator[None]:
-    """Turn an exception of somebody else's code into one line that says where it came from."""
-    try:
-        yield
-    except (Exception, SystemExit) as problem:
-        raise ValueError(f"{what}: {one_line(f'{type(problem).__name__}: {problem}')}") from problem
-
-
 class FileMachine:
     """An engine in a file, as schedules use it (`replay.Machine`)."""
 
-    def __init__(self, engine: Any, name: str, vocab_size: int, wanted: Wanted) -> None:
-        self.engine, self.name, self.vocab_size, self.wanted = engine, name, vocab_size, wanted
+    def __init__(self, engine: ForeignEngine, vocab_size: int, wanted: Wanted) -> None:
+        self.engine, self.name, self.vocab_size, self.wanted = engine, engine.name, vocab_size, wanted
         self.observed = Observed(float(np.finfo(np.float32).eps))
         self._caches: list[Any] = []  # that are not released yet
 
@@ -153,13 +136,14 @@ class FileMachine:
 
     def new_cache(self) -> Any:
         """Return an empty cache."""
-        return self._kept(self._call("new_cache"))
+        return self._kept("new_cache")
 
     def run(self, parts: Sequence[Part]) -> Float[Array, "parts vocab"]:
         """Run one pass, and record the logits."""
-        logits = self._call("batch", [(p.tokens, p.cache) for p in parts]) if len(parts) > 1 else [self._one(*parts)]
-        with named_errors(f"{self.name}: its logits"):
-            logits = np.asarray(logits, np.float64)
+        if len(parts) > 1:
+            logits = self._array(self.engine.call("batch", [(p.tokens, p.cache) for p in parts], returns="rows"))
+        else:
+            logits = self._array([self._one(*parts)])
         if logits.shape != (len(parts), self.vocab_size):
             raise ValueError(
                 f"{self.name} returned logits of shape {list(logits.shape)}; expected {[len(parts), self.vocab_size]}"
@@ -169,48 +153,50 @@ class FileMachine:
 
     def truncate(self, cache: Any, length: int) -> None:
         """Drop tokens."""
-        self._call("truncate", cache, length)
+        self.engine.call("truncate", cache, length)
 
     def fork(self, cache: Any) -> Any:
         """Copy a cache."""
-        return self._kept(self._call("fork", cache))
+        return self._kept("fork", cache)
 
     def copy_prefix(self, cache: Any, length: int) -> Any:
         """Copy the first tokens of a cache."""
-        return self._kept(self._call("copy_prefix", cache, length))
+        return self._kept("copy_prefix", cache, length)
 
     def free(self, cache: Any) -> None:
         """Release the cache, if the engine has a function for that: a new one takes its place."""
         self._caches = [other for other in self._caches if other is not cache]
-        if callable(getattr(self.engine, "release", None)):
-            self._call("release", cache)
+        if self.engine.has("release"):
+            self.engine.call("release", cache)
 
     def swap(self, cache: Any) -> Any:
         """Save the cache, release it, and restore what was saved."""
-        saved = self._call("save", cache)
+        saved = self.engine.call("save", cache, returns="cache")
         self.free(cache)
-        return self._kept(self._call("restore", saved))
+        return self._kept("restore", saved)
 
     def release_all(self) -> None:
         """Release all caches: an engine may have room for a few, and the next run needs others."""
         for cache in list(self._caches):
             self.free(cache)
 
-    def _kept(self, cache: Any) -> Any:
-        self._caches.append(cache)
-        return cache
+    def _kept(self, function: str, *arguments: Any) -> Any:
+        """Call a function that returns a cache, and remember to release it."""
+        self._caches.append(self.engine.call(function, *arguments, returns="cache"))
+        return self._caches[-1]
 
     def _one(self, part: Part) -> Any:
         """Run the tokens of one sequence: a single one after others is decoded, if the engine has a decode."""
-        if len(part.tokens) == 1 and part.first and callable(getattr(self.engine, "decode", None)):
-            return self._call("decode", part.tokens[0], part.cache)
-        return self._call("prefill", part.tokens, part.cache)
+        if len(part.tokens) == 1 and part.first and self.engine.has("decode"):
+            return self.engine.call("decode", part.tokens[0], part.cache, returns="logits")
+        return self.engine.call("prefill", part.tokens, part.cache, returns="logits")
 
-    def _call(self, function: str, *arguments: Any) -> Any:
-        if not callable(getattr(self.engine, function, None)):
-            raise ValueError(f"{self.name} has no {function}, which this schedule needs; use another schedule")
-        with named_errors(f"{self.name}: {function}"):
-            return getattr(self.engine, function)(*arguments)
+    def _array(self, logits: Any) -> Float[Array, "parts vocab"]:
+        """Return what the engine returned as an array of numbers."""
+        try:
+            return np.asarray(logits, np.float64)
+        except (TypeError, ValueError) as problem:
+            raise ValueError(f"{self.name}: its logits: {one_line(f'{type(problem).__name__}: {problem}')}") from None
 
     def _record(self, parts: Sequence[Part], logits: Float[Array, "parts vocab"]) -> None:
         counted = [part for part in parts if part.sequence is not None]

@@ -180,8 +180,9 @@ def _numbers(words: list[str], line: str) -> tuple[str, tuple[int, ...]]:
     if not all(part.isascii() and part.isdigit() and len(part) <= 7 for part in digits):
         part = " ".join(words)
         where = "" if part == line.strip() else f"{shown(line)}: "
+        example = f"{name if name in (*OPERATIONS, *SETTINGS) else 'chunk'} 5"
         raise ValueError(
-            f"{where}{shown(part)} has a wrong number; expected such as prefill 5+7, or prefill 5+7 @exact"
+            f"{where}{shown(part)} has a wrong number; expected up to 7 digits, such as {example}, or {example} @exact"
         )
     return name, tuple(map(int, digits))
 

@@ -4,6 +4,7 @@ It runs in the process of the properties (a fast engine, a test), or in a proces
 makes no verdict. A request is a dict:
 
     {"do": "begin", "engine": name, "config": ...}    make or take an engine, drop all caches -> {}
+    {"do": "begin", ..., "model": name}               make it with the config and the weights of this model
     {"do": "call", "name": ..., "arguments": [...], "returns": ..., "numbers": [...]}
                                                       -> {"value": ...}, {"refused": ...} or {"error": ..., ...}
 
@@ -23,6 +24,8 @@ import numpy as np
 
 from minillm.classroom.worker.user_module import user_module
 from minillm.config import ModelConfig, RopeParameters
+from minillm.loading import open_checkpoint
+from minillm.loading.build import weights_by_name
 from minillm.support.printable import one_line
 from minillm.verification.handles import Handle, replaced
 from minillm.verification.models import CONFIGS, random_weights
@@ -94,12 +97,16 @@ class Session:
         """Return whether a file is in the folder of the engine's file, and not of an installed package."""
         return path.is_relative_to(Path(self._file).parent) and "site-packages" not in path.parts
 
-    def _begin(self, engine: str, config: dict[str, Any] | None, **_: Any) -> dict[str, Any]:
+    def _begin(self, engine: str, config: dict[str, Any] | None, model: str | None = None, **_: Any) -> dict[str, Any]:
         self._release(list(self._used.values()))
         self._used.clear()
         self._kept.clear()
         found = self._engines[engine]
-        self._engine = found if config is None else _make(found, _config(config))
+        if model is not None:
+            checkpoint = open_checkpoint(model)
+            self._engine = found.make_engine(checkpoint.config, dict(weights_by_name(checkpoint)))
+        else:
+            self._engine = found if config is None else _make(found, _config(config))
         return {}
 
     def _call(self, name: str, arguments: list[Any], returns: str | None, numbers: list[int], **_: Any) -> Any:

@@ -229,7 +229,7 @@ def test_engines_of_one_file_are_named(bisect, engine):
     lone = engine("lone.py", OWN.format(size=5, logits="1"))
     assert_refused(bisect(f"{lone}:x", "plain", *short), f"{lone} has one engine, without a name; leave out :x")
     broken = engine("broken.py", "def engines():\n    return [1]\n")
-    assert_refused(bisect(f"{broken}:x", "plain", *short), "engines: TypeError: ")
+    assert_refused(bisect(f"{broken}:x", "plain", *short), "broken.py does not load: TypeError: ")
 
 
 def test_a_shipped_adapter_is_named_without_a_file(bisect):
@@ -279,10 +279,14 @@ MISTAKES = {
     "nothing": (["", "numpy"], "'' says nothing; expected a schedule, @ENGINE, or both"),
     "an unknown word": (["chunk 3, blok 4", "numpy"], "'blok' is not a word of a schedule; expected one of whole"),
     "an unknown first word": (["chnk 3", "numpy"], "'chnk' is not a word of a schedule; expected one of whole"),
-    "no number": (["chunk x", "numpy"], "minillm: 'chunk x' has a wrong number; expected such as prefill 5+7, or"),
+    "no number": (
+        ["chunk x", "numpy"],
+        "minillm: 'chunk x' has a wrong number; expected up to 7 digits, such as chunk 5",
+    ),
+    "a long number": (["batch 999999999", "numpy"], "expected up to 7 digits, such as batch 5, or batch 5 @exact"),
     "no @": (
         ["chunk 3 exact", "numpy"],
-        "'chunk 3 exact' has a wrong number; expected such as prefill 5+7, or prefill",
+        "'chunk 3 exact' has a wrong number; expected up to 7 digits, such as chunk 5, or chunk 5 @exact",
     ),
     "an unknown backend": (["whole @tpu", "numpy"], "'tpu' is not a backend, a schedule or a FILE.py"),
     "a missing file": (["no_such_engine.py", "numpy"], "No such file"),
@@ -311,14 +315,25 @@ def test_a_mistake_is_one_line(call, model_folder, arguments, said, monkeypatch,
     assert_refused(call("bisect", *arguments, *prompt, "--model", model_folder), said)
 
 
+REFUSES = "def unsupported():\n    raise NotImplementedError('too long')\n"
+CRASHES = "import os, signal\ndef crash():\n    os.kill(os.getpid(), signal.SIGSEGV)\n"
+HANGS = "import time\nCALL_SECONDS = 0.5\n"
 ENGINES = {
-    "no function": ("VOCAB_SIZE = 9", "new_cache is missing; expected new_cache and prefill, or make_engine"),
-    "no vocabulary": ("new_cache = prefill = print", "expected a VOCAB_SIZE, a MODEL, or make_engine"),
+    "no function": ("VOCAB_SIZE = 9", "expected make_engine(config, weights), or the functions and a VOCAB_SIZE"),
+    "no cache": ("VOCAB_SIZE = 9\ngenerate = print", "new_cache is missing; expected new_cache and prefill"),
+    "no vocabulary": ("new_cache = prefill = print", "VOCAB_SIZE is missing; expected the number of token ids"),
     "a slip": ("def new_cache(:", "does not load: SyntaxError"),
     "an exit": ("raise SystemExit(0)", "does not load: SystemExit"),
     "another vocabulary": (OWN.format(size=5, logits="1"), "has a vocabulary of 5 tokens and plain one of"),
     "a failure": (ENGINE.format(wrong="/ 0 + nonsense"), "prefill: NameError: name 'nonsense' is not defined"),
     "one logit": (ENGINE.format(wrong="[:1]"), "returned logits of shape [1, 1]; expected [1, "),
+    "a refusal": (OWN.format(size=261, logits="unsupported()") + REFUSES, "prefill: the engine refuses this: too long"),
+    "a crash": (OWN.format(size=261, logits="crash()") + CRASHES, "prefill: its process ended with signal SIGSEGV"),
+    "an end": (
+        OWN.format(size=261, logits="os._exit(0)") + "import os",
+        "prefill: its process ended with exit status 0",
+    ),
+    "a hang": (OWN.format(size=261, logits="time.sleep(60)") + HANGS, "prefill: no result within 0.5 seconds"),
     "a text": (ENGINE.format(wrong="and 'x'").replace("[-1]", "[-1].all()"), "its logits: ValueError"),
 }
 
