@@ -7,10 +7,10 @@ A refused call leaves the caches as they were. So the schedule goes on without i
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import wraps
 from typing import Any, ClassVar, TypeVar, cast
 
+from hypothesis import reject
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -19,7 +19,7 @@ from minillm.verification.cache_properties import LARGEST_SHIFT, is_editable, sh
 from minillm.verification.drawing import sized_lists
 from minillm.verification.edited_cache import Pair, appended, is_plain, removed, shifted
 from minillm.verification.engine_protocol import Engine
-from minillm.verification.refusals import Patience, Refused
+from minillm.verification.refusals import Halfway, Patience, Refused
 
 SCHEDULE_TOKENS, MOST_CACHES = 40, 4
 MOST_STATES = 3
@@ -38,8 +38,12 @@ def _can_edit(name: str) -> Callable[[Rule], Rule]:
 def _may_be_refused(operation: Rule) -> Rule:
     @wraps(operation)
     def unless_refused(machine: "CacheSchedules", *arguments: Any, **named: Any) -> None:
-        with suppress(Refused):
+        try:
             operation(machine, *arguments, **named)
+        except Refused:
+            pass
+        except Halfway:
+            reject()
 
     return cast(Rule, unless_refused)
 

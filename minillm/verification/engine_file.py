@@ -50,27 +50,21 @@ a call is refused, and counted. It must leave all caches as they were: `any_sche
 other properties leave the example out. Every other exception is a failure.
 """
 
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from hypothesis import reject
 from hypothesis import strategies as st
 
-from minillm import reference
-from minillm.arrays import Array
 from minillm.config import ModelConfig
 from minillm.verification.adapter import Adapter, read_adapter
-from minillm.verification.edited_cache import appended, edited_logits
 from minillm.verification.engine_protocol import Engine
-from minillm.verification.engine_under_test import EngineUnderTest, Transport
-from minillm.verification.failure import EngineFailed
+from minillm.verification.engine_under_test import Transport
 from minillm.verification.findings import Findings
 from minillm.verification.in_process import InProcess
-from minillm.verification.models import CONFIGS, configs, random_weights
+from minillm.verification.models import CONFIGS, configs
+from minillm.verification.one_example import Example, example_of
 
 
 class LoadedEngine(NamedTuple):
@@ -92,7 +86,7 @@ class LoadedEngine(NamedTuple):
     close: Callable[[], None]
     adapter: Adapter
     transport: Transport
-    example: Callable[[ModelConfig | None, Findings], EngineUnderTest]
+    example: Example
 
 
 def load_engine(file: Path) -> LoadedEngine:
@@ -117,29 +111,16 @@ def load_engines(file: Path, transport: Transport) -> list[LoadedEngine]:
         raise
 
 
-@contextmanager
-def engine_of(file: Path | str, name: str, config: ModelConfig | None = None) -> Iterator[EngineUnderTest]:
-    """Load one engine of a file in this process. If it fails, say what is wrong, and exit with status 1.
-
-    Args:
-        file: the file.
-        name: that of `engines()`, or the file's own.
-        config: the model for make_engine; None if the engine has its own.
-    """
-    transport = InProcess(Path(file))
-    loaded = next(one for one in load_engines(Path(file), transport) if one.adapter.name == name)
-    try:
-        yield loaded.example(config, loaded.findings)
-    except EngineFailed as problem:
-        sys.exit(str(problem))
-    finally:
-        loaded.close()
-
-
 def _loaded(adapter: Adapter, transport: Transport) -> LoadedEngine:
     findings = Findings(adapter.tolerance)
-    example = _made(adapter, transport) if adapter.made else _own(adapter, transport)
-    engines = _models(adapter).map(lambda config: example(config, findings))
+    example = example_of(adapter, transport)
+
+    def drawn(config: ModelConfig | None) -> Engine:
+        if findings.time_is_up():
+            reject()  # ends shrinking: no more examples are tried
+        return example(config, findings)
+
+    engines = _models(adapter).map(drawn)
     return LoadedEngine(engines, adapter.has, findings, transport.close, adapter, transport, example)
 
 
@@ -150,45 +131,3 @@ def _models(adapter: Adapter) -> st.SearchStrategy[ModelConfig | None]:
     sizes = [size for size in (adapter.page, adapter.window) if size]
     features = [configs([feature], sizes)[len(CONFIGS) :] for feature in adapter.features]
     return st.one_of([st.sampled_from(group) for group in (configs((), sizes), *features)])
-
-
-def _made(adapter: Adapter, transport: Transport) -> Callable[[ModelConfig | None, Findings], EngineUnderTest]:
-    """Return a function that makes a new engine for every example, with one of several random models."""
-
-    def engine(config: ModelConfig | None, findings: Findings) -> EngineUnderTest:
-        assert config is not None
-        title = (
-            f"a model with num_hidden_layers={config.num_hidden_layers}, heads={config.num_attention_heads}, "
-            f"kv_heads={config.num_key_value_heads}, head_dim={config.head_dim}, vocab_size={config.vocab_size}:"
-        )
-        expected = None if adapter.to_itself else lambda tokens: _known(config, tuple(tokens))
-        return EngineUnderTest(transport, adapter, config, expected, title, findings)
-
-    return engine
-
-
-@cache
-def _known(config: ModelConfig, tokens: tuple[int, ...]) -> Array:
-    """Return the reference's logits. They are cached, because shrinking repeats the same examples."""
-    if config.num_hidden_layers == 1:
-        return edited_logits(config, random_weights(config), appended([], tokens))  # equal, and faster
-    return reference.forward(config, random_weights(config), tokens)[-1]
-
-
-def _own(adapter: Adapter, transport: Transport) -> Callable[[ModelConfig | None, Findings], EngineUnderTest]:
-    """Return a function that takes an engine with weights of its own for an example."""
-    if adapter.to_itself:
-        title = "compared with itself:"
-        return lambda _, findings: EngineUnderTest(transport, adapter, None, None, title, findings)
-    from minillm.loading import open_checkpoint
-    from minillm.loading.build import weights_by_name
-
-    assert adapter.model is not None
-    checkpoint = open_checkpoint(adapter.model)
-    config, weights = checkpoint.config, weights_by_name(checkpoint)
-
-    def expected(tokens: Sequence[int]) -> Array:
-        return reference.forward(config, weights, tokens)[-1]
-
-    known = replace(adapter, vocab_size=config.vocab_size)
-    return lambda _, findings: EngineUnderTest(transport, known, None, expected, f"{adapter.model}:", findings)

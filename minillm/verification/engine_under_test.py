@@ -10,7 +10,6 @@ from dataclasses import asdict
 from typing import Any, NoReturn, Protocol
 
 import numpy as np
-from hypothesis import reject
 
 from minillm.arrays import Array
 from minillm.config import ModelConfig
@@ -25,7 +24,7 @@ from minillm.verification.failure import CRASHED, HUNG, RAISED, WRONG, Failure
 from minillm.verification.findings import Findings
 from minillm.verification.handles import Handle
 from minillm.verification.models import random_weights
-from minillm.verification.refusals import Refused
+from minillm.verification.refusals import Halfway, Refused
 
 OUT_OF_MEMORY = "This is how a system ends a process that takes too much memory."
 UNNAMED = "new_cache()"  # the cache in which the engine computes its own reference
@@ -84,8 +83,6 @@ class EngineUnderTest:
             findings: records what the search finds. It also has the tolerance.
         """
         findings.add_example()
-        if findings.time_is_up():
-            reject()  # ends shrinking: no more examples are tried
         self.adapter, self.expected, self.findings = adapter, expected, findings
         self.vocab_size = config.vocab_size if config is not None else adapter.vocab_size
         self.config, self.tolerance = config, adapter.tolerance
@@ -138,7 +135,7 @@ class EngineUnderTest:
         self._dropped.append(cache.number)
         return logits
 
-    def new_cache(self, capacity: int) -> Handle:
+    def new_cache(self, capacity: int = 0) -> Handle:
         """Return an empty cache. The engine decides about its capacity."""
         return self.call("new_cache", returns="cache")
 
@@ -150,7 +147,7 @@ class EngineUnderTest:
                 logits = self.call("prefill", part, cache, returns="logits")
             except Refused:
                 if first:
-                    reject()  # the cache has the parts before, so the example cannot go on
+                    raise Halfway from None
                 raise
         return logits
 
@@ -232,7 +229,8 @@ class EngineUnderTest:
             whose = "the reference's" if self.expected is not None else "one prefill's"
             text = f"the last logits are not {whose} for the tokens {list(self.tokens)}: "
             pair = f"at id {token} got {found[token]:.6g}, expected {expected[token]:.6g}"
-            self.fail(text + pair)
+            worst = f"off by {difference.max():.1e} of the largest logit; the tolerance is {self.tolerance:.1e}"
+            self.fail(f"{text}{pair}\n{worst}")
 
     def add_difference(self, relative: float) -> None:
         """Record a difference, relative to the largest logit."""

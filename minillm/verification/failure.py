@@ -8,6 +8,7 @@ from minillm.config import ModelConfig
 from minillm.verification.calls import Call
 
 WRONG, CRASHED, HUNG = "wrong", "crashed", "hung"
+APPENDS = ("prefill", "decode", "batch")
 SAME_AS = {"decode": "prefill"}  # most engines have one function for both
 
 
@@ -55,9 +56,9 @@ class Failure:
         return _include(other.calls, self.calls) and not _include(other.calls[:-1], self.calls)
 
     @property
-    def functions(self) -> tuple[str, ...]:
-        """The functions of its calls."""
-        return tuple(map(_function, self.calls))
+    def kinds(self) -> set[str]:
+        """The kinds of calls: an append, or another function."""
+        return {"append" if call.name in APPENDS else call.name for call in self.calls}
 
 
 def _function(call: Call) -> str:

@@ -11,10 +11,11 @@ from minillm.config import ModelConfig
 from minillm.support.printable import one_line
 from minillm.verification.adapter import Adapter
 from minillm.verification.calls import Call
-from minillm.verification.edited_cache import is_plain
+from minillm.verification.edited_cache import from_zero, is_plain
 from minillm.verification.engine_under_test import UNNAMED
-from minillm.verification.failure import HUNG, WRONG, Failure
+from minillm.verification.failure import WRONG, Failure
 from minillm.verification.models import CONFIGS
+from minillm.verification.replay import Step
 from minillm.verification.search import Result, place
 
 CHECKS = {  # by the property, or else by the function
@@ -22,6 +23,7 @@ CHECKS = {  # by the property, or else by the function
     "an_answer_goes_on_from_its_own_tokens": "check_rest",
     "generate": "check_answers", "stream": "check_stream", "sample": "check_distribution",
 }  # fmt: skip
+DISTRIBUTIONS = ("check_distribution", "check_ties")
 FIRST_LINE = "# A failing example of pytest --minillm-engine."
 
 
@@ -64,62 +66,64 @@ def lines(file: Path, adapter: Adapter, result: Result) -> Iterator[str]:
     if step is not None:
         yield f"# {place(step)}"
     yield from (f"# {line}" for line in result.meaning.splitlines())
-    if failure.verdict == HUNG:
-        yield "import signal"
-    if is_answer(failure):
-        return (yield from _check(file, adapter, result))
-    yield "import importlib, sys" if step is None else "import importlib, sys, numpy as np"
-    yield from _engine_lines(file, adapter, result)
-    yield from _time_limit(failure, adapter)
+    check = check_of(result)
+    yield from _imports(failure.config, check)
+    yield f"with engine_of({', '.join(_arguments(file, adapter, failure))}) as engine:"
+    calls = _checked(check, failure) if check else _compared(failure, step)
+    yield from (f"    {line}" for line in calls)
+
+
+def _imports(config: ModelConfig | None, check: str) -> Iterator[str]:
+    if check:
+        yield f"from minillm.verification.{'distributions' if check in DISTRIBUTIONS else 'answers'} import {check}"
+    if config is not None and config not in CONFIGS:
+        yield "from minillm.config import ModelConfig, RopeParameters"
+    elif config is not None:
+        yield "from minillm.verification.models import CONFIGS"
+    yield "from minillm.verification.one_example import engine_of"
+
+
+def _arguments(file: Path, adapter: Adapter, failure: Failure) -> Iterator[str]:
+    yield repr(str(file.absolute()))
+    yield repr(adapter.name)
+    if failure.config is not None:
+        yield f"CONFIGS[{CONFIGS.index(failure.config)}]" if failure.config in CONFIGS else repr(failure.config)
+    if failure.verdict != WRONG:
+        yield "own_process=True"  # it crashes or hangs
+
+
+def _compared(failure: Failure, step: Step | None) -> Iterator[str]:
+    """Yield the calls, and the comparison of the last result. The engine itself judges all other results."""
+    if step is None:
+        return (yield from map(statement, failure.calls))
     yield from map(statement, failure.calls[:-1])
-    last = statement(failure.calls[-1]) if failure.calls else ""
-    if step is not None:
-        yield from _comparison(adapter, result, last)
-    elif failure.kind or failure.verdict != WRONG:
-        yield f"{last}  # {one_line(failure.kind) or 'a crash or a hang'}"
-    else:
-        yield from _shape(failure, adapter, last)
+    row, pairs = "", step.pairs if failure.config is not None else from_zero(step.pairs)
+    if step.call.name == "batch":
+        row = f"[{[cache.name for _, cache in step.call.arguments[0]].index(step.cache)}]"
+    yield f"found = {statement(failure.calls[-1])}{row}"
+    tokens = [token for token, _ in pairs]
+    expected = f"naive({tokens})" if is_plain(pairs) else f"edited({[tuple(pair) for pair in pairs]})"
+    yield f"engine.assert_same(found, engine.{expected})"
 
 
-def _shape(failure: Failure, adapter: Adapter, last: str) -> Iterator[str]:
-    """Yield the lines that compare the shape of the last result: its numbers are right, or differ from run to run."""
-    call = failure.calls[-1]
-    size = failure.config.vocab_size if failure.config is not None else adapter.vocab_size
-    shape = [len(call.arguments[0]), size] if call.returns == "rows" else [size]
-    yield "import numpy as np"
-    yield f"got = list(np.asarray({last}, float).shape)"
-    yield f'print(f"got the shape {{got}}, expected {shape}")'
-    yield f"sys.exit(got != {shape})"
-
-
-def is_answer(failure: Failure) -> bool:
-    """Return whether a result of generate, stream or sample is wrong. The check of the property judges it.
+def check_of(result: Result) -> str:
+    """Return the name of the check that judges a result of generate, stream or sample; "" for any other failure.
 
     A check also gives `sample` its argument `draw`.
     """
-    last = failure.calls[-1].name if failure.calls else ""
-    return last == "sample" or (last in CHECKS and failure.verdict == WRONG and not failure.kind)
-
-
-def _check(file: Path, adapter: Adapter, result: Result) -> Iterator[str]:
-    """Yield the lines that call the check of a property."""
     failure = result.failure
-    assert failure is not None
+    last = failure.calls[-1].name if failure is not None and failure.calls else ""
+    if failure is None or not (last == "sample" or (last in CHECKS and failure.verdict == WRONG and not failure.kind)):
+        return ""
+    check = CHECKS.get(result.name) or CHECKS[last]
+    if check == "check_rest" and len(failure.calls) == 1:  # the longer answer alone is wrong
+        return CHECKS[last]
+    return check
+
+
+def _checked(check: str, failure: Failure) -> Iterator[str]:
+    """Yield the call of a check, and the calls before it."""
     [*earlier, last] = failure.calls
-    check = CHECKS.get(result.name) or CHECKS[last.name]
-    if check == "check_rest" and not earlier:  # the longer answer alone is wrong
-        check = CHECKS[last.name]
-    yield from _config_lines(failure.config)
-    yield "from minillm.verification.engine_file import engine_of"
-    yield f"from minillm.verification.{'sampling' if last.name == 'sample' else 'generation'}_properties import {check}"
-    config = f", {_shown(failure.config)}" if failure.config is not None else ""
-    yield from _time_limit(failure, adapter)
-    yield f"with engine_of({str(file.absolute())!r}, {adapter.name!r}{config}) as engine:"
-    yield from (f"    {line}" for line in _checked(check, earlier, last))
-    yield 'print("as expected")'
-
-
-def _checked(check: str, earlier: list[Call], last: Call) -> Iterator[str]:
     if last.name == "sample":
         yield f"{check}(engine, {last.arguments[0]}, {last.arguments[1]})"
     elif check == "check_rest":
@@ -139,60 +143,6 @@ def _before_the_check(calls: list[Call], prompts: list[list[int]]) -> list[Call]
     alone = [[prompt] for prompt in prompts]
     count = len(alone)
     return calls[:-count] if [call.arguments[0] for call in calls[-count:]] == alone else calls
-
-
-def _time_limit(failure: Failure, adapter: Adapter) -> Iterator[str]:
-    if failure.verdict == HUNG:
-        yield f"signal.alarm({max(1, round(adapter.call_seconds))})  # ends this process while the bug is there"
-
-
-def _config_lines(config: ModelConfig | None, *also: str) -> Iterator[str]:
-    """Yield the lines that import what a configuration needs, and further names of the module of models."""
-    names = [*["CONFIGS"] * (config in CONFIGS), *also]
-    if config is not None and names:
-        yield f"from minillm.verification.models import {', '.join(names)}"
-    if config is not None and config not in CONFIGS:
-        yield "from minillm.config import ModelConfig, RopeParameters"
-
-
-def _shown(config: ModelConfig) -> str:
-    return f"CONFIGS[{CONFIGS.index(config)}]" if config in CONFIGS else repr(config)
-
-
-def _engine_lines(file: Path, adapter: Adapter, result: Result) -> Iterator[str]:
-    config = result.failure.config if result.failure is not None else None
-    yield from _config_lines(config, "random_weights")
-    yield f"sys.path.insert(0, {str(file.absolute().parent)!r})"
-    yield f"engine = importlib.import_module({file.stem!r})"
-    if adapter.listed:
-        yield f"engine = dict(engine.engines())[{adapter.name!r}]"
-    if config is not None:
-        yield f"config = {_shown(config)}"
-        yield "engine = engine.make_engine(config, dict(random_weights(config)))"
-
-
-def _comparison(adapter: Adapter, result: Result, last: str) -> Iterator[str]:
-    step = result.step
-    assert step is not None
-    tokens, row = [token for token, _ in step.pairs], ""
-    if step.call.name == "batch":
-        row = f"[{[cache.name for _, cache in step.call.arguments[0]].index(step.cache)}]"
-    yield f"got = np.asarray({last}{row}, float)"
-    if adapter.to_itself:
-        yield f"expected = np.asarray(engine.prefill({tokens}, engine.new_cache()), float)"
-    elif result.failure is not None and result.failure.config is None:
-        yield "from minillm import reference; from minillm.loading import open_checkpoint, build"
-        yield f"model = open_checkpoint({adapter.model!r})"
-        yield f"expected = reference.forward(model.config, build.weights_by_name(model), {tokens})[-1]"
-    elif is_plain(step.pairs):
-        yield "from minillm import reference"
-        yield f"expected = reference.forward(config, random_weights(config), {tokens})[-1]"
-    else:
-        yield "from minillm.verification.edited_cache import edited_logits"
-        yield f"expected = edited_logits(config, random_weights(config), {[tuple(pair) for pair in step.pairs]})"
-    yield "difference = np.abs(got - expected).max() / np.abs(expected).max()"
-    yield f'print(f"got      {{got}}\\nexpected {{expected}}\\ndifference {{difference:.1e}} of {adapter.tolerance:g}")'
-    yield f"sys.exit(not difference <= {adapter.tolerance:g})"
 
 
 def statement(call: Call) -> str:

@@ -3,13 +3,15 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hypothesis.errors import UnsatisfiedAssumption
-
 MOST_REFUSED = 30  # examples, if none was tried: later ones would be refused, too
 
 
-class Refused(UnsatisfiedAssumption):
-    """Raised for a call that the engine refuses. Its caches are as before. Uncaught, it leaves the example out."""
+class Refused(Exception):
+    """Raised for a call that the engine refuses. Its caches are as before."""
+
+
+class Halfway(Exception):
+    """Raised if a part of a prompt is refused, and the parts before it are in the cache."""
 
 
 class EveryExampleRefused(BaseException):
@@ -24,18 +26,22 @@ class Patience:
 
     @contextmanager
     def example(self) -> Iterator[None]:
-        """Run one example.
+        """Run one example, and leave it out if a call is refused.
 
         Raises:
             EveryExampleRefused: if MOST_REFUSED were refused, and none was tried.
         """
+        from hypothesis import reject
+
         try:
             yield
         except Refused:
             self.refused += 1
             if self.refused >= MOST_REFUSED and not self.tried:
                 raise EveryExampleRefused from None
-            raise
+            reject()
+        except Halfway:
+            reject()
         except AssertionError:
             self.tried = True
             raise

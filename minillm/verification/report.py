@@ -2,7 +2,6 @@
 
 import json
 import textwrap
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from minillm.verification.failure import CRASHED, HUNG, WRONG
 from minillm.verification.search import NOT_TESTED, PASSED, REFUSED, Result
 
 WIDTH, CELL, MOST_IN_WORDS = 79, 14, 3  # columns of the terminal; of a cell; engines
-MOST_ALIKE = 4  # properties that lack the same function, and have a line each
+MOST_NAMED = 4  # properties that lack the same function, and are named
 LETTERS = {PASSED: ".", WRONG: "F", CRASHED: "C", HUNG: "H", REFUSED: "r", NOT_TESTED: "-"}
 WORDS = {
     ".": "passed", "F": "wrong result", "C": "crashed", "H": "hung", "r": "every call refused", "-": "not tested",
@@ -33,14 +32,15 @@ def report_lines(results: Sequence[Result]) -> Iterator[str]:
 
 
 def _in_lines(results: Sequence[Result]) -> Iterator[str]:
-    """Yield the verdicts on the only engine. Many properties that lack the same function come last, in one line."""
-    reasons = Counter(result.summary for result in results if result.verdict == NOT_TESTED)
-    common = [reason for reason, count in reasons.items() if count > MOST_ALIKE]
+    """Yield the verdicts on the only engine. What was not tested comes last: a line for each reason."""
     for result in results:
-        if not (result.verdict == NOT_TESTED and result.summary in common):
+        if result.verdict != NOT_TESTED:
             yield from _entry(result)
-    for reason in common:
-        yield f"{NOT_TESTED:<11} {f'{reasons[reason]} properties':<43} {reason}"
+    not_tested = [result for result in results if result.verdict == NOT_TESTED]
+    for reason in dict.fromkeys(result.summary for result in not_tested):
+        names = [result.name for result in not_tested if result.summary == reason]
+        listed = ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} properties"
+        yield from textwrap.wrap(f"{NOT_TESTED:<11} {reason}: {listed}", WIDTH, subsequent_indent=" " * 12)
 
 
 def _entry(result: Result) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from hypothesis.errors import Flaky, Unsatisfiable, UnsatisfiedAssumption
+from hypothesis.errors import Flaky, Unsatisfiable
 from hypothesis.reporting import with_reporter
 
 from minillm.support.wording import counted
@@ -12,7 +12,7 @@ from minillm.verification.engine_file import LoadedEngine
 from minillm.verification.failure import CRASHED, HUNG, WRONG, EngineFailed, Failure
 from minillm.verification.findings import Findings
 from minillm.verification.properties import Property
-from minillm.verification.refusals import EveryExampleRefused
+from minillm.verification.refusals import EveryExampleRefused, Refused
 from minillm.verification.replay import Replay, Step, first_difference
 from minillm.verification.symptoms import DROPPED, EVERYWHERE, explanation
 
@@ -143,12 +143,15 @@ def _failed(name: str, loaded: LoadedEngine, known: list[Result], is_smallest: b
 
 
 def has_same_cause(one: Result, other: Result) -> bool:
-    """Return whether two failures probably have the same cause: calls that include the others, or one meaning."""
+    """Return whether the other failure probably has the same cause: it includes the calls, or it has the same meaning.
+
+    If it has, it must also have the kinds of calls of the one: a wrong truncation does not explain a wrong fork.
+    """
     if one.failure is None or other.failure is None:
         return False
     if any(sentence in other.meaning and sentence not in one.meaning for sentence in DROPPED):
         return False  # decode, say, may be wrong, and truncate, too
-    alike = one.meaning in EVERYWHERE or one.failure.functions == other.failure.functions
+    alike = one.meaning in EVERYWHERE or one.failure.kinds <= other.failure.kinds
     return (alike and one.meaning == other.meaning != "") or one.failure.explains(other.failure)
 
 
@@ -162,7 +165,7 @@ def confirmed(failure: Failure, loaded: LoadedEngine) -> Failure | None:
     except EngineFailed as problem:
         again = problem.failure
         return again if (again.verdict, again.kind) == (failure.verdict, failure.kind) else None
-    except (UnsatisfiedAssumption, KeyError):
+    except (Refused, KeyError):
         pass
     return None
 
@@ -176,7 +179,7 @@ def explained(failure: Failure, loaded: LoadedEngine) -> tuple[Failure, Step | N
             has_logits = any(call.returns in ("logits", "rows") for call in failure.calls)
             return failure, None, CHANGED_BY_REFUSAL if has_logits and loaded.findings.refused else ""
         meaning = explanation(step, loaded.example(failure.config, findings))
-    except (EngineFailed, UnsatisfiedAssumption, KeyError):
+    except (EngineFailed, Refused, KeyError):
         return failure, None, ""
     if len(step.calls) < len(failure.calls):
         what = f"the logits are wrong already after {counted(len(step.calls), 'call')}"

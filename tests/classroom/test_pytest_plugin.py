@@ -142,7 +142,7 @@ def test_an_engine(run_pytest, tmp_path):
     code, out = run_pytest(tmp_path, "--minillm-engine", "my_engine.py", "-rs", "-k", "truncated or forks or chunked")
     assert code == 1
     assert "1 failed, 1 passed, 1 skipped" in out
-    assert "not tested  forks_are_independent                       no fork" in out
+    assert "not tested  no fork: forks_are_independent" in out
     assert "truncate(a, 1)" in out
     assert re.search(r"passed      chunked_prefill_is_whole_prefill            \d\.\de-\d\d of 1e-04", out)
     assert "to run it again: python minillm_failure_1.py" in out

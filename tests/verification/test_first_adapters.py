@@ -113,7 +113,7 @@ def test_what_many_properties_lack_is_one_line(load):
     lines = list(report_lines([judged(loaded, name) for name in names]))
     assert len(lines) == 2
     assert lines[0].startswith("passed      options_change_no_answer ")
-    assert lines[1].split() == f"not tested {len(names) - 1} properties no new_cache, prefill".split()
+    assert lines[1].split() == f"not tested no new_cache, prefill: {len(names) - 1} properties".split()
 
 
 EDITS = """
