@@ -12,7 +12,10 @@ from minillm.verification.failure import EngineFailed
 from minillm.verification.replay import Pairs, Replay, Step, sequences
 
 MOST = 3  # sentences
-MODEL = "One prefill of the same tokens is wrong, too: look at the model (norms, heads, RoPE, mask), not the cache."
+MODEL = (
+    "One prefill of the same tokens is wrong, too: look at the model (norms, heads, RoPE, mask), or at numbers that "
+    "are rounded on their way into the cache, not at the calls."
+)
 MODEL_ALONE = (
     "One token in a new cache is wrong: look at weights, norms, the MLP, and at which heads share keys and values. "
     "At position 0, RoPE and the mask change nothing."
@@ -79,7 +82,16 @@ def mistakes(step: Step) -> Iterator[tuple[Pairs, str]]:
         for by, word in ((1, "late"), (-1, "early")):
             moved = [Pair(token, position + by) for token, position in right[-len(new) :]]
             yield [*before, *moved], f"The positions of the new tokens are 1 too {word}: the RoPE offset is off by one."
-        yield right[1:], "The first token is not attended to: a window or a mask is one token too short."
+        seen = [*before[:-1], *right[-len(new) :]]
+        yield (
+            right[1:],
+            "The first token is not attended to: a window or a mask is too short, or its row was overwritten.",
+        )
+        yield (
+            appended(before[:-1], new),
+            "The new tokens overwrite the one before them, and have positions 1 too early.",
+        )
+        yield seen, "The token before the new ones is not attended to: it was never written, or it is masked."
     for name, pairs in step.others.items():
         if pairs:
             yield pairs, f"These are the logits of the sequence {name}: rows or caches are exchanged."

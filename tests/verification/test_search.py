@@ -52,6 +52,10 @@ MEANINGS = {
     "rows are exchanged": (ONE_BATCH, ONE_BATCH + "[::-1]", BATCH, "rows or caches are exchanged"),
     "the last token is missing": ("return x[-1] @", "return x[max(-2, -len(x))] @", "prefill_is_naive", "row n - 2?"),
     "nothing cached is seen": ("attend(q, keys, values, first)", "attend(q, k, v, 0)", DECODED, "the new tokens alone"),
+    "a token is overwritten": ("return self.prefill([token], cache)", "n = len(cache.keys[0]); "
+        "self.truncate(cache, n - (n > 1)); return self.prefill([token], cache)", DECODED, "overwrite the one before"),
+    "a token is not read": ("attend(q, keys, values, first)", "attend(q, *(np.delete(rows, first - 1, 0) "
+        "if first > 1 else rows for rows in (keys, values)), first - (first > 1))", DECODED, "it was never written"),
     "a batch is wrong where it is uneven": (ONE_BATCH, f"{ONE_BATCH} * (1 + (len(sequences) > 1))", BATCH,
         "The sequence alone is right: in a batch look at padding"),
     "padding is not a number": (ONE_BATCH, f"{ONE_BATCH} + [0, np.nan][len({{len(t) for t, _ in sequences}}) > 1]",
