@@ -47,13 +47,18 @@ def chunked_prefill_is_whole_prefill(engine: Engine, data: st.DataObject) -> Non
 
 def truncated_tokens_were_never_there(engine: Engine, data: st.DataObject) -> None:
     """After truncate, the cache must behave as if the dropped tokens had never been appended."""
-    kept, dropped, later = (data.draw(strategy) for strategy in (sized_lists(engine, 8),) * 2 + (small(engine),))
-    between = data.draw(st.lists(st.integers(len(kept), len(kept + dropped)), max_size=1))  # or in two steps
+    kept, dropped = data.draw(sized_lists(engine, 8)), data.draw(sized_lists(engine, 8))
     cache = engine.new_cache(capacity(engine))
-    engine.prefill(kept + dropped, cache)
-    for length in [*between, len(kept)]:
-        engine.truncate(cache, length)
-    engine.assert_same(engine.prefill(later, cache), engine.naive(kept + later))
+    tokens = kept + dropped
+    engine.prefill(tokens, cache)
+    runs_then = [*data.draw(st.lists(st.booleans(), max_size=3)), True]  # whether a pass follows each truncation
+    for runs in runs_then:
+        tokens = tokens[: data.draw(st.just(len(kept)) | st.integers(0, len(tokens)))]
+        engine.truncate(cache, len(tokens))
+        if runs:
+            later = data.draw(small(engine))
+            tokens += later
+            engine.assert_same(engine.prefill(later, cache), engine.naive(tokens))
 
 
 def forks_are_independent(engine: Engine, data: st.DataObject) -> None:

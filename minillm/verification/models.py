@@ -82,7 +82,7 @@ def _random_tensor(name: str, shape: tuple[int, ...], random: np.random.Generato
     numbers = random.normal(size=shape)
     if name.endswith("norm.weight"):
         return 1 + 0.5 * numbers
-    size = 3.0 if name in ("model.embed_tokens.weight", "lm_head.weight") else 1.0
+    size = 2.0 if name in ("model.embed_tokens.weight", "lm_head.weight") else 1.0
     return numbers if name.endswith(".bias") else numbers * size / np.sqrt(shape[1])
 
 

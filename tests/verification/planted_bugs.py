@@ -32,7 +32,33 @@ CACHE_BUGS = {
     "a batch whose rows are swapped": (
         "for tokens, cache in sequences])", "for tokens, cache in sequences])[::-1]",
         "a_batch_is_its_sequences_one_by_one"),
-    "nothing is cut at 0": ("cache.cut(length, None)", "cache.cut(length or len(cache.turns), None)", "any_schedule"),
+    "nothing is cut at 0": (
+        "cache.cut(length, None)", "cache.cut(length or len(cache.turns), None)", "truncated_tokens_were_never_there"),
+    "only the first cache is cut where it should be": (
+        "cache.cut(length, None)", "cache.cut(length + (cache is not self.caches[0] and length > 1), None)",
+        "any_schedule"),
+    "the second truncation of a full window": (
+        "cache.cut(length, None)",
+        "cache.cut(length + (4 in self.config.sliding_windows and hasattr(cache, 'cuts') and len(cache.turns) > 4), None)\n"
+        "        cache.cuts = 1", "truncated_tokens_were_never_there"),
+    "a removal is applied after the shifts that follow it": (
+        "        cache.cut(begin, end)\n",
+        "        settle = self.settle\n"
+        "        def late(other):\n"
+        "            settle(other)\n"
+        "            cache.cut(begin, end)\n"
+        "            self.settle = settle\n"
+        "        self.settle = late\n", "edits_in_a_row_add_up"),
+    "a shift is applied after the removals that follow it": (
+        "        for index in range(begin, len(cache.positions)):\n",
+        "        settle = self.settle\n"
+        "        def late(other):\n"
+        "            self.settle = settle\n"
+        "            type(self).moved(self, cache, begin, by)\n"
+        "            settle(other)\n"
+        "        self.settle = late\n"
+        "    def moved(self, cache, begin, by):\n"
+        "        for index in range(begin, len(cache.positions)):\n", "edits_in_a_row_add_up"),
     "removal moves the later tokens": (
         "cache.cut(begin, end)", "cache.cut(begin, end); self.shift(cache, begin, begin - end)",
         "later_tokens_keep_their_positions"),
