@@ -360,13 +360,25 @@ def test_ctrl_c_ends_it(spawn, engine, tmp_path):
     slow = (
         f"import pathlib, time\nVOCAB_SIZE = 9\nnew_cache = list\nbegun = pathlib.Path({str(tmp_path)!r}) / 'begun'\n"
     )
-    slow += "def prefill(tokens, cache):\n    begun.touch()\n    time.sleep(60)\n"
+    slow += "import subprocess\ndef prefill(tokens, cache):\n    started = subprocess.Popen(['sleep', '60'])\n"
+    slow += "    begun.with_name('numbers').write_text(f'{os.getpid()} {started.pid}')\n"
+    slow += "    begun.touch()\n    time.sleep(60)\nimport os\n"
     child = spawn("bisect", engine("slow.py", slow), str(tmp_path / "slow.py"), "--tokens", "1,2")
     until = time.monotonic() + 60
     while not (tmp_path / "begun").exists():
         assert time.monotonic() < until and child.poll() is None
         time.sleep(0.05)
     assert interrupted(child) == (130, b"", b"\n")
+    numbers = [int(number) for number in (tmp_path / "numbers").read_text().split()]
+    while any(is_running(number) for number in numbers):  # the engine's process, and what it has started
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def is_running(number):
+    """Whether a process runs; one that has ended and is still listed does not."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(number)], capture_output=True, text=True).stdout.strip()
+    return state != "" and not state.startswith("Z")
 
 
 @pytest.fixture
