@@ -4,14 +4,11 @@ Plain pytest tries every eighth one. All of them, with other examples: `pytest t
 -m "" --hypothesis-seed 2`.
 """
 
-import importlib
-import inspect
-import textwrap
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis.errors import Flaky
+from planted.planting import found, with_bug
 from planted.transformers_generate_bugs import BUGS
 
 from minillm.verification import adapters, findings
@@ -28,24 +25,6 @@ CASES = [pytest.param(bug, marks=[] if number % 8 == 0 else pytest.mark.slow) fo
 def no_shrinking(monkeypatch):
     """A bug counts as found by its first failing example."""
     monkeypatch.setattr(findings, "SHRINK_SECONDS", 0.0)
-
-
-def found(where):
-    """What has the function with this dotted name, a module or a class, and its name there."""
-    owner, name = where.rsplit(".", 1)
-    with suppress(ModuleNotFoundError):
-        return importlib.import_module(owner), name
-    module, class_name = owner.rsplit(".", 1)
-    return getattr(importlib.import_module(module), class_name), name
-
-
-def with_bug(function, right, wrong):
-    """The function with another text, in its own module."""
-    source = textwrap.dedent(inspect.getsource(function))
-    assert source.count(right) == 1, right
-    names = {}
-    exec(source.replace(right, wrong), inspect.unwrap(function).__globals__, names)
-    return names[function.__name__]
 
 
 @pytest.fixture
