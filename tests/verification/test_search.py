@@ -132,7 +132,7 @@ def prefill(tokens, cache):
     ],
 )
 def test_a_crash_and_a_hang_leave_their_smallest_example(load, tmp_path, monkeypatch, body, verdict, what):
-    monkeypatch.setattr(findings_module, "SHRINK_SECONDS", 8.0)
+    monkeypatch.setattr(findings_module, "SHRINK_SECONDS", 3.0)
     text = f"{OWN}def decode(token, cache):\n    if len(cache) > 1: {body}\n    return prefill([token], cache)\n"
     loaded = load(text, apart=True)
     result = judged(loaded, DECODED)
