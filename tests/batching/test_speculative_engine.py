@@ -18,7 +18,10 @@ ON = Sampling(ignore_eos=True)
 
 @pytest.mark.parametrize(
     ("backend", "examples"),
-    [("exact", 25), ("cupy", 15), *(pytest.param(*case, marks=pytest.mark.slow) for case in (("exact", 150), ("cupy", 60)))],
+    [
+        ("exact", 25), ("cupy", 15),
+        pytest.param("exact", 150, marks=pytest.mark.slow), pytest.param("cupy", 60, marks=pytest.mark.slow),
+    ],  # fmt: skip
 )
 def test_every_request_is_as_if_alone(backend, examples):
     reached = run_unchecked("batching/speculative_schedules.py", backend, str(examples))
