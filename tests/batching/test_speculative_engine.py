@@ -21,8 +21,8 @@ ON = Sampling(ignore_eos=True)
     [
         ("exact", 25), ("cupy", 15),
         pytest.param("exact", 150, marks=pytest.mark.slow), pytest.param("cupy", 60, marks=pytest.mark.slow),
-    ],  # fmt: skip
-)
+    ],
+)  # fmt: skip
 def test_every_request_is_as_if_alone(backend, examples):
     reached = run_unchecked("batching/speculative_schedules.py", backend, str(examples))
     corners = {
