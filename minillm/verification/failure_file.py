@@ -88,8 +88,6 @@ def _arguments(file: Path, adapter: Adapter, failure: Failure) -> Iterator[str]:
     yield repr(adapter.name)
     if failure.config is not None:
         yield f"CONFIGS[{CONFIGS.index(failure.config)}]" if failure.config in CONFIGS else repr(failure.config)
-    if failure.verdict != WRONG:
-        yield "own_process=True"  # it crashes or hangs
 
 
 def _compared(failure: Failure, step: Step | None) -> Iterator[str]:

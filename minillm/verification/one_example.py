@@ -25,7 +25,7 @@ Example = Callable[[ModelConfig | None, Findings], EngineUnderTest]
 
 @contextmanager
 def engine_of(
-    file: Path | str, name: str, config: ModelConfig | None = None, own_process: bool = False
+    file: Path | str, name: str, config: ModelConfig | None = None, in_process: bool = False
 ) -> Iterator[EngineUnderTest]:
     """Load one engine of a file, and judge the calls of the block. Exit with status 1 if one of them is wrong.
 
@@ -33,10 +33,16 @@ def engine_of(
         file: the file.
         name: that of `engines()`, or the file's own.
         config: the model for make_engine; None if the engine has its own.
-        own_process: whether the engine may crash or hang. If not, a debugger can step into it.
+        in_process: whether the engine runs in this process, so that a debugger can step into it. In a process of its
+            own, it may crash or hang.
     """
-    transport: Transport = (EngineProcess if own_process else InProcess)(Path(file))
-    adapter = next(read_adapter(one, file) for one in transport.described if one["name"] == name)
+    try:
+        transport: Transport = (InProcess if in_process else EngineProcess)(Path(file))
+        adapter = read_adapter(next(one for one in transport.described if one["name"] == name), file)
+    except StopIteration:
+        sys.exit(f"{file} has no engine {name!r}")
+    except (OSError, ValueError) as problem:
+        sys.exit(str(problem))
     findings = Findings(adapter.tolerance)
     try:
         yield example_of(adapter, transport)(config, findings)

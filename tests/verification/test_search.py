@@ -196,6 +196,11 @@ def test_the_file_fails_while_the_bug_is_there(load, tmp_path):
     assert (code, "got " in out, "expected " in out, "the tolerance is 1.0e-04" in out) == (1, True, True, True), out
     (tmp_path / "my_engine.py").write_text(RIGHT)
     assert run_again(file) == (0, "as expected\n")
+    (tmp_path / "my_engine.py").write_text(planted("del rows[length:]", "__import__('os')._exit(0)"))
+    assert run_again(file)[0] == 1
+    (tmp_path / "my_engine.py").write_text("def")
+    code, out = run_again(file)
+    assert (code, "does not load: SyntaxError" in out, "Traceback" in out) == (1, True, False), out
     (tmp_path / "my_engine.py").write_text(planted("del rows[length:]", "raise NotImplementedError('no')"))
     assert run_again(file) == (0, "refused, not a failure: truncate(a, 1): no\n")
 
