@@ -89,6 +89,14 @@ def test_a_failing_schedule_is_printed_as_a_command_that_repeats_it(monkeypatch,
     assert run(shlex.split(command)) == 0
 
 
+@pytest.mark.parametrize("cache_dtype", [None, "int8"])
+@settings(max_examples=10)
+@given(data=st.data(), config=configs(), seed=st.integers(0, 2**32), random=st.randoms(use_true_random=False))
+def test_any_batches_of_several_sequences_of_a_random_model(cache_dtype, data, config, seed, random):
+    model = random_model(config, seed, "exact")[0]
+    assert_any_schedule_is_naive(model, data.draw(sequences(config.vocab_size)), random, cache_dtype=cache_dtype)
+
+
 @settings(max_examples=15)
 @given(data=st.data(), config=architectures(), seed=st.integers(0, 2**32), random=st.randoms(use_true_random=False))
 def test_any_schedule_on_a_device_nearly(data, config, seed, random):
