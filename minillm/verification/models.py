@@ -74,15 +74,16 @@ def random_weights(config: ModelConfig) -> dict[str, Array]:
     norm would magnify what rounding left: see tests/verification/test_comparison.py.
     """
     random = np.random.default_rng(0)
-    return {name: _random_tensor(name, shape, random) for name, shape in _shapes(config).items()}
+    embedding = 1.0 + config.num_hidden_layers
+    return {name: _random_tensor(name, shape, random, embedding) for name, shape in _shapes(config).items()}
 
 
-def _random_tensor(name: str, shape: tuple[int, ...], random: np.random.Generator) -> Array:
-    """Return a matrix, a norm that is not all 1, or a bias that is not 0."""
+def _random_tensor(name: str, shape: tuple[int, ...], random: np.random.Generator, embedding: float) -> Array:
+    """Return a matrix (a row of the embedding has this length), a norm that is not all 1, or a bias that is not 0."""
     numbers = random.normal(size=shape)
     if name.endswith("norm.weight"):
         return 1 + 0.5 * numbers
-    size = 2.0 if name in ("model.embed_tokens.weight", "lm_head.weight") else 1.0
+    size = embedding if name in ("model.embed_tokens.weight", "lm_head.weight") else 1.0
     return numbers if name.endswith(".bias") else numbers * size / np.sqrt(shape[1])
 
 

@@ -14,7 +14,7 @@ from minillm.verification.findings import Findings
 from minillm.verification.properties import Property
 from minillm.verification.refusals import EveryExampleRefused, Refused
 from minillm.verification.replay import Replay, Step, first_difference
-from minillm.verification.symptoms import DROPPED, EVERYWHERE, explanation
+from minillm.verification.symptoms import DROPPED, EVERYWHERE, MODEL, MODEL_ALONE, explanation
 
 PASSED, REFUSED, NOT_TESTED = "passed", "refused", "not tested"
 INSTEAD = {"naive": "prefill", "edited": "make_engine"}  # the functions that what is missing comes from
@@ -131,7 +131,7 @@ def _failed(name: str, loaded: LoadedEngine, known: list[Result], is_smallest: b
         failure, step, meaning = explained(failure, loaded)
     result = Result(
         loaded.adapter.name, name, failure.verdict, failure.what.splitlines()[0], findings.largest_difference,
-        findings.refused, failure, step, meaning or findings.advice(), is_smallest=is_smallest,
+        findings.refused, failure, step, _meaning(meaning, findings.advice()), is_smallest=is_smallest,
     )  # fmt: skip
     for one in known:
         if not one.same_as and has_same_cause(one, result):
@@ -140,6 +140,13 @@ def _failed(name: str, loaded: LoadedEngine, known: list[Result], is_smallest: b
         loaded.transport.renew()
         return result if confirmed(failure, loaded) else replace(result, meaning=LEFT_BY_OTHERS)
     return result
+
+
+def _meaning(meaning: str, advice: str) -> str:
+    """Return what the failure means. If the model is wrong everywhere, and rounding explains it, say that first."""
+    if meaning in ("", MODEL, MODEL_ALONE):
+        return "\n".join(filter(None, [advice, meaning]))
+    return meaning
 
 
 def has_same_cause(one: Result, other: Result) -> bool:
@@ -151,8 +158,10 @@ def has_same_cause(one: Result, other: Result) -> bool:
         return False
     if any(sentence in other.meaning and sentence not in one.meaning for sentence in DROPPED):
         return False  # decode, say, may be wrong, and truncate, too
-    alike = one.meaning in EVERYWHERE or one.failure.kinds <= other.failure.kinds
-    return (alike and one.meaning == other.meaning != "") or one.failure.explains(other.failure)
+    if any(sentence in one.meaning and sentence in other.meaning for sentence in EVERYWHERE):
+        return True
+    alike = one.failure.kinds <= other.failure.kinds and one.meaning == other.meaning != ""
+    return alike or one.failure.explains(other.failure)
 
 
 def confirmed(failure: Failure, loaded: LoadedEngine) -> Failure | None:

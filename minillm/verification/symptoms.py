@@ -17,8 +17,8 @@ MODEL = (
     "are rounded on their way into the cache, not at the calls."
 )
 MODEL_ALONE = (
-    "One token in a new cache is wrong: look at weights, norms, the MLP, and at which heads share keys and values. "
-    "At position 0, RoPE and the mask change nothing."
+    "One token in a new cache is wrong: look at weights, norms, the MLP, at which heads share keys and values, and at "
+    "values that are rounded on their way into the cache. At position 0, RoPE and the mask change nothing."
 )
 DROPPED = (
     "These are the logits with the dropped tokens still in the cache and in its length.",

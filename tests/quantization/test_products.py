@@ -85,7 +85,9 @@ def test_a_matrix_prepared_in_tiles_is_that_prepared_whole(backend, data, out, i
     matrix, ops = values if weights == "float32" else quantize(values, weights), get_backend(backend)
     tiles = [slice(first, first + rows) for first in range(0, out, rows)]
     prepared = ops.prepare_tiles(out, (matrix[t] if weights == "float32" else matrix.take(t) for t in tiles))
-    assert np.array_equal(ops.linear(x, prepared), ops.linear(x, ops.prepare([matrix])))
+    # The last bits of BLAS's products depend on where in memory the matrix is.
+    tolerance = 0 if backend in ("exact", "compiled") else 1e-5
+    np.testing.assert_allclose(ops.linear(x, prepared), ops.linear(x, ops.prepare([matrix])), tolerance, tolerance)
     if backend != "exact":
         assert np.array_equal(ops.embed(ops.embedding_of(prepared), np.arange(out)), dequantize(matrix))
 

@@ -5,6 +5,7 @@ Bugs drawn by lot were planted into twelve engines. Then adapters were written w
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -103,6 +104,13 @@ def test_a_model_that_is_wrong_for_one_token_has_a_shorter_list_of_suspects(load
     text = MADE.replace(HEADS, "k, v = np.tile(k, (1, group, 1)), np.tile(v, (1, group, 1))")
     result = judged(load(text), "prefill_is_naive")
     assert (result.meaning, len(result.step.pairs)) == (MODEL_ALONE, 1)
+
+
+def test_an_engine_in_float16_is_told_to_say_so(load):
+    """Its model is wrong everywhere, by about as much as rounding explains."""
+    text = Path(__file__).with_name("complete_engine.py").read_text().replace('DTYPE = "float64"', "")
+    result = judged(load(text.replace("astype(DTYPE)", "astype('float16')")), "prefill_is_naive")
+    assert 'write DTYPE = "float16"' in result.meaning.splitlines()[0]
 
 
 def test_what_many_properties_lack_is_one_line(load):
