@@ -17,7 +17,8 @@ FLOAT16 = 'DTYPE = "float64"', 'DTYPE = "float16"'
 
 def planted(right, wrong):
     """The source with one wrong line."""
-    assert SOURCE.count(right) == 1, right
+    if SOURCE.count(right) != 1:
+        raise LookupError(right)  # not an AssertionError: that would count as found
     return SOURCE.replace(right, wrong)
 
 

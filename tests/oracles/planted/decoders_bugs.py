@@ -8,6 +8,7 @@ from planted.llamacpp_bugs import BUGS as LLAMACPP
 from planted.transformers_llama_bugs import BUGS as TRANSFORMERS
 
 TRUNCATED = "truncated_tokens_were_never_there"
+CUT = "self.check_kept(cache, length)\n        self.cut(cache, length, len(cache.positions))"  # of truncate
 ELSEWHERE = (  # properties of weights, and of edits that have an exact meaning with one layer only
     "prefill_is_naive", "later_tokens_keep_their_positions", "shifted_tokens_have_other_positions",
 )  # fmt: skip
@@ -42,9 +43,9 @@ LLAMACPP_DECODERS = inherited(
     "a fork in the memory of its original": (
         *LLAMACPP["a fork has the number of its original"][:2], "lfm2", "forks_are_independent"),
     "a truncation leaves the last token": (
-        "self.cut(cache, length, len(cache.positions))", "self.cut(cache, length, len(cache.positions) - 1)",
+        CUT, CUT.replace("positions))", "positions) - 1)"),
         "gemma2_full", TRUNCATED),
     "a truncation begins one too late": (
-        "self.cut(cache, length, len(cache.positions))", "self.cut(cache, length + 1, len(cache.positions))",
+        CUT, CUT.replace("length, len", "length + 1, len"),
         "gemma2_full", TRUNCATED),
 }  # fmt: skip
