@@ -22,8 +22,8 @@ and none knows what failed before. What failed must pass without the bug.
 
 This page is generated. `nox -s teeth` or `python scripts/teeth.py --seed 1 2 --sample 40` continues the file of
 results next to it, `teeth.jsonl`: mutants of changed lines are new, and mutants that nothing noticed are tried again.
-Only mutants that were tried so far count here, and one that tests notice late is tried later. A larger sample contains
-the smaller one.
+Only mutants that were tried so far count here: of a sample of 40, about the first half. The others are not tried yet,
+and one that tests notice late is tried later, so the score is that of a part. A larger sample contains the smaller one.
 """
 
 

@@ -15,20 +15,23 @@ from minillm.config import ModelConfig, RopeParameters
 CONTEXT = 256  # tokens
 
 
-def plain_config(layers: int, kv_heads: int, group: int, head_dim: int, vocab_size: int, tied: bool) -> ModelConfig:
+def plain_config(
+    layers: int, kv_heads: int, group: int, head_dim: int, vocab_size: int, tied: bool,
+    eps: float = 1e-5, theta: float = 10_000.0,
+) -> ModelConfig:  # fmt: skip
     """Return the config of a plain Llama."""
     return ModelConfig(
         model_type="llama", vocab_size=vocab_size, hidden_size=12, intermediate_size=10, num_hidden_layers=layers,
         num_attention_heads=kv_heads * group, num_key_value_heads=kv_heads, head_dim=head_dim,
-        max_position_embeddings=CONTEXT, rms_norm_eps=1e-5, tie_word_embeddings=tied, rope=RopeParameters(10_000.0),
+        max_position_embeddings=CONTEXT, rms_norm_eps=eps, tie_word_embeddings=tied, rope=RopeParameters(theta),
         attention_bias=False, attention_output_bias=False, mlp_bias=False, qk_norm=False,
         sliding_windows=(None,) * layers, bos_token_id=None, eos_token_ids=(0,),
     )  # fmt: skip
 
 
 CONFIGS = [plain_config(*numbers) for numbers in (
-    (1, 1, 1, 4, 11, True), (1, 1, 2, 4, 11, False), (1, 2, 1, 4, 11, True), (2, 1, 1, 2, 12, True),
-    (1, 2, 3, 4, 13, True), (2, 2, 2, 6, 15, False),
+    (1, 1, 1, 4, 11, True), (1, 1, 2, 4, 11, False), (1, 2, 1, 4, 11, True, 1e-2), (2, 1, 1, 2, 12, True),
+    (1, 2, 3, 4, 13, True, 1e-5, 100.0), (2, 2, 2, 6, 15, False, 1e-3, 500.0),
 )]  # fmt: skip
 
 

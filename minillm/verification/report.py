@@ -11,6 +11,7 @@ from minillm.verification.search import NOT_TESTED, PASSED, REFUSED, Result
 
 WIDTH, CELL, MOST_IN_WORDS = 79, 14, 3  # columns of the terminal; of a cell; engines
 MOST_NAMED = 4  # properties that lack the same function, and are named
+COARSE = 1e-4  # of the largest difference: what one prefill differs by, where the tolerance is not that of rounding
 LETTERS = {PASSED: ".", WRONG: "F", CRASHED: "C", HUNG: "H", REFUSED: "r", NOT_TESTED: "-"}
 WORDS = {
     ".": "passed", "F": "wrong result", "C": "crashed", "H": "hung", "r": "every call refused", "-": "not tested",
@@ -41,6 +42,19 @@ def _in_lines(results: Sequence[Result]) -> Iterator[str]:
         names = [result.name for result in not_tested if result.summary == reason]
         listed = ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} properties"
         yield from textwrap.wrap(f"{NOT_TESTED:<11} {reason}: {listed}", WIDTH, subsequent_indent=" " * 12)
+    yield from _coarse(results)
+
+
+def _coarse(results: Sequence[Result]) -> Iterator[str]:
+    """Yield a line if a property that passed differs by far more than one prefill does: a tolerance may hide a bug."""
+    passed = {result.name: result.largest_difference for result in results if result.verdict == PASSED}
+    least = passed.get("prefill_is_naive", 0.0)
+    name = max(passed, key=lambda name: passed[name], default="")
+    if 0 < least < COARSE * passed.get(name, 0.0):
+        text = (
+            f"{name} differs by {passed[name]:.0e}, and prefill_is_naive by {least:.0e}: does the tolerance hide a bug?"
+        )
+        yield from textwrap.wrap(f"{text} With DTYPE, it follows from rounding.", WIDTH)
 
 
 def _entry(result: Result) -> Iterator[str]:
@@ -81,12 +95,14 @@ def _in_words(engines: list[str], names: list[str], table: dict[tuple[str, str],
 
 
 def _in_letters(engines: list[str], names: list[str], table: dict[tuple[str, str], Result]) -> Iterator[str]:
-    """Yield the matrix of many engines: one row for each, and a letter for each verdict."""
-    longest = min(max(map(len, engines)), WIDTH - 3 * len(names) - 10)
-    yield " " * longest + "".join(f"{number:>3}" for number in range(1, len(names) + 1)) + "  largest"
+    """Yield the matrix of many engines: one row for each, and a letter for each verdict. Numbers stand upright."""
+    longest = min(max(map(len, engines)), WIDTH - 2 * len(names) - 10)
+    numbers = range(1, len(names) + 1)
+    yield " " * longest + "".join(f" {number // 10 or ' '}" for number in numbers)
+    yield " " * longest + "".join(f" {number % 10}" for number in numbers) + "  largest"
     for engine in engines:
         row = [table.get((engine, name)) for name in names]
-        letters = "".join(f"{LETTERS[result.verdict] if result else '':>3}" for result in row)
+        letters = "".join(f"{LETTERS[result.verdict] if result else '':>2}" for result in row)
         largest = max((result.largest_difference for result in row if result and result.verdict == PASSED), default=0)
         yield f"{_cut(engine, longest):<{longest}}{letters}  {largest:.1e}"
     yield ""

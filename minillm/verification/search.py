@@ -22,6 +22,7 @@ LEFT_BY_OTHERS = (
     "The same calls in a new process raise nothing. Do earlier caches take the room? Free them in `release`, or when "
     "Python deletes them. Or the engine keeps something else."
 )
+NOT_AGAIN = "The same calls give the expected logits now: the engine does not give the same twice, or keeps something."
 CHANGED_BY_REFUSAL = "The same calls alone are right. Has a refused call, which is not shown, changed a cache?"
 
 
@@ -36,7 +37,7 @@ class Result:
         failure: the smallest failing example.
         step: its first wrong result, if it is one of logits.
         meaning: what the wrong result usually means, or "".
-        same_as: the name of an earlier property, and of its engine, that probably failed for the same cause.
+        same_as: the name of an earlier property of this engine that probably failed for the same cause.
         is_smallest: whether the search has tried all smaller examples.
     """
 
@@ -134,8 +135,8 @@ def _failed(name: str, loaded: LoadedEngine, known: list[Result], is_smallest: b
         findings.refused, failure, step, _meaning(meaning, findings.advice()), is_smallest=is_smallest,
     )  # fmt: skip
     for one in known:
-        if not one.same_as and has_same_cause(one, result):
-            return replace(result, same_as=one.name + (f" of {one.engine}" if one.engine != result.engine else ""))
+        if not one.same_as and one.engine == result.engine and has_same_cause(one, result):
+            return replace(result, same_as=one.name)
     if failure.verdict == WRONG and failure.kind:
         loaded.transport.renew()
         return result if confirmed(failure, loaded) else replace(result, meaning=LEFT_BY_OTHERS)
@@ -186,7 +187,8 @@ def explained(failure: Failure, loaded: LoadedEngine) -> tuple[Failure, Step | N
         step = first_difference(failure.calls, loaded.example(failure.config, findings))
         if step is None:
             has_logits = any(call.returns in ("logits", "rows") for call in failure.calls)
-            return failure, None, CHANGED_BY_REFUSAL if has_logits and loaded.findings.refused else ""
+            refused = bool(loaded.findings.refused)
+            return failure, None, (CHANGED_BY_REFUSAL if refused else NOT_AGAIN) if has_logits else ""
         meaning = explanation(step, loaded.example(failure.config, findings))
     except (EngineFailed, Refused, KeyError):
         return failure, None, ""

@@ -73,6 +73,13 @@ def test_an_exception_names_the_file_that_raised_it(load, tmp_path):
     assert "(the_model_itself.py, line 2)" in judged(load(text), "prefill_is_naive").summary
 
 
+@pytest.mark.parametrize("right, constant", [("config.rms_norm_eps", "1e-5"), ("config.rope.rope_theta", "10_000.0")])
+def test_a_constant_that_is_usual_is_not_the_models(load, right, constant):
+    text = Path(__file__).with_name("complete_engine.py").read_text()
+    text = text.replace(f"self.{right}", constant).replace(right, constant)
+    assert judged(load(text), "prefill_is_naive").verdict == "wrong"
+
+
 def test_two_mistakes_are_not_taken_for_one(load):
     text = CACHE.replace("prefill([token], cache)", "prefill([0], cache)") + "def truncate(cache, length): pass\n"
     loaded = load(text)

@@ -413,9 +413,38 @@ def test_the_report_fits_into_80_columns(count):
     lines = list(report_lines(results))
     assert all(len(line) < 80 for line in lines)
     text = "\n".join(lines)
-    verdicts = {1: "WRONG CRASHED HUNG refused no_truncate 3.1e-07 same_cause", 9: ".__F__C__H__r__-__F__."}
+    verdicts = {1: "WRONG CRASHED HUNG refused no_truncate 3.1e-07 same_cause", 9: "._F_C_H_r_-_F_."}
     for word in verdicts.get(count, "FAILED CRASHED HUNG refused_12 no_truncate ok_3e-07 (same_cause) r3").split():
         assert word.replace("_", " ") in text, text
+
+
+def test_the_matrix_of_all_properties_fits_into_80_columns():
+    engines = [f"engine_{number}_with_a_long_name" for number in range(5)]
+    results = [Result(engine, name, "passed", "", 3e-15) for engine in engines for name in PROPERTIES]
+    lines = list(report_lines(results))
+    assert all(len(line) < 80 for line in lines)
+    assert f"{' .' * len(PROPERTIES)}  3.0e-15" in lines[2]
+
+
+def test_a_tolerance_that_may_hide_a_bug_is_said():
+    prefill, truncated = Result("", "prefill_is_naive", "passed", "", 1e-15), Result("", TRUNCATED, "passed", "", 7e-6)
+    assert "does the tolerance hide a bug?" in " ".join(report_lines([prefill, truncated]))
+    assert "tolerance" not in " ".join(report_lines([prefill, replace(truncated, largest_difference=1e-14)]))
+
+
+def test_causes_are_those_of_one_engine(load):
+    loaded = load(planted("del rows[length:]", "pass"))
+    result = judged(loaded, TRUNCATED)
+    assert judged(loaded, TRUNCATED, [result]).same_as == TRUNCATED
+    assert judged(loaded, TRUNCATED, [replace(result, engine="another")]).same_as == ""
+
+
+def test_an_engine_that_does_not_give_the_same_twice_is_told_so(load):
+    counting = "COUNT = [0]\ndef prefill(tokens, cache):\n    COUNT[0] += 1\n"
+    text = OWN.replace("def prefill(tokens, cache):\n", counting).replace(
+        "return TABLE", "return (COUNT[0] == 9) + TABLE"
+    )
+    assert "does not give the same twice" in judged(load(text), CHUNKED).meaning
 
 
 def test_results_go_through_json():
