@@ -13,8 +13,8 @@ from minillm.verification.replay import Pairs, Replay, Step, sequences
 
 MOST = 3  # sentences
 MODEL = (
-    "One prefill of the same tokens is wrong, too: look at the model (norms, heads, RoPE, mask), or at numbers that "
-    "are rounded on their way into the cache, not at the calls."
+    "One prefill of the same tokens is wrong, too: look at the model (norms and their epsilon, heads, RoPE and its "
+    "theta, mask), or at numbers that are rounded on their way into the cache, not at the calls."
 )
 MODEL_ALONE = (
     "One token in a new cache is wrong: look at weights, norms, the MLP, at which heads share keys and values, and at "

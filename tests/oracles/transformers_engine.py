@@ -14,7 +14,8 @@ class Engine:
             "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads num_key_value_heads "
             "head_dim max_position_embeddings rms_norm_eps tie_word_embeddings"
         ).split()
-        theirs = LlamaConfig(**{name: getattr(config, name) for name in sizes})
+        rope = {"rope_type": "default", "rope_theta": config.rope.rope_theta}
+        theirs = LlamaConfig(**{name: getattr(config, name) for name in sizes}, rope_parameters=rope)
         self.model = LlamaForCausalLM(theirs).to(torch.float64).eval()
         tensors = {name: torch.from_numpy(array) for name, array in weights.items()}
         missing, unexpected = self.model.load_state_dict(tensors, strict=False)
