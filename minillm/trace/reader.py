@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +69,7 @@ class Trace:
             ValueError: the page would have more than 2 MB.
             OSError: the file cannot be written.
         """
-        from minillm.trace.page import page
-
+        page = import_module("minillm.trace.page").page  # by its name, because it imports this module
         write_whole(Path(path), page(self))
 
     @cached_property
