@@ -20,6 +20,7 @@ MODEL = golden_model()
 @example(schedule=parse("fork, block 1"))
 @example(schedule=parse("prefill 1+3, decode 6, fork"))
 @example(schedule=parse("fork, guess 1, preempt, preempt, guess 2, copy 0, prefill 3, preempt, guess 2, batch 1"))
+@example(schedule=parse("prefill 3+7, swap, block 1"))
 @given(schedule=schedules(PROMPT, len(TOKENS)))
 def test_the_steps_are_the_passes_that_are_observed(schedule):
     trace = recorded(MODEL, schedule, TOKENS, PROMPT)
@@ -35,7 +36,7 @@ def test_the_steps_are_the_passes_that_are_observed(schedule):
         spans = [[(0, first + count) for first, count in each] for each in spans]
     assert told == spans
     with_pass = [any(line["t"] == "pass" for line in step) for step in trace.states.steps]
-    copied_last = schedule.operations != () and schedule.operations[-1].name in ("fork", "copy")
+    copied_last = schedule.operations != () and schedule.operations[-1].name in ("fork", "copy", "swap")
     assert with_pass in ([False, *[True] * len(observed)], [False, *[True] * len(observed), False])
     assert trace.finished and (copied_last or with_pass[-1])
 
