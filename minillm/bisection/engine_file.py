@@ -168,12 +168,15 @@ class FileMachine:
         self._caches = [other for other in self._caches if other is not cache]
         if self.engine.has("release"):
             self.engine.call("release", cache)
+        self.engine.drop(cache)
 
     def swap(self, cache: Any) -> Any:
         """Save the cache, release it, and restore what was saved."""
         saved = self.engine.call("save", cache, returns="cache")
         self.free(cache)
-        return self._kept("restore", saved)
+        restored = self._kept("restore", saved)
+        self.engine.drop(saved)
+        return restored
 
     def release_all(self) -> None:
         """Release all caches: an engine may have room for a few, and the next run needs others."""

@@ -27,7 +27,7 @@ class ForeignEngine:
             ValueError: making it failed.
         """
         self.name, self.adapter = name, adapter
-        self._process, self._numbers = process, count()
+        self._process, self._numbers, self._dropped = process, count(), list[int]()
         begin = {"do": "begin", "engine": adapter.name, "config": None, "model": model if adapter.made else None}
         self._ask("make_engine", begin, LOAD_SECONDS)
 
@@ -49,8 +49,13 @@ class ForeignEngine:
         answer = self._ask(function, request | {"numbers": numbers}, self.adapter.call_seconds)
         return made if returns == "cache" else answer.get("value")
 
+    def drop(self, handle: Handle) -> None:
+        """Delete a cache or a state with the next call: an engine may free its memory then."""
+        self._dropped.append(handle.number)
+
     def _ask(self, function: str, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        answer = self._process.ask(request, seconds)
+        answer = self._process.ask(request | {"drop": self._dropped}, seconds)
+        self._dropped = []
         if what := _failure(answer):
             raise ValueError(f"{self.name}: {function}: {what}")
         return answer

@@ -260,6 +260,35 @@ def test_an_engine_in_a_file_can_copy_save_and_restore(bisect, engine):
     assert "position 2, " in bisect(f"{schedule} @{wrong}", f"decode @{right}", *SHORT).out
 
 
+ROOM = """
+VOCAB_SIZE, CACHES = 5, 0
+class Cache(list):
+    def __init__(self, tokens=()):
+        global CACHES
+        super().__init__(tokens)
+        CACHES += 1
+        assert CACHES <= 2, "no room"
+    def __del__(self):
+        global CACHES
+        CACHES -= 1
+def new_cache():
+    return Cache()
+def save(cache):
+    return Cache(cache)
+restore = save
+def prefill(tokens, cache):
+    cache.extend(tokens)
+    return [float(sum(cache) == token) for token in range(VOCAB_SIZE)]
+"""
+
+
+def test_caches_that_are_free_are_deleted(bisect, engine):
+    """An engine without `release` has room for two."""
+    room = engine("room.py", ROOM)
+    result = bisect(f"prefill 1, swap, decode 1, swap, preempt, swap @{room}", f"naive @{room}", "--tokens", "1,2")
+    assert result.code == 0, result.err
+
+
 def test_two_engines_with_a_vocabulary_of_their_own(bisect, engine):
     one = engine("one.py", OWN.format(size=5, logits="float(sum(cache) == token)"))
     other = engine("other.py", OWN.format(size=5, logits="float(sum(cache) == token + 4 * (len(cache) > 2))"))
