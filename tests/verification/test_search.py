@@ -439,6 +439,13 @@ def test_causes_are_those_of_one_engine(load):
     assert judged(loaded, TRUNCATED, [replace(result, engine="another")]).same_as == ""
 
 
+@pytest.mark.parametrize("name", [CHUNKED, "any_schedule"])
+def test_a_prompt_that_is_refused_halfway_is_left_out(load, name):
+    refusing = "def prefill(tokens, cache):\n    if len(cache) > 1: raise NotImplementedError('one pass')\n"
+    result = judged(load(OWN.replace("def prefill(tokens, cache):\n", refusing)), name)
+    assert (result.verdict, result.refused > 0) == ("passed", True)
+
+
 def test_an_engine_that_does_not_give_the_same_twice_is_told_so(load):
     counting = "COUNT = [0]\ndef prefill(tokens, cache):\n    COUNT[0] += 1\n"
     text = OWN.replace("def prefill(tokens, cache):\n", counting).replace(
